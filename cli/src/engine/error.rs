@@ -1,0 +1,101 @@
+//! What can go wrong between `dm` and the engine.
+
+use thiserror::Error;
+
+use crate::error::{Coded, Exit};
+
+/// A failure of the engine, or of finding one.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// No engine answered at any of the usual places.
+    #[error("no container engine answers")]
+    NotFound {
+        /// Where it was looked for, and what came back.
+        tried: Vec<String>,
+        /// What to do next, by this machine's means.
+        next: Vec<String>,
+    },
+    /// The engine was there and is no longer, or refuses the connection.
+    #[error("the engine at {at} does not answer")]
+    Unreachable {
+        /// Its address.
+        at: String,
+        /// What the connection said.
+        #[source]
+        source: bollard::errors::Error,
+    },
+    /// The engine's API is older than what `dm` needs.
+    #[error("the engine at {at} speaks API {found}; dm needs {needed} or later")]
+    TooOld {
+        /// Its address.
+        at: String,
+        /// Its API version.
+        found: String,
+        /// The oldest version that works.
+        needed: &'static str,
+    },
+    /// Installing or starting an engine failed.
+    #[error("{doing} failed: {reason}")]
+    Setup {
+        /// What was being done, e.g. `starting dockerd`.
+        doing: String,
+        /// Why it failed.
+        reason: String,
+        /// What to do next.
+        next: Vec<String>,
+    },
+    /// One call to the engine failed.
+    #[error("could not {doing}")]
+    Api {
+        /// What was being done to which object, e.g. `start container dm-x-postgres`.
+        doing: String,
+        /// What the engine answered.
+        #[source]
+        source: bollard::errors::Error,
+    },
+}
+
+impl EngineError {
+    /// For `map_err`: the failure of one call, named by what it was doing.
+    pub fn api(doing: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Api { doing, source }
+    }
+
+    /// The HTTP status that the engine answered with, if it did answer.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Api {
+                source: bollard::errors::Error::DockerResponseServerError { status_code, .. },
+                ..
+            } => Some(*status_code),
+            _ => None,
+        }
+    }
+}
+
+impl Coded for EngineError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "engine-not-found",
+            Self::Unreachable { .. } => "engine-unreachable",
+            Self::TooOld { .. } => "engine-too-old",
+            Self::Setup { .. } => "engine-setup",
+            Self::Api { .. } => "engine-call",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Engine
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::NotFound { next, .. } | Self::Setup { next, .. } => next.clone(),
+            Self::Unreachable { .. } => vec!["dm engine status".into(), "dm doctor".into()],
+            Self::TooOld { .. } => vec!["dm doctor".into()],
+            Self::Api { .. } => Vec::new(),
+        }
+    }
+}

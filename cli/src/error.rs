@@ -1,0 +1,99 @@
+//! What every failure of `dm` has in common: a stable code, an exit code and
+//! the next thing to do.
+//!
+//! Each module has its own error enum and implements [`Coded`] for it; the
+//! commands pass them on as [`Error`], and `output` renders them.
+
+use std::error::Error as StdError;
+
+/// The process exit codes that `dm` documents (`docs/operations.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything was done.
+    Success,
+    /// The check found something.
+    Found,
+    /// Wrong usage or configuration.
+    Usage,
+    /// No engine, or the engine refused.
+    Engine,
+    /// A component failed.
+    Component,
+    /// The time allowed ran out.
+    TimedOut,
+    /// Interrupted by a signal.
+    Interrupted,
+}
+
+impl Exit {
+    /// The number that the process ends with.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Found => 1,
+            Self::Usage => 2,
+            Self::Engine => 3,
+            Self::Component => 4,
+            Self::TimedOut => 5,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// A failure that a person can act on.
+pub trait Coded: StdError + Send + Sync + 'static {
+    /// A stable kebab-case name of the failure, for scripts and searches, e.g.
+    /// `engine-not-found`.
+    fn code(&self) -> &'static str;
+
+    /// The exit code that the process ends with.
+    fn exit(&self) -> Exit;
+
+    /// What to do next: one or more lines, each a sentence or a command.
+    fn next(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The failure as a miette diagnostic, where it points into a source text.
+    fn diagnostic(&self) -> Option<&dyn miette::Diagnostic> {
+        None
+    }
+}
+
+/// Any failure of a command.
+#[derive(Debug)]
+pub struct Error(Box<dyn Coded>);
+
+/// The result of a command or of anything that fails for several reasons.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The failure itself.
+    #[must_use]
+    pub fn coded(&self) -> &dyn Coded {
+        self.0.as_ref()
+    }
+
+    /// The sentences of the cause chain, outermost first, without repetition.
+    #[must_use]
+    pub fn chain(&self) -> Vec<String> {
+        let mut lines = vec![self.0.to_string()];
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Wrappers often repeat their cause's text at their own end.
+            if !lines.last().is_some_and(|last| last.ends_with(&text)) {
+                lines.push(text);
+            }
+            cause = error.source();
+        }
+        lines
+    }
+}
+
+impl<E: Coded> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}

@@ -1,0 +1,5 @@
+//! `dm`: developer CLI and orchestrator of the Dunder Mifflin demo stack.
+
+pub mod engine;
+pub mod error;
+pub mod stack;

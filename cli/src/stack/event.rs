@@ -1,0 +1,166 @@
+//! What happens during a run, as values. The executor sends them; `output`
+//! turns them into live lines, plain lines or JSON lines.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// What kind of node of the graph something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeKind {
+    /// A container that stays up; ready when its probe answers.
+    Service,
+    /// Work that ends: its success is its end.
+    Job,
+    /// An image to pull or build.
+    Image,
+}
+
+/// One node of the graph, as announced at the start of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// Its name, unique in the run, e.g. `postgres` or `database`.
+    pub name: String,
+    /// What it is.
+    pub kind: NodeKind,
+    /// The nodes it waits for.
+    pub after: Vec<String>,
+}
+
+/// Where a node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum NodeState {
+    /// It can't begin before these are ready.
+    Waiting {
+        /// Names of the nodes that it still waits for.
+        on: Vec<String>,
+    },
+    /// Something long is under way: pulling, building, packing.
+    Working {
+        /// A verb, e.g. `pulling`, `building`, `migrating`.
+        doing: String,
+        /// What exactly, e.g. `step 3/7` or a layer.
+        detail: Option<String>,
+        /// Done so far, in bytes or steps.
+        current: Option<u64>,
+        /// Of how much in all, in the same unit.
+        total: Option<u64>,
+    },
+    /// The container is being made.
+    Creating,
+    /// The container was started and is not ready yet.
+    Starting {
+        /// What the last probe answered.
+        probe: Option<String>,
+    },
+    /// Ready: its probe answered, or its job succeeded.
+    Ready {
+        /// True where it was already so and nothing had to be done.
+        kept: bool,
+    },
+    /// It is being stopped.
+    Stopping,
+    /// It is stopped or removed, as was asked.
+    Gone,
+    /// It failed; the report follows as [`Event::Failed`].
+    Failed,
+    /// It was never begun, because something before it failed.
+    Blocked {
+        /// The node that failed.
+        by: String,
+    },
+}
+
+impl NodeState {
+    /// True where nothing further happens to the node in this run.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Ready { .. } | Self::Gone | Self::Failed | Self::Blocked { .. }
+        )
+    }
+}
+
+/// Something that happened in a run. `at` counts from the start of the run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The run begins with these nodes. A later `Started` of the same run adds
+    /// nodes (images first, then components).
+    Started {
+        /// What was asked for: `up`, `down`, `reset` …
+        command: String,
+        /// The instance it is done to.
+        instance: String,
+        /// The nodes.
+        nodes: Vec<Node>,
+    },
+    /// A node changed its state.
+    Node {
+        /// Its name.
+        name: String,
+        /// Its new state.
+        #[serde(flatten)]
+        state: NodeState,
+        /// When, since the start of the run.
+        #[serde(serialize_with = "as_seconds")]
+        at: Duration,
+    },
+    /// A node failed: all that is known of it.
+    Failed(Failure),
+    /// Something worth a line that belongs to no state, e.g. which image source
+    /// was used.
+    Note {
+        /// The node it is about, if any.
+        name: Option<String>,
+        /// The sentence.
+        text: String,
+        /// When, since the start of the run.
+        #[serde(serialize_with = "as_seconds")]
+        at: Duration,
+    },
+    /// The first interrupt arrived; the run winds down.
+    Interrupted,
+    /// The run is over.
+    Finished {
+        /// True where everything is as was asked.
+        ok: bool,
+        /// How long it took.
+        #[serde(serialize_with = "as_seconds")]
+        at: Duration,
+    },
+}
+
+/// Everything that is known of a component that failed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Failure {
+    /// The node.
+    pub name: String,
+    /// One sentence: what happened.
+    pub what: String,
+    /// The container's state as the engine tells it, e.g. `exited`.
+    pub state: Option<String>,
+    /// Its exit code.
+    pub exit_code: Option<i64>,
+    /// True where the kernel killed it for want of memory.
+    pub out_of_memory: bool,
+    /// The last thing its readiness probe answered.
+    pub probe: Option<String>,
+    /// Its last log lines, oldest first.
+    pub log: Vec<String>,
+    /// The nodes that can't begin because of it.
+    pub blocks: Vec<String>,
+    /// Commands or sentences: what to do next.
+    pub next: Vec<String>,
+    /// When, since the start of the run.
+    #[serde(serialize_with = "as_seconds")]
+    pub at: Duration,
+}
+
+/// Seconds with milliseconds: what people and JSON readers expect.
+fn as_seconds<S: serde::Serializer>(at: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((at.as_secs_f64() * 1000.0).round() / 1000.0)
+}

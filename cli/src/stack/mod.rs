@@ -1,0 +1,3 @@
+//! The dependency graph, the plan, the executor and readiness.
+
+pub mod event;
