@@ -1,3 +1,5 @@
 //! The dependency graph, the plan, the executor and readiness.
 
 pub mod event;
+pub mod status;
+pub mod timings;
