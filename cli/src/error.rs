@@ -23,6 +23,8 @@ pub enum Exit {
     TimedOut,
     /// Interrupted by a signal.
     Interrupted,
+    /// The reader of stdout went away: 128 + SIGPIPE, as a shell reports it.
+    OutputClosed,
 }
 
 impl Exit {
@@ -37,6 +39,7 @@ impl Exit {
             Self::Component => 4,
             Self::TimedOut => 5,
             Self::Interrupted => 130,
+            Self::OutputClosed => 141,
         }
     }
 }

@@ -9,6 +9,8 @@ pub mod graph;
 pub mod instance;
 pub mod plan;
 pub mod readiness;
+pub mod status;
+pub mod timings;
 pub mod up;
 
 use std::path::PathBuf;
