@@ -25,6 +25,8 @@ pub enum Exit {
     Interrupted,
     /// The reader of stdout went away: 128 + SIGPIPE, as a shell reports it.
     OutputClosed,
+    /// A command that was run for somebody ended with this code.
+    Other(u8),
 }
 
 impl Exit {
@@ -40,6 +42,7 @@ impl Exit {
             Self::TimedOut => 5,
             Self::Interrupted => 130,
             Self::OutputClosed => 141,
+            Self::Other(code) => code,
         }
     }
 }

@@ -95,7 +95,7 @@ END
 
 load() {
     if ! grep -qixs "dn: $base" /container/ldif/*.ldif; then
-        as_openldap slapadd -q -n 1 -F "$config" <<END
+        as_openldap slapadd -n 1 -F "$config" <<END
 dn: $base
 objectClass: top
 objectClass: dcObject
@@ -105,7 +105,7 @@ dc: ${domain%%.*}
 END
     fi
     for file in /container/ldif/*.ldif; do
-        if [ -e "$file" ]; then as_openldap slapadd -q -n 1 -F "$config" < "$file"; fi
+        if [ -e "$file" ]; then as_openldap slapadd -n 1 -F "$config" < "$file"; fi
     done
 }
 

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use bollard::container::LogOutput;
 use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::io::AsyncWrite;
 
@@ -28,10 +29,40 @@ pub struct ExecSpec {
 /// A command that is running in a container.
 pub struct Running {
     id: String,
-    /// What it prints.
-    pub output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
-    /// Its standard input.
-    pub input: Pin<Box<dyn AsyncWrite + Send>>,
+    doing: String,
+    output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+    input: Option<Input>,
+}
+
+/// A command's standard input.
+pub type Input = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// Some of what a command printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chunk {
+    /// To its standard output, or its terminal.
+    Out(Bytes),
+    /// To its standard error.
+    Err(Bytes),
+}
+
+impl Running {
+    /// The command's standard input, once; after that one that swallows all.
+    pub fn take_input(&mut self) -> Input {
+        self.input.take().unwrap_or_else(|| Box::pin(tokio::io::sink()))
+    }
+
+    /// What it prints next; `None` when it has ended.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the connection breaks.
+    pub async fn next(&mut self) -> Result<Option<Chunk>, EngineError> {
+        let Some(chunk) = self.output.next().await else { return Ok(None) };
+        Ok(Some(match chunk.map_err(EngineError::api(self.doing.clone()))? {
+            LogOutput::StdErr { message } => Chunk::Err(message),
+            other => Chunk::Out(other.into_bytes()),
+        }))
+    }
 }
 
 /// What a command printed, and how it ended.
@@ -72,18 +103,15 @@ impl Engine {
             .docker()
             .start_exec(&created.id, Some(options))
             .await
-            .map_err(EngineError::api(doing))?;
-        match started {
-            StartExecResults::Attached { output, input } => {
-                Ok(Running { id: created.id, output, input })
-            }
+            .map_err(EngineError::api(doing.clone()))?;
+        let (output, input): (Pin<Box<dyn Stream<Item = _> + Send>>, Input) = match started {
+            StartExecResults::Attached { output, input } => (output, input),
             // It was asked to attach; an engine that doesn't has no output to give.
-            StartExecResults::Detached => Ok(Running {
-                id: created.id,
-                output: Box::pin(futures_util::stream::empty()),
-                input: Box::pin(tokio::io::sink()),
-            }),
-        }
+            StartExecResults::Detached => {
+                (Box::pin(futures_util::stream::empty()), Box::pin(tokio::io::sink()))
+            }
+        };
+        Ok(Running { id: created.id, doing, output, input: Some(input) })
     }
 
     /// The exit code of a command whose output has ended.
@@ -117,10 +145,10 @@ impl Engine {
     pub async fn exec_collect(&self, container: &str, spec: &ExecSpec) -> Result<Output, EngineError> {
         let mut running = self.exec(container, spec).await?;
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        while let Some(chunk) = running.output.next().await {
-            match chunk.map_err(EngineError::api(format!("read from container {container}")))? {
-                LogOutput::StdErr { message } => err.extend_from_slice(&message),
-                other => out.extend_from_slice(&other.into_bytes()),
+        while let Some(chunk) = running.next().await? {
+            match chunk {
+                Chunk::Out(bytes) => out.extend_from_slice(&bytes),
+                Chunk::Err(bytes) => err.extend_from_slice(&bytes),
             }
         }
         Ok(Output { code: self.exec_code(&running).await?, out, err })

@@ -2,6 +2,7 @@
 
 use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptionsBuilder;
+use chrono::{DateTime, Utc};
 use futures_util::{Stream, TryStreamExt};
 
 use super::{Engine, EngineError};
@@ -29,8 +30,8 @@ pub enum LogStream {
 /// One line of a container's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// When the engine received it, RFC 3339 with nanoseconds.
-    pub time: String,
+    /// When the engine received it, where it tells.
+    pub time: Option<DateTime<Utc>>,
     /// The stream.
     pub stream: LogStream,
     /// The text without its line end.
@@ -83,7 +84,7 @@ fn parse(output: LogOutput) -> LogLine {
     let text = String::from_utf8_lossy(&bytes);
     let line = text.trim_end_matches(['\n', '\r']);
     let (time, text) = line.split_once(' ').unwrap_or((line, ""));
-    LogLine { time: time.to_owned(), stream, text: text.to_owned() }
+    LogLine { time: time.parse().ok(), stream, text: text.to_owned() }
 }
 
 #[cfg(test)]
@@ -96,7 +97,7 @@ mod tests {
         assert_eq!(
             parse(output),
             LogLine {
-                time: "2026-11-24T22:50:27.1Z".into(),
+                time: "2026-11-24T22:50:27.1Z".parse().ok(),
                 stream: LogStream::Err,
                 text: "hello  world".into()
             }

@@ -16,6 +16,7 @@ mod printer;
 pub mod progress;
 pub mod prompt;
 pub mod report;
+pub mod session;
 mod settings;
 pub mod status;
 pub mod style;

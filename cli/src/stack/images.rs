@@ -1,0 +1,63 @@
+//! Tells of images under way as nodes of the graph.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use super::event::NodeState;
+use super::executor::Emitter;
+use crate::images::{BASE, Progress, Update};
+
+/// The name of the node that gets a component's image.
+#[must_use]
+pub fn node(component: &str) -> String {
+    format!("{component}-image")
+}
+
+/// Sends what is told of images as events of their nodes.
+///
+/// The base image has no node of its own, since nobody asks for it: what is
+/// told of it goes to every image that has not begun with its own work.
+#[derive(Debug)]
+pub struct NodeProgress {
+    emitter: Emitter,
+    waiting: Mutex<BTreeSet<String>>,
+}
+
+impl NodeProgress {
+    /// Progress that goes to this emitter.
+    #[must_use]
+    pub fn new(emitter: Emitter) -> Self {
+        Self { emitter, waiting: Mutex::default() }
+    }
+
+    /// Names an image that is about to be obtained.
+    pub fn expect(&self, component: &str) {
+        if let Ok(mut waiting) = self.waiting.lock() {
+            waiting.insert(component.to_owned());
+        }
+    }
+}
+
+impl Progress for NodeProgress {
+    fn working(&self, image: &str, update: Update) {
+        let state = NodeState::Working {
+            doing: update.doing.to_owned(),
+            detail: update.detail,
+            current: update.current,
+            total: update.total,
+        };
+        let Ok(mut waiting) = self.waiting.lock() else { return };
+        if image == BASE {
+            for component in waiting.iter() {
+                self.emitter.node(&node(component), state.clone());
+            }
+        } else {
+            waiting.remove(image);
+            self.emitter.node(&node(image), state);
+        }
+    }
+
+    fn note(&self, image: &str, text: String) {
+        self.emitter.note(Some(&node(image)), text);
+    }
+}
