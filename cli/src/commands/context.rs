@@ -18,9 +18,9 @@ use crate::host::consent::Consent;
 use crate::host::lock::Guard;
 use crate::host::ports::{Allocator, Mode, Request};
 use crate::host::state::{self, StateDir};
-use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress};
+use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, Silent};
 use crate::output::Printer;
-use crate::stack::Stack;
+use crate::stack::{Stack, find_component};
 use crate::stack::instance::Instance;
 use crate::stack::readiness::Pace;
 
@@ -186,12 +186,38 @@ impl Context {
             images_cancel,
             instance: project.instance.clone(),
             ports,
+            wait: config.timeouts.wait.get(),
             root: project.loaded.root.clone(),
             components: components::infrastructure(config),
             database: Database::new(config, &project.loaded.root),
             pace: Pace { poll: config.timeouts.poll.get(), probe: config.timeouts.probe.get() },
             engine,
         })
+    }
+
+    /// The stack as it is, for commands that only look.
+    ///
+    /// # Errors
+    /// As [`Context::stack`].
+    pub async fn quiet_stack(&self, project: &Project) -> Result<Stack> {
+        let engine = self.engine(project.config()).await?;
+        let consent = self.consent(false);
+        self.stack(project, engine, PortUse::Existing, Arc::new(Silent), consent).await
+    }
+
+    /// Checks that the stack has a component of that name.
+    ///
+    /// # Errors
+    /// It has not; the nearest name is told.
+    pub fn check_component(&self, project: &Project, name: &str) -> Result<()> {
+        let known = components::infrastructure(project.config());
+        Ok(find_component(&known, name).map(drop)?)
+    }
+
+    /// What `--set` gave to this call.
+    #[must_use]
+    pub fn overrides(&self) -> &[String] {
+        &self.globals.set
     }
 
     /// Takes the instance's lock, telling whom it waits for.
@@ -230,7 +256,7 @@ pub fn wanted_ports(config: &Config) -> Ports {
 
 /// The ports of the instance's containers, which are the truth; those recorded
 /// where there are no containers.
-async fn existing_ports(project: &Project, engine: &Engine) -> Result<Ports> {
+pub async fn existing_ports(project: &Project, engine: &Engine) -> Result<Ports> {
     let mut ports = project.ports()?;
     for container in engine.containers(&project.instance.filter()).await? {
         ports.extend(container.ports);

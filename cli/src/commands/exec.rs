@@ -78,7 +78,7 @@ pub async fn in_component(
         .into_iter()
         .any(|it| it.name == container && it.state == State::Running);
     if !running {
-        context.stack_names(project, component)?;
+        context.check_component(project, component)?;
         return Err(NotRunning { component: component.to_owned() }.into());
     }
     let session = Session::begin();

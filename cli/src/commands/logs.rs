@@ -33,7 +33,7 @@ pub struct Arguments {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
     for name in &arguments.names {
-        context.stack_names(&project, name)?;
+        context.check_component(&project, name)?;
     }
     let engine = context.engine(project.config()).await?;
     let containers: Vec<_> = engine

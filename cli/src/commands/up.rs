@@ -14,8 +14,8 @@ use crate::error::{Exit, Result};
 use crate::host::consent::Consent;
 use crate::output::{self, Canvas};
 use crate::output::plan::PlanRow;
-use crate::stack::event::NodeKind;
 use crate::stack::images::NodeProgress;
+use crate::stack::status::StatusRow;
 use crate::stack::timings::Timings;
 use crate::stack::{Stack, inspect, up};
 
@@ -72,7 +72,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     {
         context.printer.message(&output::timings::render(&timings, &context.printer.err()));
     }
-    show(context, &stack).await?;
+    show(context, &stack, &inspect::rows(&stack).await?)?;
     prepare_golden(context, &project, &stack, &arguments).await?;
     Ok(Exit::Success)
 }
@@ -152,17 +152,12 @@ async fn dry_run(
 }
 
 /// The table of what runs now.
-pub async fn show(context: &Context, stack: &Stack) -> Result<()> {
-    let rows: Vec<_> = inspect::rows(stack)
-        .await?
-        .into_iter()
-        .filter(|row| row.kind == NodeKind::Service)
-        .collect();
+pub fn show(context: &Context, stack: &Stack, rows: &[StatusRow]) -> Result<()> {
     if context.printer.is_json() {
-        let document = output::status::Document::new(&stack.instance.name, &rows);
+        let document = output::status::Document::new(&stack.instance.name, rows);
         context.printer.document(output::status::SCHEMA, &document)?;
     } else {
-        context.printer.data(&output::status::render(&rows, &context.printer.out()))?;
+        context.printer.data(&output::status::render(rows, &context.printer.out()))?;
     }
     Ok(())
 }

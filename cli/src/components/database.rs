@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use thiserror::Error;
 
 use super::{Ports, keycloak, postgres};
-use crate::config::{Config, PostgresConfig};
+use crate::config::{self, Config};
 use crate::engine::spec::hex;
 
 /// The job's name in the graph.
@@ -40,7 +40,7 @@ struct Schema {
 /// What the database should hold.
 #[derive(Debug, Clone)]
 pub struct Database {
-    config: PostgresConfig,
+    config: config::Postgres,
     schemas: Vec<Schema>,
     migrations: PathBuf,
 }
@@ -81,13 +81,26 @@ pub fn owner_role(schema: &str) -> String {
     format!("{schema}_owner")
 }
 
+/// The role that uses each schema, by schema.
+#[must_use]
+pub fn schema_users(config: &Config) -> BTreeMap<String, String> {
+    Database::new(config, Path::new(""))
+        .schemas
+        .into_iter()
+        .map(|schema| {
+            let user = schema.user.map_or(schema.owner, |(user, _)| user);
+            (schema.name, user)
+        })
+        .collect()
+}
+
 impl Database {
     /// The database of a configuration.
     #[must_use]
     pub fn new(config: &Config, root: &Path) -> Self {
-        let services = config.services.iter().filter_map(|(name, service)| {
-            let schema = service.schema.clone()?;
-            let password = service.database_password.reveal().to_owned();
+        let services = config.services.all().into_iter().filter_map(|(name, service)| {
+            let schema = service.schema.as_ref()?.to_string();
+            let password = service.database_password.as_ref()?.reveal().to_owned();
             Some(Schema {
                 owner: owner_role(&schema),
                 name: schema,
@@ -183,7 +196,7 @@ impl Database {
     /// The SQL that makes roles and schemas and gives each its rights.
     fn script(&self) -> String {
         let mut sql = String::new();
-        let database = identifier(&self.config.database);
+        let database = identifier(self.config.database.as_str());
         let mut line = |text: std::fmt::Arguments<'_>| {
             // Writing to a string can't fail.
             let _ = writeln!(sql, "{text}");

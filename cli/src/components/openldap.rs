@@ -6,7 +6,7 @@ use std::time::Duration;
 use ldap3::{LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry};
 
 use super::{Component, ComponentError, Ports, PortWish, Probe, Site, container, host_port};
-use crate::config::{Config, OpenLdapConfig};
+use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
 
 /// The component's name.
@@ -20,7 +20,7 @@ const WITNESS: &str = "jhalpert";
 /// OpenLDAP.
 #[derive(Debug, Clone)]
 pub struct OpenLdap {
-    config: OpenLdapConfig,
+    config: config::Openldap,
 }
 
 impl OpenLdap {
@@ -49,18 +49,18 @@ impl Component for OpenLdap {
     }
 
     fn ports(&self) -> Vec<PortWish> {
-        vec![PortWish { name: NAME, key: "openldap.port", container: 389, host: self.config.port }]
+        vec![PortWish { name: NAME, key: "openldap.port", container: 389, host: self.config.port.get() }]
     }
 
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
         let mut spec = container(self, site);
         spec.env.extend([
-            ("LDAP_ORGANISATION".into(), self.config.organisation.clone()),
-            ("LDAP_DOMAIN".into(), self.config.domain.clone()),
+            ("LDAP_ORGANISATION".into(), self.config.organisation.to_string()),
+            ("LDAP_DOMAIN".into(), self.config.domain.to_string()),
             ("LDAP_ADMIN_PASSWORD".into(), self.config.admin_password.reveal().to_owned()),
             ("LDAP_CONFIG_PASSWORD".into(), self.config.config_password.reveal().to_owned()),
         ]);
-        spec.files = ldif_files(site, &self.config.ldif)?;
+        spec.files = ldif_files(site, self.config.ldif.as_path())?;
         spec.mounts.push(Mount { volume: site.instance.volume(NAME), path: DATA.into() });
         spec.memory = self.config.memory.map(|size| size.bytes());
         // slapd sizes its connection table by this limit, and the engine's
@@ -71,7 +71,7 @@ impl Component for OpenLdap {
 
     fn probe(&self, ports: &Ports) -> Probe {
         let url = format!("ldap://127.0.0.1:{}", host_port(ports, NAME));
-        let (base, admin) = (base_dn(&self.config.domain), admin_dn(&self.config.domain));
+        let (base, admin) = (base_dn(self.config.domain.as_str()), admin_dn(self.config.domain.as_str()));
         let password = self.config.admin_password.reveal().to_owned();
         Box::pin(async move {
             let found = async {
@@ -102,7 +102,7 @@ impl Component for OpenLdap {
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(Into::into)
+        self.config.wait_timeout.map(|wait| wait.get())
     }
 }
 

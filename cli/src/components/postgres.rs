@@ -6,7 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{Component, ComponentError, Ports, PortWish, Probe, Site, container, host_port};
-use crate::config::{Config, PostgresConfig};
+use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, Mount};
 
 /// The component's name.
@@ -19,7 +19,7 @@ const DATA: &str = "/var/lib/postgresql/pgdata";
 /// PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct Postgres {
-    config: PostgresConfig,
+    config: config::Postgres,
 }
 
 impl Postgres {
@@ -32,13 +32,13 @@ impl Postgres {
 
 /// How the host reaches the stack's database as its superuser.
 #[must_use]
-pub fn connect_options(config: &PostgresConfig, ports: &Ports) -> PgConnectOptions {
+pub fn connect_options(config: &config::Postgres, ports: &Ports) -> PgConnectOptions {
     PgConnectOptions::new_without_pgpass()
         .host("127.0.0.1")
         .port(host_port(ports, NAME))
-        .username(&config.user)
+        .username(config.user.as_str())
         .password(config.password.reveal())
-        .database(&config.database)
+        .database(config.database.as_str())
         .ssl_mode(PgSslMode::Disable)
         .application_name("dm")
         .disable_statement_logging()
@@ -50,16 +50,16 @@ impl Component for Postgres {
     }
 
     fn ports(&self) -> Vec<PortWish> {
-        vec![PortWish { name: NAME, key: "postgres.port", container: 5432, host: self.config.port }]
+        vec![PortWish { name: NAME, key: "postgres.port", container: 5432, host: self.config.port.get() }]
     }
 
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
         let mut spec = container(self, site);
         spec.env.extend([
-            ("POSTGRES_USER".into(), self.config.user.clone()),
+            ("POSTGRES_USER".into(), self.config.user.to_string()),
             ("POSTGRES_PASSWORD".into(), self.config.password.reveal().to_owned()),
-            ("POSTGRES_DB".into(), self.config.database.clone()),
-            ("PGDATA".into(), DATA.into()),
+            ("POSTGRES_DB".into(), self.config.database.to_string()),
+            ("config::PostgresDATA".into(), DATA.into()),
         ]);
         spec.command = std::iter::once("postgres".to_owned())
             .chain(
@@ -101,6 +101,6 @@ impl Component for Postgres {
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(Into::into)
+        self.config.wait_timeout.map(|wait| wait.get())
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Component, ComponentError, Ports, PortWish, Probe, Site, container, host_port, read};
-use crate::config::{Config, RabbitMqConfig};
+use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
 
 /// The component's name.
@@ -32,7 +32,7 @@ const DEFINITIONS: &str = "/etc/rabbitmq/definitions.json";
 /// RabbitMQ.
 #[derive(Debug, Clone)]
 pub struct RabbitMq {
-    config: RabbitMqConfig,
+    config: config::Rabbitmq,
     /// The services' broker passwords by user.
     users: BTreeMap<String, String>,
 }
@@ -43,9 +43,13 @@ impl RabbitMq {
     pub fn new(config: &Config) -> Self {
         let users = config
             .services
-            .iter()
-            .map(|(name, service)| (broker_user(name), service.broker_password.reveal().to_owned()))
-            .chain([(config.rabbitmq.user.clone(), config.rabbitmq.password.reveal().to_owned())])
+            .all()
+            .into_iter()
+            .filter_map(|(name, service)| {
+                let password = service.broker_password.as_ref()?;
+                Some((broker_user(name), password.reveal().to_owned()))
+            })
+            .chain([(config.rabbitmq.user.to_string(), config.rabbitmq.password.reveal().to_owned())])
             .collect();
         Self { config: config.rabbitmq.clone(), users }
     }
@@ -59,11 +63,11 @@ pub fn broker_user(service: &str) -> String {
 
 /// The URI by which the host reaches the broker as its administrator.
 #[must_use]
-pub fn uri(config: &RabbitMqConfig, ports: &Ports) -> String {
+pub fn uri(config: &config::Rabbitmq, ports: &Ports) -> String {
     let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     format!(
         "amqp://{}:{}@127.0.0.1:{}/%2f",
-        encode(&config.user),
+        encode(config.user.as_str()),
         encode(config.password.reveal()),
         host_port(ports, NAME)
     )
@@ -76,19 +80,19 @@ impl Component for RabbitMq {
 
     fn ports(&self) -> Vec<PortWish> {
         vec![
-            PortWish { name: NAME, key: "rabbitmq.port", container: 5672, host: self.config.port },
+            PortWish { name: NAME, key: "rabbitmq.port", container: 5672, host: self.config.port.get() },
             PortWish {
                 name: MANAGEMENT,
                 key: "rabbitmq.management_port",
                 container: 15672,
-                host: self.config.management_port,
+                host: self.config.management_port.get(),
             },
         ]
     }
 
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
-        let fixture = read(site, &self.config.definitions, "rabbitmq.definitions")?;
-        let path = site.root.join(&self.config.definitions);
+        let fixture = read(site, self.config.definitions.as_path(), "rabbitmq.definitions")?;
+        let path = self.config.definitions.in_project(site.root);
         let definitions = with_passwords(&fixture, &self.users, &path)?;
         let mut spec = container(self, site);
         spec.files = vec![
@@ -154,7 +158,7 @@ impl Component for RabbitMq {
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(Into::into)
+        self.config.wait_timeout.map(|wait| wait.get())
     }
 }
 

@@ -11,7 +11,7 @@ use bollard::models::{
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, InspectContainerOptions,
     KillContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, StartContainerOptions, StatsOptionsBuilder, StopContainerOptionsBuilder,
     UploadToContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -291,6 +291,29 @@ impl Engine {
         let text = String::from_utf8_lossy(&bytes);
         let all: Vec<String> = text.lines().map(str::to_owned).collect();
         Ok(all[all.len().saturating_sub(lines)..].to_vec())
+    }
+
+    /// The memory that a running container uses, in bytes, without the page
+    /// cache that the kernel may take back; `None` where the engine can't tell.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the container is gone.
+    pub async fn memory(&self, name: &str) -> Result<Option<u64>, EngineError> {
+        // One shot: otherwise the engine waits a second for a second sample.
+        let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
+        let Some(stats) = self.docker().stats(name, Some(options)).next().await else {
+            return Ok(None);
+        };
+        let stats = stats.map_err(EngineError::api(format!("read the memory of {name}")))?;
+        Ok(stats.memory_stats.and_then(|memory| {
+            let details = memory.stats.unwrap_or_default();
+            let cache = ["inactive_file", "total_inactive_file"]
+                .iter()
+                .find_map(|key| details.get(*key))
+                .copied()
+                .unwrap_or_default();
+            Some(memory.usage?.saturating_sub(cache))
+        }))
     }
 
     /// The files below `path` in a container, running or not, as a tar stream.

@@ -3,6 +3,7 @@
 pub mod containers;
 pub mod error;
 pub mod exec;
+pub mod images;
 pub mod labels;
 pub mod logs;
 pub mod networks;
@@ -18,6 +19,12 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// An engine behind a connection that exists already.
+    #[must_use]
+    pub const fn from_docker(docker: bollard::Docker) -> Self {
+        Self { docker }
+    }
+
     pub(crate) fn docker(&self) -> &bollard::Docker {
         &self.docker
     }

@@ -23,6 +23,7 @@ pub mod style;
 pub mod table;
 pub mod text;
 pub mod timings;
+pub mod watch;
 
 pub use error::OutputError;
 pub use printer::Printer;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::event::{Event, Node, NodeKind, NodeState};
@@ -13,7 +14,7 @@ use crate::engine::containers::{Container, State};
 use crate::error::Result;
 
 /// What `down` found and did.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Removed {
     /// The components whose containers were removed.
     pub components: Vec<String>,
@@ -24,7 +25,19 @@ pub struct Removed {
     /// The networks that were removed.
     pub networks: Vec<String>,
     /// How the run over the containers ended.
+    #[serde(skip)]
     pub outcome: Outcome,
+}
+
+impl Removed {
+    /// True where there was nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.components.is_empty()
+            && self.volumes.is_empty()
+            && self.kept_volumes.is_empty()
+            && self.networks.is_empty()
+    }
 }
 
 /// Stops and removes the instance's containers, in the order in which they

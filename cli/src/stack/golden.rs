@@ -50,9 +50,7 @@ pub fn digest(stack: &Stack) -> Result<String> {
     let ports = Ports::new();
     let site = Site { instance: &instance, ports: &ports, root: &stack.root };
     for component in &stack.components {
-        let mut spec = component.specify(&site)?;
-        spec.recipe = stack.images.identity(component.name())?;
-        digest.update(spec.digest());
+        digest.update(stack.specify(component.as_ref(), &site)?.digest());
     }
     digest.update(stack.database.digest()?);
     Ok(hex(&digest.finalize()))
@@ -71,7 +69,7 @@ pub async fn find(stack: &Stack) -> Result<BTreeMap<String, Golden>> {
         .collect();
     let mut found = BTreeMap::new();
     for (component, image) in &references {
-        if !stack.engine.has_image(image).await? {
+        if stack.engine.image(image).await?.is_none() {
             // Data of one run belongs together: all or none.
             return Ok(BTreeMap::new());
         }
@@ -128,8 +126,9 @@ async fn fill(
         let name = component.name();
         let from = stack
             .images
-            .present(name)
+            .local(name)
             .await?
+            .map(|image| image.reference)
             .ok_or_else(|| StackError::ImageGone { component: name.to_owned() })?;
         emitter.note(Some(name), "packing its golden image");
         let container = stack.instance.container(name);

@@ -6,22 +6,28 @@ pub mod executor;
 mod failure;
 pub mod golden;
 pub mod graph;
+pub mod images;
+pub mod inspect;
 pub mod instance;
 pub mod plan;
 pub mod readiness;
+pub mod restart;
 pub mod status;
 pub mod timings;
 pub mod up;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
 use crate::components::database::{self, Database};
 use crate::components::{Component, Ports, Site};
 use crate::engine::{Engine, EngineError};
-use crate::error::{Coded, Exit};
+use crate::engine::spec::ContainerSpec;
+use crate::error::{Coded, Exit, Result};
 use crate::images::{ImageError, Images};
 use graph::{Graph, GraphError};
 use instance::Instance;
@@ -34,6 +40,8 @@ pub struct Stack {
     pub engine: Engine,
     /// Where its images come from.
     pub images: Images,
+    /// Ends what is under way for images.
+    pub images_cancel: CancellationToken,
     /// The instance.
     pub instance: Instance,
     /// The instance's ports on the host.
@@ -44,6 +52,8 @@ pub struct Stack {
     pub components: Vec<Arc<dyn Component>>,
     /// The job that sets up the database.
     pub database: Database,
+    /// How long components may take to become ready.
+    pub wait: Duration,
     /// How often and how long to ask for readiness.
     pub pace: Pace,
 }
@@ -114,6 +124,22 @@ impl Coded for StackError {
     }
 }
 
+/// The component of that name.
+///
+/// # Errors
+/// [`StackError::UnknownComponent`] with the nearest name.
+pub fn find_component<'a>(
+    components: &'a [Arc<dyn Component>],
+    name: &str,
+) -> Result<&'a Arc<dyn Component>, StackError> {
+    components.iter().find(|component| component.name() == name).ok_or_else(|| {
+        StackError::UnknownComponent {
+            name: name.to_owned(),
+            known: components.iter().map(|component| component.name().to_owned()).collect(),
+        }
+    })
+}
+
 impl Stack {
     /// Where components are set up.
     #[must_use]
@@ -126,12 +152,17 @@ impl Stack {
     /// # Errors
     /// [`StackError::UnknownComponent`] with the nearest name.
     pub fn component(&self, name: &str) -> Result<&Arc<dyn Component>, StackError> {
-        self.components.iter().find(|component| component.name() == name).ok_or_else(|| {
-            StackError::UnknownComponent {
-                name: name.to_owned(),
-                known: self.components.iter().map(|component| component.name().to_owned()).collect(),
-            }
-        })
+        find_component(&self.components, name)
+    }
+
+    /// What a component's container should be.
+    ///
+    /// # Errors
+    /// Unreadable fixtures, or an image recipe that can't be.
+    pub fn specify(&self, component: &dyn Component, site: &Site<'_>) -> Result<ContainerSpec> {
+        let mut spec = component.specify(site)?;
+        spec.recipe = self.images.identity(component.name())?;
+        Ok(spec)
     }
 
     /// The graph of all components and jobs.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::event::{Node, NodeKind, NodeState};
 use super::executor::{Emitter, Outcome, Task, TaskError, Work};
 use super::failure;
+use super::images::node as image_node;
 use super::plan::{Action, Step, Wanted, plan};
 use super::readiness::{self, NotReady, Pace};
 use super::{Stack, StackError, executor, golden};
@@ -71,9 +72,7 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
     let mut specs = Vec::new();
     for component in &stack.components {
         if selected.contains(component.name()) {
-            let mut spec = component.specify(&site)?;
-            spec.recipe = stack.images.identity(component.name())?;
-            specs.push((component.clone(), spec));
+            specs.push((component.clone(), stack.specify(component.as_ref(), &site)?));
         }
     }
     let filter = stack.instance.filter();
@@ -92,7 +91,7 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
     for ((component, spec), step) in specs.into_iter().zip(&steps) {
         let needs_image = matches!(step.action, Action::Create | Action::Recreate);
         let image = if needs_image {
-            let image = stack.images.present(component.name()).await?;
+            let image = stack.images.local(component.name()).await?.map(|image| image.reference);
             if image.is_none() {
                 missing.push(component.name().to_owned());
             }
@@ -199,11 +198,6 @@ pub async fn execute(
     Ok(executor::run(tasks, emitter, interrupt).await?)
 }
 
-/// The name of the node that gets a component's image.
-fn image_node(component: &str) -> String {
-    format!("{component}-image")
-}
-
 fn image_task(
     stack: &Arc<Stack>,
     component: &str,
@@ -217,18 +211,23 @@ fn image_task(
     let work = move |cancel: CancellationToken| {
         Box::pin(async move {
             let name = image_node(&component);
-            let progress = {
-                let (emitter, name) = (emitter.clone(), name.clone());
-                move |state: NodeState| emitter.node(&name, state)
+            let acquire = stack.images.acquire(&component);
+            tokio::pin!(acquire);
+            let acquired = tokio::select! {
+                acquired = &mut acquire => acquired,
+                () = cancel.cancelled() => {
+                    // It has to tidy up: a build must not go on unattended.
+                    stack.images_cancel.cancel();
+                    acquire.await
+                }
             };
-            let ensured = stack.images.ensure(&component, &progress, &cancel).await;
             images_left.send_modify(|(left, at)| {
                 *left = left.saturating_sub(1);
                 *at = Instant::now();
             });
-            match ensured {
-                Ok(ensured) => {
-                    emitter.note(Some(&name), ensured.to_string());
+            match acquired {
+                Ok(acquired) => {
+                    emitter.note(Some(&name), acquired.to_string());
                     Ok(NodeState::Ready { kept: false })
                 }
                 Err(_) if cancel.is_cancelled() => Err(TaskError::Cancelled),
@@ -392,8 +391,9 @@ impl ComponentRun {
             None => self
                 .stack
                 .images
-                .present(name)
+                .local(name)
                 .await?
+                .map(|image| image.reference)
                 .ok_or_else(|| StackError::ImageGone { component: name.to_owned() }),
         }
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{Component, ComponentError, Ports, PortWish, Probe, Site, container, host_port, read};
 use crate::components::openldap;
-use crate::config::{Config, KeycloakConfig};
+use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File};
 
 /// The component's name.
@@ -20,7 +20,7 @@ pub const DATABASE_ROLE: &str = "keycloak";
 /// Keycloak.
 #[derive(Debug, Clone)]
 pub struct Keycloak {
-    config: KeycloakConfig,
+    config: config::Keycloak,
     database: String,
     ldap_bind_dn: String,
     ldap_bind_password: String,
@@ -32,8 +32,8 @@ impl Keycloak {
     pub fn new(config: &Config) -> Self {
         Self {
             config: config.keycloak.clone(),
-            database: config.postgres.database.clone(),
-            ldap_bind_dn: openldap::admin_dn(&config.openldap.domain),
+            database: config.postgres.database.to_string(),
+            ldap_bind_dn: openldap::admin_dn(config.openldap.domain.as_str()),
             ldap_bind_password: config.openldap.admin_password.reveal().to_owned(),
         }
     }
@@ -65,14 +65,14 @@ impl Component for Keycloak {
     }
 
     fn ports(&self) -> Vec<PortWish> {
-        vec![PortWish { name: NAME, key: "keycloak.port", container: 8080, host: self.config.port }]
+        vec![PortWish { name: NAME, key: "keycloak.port", container: 8080, host: self.config.port.get() }]
     }
 
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
-        let realm = read(site, &self.config.realm_file, "keycloak.realm_file")?;
+        let realm = read(site, self.config.realm_file.as_path(), "keycloak.realm_file")?;
         let mut spec = container(self, site);
         spec.env.extend([
-            ("KC_BOOTSTRAP_ADMIN_USERNAME".into(), self.config.admin_user.clone()),
+            ("KC_BOOTSTRAP_ADMIN_USERNAME".into(), self.config.admin_user.to_string()),
             ("KC_BOOTSTRAP_ADMIN_PASSWORD".into(), self.config.admin_password.reveal().to_owned()),
             ("KC_DB".into(), "postgres".into()),
             ("KC_DB_URL_HOST".into(), "postgres".into()),
@@ -139,7 +139,7 @@ impl Component for Keycloak {
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(Into::into)
+        self.config.wait_timeout.map(|wait| wait.get())
     }
 }
 
