@@ -1,5 +1,6 @@
 //! `dm`: developer CLI and orchestrator of the Dunder Mifflin demo stack.
 
+pub mod config;
 pub mod engine;
 pub mod error;
 pub mod stack;
