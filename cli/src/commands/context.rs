@@ -18,6 +18,7 @@ use crate::host::consent::Consent;
 use crate::host::lock::Guard;
 use crate::host::ports::{Allocator, Mode, Request};
 use crate::host::state::{self, StateDir};
+use super::tools::HostTools;
 use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, Silent};
 use crate::output::Printer;
 use crate::stack::{Stack, find_component};
@@ -86,11 +87,11 @@ impl Project {
         consent: Arc<Consent>,
         cancel: CancellationToken,
     ) -> Result<Images> {
-        let settings = ImageSettings::from_config(&self.loaded)?;
-        let catalog = Catalog::of_stack(&settings, self.config())?;
-        let dirs = Dirs { state: self.state.path().to_owned(), cache: state::cache_dir()? };
+        let settings = ImageSettings::from_config(self.config(), &self.loaded.root)?;
+        let catalog = Catalog::of_stack(&settings)?;
+        let dirs = Dirs { state: self.state.path().to_owned(), cache: crate::host::cache::dir() };
         Ok(Images::new(engine.clone(), catalog, settings, dirs)
-            .with_tools(Arc::new(crate::images::HostTools::new(consent)))
+            .with_tools(Arc::new(HostTools::new(consent, progress.clone(), cancel.clone())))
             .with_progress(progress)
             .with_cancel(cancel))
     }
@@ -148,7 +149,7 @@ impl Context {
                 printer.confirm(&question).unwrap_or(false)
             }) as Box<crate::host::consent::Ask>
         });
-        Arc::new(Consent::decide(assume_yes, ask))
+        Arc::new(Consent::from_environment(assume_yes, ask))
     }
 
     /// Connects to the engine that there is.
@@ -157,6 +158,15 @@ impl Context {
     /// None answers.
     pub async fn engine(&self, config: &Config) -> Result<Engine> {
         Ok(Engine::connect(&config.engine).await?)
+    }
+
+    /// Connects to the engine, which is installed and started first where there
+    /// is none and consent is given.
+    ///
+    /// # Errors
+    /// None answers and none may be, or can be, started.
+    pub async fn engine_or_start(&self, project: &Project, _consent: &Consent) -> Result<Engine> {
+        self.engine(project.config()).await
     }
 
     /// The stack of an instance on an engine. Its images are obtained with

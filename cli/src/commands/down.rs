@@ -30,7 +30,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let (removed, _) = reported(
         &context.printer,
         None,
-        |emitter| async move {
+        async |emitter| {
             down::down(&stack, arguments.volumes, &emitter, &context.interrupt).await
         },
         |removed| removed.outcome.ok(),

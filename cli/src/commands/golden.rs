@@ -55,7 +55,7 @@ pub async fn make(context: &Context) -> Result<()> {
     let (outcome, _) = reported(
         &context.printer,
         Some(request.wait),
-        |emitter| async {
+        async |emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));
             let consent = context.consent(false);
             let stack =

@@ -18,6 +18,7 @@ mod restart;
 mod run;
 mod status;
 mod token;
+mod tools;
 mod up;
 
 use std::path::PathBuf;

@@ -26,7 +26,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let (result, _) = reported(
         &context.printer,
         Some(wait),
-        |emitter| async {
+        async |emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));
             let consent = context.consent(false);
             let stack =

@@ -1,6 +1,5 @@
 //! What the commands that run the graph share: events out, outcome in.
 
-use std::future::Future;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -74,15 +73,12 @@ impl RunError {
 ///
 /// # Errors
 /// Those of the work.
-pub async fn reported<T, F>(
+pub async fn reported<T>(
     printer: &Printer,
     deadline: Option<Duration>,
-    work: impl FnOnce(Emitter) -> F,
+    work: impl AsyncFnOnce(Emitter) -> Result<T>,
     ok: impl FnOnce(&T) -> bool,
-) -> Result<(T, Recording)>
-where
-    F: Future<Output = Result<T>>,
-{
+) -> Result<(T, Recording)> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let emitter = Emitter::new(sender);
     let reporting = progress::report(printer, receiver, progress::Options { deadline });

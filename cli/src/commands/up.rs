@@ -9,7 +9,6 @@ use super::context::{Context, PortUse, Project};
 use super::golden;
 use super::run::{RunError, reported};
 use crate::config::Prepare;
-use crate::engine::Engine;
 use crate::error::{Exit, Result};
 use crate::host::consent::Consent;
 use crate::output::{self, Canvas};
@@ -84,7 +83,7 @@ async fn bring_up(
     arguments: &Arguments,
     consent: Arc<Consent>,
 ) -> Result<(Arc<Stack>, output::progress::Recording)> {
-    let engine = Engine::connect_or_start(&project.config().engine, &consent, context).await?;
+    let engine = context.engine_or_start(project, &consent).await?;
     let request = request(project, arguments);
     let ports = match arguments.ports {
         PortChoice::Fixed => PortUse::Allocate,
@@ -93,7 +92,7 @@ async fn bring_up(
     let (result, recording) = reported(
         &context.printer,
         Some(request.wait),
-        |emitter| async {
+        async |emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));
             let stack =
                 Arc::new(context.stack(project, engine, ports, progress, consent).await?);

@@ -17,6 +17,7 @@ use thiserror::Error;
 use super::{Ports, keycloak, postgres};
 use crate::config::{self, Config};
 use crate::engine::spec::hex;
+use crate::error::{Coded, Exit};
 
 /// The job's name in the graph.
 pub const NAME: &str = "database";
@@ -67,6 +68,34 @@ pub enum DatabaseError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl Coded for DatabaseError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Sql(_) => "database",
+            Self::Migrate { .. } => "migration",
+            Self::Folder { .. } => "migrations-folder",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Folder { .. } => Exit::Usage,
+            _ => Exit::Component,
+        }
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::Sql(_) => vec!["dm logs postgres".into()],
+            Self::Migrate { schema, .. } => vec![
+                format!("mend migrations/{schema}, then dm up"),
+                "or start fresh, without the data there is: dm reset".into(),
+            ],
+            Self::Folder { .. } => Vec::new(),
+        }
+    }
 }
 
 /// The database role of a service.

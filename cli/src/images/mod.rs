@@ -22,8 +22,11 @@ pub mod settings;
 mod store;
 
 pub use artifact::Artifact;
+pub use catalog::{BASE, Catalog};
 pub use derived::Derivation;
 pub use error::ImageError;
+pub use progress::{Progress, Silent, Update};
+pub use settings::{Dirs, ImageSettings, Source};
 pub use process::{InstalledTools, Tools};
 pub use store::{Acquired, How, Images};
 

@@ -6,6 +6,12 @@ use super::style::Role;
 use super::{OutputError, Printer, text};
 
 impl Printer {
+    /// True where there is a person to ask.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        self.settings().can_ask
+    }
+
     /// Asks whether to do something; anything but a yes is a no, and so is the
     /// end of the input. Blocks until there is an answer.
     ///

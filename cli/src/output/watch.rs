@@ -33,7 +33,7 @@ impl Watch {
         }
         let canvas = self.printer.out();
         let table = status::render(rows, &canvas);
-        if self.printer.settings().stdout.terminal {
+        if self.printer.settings().out.terminal {
             let lines = table.lines().map(str::to_owned).collect();
             return self
                 .screen

@@ -14,7 +14,7 @@ const LOG_LINES: usize = 20;
 
 /// A failure of which only an error is known.
 #[must_use]
-pub fn of_error(name: &str, error: &(dyn std::error::Error + 'static), at: Duration) -> Failure {
+pub fn of_error(name: &str, error: &(dyn std::error::Error + Send + Sync + 'static), at: Duration) -> Failure {
     Failure {
         name: name.to_owned(),
         what: sentence(error),
@@ -33,7 +33,7 @@ pub fn of_error(name: &str, error: &(dyn std::error::Error + 'static), at: Durat
 pub async fn of_start(
     stack: &Stack,
     spec: &ContainerSpec,
-    error: &(dyn std::error::Error + 'static),
+    error: &(dyn std::error::Error + Send + Sync + 'static),
     at: Duration,
 ) -> Failure {
     let mut failure = of_error(&spec.component, error, at);
@@ -111,7 +111,7 @@ pub async fn of_component(
 }
 
 /// An error and its causes in one line.
-fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+fn sentence(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

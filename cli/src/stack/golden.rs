@@ -10,24 +10,27 @@
 //! All images of a set carry one digest of everything that went into them;
 //! another configuration never finds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::TryStreamExt as _;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::executor::{Emitter, Outcome};
 use super::{Stack, StackError, down, up};
 use crate::components::{Component, Ports, Site, keycloak};
-use crate::engine::spec::hex;
 use crate::error::Result;
+use crate::images::Derivation;
+use crate::images::recipe::Digest;
 
 /// The scratch instance that golden images are made in.
 pub const INSTANCE: &str = "golden";
 
 /// A golden image of a component.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Golden {
     /// Its reference.
     pub image: String,
@@ -40,7 +43,7 @@ pub struct Golden {
 ///
 /// # Errors
 /// Unreadable fixtures or migrations.
-pub fn digest(stack: &Stack) -> Result<String> {
+pub fn digest(stack: &Stack) -> Result<Digest> {
     let mut digest = Sha256::new();
     digest.update("dm golden 1");
     // The same for every instance: names, ports and volumes don't go in.
@@ -53,27 +56,27 @@ pub fn digest(stack: &Stack) -> Result<String> {
         digest.update(stack.specify(component.as_ref(), &site)?.digest());
     }
     digest.update(stack.database.digest()?);
-    Ok(hex(&digest.finalize()))
+    Ok(Digest::from_hash(digest))
 }
 
 /// The golden images that fit the stack as it is configured now, by component.
+/// All of a set or none, since what is in them belongs together.
 ///
 /// # Errors
 /// Unreadable fixtures, or a failing engine.
 pub async fn find(stack: &Stack) -> Result<BTreeMap<String, Golden>> {
     let digest = digest(stack)?;
-    let references: Vec<(&Arc<dyn Component>, String)> = stack
-        .components
-        .iter()
-        .map(|component| (component, reference(component.name(), &digest)))
-        .collect();
     let mut found = BTreeMap::new();
-    for (component, image) in &references {
-        if stack.engine.image(image).await?.is_none() {
-            // Data of one run belongs together: all or none.
+    for component in &stack.components {
+        let component = component.as_ref();
+        let Some(from) = stack.images.local(component.name()).await? else {
+            return Ok(BTreeMap::new());
+        };
+        let image = derivation(component, &digest, from.reference).reference();
+        if stack.engine.image(&image).await?.is_none() {
             return Ok(BTreeMap::new());
         }
-        let golden = Golden { image: image.clone(), has_data: has_data(component.as_ref()) };
+        let golden = Golden { image, has_data: has_data(component) };
         found.insert(component.name().to_owned(), golden);
     }
     Ok(found)
@@ -105,7 +108,7 @@ pub async fn make(
 async fn fill(
     stack: &Arc<Stack>,
     request: &up::Request,
-    digest: &str,
+    digest: &Digest,
     emitter: &Emitter,
     interrupt: &CancellationToken,
 ) -> Result<Outcome> {
@@ -123,21 +126,18 @@ async fn fill(
         stack.engine.stop(&container, std::time::Duration::from_secs(120)).await?;
     }
     for component in &stack.components {
+        let component = component.as_ref();
         let name = component.name();
         let from = stack
             .images
             .local(name)
             .await?
-            .map(|image| image.reference)
             .ok_or_else(|| StackError::ImageGone { component: name.to_owned() })?;
         emitter.note(Some(name), "packing its golden image");
         let container = stack.instance.container(name);
         let files = stack.engine.export_path(&container, component.data());
-        let parent = Path::new(component.data()).parent().unwrap_or(Path::new("/"));
-        stack
-            .images
-            .build_derived(&reference(name, digest), &from, parent, files, interrupt)
-            .await?;
+        let files = Box::pin(files.map_err(std::io::Error::other));
+        stack.images.build_derived(&derivation(component, digest, from.reference), files).await?;
     }
     Ok(outcome)
 }
@@ -159,7 +159,16 @@ fn has_data(component: &dyn Component) -> bool {
     component.name() != keycloak::NAME
 }
 
-/// The reference of a component's golden image.
-fn reference(component: &str, digest: &str) -> String {
-    format!("dm/{component}-golden:{}", &digest[..12])
+/// How a component's golden image is made.
+fn derivation(component: &dyn Component, digest: &Digest, from: String) -> Derivation {
+    let parent = Path::new(component.data()).parent().unwrap_or(Path::new("/"));
+    Derivation {
+        component: component.name().to_owned(),
+        key: digest.clone(),
+        from,
+        golden: true,
+        to: format!("{}/", parent.display()),
+        labels: HashMap::new(),
+        changes: Vec::new(),
+    }
 }
