@@ -11,7 +11,10 @@ use dm::output::Printer;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let printer = Printer::from_process(cli.flags());
-    let exit = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let exit = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => {
             let exit = runtime.block_on(run(cli, &printer));
             // A task that hangs in a system call must not hold up the exit.

@@ -33,12 +33,15 @@ if [ -n "$aot" ]; then
     main=org.keycloak.quarkus.runtime.KeycloakMain
 fi
 
-# A cache fits only the collector and the options that it was trained with, so they stand here, not in the
-# environment. Unquoted on purpose: lists of options.
+# - A cache wants the collector and the module options that it was trained with, so they stand here.
+# - C1 alone is quicker to the first answer and enough for a demo.
+# - The default code cache of C1 is so small that it forces a full collection during the start.
+# Unquoted on purpose: lists of options.
 # shellcheck disable=SC2086
 exec java $aot \
     -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
-    ${JAVA_OPTS_KC_HEAP:--Xms64m -Xmx512m} \
+    -XX:ReservedCodeCacheSize=128m -XX:InitialCodeCacheSize=64m \
+    ${JAVA_OPTS_KC_HEAP:--Xms192m -Xmn96m -Xmx512m} \
     -XX:MetaspaceSize=96M -XX:MaxMetaspaceSize=256m -XX:+ExitOnOutOfMemoryError \
     --add-opens=java.base/java.util=ALL-UNNAMED \
     --add-opens=java.base/java.util.concurrent=ALL-UNNAMED \

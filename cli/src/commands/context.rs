@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Globals;
+use super::tools::HostTools;
 use crate::components::database::Database;
 use crate::components::{self, Ports};
 use crate::config::{Config, LoadOptions, Loaded, Override};
@@ -18,12 +19,11 @@ use crate::host::consent::Consent;
 use crate::host::lock::Guard;
 use crate::host::ports::{Allocator, Mode, Request};
 use crate::host::state::{self, StateDir};
-use super::tools::HostTools;
 use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, Silent};
 use crate::output::Printer;
-use crate::stack::{Stack, find_component};
 use crate::stack::instance::Instance;
 use crate::stack::readiness::Pace;
+use crate::stack::{Stack, find_component};
 
 /// How long a run waits for another one on the same instance.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
@@ -89,9 +89,16 @@ impl Project {
     ) -> Result<Images> {
         let settings = ImageSettings::from_config(self.config(), &self.loaded.root)?;
         let catalog = Catalog::of_stack(&settings)?;
-        let dirs = Dirs { state: self.state.path().to_owned(), cache: crate::host::cache::dir() };
+        let dirs = Dirs {
+            state: self.state.path().to_owned(),
+            cache: crate::host::cache::dir(),
+        };
         Ok(Images::new(engine.clone(), catalog, settings, dirs)
-            .with_tools(Arc::new(HostTools::new(consent, progress.clone(), cancel.clone())))
+            .with_tools(Arc::new(HostTools::new(
+                consent,
+                progress.clone(),
+                cancel.clone(),
+            )))
             .with_progress(progress)
             .with_cancel(cancel))
     }
@@ -100,7 +107,11 @@ impl Project {
 impl Context {
     /// The context of a call.
     pub(super) fn new(printer: Printer, globals: Globals, interrupt: CancellationToken) -> Self {
-        Self { printer, interrupt, globals }
+        Self {
+            printer,
+            interrupt,
+            globals,
+        }
     }
 
     /// Reads the configuration.
@@ -111,7 +122,12 @@ impl Context {
         let options = LoadOptions {
             project_dir: self.globals.project_directory.clone(),
             current_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
-            overrides: self.globals.set.iter().map(|pair| Override::set(pair)).collect(),
+            overrides: self
+                .globals
+                .set
+                .iter()
+                .map(|pair| Override::set(pair))
+                .collect(),
         };
         let loaded = Config::load(&options, std::env::vars_os())?;
         for warning in &loaded.warnings {
@@ -136,7 +152,11 @@ impl Context {
         let loaded = self.loaded()?;
         let id = state::project_id(&loaded.root, loaded.config.project.name.as_str());
         let instance = Instance::new(id, instance, &loaded.root)?;
-        Ok(Project { loaded, instance, state: StateDir::open()? })
+        Ok(Project {
+            loaded,
+            instance,
+            state: StateDir::open()?,
+        })
     }
 
     /// Consent to change the machine: by `--yes`, the environment, or a person.
@@ -145,7 +165,11 @@ impl Context {
         let printer = self.printer.clone();
         let ask = self.printer.can_ask().then(|| {
             Box::new(move |proposal: &crate::host::consent::Proposal| {
-                let question = format!("dm would {} ({})", proposal.what, proposal.commands.join("; "));
+                let question = format!(
+                    "dm would {} ({})",
+                    proposal.what,
+                    proposal.commands.join("; ")
+                );
                 printer.confirm(&question).unwrap_or(false)
             }) as Box<crate::host::consent::Ask>
         });
@@ -200,7 +224,10 @@ impl Context {
             root: project.loaded.root.clone(),
             components: components::infrastructure(config),
             database: Database::new(config, &project.loaded.root),
-            pace: Pace { poll: config.timeouts.poll.get(), probe: config.timeouts.probe.get() },
+            pace: Pace {
+                poll: config.timeouts.poll.get(),
+                probe: config.timeouts.probe.get(),
+            },
             engine,
         })
     }
@@ -212,7 +239,14 @@ impl Context {
     pub async fn quiet_stack(&self, project: &Project) -> Result<Stack> {
         let engine = self.engine(project.config()).await?;
         let consent = self.consent(false);
-        self.stack(project, engine, PortUse::Existing, Arc::new(Silent), consent).await
+        self.stack(
+            project,
+            engine,
+            PortUse::Existing,
+            Arc::new(Silent),
+            consent,
+        )
+        .await
     }
 
     /// Checks that the stack has a component of that name.
@@ -246,7 +280,9 @@ impl Context {
                 &self.interrupt,
                 move |holder| {
                     let who = holder.map_or_else(|| "another dm".to_owned(), |it| it.to_string());
-                    printer.note(&format!("waiting for {who}, which is at work on this instance"));
+                    printer.note(&format!(
+                        "waiting for {who}, which is at work on this instance"
+                    ));
                 },
             )
             .await?;
@@ -284,7 +320,9 @@ async fn allocate(project: &Project, engine: &Engine, free: bool) -> Result<Port
         .collect();
     let ours: BTreeSet<u16> = running.values().copied().collect();
     let mode = if free || !project.instance.is_default() {
-        Mode::Auto { customary: project.instance.is_default() }
+        Mode::Auto {
+            customary: project.instance.is_default(),
+        }
     } else {
         Mode::Fixed
     };

@@ -24,15 +24,20 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let _guard = context.lock(&project, "dm down").await?;
     let engine = context.engine(project.config()).await?;
     let consent = context.consent(false);
-    let stack =
-        context.stack(&project, engine, PortUse::Existing, Arc::new(Silent), consent).await?;
+    let stack = context
+        .stack(
+            &project,
+            engine,
+            PortUse::Existing,
+            Arc::new(Silent),
+            consent,
+        )
+        .await?;
     let stack = Arc::new(stack);
     let (removed, _) = reported(
         &context.printer,
         None,
-        async |emitter| {
-            down::down(&stack, arguments.volumes, &emitter, &context.interrupt).await
-        },
+        async |emitter| down::down(&stack, arguments.volumes, &emitter, &context.interrupt).await,
         |removed| removed.outcome.ok(),
     )
     .await?;

@@ -79,7 +79,10 @@ pub async fn in_component(
         .any(|it| it.name == container && it.state == State::Running);
     if !running {
         context.check_component(project, component)?;
-        return Err(NotRunning { component: component.to_owned() }.into());
+        return Err(NotRunning {
+            component: component.to_owned(),
+        }
+        .into());
     }
     let session = Session::begin();
     spec.tty = session.is_interactive();
@@ -112,7 +115,10 @@ async fn join(
         // The end of our input is the end of the command's.
         let _ = input.shutdown().await;
     });
-    let mut resized = session.is_interactive().then(|| signal(SignalKind::window_change()).ok()).flatten();
+    let mut resized = session
+        .is_interactive()
+        .then(|| signal(SignalKind::window_change()).ok())
+        .flatten();
     if let Some(size) = session.size() {
         engine.resize(&running, size.width, size.height).await?;
     }

@@ -50,16 +50,20 @@ pub async fn make(context: &Context) -> Result<()> {
     let project = context.project_of(golden::INSTANCE)?;
     let _guard = context.lock(&project, "dm golden make").await?;
     let engine = context.engine(project.config()).await?;
-    let request =
-        up::Request { only: Vec::new(), wait: project.config().timeouts.wait.get(), golden: false };
+    let request = up::Request {
+        only: Vec::new(),
+        wait: project.config().timeouts.wait.get(),
+        golden: false,
+    };
     let (outcome, _) = reported(
         &context.printer,
         Some(request.wait),
         async |emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));
             let consent = context.consent(false);
-            let stack =
-                context.stack(&project, engine, PortUse::AllocateFree, progress, consent).await?;
+            let stack = context
+                .stack(&project, engine, PortUse::AllocateFree, progress, consent)
+                .await?;
             // Another process may have made them while this one waited.
             if !golden::find(&stack).await?.is_empty() {
                 return Ok(Default::default());
@@ -83,7 +87,13 @@ pub fn make_in_background(context: &Context, project: &Project) -> Result<()> {
     let log = project.state.path().join("golden.log");
     let mut command = Command::new(detach::own_program()?);
     command
-        .args(["golden", "make", "--progress", "plain", "--project-directory"])
+        .args([
+            "golden",
+            "make",
+            "--progress",
+            "plain",
+            "--project-directory",
+        ])
         .arg(&project.loaded.root)
         .stdin(Stdio::null());
     for pair in context.overrides() {
@@ -105,13 +115,17 @@ async fn list(context: &Context) -> Result<Exit> {
     if context.printer.is_json() {
         context.printer.document(SCHEMA, &goldens)?;
     } else if goldens.is_empty() {
-        context.printer.data("no golden images for this configuration; dm golden make makes them")?;
+        context
+            .printer
+            .data("no golden images for this configuration; dm golden make makes them")?;
     } else {
         let mut table = Table::new(vec![Column::new("component"), Column::new("image")]);
         for (component, golden) in &goldens {
             table.row(vec![Cell::new(component), Cell::new(&golden.image)]);
         }
-        context.printer.data(&table.render(&context.printer.out()))?;
+        context
+            .printer
+            .data(&table.render(&context.printer.out()))?;
     }
     Ok(Exit::Success)
 }
@@ -123,6 +137,8 @@ async fn remove(context: &Context) -> Result<Exit> {
     for golden in goldens.values() {
         stack.engine.remove_image(&golden.image).await?;
     }
-    context.printer.done(&format!("{} golden images removed", goldens.len()));
+    context
+        .printer
+        .done(&format!("{} golden images removed", goldens.len()));
     Ok(Exit::Success)
 }

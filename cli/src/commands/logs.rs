@@ -47,12 +47,18 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         let ago = i64::try_from(ago.as_secs()).unwrap_or(i64::MAX);
         chrono::Utc::now().timestamp().saturating_sub(ago)
     });
-    let query = LogQuery { follow: arguments.follow, since, tail: arguments.tail };
+    let query = LogQuery {
+        follow: arguments.follow,
+        since,
+        tail: arguments.tail,
+    };
     let mut printer = LogPrinter::new(&context.printer, &names, arguments.timestamps);
     let streams = containers.iter().map(|container| {
         let component = container.component.clone();
         Box::pin(
-            engine.log_lines(&container.name, &query).map(move |line| (component.clone(), line)),
+            engine
+                .log_lines(&container.name, &query)
+                .map(move |line| (component.clone(), line)),
         )
     });
     let mut merged: SelectAll<_> = streams.collect();

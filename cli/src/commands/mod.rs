@@ -33,9 +33,16 @@ use context::Context;
 /// Runs the Dunder Mifflin demo stack: one command from a bare machine to
 /// everything running, wired and ready.
 #[derive(Debug, Parser)]
-#[command(name = "dm", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 fine, 1 the check found something, 2 usage or configuration, \
-3 engine, 4 component failed, 5 timed out, 130 interrupted.")]
+#[command(
+    name = "dm",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 fine, 1 the check found something, 2 usage or configuration, \
+3 engine, 4 component failed, 5 timed out, 130 interrupted."
+)]
 pub struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -49,7 +56,13 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 struct Globals {
     /// Which instance of the stack; another name is another stack beside it.
-    #[arg(long, global = true, env = "DM_INSTANCE", default_value = "default", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "DM_INSTANCE",
+        default_value = "default",
+        value_name = "NAME"
+    )]
     instance: String,
     /// The folder of dm.toml; otherwise it is looked for from here upwards.
     #[arg(long, global = true, env = "DM_PROJECT_DIR", value_name = "DIR")]

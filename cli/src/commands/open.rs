@@ -58,11 +58,17 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             .filter(|component| component.page(&ports).is_some())
             .map(|component| component.name())
             .collect();
-        return Err(NoPage { name: arguments.name, pages }.into());
+        return Err(NoPage {
+            name: arguments.name,
+            pages,
+        }
+        .into());
     };
     context.printer.data(&page)?;
     if !arguments.print && !browser::open(&page) {
-        context.printer.note("no browser was found here: open the address yourself");
+        context
+            .printer
+            .note("no browser was found here: open the address yourself");
     }
     Ok(Exit::Success)
 }

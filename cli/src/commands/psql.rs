@@ -55,7 +55,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         let users = database::schema_users(project.config());
         let Some(user) = users.get(schema) else {
             let known = users.into_keys().collect();
-            return Err(UnknownSchema { name: schema.clone(), known }.into());
+            return Err(UnknownSchema {
+                name: schema.clone(),
+                known,
+            }
+            .into());
         };
         options.push(format!("-c search_path={schema}"));
         if arguments.as_service {

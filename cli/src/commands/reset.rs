@@ -57,17 +57,21 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         async |emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));
             let consent = context.consent(arguments.yes);
-            let stack =
-                context.stack(&project, engine, PortUse::Existing, progress, consent).await?;
+            let stack = context
+                .stack(&project, engine, PortUse::Existing, progress, consent)
+                .await?;
             let stack = Arc::new(stack);
             let removed = down::down(&stack, true, &emitter, &context.interrupt).await?;
             if !removed.outcome.ok() {
                 return Ok((stack, removed.outcome));
             }
-            let request = up::Request { only: Vec::new(), wait, golden: true };
+            let request = up::Request {
+                only: Vec::new(),
+                wait,
+                golden: true,
+            };
             let plan = up::prepare(&stack, &request).await?;
-            let outcome =
-                up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
+            let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
             Ok((stack, outcome))
         },
         |(_, outcome)| outcome.ok(),

@@ -29,14 +29,18 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         async |emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));
             let consent = context.consent(false);
-            let stack =
-                context.stack(&project, engine, PortUse::Existing, progress, consent).await?;
+            let stack = context
+                .stack(&project, engine, PortUse::Existing, progress, consent)
+                .await?;
             let stack = Arc::new(stack);
             restart::stop(&stack, &arguments.names, &emitter).await?;
-            let request = up::Request { only: arguments.names.clone(), wait, golden: true };
+            let request = up::Request {
+                only: arguments.names.clone(),
+                wait,
+                golden: true,
+            };
             let plan = up::prepare(&stack, &request).await?;
-            let outcome =
-                up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
+            let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
             Ok((stack, outcome))
         },
         |(_, outcome)| outcome.ok(),

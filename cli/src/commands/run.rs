@@ -45,7 +45,9 @@ impl Coded for RunError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::Failed(_) | Self::TimedOut(_) => Vec::new(),
-            Self::Interrupted => vec!["dm up goes on where it was; dm down removes everything".into()],
+            Self::Interrupted => {
+                vec!["dm up goes on where it was; dm down removes everything".into()]
+            }
         }
     }
 }
@@ -54,7 +56,13 @@ impl RunError {
     /// The error of an outcome, if it is one.
     #[must_use]
     pub fn of(outcome: &Outcome) -> Option<Self> {
-        let names = || outcome.failures.iter().map(|failure| failure.name.clone()).collect();
+        let names = || {
+            outcome
+                .failures
+                .iter()
+                .map(|failure| failure.name.clone())
+                .collect()
+        };
         if outcome.interrupted {
             Some(Self::Interrupted)
         } else if outcome.timed_out {
@@ -85,7 +93,10 @@ pub async fn reported<T>(
     let working = async {
         let result = work(emitter.clone()).await;
         let ok = result.as_ref().is_ok_and(ok);
-        emitter.send(Event::Finished { ok, at: emitter.at() });
+        emitter.send(Event::Finished {
+            ok,
+            at: emitter.at(),
+        });
         drop(emitter);
         result
     };

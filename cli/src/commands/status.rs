@@ -38,8 +38,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     }
     let rows = inspect::rows(&stack).await?;
     show(context, &stack, &rows)?;
-    let all_ready = rows.iter().all(|row| {
-        matches!(row.state, ComponentState::Ready | ComponentState::Done)
-    });
-    Ok(if arguments.check && !all_ready { Exit::Found } else { Exit::Success })
+    let all_ready = rows
+        .iter()
+        .all(|row| matches!(row.state, ComponentState::Ready | ComponentState::Done));
+    Ok(if arguments.check && !all_ready {
+        Exit::Found
+    } else {
+        Exit::Success
+    })
 }

@@ -17,7 +17,12 @@ pub struct Arguments {
     /// The user's name, e.g. jhalpert.
     user: String,
     /// The password; every seeded person's is `password`.
-    #[arg(long, env = "DM_TOKEN_PASSWORD", default_value = "password", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "DM_TOKEN_PASSWORD",
+        default_value = "password",
+        hide_env_values = true
+    )]
     password: String,
 }
 
@@ -38,13 +43,26 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let tokens = sign_in(&base, realm, &arguments.user, &arguments.password).await?;
     let claims = claims(&tokens.access_token)?;
     if context.printer.is_json() {
-        context.printer.document("dm.token/1", &Document { tokens: &tokens, claims: &claims })?;
+        context.printer.document(
+            "dm.token/1",
+            &Document {
+                tokens: &tokens,
+                claims: &claims,
+            },
+        )?;
         return Ok(Exit::Success);
     }
     let name = claims.name.as_deref().unwrap_or(&arguments.user);
     let roles = claims.roles();
-    let roles = if roles.is_empty() { "no role".to_owned() } else { roles.join(", ") };
-    context.printer.note(&format!("{name}: {roles}; expires in {} s", tokens.expires_in));
+    let roles = if roles.is_empty() {
+        "no role".to_owned()
+    } else {
+        roles.join(", ")
+    };
+    context.printer.note(&format!(
+        "{name}: {roles}; expires in {} s",
+        tokens.expires_in
+    ));
     context.printer.data(&tokens.access_token)?;
     Ok(Exit::Success)
 }

@@ -28,7 +28,11 @@ impl HostTools {
         progress: Arc<dyn Progress>,
         cancel: CancellationToken,
     ) -> Self {
-        Self { consent, progress, cancel }
+        Self {
+            consent,
+            progress,
+            cancel,
+        }
     }
 }
 
@@ -44,7 +48,8 @@ impl Tools for HostTools {
                 .find(|package| package.program == tool)
                 .ok_or_else(|| "it is not in PATH".to_owned())?;
             let progress = |line: &str| {
-                self.progress.working(BASE, Update::doing("installing").with(line));
+                self.progress
+                    .working(BASE, Update::doing("installing").with(line));
             };
             packages::ensure(&[package], &self.consent, &self.cancel, &progress)
                 .await

@@ -11,8 +11,8 @@ use super::run::{RunError, reported};
 use crate::config::Prepare;
 use crate::error::{Exit, Result};
 use crate::host::consent::Consent;
-use crate::output::{self, Canvas};
 use crate::output::plan::PlanRow;
+use crate::output::{self, Canvas};
 use crate::stack::images::NodeProgress;
 use crate::stack::status::StatusRow;
 use crate::stack::timings::Timings;
@@ -69,7 +69,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     if arguments.timings
         && let Some(timings) = Timings::of(&recording.events)
     {
-        context.printer.message(&output::timings::render(&timings, &context.printer.err()));
+        context
+            .printer
+            .message(&output::timings::render(&timings, &context.printer.err()));
     }
     show(context, &stack, &inspect::rows(&stack).await?)?;
     prepare_golden(context, &project, &stack, &arguments).await?;
@@ -94,11 +96,14 @@ async fn bring_up(
         Some(request.wait),
         async |emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));
-            let stack =
-                Arc::new(context.stack(project, engine, ports, progress, consent).await?);
+            let stack = Arc::new(
+                context
+                    .stack(project, engine, ports, progress.clone(), consent)
+                    .await?,
+            );
             let plan = up::prepare(&stack, &request).await?;
-            let outcome =
-                up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
+            progress.expect(&plan.images);
+            let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
             Ok((stack, outcome))
         },
         |(_, outcome)| outcome.ok(),
@@ -114,7 +119,9 @@ async fn bring_up(
 fn request(project: &Project, arguments: &Arguments) -> up::Request {
     up::Request {
         only: arguments.only.clone(),
-        wait: arguments.wait_timeout.unwrap_or_else(|| project.config().timeouts.wait.get()),
+        wait: arguments
+            .wait_timeout
+            .unwrap_or_else(|| project.config().timeouts.wait.get()),
         golden: !arguments.no_golden,
     }
 }
@@ -128,7 +135,9 @@ async fn dry_run(
 ) -> Result<Exit> {
     let engine = context.engine(project.config()).await?;
     let quiet = Arc::new(crate::images::Silent);
-    let stack = context.stack(project, engine, PortUse::Existing, quiet, consent).await?;
+    let stack = context
+        .stack(project, engine, PortUse::Existing, quiet, consent)
+        .await?;
     let plan = up::prepare(&stack, &request(project, arguments)).await?;
     let images = plan.images.iter().map(|component| PlanRow {
         node: format!("{component} image"),
@@ -142,10 +151,14 @@ async fn dry_run(
     });
     let rows: Vec<PlanRow> = images.chain(steps).collect();
     if context.printer.is_json() {
-        context.printer.document(output::plan::SCHEMA, &output::plan::Document::new(&rows))?;
+        context
+            .printer
+            .document(output::plan::SCHEMA, &output::plan::Document::new(&rows))?;
     } else {
         let canvas: Canvas = context.printer.out();
-        context.printer.data(&output::plan::render(&rows, &canvas))?;
+        context
+            .printer
+            .data(&output::plan::render(&rows, &canvas))?;
     }
     Ok(Exit::Success)
 }
@@ -154,9 +167,13 @@ async fn dry_run(
 pub fn show(context: &Context, stack: &Stack, rows: &[StatusRow]) -> Result<()> {
     if context.printer.is_json() {
         let document = output::status::Document::new(&stack.instance.name, rows);
-        context.printer.document(output::status::SCHEMA, &document)?;
+        context
+            .printer
+            .document(output::status::SCHEMA, &document)?;
     } else {
-        context.printer.data(&output::status::render(rows, &context.printer.out()))?;
+        context
+            .printer
+            .data(&output::status::render(rows, &context.printer.out()))?;
     }
     Ok(())
 }

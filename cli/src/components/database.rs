@@ -127,15 +127,19 @@ impl Database {
     /// The database of a configuration.
     #[must_use]
     pub fn new(config: &Config, root: &Path) -> Self {
-        let services = config.services.all().into_iter().filter_map(|(name, service)| {
-            let schema = service.schema.as_ref()?.to_string();
-            let password = service.database_password.as_ref()?.reveal().to_owned();
-            Some(Schema {
-                owner: owner_role(&schema),
-                name: schema,
-                user: Some((service_role(name), password)),
-            })
-        });
+        let services = config
+            .services
+            .all()
+            .into_iter()
+            .filter_map(|(name, service)| {
+                let schema = service.schema.as_ref()?.to_string();
+                let password = service.database_password.as_ref()?.reveal().to_owned();
+                Some(Schema {
+                    owner: owner_role(&schema),
+                    name: schema,
+                    user: Some((service_role(name), password)),
+                })
+            });
         let own = [
             // Keycloak makes and changes its own tables.
             Schema {
@@ -146,7 +150,11 @@ impl Database {
                     config.keycloak.database_password.reveal().to_owned(),
                 )),
             },
-            Schema { name: OPS_SCHEMA.into(), owner: owner_role(OPS_SCHEMA), user: None },
+            Schema {
+                name: OPS_SCHEMA.into(),
+                owner: owner_role(OPS_SCHEMA),
+                user: None,
+            },
         ];
         Self {
             config: config.postgres.clone(),
@@ -182,7 +190,9 @@ impl Database {
             return Ok(true);
         }
         // Held by the session: a second run waits, and a killed one lets go.
-        connection.execute("SELECT pg_advisory_lock(hashtext('dm database'))").await?;
+        connection
+            .execute("SELECT pg_advisory_lock(hashtext('dm database'))")
+            .await?;
         let mut transaction = connection.begin().await?;
         transaction.execute(AssertSqlSafe(self.script())).await?;
         transaction.commit().await?;
@@ -201,13 +211,19 @@ impl Database {
     }
 
     /// Applies the schema's migrations under its owner.
-    async fn migrate(&self, connection: &mut PgConnection, schema: &Schema) -> Result<(), DatabaseError> {
+    async fn migrate(
+        &self,
+        connection: &mut PgConnection,
+        schema: &Schema,
+    ) -> Result<(), DatabaseError> {
         let folder = self.migrations.join(&schema.name);
         if !folder.is_dir() {
             return Ok(());
         }
-        let failed =
-            |source| DatabaseError::Migrate { schema: schema.name.clone(), source };
+        let failed = |source| DatabaseError::Migrate {
+            schema: schema.name.clone(),
+            source,
+        };
         let mut migrator = Migrator::new(folder.as_path()).await.map_err(failed)?;
         // Beside the tables that it speaks of, so that a dump of the schema has both.
         migrator.dangerous_set_table_name(format!("{}.schema_migrations", schema.name));
@@ -215,7 +231,9 @@ impl Database {
         migrator.set_locking(false);
         let (owner, name) = (identifier(&schema.owner), identifier(&schema.name));
         connection
-            .execute(AssertSqlSafe(format!("SET ROLE {owner}; SET search_path = {name}")))
+            .execute(AssertSqlSafe(format!(
+                "SET ROLE {owner}; SET search_path = {name}"
+            )))
             .await?;
         let applied = migrator.run_direct(None, &mut *connection, false).await;
         connection.execute("RESET ROLE; RESET search_path").await?;
@@ -230,16 +248,22 @@ impl Database {
             // Writing to a string can't fail.
             let _ = writeln!(sql, "{text}");
         };
-        line(format_args!("REVOKE ALL ON DATABASE {database} FROM PUBLIC;"));
+        line(format_args!(
+            "REVOKE ALL ON DATABASE {database} FROM PUBLIC;"
+        ));
         line(format_args!("REVOKE ALL ON SCHEMA public FROM PUBLIC;"));
         for schema in &self.schemas {
             let name = identifier(&schema.name);
             let owner = identifier(&schema.owner);
             line(format_args!("{}", ensure_role(&schema.owner)));
-            line(format_args!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner};"));
+            line(format_args!(
+                "CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner};"
+            ));
             line(format_args!("ALTER SCHEMA {name} OWNER TO {owner};"));
             line(format_args!("REVOKE ALL ON SCHEMA {name} FROM PUBLIC;"));
-            let Some((user, password)) = &schema.user else { continue };
+            let Some((user, password)) = &schema.user else {
+                continue;
+            };
             let password = literal(password);
             if *user != schema.owner {
                 line(format_args!("{}", ensure_role(user)));
@@ -247,15 +271,20 @@ impl Database {
             let user = identifier(user);
             line(format_args!("ALTER ROLE {user} LOGIN PASSWORD {password};"));
             line(format_args!("ALTER ROLE {user} SET search_path = {name};"));
-            line(format_args!("GRANT CONNECT ON DATABASE {database} TO {user};"));
+            line(format_args!(
+                "GRANT CONNECT ON DATABASE {database} TO {user};"
+            ));
             if user == owner {
                 continue;
             }
             line(format_args!("GRANT USAGE ON SCHEMA {name} TO {user};"));
-            for (kind, rights) in
-                [("TABLES", "SELECT, INSERT, UPDATE, DELETE"), ("SEQUENCES", "USAGE, SELECT")]
-            {
-                line(format_args!("GRANT {rights} ON ALL {kind} IN SCHEMA {name} TO {user};"));
+            for (kind, rights) in [
+                ("TABLES", "SELECT, INSERT, UPDATE, DELETE"),
+                ("SEQUENCES", "USAGE, SELECT"),
+            ] {
+                line(format_args!(
+                    "GRANT {rights} ON ALL {kind} IN SCHEMA {name} TO {user};"
+                ));
                 line(format_args!(
                     "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {name} \
                      GRANT {rights} ON {kind} TO {user};"
@@ -273,7 +302,10 @@ impl Database {
             if !folder.is_dir() {
                 continue;
             }
-            let failed = |source| DatabaseError::Folder { path: folder.clone(), source };
+            let failed = |source| DatabaseError::Folder {
+                path: folder.clone(),
+                source,
+            };
             for entry in std::fs::read_dir(&folder).map_err(failed)? {
                 let path = entry.map_err(failed)?.path();
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -294,7 +326,9 @@ async fn applied_digest(connection: &mut PgConnection) -> Result<Option<String>,
     if !exists {
         return Ok(None);
     }
-    sqlx::query_scalar("SELECT digest FROM dm_ops.database_setup").fetch_optional(connection).await
+    sqlx::query_scalar("SELECT digest FROM dm_ops.database_setup")
+        .fetch_optional(connection)
+        .await
 }
 
 /// `CREATE ROLE` has no `IF NOT EXISTS`.

@@ -88,7 +88,9 @@ impl Coded for ComponentError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::File { key, .. } => {
-                vec![format!("put the file there, or set `{key}` in dm.toml (dm config show {key})")]
+                vec![format!(
+                    "put the file there, or set `{key}` in dm.toml (dm config show {key})"
+                )]
             }
             Self::Content { path, .. } => vec![format!("mend {}", path.display())],
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ldap3::{LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry};
 
-use super::{Component, ComponentError, Ports, PortWish, Probe, Site, container, host_port};
+use super::{Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port};
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
 
@@ -27,14 +27,20 @@ impl OpenLdap {
     /// OpenLDAP as configured.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self { config: config.openldap.clone() }
+        Self {
+            config: config.openldap.clone(),
+        }
     }
 }
 
 /// The distinguished name of a domain: `dundermifflin.com` → `dc=dundermifflin,dc=com`.
 #[must_use]
 pub fn base_dn(domain: &str) -> String {
-    domain.split('.').map(|label| format!("dc={label}")).collect::<Vec<_>>().join(",")
+    domain
+        .split('.')
+        .map(|label| format!("dc={label}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// The distinguished name of the administrator.
@@ -49,19 +55,36 @@ impl Component for OpenLdap {
     }
 
     fn ports(&self) -> Vec<PortWish> {
-        vec![PortWish { name: NAME, key: "openldap.port", container: 389, host: self.config.port.get() }]
+        vec![PortWish {
+            name: NAME,
+            key: "openldap.port",
+            container: 389,
+            host: self.config.port.get(),
+        }]
     }
 
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
         let mut spec = container(self, site);
         spec.env.extend([
-            ("LDAP_ORGANISATION".into(), self.config.organisation.to_string()),
+            (
+                "LDAP_ORGANISATION".into(),
+                self.config.organisation.to_string(),
+            ),
             ("LDAP_DOMAIN".into(), self.config.domain.to_string()),
-            ("LDAP_ADMIN_PASSWORD".into(), self.config.admin_password.reveal().to_owned()),
-            ("LDAP_CONFIG_PASSWORD".into(), self.config.config_password.reveal().to_owned()),
+            (
+                "LDAP_ADMIN_PASSWORD".into(),
+                self.config.admin_password.reveal().to_owned(),
+            ),
+            (
+                "LDAP_CONFIG_PASSWORD".into(),
+                self.config.config_password.reveal().to_owned(),
+            ),
         ]);
         spec.files = ldif_files(site, self.config.ldif.as_path())?;
-        spec.mounts.push(Mount { volume: site.instance.volume(NAME), path: DATA.into() });
+        spec.mounts.push(Mount {
+            volume: site.instance.volume(NAME),
+            path: DATA.into(),
+        });
         spec.memory = self.config.memory.map(|size| size.bytes());
         // slapd sizes its connection table by this limit, and the engine's
         // default of a million costs it hundreds of megabytes.
@@ -71,7 +94,10 @@ impl Component for OpenLdap {
 
     fn probe(&self, ports: &Ports) -> Probe {
         let url = format!("ldap://127.0.0.1:{}", host_port(ports, NAME));
-        let (base, admin) = (base_dn(self.config.domain.as_str()), admin_dn(self.config.domain.as_str()));
+        let (base, admin) = (
+            base_dn(self.config.domain.as_str()),
+            admin_dn(self.config.domain.as_str()),
+        );
         let password = self.config.admin_password.reveal().to_owned();
         Box::pin(async move {
             let found = async {
@@ -80,8 +106,10 @@ impl Component for OpenLdap {
                 ldap3::drive!(connection);
                 ldap.simple_bind(&admin, &password).await?.success()?;
                 let filter = format!("(uid={WITNESS})");
-                let (entries, _) =
-                    ldap.search(&base, Scope::Subtree, &filter, vec!["uid"]).await?.success()?;
+                let (entries, _) = ldap
+                    .search(&base, Scope::Subtree, &filter, vec!["uid"])
+                    .await?
+                    .success()?;
                 ldap.unbind().await?;
                 Ok::<_, LdapError>(entries.into_iter().map(SearchEntry::construct).count())
             };
@@ -110,23 +138,36 @@ impl Component for OpenLdap {
 fn ldif_files(site: &Site<'_>, folder: &std::path::Path) -> Result<Vec<File>, ComponentError> {
     let key = "openldap.ldif";
     let folder = site.root.join(folder);
-    let failed = |source| ComponentError::File { path: folder.clone(), key, source };
+    let failed = |source| ComponentError::File {
+        path: folder.clone(),
+        key,
+        source,
+    };
     let mut paths: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(&folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "ldif") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "ldif")
+        {
             paths.push(path);
         }
     }
     if paths.is_empty() {
-        return Err(ComponentError::Content { path: folder, reason: "it has no .ldif file".into() });
+        return Err(ComponentError::Content {
+            path: folder,
+            reason: "it has no .ldif file".into(),
+        });
     }
     paths.sort();
     paths
         .into_iter()
         .map(|path| {
-            let contents = std::fs::read(&path)
-                .map_err(|source| ComponentError::File { path: path.clone(), key, source })?;
+            let contents = std::fs::read(&path).map_err(|source| ComponentError::File {
+                path: path.clone(),
+                key,
+                source,
+            })?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             Ok(File::readable(format!("/container/ldif/{name}"), contents))
         })
@@ -140,6 +181,9 @@ mod tests {
     #[test]
     fn a_domain_is_a_distinguished_name() {
         assert_eq!(base_dn("dundermifflin.com"), "dc=dundermifflin,dc=com");
-        assert_eq!(admin_dn("dundermifflin.com"), "cn=admin,dc=dundermifflin,dc=com");
+        assert_eq!(
+            admin_dn("dundermifflin.com"),
+            "cn=admin,dc=dundermifflin,dc=com"
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::{Component, ComponentError, Ports, PortWish, Probe, Site, container, host_port};
+use super::{Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port};
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, Mount};
 
@@ -26,7 +26,9 @@ impl Postgres {
     /// PostgreSQL as configured.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self { config: config.postgres.clone() }
+        Self {
+            config: config.postgres.clone(),
+        }
     }
 }
 
@@ -50,23 +52,37 @@ impl Component for Postgres {
     }
 
     fn ports(&self) -> Vec<PortWish> {
-        vec![PortWish { name: NAME, key: "postgres.port", container: 5432, host: self.config.port.get() }]
+        vec![PortWish {
+            name: NAME,
+            key: "postgres.port",
+            container: 5432,
+            host: self.config.port.get(),
+        }]
     }
 
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
         let mut spec = container(self, site);
         spec.env.extend([
             ("POSTGRES_USER".into(), self.config.user.to_string()),
-            ("POSTGRES_PASSWORD".into(), self.config.password.reveal().to_owned()),
+            (
+                "POSTGRES_PASSWORD".into(),
+                self.config.password.reveal().to_owned(),
+            ),
             ("POSTGRES_DB".into(), self.config.database.to_string()),
             ("config::PostgresDATA".into(), DATA.into()),
         ]);
         spec.command = std::iter::once("postgres".to_owned())
             .chain(
-                self.config.settings.iter().flat_map(|(key, value)| ["-c".into(), format!("{key}={value}")]),
+                self.config
+                    .settings
+                    .iter()
+                    .flat_map(|(key, value)| ["-c".into(), format!("{key}={value}")]),
             )
             .collect();
-        spec.mounts.push(Mount { volume: site.instance.volume(NAME), path: DATA.into() });
+        spec.mounts.push(Mount {
+            volume: site.instance.volume(NAME),
+            path: DATA.into(),
+        });
         spec.memory = self.config.memory.map(|size| size.bytes());
         // The engine's 64 MB are too little for parallel queries.
         spec.shm_size = Some(256 << 20);
@@ -93,7 +109,10 @@ impl Component for Postgres {
 
     fn addresses(&self, ports: &Ports) -> Vec<String> {
         let port = host_port(ports, NAME);
-        vec![format!("postgres://{}@127.0.0.1:{port}/{}", self.config.user, self.config.database)]
+        vec![format!(
+            "postgres://{}@127.0.0.1:{port}/{}",
+            self.config.user, self.config.database
+        )]
     }
 
     fn data(&self) -> &'static str {

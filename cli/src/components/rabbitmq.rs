@@ -12,7 +12,7 @@ use lapin::{Connection, ConnectionProperties, ExchangeKind};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Component, ComponentError, Ports, PortWish, Probe, Site, container, host_port, read};
+use super::{Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port, read};
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
 
@@ -49,9 +49,15 @@ impl RabbitMq {
                 let password = service.broker_password.as_ref()?;
                 Some((broker_user(name), password.reveal().to_owned()))
             })
-            .chain([(config.rabbitmq.user.to_string(), config.rabbitmq.password.reveal().to_owned())])
+            .chain([(
+                config.rabbitmq.user.to_string(),
+                config.rabbitmq.password.reveal().to_owned(),
+            )])
             .collect();
-        Self { config: config.rabbitmq.clone(), users }
+        Self {
+            config: config.rabbitmq.clone(),
+            users,
+        }
     }
 }
 
@@ -64,7 +70,8 @@ pub fn broker_user(service: &str) -> String {
 /// The URI by which the host reaches the broker as its administrator.
 #[must_use]
 pub fn uri(config: &config::Rabbitmq, ports: &Ports) -> String {
-    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let encode =
+        |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     format!(
         "amqp://{}:{}@127.0.0.1:{}/%2f",
         encode(config.user.as_str()),
@@ -80,7 +87,12 @@ impl Component for RabbitMq {
 
     fn ports(&self) -> Vec<PortWish> {
         vec![
-            PortWish { name: NAME, key: "rabbitmq.port", container: 5672, host: self.config.port.get() },
+            PortWish {
+                name: NAME,
+                key: "rabbitmq.port",
+                container: 5672,
+                host: self.config.port.get(),
+            },
             PortWish {
                 name: MANAGEMENT,
                 key: "rabbitmq.management_port",
@@ -91,7 +103,11 @@ impl Component for RabbitMq {
     }
 
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
-        let fixture = read(site, self.config.definitions.as_path(), "rabbitmq.definitions")?;
+        let fixture = read(
+            site,
+            self.config.definitions.as_path(),
+            "rabbitmq.definitions",
+        )?;
         let path = self.config.definitions.in_project(site.root);
         let definitions = with_passwords(&fixture, &self.users, &path)?;
         let mut spec = container(self, site);
@@ -105,9 +121,11 @@ impl Component for RabbitMq {
             ),
             File::readable(DEFINITIONS, definitions),
         ];
-        spec.mounts.push(Mount { volume: site.instance.volume(NAME), path: DATA.into() });
+        spec.mounts.push(Mount {
+            volume: site.instance.volume(NAME),
+            path: DATA.into(),
+        });
         spec.memory = self.config.memory.map(|size| size.bytes());
-        spec.ulimits.insert("nofile".into(), 65536);
         spec.stop_timeout = 30;
         Ok(spec)
     }
@@ -125,32 +143,47 @@ impl Component for RabbitMq {
                     .exchange_declare(
                         EXCHANGE.into(),
                         ExchangeKind::Topic,
-                        ExchangeDeclareOptions { passive: true, ..Default::default() },
+                        ExchangeDeclareOptions {
+                            passive: true,
+                            ..Default::default()
+                        },
                         FieldTable::default(),
                     )
                     .await?;
                 channel
                     .queue_declare(
                         WITNESS.into(),
-                        QueueDeclareOptions { passive: true, ..Default::default() },
+                        QueueDeclareOptions {
+                            passive: true,
+                            ..Default::default()
+                        },
                         FieldTable::default(),
                     )
                     .await?;
                 connection.close(200, "ready".into()).await
             };
-            answer.await.map_err(|error: lapin::Error| error.to_string())
+            answer
+                .await
+                .map_err(|error: lapin::Error| error.to_string())
         })
     }
 
     fn addresses(&self, ports: &Ports) -> Vec<String> {
         vec![
-            format!("amqp://{}@127.0.0.1:{}", self.config.user, host_port(ports, NAME)),
+            format!(
+                "amqp://{}@127.0.0.1:{}",
+                self.config.user,
+                host_port(ports, NAME)
+            ),
             format!("http://localhost:{}", host_port(ports, MANAGEMENT)),
         ]
     }
 
     fn page(&self, ports: &Ports) -> Option<String> {
-        Some(format!("http://localhost:{}/", host_port(ports, MANAGEMENT)))
+        Some(format!(
+            "http://localhost:{}/",
+            host_port(ports, MANAGEMENT)
+        ))
     }
 
     fn data(&self) -> &'static str {
@@ -168,7 +201,10 @@ fn with_passwords(
     passwords: &BTreeMap<String, String>,
     path: &Path,
 ) -> Result<Vec<u8>, ComponentError> {
-    let broken = |reason: String| ComponentError::Content { path: path.to_owned(), reason };
+    let broken = |reason: String| ComponentError::Content {
+        path: path.to_owned(),
+        reason,
+    };
     let mut definitions: Value =
         serde_json::from_slice(fixture).map_err(|error| broken(error.to_string()))?;
     let users = definitions
@@ -176,9 +212,15 @@ fn with_passwords(
         .and_then(Value::as_array_mut)
         .ok_or_else(|| broken("it has no list `users`".into()))?;
     for user in users {
-        let name = user.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let name = user
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let Some(password) = passwords.get(&name) else {
-            return Err(broken(format!("its user `{name}` has no password in dm.toml")));
+            return Err(broken(format!(
+                "its user `{name}` has no password in dm.toml"
+            )));
         };
         user["password_hash"] = json!(password_hash(&name, password));
         user["hashing_algorithm"] = json!("rabbit_password_hashing_sha256");
@@ -194,7 +236,12 @@ fn with_passwords(
 fn password_hash(user: &str, password: &str) -> String {
     let salt = &Sha256::digest(user)[..4];
     let mut hash = salt.to_vec();
-    hash.extend_from_slice(&Sha256::new().chain_update(salt).chain_update(password).finalize());
+    hash.extend_from_slice(
+        &Sha256::new()
+            .chain_update(salt)
+            .chain_update(password)
+            .finalize(),
+    );
     BASE64.encode(hash)
 }
 
@@ -206,16 +253,22 @@ mod tests {
     fn the_hash_is_salt_and_digest() {
         let hash = BASE64.decode(password_hash("dunder", "mifflin")).unwrap();
         assert_eq!(hash.len(), 36);
-        let again = Sha256::new().chain_update(&hash[..4]).chain_update("mifflin").finalize();
+        let again = Sha256::new()
+            .chain_update(&hash[..4])
+            .chain_update("mifflin")
+            .finalize();
         assert_eq!(hash[4..], again[..]);
         assert_ne!(password_hash("dunder", "x"), password_hash("dunder", "y"));
     }
 
     #[test]
     fn a_user_without_a_password_is_named() {
-        let error =
-            with_passwords(br#"{"users":[{"name":"creed"}]}"#, &BTreeMap::new(), Path::new("d.json"))
-                .unwrap_err();
+        let error = with_passwords(
+            br#"{"users":[{"name":"creed"}]}"#,
+            &BTreeMap::new(),
+            Path::new("d.json"),
+        )
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             "d.json is not usable: its user `creed` has no password in dm.toml"
@@ -233,7 +286,10 @@ mod tests {
         .unwrap();
         let definitions: Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(definitions["users"][0]["tags"][0], "administrator");
-        assert_eq!(definitions["users"][0]["password_hash"], password_hash("dunder", "mifflin"));
+        assert_eq!(
+            definitions["users"][0]["password_hash"],
+            password_hash("dunder", "mifflin")
+        );
         assert!(definitions["queues"].is_array());
     }
 }

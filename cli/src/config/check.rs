@@ -83,7 +83,11 @@ fn shared_ports(config: &Config) -> Vec<Conflict> {
             Some(owner) => found.push(Conflict::new(
                 "config-port-twice",
                 &[owner.as_slice(), key.as_slice()],
-                format!("port {port} is given to both {} and {}", dotted(owner), dotted(&key)),
+                format!(
+                    "port {port} is given to both {} and {}",
+                    dotted(owner),
+                    dotted(&key)
+                ),
                 "give one of them another port",
             )),
             None => {
@@ -118,7 +122,9 @@ fn schemas(config: &Config) -> Vec<Conflict> {
         let Some(schema) = &service.schema else {
             continue;
         };
-        let taken = TAKEN_SCHEMAS.iter().find(|(taken, _)| *taken == schema.as_str());
+        let taken = TAKEN_SCHEMAS
+            .iter()
+            .find(|(taken, _)| *taken == schema.as_str());
         if let Some((taken, whose)) = taken {
             found.push(Conflict::new(
                 "config-schema-taken",

@@ -211,9 +211,9 @@ impl<'de> de::Deserializer<'de> for Reader<'de, '_> {
             Value::Integer(number) => visitor.visit_i64(*number),
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Boolean(value) => visitor.visit_bool(*value),
-            Value::Other(_) => Err(self.wrong_type(&in_words(
-                &(&visitor as &dyn de::Expected).to_string(),
-            ))),
+            Value::Other(_) => {
+                Err(self.wrong_type(&in_words(&(&visitor as &dyn de::Expected).to_string())))
+            }
         };
         self.located(result)
     }

@@ -80,7 +80,10 @@ impl<'a> Reporter<'a> {
     pub fn problem(&self, fault: &Fault) -> (Problem, bool) {
         let Some((path, place)) = &fault.at else {
             let message = fault.to_string();
-            return (self.at(None, "config-invalid-value", message, Vec::new()), true);
+            return (
+                self.at(None, "config-invalid-value", message, Vec::new()),
+                true,
+            );
         };
         let caret = |text: Option<String>| vec![(place.value.clone(), text)];
         let name = dotted(path);
@@ -98,7 +101,8 @@ impl<'a> Reporter<'a> {
                 let message = format!("{} is missing", dotted(&full));
                 let help = format!("{name} needs it: set {}", self.spelled(place.source, &full));
                 let key_only = vec![(self.heading(path, place), None)];
-                let mut problem = self.at(Some(place.source), "config-missing-key", message, key_only);
+                let mut problem =
+                    self.at(Some(place.source), "config-missing-key", message, key_only);
                 problem.help = Some(help);
                 problem.key = Some(dotted(&full));
                 return (problem, true);
@@ -136,7 +140,11 @@ impl<'a> Reporter<'a> {
     }
 
     fn unknown_key(&self, path: &Path, place: &Place, known: &[&str]) -> (Problem, bool) {
-        let kind = self.layers.sources.get(place.source).map(|source| source.kind);
+        let kind = self
+            .layers
+            .sources
+            .get(place.source)
+            .map(|source| source.kind);
         let suggestion = self.suggest(path, known, kind);
         let table = path.split_last().map_or(&[][..], |(_, table)| table);
         let key = path.last().map_or("", String::as_str);
@@ -155,8 +163,16 @@ impl<'a> Reporter<'a> {
                 "dm ignores it; its own variables are DM_ and a key, with `__` for each dot"
                     .to_owned(),
             ),
-            (Some(suggestion), _) if suggestion.full.split_last().is_some_and(|(_, t)| t != table) => {
-                Some(format!("{} is a key", self.spelled(place.source, &suggestion.full)))
+            (Some(suggestion), _)
+                if suggestion
+                    .full
+                    .split_last()
+                    .is_some_and(|(_, t)| t != table) =>
+            {
+                Some(format!(
+                    "{} is a key",
+                    self.spelled(place.source, &suggestion.full)
+                ))
             }
             _ if known.len() <= LISTED => {
                 let place = if table.is_empty() {
@@ -317,10 +333,14 @@ impl<'a> Reporter<'a> {
 
     /// Where a table is named, for a problem of the table as a whole.
     fn heading(&self, path: &Path, place: &Place) -> Range<usize> {
-        let in_layer = self.layers.layers.iter().find_map(|layer| match &layer.content {
-            Content::Tree(tree) if layer.source == place.source => tree.get(path),
-            _ => None,
-        });
+        let in_layer = self
+            .layers
+            .layers
+            .iter()
+            .find_map(|layer| match &layer.content {
+                Content::Tree(tree) if layer.source == place.source => tree.get(path),
+                _ => None,
+            });
         in_layer.map_or_else(|| place.key.clone(), |node| node.place.key.clone())
     }
 

@@ -23,7 +23,10 @@ pub const OTHER_VARIABLES: [(&str, &str); 4] = [
         "the project's directory, like `--project-directory`",
     ),
     ("DM_INSTANCE", "the instance, like `--instance`"),
-    ("DM_ASSUME_YES", "`1` answers every question with yes, like `--yes`"),
+    (
+        "DM_ASSUME_YES",
+        "`1` answers every question with yes, like `--yes`",
+    ),
     ("DM_LOG", "what `dm` logs of itself, e.g. `debug`"),
 ];
 
@@ -251,9 +254,6 @@ fn variable_path(name: &str) -> Path {
 
 /// The variable of a path: `postgres.port` is `DM_POSTGRES__PORT`.
 pub(super) fn variable_name<S: AsRef<str>>(path: &[S]) -> String {
-    let keys: Vec<String> = path
-        .iter()
-        .map(|key| key.as_ref().to_uppercase())
-        .collect();
+    let keys: Vec<String> = path.iter().map(|key| key.as_ref().to_uppercase()).collect();
     format!("{PREFIX}{}", keys.join("__"))
 }

@@ -188,11 +188,9 @@ fn resolve(layers: Layers, root: PathBuf) -> Result<Loaded, ConfigError> {
             .iter()
             .filter_map(|fault| fault.at.as_ref().map(|(path, _)| path))
             .collect();
-        let conflicts = check::conflicts(config).into_iter().filter(|conflict| {
-            !struck
-                .iter()
-                .any(|path| conflict.involves(path.as_slice()))
-        });
+        let conflicts = check::conflicts(config)
+            .into_iter()
+            .filter(|conflict| !struck.iter().any(|path| conflict.involves(path.as_slice())));
         problems.extend(conflicts.map(|conflict| reporter.conflict(&sifted.tree, &conflict)));
     }
     match config {
@@ -214,11 +212,16 @@ fn resolve(layers: Layers, root: PathBuf) -> Result<Loaded, ConfigError> {
 fn sift(layers: &Layers) -> Sifted {
     let mut faults = Vec::new();
     let mut secrets = BTreeSet::new();
-    let mut trees = layers.layers.iter().filter_map(|layer| match &layer.content {
-        Content::Tree(tree) => Some((layer.source, tree)),
-        _ => None,
-    });
-    let base = trees.next().map_or_else(defaults_tree, |(_, tree)| tree.clone());
+    let mut trees = layers
+        .layers
+        .iter()
+        .filter_map(|layer| match &layer.content {
+            Content::Tree(tree) => Some((layer.source, tree)),
+            _ => None,
+        });
+    let base = trees
+        .next()
+        .map_or_else(defaults_tree, |(_, tree)| tree.clone());
     let mut total = base.clone();
     for (source, tree) in trees {
         let mut right = tree.clone();

@@ -11,8 +11,8 @@ use bollard::models::{
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, InspectContainerOptions,
     KillContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StartContainerOptions, StatsOptionsBuilder, StopContainerOptionsBuilder,
-    UploadToContainerOptionsBuilder, WaitContainerOptions,
+    RemoveContainerOptionsBuilder, StartContainerOptions, StatsOptionsBuilder,
+    StopContainerOptionsBuilder, UploadToContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures_util::{Stream, StreamExt, TryStreamExt};
 
@@ -107,7 +107,10 @@ impl Engine {
     /// [`EngineError::Api`] where the engine refuses.
     pub async fn containers(&self, wanted: &[(&str, &str)]) -> Result<Vec<Container>, EngineError> {
         let filters = HashMap::from([("label".to_owned(), label_filter(wanted))]);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filters)
+            .build();
         let found = self
             .docker()
             .list_containers(Some(options))
@@ -131,7 +134,9 @@ impl Engine {
         spec: &ContainerSpec,
         labels: &BTreeMap<String, String>,
     ) -> Result<String, EngineError> {
-        let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
+        let options = CreateContainerOptionsBuilder::new()
+            .name(&spec.name)
+            .build();
         let created = self
             .docker()
             .create_container(Some(options), body(spec, labels))
@@ -144,9 +149,16 @@ impl Engine {
             })?;
             let options = UploadToContainerOptionsBuilder::new().path("/").build();
             self.docker()
-                .upload_to_container(&created.id, Some(options), bollard::body_full(archive.into()))
+                .upload_to_container(
+                    &created.id,
+                    Some(options),
+                    bollard::body_full(archive.into()),
+                )
                 .await
-                .map_err(EngineError::api(format!("put files into container {}", spec.name)))?;
+                .map_err(EngineError::api(format!(
+                    "put files into container {}",
+                    spec.name
+                )))?;
         }
         Ok(created.id)
     }
@@ -183,7 +195,9 @@ impl Engine {
         self.docker()
             .kill_container(name, Some(options))
             .await
-            .map_err(EngineError::api(format!("send {signal} to container {name}")))
+            .map_err(EngineError::api(format!(
+                "send {signal} to container {name}"
+            )))
     }
 
     /// Lets a paused container go on.
@@ -203,11 +217,16 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses.
     pub async fn remove(&self, name: &str) -> Result<(), EngineError> {
-        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
         let removed = self.docker().remove_container(name, Some(options)).await;
         match removed {
             // "removal already in progress": wait for the other one to finish.
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, .. }) => {
+            Err(bollard::errors::Error::DockerResponseServerError {
+                status_code: 409, ..
+            }) => {
                 while self.inspect(name).await?.is_some() {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -223,9 +242,14 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses.
     pub async fn inspect(&self, name: &str) -> Result<Option<Inspected>, EngineError> {
-        let found = self.docker().inspect_container(name, None::<InspectContainerOptions>).await;
+        let found = self
+            .docker()
+            .inspect_container(name, None::<InspectContainerOptions>)
+            .await;
         let response = match found {
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
+            Err(bollard::errors::Error::DockerResponseServerError {
+                status_code: 404, ..
+            }) => {
                 return Ok(None);
             }
             other => other.map_err(EngineError::api(format!("inspect container {name}")))?,
@@ -235,7 +259,10 @@ impl Engine {
             running: state.running.unwrap_or_default(),
             started_at: state.started_at,
             ended: Ended {
-                state: state.status.map(|status| status.to_string()).unwrap_or_default(),
+                state: state
+                    .status
+                    .map(|status| status.to_string())
+                    .unwrap_or_default(),
                 exit_code: state.exit_code,
                 out_of_memory: state.oom_killed.unwrap_or_default(),
                 error: state.error.filter(|error| !error.is_empty()),
@@ -256,9 +283,14 @@ impl Engine {
             .next()
             .await;
         if let Some(Err(error)) = waited
-            && !matches!(error, bollard::errors::Error::DockerContainerWaitError { .. })
+            && !matches!(
+                error,
+                bollard::errors::Error::DockerContainerWaitError { .. }
+            )
         {
-            return Err(EngineError::api(format!("wait for container {name}"))(error));
+            return Err(EngineError::api(format!("wait for container {name}"))(
+                error,
+            ));
         }
         Ok(self.inspect(name).await?.map_or_else(
             || Ended {
@@ -275,7 +307,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the container is gone.
-    pub async fn last_log_lines(&self, name: &str, lines: usize) -> Result<Vec<String>, EngineError> {
+    pub async fn last_log_lines(
+        &self,
+        name: &str,
+        lines: usize,
+    ) -> Result<Vec<String>, EngineError> {
         let options = LogsOptionsBuilder::new()
             .stdout(true)
             .stderr(true)
@@ -286,8 +322,13 @@ impl Engine {
             .logs(name, Some(options))
             .try_collect()
             .await
-            .map_err(EngineError::api(format!("read the log of container {name}")))?;
-        let bytes: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.into_bytes().to_vec()).collect();
+            .map_err(EngineError::api(format!(
+                "read the log of container {name}"
+            )))?;
+        let bytes: Vec<u8> = chunks
+            .into_iter()
+            .flat_map(|chunk| chunk.into_bytes().to_vec())
+            .collect();
         let text = String::from_utf8_lossy(&bytes);
         let all: Vec<String> = text.lines().map(str::to_owned).collect();
         Ok(all[all.len().saturating_sub(lines)..].to_vec())
@@ -300,7 +341,10 @@ impl Engine {
     /// [`EngineError::Api`] where the container is gone.
     pub async fn memory(&self, name: &str) -> Result<Option<u64>, EngineError> {
         // One shot: otherwise the engine waits a second for a second sample.
-        let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
+        let options = StatsOptionsBuilder::new()
+            .stream(false)
+            .one_shot(true)
+            .build();
         let Some(stats) = self.docker().stats(name, Some(options)).next().await else {
             return Ok(None);
         };
@@ -322,11 +366,16 @@ impl Engine {
         name: &str,
         path: &str,
     ) -> impl Stream<Item = Result<bytes::Bytes, EngineError>> + use<> {
-        let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
+        let options = DownloadFromContainerOptionsBuilder::new()
+            .path(path)
+            .build();
         let doing = format!("read {path} of container {name}");
         self.docker()
             .download_from_container(name, Some(options))
-            .map_err(move |source| EngineError::Api { doing: doing.clone(), source })
+            .map_err(move |source| EngineError::Api {
+                doing: doing.clone(),
+                source,
+            })
     }
 }
 
@@ -335,7 +384,11 @@ pub(super) fn label_filter(wanted: &[(&str, &str)]) -> Vec<String> {
     wanted
         .iter()
         .map(|(label, value)| {
-            if value.is_empty() { (*label).to_owned() } else { format!("{label}={value}") }
+            if value.is_empty() {
+                (*label).to_owned()
+            } else {
+                format!("{label}={value}")
+            }
         })
         .collect()
 }
@@ -345,7 +398,10 @@ pub(super) fn absent_is_fine(
     result: Result<(), bollard::errors::Error>,
 ) -> Result<(), bollard::errors::Error> {
     match result {
-        Err(bollard::errors::Error::DockerResponseServerError { status_code: 304 | 404, .. }) => Ok(()),
+        Err(bollard::errors::Error::DockerResponseServerError {
+            status_code: 304 | 404,
+            ..
+        }) => Ok(()),
         other => other,
     }
 }
@@ -362,13 +418,21 @@ fn parse_ports(text: &str) -> BTreeMap<String, u16> {
 
 /// The value of the [`labels::PORTS`] label for a specification.
 fn format_ports(spec: &ContainerSpec) -> String {
-    let pairs: Vec<_> = spec.ports.iter().map(|port| format!("{}={}", port.name, port.host)).collect();
+    let pairs: Vec<_> = spec
+        .ports
+        .iter()
+        .map(|port| format!("{}={}", port.name, port.host))
+        .collect();
     pairs.join(",")
 }
 
 fn from_summary(summary: ContainerSummary) -> Option<Container> {
     let labels = summary.labels.unwrap_or_default();
-    let get = |label: &str| labels::value(Some(&labels), label).unwrap_or_default().to_owned();
+    let get = |label: &str| {
+        labels::value(Some(&labels), label)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let name = summary.names?.first()?.trim_start_matches('/').to_owned();
     let state = match summary.state? {
         ContainerSummaryStateEnum::CREATED => State::Created,
@@ -404,24 +468,37 @@ fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCre
             (format!("{}/tcp", port.container), Some(vec![binding]))
         })
         .collect();
-    let mut all_labels: HashMap<String, String> =
-        labels.iter().chain(&spec.labels).map(|(label, value)| (label.clone(), value.clone())).collect();
+    let mut all_labels: HashMap<String, String> = labels
+        .iter()
+        .chain(&spec.labels)
+        .map(|(label, value)| (label.clone(), value.clone()))
+        .collect();
     all_labels.insert(labels::COMPONENT.into(), spec.component.clone());
     all_labels.insert(labels::CONFIG_DIGEST.into(), spec.digest());
     all_labels.insert(labels::PORTS.into(), format_ports(spec));
-    let endpoint =
-        EndpointSettings { aliases: Some(vec![spec.hostname.clone()]), ..EndpointSettings::default() };
+    let endpoint = EndpointSettings {
+        aliases: Some(vec![spec.hostname.clone()]),
+        ..EndpointSettings::default()
+    };
     ContainerCreateBody {
         image: Some(spec.image.clone()),
         hostname: Some(spec.hostname.clone()),
-        env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        env: Some(
+            spec.env
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+        ),
         cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
         labels: Some(all_labels),
         exposed_ports: Some(bindings.keys().cloned().collect()),
         stop_timeout: Some(i64::from(spec.stop_timeout)),
         host_config: Some(HostConfig {
             binds: Some(
-                spec.mounts.iter().map(|mount| format!("{}:{}", mount.volume, mount.path)).collect(),
+                spec.mounts
+                    .iter()
+                    .map(|mount| format!("{}:{}", mount.volume, mount.path))
+                    .collect(),
             ),
             port_bindings: Some(bindings),
             network_mode: Some(spec.network.clone()),
@@ -455,7 +532,11 @@ fn archive(spec: &ContainerSpec) -> std::io::Result<Vec<u8>> {
         header.set_mode(file.mode);
         header.set_uid(0);
         header.set_gid(0);
-        builder.append_data(&mut header, file.path.trim_start_matches('/'), file.contents.as_slice())?;
+        builder.append_data(
+            &mut header,
+            file.path.trim_start_matches('/'),
+            file.contents.as_slice(),
+        )?;
     }
     builder.into_inner()
 }

@@ -49,7 +49,9 @@ pub enum Chunk {
 impl Running {
     /// The command's standard input, once; after that one that swallows all.
     pub fn take_input(&mut self) -> Input {
-        self.input.take().unwrap_or_else(|| Box::pin(tokio::io::sink()))
+        self.input
+            .take()
+            .unwrap_or_else(|| Box::pin(tokio::io::sink()))
     }
 
     /// What it prints next; `None` when it has ended.
@@ -57,11 +59,15 @@ impl Running {
     /// # Errors
     /// [`EngineError::Api`] where the connection breaks.
     pub async fn next(&mut self) -> Result<Option<Chunk>, EngineError> {
-        let Some(chunk) = self.output.next().await else { return Ok(None) };
-        Ok(Some(match chunk.map_err(EngineError::api(self.doing.clone()))? {
-            LogOutput::StdErr { message } => Chunk::Err(message),
-            other => Chunk::Out(other.into_bytes()),
-        }))
+        let Some(chunk) = self.output.next().await else {
+            return Ok(None);
+        };
+        Ok(Some(
+            match chunk.map_err(EngineError::api(self.doing.clone()))? {
+                LogOutput::StdErr { message } => Chunk::Err(message),
+                other => Chunk::Out(other.into_bytes()),
+            },
+        ))
     }
 }
 
@@ -98,7 +104,11 @@ impl Engine {
             .create_exec(container, config)
             .await
             .map_err(EngineError::api(doing.clone()))?;
-        let options = StartExecOptions { detach: false, tty: spec.tty, output_capacity: None };
+        let options = StartExecOptions {
+            detach: false,
+            tty: spec.tty,
+            output_capacity: None,
+        };
         let started = self
             .docker()
             .start_exec(&created.id, Some(options))
@@ -107,11 +117,17 @@ impl Engine {
         let (output, input): (Pin<Box<dyn Stream<Item = _> + Send>>, Input) = match started {
             StartExecResults::Attached { output, input } => (output, input),
             // It was asked to attach; an engine that doesn't has no output to give.
-            StartExecResults::Detached => {
-                (Box::pin(futures_util::stream::empty()), Box::pin(tokio::io::sink()))
-            }
+            StartExecResults::Detached => (
+                Box::pin(futures_util::stream::empty()),
+                Box::pin(tokio::io::sink()),
+            ),
         };
-        Ok(Running { id: created.id, doing, output, input: Some(input) })
+        Ok(Running {
+            id: created.id,
+            doing,
+            output,
+            input: Some(input),
+        })
     }
 
     /// The exit code of a command whose output has ended.
@@ -131,7 +147,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the command has ended.
-    pub async fn resize(&self, running: &Running, width: u16, height: u16) -> Result<(), EngineError> {
+    pub async fn resize(
+        &self,
+        running: &Running,
+        width: u16,
+        height: u16,
+    ) -> Result<(), EngineError> {
         self.docker()
             .resize_exec(&running.id, ResizeExecOptions { height, width })
             .await
@@ -142,7 +163,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where it can't be run; a command that fails is no error.
-    pub async fn exec_collect(&self, container: &str, spec: &ExecSpec) -> Result<Output, EngineError> {
+    pub async fn exec_collect(
+        &self,
+        container: &str,
+        spec: &ExecSpec,
+    ) -> Result<Output, EngineError> {
         let mut running = self.exec(container, spec).await?;
         let (mut out, mut err) = (Vec::new(), Vec::new());
         while let Some(chunk) = running.next().await? {
@@ -151,6 +176,10 @@ impl Engine {
                 Chunk::Err(bytes) => err.extend_from_slice(&bytes),
             }
         }
-        Ok(Output { code: self.exec_code(&running).await?, out, err })
+        Ok(Output {
+            code: self.exec_code(&running).await?,
+            out,
+            err,
+        })
     }
 }

@@ -17,5 +17,7 @@ pub const PORTS: &str = "com.dundermifflin.dm.ports";
 
 /// The value of `label` in a bollard label map.
 pub fn value<'a>(labels: Option<&'a HashMap<String, String>>, label: &str) -> Option<&'a str> {
-    labels.and_then(|labels| labels.get(label)).map(String::as_str)
+    labels
+        .and_then(|labels| labels.get(label))
+        .map(String::as_str)
 }

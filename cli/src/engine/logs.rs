@@ -62,7 +62,10 @@ impl Engine {
         let name = name.to_owned();
         async_stream(docker, name, options.build())
             .map_ok(parse)
-            .map_err(move |source| EngineError::Api { doing: doing.clone(), source })
+            .map_err(move |source| EngineError::Api {
+                doing: doing.clone(),
+                source,
+            })
     }
 }
 
@@ -84,7 +87,11 @@ fn parse(output: LogOutput) -> LogLine {
     let text = String::from_utf8_lossy(&bytes);
     let line = text.trim_end_matches(['\n', '\r']);
     let (time, text) = line.split_once(' ').unwrap_or((line, ""));
-    LogLine { time: time.parse().ok(), stream, text: text.to_owned() }
+    LogLine {
+        time: time.parse().ok(),
+        stream,
+        text: text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -93,7 +100,9 @@ mod tests {
 
     #[test]
     fn a_line_is_split_from_its_time_stamp() {
-        let output = LogOutput::StdErr { message: "2026-11-24T22:50:27.1Z hello  world\r\n".into() };
+        let output = LogOutput::StdErr {
+            message: "2026-11-24T22:50:27.1Z hello  world\r\n".into(),
+        };
         assert_eq!(
             parse(output),
             LogLine {
@@ -106,7 +115,9 @@ mod tests {
 
     #[test]
     fn an_empty_line_stays_a_line() {
-        let output = LogOutput::StdOut { message: "2026-11-24T22:50:27.1Z \n".into() };
+        let output = LogOutput::StdOut {
+            message: "2026-11-24T22:50:27.1Z \n".into(),
+        };
         assert_eq!(parse(output).text, "");
     }
 }

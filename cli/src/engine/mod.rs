@@ -21,7 +21,8 @@ pub struct Engine {
 impl Engine {
     /// Temporary.
     pub async fn connect(_: &crate::config::Engine) -> Result<Self, EngineError> {
-        let docker = bollard::Docker::connect_with_local_defaults().map_err(EngineError::api("connect"))?;
+        let docker =
+            bollard::Docker::connect_with_local_defaults().map_err(EngineError::api("connect"))?;
         Ok(Self { docker })
     }
 

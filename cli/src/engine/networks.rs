@@ -21,7 +21,10 @@ impl Engine {
             .list_networks(Some(options))
             .await
             .map_err(EngineError::api("list networks"))?;
-        Ok(found.into_iter().filter_map(|network| network.name).collect())
+        Ok(found
+            .into_iter()
+            .filter_map(|network| network.name)
+            .collect())
     }
 
     /// Makes the network unless it is there.

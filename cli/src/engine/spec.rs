@@ -23,7 +23,11 @@ impl File {
     /// A file that everybody in the container may read.
     #[must_use]
     pub fn readable(path: impl Into<String>, contents: impl Into<Vec<u8>>) -> Self {
-        Self { path: path.into(), mode: 0o644, contents: contents.into() }
+        Self {
+            path: path.into(),
+            mode: 0o644,
+            contents: contents.into(),
+        }
     }
 }
 
@@ -101,10 +105,12 @@ impl ContainerSpec {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -122,7 +128,11 @@ mod tests {
             command: vec![],
             files: vec![File::readable("/a", "x")],
             mounts: vec![],
-            ports: vec![Port { name: "postgres".into(), container: 5432, host: 5432 }],
+            ports: vec![Port {
+                name: "postgres".into(),
+                container: 5432,
+                host: 5432,
+            }],
             network: "dm".into(),
             ulimits: BTreeMap::new(),
             memory: None,

@@ -21,7 +21,12 @@ impl Engine {
             .list_volumes(Some(options))
             .await
             .map_err(EngineError::api("list volumes"))?;
-        Ok(found.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect())
+        Ok(found
+            .volumes
+            .unwrap_or_default()
+            .into_iter()
+            .map(|volume| volume.name)
+            .collect())
     }
 
     /// Makes the volume unless it is there.
@@ -51,7 +56,11 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses, e.g. a container still uses it.
     pub async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
-        absent_is_fine(self.docker().remove_volume(name, None::<RemoveVolumeOptions>).await)
-            .map_err(EngineError::api(format!("remove volume {name}")))
+        absent_is_fine(
+            self.docker()
+                .remove_volume(name, None::<RemoveVolumeOptions>)
+                .await,
+        )
+        .map_err(EngineError::api(format!("remove volume {name}")))
     }
 }

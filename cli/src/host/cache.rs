@@ -7,7 +7,11 @@ use std::path::PathBuf;
 /// else, for a user without a home, the system's temporary folder.
 #[must_use]
 pub fn dir() -> PathBuf {
-    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     set("XDG_CACHE_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".cache")))
         .unwrap_or_else(env::temp_dir)

@@ -66,7 +66,10 @@ impl Coded for ConsentError {
 
     fn next(&self) -> Vec<String> {
         let (Self::Declined(proposal) | Self::Missing(proposal)) = self;
-        let mut next = vec![format!("run it yourself: {}", proposal.commands.join(" && "))];
+        let mut next = vec![format!(
+            "run it yourself: {}",
+            proposal.commands.join(" && ")
+        )];
         if matches!(self, Self::Missing(_)) {
             next.push("or let dm do it: add --yes, or set DM_ASSUME_YES=1".into());
         }
@@ -155,7 +158,10 @@ mod tests {
     #[test]
     fn consent_is_given_by_flag_by_variable_and_in_ci_to_root_alone() {
         assert_eq!(decide(true, None, None, false), "Given(--yes)");
-        assert_eq!(decide(false, Some("1"), None, false), "Given(DM_ASSUME_YES)");
+        assert_eq!(
+            decide(false, Some("1"), None, false),
+            "Given(DM_ASSUME_YES)"
+        );
         assert_eq!(decide(false, Some("0"), None, true), "Missing");
         assert_eq!(decide(false, None, Some("true"), true), "Given(CI)");
         assert_eq!(decide(false, None, Some("true"), false), "Missing");
@@ -164,7 +170,8 @@ mod tests {
 
     #[test]
     fn a_person_is_asked_and_obeyed() {
-        let asked = |answer| Consent::decide(false, None, None, false, Some(Box::new(move |_| answer)));
+        let asked =
+            |answer| Consent::decide(false, None, None, false, Some(Box::new(move |_| answer)));
         assert!(asked(true).obtain(&proposal()).is_ok());
         let declined = asked(false).obtain(&proposal()).unwrap_err();
         assert_eq!(declined.to_string(), "you declined to install docker.io");

@@ -40,7 +40,11 @@ pub fn own_program() -> Result<PathBuf, DetachError> {
 /// # Errors
 /// The file can't be written, or the program can't be started.
 pub fn spawn(mut command: Command, log: &Path) -> Result<(), DetachError> {
-    let log = OpenOptions::new().create(true).write(true).truncate(true).open(log)?;
+    let log = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .open(log)?;
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

@@ -40,7 +40,11 @@ impl Holder {
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}` (pid {}, since {})", self.command, self.pid, self.since)
+        write!(
+            f,
+            "`{}` (pid {}, since {})",
+            self.command, self.pid, self.since
+        )
     }
 }
 
@@ -270,11 +274,19 @@ mod tests {
         let (_dir, lock) = scratch();
         let holder = Holder::this_process("dm up");
         let guard = lock.try_lock(&holder).unwrap().unwrap();
-        assert!(lock.try_lock(&Holder::this_process("dm down")).unwrap().is_none());
+        assert!(
+            lock.try_lock(&Holder::this_process("dm down"))
+                .unwrap()
+                .is_none()
+        );
         assert_eq!(lock.holder(), Some(holder));
         drop(guard);
         assert_eq!(lock.holder(), None);
-        assert!(lock.try_lock(&Holder::this_process("dm down")).unwrap().is_some());
+        assert!(
+            lock.try_lock(&Holder::this_process("dm down"))
+                .unwrap()
+                .is_some()
+        );
     }
 
     #[tokio::test]
@@ -301,10 +313,16 @@ mod tests {
         let cancel = CancellationToken::new();
         let late = lock.lock("dm down", Duration::ZERO, &cancel, |_| {}).await;
         let error = late.unwrap_err();
-        assert!(error.to_string().starts_with("instance default is locked by `dm up` (pid "));
+        assert!(
+            error
+                .to_string()
+                .starts_with("instance default is locked by `dm up` (pid ")
+        );
         assert_eq!(error.next().len(), 1);
         cancel.cancel();
-        let stopped = lock.lock("dm down", Duration::from_secs(60), &cancel, |_| {}).await;
+        let stopped = lock
+            .lock("dm down", Duration::from_secs(60), &cancel, |_| {})
+            .await;
         assert!(matches!(stopped, Err(LockError::Interrupted { .. })));
     }
 
@@ -319,8 +337,17 @@ mod tests {
             .spawn();
         let Ok(mut child) = child else { return };
         let mut line = [0; 5];
-        child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
-        assert!(lock.try_lock(&Holder::this_process("dm up")).unwrap().is_none());
+        child
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut line)
+            .unwrap();
+        assert!(
+            lock.try_lock(&Holder::this_process("dm up"))
+                .unwrap()
+                .is_none()
+        );
         // The shell was replaced by `sleep`, which inherited the lock.
         let sleeper = crate::host::process::children(child.id());
         for pid in sleeper.iter().chain([&child.id()]) {
@@ -331,7 +358,9 @@ mod tests {
         child.wait().unwrap();
         let free = (0..200).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
-            lock.try_lock(&Holder::this_process("dm up")).unwrap().is_some()
+            lock.try_lock(&Holder::this_process("dm up"))
+                .unwrap()
+                .is_some()
         });
         assert!(free);
     }

@@ -21,5 +21,6 @@ pub use consent::{Consent, ConsentError, Proposal};
 /// True on a machine of continuous integration, as the customary variable says.
 #[must_use]
 pub fn is_ci() -> bool {
-    std::env::var_os("CI").is_some_and(|value| value != "false" && value != "0" && !value.is_empty())
+    std::env::var_os("CI")
+        .is_some_and(|value| value != "false" && value != "0" && !value.is_empty())
 }

@@ -147,7 +147,10 @@ const UPSTREAM: [&str; 4] = [
 /// The loopback servers that containers can't reach.
 pub fn container_resolvers() -> Result<Vec<IpAddr>, Vec<IpAddr>> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
-    resolvers_from(read("/etc/resolv.conf"), UPSTREAM.into_iter().filter_map(read))
+    resolvers_from(
+        read("/etc/resolv.conf"),
+        UPSTREAM.into_iter().filter_map(read),
+    )
 }
 
 fn resolvers_from(
@@ -217,7 +220,10 @@ mod tests {
     fn resolvers_on_loopback_are_looked_behind() {
         let main = |text: &str| Some(text.to_owned());
         let stub = "# x\nnameserver 127.0.0.53\noptions edns0\n";
-        assert_eq!(resolvers_from(main("nameserver 192.0.2.1"), std::iter::empty()), Ok(vec![]));
+        assert_eq!(
+            resolvers_from(main("nameserver 192.0.2.1"), std::iter::empty()),
+            Ok(vec![])
+        );
         assert_eq!(resolvers_from(None, std::iter::empty()), Ok(vec![]));
         let behind = ["nameserver 127.0.0.1", "nameserver 192.0.2.9"].map(String::from);
         assert_eq!(

@@ -98,8 +98,14 @@ mod tests {
     #[test]
     fn a_command_is_shown_as_this_user_would_type_it() {
         assert_eq!(Privilege::Root.shown("apt-get update"), "apt-get update");
-        assert_eq!(Privilege::Sudo.shown("apt-get update"), "sudo apt-get update");
-        assert_eq!(Privilege::None.shown("apt-get update"), "su -c 'apt-get update'");
+        assert_eq!(
+            Privilege::Sudo.shown("apt-get update"),
+            "sudo apt-get update"
+        );
+        assert_eq!(
+            Privilege::None.shown("apt-get update"),
+            "su -c 'apt-get update'"
+        );
     }
 
     #[test]

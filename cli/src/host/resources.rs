@@ -82,10 +82,30 @@ mod tests {
     #[test]
     fn memory_is_read_in_bytes_and_bounded_by_the_group() {
         let memory = parse("MemTotal:  2048 kB\nMemFree: 1 kB\nMemAvailable: 1024 kB\n").unwrap();
-        assert_eq!(memory, Memory { total: 2_097_152, available: 1_048_576 });
-        let bounded = Limit { limit: 1_000_000, used: 400_000 }.apply(memory);
-        assert_eq!(bounded, Memory { total: 1_000_000, available: 600_000 });
-        let unbounded = Limit { limit: u64::MAX >> 1, used: 1 }.apply(memory);
+        assert_eq!(
+            memory,
+            Memory {
+                total: 2_097_152,
+                available: 1_048_576
+            }
+        );
+        let bounded = Limit {
+            limit: 1_000_000,
+            used: 400_000,
+        }
+        .apply(memory);
+        assert_eq!(
+            bounded,
+            Memory {
+                total: 1_000_000,
+                available: 600_000
+            }
+        );
+        let unbounded = Limit {
+            limit: u64::MAX >> 1,
+            used: 1,
+        }
+        .apply(memory);
         assert_eq!(unbounded, memory);
         assert_eq!(parse("nothing"), None);
     }

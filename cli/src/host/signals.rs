@@ -18,9 +18,18 @@ impl Interrupts {
     /// keeps its usual effect, which is to end the process.
     #[must_use]
     pub fn listen(graceful: bool) -> Self {
-        let interrupts = Self { first: CancellationToken::new(), last: CancellationToken::new() };
-        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-            let Ok(mut stream) = signal(kind) else { continue };
+        let interrupts = Self {
+            first: CancellationToken::new(),
+            last: CancellationToken::new(),
+        };
+        for kind in [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ] {
+            let Ok(mut stream) = signal(kind) else {
+                continue;
+            };
             let (first, last) = (interrupts.first.clone(), interrupts.last.clone());
             tokio::spawn(async move {
                 while stream.recv().await.is_some() {

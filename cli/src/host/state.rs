@@ -169,7 +169,10 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`] when it can't be read or is not what it should be.
-    pub fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+    pub fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, StateError> {
         let path = self.path.join(name);
         match std::fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
@@ -260,7 +263,11 @@ pub fn project_id(root: &Path, name: &str) -> String {
     // A symbolic link to a clone is that clone.
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
-    let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let short: String = digest
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let slug: String = name
         .to_lowercase()
         .split(|letter: char| !letter.is_ascii_alphanumeric())
@@ -285,7 +292,10 @@ mod tests {
         std::fs::create_dir(&one).unwrap();
         std::fs::create_dir(&two).unwrap();
         assert_ne!(project_id(&one, "dm"), project_id(&two, "dm"));
-        assert_eq!(project_id(&one, "dm"), project_id(&dir.path().join("two/../one"), "dm"));
+        assert_eq!(
+            project_id(&one, "dm"),
+            project_id(&dir.path().join("two/../one"), "dm")
+        );
         let id = project_id(&one, "Dunder_Mifflin (demo)");
         assert!(id.starts_with("dunder-mifflin-demo-"), "{id}");
         assert_eq!(id.len(), "dunder-mifflin-demo-".len() + 8);
@@ -298,9 +308,18 @@ mod tests {
                 .map(|path| path.display().to_string())
         };
         assert_eq!(at(Some("/s"), Some("/h"), false, false).unwrap(), "/s/dm");
-        assert_eq!(at(Some("rel"), Some("/h"), false, false).unwrap(), "/h/.local/state/dm");
-        assert_eq!(at(None, Some("/root"), true, true).unwrap(), "/root/.local/state/dm");
-        assert_eq!(at(None, Some("/home/pam"), true, false).unwrap(), "/var/lib/dm");
+        assert_eq!(
+            at(Some("rel"), Some("/h"), false, false).unwrap(),
+            "/h/.local/state/dm"
+        );
+        assert_eq!(
+            at(None, Some("/root"), true, true).unwrap(),
+            "/root/.local/state/dm"
+        );
+        assert_eq!(
+            at(None, Some("/home/pam"), true, false).unwrap(),
+            "/var/lib/dm"
+        );
         assert_eq!(at(None, None, true, false).unwrap(), "/var/lib/dm");
         assert_eq!(at(None, None, false, false), None);
     }

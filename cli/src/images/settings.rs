@@ -110,10 +110,13 @@ impl ImageSettings {
             },
             pull_timeout: images.pull_timeout.get(),
             official,
-            credentials: images.credentials.as_ref().map(|credentials| RegistryLogin {
-                username: credentials.username.to_string(),
-                password: credentials.password.reveal().to_owned(),
-            }),
+            credentials: images
+                .credentials
+                .as_ref()
+                .map(|credentials| RegistryLogin {
+                    username: credentials.username.to_string(),
+                    password: credentials.password.reveal().to_owned(),
+                }),
         })
     }
 }

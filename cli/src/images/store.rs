@@ -152,7 +152,12 @@ impl Images {
     /// # Errors
     /// Where there is no such image.
     pub fn identity(&self, name: &str) -> Result<String, ImageError> {
-        let official = self.catalog.get(name)?.official.as_deref().unwrap_or_default();
+        let official = self
+            .catalog
+            .get(name)?
+            .official
+            .as_deref()
+            .unwrap_or_default();
         let built = self.catalog.local_reference(name)?;
         Ok(match self.settings.source {
             Source::Auto => format!("{built} {official}"),

@@ -50,7 +50,10 @@ impl Session {
     pub fn size(&self) -> Option<Size> {
         self.before.as_ref()?;
         let size = termios::tcgetwinsize(io::stdout()).ok()?;
-        Some(Size { width: size.ws_col, height: size.ws_row })
+        Some(Size {
+            width: size.ws_col,
+            height: size.ws_row,
+        })
     }
 
     /// Writes what the command wrote to its standard output, unchanged.

@@ -19,7 +19,11 @@ impl Watch {
     /// A watch that writes to stdout.
     #[must_use]
     pub fn new(printer: &Printer) -> Self {
-        Self { printer: printer.clone(), screen: Screen::default(), last: String::new() }
+        Self {
+            printer: printer.clone(),
+            screen: Screen::default(),
+            last: String::new(),
+        }
     }
 
     /// Shows how things stand now.
@@ -41,8 +45,10 @@ impl Watch {
                 .map_err(OutputError::write);
         }
         // Times go on; a change is a change of everything but them.
-        let state: String =
-            rows.iter().map(|row| format!("{} {:?}\n", row.component, row.state)).collect();
+        let state: String = rows
+            .iter()
+            .map(|row| format!("{} {:?}\n", row.component, row.state))
+            .collect();
         if state == self.last {
             return Ok(());
         }

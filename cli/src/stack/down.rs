@@ -56,8 +56,10 @@ pub async fn down(
 ) -> Result<Removed> {
     let filter = stack.instance.filter();
     let containers = stack.engine.containers(&filter).await?;
-    let present: BTreeSet<String> =
-        containers.iter().map(|container| container.component.clone()).collect();
+    let present: BTreeSet<String> = containers
+        .iter()
+        .map(|container| container.component.clone())
+        .collect();
     // What depends on a component stops before it.
     let order = stack.graph()?.reversed();
     let mut removed = Removed::default();
@@ -104,7 +106,11 @@ pub(super) fn removal_task(
     after: Vec<String>,
     emitter: &Emitter,
 ) -> Task {
-    let node = Node { name: container.component.clone(), kind: NodeKind::Service, after };
+    let node = Node {
+        name: container.component.clone(),
+        kind: NodeKind::Service,
+        after,
+    };
     let (stack, emitter) = (stack.clone(), emitter.clone());
     let work = move |cancel: CancellationToken| {
         Box::pin(async move {
@@ -116,7 +122,10 @@ pub(super) fn removal_task(
                 }
                 // The longest that any component is given: what ended earlier is
                 // not waited for.
-                stack.engine.stop(&container.name, Duration::from_secs(30)).await?;
+                stack
+                    .engine
+                    .stop(&container.name, Duration::from_secs(30))
+                    .await?;
                 stack.engine.remove(&container.name).await
             };
             tokio::select! {
@@ -130,5 +139,8 @@ pub(super) fn removal_task(
             }
         }) as Work
     };
-    Task { node, work: Box::new(work) }
+    Task {
+        node,
+        work: Box::new(work),
+    }
 }

@@ -24,7 +24,10 @@ impl Emitter {
     /// An emitter whose clock begins now.
     #[must_use]
     pub fn new(sender: UnboundedSender<Event>) -> Self {
-        Self { sender, began: Instant::now() }
+        Self {
+            sender,
+            began: Instant::now(),
+        }
     }
 
     /// The time since the run began.
@@ -40,13 +43,21 @@ impl Emitter {
 
     /// Tells that a node has a new state.
     pub fn node(&self, name: &str, state: NodeState) {
-        self.send(Event::Node { name: name.to_owned(), state, at: self.at() });
+        self.send(Event::Node {
+            name: name.to_owned(),
+            state,
+            at: self.at(),
+        });
     }
 
     /// Tells something worth a line.
     pub fn note(&self, name: Option<&str>, text: impl Into<String>) {
         let (name, text) = (name.map(str::to_owned), text.into());
-        self.send(Event::Note { name, text, at: self.at() });
+        self.send(Event::Note {
+            name,
+            text,
+            at: self.at(),
+        });
     }
 }
 
@@ -108,17 +119,28 @@ pub async fn run(
     let graph = Graph::new(tasks.iter().map(|task| (&task.node.name, &task.node.after)))?;
     // A failure winds down the run without looking like an interrupt.
     let cancel = interrupt.child_token();
-    let mut waiting: BTreeMap<String, Task> =
-        tasks.into_iter().map(|task| (task.node.name.clone(), task)).collect();
+    let mut waiting: BTreeMap<String, Task> = tasks
+        .into_iter()
+        .map(|task| (task.node.name.clone(), task))
+        .collect();
     let mut running: JoinSet<Result<NodeState, TaskError>> = JoinSet::new();
     let mut names: BTreeMap<Id, String> = BTreeMap::new();
     let mut outcome = Outcome::default();
 
     loop {
         if !cancel.is_cancelled() && outcome.failures.is_empty() {
-            begin_ready(&graph, &mut waiting, &outcome, &mut running, &mut names, &cancel);
+            begin_ready(
+                &graph,
+                &mut waiting,
+                &outcome,
+                &mut running,
+                &mut names,
+                &cancel,
+            );
         }
-        let Some(joined) = running.join_next_with_id().await else { break };
+        let Some(joined) = running.join_next_with_id().await else {
+            break;
+        };
         let (name, result) = match joined {
             Ok((id, result)) => (names.remove(&id).unwrap_or_default(), result),
             Err(error) => {
@@ -158,7 +180,11 @@ fn begin_ready(
 ) {
     let ready: Vec<String> = waiting
         .keys()
-        .filter(|name| graph.after(name).all(|wanted| outcome.done.contains(wanted)))
+        .filter(|name| {
+            graph
+                .after(name)
+                .all(|wanted| outcome.done.contains(wanted))
+        })
         .cloned()
         .collect();
     for name in ready {
@@ -177,10 +203,18 @@ fn fail(
     mut failure: Failure,
 ) {
     let dependents = graph.dependents(&failure.name);
-    failure.blocks = dependents.into_iter().filter(|name| waiting.contains_key(name)).collect();
+    failure.blocks = dependents
+        .into_iter()
+        .filter(|name| waiting.contains_key(name))
+        .collect();
     emitter.node(&failure.name, NodeState::Failed);
     for name in &failure.blocks {
-        emitter.node(name, NodeState::Blocked { by: failure.name.clone() });
+        emitter.node(
+            name,
+            NodeState::Blocked {
+                by: failure.name.clone(),
+            },
+        );
     }
     emitter.send(Event::Failed(failure.clone()));
     outcome.failures.push(failure);
@@ -223,7 +257,10 @@ mod tests {
             kind: NodeKind::Service,
             after: after.iter().map(|&name| name.to_owned()).collect(),
         };
-        Task { node, work: Box::new(work) }
+        Task {
+            node,
+            work: Box::new(work),
+        }
     }
 
     fn succeeding(name: &'static str, after: &[&str], log: &Log) -> Task {
@@ -239,7 +276,11 @@ mod tests {
     fn failing(name: &'static str) -> Task {
         task(name, &[], move |_| {
             Box::pin(async move {
-                Err(TaskError::Failed(Box::new(defect(name, "on purpose", Duration::ZERO))))
+                Err(TaskError::Failed(Box::new(defect(
+                    name,
+                    "on purpose",
+                    Duration::ZERO,
+                ))))
             })
         })
     }
@@ -262,8 +303,9 @@ mod tests {
             succeeding("b", &["a"], &log),
             succeeding("a", &[], &log),
         ];
-        let outcome =
-            run(tasks, &Emitter::new(sender), &CancellationToken::new()).await.unwrap();
+        let outcome = run(tasks, &Emitter::new(sender), &CancellationToken::new())
+            .await
+            .unwrap();
         assert!(outcome.ok());
         assert_eq!(*log.lock().unwrap(), ["a", "b", "c"]);
     }
@@ -277,15 +319,22 @@ mod tests {
             succeeding("keycloak", &["postgres"], &log),
             endless("rabbitmq", &[]),
         ];
-        let outcome =
-            run(tasks, &Emitter::new(sender), &CancellationToken::new()).await.unwrap();
+        let outcome = run(tasks, &Emitter::new(sender), &CancellationToken::new())
+            .await
+            .unwrap();
         assert_eq!(outcome.failures.len(), 1);
         assert_eq!(outcome.failures[0].blocks, ["keycloak"]);
         assert!(!outcome.interrupted);
         assert!(log.lock().unwrap().is_empty());
         let mut blocked = false;
         while let Ok(event) = receiver.try_recv() {
-            blocked |= matches!(event, Event::Node { state: NodeState::Blocked { .. }, .. });
+            blocked |= matches!(
+                event,
+                Event::Node {
+                    state: NodeState::Blocked { .. },
+                    ..
+                }
+            );
         }
         assert!(blocked);
     }
@@ -307,8 +356,9 @@ mod tests {
     async fn a_panic_is_a_failure_of_its_node() {
         let (sender, _receiver) = unbounded_channel();
         let tasks = vec![task("a", &[], |_| Box::pin(async { panic!("oops") }))];
-        let outcome =
-            run(tasks, &Emitter::new(sender), &CancellationToken::new()).await.unwrap();
+        let outcome = run(tasks, &Emitter::new(sender), &CancellationToken::new())
+            .await
+            .unwrap();
         assert_eq!(outcome.failures[0].name, "a");
     }
 }

@@ -14,7 +14,11 @@ const LOG_LINES: usize = 20;
 
 /// A failure of which only an error is known.
 #[must_use]
-pub fn of_error(name: &str, error: &(dyn std::error::Error + Send + Sync + 'static), at: Duration) -> Failure {
+pub fn of_error(
+    name: &str,
+    error: &(dyn std::error::Error + Send + Sync + 'static),
+    at: Duration,
+) -> Failure {
     Failure {
         name: name.to_owned(),
         what: sentence(error),
@@ -54,7 +58,11 @@ pub async fn of_start(
     if failure.next.is_empty() {
         failure.next = vec!["dm doctor".into()];
     }
-    failure.log = stack.engine.last_log_lines(&spec.name, LOG_LINES).await.unwrap_or_default();
+    failure.log = stack
+        .engine
+        .last_log_lines(&spec.name, LOG_LINES)
+        .await
+        .unwrap_or_default();
     failure
 }
 
@@ -91,7 +99,12 @@ pub async fn of_component(
             failure.exit_code = ended.exit_code;
             failure.out_of_memory = ended.out_of_memory;
             if failure.out_of_memory {
-                failure.next.insert(0, format!("raise `{component}.memory` in dm.toml, or give the engine more memory"));
+                failure.next.insert(
+                    0,
+                    format!(
+                        "raise `{component}.memory` in dm.toml, or give the engine more memory"
+                    ),
+                );
             }
         }
         NotReady::TimedOut => {
@@ -106,7 +119,11 @@ pub async fn of_component(
         }
         NotReady::Cancelled => failure.what = "was interrupted".into(),
     }
-    failure.log = stack.engine.last_log_lines(&spec.name, LOG_LINES).await.unwrap_or_default();
+    failure.log = stack
+        .engine
+        .last_log_lines(&spec.name, LOG_LINES)
+        .await
+        .unwrap_or_default();
     failure
 }
 

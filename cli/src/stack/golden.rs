@@ -51,7 +51,11 @@ pub fn digest(stack: &Stack) -> Result<Digest> {
     instance.name = INSTANCE.to_owned();
     instance.project = INSTANCE.to_owned();
     let ports = Ports::new();
-    let site = Site { instance: &instance, ports: &ports, root: &stack.root };
+    let site = Site {
+        instance: &instance,
+        ports: &ports,
+        root: &stack.root,
+    };
     for component in &stack.components {
         digest.update(stack.specify(component.as_ref(), &site)?.digest());
     }
@@ -76,7 +80,10 @@ pub async fn find(stack: &Stack) -> Result<BTreeMap<String, Golden>> {
         if stack.engine.image(&image).await?.is_none() {
             return Ok(BTreeMap::new());
         }
-        let golden = Golden { image, has_data: has_data(component) };
+        let golden = Golden {
+            image,
+            has_data: has_data(component),
+        };
         found.insert(component.name().to_owned(), golden);
     }
     Ok(found)
@@ -123,7 +130,10 @@ async fn fill(
         let container = stack.instance.container(component.name());
         emitter.note(Some(component.name()), "stopping, to be kept as it is");
         // Keycloak writes its class-data archive when it ends.
-        stack.engine.stop(&container, std::time::Duration::from_secs(120)).await?;
+        stack
+            .engine
+            .stop(&container, std::time::Duration::from_secs(120))
+            .await?;
     }
     for component in &stack.components {
         let component = component.as_ref();
@@ -132,12 +142,17 @@ async fn fill(
             .images
             .local(name)
             .await?
-            .ok_or_else(|| StackError::ImageGone { component: name.to_owned() })?;
+            .ok_or_else(|| StackError::ImageGone {
+                component: name.to_owned(),
+            })?;
         emitter.note(Some(name), "packing its golden image");
         let container = stack.instance.container(name);
         let files = stack.engine.export_path(&container, component.data());
         let files = Box::pin(files.map_err(std::io::Error::other));
-        stack.images.build_derived(&derivation(component, digest, from.reference), files).await?;
+        stack
+            .images
+            .build_derived(&derivation(component, digest, from.reference), files)
+            .await?;
     }
     Ok(outcome)
 }
@@ -147,8 +162,14 @@ async fn fill(
 /// later and nothing else.
 async fn train(stack: &Stack) {
     let base = keycloak::base_url(&stack.ports);
-    let Ok(client) = reqwest::Client::builder().no_proxy().build() else { return };
-    for path in ["/realms/master/protocol/openid-connect/certs", "/admin/", "/realms/master/account/"] {
+    let Ok(client) = reqwest::Client::builder().no_proxy().build() else {
+        return;
+    };
+    for path in [
+        "/realms/master/protocol/openid-connect/certs",
+        "/admin/",
+        "/realms/master/account/",
+    ] {
         let _ = client.get(format!("{base}{path}")).send().await;
     }
 }
@@ -161,7 +182,9 @@ fn has_data(component: &dyn Component) -> bool {
 
 /// How a component's golden image is made.
 fn derivation(component: &dyn Component, digest: &Digest, from: String) -> Derivation {
-    let parent = Path::new(component.data()).parent().unwrap_or(Path::new("/"));
+    let parent = Path::new(component.data())
+        .parent()
+        .unwrap_or(Path::new("/"));
     Derivation {
         component: component.name().to_owned(),
         key: digest.clone(),

@@ -55,7 +55,10 @@ impl Graph {
             .collect();
         for (node, wanted) in &after {
             if let Some(missing) = wanted.iter().find(|name| !after.contains_key(*name)) {
-                return Err(GraphError::Missing { node: node.clone(), missing: missing.clone() });
+                return Err(GraphError::Missing {
+                    node: node.clone(),
+                    missing: missing.clone(),
+                });
             }
         }
         let graph = Self { after };
@@ -70,7 +73,11 @@ impl Graph {
 
     /// What the node waits for, directly.
     pub fn after(&self, node: &str) -> impl Iterator<Item = &str> {
-        self.after.get(node).into_iter().flatten().map(String::as_str)
+        self.after
+            .get(node)
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
     }
 
     /// An order in which every node comes after all that it waits for.
@@ -96,7 +103,8 @@ impl Graph {
             return Ok(());
         }
         if let Some(start) = path.iter().position(|name| *name == node) {
-            let mut cycle: Vec<String> = path[start..].iter().map(|&name| name.to_owned()).collect();
+            let mut cycle: Vec<String> =
+                path[start..].iter().map(|&name| name.to_owned()).collect();
             cycle.push(node.to_owned());
             return Err(GraphError::Cycle(cycle));
         }
@@ -140,8 +148,11 @@ impl Graph {
     /// The same nodes with every arrow turned round: the order in which to stop.
     #[must_use]
     pub fn reversed(&self) -> Self {
-        let mut after: BTreeMap<String, BTreeSet<String>> =
-            self.after.keys().map(|node| (node.clone(), BTreeSet::new())).collect();
+        let mut after: BTreeMap<String, BTreeSet<String>> = self
+            .after
+            .keys()
+            .map(|node| (node.clone(), BTreeSet::new()))
+            .collect();
         for (node, wanted) in &self.after {
             for name in wanted {
                 after.entry(name.clone()).or_default().insert(node.clone());
@@ -188,19 +199,28 @@ mod tests {
     #[test]
     fn a_missing_dependency_is_named() {
         let error = Graph::new([("a", vec!["b"])]).unwrap_err();
-        assert_eq!(error.to_string(), "`a` waits for `b`, which is not part of the stack");
+        assert_eq!(
+            error.to_string(),
+            "`a` waits for `b`, which is not part of the stack"
+        );
     }
 
     #[test]
     fn only_brings_what_it_needs() {
         let wanted = stack().with_dependencies(&["keycloak".to_owned()]);
-        assert_eq!(wanted.into_iter().collect::<Vec<_>>(), ["database", "keycloak", "postgres"]);
+        assert_eq!(
+            wanted.into_iter().collect::<Vec<_>>(),
+            ["database", "keycloak", "postgres"]
+        );
     }
 
     #[test]
     fn dependents_are_transitive() {
         let blocked = stack().dependents("postgres");
-        assert_eq!(blocked.into_iter().collect::<Vec<_>>(), ["database", "keycloak"]);
+        assert_eq!(
+            blocked.into_iter().collect::<Vec<_>>(),
+            ["database", "keycloak"]
+        );
     }
 
     #[test]

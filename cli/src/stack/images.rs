@@ -21,43 +21,61 @@ pub fn node(component: &str) -> String {
 pub struct NodeProgress {
     emitter: Emitter,
     waiting: Mutex<BTreeSet<String>>,
+    told: Mutex<BTreeSet<String>>,
 }
 
 impl NodeProgress {
     /// Progress that goes to this emitter.
     #[must_use]
     pub fn new(emitter: Emitter) -> Self {
-        Self { emitter, waiting: Mutex::default() }
+        Self {
+            emitter,
+            waiting: Mutex::default(),
+            told: Mutex::default(),
+        }
     }
 
-    /// Names an image that is about to be obtained.
-    pub fn expect(&self, component: &str) {
+    /// Names the images that are about to be obtained.
+    pub fn expect(&self, components: &[String]) {
         if let Ok(mut waiting) = self.waiting.lock() {
-            waiting.insert(component.to_owned());
+            waiting.extend(components.iter().cloned());
         }
     }
 }
 
 impl Progress for NodeProgress {
     fn working(&self, image: &str, update: Update) {
+        let update_is_own = update.doing != "pulling";
         let state = NodeState::Working {
             doing: update.doing.to_owned(),
             detail: update.detail,
             current: update.current,
             total: update.total,
         };
-        let Ok(mut waiting) = self.waiting.lock() else { return };
+        let Ok(mut waiting) = self.waiting.lock() else {
+            return;
+        };
         if image == BASE {
             for component in waiting.iter() {
                 self.emitter.node(&node(component), state.clone());
             }
         } else {
-            waiting.remove(image);
+            // Whoever finds no registry goes on to wait for the base.
+            if update_is_own {
+                waiting.remove(image);
+            }
             self.emitter.node(&node(image), state);
         }
     }
 
     fn note(&self, image: &str, text: String) {
-        self.emitter.note(Some(&node(image)), text);
+        // What holds for the base is told once for every image on top of it.
+        let first = self
+            .told
+            .lock()
+            .is_ok_and(|mut told| told.insert(format!("{image} {text}")));
+        if first {
+            self.emitter.note(Some(&node(image)), text);
+        }
     }
 }

@@ -23,11 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub async fn rows(stack: &Stack) -> Result<Vec<StatusRow>> {
     let containers = stack.engine.containers(&stack.instance.filter()).await?;
     let known = stack.components.iter().map(|component| {
-        let container = containers.iter().find(|it| it.component == component.name());
+        let container = containers
+            .iter()
+            .find(|it| it.component == component.name());
         row(stack, component.as_ref(), container)
     });
-    let mut rows: Vec<StatusRow> =
-        join_all(known).await.into_iter().collect::<Result<_>>()?;
+    let mut rows: Vec<StatusRow> = join_all(known).await.into_iter().collect::<Result<_>>()?;
     for container in &containers {
         if !rows.iter().any(|row| row.component == container.component) {
             rows.push(StatusRow {
@@ -109,7 +110,9 @@ async fn state_of(stack: &Stack, container: &Container) -> Result<ComponentState
         State::Created => ComponentState::Missing,
         State::Exited | State::Dead => {
             let inspected = stack.engine.inspect(&container.name).await?;
-            let exit_code = inspected.and_then(|it| it.ended.exit_code).unwrap_or_default();
+            let exit_code = inspected
+                .and_then(|it| it.ended.exit_code)
+                .unwrap_or_default();
             ComponentState::Exited { exit_code }
         }
     })

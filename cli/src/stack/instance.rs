@@ -40,7 +40,10 @@ impl Coded for InvalidName {
     }
 
     fn next(&self) -> Vec<String> {
-        vec!["use lower-case letters, digits and dashes, 32 at most, e.g. `--instance review-7`".into()]
+        vec![
+            "use lower-case letters, digits and dashes, 32 at most, e.g. `--instance review-7`"
+                .into(),
+        ]
     }
 }
 
@@ -69,7 +72,11 @@ impl Instance {
         };
         match reason {
             Some(reason) => Err(InvalidName { name, reason }),
-            None => Ok(Self { project: project.into(), name, root: root.as_ref().to_owned() }),
+            None => Ok(Self {
+                project: project.into(),
+                name,
+                root: root.as_ref().to_owned(),
+            }),
         }
     }
 
@@ -110,7 +117,10 @@ impl Instance {
     /// The labels that find every object of the instance and nothing else.
     #[must_use]
     pub fn filter(&self) -> [(&str, &str); 2] {
-        [(labels::PROJECT, &self.project), (labels::INSTANCE, &self.name)]
+        [
+            (labels::PROJECT, &self.project),
+            (labels::INSTANCE, &self.name),
+        ]
     }
 }
 
@@ -121,7 +131,10 @@ mod tests {
     #[test]
     fn names_carry_project_and_instance() {
         let instance = Instance::new("dunder-mifflin-1f3a9c", "review-7", "/p").unwrap();
-        assert_eq!(instance.container("postgres"), "dunder-mifflin-1f3a9c-review-7-postgres");
+        assert_eq!(
+            instance.container("postgres"),
+            "dunder-mifflin-1f3a9c-review-7-postgres"
+        );
         assert_eq!(instance.network(), "dunder-mifflin-1f3a9c-review-7");
         assert!(!instance.is_default());
     }

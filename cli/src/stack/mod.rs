@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::components::database::{self, Database};
 use crate::components::{Component, Ports, Site};
-use crate::engine::{Engine, EngineError};
 use crate::engine::spec::ContainerSpec;
+use crate::engine::{Engine, EngineError};
 use crate::error::{Coded, Exit, Result};
 use crate::images::{ImageError, Images};
 use graph::{Graph, GraphError};
@@ -132,19 +132,27 @@ pub fn find_component<'a>(
     components: &'a [Arc<dyn Component>],
     name: &str,
 ) -> Result<&'a Arc<dyn Component>, StackError> {
-    components.iter().find(|component| component.name() == name).ok_or_else(|| {
-        StackError::UnknownComponent {
+    components
+        .iter()
+        .find(|component| component.name() == name)
+        .ok_or_else(|| StackError::UnknownComponent {
             name: name.to_owned(),
-            known: components.iter().map(|component| component.name().to_owned()).collect(),
-        }
-    })
+            known: components
+                .iter()
+                .map(|component| component.name().to_owned())
+                .collect(),
+        })
 }
 
 impl Stack {
     /// Where components are set up.
     #[must_use]
     pub fn site(&self) -> Site<'_> {
-        Site { instance: &self.instance, ports: &self.ports, root: &self.root }
+        Site {
+            instance: &self.instance,
+            ports: &self.ports,
+            root: &self.root,
+        }
     }
 
     /// The component of that name.
@@ -170,9 +178,10 @@ impl Stack {
     /// # Errors
     /// [`GraphError`] where components wait for each other.
     pub fn graph(&self) -> Result<Graph, GraphError> {
-        let components = self.components.iter().map(|component| {
-            (component.name(), component.after().to_vec())
-        });
+        let components = self
+            .components
+            .iter()
+            .map(|component| (component.name(), component.after().to_vec()));
         let jobs = [(database::NAME, vec![crate::components::postgres::NAME])];
         Graph::new(components.chain(jobs))
     }

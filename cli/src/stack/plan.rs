@@ -65,18 +65,26 @@ pub struct Wanted {
 /// run that was asked for a few components leaves the others alone.
 #[must_use]
 pub fn plan(wanted: &[Wanted], actual: &[Container], prune: bool) -> Vec<Step> {
-    let existing: BTreeMap<&str, &Container> =
-        actual.iter().map(|container| (container.component.as_str(), container)).collect();
+    let existing: BTreeMap<&str, &Container> = actual
+        .iter()
+        .map(|container| (container.component.as_str(), container))
+        .collect();
     let mut steps: Vec<Step> = wanted
         .iter()
         .map(|wanted| {
             let (action, reason) = decide(wanted, existing.get(wanted.component.as_str()).copied());
-            Step { component: wanted.component.clone(), action, reason }
+            Step {
+                component: wanted.component.clone(),
+                action,
+                reason,
+            }
         })
         .collect();
     if prune {
         let gone = actual.iter().filter(|container| {
-            !wanted.iter().any(|wanted| wanted.component == container.component)
+            !wanted
+                .iter()
+                .any(|wanted| wanted.component == container.component)
         });
         steps.extend(gone.map(|container| Step {
             component: container.component.clone(),
@@ -88,7 +96,9 @@ pub fn plan(wanted: &[Wanted], actual: &[Container], prune: bool) -> Vec<Step> {
 }
 
 fn decide(wanted: &Wanted, container: Option<&Container>) -> (Action, Option<String>) {
-    let Some(container) = container else { return (Action::Create, None) };
+    let Some(container) = container else {
+        return (Action::Create, None);
+    };
     if container.digest != wanted.digest {
         return (Action::Recreate, Some("its definition changed".into()));
     }
@@ -99,9 +109,10 @@ fn decide(wanted: &Wanted, container: Option<&Container>) -> (Action, Option<Str
         // Never started: the process that made it may have been killed before it
         // put the files in.
         State::Created => (Action::Recreate, Some("it was never started".into())),
-        State::Restarting | State::Dead => {
-            (Action::Recreate, Some(format!("the engine says `{}`", container.state.as_str())))
-        }
+        State::Restarting | State::Dead => (
+            Action::Recreate,
+            Some(format!("the engine says `{}`", container.state.as_str())),
+        ),
     }
 }
 
@@ -138,7 +149,10 @@ mod tests {
     }
 
     fn wanted(component: &str) -> Wanted {
-        Wanted { component: component.to_owned(), digest: "1".to_owned() }
+        Wanted {
+            component: component.to_owned(),
+            digest: "1".to_owned(),
+        }
     }
 
     fn action(state: State, digest: &str) -> Action {

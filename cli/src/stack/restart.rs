@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::Stack;
 use super::event::NodeState;
 use super::executor::Emitter;
-use super::Stack;
 use crate::engine::containers::State;
 use crate::error::Result;
 
@@ -27,7 +27,10 @@ pub async fn stop(stack: &Stack, names: &[String], emitter: &Emitter) -> Result<
             .find(|container| container.component == name && container.state == State::Running);
         if let (true, Some(container)) = (chosen, running) {
             emitter.node(&name, NodeState::Stopping);
-            stack.engine.stop(&container.name, Duration::from_secs(30)).await?;
+            stack
+                .engine
+                .stop(&container.name, Duration::from_secs(30))
+                .await?;
         }
     }
     Ok(())

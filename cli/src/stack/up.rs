@@ -76,8 +76,10 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
         }
     }
     let filter = stack.instance.filter();
-    let (actual, volumes) =
-        tokio::try_join!(stack.engine.containers(&filter), stack.engine.volumes(&filter))?;
+    let (actual, volumes) = tokio::try_join!(
+        stack.engine.containers(&filter),
+        stack.engine.volumes(&filter)
+    )?;
     let wanted: Vec<Wanted> = specs
         .iter()
         .map(|(component, spec)| Wanted {
@@ -91,7 +93,11 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
     for ((component, spec), step) in specs.into_iter().zip(&steps) {
         let needs_image = matches!(step.action, Action::Create | Action::Recreate);
         let image = if needs_image {
-            let image = stack.images.local(component.name()).await?.map(|image| image.reference);
+            let image = stack
+                .images
+                .local(component.name())
+                .await?
+                .map(|image| image.reference);
             if image.is_none() {
                 missing.push(component.name().to_owned());
             }
@@ -99,17 +105,28 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
         } else {
             None
         };
-        items.push(Item { component, spec, action: step.action, image });
+        items.push(Item {
+            component,
+            spec,
+            action: step.action,
+            image,
+        });
     }
     let removals = actual
         .into_iter()
         .filter(|container| {
-            steps.iter().any(|step| {
-                step.action == Action::Remove && step.component == container.component
-            })
+            steps
+                .iter()
+                .any(|step| step.action == Action::Remove && step.component == container.component)
         })
         .collect();
-    Ok(Plan { steps, images: missing, items, removals, volumes: volumes.into_iter().collect() })
+    Ok(Plan {
+        steps,
+        images: missing,
+        items,
+        removals,
+        volumes: volumes.into_iter().collect(),
+    })
 }
 
 /// The named components with all that they need; everything where none is named.
@@ -138,13 +155,26 @@ pub async fn execute(
 ) -> Result<Outcome> {
     let labels = stack.instance.labels();
     if !plan.is_noop() {
-        stack.engine.ensure_network(&stack.instance.network(), &labels).await?;
+        stack
+            .engine
+            .ensure_network(&stack.instance.network(), &labels)
+            .await?;
     }
-    let goldens = if request.golden { golden::find(stack).await? } else { BTreeMap::new() };
+    let goldens = if request.golden {
+        golden::find(stack).await?
+    } else {
+        BTreeMap::new()
+    };
     let goldens = Arc::new(goldens);
-    let selected: BTreeSet<&str> = plan.items.iter().map(|item| item.component.name()).collect();
-    let needs_database =
-        plan.items.iter().any(|item| item.component.name() == crate::components::postgres::NAME);
+    let selected: BTreeSet<&str> = plan
+        .items
+        .iter()
+        .map(|item| item.component.name())
+        .collect();
+    let needs_database = plan
+        .items
+        .iter()
+        .any(|item| item.component.name() == crate::components::postgres::NAME);
     let (images_left, images_done) = watch::channel((plan.images.len(), Instant::now()));
     let images_left = Arc::new(images_left);
 
@@ -175,12 +205,18 @@ pub async fn execute(
             item: item.clone(),
             emitter: emitter.clone(),
             goldens: goldens.clone(),
-            fresh: !plan.volumes.contains(&stack.instance.volume(item.component.name())),
+            fresh: !plan
+                .volumes
+                .contains(&stack.instance.volume(item.component.name())),
             wait: request.wait,
             images_done: images_done.clone(),
         };
         tasks.push(Task {
-            node: Node { name: item.component.name().to_owned(), kind: NodeKind::Service, after },
+            node: Node {
+                name: item.component.name().to_owned(),
+                kind: NodeKind::Service,
+                after,
+            },
             work: Box::new(move |cancel| Box::pin(run.run(cancel)) as Work),
         });
     }
@@ -188,7 +224,12 @@ pub async fn execute(
         tasks.push(database_task(stack, emitter));
     }
     for container in plan.removals {
-        tasks.push(super::down::removal_task(stack, container, Vec::new(), emitter));
+        tasks.push(super::down::removal_task(
+            stack,
+            container,
+            Vec::new(),
+            emitter,
+        ));
     }
     emitter.send(super::event::Event::Started {
         command: "up".into(),
@@ -204,10 +245,17 @@ fn image_task(
     emitter: &Emitter,
     images_left: &Arc<watch::Sender<(usize, Instant)>>,
 ) -> Task {
-    let node =
-        Node { name: image_node(component), kind: NodeKind::Image, after: Vec::new() };
-    let (stack, component, emitter, images_left) =
-        (stack.clone(), component.to_owned(), emitter.clone(), images_left.clone());
+    let node = Node {
+        name: image_node(component),
+        kind: NodeKind::Image,
+        after: Vec::new(),
+    };
+    let (stack, component, emitter, images_left) = (
+        stack.clone(),
+        component.to_owned(),
+        emitter.clone(),
+        images_left.clone(),
+    );
     let work = move |cancel: CancellationToken| {
         Box::pin(async move {
             let name = image_node(&component);
@@ -231,13 +279,18 @@ fn image_task(
                     Ok(NodeState::Ready { kept: false })
                 }
                 Err(_) if cancel.is_cancelled() => Err(TaskError::Cancelled),
-                Err(error) => {
-                    Err(TaskError::Failed(Box::new(failure::of_error(&name, &error, emitter.at()))))
-                }
+                Err(error) => Err(TaskError::Failed(Box::new(failure::of_error(
+                    &name,
+                    &error,
+                    emitter.at(),
+                )))),
             }
         }) as Work
     };
-    Task { node, work: Box::new(work) }
+    Task {
+        node,
+        work: Box::new(work),
+    }
 }
 
 fn database_task(stack: &Arc<Stack>, emitter: &Emitter) -> Task {
@@ -269,7 +322,10 @@ fn database_task(stack: &Arc<Stack>, emitter: &Emitter) -> Task {
             }
         }) as Work
     };
-    Task { node, work: Box::new(work) }
+    Task {
+        node,
+        work: Box::new(work),
+    }
 }
 
 /// One component's part of a run.
@@ -322,10 +378,20 @@ impl ComponentRun {
             Err(reason) => {
                 let timed_out = matches!(reason, NotReady::TimedOut);
                 let failure = Box::new(
-                    failure::of_component(&self.stack, &self.item.spec, reason, probe, &self.emitter)
-                        .await,
+                    failure::of_component(
+                        &self.stack,
+                        &self.item.spec,
+                        reason,
+                        probe,
+                        &self.emitter,
+                    )
+                    .await,
                 );
-                Err(if timed_out { TaskError::TimedOut(failure) } else { TaskError::Failed(failure) })
+                Err(if timed_out {
+                    TaskError::TimedOut(failure)
+                } else {
+                    TaskError::Failed(failure)
+                })
             }
         }
     }
@@ -344,7 +410,10 @@ impl ComponentRun {
 
     async fn answers(&self) -> bool {
         let probe = self.item.component.probe(&self.stack.ports);
-        matches!(tokio::time::timeout(self.stack.pace.probe, probe).await, Ok(Ok(())))
+        matches!(
+            tokio::time::timeout(self.stack.pace.probe, probe).await,
+            Ok(Ok(()))
+        )
     }
 
     async fn act(&self) -> Result<(), StackError> {
@@ -394,7 +463,9 @@ impl ComponentRun {
                 .local(name)
                 .await?
                 .map(|image| image.reference)
-                .ok_or_else(|| StackError::ImageGone { component: name.to_owned() }),
+                .ok_or_else(|| StackError::ImageGone {
+                    component: name.to_owned(),
+                }),
         }
     }
 }

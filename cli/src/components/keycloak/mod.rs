@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Component, ComponentError, Ports, PortWish, Probe, Site, container, host_port, read};
+use super::{Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port, read};
 use crate::components::openldap;
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File};
@@ -65,21 +65,39 @@ impl Component for Keycloak {
     }
 
     fn ports(&self) -> Vec<PortWish> {
-        vec![PortWish { name: NAME, key: "keycloak.port", container: 8080, host: self.config.port.get() }]
+        vec![PortWish {
+            name: NAME,
+            key: "keycloak.port",
+            container: 8080,
+            host: self.config.port.get(),
+        }]
     }
 
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
-        let realm = read(site, self.config.realm_file.as_path(), "keycloak.realm_file")?;
+        let realm = read(
+            site,
+            self.config.realm_file.as_path(),
+            "keycloak.realm_file",
+        )?;
         let mut spec = container(self, site);
         spec.env.extend([
-            ("KC_BOOTSTRAP_ADMIN_USERNAME".into(), self.config.admin_user.to_string()),
-            ("KC_BOOTSTRAP_ADMIN_PASSWORD".into(), self.config.admin_password.reveal().to_owned()),
+            (
+                "KC_BOOTSTRAP_ADMIN_USERNAME".into(),
+                self.config.admin_user.to_string(),
+            ),
+            (
+                "KC_BOOTSTRAP_ADMIN_PASSWORD".into(),
+                self.config.admin_password.reveal().to_owned(),
+            ),
             ("KC_DB".into(), "postgres".into()),
             ("KC_DB_URL_HOST".into(), "postgres".into()),
             ("KC_DB_URL_DATABASE".into(), self.database.clone()),
             ("KC_DB_SCHEMA".into(), DATABASE_ROLE.into()),
             ("KC_DB_USERNAME".into(), DATABASE_ROLE.into()),
-            ("KC_DB_PASSWORD".into(), self.config.database_password.reveal().to_owned()),
+            (
+                "KC_DB_PASSWORD".into(),
+                self.config.database_password.reveal().to_owned(),
+            ),
             ("KC_HTTP_ENABLED".into(), "true".into()),
             ("KC_HOSTNAME_STRICT".into(), "false".into()),
             ("KC_CACHE".into(), "local".into()),
@@ -93,10 +111,20 @@ impl Component for Keycloak {
                 self.config.observability_client_secret.reveal().to_owned(),
             ),
             ("DM_LDAP_BIND_DN".into(), self.ldap_bind_dn.clone()),
-            ("DM_LDAP_BIND_PASSWORD".into(), self.ldap_bind_password.clone()),
+            (
+                "DM_LDAP_BIND_PASSWORD".into(),
+                self.ldap_bind_password.clone(),
+            ),
         ]);
-        spec.command = vec!["start".into(), "--optimized".into(), "--import-realm".into()];
-        spec.files = vec![File::readable("/opt/keycloak/data/import/realm.json", realm)];
+        spec.command = vec![
+            "start".into(),
+            "--optimized".into(),
+            "--import-realm".into(),
+        ];
+        spec.files = vec![File::readable(
+            "/opt/keycloak/data/import/realm.json",
+            realm,
+        )];
         spec.memory = self.config.memory.map(|size| size.bytes());
         Ok(spec)
     }
@@ -114,14 +142,19 @@ impl Component for Keycloak {
                 .await
                 .map_err(|error| innermost(&error))?;
             if !response.status().is_success() {
-                return Err(format!("the realm's discovery document: {}", response.status()));
+                return Err(format!(
+                    "the realm's discovery document: {}",
+                    response.status()
+                ));
             }
-            let discovery: Discovery =
-                response.json().await.map_err(|error| innermost(&error))?;
+            let discovery: Discovery = response.json().await.map_err(|error| innermost(&error))?;
             if discovery.issuer == issuer {
                 Ok(())
             } else {
-                Err(format!("the issuer is {} instead of {issuer}", discovery.issuer))
+                Err(format!(
+                    "the issuer is {} instead of {issuer}",
+                    discovery.issuer
+                ))
             }
         })
     }

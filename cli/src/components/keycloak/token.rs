@@ -177,19 +177,31 @@ pub async fn sign_in(
     let text = page.text().await.map_err(unreachable)?;
     let action = login_action(&text).ok_or_else(|| SignInError::Protocol {
         what: "login page",
-        reason: message(&text).unwrap_or_else(|| format!("it answered {status} and has no login form")),
+        reason: message(&text)
+            .unwrap_or_else(|| format!("it answered {status} and has no login form")),
     })?;
 
     let answer = client
         .post(action)
-        .form(&[("username", user), ("password", password), ("credentialId", "")])
+        .form(&[
+            ("username", user),
+            ("password", password),
+            ("credentialId", ""),
+        ])
         .send()
         .await
         .map_err(unreachable)?;
-    let Some(location) = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()) else {
+    let Some(location) = answer
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok())
+    else {
         let text = answer.text().await.map_err(unreachable)?;
         let reason = message(&text).unwrap_or_else(|| "no reason given".into());
-        return Err(SignInError::Refused { user: user.to_owned(), reason });
+        return Err(SignInError::Refused {
+            user: user.to_owned(),
+            reason,
+        });
     };
     let code = authorization_code(location, &state)?;
 
@@ -218,10 +230,17 @@ pub async fn sign_in(
 /// # Errors
 /// [`SignInError::Protocol`] where it isn't a JSON web token.
 pub fn claims(token: &str) -> Result<Claims, SignInError> {
-    let broken = |reason: String| SignInError::Protocol { what: "access token", reason };
-    let payload =
-        token.split('.').nth(1).ok_or_else(|| broken("it has no payload".into()))?;
-    let bytes = BASE64URL.decode(payload).map_err(|error| broken(error.to_string()))?;
+    let broken = |reason: String| SignInError::Protocol {
+        what: "access token",
+        reason,
+    };
+    let payload = token
+        .split('.')
+        .nth(1)
+        .ok_or_else(|| broken("it has no payload".into()))?;
+    let bytes = BASE64URL
+        .decode(payload)
+        .map_err(|error| broken(error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))
 }
 
@@ -238,27 +257,48 @@ fn login_action(page: &str) -> Option<Url> {
 
 /// The message that one of Keycloak's pages shows.
 fn message(page: &str) -> Option<String> {
-    let start = ["id=\"input-error", "kc-feedback-text", "id=\"kc-error-message\"", "class=\"instruction\""]
-        .iter()
-        .find_map(|marker| page.find(marker))?;
-    let text = &page[start..];
-    let text = &text[text.find('>')? + 1..];
-    let text = text.split('<').map(str::trim).find(|part| !part.is_empty() && !part.contains('>'))?;
-    Some(text.replace("&#39;", "'").replace("&quot;", "\"").replace("&amp;", "&"))
+    let start = [
+        "kc-feedback-text",
+        "id=\"input-error",
+        "id=\"kc-error-message\"",
+        "class=\"instruction\"",
+    ]
+    .iter()
+    .find_map(|marker| page.find(marker))?;
+    // The first text after the marker that is not a tag.
+    let text = page[start..]
+        .split('<')
+        .filter_map(|part| part.split_once('>'))
+        .map(|(_, text)| text.trim())
+        .find(|text| !text.is_empty())?;
+    Some(
+        text.replace("&#39;", "'")
+            .replace("&quot;", "\"")
+            .replace("&amp;", "&"),
+    )
 }
 
 /// The code in the address that the browser is sent back to.
 fn authorization_code(location: &str, state: &str) -> Result<String, SignInError> {
-    let broken = |reason: String| SignInError::Protocol { what: "redirect", reason };
+    let broken = |reason: String| SignInError::Protocol {
+        what: "redirect",
+        reason,
+    };
     let url = Url::parse(location).map_err(|error| broken(error.to_string()))?;
     let value = |name: &str| {
-        url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        url.query_pairs()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
     };
     if value("state").as_deref() != Some(state) {
         return Err(broken("it has another state than was sent".into()));
     }
     value("code").ok_or_else(|| {
-        broken(value("error_description").or_else(|| value("error")).unwrap_or_else(|| "no code".into()))
+        broken(
+            value("error_description")
+                .or_else(|| value("error"))
+                .unwrap_or_else(|| "no code".into()),
+        )
     })
 }
 
@@ -270,7 +310,10 @@ mod tests {
     fn the_form_is_found_whatever_the_order_of_its_attributes() {
         let page = r#"<p>x</p><form onsubmit="a" id="kc-form-login" class="f"
             action="http://localhost:8080/login?a=1&amp;b=2" method="post"><input>"#;
-        assert_eq!(login_action(page).unwrap().as_str(), "http://localhost:8080/login?a=1&b=2");
+        assert_eq!(
+            login_action(page).unwrap().as_str(),
+            "http://localhost:8080/login?a=1&b=2"
+        );
         let page = r#"<form action="http://localhost:8080/x" id="kc-form-login">"#;
         assert_eq!(login_action(page).unwrap().path(), "/x");
         assert!(login_action("<form action='x'>").is_none());
@@ -299,9 +342,10 @@ mod tests {
 
     #[test]
     fn the_pages_own_words_are_the_reason() {
-        let page = r#"<span id="input-error-username" class="c" aria-live="polite">
-            Invalid username or password.
-        </span>"#;
+        let page = r#"<div class="item" id="input-error-username">
+            <span class="text kc-feedback-text">
+                Invalid username or password.
+            </span></div>"#;
         assert_eq!(message(page).unwrap(), "Invalid username or password.");
     }
 }

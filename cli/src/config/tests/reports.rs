@@ -204,7 +204,11 @@ fn everything_at_once() {
     .variable("DM_KEYCLOAK__HEAP", "512")
     .set("golden.prepare=maybe");
     let error = project.load().unwrap_err();
-    let codes: Vec<_> = error.problems().iter().map(|problem| problem.code()).collect();
+    let codes: Vec<_> = error
+        .problems()
+        .iter()
+        .map(|problem| problem.code())
+        .collect();
     assert_eq!(
         codes,
         [

@@ -15,7 +15,12 @@ fn lines(key: Option<&str>, reveal: bool) -> String {
     let entries = project().loaded().show(key, reveal).unwrap();
     let line = |entry: &crate::config::Entry| {
         let origin = entry.origin.as_ref().map(ToString::to_string);
-        format!("{} = {} ({})\n", entry.key, entry.value, origin.unwrap_or_default())
+        format!(
+            "{} = {} ({})\n",
+            entry.key,
+            entry.value,
+            origin.unwrap_or_default()
+        )
     };
     entries.iter().map(line).collect()
 }
@@ -44,7 +49,10 @@ fn keys_without_a_value_are_shown_too() {
 
 #[test]
 fn json() {
-    let entries = project().loaded().show(Some("timeouts.wait"), false).unwrap();
+    let entries = project()
+        .loaded()
+        .show(Some("timeouts.wait"), false)
+        .unwrap();
     insta::assert_snapshot!(serde_json::to_string(&entries).unwrap(), @"");
 }
 

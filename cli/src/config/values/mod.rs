@@ -115,4 +115,3 @@ macro_rules! text_value {
 }
 
 pub(crate) use text_value;
-

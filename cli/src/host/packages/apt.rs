@@ -57,7 +57,11 @@ impl Run {
     }
 
     fn remedy(&self) -> Remedy {
-        if self.has(&["Could not get lock", "Unable to lock", "is locked by another process"]) {
+        if self.has(&[
+            "Could not get lock",
+            "Unable to lock",
+            "is locked by another process",
+        ]) {
             Remedy::Wait
         } else if self.has(&["dpkg was interrupted", "dpkg --configure -a"]) {
             Remedy::Configure
@@ -78,7 +82,11 @@ impl Run {
         if self.has(&["No space left", "enough free space"]) {
             return "the disk is full".into();
         }
-        if self.has(&["Temporary failure resolving", "Could not connect", "Could not resolve"]) {
+        if self.has(&[
+            "Temporary failure resolving",
+            "Could not connect",
+            "Could not resolve",
+        ]) {
             return "a package source can't be reached".into();
         }
         self.lines
@@ -264,11 +272,15 @@ mod tests {
         let remedy = |line: &str| run(&[line]).remedy();
         assert_eq!(remedy("E: Unable to locate package maven"), Remedy::Update);
         assert_eq!(
-            remedy("E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt-get)"),
+            remedy(
+                "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt-get)"
+            ),
             Remedy::Wait
         );
         assert_eq!(
-            remedy("E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."),
+            remedy(
+                "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."
+            ),
             Remedy::Configure
         );
         assert_eq!(remedy("E: Broken packages"), Remedy::None);
@@ -281,7 +293,10 @@ mod tests {
             run(&["E: You don't have enough free space in /var/cache/apt/archives/."]).reason(),
             "the disk is full"
         );
-        assert_eq!(run(&["dpkg: write: No space left on device"]).reason(), "the disk is full");
+        assert_eq!(
+            run(&["dpkg: write: No space left on device"]).reason(),
+            "the disk is full"
+        );
         assert_eq!(run(&[]).reason(), "it gave no reason");
     }
 }

@@ -199,12 +199,18 @@ pub async fn ensure(
     let distribution = Distribution::current();
     let Some(Manager::Apt) = distribution.manager else {
         return Err(PackageError::Unsupported {
-            programs: missing.iter().map(|package| package.program.into()).collect(),
+            programs: missing
+                .iter()
+                .map(|package| package.program.into())
+                .collect(),
             system: distribution.name.clone(),
             command: distribution.install_command(&missing, privilege),
         });
     };
-    let names: Vec<String> = missing.iter().map(|package| package.debian.into()).collect();
+    let names: Vec<String> = missing
+        .iter()
+        .map(|package| package.debian.into())
+        .collect();
     let command = privilege.shown(&format!(
         "apt-get install -y --no-install-recommends {}",
         names.join(" ")
@@ -239,7 +245,13 @@ mod tests {
     #[tokio::test]
     async fn what_is_there_needs_neither_consent_nor_root() {
         let shell = Package::same("sh");
-        let done = ensure(&[shell], &Consent::Missing, &CancellationToken::new(), &|_| {}).await;
+        let done = ensure(
+            &[shell],
+            &Consent::Missing,
+            &CancellationToken::new(),
+            &|_| {},
+        )
+        .await;
         assert_eq!(done.unwrap(), Installed::default());
     }
 
@@ -249,9 +261,14 @@ mod tests {
             program: "no-such-program-anywhere",
             ..Package::same("hello")
         };
-        let error = ensure(&[absent], &Consent::Missing, &CancellationToken::new(), &|_| {})
-            .await
-            .unwrap_err();
+        let error = ensure(
+            &[absent],
+            &Consent::Missing,
+            &CancellationToken::new(),
+            &|_| {},
+        )
+        .await
+        .unwrap_err();
         assert!(error.next()[0].contains("hello"), "{:?}", error.next());
     }
 

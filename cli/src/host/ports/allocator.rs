@@ -197,7 +197,9 @@ impl Coded for PortError {
                 ),
                 set(component),
             ],
-            Self::Twice { second, .. } => vec![format!("set another one in dm.toml: {second}.port")],
+            Self::Twice { second, .. } => {
+                vec![format!("set another one in dm.toml: {second}.port")]
+            }
             Self::Exhausted { .. } => vec!["dm doctor".into()],
             Self::State(error) => error.next(),
             Self::Lock(error) => error.next(),
@@ -255,7 +257,10 @@ impl Allocator {
     /// [`PortError`]; nothing is recorded then.
     pub fn allocate(&self, request: &Request<'_>) -> Result<BTreeMap<String, u16>, PortError> {
         distinct(request.wanted)?;
-        let _guard = self.state.lock("the record of ports", "ports").lock_blocking()?;
+        let _guard = self
+            .state
+            .lock("the record of ports", "ports")
+            .lock_blocking()?;
         let mut record: Record = self.state.read(RECORD)?.unwrap_or_default();
         record.allocations.retain(|one| one.root.exists());
         let before = record
@@ -315,7 +320,10 @@ impl Allocator {
             .chain_update([0])
             .chain_update(component)
             .finalize();
-        let start = digest.iter().take(4).fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+        let start = digest
+            .iter()
+            .take(4)
+            .fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
         (0..size)
             .filter_map(|step| {
                 let offset = (start % size + step) % size;
@@ -355,7 +363,10 @@ impl Allocator {
     /// # Errors
     /// [`PortError`] when the record can't be read or written.
     pub fn release(&self, project: &str, instance: &str) -> Result<(), PortError> {
-        let _guard = self.state.lock("the record of ports", "ports").lock_blocking()?;
+        let _guard = self
+            .state
+            .lock("the record of ports", "ports")
+            .lock_blocking()?;
         let mut record: Record = self.state.read(RECORD)?.unwrap_or_default();
         if record.of(project, instance).is_some() {
             record.remove(project, instance);

@@ -64,8 +64,8 @@ pub fn owner(port: u16) -> Option<Owner> {
             && blocks_loopback(listener.socket, port)
     })?;
     let process = listener.process;
-    let command = process::arguments(process.pid)
-        .map_or(process.path, |arguments| arguments.join(" "));
+    let command =
+        process::arguments(process.pid).map_or(process.path, |arguments| arguments.join(" "));
     Some(Owner {
         pid: process.pid,
         name: process.name,
@@ -75,7 +75,9 @@ pub fn owner(port: u16) -> Option<Owner> {
 
 fn blocks_loopback(socket: SocketAddr, port: u16) -> bool {
     let address = match socket.ip() {
-        IpAddr::V6(address) => address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4),
+        IpAddr::V6(address) => address
+            .to_ipv4_mapped()
+            .map_or(IpAddr::V6(address), IpAddr::V4),
         address @ IpAddr::V4(_) => address,
     };
     socket.port() == port && (address.is_unspecified() || address == Ipv4Addr::LOCALHOST)
@@ -104,7 +106,10 @@ mod tests {
 
     #[test]
     fn a_listener_elsewhere_does_not_block() {
-        assert!(blocks_loopback("[::ffff:127.0.0.1]:80".parse().unwrap(), 80));
+        assert!(blocks_loopback(
+            "[::ffff:127.0.0.1]:80".parse().unwrap(),
+            80
+        ));
         assert!(!blocks_loopback("[::1]:80".parse().unwrap(), 80));
         assert!(!blocks_loopback("192.0.2.7:80".parse().unwrap(), 80));
         assert!(!blocks_loopback("127.0.0.1:81".parse().unwrap(), 80));

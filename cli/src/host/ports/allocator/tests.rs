@@ -25,7 +25,10 @@ impl Scratch {
         mode: Mode,
         ours: &[u16],
     ) -> Result<BTreeMap<String, u16>, PortError> {
-        let wanted = wanted.iter().map(|(name, port)| ((*name).to_owned(), *port)).collect();
+        let wanted = wanted
+            .iter()
+            .map(|(name, port)| ((*name).to_owned(), *port))
+            .collect();
         self.allocator.allocate(&Request {
             project: "dm-01234567",
             root: self.dir.path(),
@@ -48,13 +51,21 @@ fn occupied() -> (TcpListener, u16) {
 fn a_taken_port_names_its_owner_and_three_ways_out() {
     let scratch = scratch();
     let (_listener, port) = occupied();
-    let error = scratch.ask("default", &[("postgres", port)], Mode::Fixed, &[]).unwrap_err();
+    let error = scratch
+        .ask("default", &[("postgres", port)], Mode::Fixed, &[])
+        .unwrap_err();
     let PortError::Taken { owner, .. } = &error else {
         panic!("{error}")
     };
     assert_eq!(owner.as_ref().unwrap().pid, std::process::id());
-    assert_eq!(error.next()[0], "let dm choose free ports: dm up --ports auto");
-    assert_eq!(error.next()[2], "or set another one in dm.toml: postgres.port");
+    assert_eq!(
+        error.next()[0],
+        "let dm choose free ports: dm up --ports auto"
+    );
+    assert_eq!(
+        error.next()[2],
+        "or set another one in dm.toml: postgres.port"
+    );
     assert_eq!(scratch.allocator.list().unwrap(), []);
     let error = error.with_container(|_| Some("other-postgres".into()));
     assert_eq!(
@@ -68,9 +79,13 @@ fn a_taken_port_names_its_owner_and_three_ways_out() {
 fn a_port_of_its_own_containers_is_no_obstacle() {
     let scratch = scratch();
     let (_listener, port) = occupied();
-    let given = scratch.ask("default", &[("postgres", port)], Mode::Fixed, &[port]).unwrap();
+    let given = scratch
+        .ask("default", &[("postgres", port)], Mode::Fixed, &[port])
+        .unwrap();
     assert_eq!(given["postgres"], port);
-    let again = scratch.ask("default", &[("postgres", port)], AUTO, &[port]).unwrap();
+    let again = scratch
+        .ask("default", &[("postgres", port)], AUTO, &[port])
+        .unwrap();
     assert_eq!(again["postgres"], port);
 }
 
@@ -79,23 +94,36 @@ fn auto_goes_round_a_taken_port_and_keeps_what_it_chose() {
     let scratch = scratch();
     let (_listener, port) = occupied();
     let mode = Mode::Auto { customary: true };
-    let first = scratch.ask("default", &[("postgres", port)], mode, &[]).unwrap();
+    let first = scratch
+        .ask("default", &[("postgres", port)], mode, &[])
+        .unwrap();
     assert_ne!(first["postgres"], port);
     let second = scratch.ask("default", &[("postgres", port), ("keycloak", 0)], mode, &[]);
     assert_eq!(second.unwrap()["postgres"], first["postgres"]);
     assert_eq!(
-        scratch.allocator.recorded("dm-01234567", "default").unwrap().unwrap()["postgres"],
+        scratch
+            .allocator
+            .recorded("dm-01234567", "default")
+            .unwrap()
+            .unwrap()["postgres"],
         first["postgres"]
     );
-    assert_eq!(scratch.allocator.recorded("dm-01234567", "demo").unwrap(), None);
+    assert_eq!(
+        scratch.allocator.recorded("dm-01234567", "demo").unwrap(),
+        None
+    );
 }
 
 #[test]
 fn a_recorded_port_that_somebody_took_meanwhile_is_given_up() {
     let scratch = scratch();
-    let first = scratch.ask("demo", &[("postgres", 5432)], AUTO, &[]).unwrap()["postgres"];
+    let first = scratch
+        .ask("demo", &[("postgres", 5432)], AUTO, &[])
+        .unwrap()["postgres"];
     let _listener = TcpListener::bind(("127.0.0.1", first)).unwrap();
-    let second = scratch.ask("demo", &[("postgres", 5432)], AUTO, &[]).unwrap()["postgres"];
+    let second = scratch
+        .ask("demo", &[("postgres", 5432)], AUTO, &[])
+        .unwrap()["postgres"];
     assert_ne!(first, second);
 }
 
@@ -103,9 +131,13 @@ fn a_recorded_port_that_somebody_took_meanwhile_is_given_up() {
 fn a_second_instance_leaves_the_customary_ports_alone() {
     let scratch = scratch();
     let port = { occupied().1 };
-    let given = scratch.ask("demo", &[("postgres", port)], AUTO, &[]).unwrap();
+    let given = scratch
+        .ask("demo", &[("postgres", port)], AUTO, &[])
+        .unwrap();
     assert_ne!(given["postgres"], port);
-    let fixed = scratch.ask("default", &[("postgres", port)], Mode::Fixed, &[]).unwrap();
+    let fixed = scratch
+        .ask("default", &[("postgres", port)], Mode::Fixed, &[])
+        .unwrap();
     assert_eq!(fixed["postgres"], port);
 }
 
@@ -113,13 +145,19 @@ fn a_second_instance_leaves_the_customary_ports_alone() {
 fn a_port_kept_for_a_stopped_instance_is_given_to_no_other_until_released() {
     let scratch = scratch();
     let port = { occupied().1 };
-    scratch.ask("one", &[("postgres", port)], Mode::Fixed, &[]).unwrap();
-    let error = scratch.ask("two", &[("postgres", port)], Mode::Fixed, &[]).unwrap_err();
+    scratch
+        .ask("one", &[("postgres", port)], Mode::Fixed, &[])
+        .unwrap();
+    let error = scratch
+        .ask("two", &[("postgres", port)], Mode::Fixed, &[])
+        .unwrap_err();
     assert!(matches!(&error, PortError::Reserved { instance, .. } if instance == "one"));
     assert!(error.next()[1].ends_with("dm down --instance one"));
     scratch.allocator.release("dm-01234567", "one").unwrap();
     scratch.allocator.release("dm-01234567", "one").unwrap();
-    scratch.ask("two", &[("postgres", port)], Mode::Fixed, &[]).unwrap();
+    scratch
+        .ask("two", &[("postgres", port)], Mode::Fixed, &[])
+        .unwrap();
 }
 
 #[test]
@@ -149,7 +187,9 @@ fn a_deleted_project_keeps_no_ports() {
 #[test]
 fn one_port_for_two_components_is_refused() {
     let scratch = scratch();
-    let error = scratch.ask("x", &[("a", 7), ("b", 7)], Mode::Fixed, &[]).unwrap_err();
+    let error = scratch
+        .ask("x", &[("a", 7), ("b", 7)], Mode::Fixed, &[])
+        .unwrap_err();
     assert_eq!(error.to_string(), "a and b both want port 7");
 }
 
