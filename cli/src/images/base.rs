@@ -102,15 +102,15 @@ impl BaseMaker<'_> {
                 contents: Contents::Bytes(file.contents.clone()),
             }));
         }
-        entries.push(Entry::text("Dockerfile", instructions));
+        entries.push(Entry::text(context::DOCKERFILE, instructions));
+        context::label(&mut entries, &labels(self.recipe, self.digest, origin));
         let builder = Builder {
             engine: self.engine,
             progress: self.progress,
             cancel: self.cancel,
         };
         let options = BuildOptions {
-            dockerfile: "Dockerfile".into(),
-            labels: labels(self.recipe, self.digest, origin),
+            dockerfile: context::DOCKERFILE.into(),
             ..BuildOptions::default()
         };
         builder
