@@ -137,8 +137,7 @@ impl BaseMaker<'_> {
     fn suite(&self) -> String {
         self.arguments()
             .into_iter()
-            .filter(|argument| !argument.starts_with('-'))
-            .next_back()
+            .rfind(|argument| !argument.starts_with('-'))
             .unwrap_or_else(|| "trixie".to_owned())
     }
 
