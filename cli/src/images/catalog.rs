@@ -49,6 +49,7 @@ impl Catalog {
     /// # Errors
     /// Where a certificate file of the settings can't be read or is none.
     pub fn of_stack(settings: &ImageSettings) -> Result<Self, ImageError> {
+        let official = |component: &str| settings.official.get(component).cloned();
         let base = Recipe {
             files: base_files(settings)?,
             build_args: settings
@@ -70,28 +71,28 @@ impl Catalog {
         Ok(Self::new([
             ImageSpec {
                 recipe: base,
-                official: Some("debian:trixie-slim".into()),
+                official: official(BASE),
                 on_top: None,
             },
             ImageSpec {
                 recipe: on_base(embedded("postgres", version::POSTGRES)),
-                official: Some("postgres:17".into()),
+                official: official("postgres"),
                 on_top: None,
             },
             ImageSpec {
                 recipe: on_base(embedded("rabbitmq", version::RABBITMQ)),
-                official: Some("rabbitmq:4-management".into()),
+                official: official("rabbitmq"),
                 on_top: None,
             },
             ImageSpec {
-                // No official image of OpenLDAP exists.
+                // No official image of OpenLDAP exists: only one that is configured.
                 recipe: on_base(embedded("openldap", version::OPENLDAP)),
-                official: None,
+                official: official("openldap"),
                 on_top: None,
             },
             ImageSpec {
                 recipe: keycloak,
-                official: Some(format!("quay.io/keycloak/keycloak:{}", version::KEYCLOAK)),
+                official: official("keycloak"),
                 on_top,
             },
         ]))

@@ -22,9 +22,12 @@ pub mod settings;
 mod store;
 
 pub use artifact::Artifact;
+pub use catalog::{BASE, Catalog};
 pub use derived::Derivation;
 pub use error::ImageError;
 pub use process::{InstalledTools, Tools};
+pub use progress::{Progress, Silent, Update};
+pub use settings::{Dirs, ImageSettings, Source};
 pub use store::{Acquired, How, Images};
 
 /// The origin of an image that a Dockerfile made.

@@ -2,6 +2,7 @@
 //! pull, a build.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -56,6 +57,17 @@ pub struct Acquired {
     pub why: String,
 }
 
+impl fmt::Display for Acquired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.how {
+            How::Local => "is here already",
+            How::Pulled => "was pulled",
+            How::Built => "was built",
+        };
+        write!(f, "{} {how}: {}", self.reference, self.why)
+    }
+}
+
 /// What is done about an image that is here already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Again {
@@ -78,6 +90,15 @@ pub struct Images {
     registries: Registries,
     builds: Semaphore,
     under_way: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+}
+
+impl fmt::Debug for Images {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Images")
+            .field("catalog", &self.catalog)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Images {
@@ -133,6 +154,26 @@ impl Images {
     #[must_use]
     pub const fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// What an image should be, however it is come by: it changes when another
+    /// image would be used.
+    ///
+    /// # Errors
+    /// Where there is no such image.
+    pub fn identity(&self, name: &str) -> Result<String, ImageError> {
+        let official = self
+            .catalog
+            .get(name)?
+            .official
+            .as_deref()
+            .unwrap_or_default();
+        let built = self.catalog.local_reference(name)?;
+        Ok(match self.settings.source {
+            Source::Auto => format!("{built} {official}"),
+            Source::Build => built,
+            Source::Pull => official.to_owned(),
+        })
     }
 
     /// Where an image would come from if it were acquired now, if it is here.
