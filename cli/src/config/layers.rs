@@ -23,8 +23,14 @@ pub const OTHER_VARIABLES: [(&str, &str); 4] = [
         "the project's directory, like `--project-directory`",
     ),
     ("DM_INSTANCE", "the instance, like `--instance`"),
-    ("DM_ASSUME_YES", "`1` answers every question with yes, like `--yes`"),
-    ("DM_LOG", "what `dm` logs of itself, e.g. `debug`"),
+    (
+        "DM_ASSUME_YES",
+        "`1` answers every question with yes, like `--yes`",
+    ),
+    (
+        "DM_TOKEN_PASSWORD",
+        "the password of the person whom `dm token` logs in",
+    ),
 ];
 
 /// A value that the command line gives to a key.
@@ -77,7 +83,7 @@ impl Override {
 }
 
 /// One layer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Layer {
     /// Its source.
     pub source: SourceId,
@@ -86,7 +92,7 @@ pub(super) struct Layer {
 }
 
 /// What a layer holds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Content {
     /// Values.
     Tree(Node),
@@ -104,7 +110,7 @@ pub(super) enum Content {
 }
 
 /// All layers but the defaults, with their sources.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Layers {
     /// Where the values come from.
     pub sources: Vec<Source>,
@@ -251,9 +257,6 @@ fn variable_path(name: &str) -> Path {
 
 /// The variable of a path: `postgres.port` is `DM_POSTGRES__PORT`.
 pub(super) fn variable_name<S: AsRef<str>>(path: &[S]) -> String {
-    let keys: Vec<String> = path
-        .iter()
-        .map(|key| key.as_ref().to_uppercase())
-        .collect();
+    let keys: Vec<String> = path.iter().map(|key| key.as_ref().to_uppercase()).collect();
     format!("{PREFIX}{}", keys.join("__"))
 }

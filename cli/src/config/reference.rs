@@ -111,4 +111,3 @@ fn default(schema: &Value) -> String {
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
-

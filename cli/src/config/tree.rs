@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use toml::de::{DeTable, DeValue};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::source::{Place, SourceId};
 
@@ -175,8 +175,10 @@ fn node(source: SourceId, key: std::ops::Range<usize>, value: Spanned<DeValue<'_
     let span = value.span();
     let value = match value.into_inner() {
         DeValue::String(text) => Value::Text(text.into_owned()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or(Value::Other("a number of more than 64 bits"), Value::Integer),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).map_or(
+            Value::Other("a number of more than 64 bits"),
+            Value::Integer,
+        ),
         DeValue::Float(number) => number
             .as_str()
             .parse()

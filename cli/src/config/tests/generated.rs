@@ -76,7 +76,10 @@ fn the_projects_own_file_says_what_the_defaults_say() {
         .filter_map(|entry| entry.origin.as_ref())
         .filter(|origin| origin.to_string().starts_with("dm.toml:"))
         .count();
-    assert!(from_file > 20, "only {from_file} keys were found in dm.toml");
+    assert!(
+        from_file > 20,
+        "only {from_file} keys were found in dm.toml"
+    );
 }
 
 #[test]

@@ -146,7 +146,12 @@ fn no_project_is_an_error_that_says_what_to_do() {
     let error = Config::load(&options, []).unwrap_err();
     assert!(matches!(error, ConfigError::NoProject { .. }));
     assert_eq!(error.exit(), Exit::Usage);
-    assert!(error.next().iter().any(|next| next.contains("--project-directory")));
+    assert!(
+        error
+            .next()
+            .iter()
+            .any(|next| next.contains("--project-directory"))
+    );
 
     let named = LoadOptions {
         project_dir: Some(empty.path().join("missing")),

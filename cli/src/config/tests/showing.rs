@@ -15,24 +15,38 @@ fn lines(key: Option<&str>, reveal: bool) -> String {
     let entries = project().loaded().show(key, reveal).unwrap();
     let line = |entry: &crate::config::Entry| {
         let origin = entry.origin.as_ref().map(ToString::to_string);
-        format!("{} = {} ({})\n", entry.key, entry.value, origin.unwrap_or_default())
+        format!(
+            "{} = {} ({})\n",
+            entry.key,
+            entry.value,
+            origin.unwrap_or_default()
+        )
     };
     entries.iter().map(line).collect()
 }
 
 #[test]
 fn a_section_with_its_origins() {
-    insta::assert_snapshot!(lines(Some("postgres"), false), @"");
+    insta::assert_snapshot!(lines(Some("postgres"), false), @r#"
+    postgres.image = "postgres:17" (default)
+    postgres.port = 5433 (dm.toml:2)
+    postgres.database = "dundermifflin" (default)
+    postgres.user = "dundermifflin" (default)
+    postgres.password = "********" (env DM_POSTGRES__PASSWORD)
+    postgres.settings.max_connections = 200 (dm.toml:4)
+    postgres.memory = null ()
+    postgres.wait_timeout = null ()
+    "#);
 }
 
 #[test]
 fn one_key() {
-    insta::assert_snapshot!(lines(Some("timeouts.wait"), false), @"");
+    insta::assert_snapshot!(lines(Some("timeouts.wait"), false), @r#"timeouts.wait = "60s" (flag --set)"#);
 }
 
 #[test]
 fn secrets_are_shown_only_when_asked_for() {
-    insta::assert_snapshot!(lines(Some("postgres.password"), true), @"");
+    insta::assert_snapshot!(lines(Some("postgres.password"), true), @r#"postgres.password = "s3cret" (env DM_POSTGRES__PASSWORD)"#);
     assert!(!lines(None, false).contains("halpert"));
     assert!(lines(None, true).contains("halpert"));
 }
@@ -44,8 +58,11 @@ fn keys_without_a_value_are_shown_too() {
 
 #[test]
 fn json() {
-    let entries = project().loaded().show(Some("timeouts.wait"), false).unwrap();
-    insta::assert_snapshot!(serde_json::to_string(&entries).unwrap(), @"");
+    let entries = project()
+        .loaded()
+        .show(Some("timeouts.wait"), false)
+        .unwrap();
+    insta::assert_snapshot!(serde_json::to_string(&entries).unwrap(), @r#"[{"key":"timeouts.wait","value":"60s","origin":{"layer":"flag","flag":"--set"},"secret":false}]"#);
 }
 
 #[test]

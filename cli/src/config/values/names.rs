@@ -145,10 +145,10 @@ fn domain_name(text: &str) -> Result<(), Refusal> {
     if text.split('.').all(is_label) {
         return Ok(());
     }
-    Err(Refusal::new(
-        "a domain name is made of lower-case labels joined by dots",
+    Err(
+        Refusal::new("a domain name is made of lower-case labels joined by dots")
+            .help("for example `dundermifflin.com`"),
     )
-    .help("for example `dundermifflin.com`"))
 }
 
 fn line(text: &str) -> Result<(), Refusal> {

@@ -74,11 +74,13 @@ fn engine_address(text: &str) -> Result<(), Refusal> {
     let example = "for example `unix:///var/run/docker.sock` or `tcp://127.0.0.1:2375`";
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(
-            Refusal::new("an engine's address begins with a scheme").help(if text.starts_with('/') {
-                format!("write `unix://{text}`")
-            } else {
-                example.to_owned()
-            }),
+            Refusal::new("an engine's address begins with a scheme").help(
+                if text.starts_with('/') {
+                    format!("write `unix://{text}`")
+                } else {
+                    example.to_owned()
+                },
+            ),
         );
     };
     match scheme {
@@ -86,13 +88,16 @@ fn engine_address(text: &str) -> Result<(), Refusal> {
             Err(Refusal::new("nothing follows the scheme of the address").help(example))
         }
         "unix" | "npipe" | "tcp" | "http" | "https" => Ok(()),
-        "ssh" => Err(Refusal::new("an engine can't be reached by ssh directly")
-            .help("forward its socket: ssh -NL /tmp/engine.sock:/var/run/docker.sock HOST, \
-                   then write `unix:///tmp/engine.sock`")),
-        _ => Err(Refusal::new(format!(
-            "`{scheme}` is no scheme that an engine answers to"
-        ))
-        .help(example)),
+        "ssh" => Err(
+            Refusal::new("an engine can't be reached by ssh directly").help(
+                "forward its socket: ssh -NL /tmp/engine.sock:/var/run/docker.sock HOST, \
+                   then write `unix:///tmp/engine.sock`",
+            ),
+        ),
+        _ => Err(
+            Refusal::new(format!("`{scheme}` is no scheme that an engine answers to"))
+                .help(example),
+        ),
     }
 }
 
@@ -129,9 +134,9 @@ fn mirror_url(text: &str) -> Result<(), Refusal> {
     })?;
     match url.scheme() {
         "http" | "https" => Ok(()),
-        scheme => Err(
-            Refusal::new(format!("a mirror is reached by http or https, not `{scheme}`"))
-                .help("for example `https://mirror.example/debian`"),
-        ),
+        scheme => Err(Refusal::new(format!(
+            "a mirror is reached by http or https, not `{scheme}`"
+        ))
+        .help("for example `https://mirror.example/debian`")),
     }
 }
