@@ -1,0 +1,189 @@
+//! Whether `dm` may change the machine. It never does so silently.
+
+use std::ffi::OsStr;
+
+use thiserror::Error;
+
+use crate::error::{Coded, Exit};
+
+/// A change of the machine that needs consent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// What would be done, e.g. `install docker.io and iptables`.
+    pub what: String,
+    /// The commands that would be run, as a person would type them.
+    pub commands: Vec<String>,
+}
+
+/// Asks a person; true is yes. Only what talks to a terminal can provide it.
+pub type Ask = dyn Fn(&Proposal) -> bool + Send + Sync;
+
+/// How consent is come by.
+pub enum Consent {
+    /// It was given beforehand.
+    Given {
+        /// By what, e.g. `--yes`.
+        by: &'static str,
+    },
+    /// A person at a terminal is asked.
+    Ask(Box<Ask>),
+    /// There is nobody to ask.
+    Missing,
+}
+
+impl std::fmt::Debug for Consent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Given { by } => write!(f, "Given({by})"),
+            Self::Ask(_) => f.write_str("Ask"),
+            Self::Missing => f.write_str("Missing"),
+        }
+    }
+}
+
+/// A change of the machine that nobody consented to.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConsentError {
+    /// The person said no.
+    #[error("you declined to {}", .0.what)]
+    Declined(Proposal),
+    /// There was nobody to ask.
+    #[error("dm would have to {}, and that needs your consent", .0.what)]
+    Missing(Proposal),
+}
+
+impl Coded for ConsentError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Declined(_) => "consent-declined",
+            Self::Missing(_) => "consent-missing",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Engine
+    }
+
+    fn next(&self) -> Vec<String> {
+        let (Self::Declined(proposal) | Self::Missing(proposal)) = self;
+        let mut next = vec![format!(
+            "run it yourself: {}",
+            proposal.commands.join(" && ")
+        )];
+        if matches!(self, Self::Missing(_)) {
+            next.push("or let dm do it: add --yes, or set DM_ASSUME_YES=1".into());
+        }
+        next
+    }
+}
+
+impl Consent {
+    /// Decides from the flag `--yes` and the environment; `ask` is given where
+    /// a person sits at a terminal.
+    #[must_use]
+    pub fn from_environment(assume_yes: bool, ask: Option<Box<Ask>>) -> Self {
+        let root = rustix::process::geteuid().is_root();
+        let variable = |name: &str| std::env::var_os(name);
+        Self::decide(
+            assume_yes,
+            variable("DM_ASSUME_YES").as_deref(),
+            variable("CI").as_deref(),
+            root,
+            ask,
+        )
+    }
+
+    fn decide(
+        assume_yes: bool,
+        variable: Option<&OsStr>,
+        ci: Option<&OsStr>,
+        root: bool,
+        ask: Option<Box<Ask>>,
+    ) -> Self {
+        if assume_yes {
+            Self::Given { by: "--yes" }
+        } else if variable.is_some_and(is_true) {
+            Self::Given {
+                by: "DM_ASSUME_YES",
+            }
+        } else if root && ci.is_some_and(is_true) {
+            // A CI machine's root owns nothing that outlives the job; a user
+            // on one is somebody's own runner.
+            Self::Given { by: "CI" }
+        } else {
+            ask.map_or(Self::Missing, Self::Ask)
+        }
+    }
+
+    /// Obtains consent to `proposal`.
+    ///
+    /// # Errors
+    /// [`ConsentError`] with the commands to run by hand.
+    pub fn obtain(&self, proposal: &Proposal) -> Result<(), ConsentError> {
+        match self {
+            Self::Given { .. } => Ok(()),
+            Self::Ask(ask) if ask(proposal) => Ok(()),
+            Self::Ask(_) => Err(ConsentError::Declined(proposal.clone())),
+            Self::Missing => Err(ConsentError::Missing(proposal.clone())),
+        }
+    }
+
+    /// Whether a person is there, who could also type a password.
+    #[must_use]
+    pub const fn is_interactive(&self) -> bool {
+        matches!(self, Self::Ask(_))
+    }
+}
+
+fn is_true(value: &OsStr) -> bool {
+    value == "1" || value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proposal() -> Proposal {
+        Proposal {
+            what: "install docker.io".into(),
+            commands: vec!["sudo apt-get install -y docker.io".into()],
+        }
+    }
+
+    fn decide(yes: bool, variable: Option<&str>, ci: Option<&str>, root: bool) -> String {
+        let (variable, ci) = (variable.map(OsStr::new), ci.map(OsStr::new));
+        format!("{:?}", Consent::decide(yes, variable, ci, root, None))
+    }
+
+    #[test]
+    fn consent_is_given_by_flag_by_variable_and_in_ci_to_root_alone() {
+        assert_eq!(decide(true, None, None, false), "Given(--yes)");
+        assert_eq!(
+            decide(false, Some("1"), None, false),
+            "Given(DM_ASSUME_YES)"
+        );
+        assert_eq!(decide(false, Some("0"), None, true), "Missing");
+        assert_eq!(decide(false, None, Some("true"), true), "Given(CI)");
+        assert_eq!(decide(false, None, Some("true"), false), "Missing");
+        assert_eq!(decide(false, None, None, true), "Missing");
+    }
+
+    #[test]
+    fn a_person_is_asked_and_obeyed() {
+        let asked =
+            |answer| Consent::decide(false, None, None, false, Some(Box::new(move |_| answer)));
+        assert!(asked(true).obtain(&proposal()).is_ok());
+        let declined = asked(false).obtain(&proposal()).unwrap_err();
+        assert_eq!(declined.to_string(), "you declined to install docker.io");
+    }
+
+    #[test]
+    fn without_anybody_to_ask_the_exact_command_is_told() {
+        let error = Consent::Missing.obtain(&proposal()).unwrap_err();
+        insta::assert_snapshot!(format!("{error}\n{}", error.next().join("\n")), @r"
+        dm would have to install docker.io, and that needs your consent
+        run it yourself: sudo apt-get install -y docker.io
+        or let dm do it: add --yes, or set DM_ASSUME_YES=1
+        ");
+    }
+}

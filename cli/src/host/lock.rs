@@ -1,0 +1,367 @@
+//! File locks that end with their process: a `kill -9` leaves none behind.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Coded, Exit};
+
+/// How often a busy lock is tried again.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Who holds a lock, in the holder's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Process id.
+    pub pid: u32,
+    /// What it is doing, e.g. `dm up`.
+    pub command: String,
+    /// When it took the lock, RFC 3339 in UTC.
+    pub since: String,
+}
+
+impl Holder {
+    /// This process, doing `command`, from now on.
+    #[must_use]
+    pub fn this_process(command: &str) -> Self {
+        Self {
+            pid: std::process::id(),
+            command: command.into(),
+            since: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        }
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "`{}` (pid {}, since {})",
+            self.command, self.pid, self.since
+        )
+    }
+}
+
+/// Why a lock was not taken.
+#[derive(Debug, Error)]
+pub enum LockError {
+    /// Somebody else held it for longer than the caller would wait.
+    #[error("{name} is locked by {}", describe(.holder.as_ref()))]
+    Busy {
+        /// What is locked, e.g. `instance default`.
+        name: String,
+        /// Who holds it, where that could be read.
+        holder: Option<Holder>,
+    },
+    /// The caller gave up waiting because it was interrupted.
+    #[error("interrupted while waiting for {name}")]
+    Interrupted {
+        /// What is locked.
+        name: String,
+    },
+    /// The lock file could not be used at all.
+    #[error("could not lock {}", path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn describe(holder: Option<&Holder>) -> String {
+    holder.map_or_else(|| "another process".into(), Holder::to_string)
+}
+
+impl Coded for LockError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Busy { .. } => "locked",
+            Self::Interrupted { .. } => "interrupted",
+            Self::Io { .. } => "lock-file",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Busy { .. } => Exit::TimedOut,
+            Self::Interrupted { .. } => Exit::Interrupted,
+            Self::Io { .. } => Exit::Usage,
+        }
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::Busy { holder, .. } => holder
+                .as_ref()
+                .map(|holder| {
+                    vec![format!(
+                        "wait for it to end, or stop it: kill {}",
+                        holder.pid
+                    )]
+                })
+                .unwrap_or_default(),
+            Self::Interrupted { .. } => Vec::new(),
+            Self::Io { .. } => vec![
+                "check the rights of that directory, or set XDG_STATE_HOME to one that is yours"
+                    .into(),
+            ],
+        }
+    }
+}
+
+/// A lock that is held; it ends when this is dropped or the process ends.
+#[derive(Debug)]
+pub struct Guard {
+    file: File,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // The file stays: removing it would let two processes lock two files
+        // of the same name. Closing it would unlock just as well.
+        let _ = self.file.set_len(0);
+        let _ = self.file.unlock();
+    }
+}
+
+/// One lock file, under which one process at a time works.
+#[derive(Debug, Clone)]
+pub struct FileLock {
+    name: String,
+    path: PathBuf,
+}
+
+impl FileLock {
+    /// The lock `name` (what a person is told) in the file `path`, which is
+    /// made when it is first taken. Its directory must exist.
+    #[must_use]
+    pub fn new(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            path: path.into(),
+        }
+    }
+
+    /// The lock file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn io(&self, source: std::io::Error) -> LockError {
+        LockError::Io {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// Takes the lock if it is free now; `None` if somebody holds it.
+    ///
+    /// # Errors
+    /// [`LockError::Io`] when the file can't be opened or locked.
+    pub fn try_lock(&self, holder: &Holder) -> Result<Option<Guard>, LockError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&self.path)
+            .map_err(|source| self.io(source))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(source)) => return Err(self.io(source)),
+        }
+        let text = serde_json::to_vec(holder).map_err(|error| self.io(error.into()))?;
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| file.write_all(&text));
+        // The name of the holder is a courtesy: a full disk must not keep
+        // somebody from `dm down`.
+        if let Err(error) = written {
+            tracing::debug!(%error, "could not record the holder of {}", self.name);
+        }
+        Ok(Some(Guard { file }))
+    }
+
+    /// Who holds the lock, as far as the file tells.
+    #[must_use]
+    pub fn holder(&self) -> Option<Holder> {
+        let mut text = String::new();
+        File::open(&self.path)
+            .ok()?
+            .read_to_string(&mut text)
+            .ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Takes the lock, waiting up to `patience`. `on_wait` is called once, if
+    /// it has to wait at all, with who holds it.
+    ///
+    /// # Errors
+    /// [`LockError::Busy`] after `patience`, [`LockError::Interrupted`] when
+    /// `cancel` fires, [`LockError::Io`] when the file can't be used.
+    pub async fn lock(
+        &self,
+        command: &str,
+        patience: Duration,
+        cancel: &CancellationToken,
+        on_wait: impl FnOnce(Option<Holder>),
+    ) -> Result<Guard, LockError> {
+        let begun = Instant::now();
+        let mut on_wait = Some(on_wait);
+        loop {
+            if let Some(guard) = self.try_lock(&Holder::this_process(command))? {
+                return Ok(guard);
+            }
+            if begun.elapsed() >= patience {
+                return Err(LockError::Busy {
+                    name: self.name.clone(),
+                    holder: self.holder(),
+                });
+            }
+            if let Some(tell) = on_wait.take() {
+                tell(self.holder());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(POLL) => {}
+                () = cancel.cancelled() => {
+                    return Err(LockError::Interrupted { name: self.name.clone() });
+                }
+            }
+        }
+    }
+
+    /// As [`FileLock::lock`] for short critical sections in blocking code: no
+    /// message and no cancelling.
+    ///
+    /// # Errors
+    /// [`LockError::Io`] when the file can't be opened or locked.
+    pub fn lock_blocking(&self) -> Result<Guard, LockError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&self.path)
+            .map_err(|source| self.io(source))?;
+        file.lock().map_err(|source| self.io(source))?;
+        Ok(Guard { file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch() -> (tempfile::TempDir, FileLock) {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = FileLock::new("instance default", dir.path().join("x.lock"));
+        (dir, lock)
+    }
+
+    #[test]
+    fn a_second_taker_learns_who_holds_it() {
+        let (_dir, lock) = scratch();
+        let holder = Holder::this_process("dm up");
+        let guard = lock.try_lock(&holder).unwrap().unwrap();
+        assert!(
+            lock.try_lock(&Holder::this_process("dm down"))
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(lock.holder(), Some(holder));
+        drop(guard);
+        assert_eq!(lock.holder(), None);
+        assert!(
+            lock.try_lock(&Holder::this_process("dm down"))
+                .unwrap()
+                .is_some()
+        );
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_when_the_holder_lets_go() {
+        let (_dir, lock) = scratch();
+        let cancel = CancellationToken::new();
+        let guard = lock.try_lock(&Holder::this_process("dm up")).unwrap();
+        let held = std::sync::Mutex::new(guard);
+        let mut told = None;
+        let taken = lock
+            .lock("dm down", Duration::from_secs(60), &cancel, |holder| {
+                told = holder;
+                *held.lock().unwrap() = None;
+            })
+            .await;
+        assert!(taken.is_ok());
+        assert_eq!(told.unwrap().command, "dm up");
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_at_the_deadline_and_at_an_interrupt() {
+        let (_dir, lock) = scratch();
+        let _guard = lock.try_lock(&Holder::this_process("dm up")).unwrap();
+        let cancel = CancellationToken::new();
+        let late = lock.lock("dm down", Duration::ZERO, &cancel, |_| {}).await;
+        let error = late.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("instance default is locked by `dm up` (pid ")
+        );
+        assert_eq!(error.next().len(), 1);
+        cancel.cancel();
+        let stopped = lock
+            .lock("dm down", Duration::from_secs(60), &cancel, |_| {})
+            .await;
+        assert!(matches!(stopped, Err(LockError::Interrupted { .. })));
+    }
+
+    #[test]
+    fn killing_the_holder_frees_the_lock() {
+        let (_dir, lock) = scratch();
+        // `flock` holds the same kind of lock as we do, from outside.
+        let child = std::process::Command::new("flock")
+            .arg(lock.path())
+            .args(["-c", "echo held; exec sleep 600"])
+            .stdout(std::process::Stdio::piped())
+            .spawn();
+        let Ok(mut child) = child else { return };
+        let mut line = [0; 5];
+        child
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut line)
+            .unwrap();
+        assert!(
+            lock.try_lock(&Holder::this_process("dm up"))
+                .unwrap()
+                .is_none()
+        );
+        // The shell was replaced by `sleep`, which inherited the lock.
+        let sleeper = crate::host::process::children(child.id());
+        for pid in sleeper.iter().chain([&child.id()]) {
+            let raw = i32::try_from(*pid).unwrap();
+            let pid = rustix::process::Pid::from_raw(raw).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        child.wait().unwrap();
+        let free = (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            lock.try_lock(&Holder::this_process("dm up"))
+                .unwrap()
+                .is_some()
+        });
+        assert!(free);
+    }
+}

@@ -1,0 +1,288 @@
+//! Programs that the distribution's package manager provides.
+
+mod apt;
+mod distribution;
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+pub use distribution::{Distribution, Manager};
+
+use super::consent::{Consent, ConsentError, Proposal};
+use super::privilege::Privilege;
+use super::process::program;
+use crate::error::{Coded, Exit};
+
+/// Something to install: the program that shows it is there, and what the
+/// distributions call the package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Package {
+    /// The program that it provides; where that is found, nothing is done.
+    pub program: &'static str,
+    /// Its name at Debian and Ubuntu.
+    pub debian: &'static str,
+    /// Its name at Fedora, RHEL and their kin.
+    pub fedora: &'static str,
+    /// Its name at Alpine.
+    pub alpine: &'static str,
+    /// Its name at Arch.
+    pub arch: &'static str,
+    /// Its name at openSUSE.
+    pub suse: &'static str,
+    /// Its name at Homebrew.
+    pub brew: &'static str,
+}
+
+impl Package {
+    const fn same(name: &'static str) -> Self {
+        Self {
+            program: name,
+            debian: name,
+            fedora: name,
+            alpine: name,
+            arch: name,
+            suse: name,
+            brew: name,
+        }
+    }
+
+    /// The Docker engine.
+    pub const DOCKER: Self = Self {
+        program: "dockerd",
+        debian: "docker.io",
+        fedora: "moby-engine",
+        ..Self::same("docker")
+    };
+    /// The packet filter that the engine drives.
+    pub const IPTABLES: Self = Self::same("iptables");
+    /// Makes a Debian root file system.
+    pub const MMDEBSTRAP: Self = Self::same("mmdebstrap");
+    /// Makes a Debian root file system, the older way.
+    pub const DEBOOTSTRAP: Self = Self::same("debootstrap");
+    /// Fetches from Maven repositories.
+    pub const MAVEN: Self = Self {
+        program: "mvn",
+        ..Self::same("maven")
+    };
+
+    /// Whether its program is there.
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        program(self.program).is_some()
+    }
+}
+
+/// What [`ensure`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// Packages that were installed now, by the distribution's names.
+    pub added: Vec<String>,
+    /// Things that did not keep it from succeeding, but that somebody should
+    /// look at, e.g. a package source that doesn't answer.
+    pub warnings: Vec<String>,
+}
+
+/// Why packages could not be installed.
+#[derive(Debug, Error)]
+pub enum PackageError {
+    /// Nobody consented.
+    #[error(transparent)]
+    Consent(#[from] ConsentError),
+    /// `dm` doesn't install on this system by itself.
+    #[error("{} missing, and dm does not install on {system} itself", missing(.programs))]
+    Unsupported {
+        /// The programs that are missing.
+        programs: Vec<String>,
+        /// The system's name.
+        system: String,
+        /// The command that would install them, where it is known.
+        command: Option<String>,
+    },
+    /// Root's rights could not be had.
+    #[error("installing {} needs root", packages.join(" and "))]
+    NotRoot {
+        /// The packages.
+        packages: Vec<String>,
+        /// The command to run as root.
+        command: String,
+    },
+    /// The package manager failed.
+    #[error("{command} failed: {reason}")]
+    Failed {
+        /// What was run.
+        command: String,
+        /// Why it failed, in one sentence.
+        reason: String,
+        /// The last lines that it wrote, oldest first.
+        log: Vec<String>,
+    },
+    /// It succeeded, and the program still isn't there.
+    #[error("{package} was installed, but there is no program {program}")]
+    Ineffective {
+        /// The package.
+        package: String,
+        /// The program that it should have brought.
+        program: String,
+    },
+    /// The wait was cancelled. What the package manager had begun, it finishes.
+    #[error("interrupted while {command} was running; it finishes in the background")]
+    Interrupted {
+        /// What was being run.
+        command: String,
+    },
+}
+
+fn missing(programs: &[String]) -> String {
+    let verb = if programs.len() == 1 { "is" } else { "are" };
+    format!("{} {verb}", programs.join(" and "))
+}
+
+impl Coded for PackageError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Consent(error) => error.code(),
+            Self::Unsupported { .. } => "packages-unsupported",
+            Self::NotRoot { .. } => "packages-not-root",
+            Self::Failed { .. } => "packages-failed",
+            Self::Ineffective { .. } => "packages-ineffective",
+            Self::Interrupted { .. } => "interrupted",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Interrupted { .. } => Exit::Interrupted,
+            _ => Exit::Engine,
+        }
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::Consent(error) => error.next(),
+            Self::Unsupported { command, .. } => match command {
+                Some(command) => vec![format!("run it yourself: {command}")],
+                None => vec!["install it with this system's package manager".into()],
+            },
+            Self::NotRoot { command, .. } => vec![format!("run it yourself: {command}")],
+            Self::Failed { command, log, .. } => {
+                let mut next: Vec<String> =
+                    log.iter().map(|line| format!("it said: {line}")).collect();
+                next.push(format!("see what it says: {command}"));
+                next
+            }
+            Self::Ineffective { .. } => vec!["dm doctor".into()],
+            Self::Interrupted { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Makes sure that `packages` are there, installing what is missing with
+/// consent. `progress` is told one line at a time what goes on.
+///
+/// # Errors
+/// [`PackageError`]; it always says which command to run by hand.
+pub async fn ensure(
+    packages: &[Package],
+    consent: &Consent,
+    cancel: &CancellationToken,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<Installed, PackageError> {
+    let missing: Vec<Package> = packages
+        .iter()
+        .filter(|package| !package.is_installed())
+        .copied()
+        .collect();
+    if missing.is_empty() {
+        return Ok(Installed::default());
+    }
+    let privilege = Privilege::current();
+    let distribution = Distribution::current();
+    let Some(Manager::Apt) = distribution.manager else {
+        return Err(PackageError::Unsupported {
+            programs: missing
+                .iter()
+                .map(|package| package.program.into())
+                .collect(),
+            system: distribution.name.clone(),
+            command: distribution.install_command(&missing, privilege),
+        });
+    };
+    let names: Vec<String> = missing
+        .iter()
+        .map(|package| package.debian.into())
+        .collect();
+    let command = privilege.shown(&format!(
+        "apt-get install -y --no-install-recommends {}",
+        names.join(" ")
+    ));
+    consent.obtain(&Proposal {
+        what: format!("install {}", names.join(" and ")),
+        commands: vec![command.clone()],
+    })?;
+    if !privilege.acquire(consent.is_interactive()).await {
+        return Err(PackageError::NotRoot {
+            packages: names,
+            command,
+        });
+    }
+    let warnings = apt::install(&names, privilege, cancel, progress).await?;
+    if let Some(package) = missing.iter().find(|package| !package.is_installed()) {
+        return Err(PackageError::Ineffective {
+            package: package.debian.into(),
+            program: package.program.into(),
+        });
+    }
+    Ok(Installed {
+        added: names,
+        warnings,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_there_needs_neither_consent_nor_root() {
+        let shell = Package::same("sh");
+        let done = ensure(
+            &[shell],
+            &Consent::Missing,
+            &CancellationToken::new(),
+            &|_| {},
+        )
+        .await;
+        assert_eq!(done.unwrap(), Installed::default());
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_not_installed_without_consent() {
+        let absent = Package {
+            program: "no-such-program-anywhere",
+            ..Package::same("hello")
+        };
+        let error = ensure(
+            &[absent],
+            &Consent::Missing,
+            &CancellationToken::new(),
+            &|_| {},
+        )
+        .await
+        .unwrap_err();
+        assert!(error.next()[0].contains("hello"), "{:?}", error.next());
+    }
+
+    #[test]
+    fn a_failure_shows_what_the_package_manager_said() {
+        let error = PackageError::Failed {
+            command: "apt-get install -y maven".into(),
+            reason: "the disk is full".into(),
+            log: vec!["dpkg: error: no space left".into()],
+        };
+        insta::assert_snapshot!(format!("{error}\n{}", error.next().join("\n")), @r"
+        apt-get install -y maven failed: the disk is full
+        it said: dpkg: error: no space left
+        see what it says: apt-get install -y maven
+        ");
+    }
+}

@@ -1,0 +1,441 @@
+//! Which instance was given which ports.
+//!
+//! One file of the state directory records every allocation of this user on
+//! this machine, and one lock guards it, so that no port is given out twice,
+//! not even by two processes at the same moment. A record outlives its
+//! containers: a stopped instance finds its ports again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::{Owner, is_free, owner};
+use crate::error::{Coded, Exit};
+use crate::host::lock::LockError;
+use crate::host::state::{StateDir, StateError};
+
+const RECORD: &str = "ports.json";
+
+/// The first port that is given out by [`Mode::Auto`].
+const FIRST: u16 = 20_000;
+
+/// The last one where the system's ephemeral range begins so low that nothing
+/// is left below it.
+const LAST_RESORT: u16 = 29_999;
+
+/// How ports are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Exactly the wanted ones, or an error that names who has them.
+    Fixed,
+    /// The wanted ones where `customary` and they are free, else others.
+    Auto {
+        /// Whether the instance may take the customary numbers at all: true
+        /// for the default one, so that a second instance never keeps the
+        /// first from starting.
+        customary: bool,
+    },
+}
+
+/// What ports are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The project's identity, see [`crate::host::state::project_id`].
+    pub project: &'a str,
+    /// Where the project lies; once that is gone, its ports are free again.
+    pub root: &'a Path,
+    /// The instance.
+    pub instance: &'a str,
+    /// The wanted port of each component, by what it is called in messages,
+    /// e.g. `postgres`.
+    pub wanted: &'a BTreeMap<String, u16>,
+    /// How to choose.
+    pub mode: Mode,
+    /// Ports that this instance's own containers publish right now: in use,
+    /// and rightly so.
+    pub ours: &'a BTreeSet<u16>,
+}
+
+/// The ports of one instance, as recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocation {
+    /// The project's identity.
+    pub project: String,
+    /// Where the project lies.
+    pub root: PathBuf,
+    /// The instance.
+    pub instance: String,
+    /// Port by component.
+    pub ports: BTreeMap<String, u16>,
+}
+
+/// Why ports could not be given.
+#[derive(Debug, Error)]
+pub enum PortError {
+    /// Somebody listens on a wanted port.
+    #[error("port {port} of {component} is taken by {}", who(.owner.as_ref(), .container.as_deref()))]
+    Taken {
+        /// The port.
+        port: u16,
+        /// The component that wants it.
+        component: String,
+        /// Who has it; `None` where the system doesn't say.
+        owner: Option<Owner>,
+        /// The container behind it, where the owner is the engine and the
+        /// caller found out which ([`PortError::with_container`]).
+        container: Option<String>,
+    },
+    /// Another instance was given the wanted port, though nobody listens now.
+    #[error("port {port} of {component} is kept for instance {instance} of {}", root.display())]
+    Reserved {
+        /// The port.
+        port: u16,
+        /// The component that wants it.
+        component: String,
+        /// The instance that has it.
+        instance: String,
+        /// The project of that instance.
+        root: PathBuf,
+    },
+    /// Two components of the same instance want the same port.
+    #[error("{first} and {second} both want port {port}")]
+    Twice {
+        /// The port.
+        port: u16,
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// There is no free port left in the range.
+    #[error("no free port is left between {} and {}", range.start(), range.end())]
+    Exhausted {
+        /// Where it was looked for.
+        range: RangeInclusive<u16>,
+    },
+    /// The record can't be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The record's lock can't be taken.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+fn who(owner: Option<&Owner>, container: Option<&str>) -> String {
+    match (container, owner) {
+        (Some(container), _) => format!("container {container}"),
+        (None, Some(owner)) => owner.to_string(),
+        (None, None) => "a process of another user".into(),
+    }
+}
+
+impl PortError {
+    /// Fills in which container publishes the taken port.
+    #[must_use]
+    pub fn with_container(mut self, find: impl FnOnce(u16) -> Option<String>) -> Self {
+        if let Self::Taken {
+            port, container, ..
+        } = &mut self
+        {
+            *container = find(*port);
+        }
+        self
+    }
+}
+
+impl Coded for PortError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Taken { .. } => "port-taken",
+            Self::Reserved { .. } => "port-reserved",
+            Self::Twice { .. } => "port-twice",
+            Self::Exhausted { .. } => "port-exhausted",
+            Self::State(error) => error.code(),
+            Self::Lock(error) => error.code(),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::State(error) => error.exit(),
+            Self::Lock(error) => error.exit(),
+            _ => Exit::Usage,
+        }
+    }
+
+    fn next(&self) -> Vec<String> {
+        let auto = || "let dm choose free ports: dm up --ports auto".to_owned();
+        let set = |component: &str| format!("or set another one in dm.toml: {component}.port");
+        match self {
+            Self::Taken {
+                component,
+                owner,
+                container,
+                ..
+            } => {
+                let stop = match (container, owner) {
+                    (Some(container), _) => format!("or stop it: docker stop {container}"),
+                    (None, Some(owner)) => format!("or stop it: kill {}", owner.pid),
+                    (None, None) => "or see as root who it is: sudo dm doctor".into(),
+                };
+                vec![auto(), stop, set(component)]
+            }
+            Self::Reserved {
+                component,
+                instance,
+                root,
+                ..
+            } => vec![
+                auto(),
+                format!(
+                    "or give that instance up: cd {} && dm down --instance {instance}",
+                    root.display()
+                ),
+                set(component),
+            ],
+            Self::Twice { second, .. } => {
+                vec![format!("set another one in dm.toml: {second}.port")]
+            }
+            Self::Exhausted { .. } => vec!["dm doctor".into()],
+            Self::State(error) => error.next(),
+            Self::Lock(error) => error.next(),
+        }
+    }
+}
+
+/// Gives ports to instances and remembers them.
+#[derive(Debug, Clone)]
+pub struct Allocator {
+    state: StateDir,
+    range: RangeInclusive<u16>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Record {
+    allocations: Vec<Allocation>,
+}
+
+impl Record {
+    fn of(&self, project: &str, instance: &str) -> Option<&Allocation> {
+        self.allocations
+            .iter()
+            .find(|one| one.project == project && one.instance == instance)
+    }
+
+    fn remove(&mut self, project: &str, instance: &str) {
+        self.allocations
+            .retain(|one| one.project != project || one.instance != instance);
+    }
+
+    fn holder(&self, port: u16) -> Option<&Allocation> {
+        self.allocations
+            .iter()
+            .find(|one| one.ports.values().any(|held| *held == port))
+    }
+}
+
+impl Allocator {
+    /// The allocator whose record lies in `state`.
+    #[must_use]
+    pub fn new(state: StateDir) -> Self {
+        Self {
+            state,
+            range: below_ephemeral(ephemeral_start()),
+        }
+    }
+
+    /// Gives an instance its ports, and records them.
+    ///
+    /// What it was given before it gets again where that still fits: the port
+    /// is free or its own, and in [`Mode::Fixed`] still the wanted one.
+    ///
+    /// # Errors
+    /// [`PortError`]; nothing is recorded then.
+    pub fn allocate(&self, request: &Request<'_>) -> Result<BTreeMap<String, u16>, PortError> {
+        distinct(request.wanted)?;
+        let _guard = self
+            .state
+            .lock("the record of ports", "ports")
+            .lock_blocking()?;
+        let mut record: Record = self.state.read(RECORD)?.unwrap_or_default();
+        record.allocations.retain(|one| one.root.exists());
+        let before = record
+            .of(request.project, request.instance)
+            .map(|one| one.ports.clone())
+            .unwrap_or_default();
+        record.remove(request.project, request.instance);
+
+        let mut ports = BTreeMap::new();
+        for (component, wanted) in request.wanted {
+            let port = match request.mode {
+                Mode::Fixed => fixed(request, &record, component, *wanted)?,
+                Mode::Auto { customary } => {
+                    let fits = |port: u16| {
+                        record.holder(port).is_none()
+                            && !ports.values().any(|given| *given == port)
+                            && (request.ours.contains(&port) || is_free(port))
+                    };
+                    before
+                        .get(component)
+                        .copied()
+                        .into_iter()
+                        .chain(customary.then_some(*wanted))
+                        .find(|port| fits(*port))
+                        .or_else(|| self.search(request, component, fits))
+                        .ok_or_else(|| PortError::Exhausted {
+                            range: self.range.clone(),
+                        })?
+                }
+            };
+            ports.insert(component.clone(), port);
+        }
+        record.allocations.push(Allocation {
+            project: request.project.into(),
+            root: request.root.into(),
+            instance: request.instance.into(),
+            ports: ports.clone(),
+        });
+        self.state.write(RECORD, &record)?;
+        Ok(ports)
+    }
+
+    /// The first port that fits, beginning at one that depends on who asks:
+    /// so an instance that is made anew tends to get the same ports.
+    fn search(
+        &self,
+        request: &Request<'_>,
+        component: &str,
+        fits: impl Fn(u16) -> bool,
+    ) -> Option<u16> {
+        let (first, last) = (*self.range.start(), *self.range.end());
+        let size = u32::from(last - first) + 1;
+        let digest = Sha256::new()
+            .chain_update(request.project)
+            .chain_update([0])
+            .chain_update(request.instance)
+            .chain_update([0])
+            .chain_update(component)
+            .finalize();
+        let start = digest
+            .iter()
+            .take(4)
+            .fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+        (0..size)
+            .filter_map(|step| {
+                let offset = (start % size + step) % size;
+                u16::try_from(u32::from(first) + offset).ok()
+            })
+            .find(|port| fits(*port))
+    }
+
+    /// What an instance was given; `None` if nothing is recorded.
+    ///
+    /// # Errors
+    /// [`PortError::State`] when the record can't be read.
+    pub fn recorded(
+        &self,
+        project: &str,
+        instance: &str,
+    ) -> Result<Option<BTreeMap<String, u16>>, PortError> {
+        Ok(self
+            .list()?
+            .into_iter()
+            .find(|one| one.project == project && one.instance == instance)
+            .map(|one| one.ports))
+    }
+
+    /// All allocations, also those whose project is gone.
+    ///
+    /// # Errors
+    /// [`PortError::State`] when the record can't be read.
+    pub fn list(&self) -> Result<Vec<Allocation>, PortError> {
+        // Reading needs no lock: the file is replaced whole.
+        let record: Option<Record> = self.state.read(RECORD)?;
+        Ok(record.unwrap_or_default().allocations)
+    }
+
+    /// Takes an instance's ports back; fine if it has none.
+    ///
+    /// # Errors
+    /// [`PortError`] when the record can't be read or written.
+    pub fn release(&self, project: &str, instance: &str) -> Result<(), PortError> {
+        let _guard = self
+            .state
+            .lock("the record of ports", "ports")
+            .lock_blocking()?;
+        let mut record: Record = self.state.read(RECORD)?.unwrap_or_default();
+        if record.of(project, instance).is_some() {
+            record.remove(project, instance);
+            self.state.write(RECORD, &record)?;
+        }
+        Ok(())
+    }
+}
+
+fn fixed(
+    request: &Request<'_>,
+    record: &Record,
+    component: &str,
+    port: u16,
+) -> Result<u16, PortError> {
+    if request.ours.contains(&port) {
+        return Ok(port);
+    }
+    if !is_free(port) {
+        return Err(PortError::Taken {
+            port,
+            component: component.into(),
+            owner: owner(port),
+            container: None,
+        });
+    }
+    match record.holder(port) {
+        None => Ok(port),
+        Some(other) => Err(PortError::Reserved {
+            port,
+            component: component.into(),
+            instance: other.instance.clone(),
+            root: other.root.clone(),
+        }),
+    }
+}
+
+fn distinct(wanted: &BTreeMap<String, u16>) -> Result<(), PortError> {
+    let mut seen = BTreeMap::new();
+    for (component, port) in wanted {
+        if let Some(first) = seen.insert(*port, component) {
+            return Err(PortError::Twice {
+                port: *port,
+                first: first.clone(),
+                second: component.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Where the system begins to hand out ports for outgoing connections. A port
+/// from that range can be gone between the test and the use.
+fn ephemeral_start() -> u16 {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .ok()
+        .and_then(|text| text.split_whitespace().next()?.parse().ok())
+        // The range that IANA suggests, which macOS uses.
+        .unwrap_or(49_152)
+}
+
+fn below_ephemeral(start: u16) -> RangeInclusive<u16> {
+    const ENOUGH: u16 = 1_000;
+    if start >= FIRST + ENOUGH {
+        FIRST..=start - 1
+    } else {
+        FIRST..=LAST_RESORT
+    }
+}
+
+#[cfg(test)]
+mod tests;

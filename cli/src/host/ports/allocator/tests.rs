@@ -1,0 +1,240 @@
+use std::net::TcpListener;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const AUTO: Mode = Mode::Auto { customary: false };
+
+struct Scratch {
+    dir: tempfile::TempDir,
+    allocator: Allocator,
+}
+
+fn scratch() -> Scratch {
+    let dir = tempfile::tempdir().unwrap();
+    let allocator = Allocator::new(StateDir::at(dir.path().join("state")).unwrap());
+    Scratch { dir, allocator }
+}
+
+impl Scratch {
+    fn ask(
+        &self,
+        instance: &str,
+        wanted: &[(&str, u16)],
+        mode: Mode,
+        ours: &[u16],
+    ) -> Result<BTreeMap<String, u16>, PortError> {
+        let wanted = wanted
+            .iter()
+            .map(|(name, port)| ((*name).to_owned(), *port))
+            .collect();
+        self.allocator.allocate(&Request {
+            project: "dm-01234567",
+            root: self.dir.path(),
+            instance,
+            wanted: &wanted,
+            mode,
+            ours: &ours.iter().copied().collect(),
+        })
+    }
+}
+
+/// A port that somebody listens on, as long as the listener lives.
+fn occupied() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+#[test]
+fn a_taken_port_names_its_owner_and_three_ways_out() {
+    let scratch = scratch();
+    let (_listener, port) = occupied();
+    let error = scratch
+        .ask("default", &[("postgres", port)], Mode::Fixed, &[])
+        .unwrap_err();
+    let PortError::Taken { owner, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(owner.as_ref().unwrap().pid, std::process::id());
+    assert_eq!(
+        error.next()[0],
+        "let dm choose free ports: dm up --ports auto"
+    );
+    assert_eq!(
+        error.next()[2],
+        "or set another one in dm.toml: postgres.port"
+    );
+    assert_eq!(scratch.allocator.list().unwrap(), []);
+    let error = error.with_container(|_| Some("other-postgres".into()));
+    assert_eq!(
+        error.to_string(),
+        format!("port {port} of postgres is taken by container other-postgres")
+    );
+    assert_eq!(error.next()[1], "or stop it: docker stop other-postgres");
+}
+
+#[test]
+fn a_port_of_its_own_containers_is_no_obstacle() {
+    let scratch = scratch();
+    let (_listener, port) = occupied();
+    let given = scratch
+        .ask("default", &[("postgres", port)], Mode::Fixed, &[port])
+        .unwrap();
+    assert_eq!(given["postgres"], port);
+    let again = scratch
+        .ask("default", &[("postgres", port)], AUTO, &[port])
+        .unwrap();
+    assert_eq!(again["postgres"], port);
+}
+
+#[test]
+fn auto_goes_round_a_taken_port_and_keeps_what_it_chose() {
+    let scratch = scratch();
+    let (_listener, port) = occupied();
+    let mode = Mode::Auto { customary: true };
+    let first = scratch
+        .ask("default", &[("postgres", port)], mode, &[])
+        .unwrap();
+    assert_ne!(first["postgres"], port);
+    let second = scratch.ask("default", &[("postgres", port), ("keycloak", 0)], mode, &[]);
+    assert_eq!(second.unwrap()["postgres"], first["postgres"]);
+    assert_eq!(
+        scratch
+            .allocator
+            .recorded("dm-01234567", "default")
+            .unwrap()
+            .unwrap()["postgres"],
+        first["postgres"]
+    );
+    assert_eq!(
+        scratch.allocator.recorded("dm-01234567", "demo").unwrap(),
+        None
+    );
+}
+
+#[test]
+fn a_recorded_port_that_somebody_took_meanwhile_is_given_up() {
+    let scratch = scratch();
+    let first = scratch
+        .ask("demo", &[("postgres", 5432)], AUTO, &[])
+        .unwrap()["postgres"];
+    let _listener = TcpListener::bind(("127.0.0.1", first)).unwrap();
+    let second = scratch
+        .ask("demo", &[("postgres", 5432)], AUTO, &[])
+        .unwrap()["postgres"];
+    assert_ne!(first, second);
+}
+
+#[test]
+fn a_second_instance_leaves_the_customary_ports_alone() {
+    let scratch = scratch();
+    let port = { occupied().1 };
+    let given = scratch
+        .ask("demo", &[("postgres", port)], AUTO, &[])
+        .unwrap();
+    assert_ne!(given["postgres"], port);
+    let fixed = scratch
+        .ask("default", &[("postgres", port)], Mode::Fixed, &[])
+        .unwrap();
+    assert_eq!(fixed["postgres"], port);
+}
+
+#[test]
+fn a_port_kept_for_a_stopped_instance_is_given_to_no_other_until_released() {
+    let scratch = scratch();
+    let port = { occupied().1 };
+    scratch
+        .ask("one", &[("postgres", port)], Mode::Fixed, &[])
+        .unwrap();
+    let error = scratch
+        .ask("two", &[("postgres", port)], Mode::Fixed, &[])
+        .unwrap_err();
+    assert!(matches!(&error, PortError::Reserved { instance, .. } if instance == "one"));
+    assert!(error.next()[1].ends_with("dm down --instance one"));
+    scratch.allocator.release("dm-01234567", "one").unwrap();
+    scratch.allocator.release("dm-01234567", "one").unwrap();
+    scratch
+        .ask("two", &[("postgres", port)], Mode::Fixed, &[])
+        .unwrap();
+}
+
+#[test]
+fn a_deleted_project_keeps_no_ports() {
+    let scratch = scratch();
+    let gone = scratch.dir.path().join("gone");
+    std::fs::create_dir(&gone).unwrap();
+    let port = { occupied().1 };
+    let wanted = BTreeMap::from([("postgres".to_owned(), port)]);
+    let ask = |root: &Path, project: &str| {
+        let request = Request {
+            project,
+            root,
+            instance: "default",
+            wanted: &wanted,
+            mode: Mode::Fixed,
+            ours: &BTreeSet::new(),
+        };
+        scratch.allocator.allocate(&request).map(|_| ())
+    };
+    ask(&gone, "gone-1").unwrap();
+    assert!(ask(scratch.dir.path(), "dm-2").is_err());
+    std::fs::remove_dir(&gone).unwrap();
+    ask(scratch.dir.path(), "dm-2").unwrap();
+}
+
+#[test]
+fn one_port_for_two_components_is_refused() {
+    let scratch = scratch();
+    let error = scratch
+        .ask("x", &[("a", 7), ("b", 7)], Mode::Fixed, &[])
+        .unwrap_err();
+    assert_eq!(error.to_string(), "a and b both want port 7");
+}
+
+#[test]
+fn automatic_ports_stay_below_the_ephemeral_ones() {
+    assert_eq!(below_ephemeral(32_768), 20_000..=32_767);
+    assert_eq!(below_ephemeral(1_024), 20_000..=29_999);
+    assert_eq!(below_ephemeral(20_500), 20_000..=29_999);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Any number of instances that ask at the same moment, each through its
+    /// own allocator as a process would, get ports that no two share.
+    #[test]
+    fn parallel_allocations_are_disjoint(instances in 2_usize..9, components in 1_usize..5) {
+        let scratch = scratch();
+        let names: Vec<String> = (0..components).map(|n| format!("c{n}")).collect();
+        let given: Vec<BTreeMap<String, u16>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..instances)
+                .map(|n| {
+                    let (names, scratch) = (&names, &scratch);
+                    scope.spawn(move || {
+                        let allocator = Allocator::new(
+                            StateDir::at(scratch.dir.path().join("state")).unwrap(),
+                        );
+                        let wanted = names.iter().zip(5000..).map(|(c, p)| (c.clone(), p)).collect();
+                        allocator
+                            .allocate(&Request {
+                                project: "dm-01234567",
+                                root: scratch.dir.path(),
+                                instance: &format!("i{n}"),
+                                wanted: &wanted,
+                                mode: Mode::Auto { customary: n == 0 },
+                                ours: &BTreeSet::new(),
+                            })
+                            .unwrap()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let all: BTreeSet<u16> = given.iter().flat_map(|ports| ports.values().copied()).collect();
+        prop_assert_eq!(all.len(), instances * components);
+        prop_assert_eq!(scratch.allocator.list().unwrap().len(), instances);
+    }
+}

@@ -1,0 +1,117 @@
+//! Who listens on a port.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+
+use serde::Serialize;
+
+use crate::host::process;
+
+/// The process that listens on a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Owner {
+    /// Its process id.
+    pub pid: u32,
+    /// Its short name, e.g. `postgres`.
+    pub name: String,
+    /// Its command line, or its path where this system doesn't tell more.
+    pub command: String,
+}
+
+impl Owner {
+    /// Whether it is the engine's forwarder for a container's published port,
+    /// so that the engine must be asked which container it is.
+    #[must_use]
+    pub fn is_engine_proxy(&self) -> bool {
+        matches!(
+            self.name.as_str(),
+            "docker-proxy" | "rootlessport" | "rootlesskit" | "com.docker.backend" | "conmon"
+        )
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (pid {})", self.name, self.pid)
+    }
+}
+
+/// Whether a container's port can be published on 127.0.0.1:`port` now.
+///
+/// A port that only root may bind counts as free if nobody listens there: the
+/// engine binds it, not we.
+#[must_use]
+pub fn is_free(port: u16) -> bool {
+    let taken = |address: Ipv4Addr| {
+        TcpListener::bind((address, port))
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    };
+    if taken(Ipv4Addr::LOCALHOST) {
+        return false;
+    }
+    // Linux refuses the loopback address where somebody listens on all of
+    // them; the BSDs and macOS don't, so they are asked for both.
+    cfg!(target_os = "linux") || !taken(Ipv4Addr::UNSPECIFIED)
+}
+
+/// The process that keeps 127.0.0.1:`port` from being bound; `None` if nobody
+/// does, or it belongs to another user and we are not root.
+#[must_use]
+pub fn owner(port: u16) -> Option<Owner> {
+    let listeners = listeners::get_all().ok()?;
+    let listener = listeners.into_iter().find(|listener| {
+        listener.protocol == listeners::Protocol::TCP
+            && listener.state == listeners::SocketState::Listen
+            && blocks_loopback(listener.socket, port)
+    })?;
+    let process = listener.process;
+    let command =
+        process::arguments(process.pid).map_or(process.path, |arguments| arguments.join(" "));
+    Some(Owner {
+        pid: process.pid,
+        name: process.name,
+        command,
+    })
+}
+
+fn blocks_loopback(socket: SocketAddr, port: u16) -> bool {
+    let address = match socket.ip() {
+        IpAddr::V6(address) => address
+            .to_ipv4_mapped()
+            .map_or(IpAddr::V6(address), IpAddr::V4),
+        address @ IpAddr::V4(_) => address,
+    };
+    socket.port() == port && (address.is_unspecified() || address == Ipv4Addr::LOCALHOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_found_and_named() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else {
+                continue;
+            };
+            let port = listener.local_addr().unwrap().port();
+            assert!(!is_free(port), "{address}");
+            let owner = owner(port).unwrap();
+            assert_eq!(owner.pid, std::process::id(), "{address}");
+            assert!(!owner.name.is_empty() && !owner.command.is_empty());
+            assert!(!owner.is_engine_proxy());
+            drop(listener);
+            assert!(is_free(port), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_listener_elsewhere_does_not_block() {
+        assert!(blocks_loopback(
+            "[::ffff:127.0.0.1]:80".parse().unwrap(),
+            80
+        ));
+        assert!(!blocks_loopback("[::1]:80".parse().unwrap(), 80));
+        assert!(!blocks_loopback("192.0.2.7:80".parse().unwrap(), 80));
+        assert!(!blocks_loopback("127.0.0.1:81".parse().unwrap(), 80));
+    }
+}
