@@ -78,6 +78,15 @@ impl Marked {
         })
     }
 
+    /// The process `pid`, which was just started with the argument `mark`.
+    #[must_use]
+    pub fn of(pid: u32, mark: &str) -> Self {
+        Self {
+            pid,
+            mark: mark.to_owned(),
+        }
+    }
+
     /// Whether it still runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
