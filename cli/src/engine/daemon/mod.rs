@@ -287,7 +287,7 @@ fn clear_stale(options: &DaemonOptions) -> io::Result<()> {
         let pid = std::fs::read_to_string(&path)
             .ok()
             .and_then(|text| text.trim().parse().ok());
-        let is_stale = pid.is_some_and(|pid| process::name(pid).as_deref() != Some(program));
+        let is_stale = pid.is_some_and(|pid| !process::runs(pid, program));
         if is_stale {
             std::fs::remove_file(path)?;
         }

@@ -86,7 +86,7 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
 
     // What a `dm` that was killed in the middle leaves is found by the record.
     let record = daemon.record().unwrap().unwrap();
-    let containerd = record.containerd().unwrap();
+    assert!(record.containerd().is_some());
     assert_eq!(daemon.running().unwrap(), Some(one.running.clone()));
     let engine = Engine::connect(&EngineSettings {
         host: Some(options.address()),
@@ -98,14 +98,14 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
         options.data_root.display().to_string()
     );
 
-    // Killed, it leaves its containerd behind; the next start heals that.
+    // Killed, it leaves pid files and perhaps its containerd; the next start
+    // heals that.
     let pid = rustix::process::Pid::from_raw(i32::try_from(one.running.pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     while record.running().is_some() {
         tokio::time::sleep(POLL).await;
     }
     assert_eq!(daemon.running().unwrap(), None);
-    assert!(containerd.is_alive());
     let again = daemon.start(&options, &cancel, &|_| {}).await.unwrap();
     assert!(again.fresh && again.running.pid != one.running.pid);
 
@@ -137,6 +137,6 @@ async fn an_engine_that_can_not_start_tells_why_and_leaves_nothing() {
         text.starts_with("starting dockerd failed: it ended with exit status: 1"),
         "{text}"
     );
-    assert!(text.contains("not a directory"), "{text}");
+    assert!(text.contains("points to a file"), "{text}");
     assert_eq!(daemon.record().unwrap(), None);
 }
