@@ -50,7 +50,6 @@ impl Printer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::output::testing::{captured, pipe_env};
     use crate::output::{Env, Flags};
 
