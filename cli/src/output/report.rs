@@ -22,20 +22,10 @@ pub fn text(error: &Error, canvas: &Canvas) -> String {
         .split_first()
         .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
     let head = canvas.paint(Role::Bad, &format!("error[{}]", coded.code()));
-    let mut lines = vec![text::wrap(
-        &format!("{head}: {}", prose(sentence)),
-        canvas.width,
-        "",
-        "  ",
-    )];
+    let mut lines = vec![canvas.wrap(&format!("{head}: {}", prose(sentence)), "", "  ")];
     for cause in causes {
         let label = canvas.paint(Role::Muted, "because: ");
-        lines.push(text::wrap(
-            &prose(cause),
-            canvas.width,
-            &format!("  {label}"),
-            "           ",
-        ));
+        lines.push(canvas.wrap(&prose(cause), &format!("  {label}"), "           "));
     }
     let mut help = None;
     if let Some(diagnostic) = coded.diagnostic() {
@@ -72,7 +62,7 @@ pub(super) fn next_steps(next: &[String], canvas: &Canvas) -> Vec<String> {
             if is_command(step) {
                 format!("{first}{}", canvas.paint(Role::Command, step))
             } else {
-                text::wrap(step, canvas.width, &first, &indent)
+                canvas.wrap(step, &first, &indent)
             }
         })
         .collect()
