@@ -81,7 +81,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     match RunError::of(&outcome) {
         Some(error) => Err(error.into()),
         None => {
-            show(context, &stack, &inspect::rows(&stack).await?)?;
+            show(context, &stack, &inspect::rows(&stack, false).await?)?;
             Ok(Exit::Success)
         }
     }

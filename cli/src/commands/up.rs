@@ -73,7 +73,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             .printer
             .message(&output::timings::render(&timings, &context.printer.err()));
     }
-    show(context, &stack, &inspect::rows(&stack).await?)?;
+    show(context, &stack, &inspect::rows(&stack, false).await?)?;
     prepare_golden(context, &project, &stack, &arguments).await?;
     Ok(Exit::Success)
 }

@@ -19,7 +19,6 @@ pub mod volumes;
 use std::sync::Arc;
 
 use bollard::Docker;
-use http::Uri;
 use tokio::sync::OnceCell;
 
 pub use error::EngineError;
@@ -43,11 +42,10 @@ impl Engine {
     /// [`EngineError::TooOld`] when what answers is too old.
     pub async fn connect(settings: &EngineSettings) -> Result<Self, EngineError> {
         let (docker, found, version) = find::find(settings).await?;
-        let version = Version::from(version);
         Ok(Self {
-            docker: versioned(docker, &version.api),
+            docker,
             found,
-            version,
+            version: version.into(),
             facts: Arc::default(),
         })
     }
@@ -90,27 +88,4 @@ impl Engine {
     pub fn is_local(&self) -> bool {
         cfg!(target_os = "linux") && self.found.address.starts_with("unix://")
     }
-}
-
-/// The client with the API's version in front of every path.
-///
-/// bollard leaves it out, and older engines then take a call as one of no
-/// version at all: options that came later are ignored, such as the one that
-/// makes a container's statistics come at once.
-fn versioned(docker: Docker, api: &str) -> Docker {
-    let prefix = format!("/v{api}");
-    docker.with_request_modifier(move |mut request| {
-        let mut parts = request.uri().clone().into_parts();
-        let path = parts
-            .path_and_query
-            .as_ref()
-            .map_or("/", |path| path.as_str());
-        if let Ok(path) = format!("{prefix}{path}").parse() {
-            parts.path_and_query = Some(path);
-            if let Ok(uri) = Uri::from_parts(parts) {
-                *request.uri_mut() = uri;
-            }
-        }
-        request
-    })
 }

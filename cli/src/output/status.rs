@@ -41,20 +41,25 @@ impl<'a> Document<'a> {
 /// The components as a table, and below it what needs a sentence.
 #[must_use]
 pub fn render(rows: &[StatusRow], canvas: &Canvas) -> String {
-    let mut table = Table::new(vec![
+    let mut columns = vec![
         Column::new("component").least(14),
         Column::new("state").least(14),
         // Whole or not at all: half an address is of no use.
         Column::new("address").least(usize::MAX).rank(1),
         Column::new("image").least(16).rank(3),
         Column::new("uptime").right().rank(2),
-        Column::new("memory").right().rank(4),
-    ]);
+    ];
+    // It is known only where it was asked for.
+    let memory = rows.iter().any(|row| row.memory.is_some());
+    if memory {
+        columns.push(Column::new("memory").right().rank(4));
+    }
+    let mut table = Table::new(columns);
     // In a pipe a component stays on one line, for grep.
     let separator = if canvas.bounded { "\n" } else { ", " };
     for row in rows {
         let (role, glyph) = look(&row.state);
-        table.row(vec![
+        let mut cells = vec![
             Cell::new(&row.component),
             Cell::new(format!(
                 "{} {}",
@@ -65,8 +70,11 @@ pub fn render(rows: &[StatusRow], canvas: &Canvas) -> String {
             Cell::new(row.addresses.join(separator)),
             Cell::optional(row.image.as_deref()).role(Role::Muted),
             Cell::optional(row.since.map(text::duration)),
-            Cell::optional(row.memory.map(text::bytes)),
-        ]);
+        ];
+        if memory {
+            cells.push(Cell::optional(row.memory.map(text::bytes)));
+        }
+        table.row(cells);
     }
     let mut lines = vec![table.render(canvas)];
     if !table.shows(ADDRESS, canvas) {
