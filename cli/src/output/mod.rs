@@ -9,6 +9,7 @@
 pub mod doctor;
 mod error;
 pub mod failure;
+pub mod images;
 pub mod json;
 pub mod logs;
 pub mod plan;
