@@ -10,6 +10,7 @@ pub mod config;
 pub mod doctor;
 mod error;
 pub mod failure;
+pub mod images;
 pub mod json;
 pub mod logs;
 pub mod plan;
