@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
@@ -21,13 +22,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::executor::{Emitter, Outcome};
 use super::{Stack, StackError, down, up};
-use crate::components::{Component, GoldenPart, Ports, Site, keycloak};
+use crate::components::{Component, GoldenPart, Ports, Site, keycloak, postgres};
 use crate::error::Result;
 use crate::images::Derivation;
 use crate::images::recipe::Digest;
 
 /// The scratch instance that golden images are made in.
 pub const INSTANCE: &str = "golden";
+
+/// How long a component may take to stop: Keycloak then writes its
+/// ahead-of-time cache, for more than a minute on a busy machine.
+const STOP_PATIENCE: Duration = Duration::from_secs(240);
 
 /// A golden image of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -130,13 +135,20 @@ async fn fill(
     train(stack).await;
     // The database stops last: Keycloak still writes while it stops.
     for component in stack.components.iter().rev() {
-        let container = stack.instance.container(component.name());
-        emitter.note(Some(component.name()), "stopping, to be kept as it is");
-        // Keycloak writes its ahead-of-time cache when it ends.
-        stack
+        let name = component.name();
+        if name == postgres::NAME {
+            stack.database.settle(&stack.ports).await?;
+        }
+        emitter.note(Some(name), "stopping, to be kept as it is");
+        let stopping = stack
             .engine
-            .stop(&container, std::time::Duration::from_secs(120))
-            .await?;
+            .stop(&stack.instance.container(name), STOP_PATIENCE);
+        tokio::select! {
+            stopped = stopping => stopped?,
+            () = interrupt.cancelled() => {
+                return Ok(Outcome { interrupted: true, ..Outcome::default() });
+            }
+        }
     }
     for component in &stack.components {
         let component = component.as_ref();
@@ -173,10 +185,14 @@ async fn train(stack: &Stack) {
     let Ok(client) = reqwest::Client::builder().no_proxy().build() else {
         return;
     };
+    let login = format!(
+        "/realms/master/protocol/openid-connect/auth?client_id=security-admin-console\
+         &response_type=code&scope=openid&redirect_uri={base}/admin/master/console/"
+    );
+    // A page alone: somebody who signed in would stay in the data.
     for path in [
+        login.as_str(),
         "/realms/master/protocol/openid-connect/certs",
-        "/admin/",
-        "/realms/master/account/",
     ] {
         let _ = client.get(format!("{base}{path}")).send().await;
     }
