@@ -13,7 +13,8 @@ use super::tools::HostTools;
 use crate::components::database::Database;
 use crate::components::{self, Ports};
 use crate::config::{Config, LoadOptions, Loaded, Override};
-use crate::engine::Engine;
+use crate::engine::setup::Setup;
+use crate::engine::{Engine, EngineSettings};
 use crate::error::Result;
 use crate::host::consent::Consent;
 use crate::host::lock::Guard;
@@ -181,7 +182,7 @@ impl Context {
     /// # Errors
     /// None answers.
     pub async fn engine(&self, config: &Config) -> Result<Engine> {
-        Ok(Engine::connect(&config.engine).await?)
+        Ok(Engine::connect(&engine_settings(config)).await?)
     }
 
     /// Connects to the engine, which is installed and started first where there
@@ -189,8 +190,21 @@ impl Context {
     ///
     /// # Errors
     /// None answers and none may be, or can be, started.
-    pub async fn engine_or_start(&self, project: &Project, _consent: &Consent) -> Result<Engine> {
-        self.engine(project.config()).await
+    pub async fn engine_or_start(&self, project: &Project, consent: &Consent) -> Result<Engine> {
+        let settings = engine_settings(project.config());
+        let printer = self.printer.clone();
+        let setup = Setup {
+            settings: &settings,
+            consent,
+            state: &project.state,
+            cancel: &self.interrupt,
+            progress: &move |line| printer.note(line),
+        };
+        let (engine, outcome) = setup.ensure().await?;
+        for note in &outcome.notes {
+            self.printer.note(note);
+        }
+        Ok(engine)
     }
 
     /// The stack of an instance on an engine. Its images are obtained with
@@ -287,6 +301,14 @@ impl Context {
             )
             .await?;
         Ok(guard)
+    }
+}
+
+/// What the configuration says of the engine.
+#[must_use]
+pub fn engine_settings(config: &Config) -> EngineSettings {
+    EngineSettings {
+        host: config.engine.host.as_ref().map(ToString::to_string),
     }
 }
 

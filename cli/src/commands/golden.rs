@@ -53,7 +53,7 @@ pub async fn make(context: &Context) -> Result<()> {
     let request = up::Request {
         only: Vec::new(),
         wait: project.config().timeouts.wait.get(),
-        golden: false,
+        golden: up::GoldenUse::Train,
     };
     let (outcome, _) = reported(
         &context.printer,

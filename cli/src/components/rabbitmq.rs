@@ -12,7 +12,9 @@ use lapin::{Connection, ConnectionProperties, ExchangeKind};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port, read};
+use super::{
+    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Site, container, host_port, read,
+};
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
 
@@ -186,8 +188,8 @@ impl Component for RabbitMq {
         ))
     }
 
-    fn data(&self) -> &'static str {
-        DATA
+    fn golden(&self) -> GoldenPart {
+        GoldenPart::Data(DATA)
     }
 
     fn wait_timeout(&self) -> Option<Duration> {

@@ -340,7 +340,8 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Api`] where the container is gone.
     pub async fn memory(&self, name: &str) -> Result<Option<u64>, EngineError> {
-        // One shot: otherwise the engine waits a second for a second sample.
+        // One shot: no second sample is waited for. The engine still answers only
+        // at its next collection, which older ones do once a second.
         let options = StatsOptionsBuilder::new()
             .stream(false)
             .one_shot(true)

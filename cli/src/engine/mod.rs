@@ -1,38 +1,91 @@
 //! The container engine: the only place that knows bollard.
 
 pub mod containers;
+mod context;
+pub mod daemon;
 pub mod error;
 pub mod exec;
+pub mod facts;
+pub mod find;
 pub mod images;
 pub mod labels;
 pub mod logs;
 pub mod networks;
+pub mod published;
+pub mod setup;
 pub mod spec;
 pub mod volumes;
 
-pub use error::EngineError;
+use std::sync::Arc;
 
-/// A connection to the container engine.
+use bollard::Docker;
+use tokio::sync::OnceCell;
+
+pub use error::EngineError;
+pub use facts::{Facts, Kind, Version};
+pub use find::{EngineSettings, Found, Source};
+
+/// An engine that answers. A clone is cheap and is the same connection.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    docker: bollard::Docker,
+    docker: Docker,
+    found: Found,
+    version: Version,
+    facts: Arc<OnceCell<Facts>>,
 }
 
 impl Engine {
-    /// Temporary.
-    pub async fn connect(_: &crate::config::Engine) -> Result<Self, EngineError> {
-        let docker =
-            bollard::Docker::connect_with_local_defaults().map_err(EngineError::api("connect"))?;
-        Ok(Self { docker })
+    /// Finds the engine and asks it what it is: one call, a few milliseconds.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] when nothing answers where it should,
+    /// [`EngineError::TooOld`] when what answers is too old.
+    pub async fn connect(settings: &EngineSettings) -> Result<Self, EngineError> {
+        let (docker, found, version) = find::find(settings).await?;
+        Ok(Self {
+            docker,
+            found,
+            version: version.into(),
+            facts: Arc::default(),
+        })
     }
 
-    /// An engine behind a connection that exists already.
+    /// The client. A clone of it is cheap and shares everything.
     #[must_use]
-    pub const fn from_docker(docker: bollard::Docker) -> Self {
-        Self { docker }
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
     }
 
-    pub(crate) fn docker(&self) -> &bollard::Docker {
-        &self.docker
+    /// Which engine it is and why it was chosen.
+    #[must_use]
+    pub const fn found(&self) -> &Found {
+        &self.found
+    }
+
+    /// What it said when it was found.
+    #[must_use]
+    pub const fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// More about it; asked for once.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] when the engine doesn't tell.
+    pub async fn facts(&self) -> Result<&Facts, EngineError> {
+        self.facts
+            .get_or_try_init(|| async {
+                let info = self.docker.info().await;
+                info.map(Facts::from)
+                    .map_err(EngineError::api("ask the engine about itself"))
+            })
+            .await
+    }
+
+    /// Whether it shares this machine's file system and ports: false for one
+    /// over the network or in a virtual machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        cfg!(target_os = "linux") && self.found.address.starts_with("unix://")
     }
 }

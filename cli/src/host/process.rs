@@ -19,12 +19,18 @@ pub fn arguments(pid: u32) -> Option<Vec<String>> {
     )
 }
 
-/// The short name of a process, as the kernel keeps it.
+/// Whether `pid` is a process that runs `program`. One that ended and whose
+/// parent hasn't noticed yet runs nothing.
 #[must_use]
-pub fn name(pid: u32) -> Option<String> {
-    std::fs::read_to_string(format!("/proc/{pid}/comm"))
-        .ok()
-        .map(|name| name.trim_end().to_owned())
+pub fn runs(pid: u32, program: &str) -> bool {
+    arguments(pid).is_some_and(|arguments| is_called(&arguments, program))
+}
+
+fn is_called(arguments: &[String], program: &str) -> bool {
+    let first = arguments.first().map(Path::new);
+    first
+        .and_then(Path::file_name)
+        .is_some_and(|name| name == program)
 }
 
 /// Ids of all processes that can be seen.
@@ -70,12 +76,21 @@ impl Marked {
     pub fn find(program: &str, mark: &str) -> Option<Self> {
         all().into_iter().find_map(|pid| {
             let arguments = arguments(pid)?;
-            let named = Path::new(arguments.first()?).file_name()?.to_str()? == program;
-            (named && arguments.iter().any(|argument| argument == mark)).then(|| Self {
-                pid,
-                mark: mark.to_owned(),
-            })
+            (is_called(&arguments, program) && arguments.iter().any(|argument| argument == mark))
+                .then(|| Self {
+                    pid,
+                    mark: mark.to_owned(),
+                })
         })
+    }
+
+    /// The process `pid`, which was just started with the argument `mark`.
+    #[must_use]
+    pub fn of(pid: u32, mark: &str) -> Self {
+        Self {
+            pid,
+            mark: mark.to_owned(),
+        }
     }
 
     /// Whether it still runs.
@@ -182,6 +197,7 @@ mod tests {
     fn this_process_is_its_parents_child() {
         let parent = parent(std::process::id()).unwrap();
         assert!(children(parent).contains(&std::process::id()));
-        assert!(name(std::process::id()).is_some());
+        assert!(!runs(std::process::id(), "sh"));
+        assert!(!runs(u32::MAX, "sh"));
     }
 }

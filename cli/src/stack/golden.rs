@@ -3,7 +3,7 @@
 //! A scratch instance is brought up once from empty volumes, trained, stopped
 //! cleanly, and its data directories become images: the database with every
 //! role, migration and the realm in it, the broker with its topology, the
-//! directory with its people, and Keycloak's class-data archive. The engine
+//! directory with its people, and Keycloak's ahead-of-time cache. The engine
 //! fills a new named volume from its image by itself, so a fresh start with
 //! golden images has nothing left to do but to start.
 //!
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::executor::{Emitter, Outcome};
 use super::{Stack, StackError, down, up};
-use crate::components::{Component, Ports, Site, keycloak};
+use crate::components::{Component, GoldenPart, Ports, Site, keycloak};
 use crate::error::Result;
 use crate::images::Derivation;
 use crate::images::recipe::Digest;
@@ -36,7 +36,7 @@ pub struct Golden {
     pub image: String,
     /// True where it holds data for the component's volume, so that it may
     /// only be used with a new one.
-    pub has_data: bool,
+    pub fills_volume: bool,
 }
 
 /// A digest of everything that goes into the golden images of a stack.
@@ -64,7 +64,7 @@ pub fn digest(stack: &Stack) -> Result<Digest> {
 }
 
 /// The golden images that fit the stack as it is configured now, by component.
-/// All of a set or none, since what is in them belongs together.
+/// All that hold data or none, since their data belongs together.
 ///
 /// # Errors
 /// Unreadable fixtures, or a failing engine.
@@ -78,11 +78,14 @@ pub async fn find(stack: &Stack) -> Result<BTreeMap<String, Golden>> {
         };
         let image = derivation(component, &digest, from.reference).reference();
         if stack.engine.image(&image).await?.is_none() {
-            return Ok(BTreeMap::new());
+            if fills_volume(component) {
+                return Ok(BTreeMap::new());
+            }
+            continue;
         }
         let golden = Golden {
             image,
-            has_data: has_data(component),
+            fills_volume: fills_volume(component),
         };
         found.insert(component.name().to_owned(), golden);
     }
@@ -129,7 +132,7 @@ async fn fill(
     for component in stack.components.iter().rev() {
         let container = stack.instance.container(component.name());
         emitter.note(Some(component.name()), "stopping, to be kept as it is");
-        // Keycloak writes its class-data archive when it ends.
+        // Keycloak writes its ahead-of-time cache when it ends.
         stack
             .engine
             .stop(&container, std::time::Duration::from_secs(120))
@@ -147,18 +150,23 @@ async fn fill(
             })?;
         emitter.note(Some(name), "packing its golden image");
         let container = stack.instance.container(name);
-        let files = stack.engine.export_path(&container, component.data());
+        let files = stack
+            .engine
+            .export_path(&container, component.golden().path());
         let files = Box::pin(files.map_err(std::io::Error::other));
-        stack
-            .images
-            .build_derived(&derivation(component, digest, from.reference), files)
-            .await?;
+        let derivation = derivation(component, digest, from.reference);
+        match stack.images.build_derived(&derivation, files).await {
+            Err(error) if !fills_volume(component) => {
+                emitter.note(Some(name), format!("has no golden image: {error}"));
+            }
+            built => drop(built?),
+        }
     }
     Ok(outcome)
 }
 
 /// Asks Keycloak for what every first user of a fresh stack asks for, so that
-/// the classes behind it are in the archive. Whatever fails here costs time
+/// the classes behind it are in the cache. Whatever fails here costs time
 /// later and nothing else.
 async fn train(stack: &Stack) {
     let base = keycloak::base_url(&stack.ports);
@@ -174,15 +182,13 @@ async fn train(stack: &Stack) {
     }
 }
 
-/// Keycloak's golden image holds an archive beside its program; the others hold
-/// what belongs into their volumes.
-fn has_data(component: &dyn Component) -> bool {
-    component.name() != keycloak::NAME
+fn fills_volume(component: &dyn Component) -> bool {
+    matches!(component.golden(), GoldenPart::Data(_))
 }
 
 /// How a component's golden image is made.
 fn derivation(component: &dyn Component, digest: &Digest, from: String) -> Derivation {
-    let parent = Path::new(component.data())
+    let parent = Path::new(component.golden().path())
         .parent()
         .unwrap_or(Path::new("/"));
     Derivation {

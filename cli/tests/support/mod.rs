@@ -19,8 +19,8 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use bytes::Bytes;
-use dm::engine::Engine;
 use dm::engine::images::RegistryLogin;
+use dm::engine::{Engine, EngineSettings};
 use dm::images::Images;
 use dm::images::catalog::Catalog;
 use dm::images::progress::{Progress, Update};
@@ -34,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One test's place on the engine: names of its own, and nothing left at the end.
 pub struct Bench {
     docker: Docker,
+    engine: Engine,
     prefix: String,
     dir: tempfile::TempDir,
     told: Arc<Told>,
@@ -49,8 +50,12 @@ impl Bench {
             .await
             .expect("these tests need a container engine: `dm engine start` starts one");
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let engine = Engine::connect(&EngineSettings::default())
+            .await
+            .expect("it answered just now");
         Self {
             docker,
+            engine,
             prefix: format!("test-{}-{number}", std::process::id()),
             dir: tempfile::tempdir().unwrap(),
             told: Arc::default(),
@@ -83,14 +88,9 @@ impl Bench {
             state: self.path("state"),
             cache: self.path("cache"),
         };
-        Images::new(
-            Engine::from_docker(self.docker.clone()),
-            catalog,
-            settings,
-            dirs,
-        )
-        .with_components([self.name("golden")])
-        .with_progress(self.told.clone())
+        Images::new(self.engine.clone(), catalog, settings, dirs)
+            .with_components([self.name("golden")])
+            .with_progress(self.told.clone())
     }
 
     /// True where no work in progress is left.

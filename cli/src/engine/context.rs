@@ -1,0 +1,163 @@
+//! Docker contexts: the endpoints that `docker context use` chooses among.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// The certificates of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Certificates {
+    /// The directory that holds `ca.pem`, `cert.pem` and `key.pem`.
+    pub directory: PathBuf,
+}
+
+/// Where a context leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    /// The address, as in `DOCKER_HOST`.
+    pub address: String,
+    /// The certificates, where it is reached by TLS.
+    pub tls: Option<Certificates>,
+}
+
+/// Docker's configuration directory: `$DOCKER_CONFIG` or `~/.docker`.
+pub(super) fn directory() -> Option<PathBuf> {
+    std::env::var_os("DOCKER_CONFIG")
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".docker")))
+}
+
+/// The context that is current in the configuration `directory`, unless it is
+/// the built-in default one.
+pub(super) fn current(directory: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Config {
+        #[serde(rename = "currentContext")]
+        current: Option<String>,
+    }
+    // A damaged file keeps `docker` itself from working; here the default
+    // socket may still answer.
+    let text = std::fs::read(directory.join("config.json")).ok()?;
+    let config: Config = serde_json::from_slice(&text).ok()?;
+    config.current.filter(|name| is_named(name))
+}
+
+/// Whether `name` is a context of its own, not the built-in one.
+pub(super) fn is_named(name: &str) -> bool {
+    !name.is_empty() && name != "default"
+}
+
+/// Reads where the context `name` leads.
+///
+/// # Errors
+/// One sentence on why that isn't known.
+pub(super) fn endpoint(directory: &Path, name: &str) -> Result<Endpoint, String> {
+    #[derive(Deserialize)]
+    struct Meta {
+        #[serde(rename = "Endpoints")]
+        endpoints: Endpoints,
+    }
+    #[derive(Deserialize)]
+    struct Endpoints {
+        docker: Option<Docker>,
+    }
+    #[derive(Deserialize)]
+    struct Docker {
+        #[serde(rename = "Host")]
+        host: Option<String>,
+    }
+    let id: String = Sha256::digest(name)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let contexts = directory.join("contexts");
+    let path = contexts.join("meta").join(&id).join("meta.json");
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err("there is no such context".into());
+        }
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let meta: Meta = serde_json::from_slice(&text)
+        .map_err(|error| format!("{} is damaged: {error}", path.display()))?;
+    let address = meta
+        .endpoints
+        .docker
+        .and_then(|docker| docker.host)
+        .filter(|host| !host.is_empty())
+        .ok_or("it has no Docker endpoint")?;
+    let tls = contexts.join("tls").join(&id).join("docker");
+    Ok(Endpoint {
+        address,
+        tls: tls
+            .join("ca.pem")
+            .exists()
+            .then_some(Certificates { directory: tls }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `docker context create` makes.
+    fn context(directory: &Path, name: &str, meta: &str) -> String {
+        let id: String = Sha256::digest(name)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let at = directory.join("contexts/meta").join(&id);
+        std::fs::create_dir_all(&at).unwrap();
+        std::fs::write(at.join("meta.json"), meta).unwrap();
+        id
+    }
+
+    #[test]
+    fn a_context_leads_where_its_meta_file_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let meta = r#"{"Name":"lab","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://192.0.2.5:2376","SkipTLSVerify":false}}}"#;
+        let id = context(dir.path(), "lab", meta);
+        let found = endpoint(dir.path(), "lab").unwrap();
+        assert_eq!(found.address, "tcp://192.0.2.5:2376");
+        assert_eq!(found.tls, None);
+        let tls = dir.path().join("contexts/tls").join(id).join("docker");
+        std::fs::create_dir_all(&tls).unwrap();
+        std::fs::write(tls.join("ca.pem"), "").unwrap();
+        let found = endpoint(dir.path(), "lab").unwrap();
+        assert_eq!(found.tls.unwrap().directory, tls);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_context_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(
+            endpoint(dir.path(), "x").unwrap_err(),
+            "there is no such context"
+        );
+        context(dir.path(), "x", r#"{"Endpoints":{}}"#);
+        assert_eq!(
+            endpoint(dir.path(), "x").unwrap_err(),
+            "it has no Docker endpoint"
+        );
+        context(dir.path(), "x", "{");
+        assert!(
+            endpoint(dir.path(), "x")
+                .unwrap_err()
+                .contains("meta.json is damaged")
+        );
+    }
+
+    #[test]
+    fn the_current_context_is_read_from_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(current(dir.path()), None);
+        let write = |text| std::fs::write(dir.path().join("config.json"), text).unwrap();
+        write(r#"{"auths":{},"currentContext":"rootless"}"#);
+        assert_eq!(current(dir.path()).as_deref(), Some("rootless"));
+        write(r#"{"currentContext":"default"}"#);
+        assert_eq!(current(dir.path()), None);
+    }
+}

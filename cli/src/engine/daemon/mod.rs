@@ -1,0 +1,461 @@
+//! A `dockerd` that `dm` runs itself, where no service manager does.
+//!
+//! What is started is written down before it is started, and carries a mark on
+//! its command line that nothing else has. So whenever `dm` is killed there is
+//! either no `dockerd`, or one that the next `dm` finds and can stop, and never
+//! one that is confused with another.
+
+mod diagnosis;
+mod options;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use options::{Bridge, DaemonOptions};
+
+use super::{Engine, EngineError, EngineSettings};
+use crate::host::network::{self, Route};
+use crate::host::process::{self, Marked};
+use crate::host::state::StateDir;
+
+/// What is remembered of a `dockerd` of ours.
+const RECORD: &str = "dockerd.json";
+
+/// The label by which one is recognised on its command line.
+const MARK: &str = "com.dundermifflin.dm.daemon";
+
+/// How often a state is looked at again.
+const POLL: Duration = Duration::from_millis(25);
+
+/// How long one may take to come up; the first start on a slow disk formats
+/// much.
+const START: Duration = Duration::from_secs(60);
+
+/// How long one may take to go down: it gives its containers 15 s.
+const STOP: Duration = Duration::from_secs(60);
+
+/// A log that grew beyond this many bytes is put aside at the next start.
+const LOG_LIMIT: u64 = 16 << 20;
+
+/// What is passed on of our environment: nothing that is meant for `dm` alone,
+/// least of all its secrets.
+const PASSED_ON: [&str; 10] = [
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "DOCKER_TMPDIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// The record of a `dockerd` that `dm` started, or was about to start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    mark: String,
+    options: DaemonOptions,
+}
+
+impl Record {
+    fn running(&self) -> Option<Marked> {
+        Marked::find("dockerd", &self.mark)
+    }
+
+    /// Its containerd, which outlives it when it is killed.
+    fn containerd(&self) -> Option<Marked> {
+        Marked::find("containerd", &self.options.containerd_config())
+    }
+}
+
+/// A `dockerd` of ours that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Running {
+    /// Its process id.
+    pub pid: u32,
+    /// Its address, as in `DOCKER_HOST`.
+    pub address: String,
+    /// Its log.
+    pub log: PathBuf,
+}
+
+/// What starting one changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Started {
+    /// The one that runs.
+    pub running: Running,
+    /// False if it ran already.
+    pub fresh: bool,
+    /// What else changed on this machine by it, in sentences.
+    pub changes: Vec<String>,
+}
+
+/// The daemons that `dm` runs itself, one for each state directory.
+#[derive(Debug, Clone)]
+pub struct Daemon {
+    state: StateDir,
+}
+
+fn setup(doing: &str, reason: impl Into<String>, next: Vec<String>) -> EngineError {
+    EngineError::Setup {
+        doing: doing.into(),
+        reason: reason.into(),
+        next,
+    }
+}
+
+/// What goes wrong with files and processes on the way.
+fn system(doing: &'static str) -> impl Fn(io::Error) -> EngineError {
+    move |error| setup(doing, error.to_string(), vec!["dm doctor".into()])
+}
+
+fn state_error(error: impl crate::error::Coded) -> EngineError {
+    setup("remembering the engine", error.to_string(), error.next())
+}
+
+impl Daemon {
+    /// The one whose record lies in `state`.
+    #[must_use]
+    pub const fn new(state: StateDir) -> Self {
+        Self { state }
+    }
+
+    fn record(&self) -> Result<Option<Record>, EngineError> {
+        self.state.read(RECORD).map_err(state_error)
+    }
+
+    /// The `dockerd` that `dm` started, if it runs.
+    ///
+    /// # Errors
+    /// [`EngineError::Setup`] when the record can't be read.
+    pub fn running(&self) -> Result<Option<Running>, EngineError> {
+        let record = self.record()?;
+        Ok(record.and_then(|record| {
+            let process = record.running()?;
+            Some(Running {
+                pid: process.pid,
+                address: record.options.address(),
+                log: record.options.log,
+            })
+        }))
+    }
+
+    /// Starts `dockerd` with these options and waits until it answers. If one
+    /// of ours runs already, it is that one.
+    ///
+    /// # Errors
+    /// [`EngineError::Setup`] with what its log says; nothing of it runs then.
+    pub async fn start(
+        &self,
+        options: &DaemonOptions,
+        cancel: &CancellationToken,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<Started, EngineError> {
+        let lock = self.state.lock("the start of the engine", "dockerd");
+        let _guard = lock
+            .lock("dm engine start", START + STOP, cancel, |holder| {
+                if let Some(holder) = holder {
+                    progress(&format!("waiting for {holder}"));
+                }
+            })
+            .await
+            .map_err(state_error)?;
+        if let Some(record) = self.record()?
+            && let Some(process) = record.running()
+        {
+            wait_ready(&record.options, &process, None, 0, cancel).await?;
+            return Ok(Started {
+                running: Running {
+                    pid: process.pid,
+                    address: record.options.address(),
+                    log: record.options.log,
+                },
+                fresh: false,
+                changes: Vec::new(),
+            });
+        }
+        self.start_fresh(options, cancel, progress).await
+    }
+
+    async fn start_fresh(
+        &self,
+        options: &DaemonOptions,
+        cancel: &CancellationToken,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<Started, EngineError> {
+        let routes = network::routes().unwrap_or_default();
+        let before = Network::observe(&routes).await;
+        let record = Record {
+            mark: format!("--label={MARK}={}", uuid::Uuid::new_v4()),
+            options: options.clone(),
+        };
+        clear_stale(options).map_err(system("clearing what a killed dockerd left"))?;
+        self.state.write(RECORD, &record).map_err(state_error)?;
+        progress("starting dockerd");
+        let (mut child, offset) = spawn(&record).map_err(system("starting dockerd"))?;
+        let process = Marked::of(child.id(), &record.mark);
+        let ready = wait_ready(options, &process, Some(&mut child), offset, cancel).await;
+        if let Err(error) = ready {
+            self.end(&record).await?;
+            return Err(error);
+        }
+        let after = Network::observe(&network::routes().unwrap_or_default()).await;
+        if !before.is_kept_by(&after) {
+            self.end(&record).await?;
+            return Err(setup(
+                "starting dockerd",
+                "it cut this machine's default route, so it was stopped again",
+                vec![
+                    "see what is routed: ip route".into(),
+                    format!("read its log: {}", options.log.display()),
+                ],
+            ));
+        }
+        Ok(Started {
+            running: Running {
+                pid: process.pid,
+                address: options.address(),
+                log: options.log.clone(),
+            },
+            fresh: true,
+            changes: before.changes(&after),
+        })
+    }
+
+    /// Stops the `dockerd` that `dm` started, and its containers with it.
+    /// False if none ran.
+    ///
+    /// # Errors
+    /// [`EngineError::Setup`] when it doesn't end or isn't ours to end.
+    pub async fn stop(&self, cancel: &CancellationToken) -> Result<bool, EngineError> {
+        let lock = self.state.lock("the start of the engine", "dockerd");
+        let _guard = lock
+            .lock("dm engine stop", START + STOP, cancel, |_| {})
+            .await
+            .map_err(state_error)?;
+        match self.record()? {
+            Some(record) => self.end(&record).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Ends a recorded `dockerd` and its `containerd`, then forgets it.
+    async fn end(&self, record: &Record) -> Result<bool, EngineError> {
+        let mut ended = false;
+        for find in [Record::running, Record::containerd] {
+            let Some(process) = find(record) else {
+                continue;
+            };
+            process.terminate().map_err(system("stopping dockerd"))?;
+            let deadline = Instant::now() + STOP;
+            while process.is_alive() {
+                if Instant::now() >= deadline {
+                    return Err(setup(
+                        "stopping dockerd",
+                        format!("pid {} still runs after {} s", process.pid, STOP.as_secs()),
+                        vec![
+                            format!("read its log: {}", record.options.log.display()),
+                            format!("or end it by force: kill -9 {}", process.pid),
+                        ],
+                    ));
+                }
+                tokio::time::sleep(POLL).await;
+            }
+            ended = true;
+        }
+        self.state.remove(RECORD).map_err(state_error)?;
+        Ok(ended)
+    }
+}
+
+/// Removes pid files whose pid belongs to something else by now: `dockerd`
+/// would take that for itself, and refuse to start.
+fn clear_stale(options: &DaemonOptions) -> io::Result<()> {
+    for (path, program) in [
+        (options.pidfile.clone(), "dockerd"),
+        (options.containerd_pidfile(), "containerd"),
+    ] {
+        let pid = std::fs::read_to_string(&path)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        let is_stale = pid.is_some_and(|pid| !process::runs(pid, program));
+        if is_stale {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts `dockerd` in a session of its own, so that neither the terminal's
+/// end nor its Ctrl-C reaches it. Returns it and the size that its log had.
+fn spawn(record: &Record) -> io::Result<(Child, u64)> {
+    let options = &record.options;
+    for path in [&options.socket, &options.pidfile, &options.log] {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+    }
+    let log = open_log(&options.log)?;
+    let offset = log.metadata()?.len();
+    let daemon = process::program("dockerd").ok_or(io::ErrorKind::NotFound)?;
+    let mut command = match process::program("setsid") {
+        // It execs, so the child's pid is that of dockerd.
+        Some(setsid) => {
+            let mut command = Command::new(setsid);
+            command.arg(&daemon);
+            command
+        }
+        None => {
+            use std::os::unix::process::CommandExt;
+            let mut command = Command::new(&daemon);
+            command.process_group(0);
+            command
+        }
+    };
+    let child = command
+        .args(options.arguments(&record.mark))
+        .env_clear()
+        .envs(
+            PASSED_ON
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
+        .env("PATH", search_path())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()?;
+    Ok((child, offset))
+}
+
+/// `PATH` with the directories where containerd, runc and iptables lie.
+fn search_path() -> std::ffi::OsString {
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+    let paths = std::env::split_paths(&own).chain(system.map(PathBuf::from));
+    std::env::join_paths(paths).unwrap_or(own)
+}
+
+fn open_log(path: &Path) -> io::Result<File> {
+    if path.metadata().is_ok_and(|facts| facts.len() > LOG_LIMIT) {
+        std::fs::rename(path, path.with_extension("log.1"))?;
+    }
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Waits until the engine answers, its process ends, or the time is over.
+async fn wait_ready(
+    options: &DaemonOptions,
+    process: &Marked,
+    mut child: Option<&mut Child>,
+    offset: u64,
+    cancel: &CancellationToken,
+) -> Result<(), EngineError> {
+    let deadline = Instant::now() + START;
+    let settings = EngineSettings {
+        host: Some(options.address()),
+    };
+    let failed = |reason: String| {
+        let found = diagnosis::of_log(&options.log, offset);
+        let mut next: Vec<String> = found.next.into_iter().collect();
+        next.push(format!("read its log: {}", options.log.display()));
+        setup(
+            "starting dockerd",
+            format!("{reason}: {}", found.reason),
+            next,
+        )
+    };
+    loop {
+        if Engine::connect(&settings).await.is_ok() {
+            return Ok(());
+        }
+        match &mut child {
+            Some(child) => {
+                if let Ok(Some(status)) = child.try_wait() {
+                    return Err(failed(format!("it ended with {status}")));
+                }
+            }
+            None if !process.is_alive() => return Err(failed("it ended".into())),
+            None => {}
+        }
+        if Instant::now() >= deadline {
+            return Err(failed(format!("no answer within {} s", START.as_secs())));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            () = cancel.cancelled() => {
+                return Err(setup("starting dockerd", "interrupted", Vec::new()));
+            }
+        }
+    }
+}
+
+/// What starting an engine could spoil, or change for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Network {
+    defaults: Vec<Route>,
+    forwarding: Option<String>,
+    forward_policy: Option<String>,
+}
+
+impl Network {
+    async fn observe(routes: &[Route]) -> Self {
+        Self {
+            defaults: network::defaults(routes),
+            forwarding: std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
+                .ok()
+                .map(|text| text.trim().to_owned()),
+            forward_policy: forward_policy().await,
+        }
+    }
+
+    /// Whether every default route is still there.
+    fn is_kept_by(&self, after: &Self) -> bool {
+        self.defaults
+            .iter()
+            .all(|route| after.defaults.contains(route))
+    }
+
+    fn changes(&self, after: &Self) -> Vec<String> {
+        let mut changes = Vec::new();
+        if self.forwarding != after.forwarding && after.forwarding.as_deref() == Some("1") {
+            changes.push("this machine forwards IPv4 packets now, as containers need".into());
+        }
+        if self.forward_policy != after.forward_policy
+            && let Some(policy) = &after.forward_policy
+        {
+            changes.push(format!(
+                "packets that are neither from nor to a container are no longer forwarded by \
+                 default (iptables policy FORWARD {policy})"
+            ));
+        }
+        changes
+    }
+}
+
+async fn forward_policy() -> Option<String> {
+    let iptables = process::program("iptables")?;
+    let output = tokio::process::Command::new(iptables)
+        .args(["-w", "2", "-S", "FORWARD"])
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines()
+        .find_map(|line| line.strip_prefix("-P FORWARD "))
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests;

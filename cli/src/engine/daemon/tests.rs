@@ -1,0 +1,142 @@
+use super::*;
+
+fn route(text: &str) -> Route {
+    Route {
+        interface: text.into(),
+        destination: "0.0.0.0/0".parse().unwrap(),
+        gateway: None,
+    }
+}
+
+fn network(routes: &[&str], policy: &str) -> Network {
+    Network {
+        defaults: routes.iter().map(|name| route(name)).collect(),
+        forwarding: Some("1".into()),
+        forward_policy: Some(policy.into()),
+    }
+}
+
+#[test]
+fn a_lost_default_route_is_noticed_and_a_changed_policy_told() {
+    let before = network(&["eth0"], "ACCEPT");
+    assert!(before.is_kept_by(&network(&["eth0", "docker0"], "ACCEPT")));
+    assert!(!before.is_kept_by(&network(&["docker0"], "ACCEPT")));
+    assert_eq!(before.changes(&before), Vec::<String>::new());
+    let changes = before.changes(&network(&["eth0"], "DROP"));
+    assert!(
+        changes[0].ends_with("(iptables policy FORWARD DROP)"),
+        "{changes:?}"
+    );
+}
+
+#[test]
+fn pid_files_of_others_are_cleared_and_live_ones_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = scratch(dir.path());
+    clear_stale(&options).unwrap();
+    std::fs::write(&options.pidfile, std::process::id().to_string()).unwrap();
+    clear_stale(&options).unwrap();
+    assert!(!options.pidfile.exists());
+    std::fs::write(&options.pidfile, "not a number").unwrap();
+    clear_stale(&options).unwrap();
+    assert!(options.pidfile.exists());
+}
+
+fn scratch(dir: &Path) -> DaemonOptions {
+    DaemonOptions {
+        socket: dir.join("docker.sock"),
+        data_root: dir.join("data"),
+        exec_root: dir.join("exec"),
+        pidfile: dir.join("docker.pid"),
+        log: dir.join("dockerd.log"),
+        bridge: Bridge::None,
+        mtu: 1400,
+        dns: Vec::new(),
+        cgroupfs: true,
+    }
+}
+
+/// Whether a second engine can be run here at all.
+fn can_run() -> bool {
+    process::program("dockerd").is_some() && rustix::process::geteuid().is_root()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_own() {
+    if !can_run() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::at(dir.path().join("state")).unwrap();
+    let options = scratch(dir.path());
+    let daemon = Daemon::new(state.clone());
+    let cancel = CancellationToken::new();
+    assert_eq!(daemon.running().unwrap(), None);
+    assert!(!daemon.stop(&cancel).await.unwrap());
+
+    // Two at once: one starts it, the other waits and finds it.
+    let other = Daemon::new(state.clone());
+    let (one, two) = tokio::join!(
+        daemon.start(&options, &cancel, &|_| {}),
+        other.start(&options, &cancel, &|_| {}),
+    );
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.running, two.running);
+    assert!(one.fresh != two.fresh);
+
+    // What a `dm` that was killed in the middle leaves is found by the record.
+    let record = daemon.record().unwrap().unwrap();
+    assert!(record.containerd().is_some());
+    assert_eq!(daemon.running().unwrap(), Some(one.running.clone()));
+    let engine = Engine::connect(&EngineSettings {
+        host: Some(options.address()),
+    })
+    .await
+    .unwrap();
+    assert_eq!(
+        engine.facts().await.unwrap().root_dir,
+        options.data_root.display().to_string()
+    );
+
+    // Killed, it leaves pid files and perhaps its containerd; the next start
+    // heals that.
+    let pid = rustix::process::Pid::from_raw(i32::try_from(one.running.pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    while record.running().is_some() {
+        tokio::time::sleep(POLL).await;
+    }
+    assert_eq!(daemon.running().unwrap(), None);
+    let again = daemon.start(&options, &cancel, &|_| {}).await.unwrap();
+    assert!(again.fresh && again.running.pid != one.running.pid);
+
+    assert!(daemon.stop(&cancel).await.unwrap());
+    assert_eq!(daemon.running().unwrap(), None);
+    assert!(record.containerd().is_none());
+    assert_eq!(daemon.record().unwrap(), None);
+    assert!(!daemon.stop(&cancel).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_can_not_start_tells_why_and_leaves_nothing() {
+    if !can_run() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::at(dir.path().join("state")).unwrap();
+    let mut options = scratch(dir.path());
+    // A file where a directory must be.
+    options.data_root = dir.path().join("file");
+    std::fs::write(&options.data_root, "").unwrap();
+    let daemon = Daemon::new(state);
+    let error = daemon
+        .start(&options, &CancellationToken::new(), &|_| {})
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("starting dockerd failed: it ended with exit status: 1"),
+        "{text}"
+    );
+    assert!(text.contains("points to a file"), "{text}");
+    assert_eq!(daemon.record().unwrap(), None);
+}
