@@ -1,7 +1,8 @@
 //! `dm images`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -10,7 +11,7 @@ use super::context::{Context, Project};
 use super::run::reported;
 use crate::error::{Coded, Exit, Result};
 use crate::images::archive::Transferred;
-use crate::images::{Acquired, BASE, ImageError, Images, Progress, Silent, Update};
+use crate::images::{Acquired, ImageError, Images, Progress, Silent, Update};
 use crate::output::{self, text};
 use crate::stack::event::{Event, Failure, Node, NodeKind, NodeState};
 use crate::stack::executor::Emitter;
@@ -166,8 +167,8 @@ async fn obtain(
         &context.printer,
         None,
         async |emitter| {
-            let progress = Arc::new(ImageEvents(emitter.clone()));
-            let images = images(context, project, progress, yes).await?;
+            let progress = Arc::new(ImageEvents::new(emitter.clone()));
+            let images = images(context, project, progress.clone(), yes).await?;
             let named: Vec<&str> = match (names.is_empty(), command) {
                 (false, _) => names.iter().map(String::as_str).collect(),
                 (true, "pull") => images.published(),
@@ -176,7 +177,7 @@ async fn obtain(
             for name in &named {
                 images.catalog().get(name)?;
             }
-            announce(&emitter, project, command, &named);
+            progress.announce(project, command, &named);
             let result = work(&images, &named).await;
             match &result {
                 Ok(obtained) => obtained.iter().for_each(|image| tell_done(&emitter, image)),
@@ -235,9 +236,9 @@ async fn transfer(
         &context.printer,
         None,
         async |emitter| {
-            let progress = Arc::new(ImageEvents(emitter.clone()));
-            let images = images(context, project, progress, false).await?;
-            announce(&emitter, project, "images", &[ALL]);
+            let progress = Arc::new(ImageEvents::new(emitter.clone()));
+            let images = images(context, project, progress.clone(), false).await?;
+            progress.announce(project, "images", &[ALL]);
             let result = work(&images).await;
             let state = match &result {
                 Ok(_) => NodeState::Ready { kept: false },
@@ -305,8 +306,28 @@ fn tell_failure(emitter: &Emitter, error: &ImageError) {
     }));
 }
 
-/// Sends what is told of images as events of nodes of the same names.
-struct ImageEvents(Emitter);
+/// Sends what is told of images as events of nodes of the same names. A base that
+/// nobody asked for has no node: what is told of it goes to those that wait for it.
+struct ImageEvents {
+    emitter: Emitter,
+    nodes: Mutex<BTreeSet<String>>,
+}
+
+impl ImageEvents {
+    fn new(emitter: Emitter) -> Self {
+        Self {
+            emitter,
+            nodes: Mutex::default(),
+        }
+    }
+
+    fn announce(&self, project: &Project, command: &str, names: &[&str]) {
+        if let Ok(mut nodes) = self.nodes.lock() {
+            nodes.extend(names.iter().map(|&name| name.to_owned()));
+        }
+        announce(&self.emitter, project, command, names);
+    }
+}
 
 impl Progress for ImageEvents {
     fn working(&self, image: &str, update: Update) {
@@ -316,11 +337,20 @@ impl Progress for ImageEvents {
             current: update.current,
             total: update.total,
         };
-        self.0.node(image, state);
+        let Ok(nodes) = self.nodes.lock() else {
+            return;
+        };
+        if nodes.contains(image) {
+            self.emitter.node(image, state);
+        } else {
+            for node in nodes.iter() {
+                self.emitter.node(node, state.clone());
+            }
+        }
     }
 
     fn note(&self, image: &str, text: String) {
-        // A base that nobody asked for has no line of its own.
-        self.0.note((image != BASE).then_some(image), text);
+        let announced = self.nodes.lock().is_ok_and(|nodes| nodes.contains(image));
+        self.emitter.note(announced.then_some(image), text);
     }
 }
