@@ -140,9 +140,8 @@ async fn fill(
             stack.database.settle(&stack.ports).await?;
         }
         emitter.note(Some(name), "stopping, to be kept as it is");
-        let stopping = stack
-            .engine
-            .stop(&stack.instance.container(name), STOP_PATIENCE);
+        let container = stack.instance.container(name);
+        let stopping = stack.engine.stop(&container, STOP_PATIENCE);
         tokio::select! {
             stopped = stopping => stopped?,
             () = interrupt.cancelled() => {
