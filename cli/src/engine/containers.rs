@@ -182,7 +182,9 @@ impl Engine {
     pub async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
-        absent_is_fine(self.docker().stop_container(name, Some(options)).await)
+        // The call lasts as long as the stop does.
+        let docker = self.docker().clone().with_timeout(grace + Duration::from_secs(60));
+        absent_is_fine(docker.stop_container(name, Some(options)).await)
             .map_err(EngineError::api(format!("stop container {name}")))
     }
 
