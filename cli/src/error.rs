@@ -23,6 +23,10 @@ pub enum Exit {
     TimedOut,
     /// Interrupted by a signal.
     Interrupted,
+    /// The reader of stdout went away: 128 + SIGPIPE, as a shell reports it.
+    OutputClosed,
+    /// A command that was run for somebody ended with this code.
+    Other(u8),
 }
 
 impl Exit {
@@ -37,6 +41,8 @@ impl Exit {
             Self::Component => 4,
             Self::TimedOut => 5,
             Self::Interrupted => 130,
+            Self::OutputClosed => 141,
+            Self::Other(code) => code,
         }
     }
 }

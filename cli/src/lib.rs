@@ -1,6 +1,12 @@
 //! `dm`: developer CLI and orchestrator of the Dunder Mifflin demo stack.
 
+pub mod commands;
+pub mod components;
+pub mod config;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod host;
+pub mod images;
+pub mod output;
 pub mod stack;

@@ -1,12 +1,22 @@
 //! The container engine: the only place that knows bollard.
 
+pub mod containers;
 mod context;
 pub mod daemon;
 pub mod error;
+pub mod exec;
 pub mod facts;
 pub mod find;
+pub mod images;
+pub mod labels;
+pub mod logs;
+pub mod networks;
 pub mod published;
 pub mod setup;
+pub mod spec;
+pub mod volumes;
+
+use std::sync::Arc;
 
 use bollard::Docker;
 use tokio::sync::OnceCell;
@@ -15,10 +25,15 @@ pub use error::EngineError;
 pub use facts::{Facts, Kind, Version};
 pub use find::{EngineSettings, Found, Source};
 
-/// An engine that answers.
-#[derive(Debug)]
+/// An engine that answers. A clone is cheap and shares everything.
+#[derive(Debug, Clone)]
 pub struct Engine {
     docker: Docker,
+    about: Arc<About>,
+}
+
+#[derive(Debug)]
+struct About {
     found: Found,
     version: Version,
     facts: OnceCell<Facts>,
@@ -30,32 +45,32 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NotFound`] when nothing answers where it should,
     /// [`EngineError::TooOld`] when what answers is too old.
-    pub async fn connect(settings: &EngineSettings) -> Result<Self, EngineError> {
-        let (docker, found, version) = find::find(settings).await?;
+    pub async fn connect(settings: impl Into<EngineSettings>) -> Result<Self, EngineError> {
+        let (docker, found, version) = find::find(&settings.into()).await?;
         Ok(Self {
             docker,
-            found,
-            version: version.into(),
-            facts: OnceCell::new(),
+            about: Arc::new(About {
+                found,
+                version: version.into(),
+                facts: OnceCell::new(),
+            }),
         })
     }
 
-    /// The client. A clone of it is cheap and shares everything.
-    #[must_use]
     pub(crate) fn docker(&self) -> &Docker {
         &self.docker
     }
 
     /// Which engine it is and why it was chosen.
     #[must_use]
-    pub const fn found(&self) -> &Found {
-        &self.found
+    pub fn found(&self) -> &Found {
+        &self.about.found
     }
 
     /// What it said when it was found.
     #[must_use]
-    pub const fn version(&self) -> &Version {
-        &self.version
+    pub fn version(&self) -> &Version {
+        &self.about.version
     }
 
     /// More about it; asked for once.
@@ -63,7 +78,8 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Api`] when the engine doesn't tell.
     pub async fn facts(&self) -> Result<&Facts, EngineError> {
-        self.facts
+        self.about
+            .facts
             .get_or_try_init(|| async {
                 let info = self.docker.info().await;
                 info.map(Facts::from)
@@ -76,6 +92,6 @@ impl Engine {
     /// over the network or in a virtual machine.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        cfg!(target_os = "linux") && self.found.address.starts_with("unix://")
+        cfg!(target_os = "linux") && self.about.found.address.starts_with("unix://")
     }
 }

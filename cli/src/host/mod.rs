@@ -1,7 +1,10 @@
 //! The machine that `dm` runs on: facts about it, and the few changes to it
 //! that `dm` makes with consent.
 
+pub mod browser;
+pub mod cache;
 pub mod consent;
+pub mod detach;
 pub mod init;
 pub mod lock;
 pub mod network;
@@ -10,6 +13,14 @@ pub mod ports;
 pub mod privilege;
 pub mod process;
 pub mod resources;
+pub mod signals;
 pub mod state;
 
 pub use consent::{Consent, ConsentError, Proposal};
+
+/// True on a machine of continuous integration, as the customary variable says.
+#[must_use]
+pub fn is_ci() -> bool {
+    std::env::var_os("CI")
+        .is_some_and(|value| value != "false" && value != "0" && !value.is_empty())
+}

@@ -1,6 +1,7 @@
 //! What happens during a run, as values. The executor sends them; `output`
 //! turns them into live lines, plain lines or JSON lines.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -121,6 +122,11 @@ pub enum Event {
         /// When, since the start of the run.
         #[serde(serialize_with = "as_seconds")]
         at: Duration,
+    },
+    /// A bundle with everything about the failed run was written.
+    Diagnostics {
+        /// Where it lies.
+        path: PathBuf,
     },
     /// The first interrupt arrived; the run winds down.
     Interrupted,

@@ -1,3 +1,188 @@
-//! The dependency graph, the plan, the executor and readiness.
+//! The stack of an instance: its graph, its plan, the executor and readiness.
 
+pub mod down;
 pub mod event;
+pub mod executor;
+mod failure;
+pub mod golden;
+pub mod graph;
+pub mod images;
+pub mod inspect;
+pub mod instance;
+pub mod plan;
+pub mod readiness;
+pub mod restart;
+pub mod status;
+pub mod timings;
+pub mod up;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::components::database::{self, Database};
+use crate::components::{Component, Ports, Site};
+use crate::engine::spec::ContainerSpec;
+use crate::engine::{Engine, EngineError};
+use crate::error::{Coded, Exit, Result};
+use crate::images::{ImageError, Images};
+use graph::{Graph, GraphError};
+use instance::Instance;
+use readiness::Pace;
+
+/// One instance of the stack with all that is needed to act on it.
+#[derive(Debug)]
+pub struct Stack {
+    /// The engine that it runs on.
+    pub engine: Engine,
+    /// Where its images come from.
+    pub images: Images,
+    /// Ends what is under way for images.
+    pub images_cancel: CancellationToken,
+    /// The instance.
+    pub instance: Instance,
+    /// The instance's ports on the host.
+    pub ports: Ports,
+    /// The project's folder.
+    pub root: PathBuf,
+    /// The containers that stay up.
+    pub components: Vec<Arc<dyn Component>>,
+    /// The job that sets up the database.
+    pub database: Database,
+    /// How long components may take to become ready.
+    pub wait: Duration,
+    /// How often and how long to ask for readiness.
+    pub pace: Pace,
+}
+
+/// What can be wrong with a request to the stack.
+#[derive(Debug, Error)]
+pub enum StackError {
+    /// There is no such component.
+    #[error("there is no component `{name}`")]
+    UnknownComponent {
+        /// The name that was given.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// An image that was there is not there any more.
+    #[error("the image of {component} was removed while it was needed")]
+    ImageGone {
+        /// The component.
+        component: String,
+    },
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// An image can't be had.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+}
+
+impl Coded for StackError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownComponent { .. } => "component-unknown",
+            Self::ImageGone { .. } => "image-gone",
+            Self::Engine(error) => error.code(),
+            Self::Image(error) => error.code(),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::UnknownComponent { .. } => Exit::Usage,
+            Self::ImageGone { .. } => Exit::Component,
+            Self::Engine(error) => error.exit(),
+            Self::Image(error) => error.exit(),
+        }
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::UnknownComponent { name, known } => {
+                let nearest = known
+                    .iter()
+                    .max_by(|a, b| {
+                        strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
+                    })
+                    .filter(|nearest| strsim::jaro_winkler(nearest, name) > 0.7);
+                nearest
+                    .map(|nearest| format!("did you mean `{nearest}`?"))
+                    .into_iter()
+                    .chain([format!("the components are {}", known.join(", "))])
+                    .collect()
+            }
+            Self::ImageGone { .. } => vec!["dm up".into()],
+            Self::Engine(error) => error.next(),
+            Self::Image(error) => error.next(),
+        }
+    }
+}
+
+/// The component of that name.
+///
+/// # Errors
+/// [`StackError::UnknownComponent`] with the nearest name.
+pub fn find_component<'a>(
+    components: &'a [Arc<dyn Component>],
+    name: &str,
+) -> Result<&'a Arc<dyn Component>, StackError> {
+    components
+        .iter()
+        .find(|component| component.name() == name)
+        .ok_or_else(|| StackError::UnknownComponent {
+            name: name.to_owned(),
+            known: components
+                .iter()
+                .map(|component| component.name().to_owned())
+                .collect(),
+        })
+}
+
+impl Stack {
+    /// Where components are set up.
+    #[must_use]
+    pub fn site(&self) -> Site<'_> {
+        Site {
+            instance: &self.instance,
+            ports: &self.ports,
+            root: &self.root,
+        }
+    }
+
+    /// The component of that name.
+    ///
+    /// # Errors
+    /// [`StackError::UnknownComponent`] with the nearest name.
+    pub fn component(&self, name: &str) -> Result<&Arc<dyn Component>, StackError> {
+        find_component(&self.components, name)
+    }
+
+    /// What a component's container should be.
+    ///
+    /// # Errors
+    /// Unreadable fixtures, or an image recipe that can't be.
+    pub fn specify(&self, component: &dyn Component, site: &Site<'_>) -> Result<ContainerSpec> {
+        let mut spec = component.specify(site)?;
+        spec.recipe = self.images.identity(component.name())?;
+        Ok(spec)
+    }
+
+    /// The graph of all components and jobs.
+    ///
+    /// # Errors
+    /// [`GraphError`] where components wait for each other.
+    pub fn graph(&self) -> Result<Graph, GraphError> {
+        let components = self
+            .components
+            .iter()
+            .map(|component| (component.name(), component.after().to_vec()));
+        let jobs = [(database::NAME, vec![crate::components::postgres::NAME])];
+        Graph::new(components.chain(jobs))
+    }
+}

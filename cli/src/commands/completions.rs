@@ -1,0 +1,24 @@
+//! `dm completions`.
+
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+
+use super::Cli;
+use super::context::Context;
+use crate::error::{Exit, Result};
+
+/// Print the completion script of a shell.
+///
+/// For bash: `dm completions bash > /etc/bash_completion.d/dm`
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// The shell.
+    shell: Shell,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "dm", &mut script);
+    context.printer.data(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Success)
+}

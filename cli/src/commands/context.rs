@@ -1,0 +1,339 @@
+//! What the commands share: the configuration, the engine and the stack, each
+//! opened when it is first needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Globals;
+use super::tools::HostTools;
+use crate::components::database::Database;
+use crate::components::{self, Ports};
+use crate::config::{Config, LoadOptions, Loaded, Override};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::host::consent::Consent;
+use crate::host::lock::Guard;
+use crate::host::ports::{Allocator, Mode, Request};
+use crate::host::state::{self, StateDir};
+use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, Silent};
+use crate::output::Printer;
+use crate::stack::instance::Instance;
+use crate::stack::readiness::Pace;
+use crate::stack::{Stack, find_component};
+
+/// How long a run waits for another one on the same instance.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+/// What a command was called with, and the way to everything else.
+pub struct Context {
+    /// Where to print.
+    pub printer: Printer,
+    /// Cancelled by the first interrupt.
+    pub interrupt: CancellationToken,
+    globals: Globals,
+}
+
+/// How a command needs the instance's ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortUse {
+    /// Allocate them; the default instance gets those of `dm.toml`.
+    Allocate,
+    /// Allocate free ones.
+    AllocateFree,
+    /// Those that the instance has.
+    Existing,
+}
+
+/// Everything that belongs to a project, once its configuration is read.
+#[derive(Debug)]
+pub struct Project {
+    /// Its configuration.
+    pub loaded: Loaded,
+    /// The instance that the command is about.
+    pub instance: Instance,
+    /// Where `dm` keeps what it must remember.
+    pub state: StateDir,
+}
+
+impl Project {
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.loaded.config
+    }
+
+    /// The instance's ports: the recorded ones, or else those of `dm.toml`.
+    ///
+    /// # Errors
+    /// An unreadable record.
+    pub fn ports(&self) -> Result<Ports> {
+        let allocator = Allocator::new(self.state.clone());
+        let recorded = allocator.recorded(&self.instance.project, &self.instance.name)?;
+        Ok(recorded.unwrap_or_else(|| wanted_ports(self.config())))
+    }
+
+    /// The images of the stack on an engine.
+    ///
+    /// # Errors
+    /// Unreadable certificates, or no folder for downloads.
+    pub fn images(
+        &self,
+        engine: &Engine,
+        progress: Arc<dyn Progress>,
+        consent: Arc<Consent>,
+        cancel: CancellationToken,
+    ) -> Result<Images> {
+        let settings = ImageSettings::from_config(self.config(), &self.loaded.root)?;
+        let catalog = Catalog::of_stack(&settings)?;
+        let dirs = Dirs {
+            state: self.state.path().to_owned(),
+            cache: crate::host::cache::dir(),
+        };
+        Ok(Images::new(engine.clone(), catalog, settings, dirs)
+            .with_tools(Arc::new(HostTools::new(
+                consent,
+                progress.clone(),
+                cancel.clone(),
+            )))
+            .with_progress(progress)
+            .with_cancel(cancel))
+    }
+}
+
+impl Context {
+    /// The context of a call.
+    pub(super) fn new(printer: Printer, globals: Globals, interrupt: CancellationToken) -> Self {
+        Self {
+            printer,
+            interrupt,
+            globals,
+        }
+    }
+
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// No project, or something wrong in one of the layers.
+    pub fn loaded(&self) -> Result<Loaded> {
+        let options = LoadOptions {
+            project_dir: self.globals.project_directory.clone(),
+            current_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+            overrides: self
+                .globals
+                .set
+                .iter()
+                .map(|pair| Override::set(pair))
+                .collect(),
+        };
+        let loaded = Config::load(&options, std::env::vars_os())?;
+        for warning in &loaded.warnings {
+            self.printer.warn(&warning.to_string());
+        }
+        Ok(loaded)
+    }
+
+    /// Reads the configuration and finds the instance.
+    ///
+    /// # Errors
+    /// As [`Context::loaded`], and a name that no instance can have.
+    pub fn project(&self) -> Result<Project> {
+        self.project_of(&self.globals.instance)
+    }
+
+    /// The project with another instance than the call's.
+    ///
+    /// # Errors
+    /// As [`Context::project`].
+    pub fn project_of(&self, instance: &str) -> Result<Project> {
+        let loaded = self.loaded()?;
+        let id = state::project_id(&loaded.root, loaded.config.project.name.as_str());
+        let instance = Instance::new(id, instance, &loaded.root)?;
+        Ok(Project {
+            loaded,
+            instance,
+            state: StateDir::open()?,
+        })
+    }
+
+    /// Consent to change the machine: by `--yes`, the environment, or a person.
+    #[must_use]
+    pub fn consent(&self, assume_yes: bool) -> Arc<Consent> {
+        let printer = self.printer.clone();
+        let ask = self.printer.can_ask().then(|| {
+            Box::new(move |proposal: &crate::host::consent::Proposal| {
+                let question = format!(
+                    "dm would {} ({})",
+                    proposal.what,
+                    proposal.commands.join("; ")
+                );
+                printer.confirm(&question).unwrap_or(false)
+            }) as Box<crate::host::consent::Ask>
+        });
+        Arc::new(Consent::from_environment(assume_yes, ask))
+    }
+
+    /// Connects to the engine that there is.
+    ///
+    /// # Errors
+    /// None answers.
+    pub async fn engine(&self, config: &Config) -> Result<Engine> {
+        Ok(Engine::connect(&config.engine).await?)
+    }
+
+    /// Connects to the engine, which is installed and started first where there
+    /// is none and consent is given.
+    ///
+    /// # Errors
+    /// None answers and none may be, or can be, started.
+    pub async fn engine_or_start(&self, project: &Project, _consent: &Consent) -> Result<Engine> {
+        self.engine(project.config()).await
+    }
+
+    /// The stack of an instance on an engine. Its images are obtained with
+    /// `progress` told.
+    ///
+    /// # Errors
+    /// Unreadable fixtures, a taken port, a failing engine.
+    pub async fn stack(
+        &self,
+        project: &Project,
+        engine: Engine,
+        ports: PortUse,
+        progress: Arc<dyn Progress>,
+        consent: Arc<Consent>,
+    ) -> Result<Stack> {
+        let config = project.config();
+        let images_cancel = self.interrupt.child_token();
+        let images = project.images(&engine, progress, consent, images_cancel.clone())?;
+        let ports = match ports {
+            PortUse::Existing => existing_ports(project, &engine).await?,
+            PortUse::Allocate | PortUse::AllocateFree => {
+                allocate(project, &engine, ports == PortUse::AllocateFree).await?
+            }
+        };
+        Ok(Stack {
+            images,
+            images_cancel,
+            instance: project.instance.clone(),
+            ports,
+            wait: config.timeouts.wait.get(),
+            root: project.loaded.root.clone(),
+            components: components::infrastructure(config),
+            database: Database::new(config, &project.loaded.root),
+            pace: Pace {
+                poll: config.timeouts.poll.get(),
+                probe: config.timeouts.probe.get(),
+            },
+            engine,
+        })
+    }
+
+    /// The stack as it is, for commands that only look.
+    ///
+    /// # Errors
+    /// As [`Context::stack`].
+    pub async fn quiet_stack(&self, project: &Project) -> Result<Stack> {
+        let engine = self.engine(project.config()).await?;
+        let consent = self.consent(false);
+        self.stack(
+            project,
+            engine,
+            PortUse::Existing,
+            Arc::new(Silent),
+            consent,
+        )
+        .await
+    }
+
+    /// Checks that the stack has a component of that name.
+    ///
+    /// # Errors
+    /// It has not; the nearest name is told.
+    pub fn check_component(&self, project: &Project, name: &str) -> Result<()> {
+        let known = components::infrastructure(project.config());
+        Ok(find_component(&known, name).map(drop)?)
+    }
+
+    /// What `--set` gave to this call.
+    #[must_use]
+    pub fn overrides(&self) -> &[String] {
+        &self.globals.set
+    }
+
+    /// Takes the instance's lock, telling whom it waits for.
+    ///
+    /// # Errors
+    /// It stays taken, or the wait is interrupted.
+    pub async fn lock(&self, project: &Project, command: &str) -> Result<Guard> {
+        let printer = self.printer.clone();
+        let guard = project
+            .state
+            .lock_instance(
+                &project.instance.project,
+                &project.instance.name,
+                command,
+                LOCK_PATIENCE,
+                &self.interrupt,
+                move |holder| {
+                    let who = holder.map_or_else(|| "another dm".to_owned(), |it| it.to_string());
+                    printer.note(&format!(
+                        "waiting for {who}, which is at work on this instance"
+                    ));
+                },
+            )
+            .await?;
+        Ok(guard)
+    }
+}
+
+/// The ports that `dm.toml` asks for, by name.
+#[must_use]
+pub fn wanted_ports(config: &Config) -> Ports {
+    components::infrastructure(config)
+        .iter()
+        .flat_map(|component| component.ports())
+        .map(|wish| (wish.name.to_owned(), wish.host))
+        .collect()
+}
+
+/// The ports of the instance's containers, which are the truth; those recorded
+/// where there are no containers.
+pub async fn existing_ports(project: &Project, engine: &Engine) -> Result<Ports> {
+    let mut ports = project.ports()?;
+    for container in engine.containers(&project.instance.filter()).await? {
+        ports.extend(container.ports);
+    }
+    Ok(ports)
+}
+
+async fn allocate(project: &Project, engine: &Engine, free: bool) -> Result<Ports> {
+    let running: BTreeMap<String, u16> = engine
+        .containers(&project.instance.filter())
+        .await?
+        .into_iter()
+        .filter(|container| container.state == crate::engine::containers::State::Running)
+        .flat_map(|container| container.ports)
+        .collect();
+    let ours: BTreeSet<u16> = running.values().copied().collect();
+    let mode = if free || !project.instance.is_default() {
+        Mode::Auto {
+            customary: project.instance.is_default(),
+        }
+    } else {
+        Mode::Fixed
+    };
+    let wanted = wanted_ports(project.config());
+    let request = Request {
+        project: &project.instance.project,
+        root: &project.instance.root,
+        instance: &project.instance.name,
+        wanted: &wanted,
+        mode,
+        ours: &ours,
+    };
+    Ok(Allocator::new(project.state.clone()).allocate(&request)?)
+}

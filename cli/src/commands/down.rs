@@ -1,0 +1,65 @@
+//! `dm down`.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::context::{Context, PortUse};
+use super::run::{RunError, reported};
+use crate::error::{Exit, Result};
+use crate::host::ports::Allocator;
+use crate::images::Silent;
+use crate::stack::down;
+
+/// Stop and remove the stack.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Remove its volumes as well: all data of the instance is gone then.
+    #[arg(long)]
+    volumes: bool,
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let project = context.project()?;
+    let _guard = context.lock(&project, "dm down").await?;
+    let engine = context.engine(project.config()).await?;
+    let consent = context.consent(false);
+    let stack = context
+        .stack(
+            &project,
+            engine,
+            PortUse::Existing,
+            Arc::new(Silent),
+            consent,
+        )
+        .await?;
+    let stack = Arc::new(stack);
+    let (removed, _) = reported(
+        &context.printer,
+        None,
+        async |emitter| down::down(&stack, arguments.volumes, &emitter, &context.interrupt).await,
+        |removed| removed.outcome.ok(),
+    )
+    .await?;
+    if let Some(error) = RunError::of(&removed.outcome) {
+        return Err(error.into());
+    }
+    // Its ports stay its own as long as its data does.
+    if removed.kept_volumes.is_empty() {
+        Allocator::new(project.state.clone())
+            .release(&project.instance.project, &project.instance.name)?;
+    }
+    if context.printer.is_json() {
+        context.printer.document("dm.down/1", &removed)?;
+        return Ok(Exit::Success);
+    }
+    if removed.is_empty() {
+        context.printer.done("nothing to remove");
+    } else if !removed.kept_volumes.is_empty() {
+        context.printer.note(&format!(
+            "the data of {} stays; dm down --volumes removes it",
+            removed.kept_volumes.join(", ")
+        ));
+    }
+    Ok(Exit::Success)
+}

@@ -1,0 +1,174 @@
+//! The commands: each parses its arguments, calls the logic, and renders.
+
+mod bench;
+mod completions;
+mod config;
+mod context;
+mod doctor;
+mod down;
+mod engine;
+mod exec;
+mod golden;
+mod images;
+mod logs;
+mod open;
+mod psql;
+mod reset;
+mod restart;
+mod run;
+mod status;
+mod token;
+mod tools;
+mod up;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Exit, Result};
+use crate::output::{Flags, Printer};
+use context::Context;
+
+/// Runs the Dunder Mifflin demo stack: one command from a bare machine to
+/// everything running, wired and ready.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dm",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 fine, 1 the check found something, 2 usage or configuration, \
+3 engine, 4 component failed, 5 timed out, 130 interrupted."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command needs to know.
+#[derive(Debug, Clone, Args)]
+struct Globals {
+    /// Which instance of the stack; another name is another stack beside it.
+    #[arg(
+        long,
+        global = true,
+        env = "DM_INSTANCE",
+        default_value = "default",
+        value_name = "NAME"
+    )]
+    instance: String,
+    /// The folder of dm.toml; otherwise it is looked for from here upwards.
+    #[arg(long, global = true, env = "DM_PROJECT_DIR", value_name = "DIR")]
+    project_directory: Option<PathBuf>,
+    /// Set a key of dm.toml for this call, e.g. `--set postgres.port=5433`.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the stack up: engine, images, components, until all are ready.
+    Up(up::Arguments),
+    /// Stop and remove the stack; its data stays unless asked otherwise.
+    Down(down::Arguments),
+    /// Show what runs, and how it is reached.
+    Status(status::Arguments),
+    /// Show the logs of the components, merged.
+    Logs(logs::Arguments),
+    /// Stop components and bring them up again.
+    Restart(restart::Arguments),
+    /// Throw all data away and start fresh.
+    Reset(reset::Arguments),
+    /// Run a command in a component's container.
+    Exec(exec::Arguments),
+    /// Open psql on the stack's database.
+    Psql(psql::Arguments),
+    /// Sign a person in and print the access token.
+    Token(token::Arguments),
+    /// Open a component's page in the browser.
+    Open(open::Arguments),
+    /// Find, install, start and stop the container engine.
+    Engine(engine::Arguments),
+    /// List, build, pull, save and load the images.
+    Images(images::Arguments),
+    /// List, make and remove the golden images that fresh starts begin with.
+    Golden(golden::Arguments),
+    /// Check this machine, and say what to do about each finding.
+    Doctor(doctor::Arguments),
+    /// Show and check the configuration.
+    Config(config::Arguments),
+    /// Measure, as ratios in one run.
+    Bench(bench::Arguments),
+    /// Print the completion script of a shell.
+    Completions(completions::Arguments),
+}
+
+impl Cli {
+    /// How to write, as the flags say.
+    #[must_use]
+    pub fn flags(&self) -> &Flags {
+        &self.flags
+    }
+
+    /// True where the command winds down by itself at the first interrupt.
+    #[must_use]
+    pub fn is_graceful(&self) -> bool {
+        matches!(
+            self.command,
+            Command::Up(_)
+                | Command::Down(_)
+                | Command::Restart(_)
+                | Command::Reset(_)
+                | Command::Golden(_)
+                | Command::Images(_)
+                | Command::Engine(_)
+                | Command::Bench(_)
+        )
+    }
+
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Whatever the command can't do; the caller prints it.
+    pub async fn run(self, printer: &Printer, interrupt: &CancellationToken) -> Result<Exit> {
+        let context = Context::new(printer.clone(), self.globals, interrupt.clone());
+        match self.command {
+            Command::Up(arguments) => up::run(&context, arguments).await,
+            Command::Down(arguments) => down::run(&context, arguments).await,
+            Command::Status(arguments) => status::run(&context, arguments).await,
+            Command::Logs(arguments) => logs::run(&context, arguments).await,
+            Command::Restart(arguments) => restart::run(&context, arguments).await,
+            Command::Reset(arguments) => reset::run(&context, arguments).await,
+            Command::Exec(arguments) => exec::run(&context, arguments).await,
+            Command::Psql(arguments) => psql::run(&context, arguments).await,
+            Command::Token(arguments) => token::run(&context, arguments).await,
+            Command::Open(arguments) => open::run(&context, arguments).await,
+            Command::Engine(arguments) => engine::run(&context, arguments).await,
+            Command::Images(arguments) => images::run(&context, arguments).await,
+            Command::Golden(arguments) => golden::run(&context, arguments).await,
+            Command::Doctor(arguments) => doctor::run(&context, arguments).await,
+            Command::Config(arguments) => config::run(&context, arguments),
+            Command::Bench(arguments) => bench::run(&context, arguments).await,
+            Command::Completions(arguments) => completions::run(&context, &arguments),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,74 @@
+//! `dm open`.
+
+use clap::Args;
+use thiserror::Error;
+
+use super::context::{Context, existing_ports};
+use crate::components::infrastructure;
+use crate::error::{Coded, Exit, Result};
+use crate::host::browser;
+
+/// Open a component's page in the browser.
+///
+/// The address is printed as well, so that it is of use without a browser.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// The component.
+    #[arg(default_value = "keycloak")]
+    name: String,
+    /// Print the address and open nothing.
+    #[arg(long)]
+    print: bool,
+}
+
+/// A component without a page.
+#[derive(Debug, Error)]
+#[error("{name} has no page to open")]
+struct NoPage {
+    name: String,
+    pages: Vec<&'static str>,
+}
+
+impl Coded for NoPage {
+    fn code(&self) -> &'static str {
+        "no-page"
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn next(&self) -> Vec<String> {
+        vec![format!("these have one: {}", self.pages.join(", "))]
+    }
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let project = context.project()?;
+    let engine = context.engine(project.config()).await?;
+    let ports = existing_ports(&project, &engine).await?;
+    let components = infrastructure(project.config());
+    let page = components
+        .iter()
+        .find(|component| component.name() == arguments.name)
+        .and_then(|component| component.page(&ports));
+    let Some(page) = page else {
+        let pages = components
+            .iter()
+            .filter(|component| component.page(&ports).is_some())
+            .map(|component| component.name())
+            .collect();
+        return Err(NoPage {
+            name: arguments.name,
+            pages,
+        }
+        .into());
+    };
+    context.printer.data(&page)?;
+    if !arguments.print && !browser::open(&page) {
+        context
+            .printer
+            .note("no browser was found here: open the address yourself");
+    }
+    Ok(Exit::Success)
+}

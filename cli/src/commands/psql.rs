@@ -1,0 +1,85 @@
+//! `dm psql`.
+
+use clap::Args;
+use thiserror::Error;
+
+use super::context::Context;
+use super::exec;
+use crate::components::{database, postgres};
+use crate::engine::exec::ExecSpec;
+use crate::error::{Coded, Exit, Result};
+
+/// Open psql on the stack's database.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// The schema to be in.
+    schema: Option<String>,
+    /// Be the service that owns the schema, with its rights and no more.
+    #[arg(long, requires = "schema")]
+    as_service: bool,
+    /// Run this command and end.
+    #[arg(long, short)]
+    command: Option<String>,
+    /// More arguments for psql.
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+/// There is no such schema.
+#[derive(Debug, Error)]
+#[error("there is no schema `{name}`")]
+struct UnknownSchema {
+    name: String,
+    known: Vec<String>,
+}
+
+impl Coded for UnknownSchema {
+    fn code(&self) -> &'static str {
+        "schema-unknown"
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn next(&self) -> Vec<String> {
+        vec![format!("the schemas are {}", self.known.join(", "))]
+    }
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let project = context.project()?;
+    let config = &project.config().postgres;
+    let mut options = Vec::new();
+    if let Some(schema) = &arguments.schema {
+        let users = database::schema_users(project.config());
+        let Some(user) = users.get(schema) else {
+            let known = users.into_keys().collect();
+            return Err(UnknownSchema {
+                name: schema.clone(),
+                known,
+            }
+            .into());
+        };
+        options.push(format!("-c search_path={schema}"));
+        if arguments.as_service {
+            // By the superuser's connection, so that no password is needed.
+            options.push(format!("-c role={user}"));
+        }
+    }
+    let mut command: Vec<String> = ["psql", "--username", config.user.as_str(), "--dbname"]
+        .map(str::to_owned)
+        .to_vec();
+    command.push(config.database.as_str().to_owned());
+    if let Some(sql) = arguments.command {
+        command.extend(["--command".to_owned(), sql]);
+    }
+    command.extend(arguments.rest);
+    let spec = ExecSpec {
+        command,
+        env: vec![format!("PGOPTIONS={}", options.join(" "))],
+        user: Some("postgres".into()),
+        ..ExecSpec::default()
+    };
+    exec::in_component(context, &project, postgres::NAME, spec).await
+}

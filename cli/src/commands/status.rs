@@ -1,0 +1,49 @@
+//! `dm status`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::context::Context;
+use super::up::show;
+use crate::error::{Exit, Result};
+use crate::output::watch;
+use crate::stack::inspect;
+use crate::stack::status::ComponentState;
+
+/// How often `--watch` looks again.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Show what runs.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Go on showing it until interrupted.
+    #[arg(long, short)]
+    watch: bool,
+    /// Exit with 1 unless everything is ready.
+    #[arg(long)]
+    check: bool,
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let project = context.project()?;
+    let stack = context.quiet_stack(&project).await?;
+    if arguments.watch {
+        let mut screen = watch::Watch::new(&context.printer);
+        loop {
+            let rows = inspect::rows(&stack).await?;
+            screen.show(&stack.instance.name, &rows)?;
+            tokio::time::sleep(WATCH).await;
+        }
+    }
+    let rows = inspect::rows(&stack).await?;
+    show(context, &stack, &rows)?;
+    let all_ready = rows
+        .iter()
+        .all(|row| matches!(row.state, ComponentState::Ready | ComponentState::Done));
+    Ok(if arguments.check && !all_ready {
+        Exit::Found
+    } else {
+        Exit::Success
+    })
+}

@@ -1,0 +1,199 @@
+//! `dm up`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::context::{Context, PortUse, Project};
+use super::golden;
+use super::run::{RunError, reported};
+use crate::config::Prepare;
+use crate::error::{Exit, Result};
+use crate::host::consent::Consent;
+use crate::output::plan::PlanRow;
+use crate::output::{self, Canvas};
+use crate::stack::images::NodeProgress;
+use crate::stack::status::StatusRow;
+use crate::stack::timings::Timings;
+use crate::stack::{Stack, inspect, up};
+
+/// Where an instance's ports come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum PortChoice {
+    /// The default instance has those of dm.toml, every other one free ones.
+    #[default]
+    Fixed,
+    /// Free ones where those of dm.toml are taken.
+    Auto,
+}
+
+/// Bring the stack up.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Only these components, and what they need.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Show what would be done, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Install and start what is missing on this machine without asking.
+    #[arg(long, short)]
+    yes: bool,
+    /// How long the components may take to become ready, e.g. `90s`
+    /// [default: timeouts.wait].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    wait_timeout: Option<Duration>,
+    /// Which ports to publish.
+    #[arg(long, value_enum, default_value_t)]
+    ports: PortChoice,
+    /// Begin with empty data even where golden images would save the time.
+    #[arg(long)]
+    no_golden: bool,
+    /// Show what waited for what, and how long.
+    #[arg(long)]
+    timings: bool,
+    /// Wait until everything is ready: what `up` does anyway.
+    #[arg(long, hide = true)]
+    wait: bool,
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let project = context.project()?;
+    let consent = context.consent(arguments.yes);
+    if arguments.dry_run {
+        return dry_run(context, &project, &arguments, consent).await;
+    }
+    let _guard = context.lock(&project, "dm up").await?;
+    let (stack, recording) = bring_up(context, &project, &arguments, consent).await?;
+    if arguments.timings
+        && let Some(timings) = Timings::of(&recording.events)
+    {
+        context
+            .printer
+            .message(&output::timings::render(&timings, &context.printer.err()));
+    }
+    show(context, &stack, &inspect::rows(&stack).await?)?;
+    prepare_golden(context, &project, &stack, &arguments).await?;
+    Ok(Exit::Success)
+}
+
+/// Runs the graph, with the engine installed and started first if need be.
+async fn bring_up(
+    context: &Context,
+    project: &Project,
+    arguments: &Arguments,
+    consent: Arc<Consent>,
+) -> Result<(Arc<Stack>, output::progress::Recording)> {
+    let engine = context.engine_or_start(project, &consent).await?;
+    let request = request(project, arguments);
+    let ports = match arguments.ports {
+        PortChoice::Fixed => PortUse::Allocate,
+        PortChoice::Auto => PortUse::AllocateFree,
+    };
+    let (result, recording) = reported(
+        &context.printer,
+        Some(request.wait),
+        async |emitter| {
+            let progress = Arc::new(NodeProgress::new(emitter.clone()));
+            let stack = Arc::new(
+                context
+                    .stack(project, engine, ports, progress.clone(), consent)
+                    .await?,
+            );
+            let plan = up::prepare(&stack, &request).await?;
+            progress.expect(&plan.images);
+            let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
+            Ok((stack, outcome))
+        },
+        |(_, outcome)| outcome.ok(),
+    )
+    .await?;
+    let (stack, outcome) = result;
+    match RunError::of(&outcome) {
+        Some(error) => Err(error.into()),
+        None => Ok((stack, recording)),
+    }
+}
+
+fn request(project: &Project, arguments: &Arguments) -> up::Request {
+    up::Request {
+        only: arguments.only.clone(),
+        wait: arguments
+            .wait_timeout
+            .unwrap_or_else(|| project.config().timeouts.wait.get()),
+        golden: !arguments.no_golden,
+    }
+}
+
+/// Shows the plan. Changes nothing, neither here nor in the engine.
+async fn dry_run(
+    context: &Context,
+    project: &Project,
+    arguments: &Arguments,
+    consent: Arc<Consent>,
+) -> Result<Exit> {
+    let engine = context.engine(project.config()).await?;
+    let quiet = Arc::new(crate::images::Silent);
+    let stack = context
+        .stack(project, engine, PortUse::Existing, quiet, consent)
+        .await?;
+    let plan = up::prepare(&stack, &request(project, arguments)).await?;
+    let images = plan.images.iter().map(|component| PlanRow {
+        node: format!("{component} image"),
+        action: "get".into(),
+        reason: Some("it is not on this engine".into()),
+    });
+    let steps = plan.steps.iter().map(|step| PlanRow {
+        node: step.component.clone(),
+        action: step.action.as_str().into(),
+        reason: step.reason.clone(),
+    });
+    let rows: Vec<PlanRow> = images.chain(steps).collect();
+    if context.printer.is_json() {
+        context
+            .printer
+            .document(output::plan::SCHEMA, &output::plan::Document::new(&rows))?;
+    } else {
+        let canvas: Canvas = context.printer.out();
+        context
+            .printer
+            .data(&output::plan::render(&rows, &canvas))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// The table of what runs now.
+pub fn show(context: &Context, stack: &Stack, rows: &[StatusRow]) -> Result<()> {
+    if context.printer.is_json() {
+        let document = output::status::Document::new(&stack.instance.name, rows);
+        context
+            .printer
+            .document(output::status::SCHEMA, &document)?;
+    } else {
+        context
+            .printer
+            .data(&output::status::render(rows, &context.printer.out()))?;
+    }
+    Ok(())
+}
+
+/// Sees to it that the next fresh start begins with golden images.
+async fn prepare_golden(
+    context: &Context,
+    project: &Project,
+    stack: &Stack,
+    arguments: &Arguments,
+) -> Result<()> {
+    if arguments.no_golden || !arguments.only.is_empty() {
+        return Ok(());
+    }
+    match project.config().golden.prepare {
+        Prepare::Off => Ok(()),
+        _ if !crate::stack::golden::find(stack).await?.is_empty() => Ok(()),
+        Prepare::Foreground => golden::make(context).await,
+        // What is gained by the next start is lost by a job that has none.
+        Prepare::Background if crate::host::is_ci() => Ok(()),
+        Prepare::Background => golden::make_in_background(context, project),
+    }
+}

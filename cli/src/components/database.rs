@@ -1,0 +1,369 @@
+//! The job that gives the database its roles, schemas and tables.
+//!
+//! A role a service with rights on its own schema alone, and an owner a schema,
+//! under which migrations run and which no service can become. Everything is
+//! idempotent: the job may be killed anywhere and simply runs again.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use thiserror::Error;
+
+use super::{Ports, keycloak, postgres};
+use crate::config::{self, Config};
+use crate::engine::spec::hex;
+use crate::error::{Coded, Exit};
+
+/// The job's name in the graph.
+pub const NAME: &str = "database";
+
+/// The schema of `dm` itself.
+pub const OPS_SCHEMA: &str = "dm_ops";
+
+/// The folder of the numbered migrations, one folder a schema below it.
+const MIGRATIONS: &str = "migrations";
+
+/// A schema with its owner and the role that uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Schema {
+    name: String,
+    /// Owns the schema and all in it; can't log in unless it is the user.
+    owner: String,
+    /// Logs in and may read and write rows; none for the schema of `dm` itself.
+    user: Option<(String, String)>,
+}
+
+/// What the database should hold.
+#[derive(Debug, Clone)]
+pub struct Database {
+    config: config::Postgres,
+    schemas: Vec<Schema>,
+    migrations: PathBuf,
+}
+
+/// Why the database could not be set up.
+#[derive(Debug, Error)]
+pub enum DatabaseError {
+    /// The server refused or went away.
+    #[error("the database refused: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// A migration could not be read or applied.
+    #[error("the migrations of schema `{schema}` failed: {source}")]
+    Migrate {
+        /// The schema.
+        schema: String,
+        /// Why.
+        source: MigrateError,
+    },
+    /// The folder of migrations can't be read.
+    #[error("could not read {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Coded for DatabaseError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Sql(_) => "database",
+            Self::Migrate { .. } => "migration",
+            Self::Folder { .. } => "migrations-folder",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Folder { .. } => Exit::Usage,
+            _ => Exit::Component,
+        }
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::Sql(_) => vec!["dm logs postgres".into()],
+            Self::Migrate { schema, .. } => vec![
+                format!("mend migrations/{schema}, then dm up"),
+                "or start fresh, without the data there is: dm reset".into(),
+            ],
+            Self::Folder { .. } => Vec::new(),
+        }
+    }
+}
+
+/// The database role of a service.
+#[must_use]
+pub fn service_role(service: &str) -> String {
+    format!("{}_service", service.replace('-', "_"))
+}
+
+/// The role that owns a schema.
+#[must_use]
+pub fn owner_role(schema: &str) -> String {
+    format!("{schema}_owner")
+}
+
+/// The role that uses each schema, by schema.
+#[must_use]
+pub fn schema_users(config: &Config) -> BTreeMap<String, String> {
+    Database::new(config, Path::new(""))
+        .schemas
+        .into_iter()
+        .map(|schema| {
+            let user = schema.user.map_or(schema.owner, |(user, _)| user);
+            (schema.name, user)
+        })
+        .collect()
+}
+
+impl Database {
+    /// The database of a configuration.
+    #[must_use]
+    pub fn new(config: &Config, root: &Path) -> Self {
+        let services = config
+            .services
+            .all()
+            .into_iter()
+            .filter_map(|(name, service)| {
+                let schema = service.schema.as_ref()?.to_string();
+                let password = service.database_password.as_ref()?.reveal().to_owned();
+                Some(Schema {
+                    owner: owner_role(&schema),
+                    name: schema,
+                    user: Some((service_role(name), password)),
+                })
+            });
+        let own = [
+            // Keycloak makes and changes its own tables.
+            Schema {
+                name: keycloak::DATABASE_ROLE.into(),
+                owner: keycloak::DATABASE_ROLE.into(),
+                user: Some((
+                    keycloak::DATABASE_ROLE.into(),
+                    config.keycloak.database_password.reveal().to_owned(),
+                )),
+            },
+            Schema {
+                name: OPS_SCHEMA.into(),
+                owner: owner_role(OPS_SCHEMA),
+                user: None,
+            },
+        ];
+        Self {
+            config: config.postgres.clone(),
+            schemas: services.chain(own).collect(),
+            migrations: root.join(MIGRATIONS),
+        }
+    }
+
+    /// A digest of all that the job would do.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Folder`] where a migration can't be read.
+    pub fn digest(&self) -> Result<String, DatabaseError> {
+        let mut digest = Sha256::new();
+        digest.update(self.script());
+        for (name, contents) in self.migration_files()? {
+            digest.update(name);
+            digest.update(contents);
+        }
+        Ok(hex(&digest.finalize()))
+    }
+
+    /// Sets up the database unless it is set up already. True where it was.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] where the server or a migration fails.
+    pub async fn apply(&self, ports: &Ports) -> Result<bool, DatabaseError> {
+        let digest = self.digest()?;
+        let options = postgres::connect_options(&self.config, ports);
+        let mut connection = PgConnection::connect_with(&options).await?;
+        if applied_digest(&mut connection).await?.as_deref() == Some(&digest) {
+            connection.close().await?;
+            return Ok(true);
+        }
+        // Held by the session: a second run waits, and a killed one lets go.
+        connection
+            .execute("SELECT pg_advisory_lock(hashtext('dm database'))")
+            .await?;
+        let mut transaction = connection.begin().await?;
+        transaction.execute(AssertSqlSafe(self.script())).await?;
+        transaction.commit().await?;
+        for schema in &self.schemas {
+            self.migrate(&mut connection, schema).await?;
+        }
+        sqlx::query(
+            "INSERT INTO dm_ops.database_setup (only_row, digest) VALUES (true, $1)
+             ON CONFLICT (only_row) DO UPDATE SET digest = excluded.digest, applied_at = now()",
+        )
+        .bind(&digest)
+        .execute(&mut connection)
+        .await?;
+        connection.close().await?;
+        Ok(false)
+    }
+
+    /// Applies the schema's migrations under its owner.
+    async fn migrate(
+        &self,
+        connection: &mut PgConnection,
+        schema: &Schema,
+    ) -> Result<(), DatabaseError> {
+        let folder = self.migrations.join(&schema.name);
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        let failed = |source| DatabaseError::Migrate {
+            schema: schema.name.clone(),
+            source,
+        };
+        let mut migrator = Migrator::new(folder.as_path()).await.map_err(failed)?;
+        // Beside the tables that it speaks of, so that a dump of the schema has both.
+        migrator.dangerous_set_table_name(format!("{}.schema_migrations", schema.name));
+        // The session's own lock is held already.
+        migrator.set_locking(false);
+        let (owner, name) = (identifier(&schema.owner), identifier(&schema.name));
+        connection
+            .execute(AssertSqlSafe(format!(
+                "SET ROLE {owner}; SET search_path = {name}"
+            )))
+            .await?;
+        let applied = migrator.run_direct(None, &mut *connection, false).await;
+        connection.execute("RESET ROLE; RESET search_path").await?;
+        applied.map_err(failed)
+    }
+
+    /// The SQL that makes roles and schemas and gives each its rights.
+    fn script(&self) -> String {
+        let mut sql = String::new();
+        let database = identifier(self.config.database.as_str());
+        let mut line = |text: std::fmt::Arguments<'_>| {
+            // Writing to a string can't fail.
+            let _ = writeln!(sql, "{text}");
+        };
+        line(format_args!(
+            "REVOKE ALL ON DATABASE {database} FROM PUBLIC;"
+        ));
+        line(format_args!("REVOKE ALL ON SCHEMA public FROM PUBLIC;"));
+        for schema in &self.schemas {
+            let name = identifier(&schema.name);
+            let owner = identifier(&schema.owner);
+            line(format_args!("{}", ensure_role(&schema.owner)));
+            line(format_args!(
+                "CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner};"
+            ));
+            line(format_args!("ALTER SCHEMA {name} OWNER TO {owner};"));
+            line(format_args!("REVOKE ALL ON SCHEMA {name} FROM PUBLIC;"));
+            let Some((user, password)) = &schema.user else {
+                continue;
+            };
+            let password = literal(password);
+            if *user != schema.owner {
+                line(format_args!("{}", ensure_role(user)));
+            }
+            let user = identifier(user);
+            line(format_args!("ALTER ROLE {user} LOGIN PASSWORD {password};"));
+            line(format_args!("ALTER ROLE {user} SET search_path = {name};"));
+            line(format_args!(
+                "GRANT CONNECT ON DATABASE {database} TO {user};"
+            ));
+            if user == owner {
+                continue;
+            }
+            line(format_args!("GRANT USAGE ON SCHEMA {name} TO {user};"));
+            for (kind, rights) in [
+                ("TABLES", "SELECT, INSERT, UPDATE, DELETE"),
+                ("SEQUENCES", "USAGE, SELECT"),
+            ] {
+                line(format_args!(
+                    "GRANT {rights} ON ALL {kind} IN SCHEMA {name} TO {user};"
+                ));
+                line(format_args!(
+                    "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {name} \
+                     GRANT {rights} ON {kind} TO {user};"
+                ));
+            }
+        }
+        sql
+    }
+
+    /// The migrations by path below their folder.
+    fn migration_files(&self) -> Result<BTreeMap<String, Vec<u8>>, DatabaseError> {
+        let mut files = BTreeMap::new();
+        for schema in &self.schemas {
+            let folder = self.migrations.join(&schema.name);
+            if !folder.is_dir() {
+                continue;
+            }
+            let failed = |source| DatabaseError::Folder {
+                path: folder.clone(),
+                source,
+            };
+            for entry in std::fs::read_dir(&folder).map_err(failed)? {
+                let path = entry.map_err(failed)?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let contents = std::fs::read(&path).map_err(failed)?;
+                files.insert(format!("{}/{name}", schema.name), contents);
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// The digest that was applied last, or `None` on a database without any.
+async fn applied_digest(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+    let exists: bool =
+        sqlx::query_scalar("SELECT to_regclass('dm_ops.database_setup') IS NOT NULL")
+            .fetch_one(&mut *connection)
+            .await?;
+    if !exists {
+        return Ok(None);
+    }
+    sqlx::query_scalar("SELECT digest FROM dm_ops.database_setup")
+        .fetch_optional(connection)
+        .await
+}
+
+/// `CREATE ROLE` has no `IF NOT EXISTS`.
+fn ensure_role(role: &str) -> String {
+    format!(
+        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {}) \
+         THEN CREATE ROLE {} NOLOGIN; END IF; END $$;",
+        literal(role),
+        identifier(role)
+    )
+}
+
+/// A quoted SQL identifier.
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A quoted SQL string.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoting_leaves_no_way_out() {
+        assert_eq!(identifier(r#"a"b"#), r#""a""b""#);
+        assert_eq!(literal("a'b"), "'a''b'");
+    }
+
+    #[test]
+    fn roles_are_named_by_their_owners() {
+        assert_eq!(service_role("order"), "order_service");
+        assert_eq!(owner_role("orders"), "orders_owner");
+    }
+}

@@ -1,0 +1,186 @@
+//! Keycloak: who somebody is, by the realm and its LDAP federation.
+
+pub mod token;
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port, read};
+use crate::components::openldap;
+use crate::config::{self, Config};
+use crate::engine::spec::{ContainerSpec, File};
+
+/// The component's name.
+pub const NAME: &str = "keycloak";
+
+/// The role and the schema of Keycloak in the database.
+pub const DATABASE_ROLE: &str = "keycloak";
+
+/// Keycloak.
+#[derive(Debug, Clone)]
+pub struct Keycloak {
+    config: config::Keycloak,
+    database: String,
+    ldap_bind_dn: String,
+    ldap_bind_password: String,
+}
+
+impl Keycloak {
+    /// Keycloak as configured.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            config: config.keycloak.clone(),
+            database: config.postgres.database.to_string(),
+            ldap_bind_dn: openldap::admin_dn(config.openldap.domain.as_str()),
+            ldap_bind_password: config.openldap.admin_password.reveal().to_owned(),
+        }
+    }
+}
+
+/// The address of Keycloak on the host.
+///
+/// `localhost` and not `127.0.0.1`: the issuer follows the request's host, and
+/// the redirect addresses of the realm's clients say `localhost`.
+#[must_use]
+pub fn base_url(ports: &Ports) -> String {
+    format!("http://localhost:{}", host_port(ports, NAME))
+}
+
+/// The part of an OpenID Connect discovery document that proves the realm.
+#[derive(Debug, Deserialize)]
+struct Discovery {
+    issuer: String,
+}
+
+impl Component for Keycloak {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn after(&self) -> &'static [&'static str] {
+        // Not after OpenLDAP: Keycloak binds to it at the first login.
+        &[super::database::NAME]
+    }
+
+    fn ports(&self) -> Vec<PortWish> {
+        vec![PortWish {
+            name: NAME,
+            key: "keycloak.port",
+            container: 8080,
+            host: self.config.port.get(),
+        }]
+    }
+
+    fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
+        let realm = read(
+            site,
+            self.config.realm_file.as_path(),
+            "keycloak.realm_file",
+        )?;
+        let mut spec = container(self, site);
+        spec.env.extend([
+            (
+                "KC_BOOTSTRAP_ADMIN_USERNAME".into(),
+                self.config.admin_user.to_string(),
+            ),
+            (
+                "KC_BOOTSTRAP_ADMIN_PASSWORD".into(),
+                self.config.admin_password.reveal().to_owned(),
+            ),
+            ("KC_DB".into(), "postgres".into()),
+            ("KC_DB_URL_HOST".into(), "postgres".into()),
+            ("KC_DB_URL_DATABASE".into(), self.database.clone()),
+            ("KC_DB_SCHEMA".into(), DATABASE_ROLE.into()),
+            ("KC_DB_USERNAME".into(), DATABASE_ROLE.into()),
+            (
+                "KC_DB_PASSWORD".into(),
+                self.config.database_password.reveal().to_owned(),
+            ),
+            ("KC_HTTP_ENABLED".into(), "true".into()),
+            ("KC_HOSTNAME_STRICT".into(), "false".into()),
+            ("KC_CACHE".into(), "local".into()),
+            // Placeholders in the realm file.
+            (
+                "DM_GATEWAY_CLIENT_SECRET".into(),
+                self.config.gateway_client_secret.reveal().to_owned(),
+            ),
+            (
+                "DM_OBSERVABILITY_CLIENT_SECRET".into(),
+                self.config.observability_client_secret.reveal().to_owned(),
+            ),
+            ("DM_LDAP_BIND_DN".into(), self.ldap_bind_dn.clone()),
+            (
+                "DM_LDAP_BIND_PASSWORD".into(),
+                self.ldap_bind_password.clone(),
+            ),
+        ]);
+        spec.command = vec![
+            "start".into(),
+            "--optimized".into(),
+            "--import-realm".into(),
+        ];
+        spec.files = vec![File::readable(
+            "/opt/keycloak/data/import/realm.json",
+            realm,
+        )];
+        spec.memory = self.config.memory.map(|size| size.bytes());
+        Ok(spec)
+    }
+
+    fn probe(&self, ports: &Ports) -> Probe {
+        let issuer = format!("{}/realms/{}", base_url(ports), self.config.realm);
+        Box::pin(async move {
+            let client = reqwest::Client::builder()
+                .no_proxy()
+                .build()
+                .map_err(|error| error.to_string())?;
+            let response = client
+                .get(format!("{issuer}/.well-known/openid-configuration"))
+                .send()
+                .await
+                .map_err(|error| innermost(&error))?;
+            if !response.status().is_success() {
+                return Err(format!(
+                    "the realm's discovery document: {}",
+                    response.status()
+                ));
+            }
+            let discovery: Discovery = response.json().await.map_err(|error| innermost(&error))?;
+            if discovery.issuer == issuer {
+                Ok(())
+            } else {
+                Err(format!(
+                    "the issuer is {} instead of {issuer}",
+                    discovery.issuer
+                ))
+            }
+        })
+    }
+
+    fn addresses(&self, ports: &Ports) -> Vec<String> {
+        vec![format!("{}/realms/{}", base_url(ports), self.config.realm)]
+    }
+
+    fn page(&self, ports: &Ports) -> Option<String> {
+        Some(format!("{}/admin/", base_url(ports)))
+    }
+
+    fn data(&self) -> &'static str {
+        "/opt/keycloak/data"
+    }
+
+    fn wait_timeout(&self) -> Option<Duration> {
+        self.config.wait_timeout.map(|wait| wait.get())
+    }
+}
+
+/// The last cause of an error: `connection refused` says more than `error sending request`.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,351 @@
+//! Signs a person in as a browser would, and returns the realm's tokens.
+//!
+//! The realm's clients have no direct grants, so there is no shortcut by
+//! password: this is the authorization code flow with PKCE (RFC 6749 section
+//! 4.1, RFC 7636) of the public client `warehouse-mobile`, through Keycloak's
+//! own login page.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use reqwest::header::LOCATION;
+use reqwest::redirect::Policy;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use url::Url;
+use uuid::Uuid;
+
+use super::innermost;
+use crate::error::{Coded, Exit};
+
+/// The public client of the realm, and where it is sent back to.
+const CLIENT: &str = "warehouse-mobile";
+const REDIRECT: &str = "http://localhost:3004/auth/callback";
+
+/// What the token endpoint answers.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Tokens {
+    /// The bearer token for the gateway.
+    pub access_token: String,
+    /// Who signed in, for the client.
+    #[serde(default)]
+    pub id_token: Option<String>,
+    /// Seconds until the access token expires.
+    pub expires_in: u64,
+}
+
+/// What an access token says; the signature is the gateway's to check.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Claims {
+    /// Who issued it.
+    #[serde(rename = "iss")]
+    pub issuer: String,
+    /// The user's name, e.g. `jhalpert`.
+    #[serde(rename = "preferred_username", default)]
+    pub user: Option<String>,
+    /// The person's name, e.g. `Jim Halpert`.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// When it expires, in seconds of the Unix epoch.
+    #[serde(rename = "exp")]
+    pub expires: u64,
+    /// The realm's roles.
+    #[serde(default)]
+    realm_access: RealmAccess,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+struct RealmAccess {
+    #[serde(default)]
+    roles: Vec<String>,
+}
+
+impl Claims {
+    /// The realm roles, sorted, without those that Keycloak gives to everybody.
+    #[must_use]
+    pub fn roles(&self) -> Vec<&str> {
+        let everybody = ["offline_access", "uma_authorization"];
+        let mut roles: Vec<&str> = self
+            .realm_access
+            .roles
+            .iter()
+            .map(String::as_str)
+            .filter(|role| !everybody.contains(role) && !role.starts_with("default-roles-"))
+            .collect();
+        roles.sort_unstable();
+        roles
+    }
+}
+
+/// Why somebody could not be signed in.
+#[derive(Debug, Error)]
+pub enum SignInError {
+    /// Keycloak doesn't answer.
+    #[error("Keycloak does not answer at {url}: {reason}")]
+    Unreachable {
+        /// Its address.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The login page says no.
+    #[error("Keycloak refused `{user}`: {reason}")]
+    Refused {
+        /// Who was to be signed in.
+        user: String,
+        /// What the page says.
+        reason: String,
+    },
+    /// An answer isn't what the protocol says.
+    #[error("Keycloak's {what} is not understood: {reason}")]
+    Protocol {
+        /// Which answer.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Coded for SignInError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "keycloak-unreachable",
+            Self::Refused { .. } => "sign-in-refused",
+            Self::Protocol { .. } => "keycloak-protocol",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Refused { .. } => Exit::Found,
+            _ => Exit::Component,
+        }
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::Unreachable { .. } => vec!["dm status".into(), "dm up --only keycloak".into()],
+            Self::Refused { .. } => vec![
+                "the people are those of fixtures/ldap; their password is `password`".into(),
+                "dm token jhalpert".into(),
+            ],
+            Self::Protocol { .. } => vec!["dm logs keycloak".into()],
+        }
+    }
+}
+
+/// Signs `user` in to the realm and returns the tokens.
+///
+/// # Errors
+/// [`SignInError`] where Keycloak is away, refuses, or answers otherwise than it should.
+pub async fn sign_in(
+    base: &str,
+    realm: &str,
+    user: &str,
+    password: &str,
+) -> Result<Tokens, SignInError> {
+    let endpoint = format!("{base}/realms/{realm}/protocol/openid-connect");
+    let unreachable = |error: reqwest::Error| SignInError::Unreachable {
+        url: base.to_owned(),
+        reason: innermost(&error),
+    };
+    let client = reqwest::Client::builder()
+        .cookie_store(true)
+        .redirect(Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(unreachable)?;
+    let state = Uuid::new_v4().simple().to_string();
+    let verifier = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    let challenge = BASE64URL.encode(Sha256::digest(&verifier));
+
+    let page = client
+        .get(format!("{endpoint}/auth"))
+        .query(&[
+            ("client_id", CLIENT),
+            ("response_type", "code"),
+            ("scope", "openid profile email"),
+            ("redirect_uri", REDIRECT),
+            ("state", &state),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ])
+        .send()
+        .await
+        .map_err(unreachable)?;
+    let status = page.status();
+    let text = page.text().await.map_err(unreachable)?;
+    let action = login_action(&text).ok_or_else(|| SignInError::Protocol {
+        what: "login page",
+        reason: message(&text)
+            .unwrap_or_else(|| format!("it answered {status} and has no login form")),
+    })?;
+
+    let answer = client
+        .post(action)
+        .form(&[
+            ("username", user),
+            ("password", password),
+            ("credentialId", ""),
+        ])
+        .send()
+        .await
+        .map_err(unreachable)?;
+    let Some(location) = answer
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok())
+    else {
+        let text = answer.text().await.map_err(unreachable)?;
+        let reason = message(&text).unwrap_or_else(|| "no reason given".into());
+        return Err(SignInError::Refused {
+            user: user.to_owned(),
+            reason,
+        });
+    };
+    let code = authorization_code(location, &state)?;
+
+    let answer = client
+        .post(format!("{endpoint}/token"))
+        .form(&[
+            ("grant_type", "authorization_code"),
+            ("client_id", CLIENT),
+            ("redirect_uri", REDIRECT),
+            ("code", &code),
+            ("code_verifier", &verifier),
+        ])
+        .send()
+        .await
+        .map_err(unreachable)?;
+    let status = answer.status();
+    let body = answer.bytes().await.map_err(unreachable)?;
+    serde_json::from_slice(&body).map_err(|_| SignInError::Protocol {
+        what: "token answer",
+        reason: format!("{status}: {}", String::from_utf8_lossy(&body)),
+    })
+}
+
+/// Reads the claims of an access token without checking its signature.
+///
+/// # Errors
+/// [`SignInError::Protocol`] where it isn't a JSON web token.
+pub fn claims(token: &str) -> Result<Claims, SignInError> {
+    let broken = |reason: String| SignInError::Protocol {
+        what: "access token",
+        reason,
+    };
+    let payload = token
+        .split('.')
+        .nth(1)
+        .ok_or_else(|| broken("it has no payload".into()))?;
+    let bytes = BASE64URL
+        .decode(payload)
+        .map_err(|error| broken(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))
+}
+
+/// The address that the login form is sent to.
+fn login_action(page: &str) -> Option<Url> {
+    let form = &page[page.find("id=\"kc-form-login\"")?..];
+    // The attributes of the form may come in any order: look in the whole tag.
+    let tag_start = page[..page.len() - form.len()].rfind('<')?;
+    let tag = &page[tag_start..];
+    let tag = &tag[..tag.find('>')?];
+    let action = tag.split_once("action=\"")?.1.split_once('"')?.0;
+    Url::parse(&action.replace("&amp;", "&")).ok()
+}
+
+/// The message that one of Keycloak's pages shows.
+fn message(page: &str) -> Option<String> {
+    let start = [
+        "kc-feedback-text",
+        "id=\"input-error",
+        "id=\"kc-error-message\"",
+        "class=\"instruction\"",
+    ]
+    .iter()
+    .find_map(|marker| page.find(marker))?;
+    // The first text after the marker that is not a tag.
+    let text = page[start..]
+        .split('<')
+        .filter_map(|part| part.split_once('>'))
+        .map(|(_, text)| text.trim())
+        .find(|text| !text.is_empty())?;
+    Some(
+        text.replace("&#39;", "'")
+            .replace("&quot;", "\"")
+            .replace("&amp;", "&"),
+    )
+}
+
+/// The code in the address that the browser is sent back to.
+fn authorization_code(location: &str, state: &str) -> Result<String, SignInError> {
+    let broken = |reason: String| SignInError::Protocol {
+        what: "redirect",
+        reason,
+    };
+    let url = Url::parse(location).map_err(|error| broken(error.to_string()))?;
+    let value = |name: &str| {
+        url.query_pairs()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+    };
+    if value("state").as_deref() != Some(state) {
+        return Err(broken("it has another state than was sent".into()));
+    }
+    value("code").ok_or_else(|| {
+        broken(
+            value("error_description")
+                .or_else(|| value("error"))
+                .unwrap_or_else(|| "no code".into()),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_is_found_whatever_the_order_of_its_attributes() {
+        let page = r#"<p>x</p><form onsubmit="a" id="kc-form-login" class="f"
+            action="http://localhost:8080/login?a=1&amp;b=2" method="post"><input>"#;
+        assert_eq!(
+            login_action(page).unwrap().as_str(),
+            "http://localhost:8080/login?a=1&b=2"
+        );
+        let page = r#"<form action="http://localhost:8080/x" id="kc-form-login">"#;
+        assert_eq!(login_action(page).unwrap().path(), "/x");
+        assert!(login_action("<form action='x'>").is_none());
+    }
+
+    #[test]
+    fn a_redirect_with_a_foreign_state_is_refused() {
+        let location = "http://localhost:3004/auth/callback?state=s&code=c";
+        assert_eq!(authorization_code(location, "s").unwrap(), "c");
+        assert!(authorization_code(location, "t").is_err());
+        let error = authorization_code("http://x/?state=s&error=access_denied", "s").unwrap_err();
+        assert!(error.to_string().contains("access_denied"));
+    }
+
+    #[test]
+    fn claims_show_the_roles_that_mean_something() {
+        let payload = BASE64URL.encode(
+            r#"{"iss":"i","exp":1,"preferred_username":"jhalpert","name":"Jim Halpert",
+                "realm_access":{"roles":["offline_access","sales-associate","default-roles-x"]}}"#,
+        );
+        let claims = claims(&format!("h.{payload}.s")).unwrap();
+        assert_eq!(claims.roles(), ["sales-associate"]);
+        assert_eq!(claims.name.as_deref(), Some("Jim Halpert"));
+        assert!(super::claims("nonsense").is_err());
+    }
+
+    #[test]
+    fn the_pages_own_words_are_the_reason() {
+        let page = r#"<div class="item" id="input-error-username">
+            <span class="text kc-feedback-text">
+                Invalid username or password.
+            </span></div>"#;
+        assert_eq!(message(page).unwrap(), "Invalid username or password.");
+    }
+}

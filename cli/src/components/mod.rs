@@ -1,0 +1,188 @@
+//! The parts of the stack. Each says how it is configured, how it is known to be
+//! ready, and how it is reached.
+
+pub mod database;
+pub mod keycloak;
+pub mod openldap;
+pub mod postgres;
+pub mod rabbitmq;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::config::Config;
+use crate::engine::spec::{ContainerSpec, Port};
+use crate::error::{Coded, Exit};
+use crate::stack::instance::Instance;
+
+/// The host's ports of an instance by name, e.g. `postgres` → 5432.
+pub type Ports = BTreeMap<String, u16>;
+
+/// One question to a component: is it ready? The error is what it answered.
+pub type Probe = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// A port that a component publishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortWish {
+    /// Its name in allocations.
+    pub name: &'static str,
+    /// The key in `dm.toml` that sets it.
+    pub key: &'static str,
+    /// The port inside the container.
+    pub container: u16,
+    /// The port on the host that `dm.toml` asks for.
+    pub host: u16,
+}
+
+/// Where a component is to be set up.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// The instance.
+    pub instance: &'a Instance,
+    /// The host's ports of the instance.
+    pub ports: &'a Ports,
+    /// The project's folder, which paths in `dm.toml` are relative to.
+    pub root: &'a Path,
+}
+
+/// A component that can't be configured.
+#[derive(Debug, Error)]
+pub enum ComponentError {
+    /// One of its files can't be read.
+    #[error("could not read {}, which `{key}` in dm.toml names", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The key that names it.
+        key: &'static str,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// One of its files isn't what it should be.
+    #[error("{} is not usable: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Coded for ComponentError {
+    fn code(&self) -> &'static str {
+        "fixture"
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::File { key, .. } => {
+                vec![format!(
+                    "put the file there, or set `{key}` in dm.toml (dm config show {key})"
+                )]
+            }
+            Self::Content { path, .. } => vec![format!("mend {}", path.display())],
+        }
+    }
+}
+
+/// A container of the stack that stays up.
+pub trait Component: Debug + Send + Sync {
+    /// Its name: in the network, in commands and in tables.
+    fn name(&self) -> &'static str;
+
+    /// What must be ready before it can start.
+    fn after(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The ports that it publishes.
+    fn ports(&self) -> Vec<PortWish>;
+
+    /// What its container should be; the caller sets the image.
+    ///
+    /// # Errors
+    /// [`ComponentError`] where a fixture is missing or broken.
+    fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError>;
+
+    /// Asks the component by its own protocol whether it is ready.
+    fn probe(&self, ports: &Ports) -> Probe;
+
+    /// How a person or a program reaches it from the host.
+    fn addresses(&self, ports: &Ports) -> Vec<String>;
+
+    /// The page that `dm open` shows, if it has one.
+    fn page(&self, _ports: &Ports) -> Option<String> {
+        None
+    }
+
+    /// The path of its data in the container, which golden starts begin with.
+    fn data(&self) -> &'static str;
+
+    /// The time it is given to become ready, where not the run's.
+    fn wait_timeout(&self) -> Option<Duration>;
+}
+
+/// The infrastructure components, in the order in which they are shown.
+#[must_use]
+pub fn infrastructure(config: &Config) -> Vec<Arc<dyn Component>> {
+    vec![
+        Arc::new(postgres::Postgres::new(config)),
+        Arc::new(rabbitmq::RabbitMq::new(config)),
+        Arc::new(openldap::OpenLdap::new(config)),
+        Arc::new(keycloak::Keycloak::new(config)),
+    ]
+}
+
+/// The specification that all components share: names, network, volume, ports.
+fn container(component: &dyn Component, site: &Site<'_>) -> ContainerSpec {
+    let name = component.name();
+    ContainerSpec {
+        name: site.instance.container(name),
+        component: name.to_owned(),
+        image: String::new(),
+        recipe: String::new(),
+        hostname: name.to_owned(),
+        env: BTreeMap::new(),
+        command: Vec::new(),
+        files: Vec::new(),
+        mounts: Vec::new(),
+        ports: component
+            .ports()
+            .into_iter()
+            .map(|wish| Port {
+                name: wish.name.to_owned(),
+                container: wish.container,
+                host: host_port(site.ports, wish.name),
+            })
+            .collect(),
+        network: site.instance.network(),
+        ulimits: BTreeMap::new(),
+        memory: None,
+        shm_size: None,
+        stop_timeout: 10,
+        labels: BTreeMap::new(),
+    }
+}
+
+/// The allocated port; 0, which nothing listens on, where there is none.
+fn host_port(ports: &Ports, name: &str) -> u16 {
+    ports.get(name).copied().unwrap_or_default()
+}
+
+/// Reads a fixture.
+fn read(site: &Site<'_>, path: &Path, key: &'static str) -> Result<Vec<u8>, ComponentError> {
+    let path = site.root.join(path);
+    std::fs::read(&path).map_err(|source| ComponentError::File { path, key, source })
+}

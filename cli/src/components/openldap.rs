@@ -1,0 +1,189 @@
+//! OpenLDAP: the people and groups of Dunder Mifflin.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ldap3::{LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry};
+
+use super::{Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port};
+use crate::config::{self, Config};
+use crate::engine::spec::{ContainerSpec, File, Mount};
+
+/// The component's name.
+pub const NAME: &str = "openldap";
+
+const DATA: &str = "/var/lib/ldap";
+
+/// The person whose entry proves that the tree is loaded: the contract's probe.
+const WITNESS: &str = "jhalpert";
+
+/// OpenLDAP.
+#[derive(Debug, Clone)]
+pub struct OpenLdap {
+    config: config::Openldap,
+}
+
+impl OpenLdap {
+    /// OpenLDAP as configured.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            config: config.openldap.clone(),
+        }
+    }
+}
+
+/// The distinguished name of a domain: `dundermifflin.com` → `dc=dundermifflin,dc=com`.
+#[must_use]
+pub fn base_dn(domain: &str) -> String {
+    domain
+        .split('.')
+        .map(|label| format!("dc={label}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// The distinguished name of the administrator.
+#[must_use]
+pub fn admin_dn(domain: &str) -> String {
+    format!("cn=admin,{}", base_dn(domain))
+}
+
+impl Component for OpenLdap {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn ports(&self) -> Vec<PortWish> {
+        vec![PortWish {
+            name: NAME,
+            key: "openldap.port",
+            container: 389,
+            host: self.config.port.get(),
+        }]
+    }
+
+    fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
+        let mut spec = container(self, site);
+        spec.env.extend([
+            (
+                "LDAP_ORGANISATION".into(),
+                self.config.organisation.to_string(),
+            ),
+            ("LDAP_DOMAIN".into(), self.config.domain.to_string()),
+            (
+                "LDAP_ADMIN_PASSWORD".into(),
+                self.config.admin_password.reveal().to_owned(),
+            ),
+            (
+                "LDAP_CONFIG_PASSWORD".into(),
+                self.config.config_password.reveal().to_owned(),
+            ),
+        ]);
+        spec.files = ldif_files(site, self.config.ldif.as_path())?;
+        spec.mounts.push(Mount {
+            volume: site.instance.volume(NAME),
+            path: DATA.into(),
+        });
+        spec.memory = self.config.memory.map(|size| size.bytes());
+        // slapd sizes its connection table by this limit, and the engine's
+        // default of a million costs it hundreds of megabytes.
+        spec.ulimits.insert("nofile".into(), 1024);
+        Ok(spec)
+    }
+
+    fn probe(&self, ports: &Ports) -> Probe {
+        let url = format!("ldap://127.0.0.1:{}", host_port(ports, NAME));
+        let (base, admin) = (
+            base_dn(self.config.domain.as_str()),
+            admin_dn(self.config.domain.as_str()),
+        );
+        let password = self.config.admin_password.reveal().to_owned();
+        Box::pin(async move {
+            let found = async {
+                let settings = LdapConnSettings::new().set_conn_timeout(Duration::from_secs(2));
+                let (connection, mut ldap) = LdapConnAsync::with_settings(settings, &url).await?;
+                ldap3::drive!(connection);
+                ldap.simple_bind(&admin, &password).await?.success()?;
+                let filter = format!("(uid={WITNESS})");
+                let (entries, _) = ldap
+                    .search(&base, Scope::Subtree, &filter, vec!["uid"])
+                    .await?
+                    .success()?;
+                ldap.unbind().await?;
+                Ok::<_, LdapError>(entries.into_iter().map(SearchEntry::construct).count())
+            };
+            match found.await {
+                Ok(0) => Err(format!("the tree has no {WITNESS} yet")),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
+
+    fn addresses(&self, ports: &Ports) -> Vec<String> {
+        vec![format!("ldap://127.0.0.1:{}", host_port(ports, NAME))]
+    }
+
+    fn data(&self) -> &'static str {
+        DATA
+    }
+
+    fn wait_timeout(&self) -> Option<Duration> {
+        self.config.wait_timeout.map(|wait| wait.get())
+    }
+}
+
+/// The `.ldif` files of the folder, by name, as the image wants them.
+fn ldif_files(site: &Site<'_>, folder: &std::path::Path) -> Result<Vec<File>, ComponentError> {
+    let key = "openldap.ldif";
+    let folder = site.root.join(folder);
+    let failed = |source| ComponentError::File {
+        path: folder.clone(),
+        key,
+        source,
+    };
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "ldif")
+        {
+            paths.push(path);
+        }
+    }
+    if paths.is_empty() {
+        return Err(ComponentError::Content {
+            path: folder,
+            reason: "it has no .ldif file".into(),
+        });
+    }
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let contents = std::fs::read(&path).map_err(|source| ComponentError::File {
+                path: path.clone(),
+                key,
+                source,
+            })?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            Ok(File::readable(format!("/container/ldif/{name}"), contents))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_is_a_distinguished_name() {
+        assert_eq!(base_dn("dundermifflin.com"), "dc=dundermifflin,dc=com");
+        assert_eq!(
+            admin_dn("dundermifflin.com"),
+            "cn=admin,dc=dundermifflin,dc=com"
+        );
+    }
+}

@@ -1,0 +1,125 @@
+//! PostgreSQL: the one database of the stack.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::{Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port};
+use crate::config::{self, Config};
+use crate::engine::spec::{ContainerSpec, Mount};
+
+/// The component's name.
+pub const NAME: &str = "postgres";
+
+/// Not the official image's own path: that one is declared as a volume there,
+/// and what a derived image puts into a declared volume is lost.
+const DATA: &str = "/var/lib/postgresql/pgdata";
+
+/// PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    config: config::Postgres,
+}
+
+impl Postgres {
+    /// PostgreSQL as configured.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            config: config.postgres.clone(),
+        }
+    }
+}
+
+/// How the host reaches the stack's database as its superuser.
+#[must_use]
+pub fn connect_options(config: &config::Postgres, ports: &Ports) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .host("127.0.0.1")
+        .port(host_port(ports, NAME))
+        .username(config.user.as_str())
+        .password(config.password.reveal())
+        .database(config.database.as_str())
+        .ssl_mode(PgSslMode::Disable)
+        .application_name("dm")
+        .disable_statement_logging()
+}
+
+impl Component for Postgres {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn ports(&self) -> Vec<PortWish> {
+        vec![PortWish {
+            name: NAME,
+            key: "postgres.port",
+            container: 5432,
+            host: self.config.port.get(),
+        }]
+    }
+
+    fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
+        let mut spec = container(self, site);
+        spec.env.extend([
+            ("POSTGRES_USER".into(), self.config.user.to_string()),
+            (
+                "POSTGRES_PASSWORD".into(),
+                self.config.password.reveal().to_owned(),
+            ),
+            ("POSTGRES_DB".into(), self.config.database.to_string()),
+            ("config::PostgresDATA".into(), DATA.into()),
+        ]);
+        spec.command = std::iter::once("postgres".to_owned())
+            .chain(
+                self.config
+                    .settings
+                    .iter()
+                    .flat_map(|(key, value)| ["-c".into(), format!("{key}={value}")]),
+            )
+            .collect();
+        spec.mounts.push(Mount {
+            volume: site.instance.volume(NAME),
+            path: DATA.into(),
+        });
+        spec.memory = self.config.memory.map(|size| size.bytes());
+        // The engine's 64 MB are too little for parallel queries.
+        spec.shm_size = Some(256 << 20);
+        // A smart shutdown would wait for clients; the image's signal asks for a
+        // fast one, which only has to write a checkpoint.
+        spec.stop_timeout = 30;
+        Ok(spec)
+    }
+
+    fn probe(&self, ports: &Ports) -> Probe {
+        // Over TCP and with a query: during the first initialisation a server
+        // answers on the socket alone, and the engine's port proxy accepts
+        // connections before there is any server.
+        let options = connect_options(&self.config, ports);
+        Box::pin(async move {
+            let answer = async {
+                let mut connection = PgConnection::connect_with(&options).await?;
+                sqlx::query("SELECT 1").execute(&mut connection).await?;
+                connection.close().await
+            };
+            answer.await.map_err(|error: sqlx::Error| error.to_string())
+        })
+    }
+
+    fn addresses(&self, ports: &Ports) -> Vec<String> {
+        let port = host_port(ports, NAME);
+        vec![format!(
+            "postgres://{}@127.0.0.1:{port}/{}",
+            self.config.user, self.config.database
+        )]
+    }
+
+    fn data(&self) -> &'static str {
+        DATA
+    }
+
+    fn wait_timeout(&self) -> Option<Duration> {
+        self.config.wait_timeout.map(|wait| wait.get())
+    }
+}

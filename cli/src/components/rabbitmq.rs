@@ -1,0 +1,295 @@
+//! RabbitMQ: the exchanges and queues between the services.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties, ExchangeKind};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port, read};
+use crate::config::{self, Config};
+use crate::engine::spec::{ContainerSpec, File, Mount};
+
+/// The component's name.
+pub const NAME: &str = "rabbitmq";
+/// The name of its management port in allocations.
+pub const MANAGEMENT: &str = "rabbitmq-management";
+
+/// The exchange that every service publishes to (event catalogue, section 2).
+pub const EXCHANGE: &str = "dm.domain.events";
+/// A work queue that is there once the topology is.
+const WITNESS: &str = "wuphf.domain-events.q";
+
+const DATA: &str = "/var/lib/rabbitmq";
+const DEFINITIONS: &str = "/etc/rabbitmq/definitions.json";
+
+/// RabbitMQ.
+#[derive(Debug, Clone)]
+pub struct RabbitMq {
+    config: config::Rabbitmq,
+    /// The services' broker passwords by user.
+    users: BTreeMap<String, String>,
+}
+
+impl RabbitMq {
+    /// RabbitMQ as configured.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let users = config
+            .services
+            .all()
+            .into_iter()
+            .filter_map(|(name, service)| {
+                let password = service.broker_password.as_ref()?;
+                Some((broker_user(name), password.reveal().to_owned()))
+            })
+            .chain([(
+                config.rabbitmq.user.to_string(),
+                config.rabbitmq.password.reveal().to_owned(),
+            )])
+            .collect();
+        Self {
+            config: config.rabbitmq.clone(),
+            users,
+        }
+    }
+}
+
+/// The broker user of a service.
+#[must_use]
+pub fn broker_user(service: &str) -> String {
+    format!("{service}-service")
+}
+
+/// The URI by which the host reaches the broker as its administrator.
+#[must_use]
+pub fn uri(config: &config::Rabbitmq, ports: &Ports) -> String {
+    let encode =
+        |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    format!(
+        "amqp://{}:{}@127.0.0.1:{}/%2f",
+        encode(config.user.as_str()),
+        encode(config.password.reveal()),
+        host_port(ports, NAME)
+    )
+}
+
+impl Component for RabbitMq {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn ports(&self) -> Vec<PortWish> {
+        vec![
+            PortWish {
+                name: NAME,
+                key: "rabbitmq.port",
+                container: 5672,
+                host: self.config.port.get(),
+            },
+            PortWish {
+                name: MANAGEMENT,
+                key: "rabbitmq.management_port",
+                container: 15672,
+                host: self.config.management_port.get(),
+            },
+        ]
+    }
+
+    fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
+        let fixture = read(
+            site,
+            self.config.definitions.as_path(),
+            "rabbitmq.definitions",
+        )?;
+        let path = self.config.definitions.in_project(site.root);
+        let definitions = with_passwords(&fixture, &self.users, &path)?;
+        let mut spec = container(self, site);
+        spec.files = vec![
+            File::readable(
+                "/etc/rabbitmq/conf.d/20-dm.conf",
+                format!(
+                    "definitions.import_backend = local_filesystem\n\
+                     definitions.local.path = {DEFINITIONS}\n"
+                ),
+            ),
+            File::readable(DEFINITIONS, definitions),
+        ];
+        spec.mounts.push(Mount {
+            volume: site.instance.volume(NAME),
+            path: DATA.into(),
+        });
+        spec.memory = self.config.memory.map(|size| size.bytes());
+        spec.stop_timeout = 30;
+        Ok(spec)
+    }
+
+    fn probe(&self, ports: &Ports) -> Probe {
+        let uri = uri(&self.config, ports);
+        Box::pin(async move {
+            let answer = async {
+                let properties =
+                    ConnectionProperties::default().with_connection_name("dm readiness".into());
+                let connection = Connection::connect(&uri, properties).await?;
+                let channel = connection.create_channel().await?;
+                // Passive: asks whether it is there, makes nothing.
+                channel
+                    .exchange_declare(
+                        EXCHANGE.into(),
+                        ExchangeKind::Topic,
+                        ExchangeDeclareOptions {
+                            passive: true,
+                            ..Default::default()
+                        },
+                        FieldTable::default(),
+                    )
+                    .await?;
+                channel
+                    .queue_declare(
+                        WITNESS.into(),
+                        QueueDeclareOptions {
+                            passive: true,
+                            ..Default::default()
+                        },
+                        FieldTable::default(),
+                    )
+                    .await?;
+                connection.close(200, "ready".into()).await
+            };
+            answer
+                .await
+                .map_err(|error: lapin::Error| error.to_string())
+        })
+    }
+
+    fn addresses(&self, ports: &Ports) -> Vec<String> {
+        vec![
+            format!(
+                "amqp://{}@127.0.0.1:{}",
+                self.config.user,
+                host_port(ports, NAME)
+            ),
+            format!("http://localhost:{}", host_port(ports, MANAGEMENT)),
+        ]
+    }
+
+    fn page(&self, ports: &Ports) -> Option<String> {
+        Some(format!(
+            "http://localhost:{}/",
+            host_port(ports, MANAGEMENT)
+        ))
+    }
+
+    fn data(&self) -> &'static str {
+        DATA
+    }
+
+    fn wait_timeout(&self) -> Option<Duration> {
+        self.config.wait_timeout.map(|wait| wait.get())
+    }
+}
+
+/// The definitions with a password hash for every user.
+fn with_passwords(
+    fixture: &[u8],
+    passwords: &BTreeMap<String, String>,
+    path: &Path,
+) -> Result<Vec<u8>, ComponentError> {
+    let broken = |reason: String| ComponentError::Content {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut definitions: Value =
+        serde_json::from_slice(fixture).map_err(|error| broken(error.to_string()))?;
+    let users = definitions
+        .get_mut("users")
+        .and_then(Value::as_array_mut)
+        .ok_or_else(|| broken("it has no list `users`".into()))?;
+    for user in users {
+        let name = user
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let Some(password) = passwords.get(&name) else {
+            return Err(broken(format!(
+                "its user `{name}` has no password in dm.toml"
+            )));
+        };
+        user["password_hash"] = json!(password_hash(&name, password));
+        user["hashing_algorithm"] = json!("rabbit_password_hashing_sha256");
+    }
+    serde_json::to_vec_pretty(&definitions).map_err(|error| broken(error.to_string()))
+}
+
+/// The hash of RabbitMQ's `rabbit_password_hashing_sha256`: base64 of a four-byte
+/// salt and the SHA-256 of salt and password.
+///
+/// The salt comes from the user's name instead of chance, so that the same
+/// configuration always gives the same container.
+fn password_hash(user: &str, password: &str) -> String {
+    let salt = &Sha256::digest(user)[..4];
+    let mut hash = salt.to_vec();
+    hash.extend_from_slice(
+        &Sha256::new()
+            .chain_update(salt)
+            .chain_update(password)
+            .finalize(),
+    );
+    BASE64.encode(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_salt_and_digest() {
+        let hash = BASE64.decode(password_hash("dunder", "mifflin")).unwrap();
+        assert_eq!(hash.len(), 36);
+        let again = Sha256::new()
+            .chain_update(&hash[..4])
+            .chain_update("mifflin")
+            .finalize();
+        assert_eq!(hash[4..], again[..]);
+        assert_ne!(password_hash("dunder", "x"), password_hash("dunder", "y"));
+    }
+
+    #[test]
+    fn a_user_without_a_password_is_named() {
+        let error = with_passwords(
+            br#"{"users":[{"name":"creed"}]}"#,
+            &BTreeMap::new(),
+            Path::new("d.json"),
+        )
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "d.json is not usable: its user `creed` has no password in dm.toml"
+        );
+    }
+
+    #[test]
+    fn every_user_gets_a_hash_and_keeps_the_rest() {
+        let passwords = BTreeMap::from([("dunder".to_owned(), "mifflin".to_owned())]);
+        let text = with_passwords(
+            br#"{"users":[{"name":"dunder","tags":["administrator"]}],"queues":[]}"#,
+            &passwords,
+            Path::new("d.json"),
+        )
+        .unwrap();
+        let definitions: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(definitions["users"][0]["tags"][0], "administrator");
+        assert_eq!(
+            definitions["users"][0]["password_hash"],
+            password_hash("dunder", "mifflin")
+        );
+        assert!(definitions["queues"].is_array());
+    }
+}

@@ -1,0 +1,165 @@
+//! What must hold between keys.
+
+use std::collections::BTreeMap;
+
+use super::model::Config;
+use super::tree::{Path, dotted};
+use super::values::Port;
+
+/// Schemas that have an owner other than a service.
+const TAKEN_SCHEMAS: [(&str, &str); 4] = [
+    ("keycloak", "belongs to Keycloak"),
+    ("dm_ops", "belongs to dm itself"),
+    ("public", "belongs to everybody"),
+    ("information_schema", "belongs to PostgreSQL"),
+];
+
+/// Two keys whose values don't go together, or one whose value needs another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Conflict {
+    /// A stable name of its kind.
+    pub code: &'static str,
+    /// The keys, in the order of the types; whoever reports decides which of
+    /// them is to blame.
+    pub keys: Vec<Path>,
+    /// What is wrong, as a lower-case fragment.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl Conflict {
+    fn new(
+        code: &'static str,
+        keys: &[&[&str]],
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        let owned = |path: &&[&str]| path.iter().map(|key| (*key).to_owned()).collect();
+        Self {
+            code,
+            keys: keys.iter().map(owned).collect(),
+            message: message.into(),
+            help: help.into(),
+        }
+    }
+
+    /// True where `path` is one of the keys, or a table that one is in.
+    pub fn involves(&self, path: &[String]) -> bool {
+        self.keys.iter().any(|key| key.starts_with(path))
+    }
+}
+
+/// Everything that doesn't go together in `config`.
+pub(super) fn conflicts(config: &Config) -> Vec<Conflict> {
+    let mut found = shared_ports(config);
+    found.extend(schemas(config));
+    found.extend(heap(config));
+    found
+}
+
+/// The ports on this host with their keys, in the order of the types.
+fn ports(config: &Config) -> Vec<(Vec<&'static str>, Port)> {
+    let mut ports = vec![
+        (vec!["postgres", "port"], config.postgres.port),
+        (vec!["rabbitmq", "port"], config.rabbitmq.port),
+        (
+            vec!["rabbitmq", "management_port"],
+            config.rabbitmq.management_port,
+        ),
+        (vec!["openldap", "port"], config.openldap.port),
+        (vec!["keycloak", "port"], config.keycloak.port),
+    ];
+    let services = config.services.all().into_iter();
+    ports.extend(services.map(|(name, service)| (vec!["services", name, "port"], service.port)));
+    ports
+}
+
+fn shared_ports(config: &Config) -> Vec<Conflict> {
+    let mut owners: BTreeMap<Port, Vec<&'static str>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (key, port) in ports(config) {
+        match owners.get(&port) {
+            Some(owner) => found.push(Conflict::new(
+                "config-port-twice",
+                &[owner.as_slice(), key.as_slice()],
+                format!(
+                    "port {port} is given to both {} and {}",
+                    dotted(owner),
+                    dotted(&key)
+                ),
+                "give one of them another port",
+            )),
+            None => {
+                owners.insert(port, key);
+            }
+        }
+    }
+    found
+}
+
+fn schemas(config: &Config) -> Vec<Conflict> {
+    let mut owners: BTreeMap<&str, &'static str> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (name, service) in config.services.all() {
+        let schema_key = ["services", name, "schema"];
+        let password_key = ["services", name, "database_password"];
+        match (&service.schema, &service.database_password) {
+            (Some(schema), None) => found.push(Conflict::new(
+                "config-missing-key",
+                &[&schema_key],
+                format!("service {name} has schema `{schema}` and no database_password"),
+                format!("set {}, or leave the schema out", dotted(&password_key)),
+            )),
+            (None, Some(_)) => found.push(Conflict::new(
+                "config-missing-key",
+                &[&password_key],
+                format!("service {name} has a database_password and no schema"),
+                format!("set {}, or leave the password out", dotted(&schema_key)),
+            )),
+            _ => {}
+        }
+        let Some(schema) = &service.schema else {
+            continue;
+        };
+        let taken = TAKEN_SCHEMAS
+            .iter()
+            .find(|(taken, _)| *taken == schema.as_str());
+        if let Some((taken, whose)) = taken {
+            found.push(Conflict::new(
+                "config-schema-taken",
+                &[&schema_key],
+                format!("schema `{taken}` {whose}"),
+                "give the service a schema of its own",
+            ));
+        }
+        match owners.get(schema.as_str()) {
+            Some(owner) => found.push(Conflict::new(
+                "config-schema-twice",
+                &[&["services", owner, "schema"], &schema_key],
+                format!("schema `{schema}` is given to both {owner} and {name}"),
+                "a schema has one owner: give each service its own",
+            )),
+            None => {
+                owners.insert(schema.as_str(), name);
+            }
+        }
+    }
+    found
+}
+
+fn heap(config: &Config) -> Vec<Conflict> {
+    let keycloak = &config.keycloak;
+    match keycloak.memory {
+        Some(memory) if memory.bytes() <= keycloak.heap.bytes() => vec![Conflict::new(
+            "config-heap-too-large",
+            &[&["keycloak", "heap"], &["keycloak", "memory"]],
+            format!(
+                "a Java heap of {} leaves nothing of the {memory} that Keycloak may use",
+                keycloak.heap
+            ),
+            "raise keycloak.memory or lower keycloak.heap; Java needs about 300 MiB beside its heap",
+        )],
+        _ => Vec::new(),
+    }
+}

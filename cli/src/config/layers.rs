@@ -1,0 +1,259 @@
+//! The layers of a configuration, lowest first, each read into a tree.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::ops::Range;
+use std::path::Path as FsPath;
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+use super::problem::ConfigError;
+use super::source::{Place, Source, SourceId, SourceKind};
+use super::tree::{Node, Path};
+
+/// What every variable of `dm` begins with.
+pub(super) const PREFIX: &str = "DM_";
+
+/// Variables that begin like a key's and are none: the name, and what it does.
+pub const OTHER_VARIABLES: [(&str, &str); 4] = [
+    (
+        "DM_PROJECT_DIR",
+        "the project's directory, like `--project-directory`",
+    ),
+    ("DM_INSTANCE", "the instance, like `--instance`"),
+    (
+        "DM_ASSUME_YES",
+        "`1` answers every question with yes, like `--yes`",
+    ),
+    ("DM_LOG", "what `dm` logs of itself, e.g. `debug`"),
+];
+
+/// A value that the command line gives to a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    flag: String,
+    /// The dotted key, as it was written; none where `--set` came without one.
+    key: String,
+    value: String,
+    /// The two as they stand on the command line.
+    written: String,
+}
+
+impl Override {
+    /// What `--set KEY=VALUE` means.
+    #[must_use]
+    pub fn set(pair: &str) -> Self {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Self {
+            flag: "--set".to_owned(),
+            key: key.trim().to_owned(),
+            value: value.to_owned(),
+            written: format!("--set {pair}"),
+        }
+    }
+
+    /// What a flag of its own means, e.g. `--wait-timeout 60s` for
+    /// `timeouts.wait`.
+    #[must_use]
+    pub fn flag(flag: &str, key: &str, value: impl std::fmt::Display) -> Self {
+        Self {
+            flag: flag.to_owned(),
+            key: key.to_owned(),
+            value: value.to_string(),
+            written: format!("{flag} {value}"),
+        }
+    }
+
+    /// The bytes of the key and of the value in what is written.
+    fn spans(&self) -> (Range<usize>, Range<usize>) {
+        let end = self.written.len();
+        let value = end - self.value.len()..end;
+        let key = match self.written.find('=') {
+            Some(equals) if self.flag == "--set" => self.flag.len() + 1..equals,
+            _ if self.flag == "--set" => self.flag.len() + 1..end,
+            _ => 0..self.flag.len(),
+        };
+        (key, value)
+    }
+}
+
+/// One layer.
+#[derive(Debug)]
+pub(super) struct Layer {
+    /// Its source.
+    pub source: SourceId,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What a layer holds.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Values.
+    Tree(Node),
+    /// A file that isn't TOML: what is wrong with it, and where.
+    Broken(Vec<(String, Option<Range<usize>>)>),
+    /// Something else that can't be read at all, and why.
+    Unusable {
+        /// What is wrong.
+        message: String,
+        /// What to write instead.
+        help: String,
+        /// The bytes that are wrong.
+        at: Range<usize>,
+    },
+}
+
+/// All layers but the defaults, with their sources.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    /// Where the values come from.
+    pub sources: Vec<Source>,
+    /// The layers, lowest first.
+    pub layers: Vec<Layer>,
+}
+
+impl Layers {
+    fn push(&mut self, source: Source, content: impl FnOnce(SourceId) -> Content) {
+        let id = self.sources.len();
+        self.sources.push(source);
+        self.layers.push(Layer {
+            source: id,
+            content: content(id),
+        });
+    }
+
+    /// Adds a TOML text.
+    pub fn push_toml(&mut self, kind: SourceKind, name: String, text: String) {
+        let text: Arc<str> = text.into();
+        let source = Source {
+            kind,
+            name,
+            text: Arc::clone(&text),
+        };
+        self.push(source, |id| {
+            let (document, errors) = DeTable::parse_recoverable(&text);
+            if errors.is_empty() {
+                return Content::Tree(Node::from_toml(id, document));
+            }
+            let errors = errors
+                .iter()
+                .map(|error| (error.message().to_owned(), error.span()));
+            Content::Broken(errors.collect())
+        });
+    }
+
+    /// Adds the file at `path`, shown as `name`. False where there is none.
+    pub fn push_file(&mut self, path: &FsPath, name: String) -> Result<bool, ConfigError> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => {
+                return Err(ConfigError::Unreadable {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        match String::from_utf8(bytes) {
+            Ok(text) => self.push_toml(SourceKind::File, name, text),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                let source = Source {
+                    kind: SourceKind::File,
+                    name,
+                    text: String::from_utf8_lossy(error.as_bytes()).into(),
+                };
+                self.push(source, |_| Content::Unusable {
+                    message: "the file is not UTF-8".to_owned(),
+                    help: "save it as UTF-8, the encoding of TOML".to_owned(),
+                    at: at..at + '\u{fffd}'.len_utf8(),
+                });
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds each variable that begins with `DM_` and isn't one of
+    /// [`OTHER_VARIABLES`], in the order of their names.
+    pub fn push_variables(&mut self, variables: impl Iterator<Item = (OsString, OsString)>) {
+        let ours: BTreeMap<String, OsString> = variables
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .filter(|(name, _)| name.starts_with(PREFIX))
+            .filter(|(name, _)| OTHER_VARIABLES.iter().all(|(other, _)| name != other))
+            .collect();
+        for (name, value) in ours {
+            self.push_variable(&name, value);
+        }
+    }
+
+    fn push_variable(&mut self, name: &str, value: OsString) {
+        let utf8 = value.to_str().is_some();
+        let value = value.to_string_lossy().into_owned();
+        let text = format!("{name}={value}");
+        let at = name.len() + 1..text.len();
+        let source = Source {
+            kind: SourceKind::Variable,
+            name: "environment".to_owned(),
+            text: text.into(),
+        };
+        self.push(source, |id| {
+            if !utf8 {
+                return Content::Unusable {
+                    message: format!("the value of {name} is not UTF-8"),
+                    help: "set it to a text in UTF-8".to_owned(),
+                    at,
+                };
+            }
+            let place = Place {
+                source: id,
+                key: 0..name.len(),
+                value: at,
+            };
+            Content::Tree(Node::from_word(&variable_path(name), value, &place))
+        });
+    }
+
+    /// Adds what the command line gives, in its order.
+    pub fn push_override(&mut self, given: &Override) {
+        let (key, value) = given.spans();
+        let source = Source {
+            kind: SourceKind::Flag,
+            name: "command line".to_owned(),
+            text: given.written.as_str().into(),
+        };
+        self.push(source, |id| {
+            if given.flag == "--set" && !given.written.contains('=') {
+                return Content::Unusable {
+                    message: "`--set` needs a key and a value".to_owned(),
+                    help: "for example --set postgres.port=5433".to_owned(),
+                    at: key,
+                };
+            }
+            let path: Path = given.key.split('.').map(str::to_owned).collect();
+            let place = Place {
+                source: id,
+                key,
+                value,
+            };
+            Content::Tree(Node::from_word(&path, given.value.clone(), &place))
+        });
+    }
+}
+
+/// The path of a variable: `DM_POSTGRES__PORT` is `postgres.port`.
+fn variable_path(name: &str) -> Path {
+    name.strip_prefix(PREFIX)
+        .unwrap_or(name)
+        .split("__")
+        .map(str::to_lowercase)
+        .collect()
+}
+
+/// The variable of a path: `postgres.port` is `DM_POSTGRES__PORT`.
+pub(super) fn variable_name<S: AsRef<str>>(path: &[S]) -> String {
+    let keys: Vec<String> = path.iter().map(|key| key.as_ref().to_uppercase()).collect();
+    format!("{PREFIX}{}", keys.join("__"))
+}

@@ -1,0 +1,279 @@
+//! Loading: find the project, read the layers, check each by itself and all of
+//! them together.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path as FsPath, PathBuf};
+
+use super::check;
+use super::de::{self, Fault, FaultKind, Notes};
+use super::diagnose::Reporter;
+use super::layers::{Content, Layers, Override};
+use super::model::Config;
+use super::problem::{ConfigError, Problem, Problems};
+use super::source::{Origin, Source, SourceKind};
+use super::tree::{Node, Path};
+
+/// The file that makes a directory a project.
+pub const FILE: &str = "dm.toml";
+/// The file beside it that overrides it on one machine; git ignores it.
+pub const LOCAL_FILE: &str = "dm.local.toml";
+/// The variable that names the project's directory.
+pub const PROJECT_DIR: &str = "DM_PROJECT_DIR";
+
+const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// What to load, other than the environment.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// The project's directory; without it `DM_PROJECT_DIR`, and then the
+    /// nearest directory from `current_dir` upwards that holds a `dm.toml`.
+    pub project_dir: Option<PathBuf>,
+    /// The current directory.
+    pub current_dir: PathBuf,
+    /// What flags set; later ones win.
+    pub overrides: Vec<Override>,
+}
+
+/// A configuration and where it comes from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The effective configuration.
+    pub config: Config,
+    /// The project's directory, to which its paths are relative.
+    pub root: PathBuf,
+    /// What is worth a warning, e.g. a `DM_` variable that `dm` doesn't know
+    /// and that resembles none of its own.
+    pub warnings: Vec<Problem>,
+    pub(super) tree: Node,
+    pub(super) sources: Vec<Source>,
+    pub(super) secrets: BTreeSet<Path>,
+}
+
+impl Loaded {
+    /// Where the effective value of `key` comes from, e.g. `postgres.port`.
+    /// None where it has no value.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<Origin> {
+        let path: Vec<&str> = key.split('.').collect();
+        self.tree.get(&path).and_then(|node| self.origin_of(node))
+    }
+
+    pub(super) fn origin_of(&self, node: &Node) -> Option<Origin> {
+        let source = self.sources.get(node.place.source)?;
+        Some(source.origin(node.place.key.start))
+    }
+}
+
+impl Config {
+    /// Loads the configuration: the built-in defaults, then `dm.toml`, then
+    /// `dm.local.toml`, then `DM_*` of `variables`, then the overrides, each
+    /// winning over those before it.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no project, a file can't be read, or something in a layer
+    /// is wrong: then with all problems that could be found.
+    pub fn load(
+        options: &LoadOptions,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Loaded, ConfigError> {
+        let variables: Vec<_> = variables.into_iter().collect();
+        let root = find_root(options, &variables)?;
+        let mut layers = Layers::default();
+        layers.push_toml(
+            SourceKind::Defaults,
+            "built-in defaults".to_owned(),
+            DEFAULTS.to_owned(),
+        );
+        for file in [FILE, LOCAL_FILE] {
+            let path = root.join(file);
+            let name = if root == options.current_dir {
+                file.to_owned()
+            } else {
+                path.display().to_string()
+            };
+            let found = layers.push_file(&path, name)?;
+            if !found && file == FILE {
+                return Err(ConfigError::NotAProject { directory: root });
+            }
+        }
+        layers.push_variables(variables.into_iter());
+        for given in &options.overrides {
+            layers.push_override(given);
+        }
+        resolve(layers, root)
+    }
+}
+
+/// The built-in defaults as a tree.
+pub(super) fn defaults_tree() -> Node {
+    let mut layers = Layers::default();
+    layers.push_toml(SourceKind::Defaults, String::new(), DEFAULTS.to_owned());
+    match layers.layers.pop().map(|layer| layer.content) {
+        Some(Content::Tree(tree)) => tree,
+        // Compiled in, and parsed by every test.
+        _ => unreachable!("the built-in defaults are no TOML"),
+    }
+}
+
+fn find_root(
+    options: &LoadOptions,
+    variables: &[(OsString, OsString)],
+) -> Result<PathBuf, ConfigError> {
+    let variable = || {
+        variables
+            .iter()
+            .find(|(name, value)| name == PROJECT_DIR && !value.is_empty())
+            .map(|(_, value)| PathBuf::from(value))
+    };
+    if let Some(directory) = options.project_dir.clone().or_else(variable) {
+        return Ok(normal(&options.current_dir.join(directory)));
+    }
+    options
+        .current_dir
+        .ancestors()
+        .find(|directory| directory.join(FILE).is_file())
+        .map(FsPath::to_owned)
+        .ok_or_else(|| ConfigError::NoProject {
+            from: options.current_dir.clone(),
+        })
+}
+
+/// The path without `.` parts: `--project-directory .` is the current directory.
+fn normal(path: &FsPath) -> PathBuf {
+    path.components().collect()
+}
+
+/// The trees of the layers, whatever is wrong taken out of them.
+struct Sifted {
+    /// The joined tree of what is right.
+    tree: Node,
+    /// What is wrong.
+    faults: Vec<Fault>,
+    /// The paths of all secrets.
+    secrets: BTreeSet<Path>,
+}
+
+fn resolve(layers: Layers, root: PathBuf) -> Result<Loaded, ConfigError> {
+    let sifted = sift(&layers);
+    let notes = Notes::default();
+    let result = de::deserialize::<Config>(&sifted.tree, &notes);
+    let mut secrets = sifted.secrets;
+    secrets.extend(notes.into_secrets());
+
+    let mut faults = sifted.faults;
+    let config = match result {
+        Ok(config) => Some(config),
+        Err(fault) => {
+            // A key that is missing because its value was wrong is no news.
+            if !explained(&fault, &faults) {
+                faults.push(fault);
+            }
+            None
+        }
+    };
+
+    let reporter = Reporter::new(&layers, &secrets);
+    let mut problems = reporter.unreadable();
+    let mut warnings = Vec::new();
+    for fault in &faults {
+        match reporter.problem(fault) {
+            (problem, true) => problems.push(problem),
+            (warning, false) => warnings.push(warning),
+        }
+    }
+    if let Some(config) = &config {
+        let struck: Vec<&Path> = faults
+            .iter()
+            .filter_map(|fault| fault.at.as_ref().map(|(path, _)| path))
+            .collect();
+        let conflicts = check::conflicts(config)
+            .into_iter()
+            .filter(|conflict| !struck.iter().any(|path| conflict.involves(path.as_slice())));
+        problems.extend(conflicts.map(|conflict| reporter.conflict(&sifted.tree, &conflict)));
+    }
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded {
+            config,
+            root,
+            warnings,
+            tree: sifted.tree,
+            sources: layers.sources,
+            secrets,
+        }),
+        _ => Err(ConfigError::Invalid(Problems(problems))),
+    }
+}
+
+/// Checks every layer by itself, laid over the defaults, as a mistake is one
+/// even where a higher layer hides it. Serde stops at the first fault: that one
+/// is noted and taken out, and the rest is read again, until nothing is wrong.
+fn sift(layers: &Layers) -> Sifted {
+    let mut faults = Vec::new();
+    let mut secrets = BTreeSet::new();
+    let mut trees = layers
+        .layers
+        .iter()
+        .filter_map(|layer| match &layer.content {
+            Content::Tree(tree) => Some((layer.source, tree)),
+            _ => None,
+        });
+    let base = trees
+        .next()
+        .map_or_else(defaults_tree, |(_, tree)| tree.clone());
+    let mut total = base.clone();
+    for (source, tree) in trees {
+        let mut right = tree.clone();
+        let mut alone = base.clone();
+        alone.overlay(&right);
+        loop {
+            let notes = Notes::default();
+            let Err(fault) = de::deserialize::<Config>(&alone, &notes) else {
+                break;
+            };
+            secrets.extend(notes.into_secrets());
+            let Some((path, place)) = fault.at.clone() else {
+                faults.push(fault);
+                break;
+            };
+            // What is missing may stand in another layer, so it counts only
+            // when all are joined; here it must only not end the search.
+            let missing = matches!(fault.kind, FaultKind::Missing { .. });
+            let found = if missing {
+                alone.remove(&path)
+            } else {
+                alone.get(&path).is_some() && {
+                    right.remove(&path);
+                    alone = base.clone();
+                    alone.overlay(&right);
+                    true
+                }
+            };
+            debug_assert!(missing || place.source == source);
+            if !missing {
+                faults.push(fault);
+            }
+            if !found {
+                break;
+            }
+        }
+        total.overlay(&right);
+    }
+    Sifted {
+        tree: total,
+        faults,
+        secrets,
+    }
+}
+
+/// True where `fault` is only that a key is missing whose value was taken out.
+fn explained(fault: &Fault, others: &[Fault]) -> bool {
+    let (FaultKind::Missing { .. }, Some((table, _))) = (&fault.kind, &fault.at) else {
+        return false;
+    };
+    others
+        .iter()
+        .filter_map(|other| other.at.as_ref())
+        .any(|(path, _)| path.starts_with(table))
+}

@@ -1,0 +1,48 @@
+//! The configuration: `dm.toml` as types, its layers, and what is wrong with it.
+//!
+//! ```text
+//! defaults.toml, dm.toml, dm.local.toml, DM_*, flags   layers: texts to trees
+//!   → each laid over the defaults and deserialized     load, de: faults with places
+//!   → all joined, deserialized, compared across keys   load, check
+//!   → Loaded, or every Problem with its caret          diagnose, problem
+//! ```
+//!
+//! The types are in `model`, `components` and `services`; single values, with
+//! what makes them valid, in `values`. Their doc comments become the JSON Schema
+//! and the reference.
+
+mod check;
+mod components;
+mod de;
+mod diagnose;
+mod layers;
+mod load;
+mod mask;
+mod model;
+mod nearest;
+mod problem;
+mod reference;
+mod schema;
+mod services;
+mod show;
+mod source;
+mod tree;
+pub mod values;
+
+pub use components::{Keycloak, Memory, Openldap, Postgres, Rabbitmq};
+pub use layers::{OTHER_VARIABLES, Override};
+pub use load::{FILE, LOCAL_FILE, LoadOptions, Loaded, PROJECT_DIR};
+pub use model::{
+    Config, Credentials, Engine, Golden, ImageSource, Images, Install, Prepare, Project, Timeouts,
+    Wait,
+};
+pub use problem::{ConfigError, Problem, Problems};
+pub use reference::reference;
+pub use schema::schema;
+pub use services::{Service, Services};
+pub use show::Entry;
+pub use source::Origin;
+pub use values::Secret;
+
+#[cfg(test)]
+mod tests;

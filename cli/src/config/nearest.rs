@@ -1,0 +1,81 @@
+//! The nearest right name to a wrong one.
+
+/// The candidate that was most likely meant by `name`, if any is near enough:
+/// dashes, underscores and case don't count, and about one letter in three may
+/// be wrong, missing or swapped.
+pub(super) fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a S>,
+) -> Option<&'a str> {
+    let plain = plain(name);
+    candidates
+        .into_iter()
+        .map(AsRef::as_ref)
+        .filter_map(|candidate| {
+            let other = self::plain(candidate);
+            let distance = strsim::damerau_levenshtein(&plain, &other);
+            let allowed = plain.chars().count().min(other.chars().count()).div_ceil(3);
+            (distance <= allowed).then_some((distance, candidate))
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+fn plain(name: &str) -> String {
+    name.chars()
+        .filter(|c| !matches!(c, '_' | '-'))
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// The candidates in a sentence: `a`, `b` or `c`.
+pub(super) fn either(candidates: &[&str]) -> String {
+    let quoted: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        None => String::new(),
+        Some((only, [])) => only.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEYS: [&str; 4] = ["port", "management_port", "password", "wait_timeout"];
+
+    #[test]
+    fn slips_of_the_finger_are_understood() {
+        for (wrong, right) in [
+            ("prot", "port"),
+            ("Port", "port"),
+            ("managementPort", "management_port"),
+            ("management-port", "management_port"),
+            ("passwd", "password"),
+            ("wait_timout", "wait_timeout"),
+        ] {
+            assert_eq!(nearest(wrong, &KEYS), Some(right), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn unlike_names_are_not_offered() {
+        assert_eq!(nearest("colour", &KEYS), None);
+        assert_eq!(nearest("x", &KEYS), None);
+    }
+
+    #[test]
+    fn choices_read_as_a_sentence() {
+        assert_eq!(either(&["a"]), "`a`");
+        assert_eq!(either(&["a", "b", "c"]), "`a`, `b` or `c`");
+    }
+
+    proptest! {
+        #[test]
+        fn a_right_name_is_nearest_to_itself(index in 0..KEYS.len()) {
+            prop_assert_eq!(nearest(KEYS[index], &KEYS), Some(KEYS[index]));
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What is wrong with a configuration, as a person is told.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use thiserror::Error;
+
+use crate::error::{Coded, Exit};
+
+/// One thing that is wrong with a configuration, and where.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) source: Option<NamedSource<Arc<str>>>,
+    pub(super) labels: Vec<(Range<usize>, Option<String>)>,
+}
+
+impl Problem {
+    /// A stable kebab-case name of the kind of problem, e.g.
+    /// `config-unknown-key`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// The key that it is about, e.g. `postgres.port`.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Diagnostic for Problem {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let help = self.help.as_deref()?;
+        Some(Box::new(help))
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let labels = self.labels.iter().enumerate().map(|(index, (span, text))| {
+            let length = span.end.saturating_sub(span.start);
+            if index == 0 {
+                LabeledSpan::new_primary_with_span(text.clone(), (span.start, length))
+            } else {
+                LabeledSpan::new(text.clone(), span.start, length)
+            }
+        });
+        Some(Box::new(labels))
+    }
+}
+
+/// Everything that is wrong with a configuration; at least one problem.
+#[derive(Debug, Clone)]
+pub struct Problems(pub(super) Vec<Problem>);
+
+impl Problems {
+    /// The problems: those of lower layers first, then by place.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    fn only(&self) -> Option<&Problem> {
+        match self.0.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.only() {
+            Some(only) => only.fmt(f),
+            None => write!(f, "the configuration has {} problems", self.0.len()),
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// A single problem is the diagnostic itself; several are related to a headline.
+impl Diagnostic for Problems {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        match self.only() {
+            Some(only) => Diagnostic::code(only),
+            None => Some(Box::new("config-invalid")),
+        }
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Diagnostic::help(self.only()?)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.only()?.source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.only()?.labels()
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        if self.0.len() < 2 {
+            return None;
+        }
+        let related = self.0.iter().map(|problem| problem as &dyn Diagnostic);
+        Some(Box::new(related))
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// No directory from `from` upwards holds a `dm.toml`.
+    #[error("no dm.toml in {} or any directory above it", from.display())]
+    NoProject {
+        /// Where the search began.
+        from: PathBuf,
+    },
+    /// The directory that was named holds no `dm.toml`.
+    #[error("no dm.toml in {}", directory.display())]
+    NotAProject {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A file is there and can't be read.
+    #[error("could not read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Something is wrong in a file, a variable or a flag.
+    #[error(transparent)]
+    Invalid(Problems),
+    /// A key was asked for that there isn't.
+    #[error("there is no key `{key}`")]
+    NoSuchKey {
+        /// The key.
+        key: String,
+        /// The nearest right one.
+        nearest: Option<String>,
+    },
+}
+
+impl ConfigError {
+    /// The problems that were found, where the configuration is invalid.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Invalid(problems) => &problems.0,
+            _ => &[],
+        }
+    }
+}
+
+impl Coded for ConfigError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoProject { .. } | Self::NotAProject { .. } => "config-no-project",
+            Self::Unreadable { .. } => "config-unreadable",
+            Self::Invalid(problems) => problems.only().map_or("config-invalid", |only| only.code),
+            Self::NoSuchKey { .. } => "config-no-such-key",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::NoProject { .. } => vec![
+                "run dm inside a checkout of the project".into(),
+                "or name its directory: dm --project-directory DIR, or DM_PROJECT_DIR".into(),
+            ],
+            Self::NotAProject { .. } => {
+                vec!["name the directory that holds dm.toml, the root of the checkout".into()]
+            }
+            Self::Unreadable { .. } => Vec::new(),
+            Self::Invalid(_) => {
+                vec!["every key is described in docs/configuration.md".into()]
+            }
+            Self::NoSuchKey { nearest, .. } => match nearest {
+                Some(nearest) => vec![format!("dm config show {nearest}")],
+                None => vec!["dm config show".into()],
+            },
+        }
+    }
+
+    fn diagnostic(&self) -> Option<&dyn Diagnostic> {
+        match self {
+            Self::Invalid(problems) => Some(problems),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The reference of all keys, `docs/configuration.md`, made from the schema.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use super::layers::OTHER_VARIABLES;
+use super::schema::schema;
+use super::tree::{Path, dotted};
+
+const INTRODUCTION: &str = include_str!("introduction.md");
+
+/// The text of `docs/configuration.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = INTRODUCTION.to_owned();
+    text.push_str("\n## Other variables\n\n| Variable | What it does |\n|---|---|\n");
+    for (name, what) in OTHER_VARIABLES {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "| `{name}` | {what} |");
+    }
+    if let Some(sections) = schema().get("properties").and_then(Value::as_object) {
+        for (name, section) in sections {
+            write_section(&mut text, &vec![name.clone()], section);
+        }
+    }
+    text
+}
+
+/// One table of the file: its description, its keys, the tables in it.
+fn write_section(text: &mut String, path: &Path, section: &Value) {
+    let Some(properties) = section.get("properties").and_then(Value::as_object) else {
+        return;
+    };
+    let is_table = |schema: &Value| schema.get("properties").is_some();
+    let _ = writeln!(text, "\n## `[{}]`\n", dotted(path));
+    let _ = writeln!(text, "{}", description(section));
+    let mut keys = properties
+        .iter()
+        .filter(|(_, schema)| !is_table(schema))
+        .peekable();
+    if keys.peek().is_some() {
+        text.push_str("\n| Key | Type | Default | What it is |\n|---|---|---|---|\n");
+    }
+    for (key, schema) in keys {
+        let mut full = path.clone();
+        full.push(key.clone());
+        let _ = writeln!(
+            text,
+            "| `{key}` | {} | {} | {} |",
+            cell(&type_name(schema)),
+            default(schema),
+            cell(&explanation(schema)),
+        );
+    }
+    for (key, schema) in properties.iter().filter(|(_, schema)| is_table(schema)) {
+        let mut full = path.clone();
+        full.push(key.clone());
+        write_section(text, &full, schema);
+    }
+}
+
+fn description(schema: &Value) -> &str {
+    schema
+        .get("description")
+        .and_then(Value::as_str)
+        .unwrap_or("")
+}
+
+/// What the key is and, where it is a choice, what each choice means.
+fn explanation(schema: &Value) -> String {
+    let mut text = description(schema).to_owned();
+    for (name, meaning) in choices(schema) {
+        let _ = write!(text, "<br>`\"{name}\"`: {meaning}");
+    }
+    text
+}
+
+fn choices(schema: &Value) -> Vec<(&str, &str)> {
+    let choices = schema.get("oneOf").and_then(Value::as_array);
+    choices
+        .into_iter()
+        .flatten()
+        .filter_map(|choice| Some((choice.get("const")?.as_str()?, description(choice))))
+        .collect()
+}
+
+fn type_name(schema: &Value) -> String {
+    if !choices(schema).is_empty() {
+        return "Choice".to_owned();
+    }
+    schema
+        .get("title")
+        .or_else(|| schema.get("type"))
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .to_owned()
+}
+
+/// The default as it is written in TOML.
+fn default(schema: &Value) -> String {
+    match schema.get("default") {
+        None => "none".to_owned(),
+        Some(Value::Object(entries)) if Map::is_empty(entries) => "empty".to_owned(),
+        // Strings, numbers and arrays of these are the same in JSON and TOML.
+        Some(value) => format!("`{value}`"),
+    }
+}
+
+/// Text that may stand in a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}

@@ -1,0 +1,149 @@
+//! The JSON Schema of the configuration, and the list of its keys.
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::model::Config;
+use super::tree::Path;
+
+/// One key of the configuration.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    /// From the root to it.
+    pub path: Path,
+    /// Its schema.
+    pub schema: Map<String, Value>,
+}
+
+/// The JSON Schema of `dm.toml`, as `docs/dm.schema.json` holds it. Every key is
+/// optional, and its default is noted.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = bare_schema();
+    let defaults = super::load::defaults_tree().value.to_json();
+    complete(&mut schema, Some(&defaults));
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("title".into(), json!("dm.toml"));
+    }
+    schema
+}
+
+/// All keys in the order of the types, those without a value included.
+pub(super) fn keys() -> Vec<Key> {
+    let mut keys = Vec::new();
+    collect(&bare_schema(), &mut Path::new(), &mut keys);
+    keys
+}
+
+impl Key {
+    /// True where it holds a secret.
+    pub fn is_secret(&self) -> bool {
+        self.schema.get("writeOnly") == Some(&Value::Bool(true))
+    }
+}
+
+/// What schemars makes of the types.
+fn bare_schema() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+    });
+    let mut generator = settings.into_generator();
+    let schema = Config::json_schema(&mut generator);
+    let mut root = Map::new();
+    root.insert(
+        "$schema".into(),
+        json!("https://json-schema.org/draft/2020-12/schema"),
+    );
+    if let Value::Object(entries) = schema.to_value() {
+        root.extend(entries);
+    }
+    Value::Object(root)
+}
+
+/// The schema of a table's entries, if `schema` is one of a table with known
+/// keys.
+fn properties(schema: &Value) -> Option<&Map<String, Value>> {
+    schema.get("properties")?.as_object()
+}
+
+fn collect(schema: &Value, path: &mut Path, keys: &mut Vec<Key>) {
+    match (properties(of_option(schema)), schema.as_object()) {
+        (Some(properties), _) => {
+            for (key, schema) in properties {
+                path.push(key.clone());
+                collect(schema, path, keys);
+                path.pop();
+            }
+        }
+        (None, Some(schema)) => keys.push(Key {
+            path: path.clone(),
+            schema: schema.clone(),
+        }),
+        (None, None) => {}
+    }
+}
+
+/// The schema of `T` in that of `Option<T>`, which allows null beside it.
+fn of_option(schema: &Value) -> &Value {
+    schema
+        .get("anyOf")
+        .and_then(Value::as_array)
+        .and_then(|choices| choices.iter().find(|choice| properties(choice).is_some()))
+        .unwrap_or(schema)
+}
+
+/// Makes the schema one of files: TOML has no null, no key is required, as the
+/// defaults have them all, and each has its default noted.
+fn complete(schema: &mut Value, default: Option<&Value>) {
+    strip_null(schema);
+    tidy_description(schema);
+    let Some(entries) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(Value::Object(properties)) = entries.get_mut("properties") {
+        for (key, schema) in properties {
+            complete(schema, default.and_then(|default| default.get(key)));
+        }
+        // Those of credentials are: they have no defaults.
+        if default.is_some() {
+            entries.remove("required");
+        }
+    } else if let Some(default) = default {
+        entries.insert("default".into(), default.clone());
+    }
+    if let Some(Value::Array(choices)) = entries.get_mut("oneOf") {
+        choices.iter_mut().for_each(tidy_description);
+    }
+}
+
+/// Takes out what schemars adds for `None`.
+fn strip_null(schema: &mut Value) {
+    let Some(entries) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(Value::Array(types)) = entries.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            entries.insert("type".into(), only);
+        }
+    }
+    if let Some(Value::Array(choices)) = entries.get_mut("anyOf") {
+        choices.retain(|choice| choice.get("type") != Some(&json!("null")));
+        if let [Value::Object(only)] = choices.as_slice() {
+            let only = only.clone();
+            entries.remove("anyOf");
+            for (key, value) in only {
+                entries.entry(key).or_insert(value);
+            }
+        }
+    }
+}
+
+/// Joins the lines of a doc comment: they are broken for the source's sake.
+fn tidy_description(schema: &mut Value) {
+    if let Some(Value::String(text)) = schema.get_mut("description") {
+        *text = text.replace('\n', " ");
+    }
+}

@@ -1,0 +1,73 @@
+//! The seven services. As in [`super::model`], the doc comments are what a user
+//! reads.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::model::Wait;
+use super::values::{Identifier, Port, Secret};
+
+/// The services of the paper company.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Services {
+    /// The gateway, the only one that browsers and mobile apps talk to. It has
+    /// neither a schema nor a user at the broker.
+    pub gateway: Service,
+    /// The profile service.
+    pub profile: Service,
+    /// The sales service.
+    pub sales: Service,
+    /// The order service.
+    pub order: Service,
+    /// The inventory service.
+    pub inventory: Service,
+    /// The finance service.
+    pub finance: Service,
+    /// The wuphf service, which sends notifications.
+    pub wuphf: Service,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// The port on 127.0.0.1 and inside the stack.
+    pub port: Port,
+    /// The schema that the service owns; no other service may read or write it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Identifier>,
+    /// The password of the service's role in PostgreSQL. Goes with `schema`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_password: Option<Secret>,
+    /// The password of the service's user at RabbitMQ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker_password: Option<Secret>,
+    /// How long it may take to become ready, within `timeouts.wait`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_timeout: Option<Wait>,
+}
+
+impl Services {
+    /// Every service with its name, in the order of their ports by default.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, &Service); 7] {
+        [
+            ("gateway", &self.gateway),
+            ("profile", &self.profile),
+            ("sales", &self.sales),
+            ("order", &self.order),
+            ("inventory", &self.inventory),
+            ("finance", &self.finance),
+            ("wuphf", &self.wuphf),
+        ]
+    }
+
+    /// The service called `name`, e.g. `order`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Service> {
+        self.all()
+            .into_iter()
+            .find_map(|(known, service)| (known == name).then_some(service))
+    }
+}

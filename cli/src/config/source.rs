@@ -1,0 +1,112 @@
+//! Where values come from: files, variables, flags, and the built-in defaults.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// What kind of thing a source is, which is also its rank: later ones win.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SourceKind {
+    /// The built-in defaults.
+    Defaults,
+    /// A file.
+    File,
+    /// One environment variable.
+    Variable,
+    /// One flag of the command line.
+    Flag,
+}
+
+/// A text that holds configuration.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    /// Its kind.
+    pub kind: SourceKind,
+    /// What it is called in reports: a file's name, `environment`, `command line`.
+    pub name: String,
+    /// The text itself: a file's content, `DM_POSTGRES__PORT=5433`,
+    /// `--set postgres.port=5433`.
+    pub text: Arc<str>,
+}
+
+/// The index of a source in the list of all of them.
+pub(super) type SourceId = usize;
+
+/// Where in a source a value stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// In which source.
+    pub source: SourceId,
+    /// The bytes of the key.
+    pub key: Range<usize>,
+    /// The bytes of the value.
+    pub value: Range<usize>,
+}
+
+/// Where an effective value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "layer", rename_all = "kebab-case")]
+pub enum Origin {
+    /// It is built in.
+    Default,
+    /// A file sets it.
+    File {
+        /// The file's name, e.g. `dm.toml`.
+        file: String,
+        /// The line of the key, counted from 1.
+        line: usize,
+    },
+    /// A variable sets it.
+    Variable {
+        /// The variable's name.
+        variable: String,
+    },
+    /// A flag sets it.
+    Flag {
+        /// The flag's name, e.g. `--set`.
+        flag: String,
+    },
+}
+
+/// As in a table for people: `default`, `dm.toml:12`, `env DM_POSTGRES__PORT`,
+/// `flag --set`.
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { file, line } => write!(f, "{file}:{line}"),
+            Self::Variable { variable } => write!(f, "env {variable}"),
+            Self::Flag { flag } => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+impl Source {
+    /// Where a value whose key stands at byte `offset` comes from.
+    pub fn origin(&self, offset: usize) -> Origin {
+        let before_separator = |separators: &[char]| {
+            let end = self.text.find(separators).unwrap_or(self.text.len());
+            self.text[..end].to_owned()
+        };
+        match self.kind {
+            SourceKind::Defaults => Origin::Default,
+            SourceKind::File => Origin::File {
+                file: self.name.clone(),
+                line: line_of(&self.text, offset),
+            },
+            SourceKind::Variable => Origin::Variable {
+                variable: before_separator(&['=']),
+            },
+            SourceKind::Flag => Origin::Flag {
+                flag: before_separator(&['=', ' ']),
+            },
+        }
+    }
+}
+
+/// The line, counted from 1, of byte `offset` of `text`.
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().iter().take(offset);
+    1 + before.filter(|byte| **byte == b'\n').count()
+}

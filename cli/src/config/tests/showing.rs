@@ -1,0 +1,74 @@
+//! What `dm config show` shows.
+
+use super::Project;
+use crate::config::ConfigError;
+use crate::error::Coded;
+
+fn project() -> Project {
+    Project::new("[postgres]\nport = 5433\n[postgres.settings]\nmax_connections = 200\n")
+        .local("[images]\napt_mirror = \"https://jim:halpert@mirror.example/debian\"\n")
+        .variable("DM_POSTGRES__PASSWORD", "s3cret")
+        .set("timeouts.wait=60s")
+}
+
+fn lines(key: Option<&str>, reveal: bool) -> String {
+    let entries = project().loaded().show(key, reveal).unwrap();
+    let line = |entry: &crate::config::Entry| {
+        let origin = entry.origin.as_ref().map(ToString::to_string);
+        format!(
+            "{} = {} ({})\n",
+            entry.key,
+            entry.value,
+            origin.unwrap_or_default()
+        )
+    };
+    entries.iter().map(line).collect()
+}
+
+#[test]
+fn a_section_with_its_origins() {
+    insta::assert_snapshot!(lines(Some("postgres"), false), @"");
+}
+
+#[test]
+fn one_key() {
+    insta::assert_snapshot!(lines(Some("timeouts.wait"), false), @"");
+}
+
+#[test]
+fn secrets_are_shown_only_when_asked_for() {
+    insta::assert_snapshot!(lines(Some("postgres.password"), true), @"");
+    assert!(!lines(None, false).contains("halpert"));
+    assert!(lines(None, true).contains("halpert"));
+}
+
+#[test]
+fn keys_without_a_value_are_shown_too() {
+    assert!(lines(None, false).contains("engine.host = null ()\n"));
+}
+
+#[test]
+fn json() {
+    let entries = project()
+        .loaded()
+        .show(Some("timeouts.wait"), false)
+        .unwrap();
+    insta::assert_snapshot!(serde_json::to_string(&entries).unwrap(), @"");
+}
+
+#[test]
+fn an_unknown_key_gets_the_nearest() {
+    for (wrong, right) in [
+        ("postgres.prot", "postgres.port"),
+        ("postgress", "postgres"),
+        ("management_port", "rabbitmq.management_port"),
+        ("services.oder", "services.order"),
+    ] {
+        let error = project().loaded().show(Some(wrong), false).unwrap_err();
+        assert!(
+            matches!(&error, ConfigError::NoSuchKey { nearest: Some(nearest), .. } if nearest == right),
+            "{wrong}: {error:?}"
+        );
+        assert_eq!(error.next(), [format!("dm config show {right}")]);
+    }
+}

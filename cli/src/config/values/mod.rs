@@ -1,0 +1,117 @@
+//! The types of single values: each can only hold what is valid, says in a
+//! sentence what is wrong with anything else, and describes itself in the JSON
+//! Schema.
+//!
+//! A refusal is a [`Refusal`]: one sentence, and where there is something to
+//! say, what to write instead.
+
+mod certificates;
+mod image;
+mod location;
+mod names;
+mod network;
+mod period;
+mod secret;
+mod setting;
+mod size;
+
+pub use certificates::CaCertificates;
+pub use image::{ImageReference, RegistryPrefix};
+pub use location::ProjectPath;
+pub use names::{AccountName, DomainName, Identifier, Line, ProjectName};
+pub use network::{EngineAddress, MirrorUrl, Port};
+pub use period::Period;
+pub use secret::{MASK, Secret, mask_user_info};
+pub use setting::Settings;
+pub use size::Size;
+
+/// Why a value is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong, as a lower-case fragment.
+    pub reason: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal for `reason`.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            help: None,
+        }
+    }
+
+    /// The same, with what to write instead.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// One line for the reason and, as serde passes on nothing but a text, a second
+/// one for the help; the configuration's own deserializer takes them apart.
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)?;
+        match &self.help {
+            Some(help) => write!(f, "\n{help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Gives a newtype around `String` what all of them have: checked
+/// construction, reading, writing and a JSON Schema of a given pattern.
+macro_rules! text_value {
+    ($type:ident, $check:path, title: $title:literal, pattern: $pattern:literal) => {
+        impl $type {
+            /// The text as it was written.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = $crate::config::values::Refusal;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                $check(&text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = $crate::config::values::Refusal;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "title": $title,
+                    "type": "string",
+                    "pattern": $pattern,
+                })
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+        }
+    };
+}
+
+pub(crate) use text_value;

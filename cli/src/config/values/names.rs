@@ -1,0 +1,177 @@
+//! Names: of the project, of database objects, of accounts and domains.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Refusal, text_value};
+
+/// The most characters of a project's name: it begins the host names of
+/// containers, which end at 63.
+const PROJECT_NAME_MAX: usize = 32;
+/// The most bytes of a PostgreSQL identifier.
+const IDENTIFIER_MAX: usize = 63;
+/// The most characters of an account's name.
+const ACCOUNT_NAME_MAX: usize = 64;
+
+/// The name of a project: a lower-case DNS label of at most 32 characters, as
+/// it begins the names of containers, networks and volumes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ProjectName(String);
+
+/// An unquoted PostgreSQL identifier: a database, a schema or a role.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Identifier(String);
+
+/// The name of a user or a realm, safe in URLs and command lines.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AccountName(String);
+
+/// A domain name, e.g. `dundermifflin.com`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DomainName(String);
+
+/// A text of one line that is not empty.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Line(String);
+
+text_value!(ProjectName, project_name, title: "Name",
+    pattern: "^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$");
+text_value!(Identifier, identifier, title: "Identifier",
+    pattern: "^[a-z_][a-z0-9_]{0,62}$");
+text_value!(AccountName, account_name, title: "Name",
+    pattern: "^[A-Za-z0-9._-]{1,64}$");
+text_value!(DomainName, domain_name, title: "Domain name",
+    pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$");
+text_value!(Line, line, title: "Text", pattern: "^[^\\u0000-\\u001f\\u007f]+$");
+
+fn project_name(text: &str) -> Result<(), Refusal> {
+    let suggestion = || {
+        let label = to_label(text);
+        (!label.is_empty()).then(|| format!("write `{label}`"))
+    };
+    let refuse = |reason: &str| {
+        let refusal = Refusal::new(reason);
+        Err(match suggestion() {
+            Some(help) => refusal.help(help),
+            None => refusal,
+        })
+    };
+    if text.is_empty() {
+        return refuse("a project's name can't be empty");
+    }
+    if text.len() > PROJECT_NAME_MAX {
+        return refuse("a project's name has at most 32 characters");
+    }
+    if is_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return Ok(());
+    }
+    refuse(
+        "a project's name is made of lower-case letters, digits and inner dashes, \
+         and begins with a letter",
+    )
+}
+
+/// The nearest valid project name to `text`; empty where nothing is left of it.
+fn to_label(text: &str) -> String {
+    let dashed: String = text
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(PROJECT_NAME_MAX)
+        .collect();
+    dashed
+        .trim_start_matches(|c: char| !c.is_ascii_lowercase())
+        .trim_end_matches('-')
+        .to_owned()
+}
+
+fn is_label(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+fn identifier(text: &str) -> Result<(), Refusal> {
+    if text.is_empty() {
+        return Err(Refusal::new("a database identifier can't be empty"));
+    }
+    if text.len() > IDENTIFIER_MAX {
+        return Err(Refusal::new(
+            "a database identifier has at most 63 characters",
+        ));
+    }
+    if text.starts_with("pg_") {
+        return Err(Refusal::new(
+            "names that begin with `pg_` belong to PostgreSQL itself",
+        ));
+    }
+    let first = |c: char| c.is_ascii_lowercase() || c == '_';
+    let rest = |c: char| first(c) || c.is_ascii_digit();
+    if text.starts_with(first) && text.chars().all(rest) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "a database identifier is made of lower-case letters, digits and underscores, \
+         and doesn't begin with a digit",
+    ))
+}
+
+fn account_name(text: &str) -> Result<(), Refusal> {
+    if text.is_empty() {
+        return Err(Refusal::new("a name can't be empty"));
+    }
+    if text.len() > ACCOUNT_NAME_MAX {
+        return Err(Refusal::new("a name has at most 64 characters here"));
+    }
+    if text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+    {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "a name is made of letters, digits, dots, dashes and underscores here",
+    ))
+}
+
+fn domain_name(text: &str) -> Result<(), Refusal> {
+    if text.split('.').all(is_label) {
+        return Ok(());
+    }
+    Err(
+        Refusal::new("a domain name is made of lower-case labels joined by dots")
+            .help("for example `dundermifflin.com`"),
+    )
+}
+
+fn line(text: &str) -> Result<(), Refusal> {
+    if text.trim().is_empty() {
+        return Err(Refusal::new("the text can't be empty"));
+    }
+    if text.contains(char::is_control) {
+        return Err(Refusal::new(
+            "the text is a single line without control characters",
+        ));
+    }
+    Ok(())
+}
+
+/// Displays the names as they are written.
+macro_rules! display {
+    ($($type:ident),*) => {$(
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+display!(ProjectName, Identifier, AccountName, DomainName, Line);

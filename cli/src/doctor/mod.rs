@@ -1,0 +1,5 @@
+//! `dm doctor`: what is found out about this machine.
+
+mod finding;
+
+pub use finding::{Finding, Status};

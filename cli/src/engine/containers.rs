@@ -1,0 +1,560 @@
+//! Containers: list, create, start, stop, remove, wait.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use bollard::container::LogOutput;
+use bollard::models::{
+    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, HostConfig,
+    NetworkingConfig, PortBinding, ResourcesUlimits,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, InspectContainerOptions,
+    KillContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, StartContainerOptions, StatsOptionsBuilder,
+    StopContainerOptionsBuilder, UploadToContainerOptionsBuilder, WaitContainerOptions,
+};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+
+use super::spec::ContainerSpec;
+use super::{Engine, EngineError, labels};
+
+/// The state of a container, as the engine tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Made, never started.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// The engine is starting it again.
+    Restarting,
+    /// Its process ended.
+    Exited,
+    /// The engine is removing it, or could not.
+    Dead,
+}
+
+impl State {
+    /// The engine's own word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// A container of ours that exists.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// The engine's id of it.
+    pub id: String,
+    /// Its full name.
+    pub name: String,
+    /// The component that it is.
+    pub component: String,
+    /// The instance that it belongs to.
+    pub instance: String,
+    /// The image it was made from, as it was named then.
+    pub image: String,
+    /// Its state.
+    pub state: State,
+    /// The engine's phrase for the state, e.g. `Exited (1) 3 minutes ago`.
+    pub status: String,
+    /// The digest of the specification that it was made from.
+    pub digest: String,
+    /// Its published ports by name, running or not.
+    pub ports: BTreeMap<String, u16>,
+    /// All its labels.
+    pub labels: HashMap<String, String>,
+}
+
+/// What is known of a container's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The engine's word for the state.
+    pub state: String,
+    /// The exit code of its process.
+    pub exit_code: Option<i64>,
+    /// True where the kernel killed it for want of memory.
+    pub out_of_memory: bool,
+    /// What the engine says went wrong, where it could not run it at all.
+    pub error: Option<String>,
+}
+
+/// How a running or ended container stands.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    /// True while its process runs.
+    pub running: bool,
+    /// When its process began, RFC 3339.
+    pub started_at: Option<String>,
+    /// Its end, or what would be its end were it to end now.
+    pub ended: Ended,
+}
+
+impl Engine {
+    /// All containers, in any state, that carry all these labels.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses.
+    pub async fn containers(&self, wanted: &[(&str, &str)]) -> Result<Vec<Container>, EngineError> {
+        let filters = HashMap::from([("label".to_owned(), label_filter(wanted))]);
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let found = self
+            .docker()
+            .list_containers(Some(options))
+            .await
+            .map_err(EngineError::api("list containers"))?;
+        let mut containers: Vec<_> = found.into_iter().filter_map(from_summary).collect();
+        containers.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(containers)
+    }
+
+    /// Makes the container and puts its files into it. It isn't started.
+    ///
+    /// The files go in before the first start; where that fails, or the caller
+    /// is cancelled, a container without its files may be left: its state is
+    /// `created`, and [`crate::stack::plan`] recreates what was never started.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses.
+    pub async fn create(
+        &self,
+        spec: &ContainerSpec,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<String, EngineError> {
+        let options = CreateContainerOptionsBuilder::new()
+            .name(&spec.name)
+            .build();
+        let created = self
+            .docker()
+            .create_container(Some(options), body(spec, labels))
+            .await
+            .map_err(EngineError::api(format!("create container {}", spec.name)))?;
+        if !spec.files.is_empty() {
+            let archive = archive(spec).map_err(|error| EngineError::Api {
+                doing: format!("pack the files of {}", spec.name),
+                source: error.into(),
+            })?;
+            let options = UploadToContainerOptionsBuilder::new().path("/").build();
+            self.docker()
+                .upload_to_container(
+                    &created.id,
+                    Some(options),
+                    bollard::body_full(archive.into()),
+                )
+                .await
+                .map_err(EngineError::api(format!(
+                    "put files into container {}",
+                    spec.name
+                )))?;
+        }
+        Ok(created.id)
+    }
+
+    /// Starts a container; one that runs already is left alone.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine can't start it, e.g. a port is taken.
+    pub async fn start(&self, name: &str) -> Result<(), EngineError> {
+        self.docker()
+            .start_container(name, None::<StartContainerOptions>)
+            .await
+            .map_err(EngineError::api(format!("start container {name}")))
+    }
+
+    /// Stops a container: its stop signal, and a kill after `grace`. One that is
+    /// stopped or gone already is fine.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses.
+    pub async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        absent_is_fine(self.docker().stop_container(name, Some(options)).await)
+            .map_err(EngineError::api(format!("stop container {name}")))
+    }
+
+    /// Sends a signal to a container's first process.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the container doesn't run.
+    pub async fn kill(&self, name: &str, signal: &str) -> Result<(), EngineError> {
+        let options = KillContainerOptionsBuilder::new().signal(signal).build();
+        self.docker()
+            .kill_container(name, Some(options))
+            .await
+            .map_err(EngineError::api(format!(
+                "send {signal} to container {name}"
+            )))
+    }
+
+    /// Lets a paused container go on.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses.
+    pub async fn unpause(&self, name: &str) -> Result<(), EngineError> {
+        self.docker()
+            .unpause_container(name)
+            .await
+            .map_err(EngineError::api(format!("unpause container {name}")))
+    }
+
+    /// Removes a container in any state, its named volumes not. One that is gone
+    /// already is fine.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses.
+    pub async fn remove(&self, name: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
+        let removed = self.docker().remove_container(name, Some(options)).await;
+        match removed {
+            // "removal already in progress": wait for the other one to finish.
+            Err(bollard::errors::Error::DockerResponseServerError {
+                status_code: 409, ..
+            }) => {
+                while self.inspect(name).await?.is_some() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Ok(())
+            }
+            other => absent_is_fine(other),
+        }
+        .map_err(EngineError::api(format!("remove container {name}")))
+    }
+
+    /// How the container stands, or `None` where there is none of that name.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses.
+    pub async fn inspect(&self, name: &str) -> Result<Option<Inspected>, EngineError> {
+        let found = self
+            .docker()
+            .inspect_container(name, None::<InspectContainerOptions>)
+            .await;
+        let response = match found {
+            Err(bollard::errors::Error::DockerResponseServerError {
+                status_code: 404, ..
+            }) => {
+                return Ok(None);
+            }
+            other => other.map_err(EngineError::api(format!("inspect container {name}")))?,
+        };
+        let state = response.state.unwrap_or_default();
+        Ok(Some(Inspected {
+            running: state.running.unwrap_or_default(),
+            started_at: state.started_at,
+            ended: Ended {
+                state: state
+                    .status
+                    .map(|status| status.to_string())
+                    .unwrap_or_default(),
+                exit_code: state.exit_code,
+                out_of_memory: state.oom_killed.unwrap_or_default(),
+                error: state.error.filter(|error| !error.is_empty()),
+            },
+        }))
+    }
+
+    /// Waits until the container's process has ended; at once if it has already.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the container or the engine is gone.
+    pub async fn ended(&self, name: &str) -> Result<Ended, EngineError> {
+        // The exit status comes as an item for 0 and as an error for the rest:
+        // either way it is the state afterwards that tells all.
+        let waited = self
+            .docker()
+            .wait_container(name, None::<WaitContainerOptions>)
+            .next()
+            .await;
+        if let Some(Err(error)) = waited
+            && !matches!(
+                error,
+                bollard::errors::Error::DockerContainerWaitError { .. }
+            )
+        {
+            return Err(EngineError::api(format!("wait for container {name}"))(
+                error,
+            ));
+        }
+        Ok(self.inspect(name).await?.map_or_else(
+            || Ended {
+                state: "removed".into(),
+                exit_code: None,
+                out_of_memory: false,
+                error: None,
+            },
+            |inspected| inspected.ended,
+        ))
+    }
+
+    /// The container's last `lines` log lines, oldest first, without time stamps.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the container is gone.
+    pub async fn last_log_lines(
+        &self,
+        name: &str,
+        lines: usize,
+    ) -> Result<Vec<String>, EngineError> {
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .tail(&lines.to_string())
+            .build();
+        let chunks: Vec<LogOutput> = self
+            .docker()
+            .logs(name, Some(options))
+            .try_collect()
+            .await
+            .map_err(EngineError::api(format!(
+                "read the log of container {name}"
+            )))?;
+        let bytes: Vec<u8> = chunks
+            .into_iter()
+            .flat_map(|chunk| chunk.into_bytes().to_vec())
+            .collect();
+        let text = String::from_utf8_lossy(&bytes);
+        let all: Vec<String> = text.lines().map(str::to_owned).collect();
+        Ok(all[all.len().saturating_sub(lines)..].to_vec())
+    }
+
+    /// The memory that a running container uses, in bytes, without the page
+    /// cache that the kernel may take back; `None` where the engine can't tell.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the container is gone.
+    pub async fn memory(&self, name: &str) -> Result<Option<u64>, EngineError> {
+        // One shot: otherwise the engine waits a second for a second sample.
+        let options = StatsOptionsBuilder::new()
+            .stream(false)
+            .one_shot(true)
+            .build();
+        let Some(stats) = self.docker().stats(name, Some(options)).next().await else {
+            return Ok(None);
+        };
+        let stats = stats.map_err(EngineError::api(format!("read the memory of {name}")))?;
+        Ok(stats.memory_stats.and_then(|memory| {
+            let details = memory.stats.unwrap_or_default();
+            let cache = ["inactive_file", "total_inactive_file"]
+                .iter()
+                .find_map(|key| details.get(*key))
+                .copied()
+                .unwrap_or_default();
+            Some(memory.usage?.saturating_sub(cache))
+        }))
+    }
+
+    /// The files below `path` in a container, running or not, as a tar stream.
+    pub fn export_path(
+        &self,
+        name: &str,
+        path: &str,
+    ) -> impl Stream<Item = Result<bytes::Bytes, EngineError>> + use<> {
+        let options = DownloadFromContainerOptionsBuilder::new()
+            .path(path)
+            .build();
+        let doing = format!("read {path} of container {name}");
+        self.docker()
+            .download_from_container(name, Some(options))
+            .map_err(move |source| EngineError::Api {
+                doing: doing.clone(),
+                source,
+            })
+    }
+}
+
+/// The filter expressions of labels.
+pub(super) fn label_filter(wanted: &[(&str, &str)]) -> Vec<String> {
+    wanted
+        .iter()
+        .map(|(label, value)| {
+            if value.is_empty() {
+                (*label).to_owned()
+            } else {
+                format!("{label}={value}")
+            }
+        })
+        .collect()
+}
+
+/// "Not modified" (stopped already) and "not found" are what was asked for.
+pub(super) fn absent_is_fine(
+    result: Result<(), bollard::errors::Error>,
+) -> Result<(), bollard::errors::Error> {
+    match result {
+        Err(bollard::errors::Error::DockerResponseServerError {
+            status_code: 304 | 404,
+            ..
+        }) => Ok(()),
+        other => other,
+    }
+}
+
+/// `name=port` pairs, as the [`labels::PORTS`] label holds them.
+fn parse_ports(text: &str) -> BTreeMap<String, u16> {
+    text.split(',')
+        .filter_map(|pair| {
+            let (name, port) = pair.split_once('=')?;
+            Some((name.to_owned(), port.parse().ok()?))
+        })
+        .collect()
+}
+
+/// The value of the [`labels::PORTS`] label for a specification.
+fn format_ports(spec: &ContainerSpec) -> String {
+    let pairs: Vec<_> = spec
+        .ports
+        .iter()
+        .map(|port| format!("{}={}", port.name, port.host))
+        .collect();
+    pairs.join(",")
+}
+
+fn from_summary(summary: ContainerSummary) -> Option<Container> {
+    let labels = summary.labels.unwrap_or_default();
+    let get = |label: &str| {
+        labels::value(Some(&labels), label)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let name = summary.names?.first()?.trim_start_matches('/').to_owned();
+    let state = match summary.state? {
+        ContainerSummaryStateEnum::CREATED => State::Created,
+        ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::STOPPING => State::Running,
+        ContainerSummaryStateEnum::PAUSED => State::Paused,
+        ContainerSummaryStateEnum::RESTARTING => State::Restarting,
+        ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::EMPTY => State::Exited,
+        ContainerSummaryStateEnum::REMOVING | ContainerSummaryStateEnum::DEAD => State::Dead,
+    };
+    Some(Container {
+        id: summary.id?,
+        name,
+        component: get(labels::COMPONENT),
+        instance: get(labels::INSTANCE),
+        image: summary.image.unwrap_or_default(),
+        state,
+        status: summary.status.unwrap_or_default(),
+        digest: get(labels::CONFIG_DIGEST),
+        ports: parse_ports(&get(labels::PORTS)),
+        labels,
+    })
+}
+
+fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCreateBody {
+    let bindings: HashMap<_, _> = spec
+        .ports
+        .iter()
+        .map(|port| {
+            let binding = PortBinding {
+                host_ip: Some("127.0.0.1".into()),
+                host_port: Some(port.host.to_string()),
+            };
+            (format!("{}/tcp", port.container), Some(vec![binding]))
+        })
+        .collect();
+    let mut all_labels: HashMap<String, String> = labels
+        .iter()
+        .chain(&spec.labels)
+        .map(|(label, value)| (label.clone(), value.clone()))
+        .collect();
+    all_labels.insert(labels::COMPONENT.into(), spec.component.clone());
+    all_labels.insert(labels::CONFIG_DIGEST.into(), spec.digest());
+    all_labels.insert(labels::PORTS.into(), format_ports(spec));
+    let endpoint = EndpointSettings {
+        aliases: Some(vec![spec.hostname.clone()]),
+        ..EndpointSettings::default()
+    };
+    ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        hostname: Some(spec.hostname.clone()),
+        env: Some(
+            spec.env
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+        ),
+        cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
+        labels: Some(all_labels),
+        exposed_ports: Some(bindings.keys().cloned().collect()),
+        stop_timeout: Some(i64::from(spec.stop_timeout)),
+        host_config: Some(HostConfig {
+            binds: Some(
+                spec.mounts
+                    .iter()
+                    .map(|mount| format!("{}:{}", mount.volume, mount.path))
+                    .collect(),
+            ),
+            port_bindings: Some(bindings),
+            network_mode: Some(spec.network.clone()),
+            memory: spec.memory.and_then(|bytes| i64::try_from(bytes).ok()),
+            shm_size: spec.shm_size.and_then(|bytes| i64::try_from(bytes).ok()),
+            ulimits: Some(
+                spec.ulimits
+                    .iter()
+                    .map(|(name, limit)| ResourcesUlimits {
+                        name: Some(name.clone()),
+                        soft: Some(*limit),
+                        hard: Some(*limit),
+                    })
+                    .collect(),
+            ),
+            ..HostConfig::default()
+        }),
+        networking_config: Some(NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(spec.network.clone(), endpoint)])),
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// The injected files as a tar archive rooted at `/`.
+fn archive(spec: &ContainerSpec) -> std::io::Result<Vec<u8>> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for file in &spec.files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(file.contents.len() as u64);
+        header.set_mode(file.mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        builder.append_data(
+            &mut header,
+            file.path.trim_start_matches('/'),
+            file.contents.as_slice(),
+        )?;
+    }
+    builder.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_survive_the_label() {
+        let ports = parse_ports("postgres=5432,rabbitmq-management=15672");
+        assert_eq!(ports["postgres"], 5432);
+        assert_eq!(ports["rabbitmq-management"], 15672);
+        assert!(parse_ports("").is_empty());
+    }
+
+    #[test]
+    fn a_label_without_a_value_filters_by_its_name() {
+        assert_eq!(label_filter(&[("a", "1"), ("b", "")]), ["a=1", "b"]);
+    }
+}

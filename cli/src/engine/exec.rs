@@ -1,0 +1,185 @@
+//! Commands inside a running container.
+
+use std::pin::Pin;
+
+use bollard::container::LogOutput;
+use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
+use bollard::models::ExecConfig;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::io::AsyncWrite;
+
+use super::{Engine, EngineError};
+
+/// A command to run in a container.
+#[derive(Debug, Clone, Default)]
+pub struct ExecSpec {
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// Environment variables besides the container's own, as `NAME=value`.
+    pub env: Vec<String>,
+    /// The user, where not the container's own.
+    pub user: Option<String>,
+    /// Give it a terminal.
+    pub tty: bool,
+    /// Give it a standard input.
+    pub stdin: bool,
+}
+
+/// A command that is running in a container.
+pub struct Running {
+    id: String,
+    doing: String,
+    output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+    input: Option<Input>,
+}
+
+/// A command's standard input.
+pub type Input = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// Some of what a command printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chunk {
+    /// To its standard output, or its terminal.
+    Out(Bytes),
+    /// To its standard error.
+    Err(Bytes),
+}
+
+impl Running {
+    /// The command's standard input, once; after that one that swallows all.
+    pub fn take_input(&mut self) -> Input {
+        self.input
+            .take()
+            .unwrap_or_else(|| Box::pin(tokio::io::sink()))
+    }
+
+    /// What it prints next; `None` when it has ended.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the connection breaks.
+    pub async fn next(&mut self) -> Result<Option<Chunk>, EngineError> {
+        let Some(chunk) = self.output.next().await else {
+            return Ok(None);
+        };
+        Ok(Some(
+            match chunk.map_err(EngineError::api(self.doing.clone()))? {
+                LogOutput::StdErr { message } => Chunk::Err(message),
+                other => Chunk::Out(other.into_bytes()),
+            },
+        ))
+    }
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code.
+    pub code: i64,
+    /// Standard output.
+    pub out: Vec<u8>,
+    /// Standard error.
+    pub err: Vec<u8>,
+}
+
+impl Engine {
+    /// Starts a command in a container.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the container doesn't run.
+    pub async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<Running, EngineError> {
+        let config = ExecConfig {
+            attach_stdin: Some(spec.stdin),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            tty: Some(spec.tty),
+            env: Some(spec.env.clone()),
+            user: spec.user.clone(),
+            cmd: Some(spec.command.clone()),
+            ..ExecConfig::default()
+        };
+        let doing = format!("run {} in container {container}", spec.command.join(" "));
+        let created = self
+            .docker()
+            .create_exec(container, config)
+            .await
+            .map_err(EngineError::api(doing.clone()))?;
+        let options = StartExecOptions {
+            detach: false,
+            tty: spec.tty,
+            output_capacity: None,
+        };
+        let started = self
+            .docker()
+            .start_exec(&created.id, Some(options))
+            .await
+            .map_err(EngineError::api(doing.clone()))?;
+        let (output, input): (Pin<Box<dyn Stream<Item = _> + Send>>, Input) = match started {
+            StartExecResults::Attached { output, input } => (output, input),
+            // It was asked to attach; an engine that doesn't has no output to give.
+            StartExecResults::Detached => (
+                Box::pin(futures_util::stream::empty()),
+                Box::pin(tokio::io::sink()),
+            ),
+        };
+        Ok(Running {
+            id: created.id,
+            doing,
+            output,
+            input: Some(input),
+        })
+    }
+
+    /// The exit code of a command whose output has ended.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the container is gone.
+    pub async fn exec_code(&self, running: &Running) -> Result<i64, EngineError> {
+        let inspected = self
+            .docker()
+            .inspect_exec(&running.id)
+            .await
+            .map_err(EngineError::api("read a command's exit code"))?;
+        Ok(inspected.exit_code.unwrap_or_default())
+    }
+
+    /// Tells a command's terminal its size in characters.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the command has ended.
+    pub async fn resize(
+        &self,
+        running: &Running,
+        width: u16,
+        height: u16,
+    ) -> Result<(), EngineError> {
+        self.docker()
+            .resize_exec(&running.id, ResizeExecOptions { height, width })
+            .await
+            .map_err(EngineError::api("resize a command's terminal"))
+    }
+
+    /// Runs a command to its end and collects what it prints.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where it can't be run; a command that fails is no error.
+    pub async fn exec_collect(
+        &self,
+        container: &str,
+        spec: &ExecSpec,
+    ) -> Result<Output, EngineError> {
+        let mut running = self.exec(container, spec).await?;
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        while let Some(chunk) = running.next().await? {
+            match chunk {
+                Chunk::Out(bytes) => out.extend_from_slice(&bytes),
+                Chunk::Err(bytes) => err.extend_from_slice(&bytes),
+            }
+        }
+        Ok(Output {
+            code: self.exec_code(&running).await?,
+            out,
+            err,
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! Networks: one an instance.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::NetworkCreateRequest;
+use bollard::query_parameters::ListNetworksOptionsBuilder;
+
+use super::containers::{absent_is_fine, label_filter};
+use super::{Engine, EngineError};
+
+impl Engine {
+    /// The names of all networks that carry these labels.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses.
+    pub async fn networks(&self, wanted: &[(&str, &str)]) -> Result<Vec<String>, EngineError> {
+        let filters = HashMap::from([("label".to_owned(), label_filter(wanted))]);
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let found = self
+            .docker()
+            .list_networks(Some(options))
+            .await
+            .map_err(EngineError::api("list networks"))?;
+        Ok(found
+            .into_iter()
+            .filter_map(|network| network.name)
+            .collect())
+    }
+
+    /// Makes the network unless it is there.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses, e.g. all address pools are used up.
+    pub async fn ensure_network(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), EngineError> {
+        if self.docker().inspect_network(name, None).await.is_ok() {
+            return Ok(());
+        }
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            labels: Some(labels.clone().into_iter().collect()),
+            ..NetworkCreateRequest::default()
+        };
+        self.docker()
+            .create_network(request)
+            .await
+            .map(drop)
+            .map_err(EngineError::api(format!("create network {name}")))
+    }
+
+    /// Removes a network. One that is gone already is fine.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses, e.g. a foreign container is on it.
+    pub async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
+        absent_is_fine(self.docker().remove_network(name).await)
+            .map_err(EngineError::api(format!("remove network {name}")))
+    }
+}

@@ -1,0 +1,168 @@
+//! What a container should be, independent of the engine's API types.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+/// A file that is put into a container before it starts.
+///
+/// Files travel by the archive API instead of bind mounts, so that they reach
+/// an engine on another machine and a rootless one alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct File {
+    /// Its absolute path in the container.
+    pub path: String,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its contents.
+    pub contents: Vec<u8>,
+}
+
+impl File {
+    /// A file that everybody in the container may read.
+    #[must_use]
+    pub fn readable(path: impl Into<String>, contents: impl Into<Vec<u8>>) -> Self {
+        Self {
+            path: path.into(),
+            mode: 0o644,
+            contents: contents.into(),
+        }
+    }
+}
+
+/// A port that is published on the loopback address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Port {
+    /// What it is called in `dm.toml` and in allocations, e.g. `rabbitmq-management`.
+    pub name: String,
+    /// The port inside the container.
+    pub container: u16,
+    /// The port on the host.
+    pub host: u16,
+}
+
+/// A named volume and where it is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mount {
+    /// The volume's full name.
+    pub volume: String,
+    /// The absolute path in the container.
+    pub path: String,
+}
+
+/// Everything that makes a container what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContainerSpec {
+    /// The container's full name.
+    pub name: String,
+    /// The component that it is.
+    pub component: String,
+    /// The image that it is made from. Not part of the digest: the same recipe
+    /// may come pulled, built, or with golden data in it.
+    #[serde(skip)]
+    pub image: String,
+    /// What the image should be, however it is come by: its recipe and reference.
+    pub recipe: String,
+    /// Its host name, which is also its name on the network.
+    pub hostname: String,
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+    /// Arguments, in place of the image's own where not empty.
+    pub command: Vec<String>,
+    /// Files put into it before it starts.
+    pub files: Vec<File>,
+    /// Its volumes.
+    pub mounts: Vec<Mount>,
+    /// Its published ports.
+    pub ports: Vec<Port>,
+    /// The network it is on.
+    pub network: String,
+    /// Limits of resources: name, and both the soft and the hard limit.
+    pub ulimits: BTreeMap<String, i64>,
+    /// A limit of its memory in bytes.
+    pub memory: Option<u64>,
+    /// Size of `/dev/shm` in bytes.
+    pub shm_size: Option<u64>,
+    /// Seconds between the stop signal and the kill.
+    pub stop_timeout: u32,
+    /// Labels besides the ones that every object of `dm` carries.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ContainerSpec {
+    /// A digest of everything that should lead to a new container when it changes.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        // serde_json writes struct fields in order and BTreeMaps sorted: the
+        // text is the same for the same specification.
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        hex(&Sha256::digest(text))
+    }
+}
+
+/// Lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> ContainerSpec {
+        ContainerSpec {
+            name: "dm-postgres".into(),
+            component: "postgres".into(),
+            image: "dm/postgres:1".into(),
+            recipe: "postgres@1".into(),
+            hostname: "postgres".into(),
+            env: BTreeMap::from([("A".into(), "1".into())]),
+            command: vec![],
+            files: vec![File::readable("/a", "x")],
+            mounts: vec![],
+            ports: vec![Port {
+                name: "postgres".into(),
+                container: 5432,
+                host: 5432,
+            }],
+            network: "dm".into(),
+            ulimits: BTreeMap::new(),
+            memory: None,
+            shm_size: None,
+            stop_timeout: 10,
+            labels: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn digest_is_stable_and_sees_every_change() {
+        let base = spec();
+        assert_eq!(base.digest(), spec().digest());
+        let mut file = spec();
+        file.files[0].contents.push(b'y');
+        let mut port = spec();
+        port.ports[0].host = 5433;
+        let mut env = spec();
+        env.env.insert("B".into(), "2".into());
+        for changed in [file, port, env] {
+            assert_ne!(base.digest(), changed.digest());
+        }
+    }
+
+    #[test]
+    fn the_same_recipe_from_another_source_is_no_change() {
+        let mut golden = spec();
+        golden.image = "dm/postgres-golden:2".into();
+        assert_eq!(spec().digest(), golden.digest());
+        golden.recipe = "postgres@2".into();
+        assert_ne!(spec().digest(), golden.digest());
+    }
+}

@@ -1,0 +1,27 @@
+//! The person's browser.
+
+use std::process::{Command, Stdio};
+
+/// Opens an address in the browser. False where there is none.
+#[must_use]
+pub fn open(address: &str) -> bool {
+    let openers: &[&str] = if cfg!(target_os = "macos") {
+        &["open"]
+    } else {
+        &["xdg-open", "wslview", "sensible-browser"]
+    };
+    let graphical = cfg!(target_os = "macos")
+        || ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some());
+    graphical
+        && openers.iter().any(|opener| {
+            Command::new(opener)
+                .arg(address)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .is_ok()
+        })
+}

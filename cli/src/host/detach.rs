@@ -1,0 +1,55 @@
+//! Processes that outlive this one.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use thiserror::Error;
+
+use crate::error::{Coded, Exit};
+
+/// A process could not be started.
+#[derive(Debug, Error)]
+#[error("could not start a process of dm in the background")]
+pub struct DetachError(#[from] io::Error);
+
+impl Coded for DetachError {
+    fn code(&self) -> &'static str {
+        "detach"
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// The path of this program.
+///
+/// # Errors
+/// The system doesn't tell it.
+pub fn own_program() -> Result<PathBuf, DetachError> {
+    Ok(std::env::current_exe()?)
+}
+
+/// Starts a command that goes on after this process has ended, in a process
+/// group of its own so that the terminal's interrupts don't reach it. What it
+/// prints replaces the file `log`.
+///
+/// # Errors
+/// The file can't be written, or the program can't be started.
+pub fn spawn(mut command: Command, log: &Path) -> Result<(), DetachError> {
+    let log = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .open(log)?;
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()?;
+    Ok(())
+}

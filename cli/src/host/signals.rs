@@ -1,0 +1,56 @@
+//! Interrupts: Ctrl-C, and the signal that service managers and CI send.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Listens for interrupts of this process.
+#[derive(Debug)]
+pub struct Interrupts {
+    first: CancellationToken,
+    last: CancellationToken,
+}
+
+impl Interrupts {
+    /// Listens from now on. Where `graceful` is not set the first interrupt
+    /// counts as the last.
+    ///
+    /// Must be called inside the runtime. A signal that can't be listened for
+    /// keeps its usual effect, which is to end the process.
+    #[must_use]
+    pub fn listen(graceful: bool) -> Self {
+        let interrupts = Self {
+            first: CancellationToken::new(),
+            last: CancellationToken::new(),
+        };
+        for kind in [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ] {
+            let Ok(mut stream) = signal(kind) else {
+                continue;
+            };
+            let (first, last) = (interrupts.first.clone(), interrupts.last.clone());
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() {
+                    if !graceful || first.is_cancelled() {
+                        last.cancel();
+                    }
+                    first.cancel();
+                }
+            });
+        }
+        interrupts
+    }
+
+    /// Cancelled by the first interrupt.
+    #[must_use]
+    pub fn token(&self) -> CancellationToken {
+        self.first.clone()
+    }
+
+    /// Returns once the person has insisted.
+    pub async fn insisted(&self) {
+        self.last.cancelled().await;
+    }
+}

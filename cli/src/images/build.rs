@@ -1,0 +1,252 @@
+//! One build by the engine's classic builder: its steps as progress, its failure
+//! with the step and the output, and nothing left behind.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+
+use super::error::{ImageError, disk_full_hints};
+use super::process::{Tail, output_hints};
+use super::progress::{Progress, Update};
+use crate::engine::images::{BuildEvent, BuildOptions};
+use crate::engine::{Engine, EngineError};
+
+/// What a build works with.
+pub(super) struct Builder<'a> {
+    pub engine: &'a Engine,
+    pub progress: &'a dyn Progress,
+    pub cancel: &'a CancellationToken,
+}
+
+impl Builder<'_> {
+    /// Builds an image and returns its id. It has no tag yet: the caller gives it
+    /// one as the last thing, so that nothing half made is ever found.
+    pub(super) async fn build(
+        &self,
+        name: &str,
+        options: BuildOptions,
+        context: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<String, ImageError> {
+        let mut events = self.engine.build_image(options, context);
+        let mut transcript = Transcript::default();
+        self.progress
+            .working(name, Update::doing("building").with("sending the context"));
+        let outcome = loop {
+            let event = tokio::select! {
+                () = self.cancel.cancelled() => break Err(ImageError::Cancelled),
+                event = events.next() => event,
+            };
+            match event {
+                None => break self.finished(name, &mut transcript),
+                Some(Ok(BuildEvent::Built(id))) => transcript.built = Some(id),
+                Some(Ok(BuildEvent::Output(text))) => {
+                    for update in transcript.read(&text) {
+                        self.progress.working(name, update);
+                    }
+                }
+                Some(Ok(BuildEvent::Transfer(event))) => {
+                    let update = Update::doing("pulling").with(event.status);
+                    let update = match event.current {
+                        Some(current) => update.bytes(current, event.total),
+                        None => update,
+                    };
+                    self.progress.working(name, update);
+                }
+                Some(Err(error)) => break Err(failure(name, &mut transcript, error)),
+            }
+        };
+        // Closing the stream ends a build that still runs.
+        drop(events);
+        let result = outcome.as_ref().ok().cloned();
+        self.clean(&transcript.created, result.as_deref()).await;
+        outcome
+    }
+
+    fn finished(&self, name: &str, transcript: &mut Transcript) -> Result<String, ImageError> {
+        transcript.built.take().ok_or_else(|| ImageError::Build {
+            name: name.to_owned(),
+            step: transcript.step.take(),
+            reason: "the builder ended without an image".into(),
+            log: std::mem::take(&mut transcript.tail).into_lines(),
+            hints: vec!["dm doctor".into()],
+        })
+    }
+
+    /// Removes what the steps left: all of it after a failure, and after a success
+    /// the stages that the image does not stand on. The engine itself keeps what
+    /// something still needs.
+    async fn clean(&self, created: &[String], result: Option<&str>) {
+        for id in created.iter().rev() {
+            if result.is_some_and(|result| result.trim_start_matches("sha256:").starts_with(id)) {
+                continue;
+            }
+            let removed = match self.engine.image(id).await {
+                // By its id, the engine would remove a tagged image, too.
+                Ok(Some(image)) if image.references.is_empty() => {
+                    self.engine.remove_image(id).await
+                }
+                Ok(_) => continue,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = removed {
+                tracing::debug!(%error, "left an intermediate image behind");
+            }
+        }
+    }
+}
+
+/// A build's failure with all that is known of it.
+fn failure(name: &str, transcript: &mut Transcript, error: EngineError) -> ImageError {
+    let reason = match error {
+        EngineError::Api {
+            source: bollard::errors::Error::DockerStreamError { error },
+            ..
+        } => error,
+        EngineError::Api {
+            source: bollard::errors::Error::DockerResponseServerError { message, .. },
+            ..
+        } => message,
+        error => return error.into(),
+    };
+    let mut tail = std::mem::take(&mut transcript.tail);
+    let hints = if reason.contains("no space left on device") {
+        disk_full_hints()
+    } else {
+        output_hints(&tail)
+    };
+    if tail.is_empty() {
+        tail.push(&reason);
+    }
+    ImageError::Build {
+        name: name.to_owned(),
+        step: transcript.step.take(),
+        reason: reason.trim().to_owned(),
+        log: tail.into_lines(),
+        hints,
+    }
+}
+
+/// What the classic builder's output tells.
+#[derive(Debug, Default)]
+struct Transcript {
+    /// The output since the last line end.
+    partial: String,
+    /// The step under way, as `3/7: RUN …`.
+    step: Option<String>,
+    /// Its number and how many there are.
+    position: (u64, u64),
+    /// True where the result of the step is one that was known before.
+    cached: bool,
+    /// The images that this build made, in order.
+    created: Vec<String>,
+    /// The id of the result.
+    built: Option<String>,
+    tail: Tail,
+}
+
+impl Transcript {
+    /// Takes text as it comes; returns what is worth telling.
+    fn read(&mut self, text: &str) -> Vec<Update> {
+        self.partial.push_str(text);
+        let mut updates = Vec::new();
+        while let Some(end) = self.partial.find('\n') {
+            let line: String = self.partial.drain(..=end).collect();
+            updates.extend(self.line(line.trim_end()));
+        }
+        updates
+    }
+
+    fn line(&mut self, line: &str) -> Option<Update> {
+        if let Some((number, of, instruction)) = parse_step(line) {
+            self.step = Some(format!("{number}/{of}: {instruction}"));
+            self.position = (number, of);
+            // What FROM names was there before.
+            self.cached = instruction.starts_with("FROM ");
+            return Some(self.update(instruction));
+        }
+        match line.strip_prefix(" ---> ") {
+            Some("Using cache") => self.cached = true,
+            Some(text) if text.starts_with("Running in ") => {}
+            Some(id) if is_short_id(id) => {
+                if !self.cached {
+                    self.created.push(id.to_owned());
+                }
+            }
+            _ if line.starts_with("Removing intermediate container ") => {}
+            _ => {
+                self.tail.push(line);
+                let line = line.trim();
+                return (!line.is_empty() && self.position.1 > 0).then(|| self.update(line));
+            }
+        }
+        None
+    }
+
+    fn update(&self, detail: &str) -> Update {
+        Update::doing("building")
+            .with(detail)
+            .steps(self.position.0, self.position.1)
+    }
+}
+
+/// `Step 3/7 : RUN apt-get update`, in its parts.
+fn parse_step(line: &str) -> Option<(u64, u64, &str)> {
+    let (position, instruction) = line.strip_prefix("Step ")?.split_once(" : ")?;
+    let (number, of) = position.split_once('/')?;
+    Some((number.parse().ok()?, of.parse().ok()?, instruction.trim()))
+}
+
+fn is_short_id(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transcript_knows_its_step_its_own_images_and_its_last_lines() {
+        let mut transcript = Transcript::default();
+        let mut updates = Vec::new();
+        for text in [
+            "Step 1/4 : FROM dm/base:1",
+            "\n ---> 111111111111\n",
+            "Step 2/4 : COPY a /a\n",
+            " ---> Using cache\n",
+            " ---> 222222222222\n",
+            "Step 3/4 : RUN make\n",
+            " ---> Running in aaaaaaaaaaaa\n",
+            "compiling ",
+            "x\nlinking\n",
+            "Removing intermediate container aaaaaaaaaaaa\n",
+            " ---> 333333333333\n",
+            "Step 4/4 : RUN false\n ---> Running in bbbbbbbbbbbb\noops\n",
+        ] {
+            updates.extend(transcript.read(text));
+        }
+        assert_eq!(transcript.created, ["333333333333"]);
+        assert_eq!(transcript.step.as_deref(), Some("4/4: RUN false"));
+        assert_eq!(
+            transcript.tail.into_lines(),
+            ["compiling x", "linking", "oops"]
+        );
+        let told: Vec<_> = updates
+            .iter()
+            .map(|update| (update.current.unwrap(), update.detail.as_deref().unwrap()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1, "FROM dm/base:1"),
+                (2, "COPY a /a"),
+                (3, "RUN make"),
+                (3, "compiling x"),
+                (3, "linking"),
+                (4, "RUN false"),
+                (4, "oops")
+            ]
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! A build context as a stream of tar, made while it is sent.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::sync::mpsc;
+
+/// How much is handed over at once.
+const CHUNK: usize = 256 * 1024;
+
+/// One entry of a context.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its path in the context.
+    pub path: String,
+    /// Its permission bits.
+    pub mode: u32,
+    /// What is in it.
+    pub contents: Contents,
+}
+
+/// Where the bytes of an entry come from.
+#[derive(Debug)]
+pub(super) enum Contents {
+    /// From memory.
+    Bytes(Cow<'static, [u8]>),
+    /// From a file, read while it is sent.
+    File(PathBuf),
+}
+
+impl Entry {
+    /// A text that only its owner changes.
+    pub(super) fn text(path: &str, text: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            mode: 0o644,
+            contents: Contents::Bytes(text.into_bytes().into()),
+        }
+    }
+}
+
+/// The context as a tar. Owner and times are the same whatever machine it is made
+/// on, so that the builder's cache knows it again.
+pub(super) fn stream(
+    entries: Vec<Entry>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
+    produce(move |writer| {
+        let mut tar = tar::Builder::new(writer);
+        for entry in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(entry.mode);
+            header.set_entry_type(tar::EntryType::Regular);
+            match entry.contents {
+                Contents::Bytes(bytes) => {
+                    header.set_size(bytes.len() as u64);
+                    tar.append_data(&mut header, &entry.path, bytes.as_ref())?;
+                }
+                Contents::File(path) => {
+                    let file = File::open(&path)?;
+                    header.set_size(file.metadata()?.len());
+                    tar.append_data(&mut header, &entry.path, file)?;
+                }
+            }
+        }
+        tar.into_inner()?.flush()
+    })
+}
+
+/// What a blocking producer writes, as a stream. The producer gets a broken pipe
+/// when nobody reads any more; an error that it returns ends the stream.
+pub(super) fn produce(
+    producer: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
+    let (sender, mut receiver) = mpsc::channel(4);
+    tokio::task::spawn_blocking(move || {
+        let channel = ChannelWriter(sender.clone());
+        let mut writer = io::BufWriter::with_capacity(CHUNK, channel);
+        if let Err(error) = producer(&mut writer).and_then(|()| writer.flush()) {
+            // Nobody reads any more, or they learn the reason from it.
+            drop(sender.blocking_send(Err(error)));
+        }
+    });
+    futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))
+}
+
+struct ChannelWriter(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for ChannelWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
+            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{StreamExt, TryStreamExt};
+    use std::io::Read;
+
+    #[tokio::test]
+    async fn a_context_is_the_same_every_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("big");
+        std::fs::write(&file, vec![7; 3 * CHUNK]).unwrap();
+        let make = || {
+            stream(vec![
+                Entry::text("Dockerfile", "FROM scratch".into()),
+                Entry {
+                    path: "big.tar.gz".into(),
+                    mode: 0o600,
+                    contents: Contents::File(file.clone()),
+                },
+            ])
+            .try_collect::<Vec<_>>()
+        };
+        let (one, two) = (
+            make().await.unwrap().concat(),
+            make().await.unwrap().concat(),
+        );
+        assert_eq!(one, two);
+        let mut archive = tar::Archive::new(one.as_slice());
+        let mut found = Vec::new();
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut contents = Vec::new();
+            entry.read_to_end(&mut contents).unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            found.push((path, entry.header().mode().unwrap(), contents.len()));
+        }
+        assert_eq!(
+            found,
+            [
+                ("Dockerfile".to_owned(), 0o644, 12),
+                ("big.tar.gz".to_owned(), 0o600, 3 * CHUNK)
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_ends_the_stream_with_the_reason() {
+        let entry = Entry {
+            path: "x".into(),
+            mode: 0o644,
+            contents: Contents::File("/nonexistent".into()),
+        };
+        let last = stream(vec![entry]).collect::<Vec<_>>().await.pop().unwrap();
+        assert_eq!(last.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

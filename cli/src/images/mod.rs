@@ -1,0 +1,36 @@
+//! Images: what they are made of, where they come from, and what is kept of them.
+//!
+//! [`Images`] is the way in. An image is known by a [`Recipe`](recipe::Recipe),
+//! whose digest is its tag; [`Catalog`](catalog::Catalog) has those of the stack.
+
+pub mod archive;
+mod artifact;
+mod base;
+mod build;
+pub mod catalog;
+mod context;
+pub mod derived;
+pub mod error;
+pub mod inventory;
+mod lock;
+mod process;
+pub mod progress;
+mod pull;
+pub mod recipe;
+pub mod reference;
+pub mod settings;
+mod store;
+
+pub use artifact::Artifact;
+pub use catalog::{BASE, Catalog};
+pub use derived::Derivation;
+pub use error::ImageError;
+pub use process::{InstalledTools, Tools};
+pub use progress::{Progress, Silent, Update};
+pub use settings::{Dirs, ImageSettings, Source};
+pub use store::{Acquired, How, Images};
+
+/// The origin of an image that a Dockerfile made.
+const ORIGIN_BUILT: &str = "built";
+/// The origin of an image that a registry gave.
+const ORIGIN_PULLED: &str = "pulled";

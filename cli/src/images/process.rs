@@ -1,0 +1,261 @@
+//! Programs of the host, run so that they can be stopped with all they started.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::error::{ImageError, disk_full_hints};
+
+/// How many lines of output are kept for an error.
+pub(super) const LOG_LINES: usize = 20;
+
+/// How long a program may take to clean up after SIGTERM.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Gets programs that images are made with.
+pub trait Tools: Send + Sync {
+    /// The path of a program, installed first where that is allowed.
+    ///
+    /// The error is the end of a sentence: why there is none.
+    fn ensure<'a>(&'a self, tool: &'a str) -> BoxFuture<'a, Result<PathBuf, String>>;
+}
+
+/// Takes what is in `PATH` and installs nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InstalledTools;
+
+impl Tools for InstalledTools {
+    fn ensure<'a>(&'a self, tool: &'a str) -> BoxFuture<'a, Result<PathBuf, String>> {
+        let found = std::env::var_os("PATH")
+            .iter()
+            .flat_map(std::env::split_paths)
+            .map(|dir| dir.join(tool))
+            .find(|path| path.is_file());
+        let found = found.ok_or_else(|| "it is not in PATH".to_owned());
+        Box::pin(std::future::ready(found))
+    }
+}
+
+/// The last lines of some output.
+#[derive(Debug, Default)]
+pub(super) struct Tail(VecDeque<String>);
+
+impl Tail {
+    /// Adds a line, without its end; a blank one is left out.
+    pub(super) fn push(&mut self, line: &str) {
+        let line = line.trim_end();
+        if line.is_empty() {
+            return;
+        }
+        if self.0.len() == LOG_LINES {
+            self.0.pop_front();
+        }
+        self.0.push_back(line.to_owned());
+    }
+
+    /// The lines, oldest first.
+    pub(super) fn into_lines(self) -> Vec<String> {
+        self.0.into()
+    }
+
+    /// True where there is no line.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True where a line has a text in it.
+    pub(super) fn mentions(&self, text: &str) -> bool {
+        self.0.iter().any(|line| line.contains(text))
+    }
+}
+
+/// Runs a program to its end, in a process group of its own. On cancellation the
+/// whole group gets SIGTERM and, 2 s later, SIGKILL. Each line of its output is
+/// handed to `on_line`.
+pub(super) async fn run(
+    program: &str,
+    mut command: Command,
+    cancel: &CancellationToken,
+    mut on_line: impl FnMut(&str),
+) -> Result<(), ImageError> {
+    let failed = |reason: String, log: Tail| ImageError::Program {
+        program: program.to_owned(),
+        hints: output_hints(&log),
+        reason,
+        log: log.into_lines(),
+    };
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(error.to_string(), Tail::default()))?;
+    let (lines, mut received) = tokio::sync::mpsc::channel(64);
+    if let Some(stdout) = child.stdout.take() {
+        tokio::spawn(forward(stdout, lines.clone()));
+    }
+    if let Some(stderr) = child.stderr.take() {
+        tokio::spawn(forward(stderr, lines.clone()));
+    }
+    drop(lines);
+    let mut tail = Tail::default();
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => {
+                stop(&mut child).await;
+                return Err(ImageError::Cancelled);
+            }
+            line = received.recv() => match line {
+                Some(line) => {
+                    on_line(&line);
+                    tail.push(&line);
+                }
+                None => break,
+            },
+        }
+    }
+    let status = tokio::select! {
+        () = cancel.cancelled() => {
+            stop(&mut child).await;
+            return Err(ImageError::Cancelled);
+        }
+        status = child.wait() => status.map_err(ImageError::io(format!("wait for {program}")))?,
+    };
+    if status.success() {
+        Ok(())
+    } else {
+        Err(failed(status.to_string(), tail))
+    }
+}
+
+async fn forward(output: impl AsyncRead + Unpin, lines: tokio::sync::mpsc::Sender<String>) {
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    while matches!(reader.read_until(b'\n', &mut line).await, Ok(1..)) {
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        line.clear();
+        if lines.send(text).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// Ends a child and everything in its process group.
+async fn stop(child: &mut Child) {
+    let group = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(rustix::process::Pid::from_raw);
+    let Some(group) = group else {
+        return;
+    };
+    let signal = |signal| {
+        if let Err(error) = rustix::process::kill_process_group(group, signal) {
+            tracing::debug!(%error, "the process group is gone already");
+        }
+    };
+    signal(rustix::process::Signal::TERM);
+    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+        tracing::debug!("the program ignores SIGTERM");
+    }
+    // The leader may be gone while others of its group still run.
+    signal(rustix::process::Signal::KILL);
+    if let Err(error) = child.wait().await {
+        tracing::debug!(%error, "could not wait for the program");
+    }
+}
+
+/// What to do, judged by what a package or download tool wrote.
+pub(super) fn output_hints(log: &Tail) -> Vec<String> {
+    let mentions = |texts: &[&str]| texts.iter().any(|text| log.mentions(text));
+    if mentions(&["No space left on device", "no space left on device"]) {
+        return disk_full_hints();
+    }
+    if mentions(&[
+        "certificate verify failed",
+        "certificate verification failed",
+        "unable to find valid certification path",
+        "self-signed certificate",
+        "x509:",
+    ]) {
+        return vec![
+            "add your network's certificate authority to images.extra_ca_certificates in dm.toml"
+                .into(),
+        ];
+    }
+    if mentions(&[
+        "Temporary failure resolving",
+        "Could not resolve",
+        "Unable to connect to",
+        "Could not connect to",
+        "Connection timed out",
+        "Connection refused",
+        "Failed to fetch",
+        "Unable to locate package",
+        "Could not transfer artifact",
+    ]) {
+        return vec![
+            "check the network; images.apt_mirror and images.maven_mirror in dm.toml name other servers"
+                .into(),
+        ];
+    }
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[tokio::test]
+    async fn a_failure_carries_the_exit_and_the_last_lines() {
+        let script = "seq 1 30; echo 'No space left on device' >&2; exit 3";
+        let error = run("sh", shell(script), &CancellationToken::new(), |_| {})
+            .await
+            .unwrap_err();
+        let ImageError::Program {
+            reason, log, hints, ..
+        } = error
+        else {
+            panic!("{error:?}");
+        };
+        assert_eq!(reason, "exit status: 3");
+        assert_eq!(log.len(), LOG_LINES);
+        assert!(hints[0].contains("dm images prune"));
+    }
+
+    #[tokio::test]
+    async fn cancelling_ends_the_whole_group() {
+        let cancel = CancellationToken::new();
+        let dir = tempfile::tempdir().unwrap();
+        let alive = dir.path().join("alive");
+        std::fs::write(&alive, "").unwrap();
+        // The grandchild ignores SIGTERM.
+        let script = "sh -c 'trap \"\" TERM; echo up; while :; do sleep 1; done' & wait";
+        let token = cancel.clone();
+        let mut command = shell(script);
+        command.current_dir(dir.path());
+        let result = run("sh", command, &cancel, |_| token.cancel()).await;
+        assert!(matches!(result, Err(ImageError::Cancelled)));
+        // Nobody is left in the directory: no process has it as its own.
+        let here = std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| std::fs::read_link(entry.path().join("cwd")).ok())
+            .filter(|cwd| cwd == dir.path())
+            .count();
+        assert_eq!(here, 0);
+    }
+}

@@ -1,0 +1,339 @@
+//! Pulling: progress over all layers, limits, and what a failure means.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::error::{ImageError, PullDetail, PullRefusal};
+use super::progress::{Progress, Update};
+use super::reference::Reference;
+use super::settings::ImageSettings;
+use crate::engine::images::TransferEvent;
+use crate::engine::{Engine, EngineError};
+
+/// How long a pull that has begun may stand still.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is known of the registries in this run: one that does not answer is asked
+/// once, not once for every image.
+#[derive(Debug, Default)]
+pub(super) struct Registries(Mutex<HashMap<String, Arc<Mutex<Verdict>>>>);
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+enum Verdict {
+    #[default]
+    Unknown,
+    Answers,
+    Down(PullRefusal, String),
+}
+
+impl Registries {
+    async fn of(&self, registry: &str) -> Arc<Mutex<Verdict>> {
+        let mut known = self.0.lock().await;
+        Arc::clone(known.entry(registry.to_owned()).or_default())
+    }
+}
+
+/// What a pull works with.
+pub(super) struct Puller<'a> {
+    pub engine: &'a Engine,
+    pub settings: &'a ImageSettings,
+    pub registries: &'a Registries,
+    pub progress: &'a dyn Progress,
+    pub cancel: &'a CancellationToken,
+}
+
+impl Puller<'_> {
+    /// Pulls an image for a component.
+    pub(super) async fn pull(&self, name: &str, reference: &Reference) -> Result<(), ImageError> {
+        let failed = |refusal, detail| ImageError::Pull {
+            name: name.to_owned(),
+            reference: reference.to_string(),
+            refusal,
+            source: Box::new(PullDetail(detail)),
+        };
+        let verdict = self.registries.of(reference.registry()).await;
+        let mut verdict = verdict.lock().await;
+        if let Verdict::Down(refusal, detail) = &*verdict {
+            return Err(failed(refusal.clone(), detail.clone()));
+        }
+        self.progress
+            .working(name, Update::doing("pulling").with(reference.to_string()));
+        let mut events = self
+            .engine
+            .pull_image(&reference.to_string(), self.settings.credentials.as_ref());
+        // Others that want the same registry wait for its first answer, not longer.
+        let first = self.next(&mut events, self.settings.pull_timeout).await;
+        *verdict = match &first {
+            Err(Stop::Refused(refusal, detail)) if is_down(refusal) => {
+                Verdict::Down(refusal.clone(), detail.clone())
+            }
+            Err(Stop::Cancelled) => Verdict::Unknown,
+            _ => Verdict::Answers,
+        };
+        drop(verdict);
+        let mut layers = Layers::default();
+        let mut next = first;
+        loop {
+            match next {
+                Ok(Some(event)) => {
+                    layers.apply(event);
+                    self.progress.working(name, layers.update());
+                }
+                Ok(None) => return Ok(()),
+                Err(Stop::Cancelled) => return Err(ImageError::Cancelled),
+                Err(Stop::Refused(refusal, detail)) => return Err(failed(refusal, detail)),
+                Err(Stop::Engine(error)) => return Err(error.into()),
+            }
+            next = self.next(&mut events, STALL_TIMEOUT).await;
+        }
+    }
+
+    async fn next(
+        &self,
+        events: &mut (impl Stream<Item = Result<TransferEvent, EngineError>> + Unpin),
+        limit: Duration,
+    ) -> Result<Option<TransferEvent>, Stop> {
+        let event = tokio::select! {
+            () = self.cancel.cancelled() => return Err(Stop::Cancelled),
+            event = tokio::time::timeout(limit, events.next()) => event,
+        };
+        match event {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(event))) => Ok(Some(event)),
+            Ok(Some(Err(error))) => Err(match said(&error) {
+                Some(text) => Stop::Refused(classify(text, limit), text.to_owned()),
+                None => Stop::Engine(error),
+            }),
+            Err(_) => Err(Stop::Refused(
+                PullRefusal::TimedOut { after: limit },
+                "the pull was given up".into(),
+            )),
+        }
+    }
+}
+
+enum Stop {
+    Cancelled,
+    Refused(PullRefusal, String),
+    Engine(EngineError),
+}
+
+/// What the engine answered, as opposed to a failure to reach the engine.
+fn said(error: &EngineError) -> Option<&str> {
+    match error {
+        EngineError::Api {
+            source: bollard::errors::Error::DockerResponseServerError { message, .. },
+            ..
+        } => Some(message),
+        EngineError::Api {
+            source: bollard::errors::Error::DockerStreamError { error },
+            ..
+        } => Some(error),
+        _ => None,
+    }
+}
+
+/// True where other images of the same registry would fare no better.
+const fn is_down(refusal: &PullRefusal) -> bool {
+    matches!(
+        refusal,
+        PullRefusal::Unreachable | PullRefusal::TimedOut { .. } | PullRefusal::Tls
+    )
+}
+
+/// What a message of the engine means. Engines report all of it as text; the
+/// texts are those of Docker's and Podman's registry clients and of Go's network
+/// and TLS packages.
+fn classify(message: &str, limit: Duration) -> PullRefusal {
+    let message = message.to_ascii_lowercase();
+    let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
+    if says(&["no space left on device"]) {
+        PullRefusal::DiskFull
+    } else if says(&["toomanyrequests", "too many requests", "rate limit"]) {
+        PullRefusal::RateLimited
+    } else if says(&[
+        "x509:",
+        "tls: ",
+        "server gave http response to https client",
+        "certificate",
+    ]) {
+        PullRefusal::Tls
+    } else if says(&[
+        "client.timeout exceeded",
+        "deadline exceeded",
+        "i/o timeout",
+        "handshake timeout",
+        "timeout awaiting",
+    ]) {
+        PullRefusal::TimedOut { after: limit }
+    } else if says(&[
+        "connection refused",
+        "no such host",
+        "no route to host",
+        "network is unreachable",
+        "server misbehaving",
+        "connection reset",
+        "proxyconnect",
+        "502 bad gateway",
+        "503 service unavailable",
+        ": eof",
+    ]) {
+        PullRefusal::Unreachable
+    } else if says(&[
+        "does not exist",
+        "manifest unknown",
+        "name unknown",
+        "not found",
+        "repository name not known",
+    ]) {
+        // Before the credentials: an unknown repository "may require docker login".
+        PullRefusal::NotFound
+    } else if says(&[
+        "unauthorized",
+        "authentication required",
+        "no basic auth credentials",
+        "denied",
+        "forbidden",
+        "incorrect username or password",
+    ]) {
+        PullRefusal::Credentials
+    } else {
+        PullRefusal::Other
+    }
+}
+
+/// How far the layers of one image are, all together.
+#[derive(Debug, Default)]
+struct Layers {
+    layers: HashMap<String, (u64, u64)>,
+    doing: String,
+}
+
+impl Layers {
+    fn apply(&mut self, event: TransferEvent) {
+        let Some(layer) = event.layer else {
+            return;
+        };
+        // Extraction counts the same bytes again; only the download is summed up.
+        match (event.status.as_str(), event.total) {
+            ("Downloading", Some(total)) => {
+                let done = event.current.unwrap_or_default().min(total);
+                self.layers.insert(layer, (done, total));
+            }
+            ("Download complete" | "Pull complete", _) => {
+                if let Some((done, total)) = self.layers.get_mut(&layer) {
+                    *done = *total;
+                }
+            }
+            _ => {}
+        }
+        self.doing = event.status;
+    }
+
+    fn update(&self) -> Update {
+        let (done, total) = self
+            .layers
+            .values()
+            .fold((0, 0), |(done, all), (current, total)| {
+                (done + current, all + total)
+            });
+        let update = Update::doing("pulling");
+        let update = if self.doing.is_empty() {
+            update
+        } else {
+            update.with(self.doing.to_lowercase())
+        };
+        if total == 0 {
+            update
+        } else {
+            update.bytes(done, Some(total))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_engines_are_understood() {
+        let limit = Duration::from_secs(5);
+        let timed_out = PullRefusal::TimedOut { after: limit };
+        for (message, expected) in [
+            (
+                "manifest for 127.0.0.1:5000/x:17 not found: manifest unknown: manifest unknown",
+                PullRefusal::NotFound,
+            ),
+            (
+                "pull access denied for x, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+                PullRefusal::NotFound,
+            ),
+            (
+                "Head \"http://127.0.0.1:5000/v2/x/manifests/1\": no basic auth credentials",
+                PullRefusal::Credentials,
+            ),
+            (
+                "Head \"http://127.0.0.1:5000/v2/x/manifests/1\": unauthorized: authentication required",
+                PullRefusal::Credentials,
+            ),
+            (
+                "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
+                PullRefusal::Unreachable,
+            ),
+            (
+                "Get \"https://nowhere.invalid/v2/\": dial tcp: lookup nowhere.invalid on 10.0.0.1:53: no such host",
+                PullRefusal::Unreachable,
+            ),
+            (
+                "Get \"https://10.1.1.1/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
+                timed_out.clone(),
+            ),
+            (
+                "Get \"https://10.1.1.1/v2/\": dial tcp 10.1.1.1:443: i/o timeout",
+                timed_out,
+            ),
+            (
+                "Get \"https://r/v2/\": x509: certificate signed by unknown authority",
+                PullRefusal::Tls,
+            ),
+            (
+                "Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client",
+                PullRefusal::Tls,
+            ),
+            (
+                "toomanyrequests: You have reached your pull rate limit",
+                PullRefusal::RateLimited,
+            ),
+            (
+                "write /var/lib/docker/tmp/GetImageBlob1: no space left on device",
+                PullRefusal::DiskFull,
+            ),
+            ("something new", PullRefusal::Other),
+        ] {
+            assert_eq!(classify(message, limit), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn layers_add_up_and_extraction_does_not_count_twice() {
+        let event = |layer: &str, status: &str, current, total| TransferEvent {
+            layer: Some(layer.into()),
+            status: status.into(),
+            current,
+            total,
+        };
+        let mut layers = Layers::default();
+        layers.apply(event("a", "Downloading", Some(10), Some(100)));
+        layers.apply(event("b", "Downloading", Some(50), Some(50)));
+        layers.apply(event("a", "Download complete", None, None));
+        layers.apply(event("b", "Extracting", Some(5), Some(50)));
+        let update = layers.update();
+        assert_eq!((update.current, update.total), (Some(150), Some(150)));
+        assert_eq!(update.detail.as_deref(), Some("extracting"));
+    }
+}

@@ -1,0 +1,299 @@
+//! What an image is made of, and the name that follows from it.
+//!
+//! The tag of an image carries a digest over everything that enters its build, so
+//! an unchanged recipe is never built twice and a changed one never stale.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use super::artifact::Artifact;
+
+/// The label with the full digest of the recipe.
+pub const LABEL_RECIPE: &str = "com.dundermifflin.dm.recipe";
+/// The label with the name of the component.
+pub const LABEL_COMPONENT: &str = "com.dundermifflin.dm.component";
+/// The label with the version that the component is of.
+pub const LABEL_VERSION: &str = "com.dundermifflin.dm.version";
+/// The label with the way in which the image was obtained.
+pub const LABEL_ORIGIN: &str = "com.dundermifflin.dm.origin";
+
+/// How many hex digits of a digest a tag shows.
+const TAG_DIGITS: usize = 12;
+
+/// A SHA-256 digest, as hex.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(String);
+
+impl Digest {
+    /// The digest of some bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::from_hash(Sha256::new_with_prefix(bytes))
+    }
+
+    /// The digest that a hash has come to.
+    #[must_use]
+    pub fn from_hash(hash: Sha256) -> Self {
+        let mut hex = String::with_capacity(64);
+        for byte in hash.finalize() {
+            hex.push_str(&format!("{byte:02x}"));
+        }
+        Self(hex)
+    }
+
+    /// All 64 digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The digits that a tag shows.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[..TAG_DIGITS]
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One file of a build context.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecipeFile {
+    /// Its path in the context.
+    pub path: String,
+    /// Its permission bits.
+    pub mode: u32,
+    /// What is in it.
+    pub contents: Cow<'static, [u8]>,
+}
+
+impl RecipeFile {
+    /// A file whose mode follows from its contents: a script can be executed.
+    /// So the digest doesn't depend on the umask of the checkout.
+    #[must_use]
+    pub fn new(path: impl Into<String>, contents: impl Into<Cow<'static, [u8]>>) -> Self {
+        let contents = contents.into();
+        let mode = if contents.starts_with(b"#!") {
+            0o755
+        } else {
+            0o644
+        };
+        Self {
+            path: path.into(),
+            mode,
+            contents,
+        }
+    }
+}
+
+/// What an image is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recipe {
+    /// The component, e.g. `postgres`.
+    pub name: String,
+    /// The version of it, e.g. `17`.
+    pub version: String,
+    /// The build context.
+    pub files: Vec<RecipeFile>,
+    /// The name of the image that it stands on, given to the build as `BASE`.
+    pub base: Option<String>,
+    /// What is fetched and put into the context.
+    pub artifacts: Vec<Artifact>,
+    /// Values for the `ARG`s.
+    pub build_args: BTreeMap<String, String>,
+}
+
+impl Recipe {
+    /// The digest over everything that enters the build. `base` is the digest of
+    /// what it stands on: of the base's recipe, or of a pulled image.
+    ///
+    /// The order of files, artifacts and arguments makes no difference.
+    #[must_use]
+    pub fn digest(&self, base: Option<&str>) -> Digest {
+        let mut hash = FieldHash::default();
+        hash.field("dm image recipe 1");
+        hash.field(&self.name);
+        hash.field(&self.version);
+        hash.field(base.unwrap_or_default());
+        let mut files: Vec<_> = self.files.iter().collect();
+        files.sort();
+        hash.count(files.len());
+        for file in files {
+            hash.field(&file.path);
+            hash.field(file.mode.to_be_bytes());
+            hash.field(&file.contents);
+        }
+        let mut artifacts: Vec<_> = self.artifacts.iter().collect();
+        artifacts.sort();
+        hash.count(artifacts.len());
+        for artifact in artifacts {
+            hash.field(artifact.coordinates());
+            hash.field(&artifact.file);
+        }
+        hash.count(self.build_args.len());
+        for (name, value) in &self.build_args {
+            hash.field(name);
+            hash.field(value);
+        }
+        Digest::from_hash(hash.0)
+    }
+
+    /// The file of a path, as text.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<Cow<'_, str>> {
+        self.files
+            .iter()
+            .find(|file| file.path == path)
+            .map(|file| String::from_utf8_lossy(&file.contents))
+    }
+}
+
+/// The local reference of an image: `dm/<name>:<12 hex>`.
+#[must_use]
+pub fn local_reference(name: &str, digest: &Digest) -> String {
+    format!("dm/{name}:{}", digest.short())
+}
+
+/// The labels of an image made from a recipe.
+#[must_use]
+pub fn labels(recipe: &Recipe, digest: &Digest, origin: &str) -> HashMap<String, String> {
+    HashMap::from([
+        (LABEL_RECIPE.to_owned(), digest.to_string()),
+        (LABEL_COMPONENT.to_owned(), recipe.name.clone()),
+        (LABEL_VERSION.to_owned(), recipe.version.clone()),
+        (LABEL_ORIGIN.to_owned(), origin.to_owned()),
+    ])
+}
+
+/// A hash over fields of which each is preceded by its length, so that no two
+/// sequences of fields look alike.
+#[derive(Default)]
+struct FieldHash(Sha256);
+
+impl FieldHash {
+    fn count(&mut self, count: usize) {
+        self.0.update((count as u64).to_be_bytes());
+    }
+
+    fn field(&mut self, bytes: impl AsRef<[u8]>) {
+        self.count(bytes.as_ref().len());
+        self.0.update(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn file() -> impl Strategy<Value = RecipeFile> {
+        (
+            "[a-z]{1,6}(/[a-z]{1,6})?",
+            prop_oneof![Just(0o644_u32), Just(0o755)],
+            proptest::collection::vec(any::<u8>(), 0..20),
+        )
+            .prop_map(|(path, mode, contents)| RecipeFile {
+                path,
+                mode,
+                contents: contents.into(),
+            })
+    }
+
+    fn artifact() -> impl Strategy<Value = Artifact> {
+        ("[a-z]{1,4}", "[a-z]{1,4}", "[0-9]{1,3}").prop_map(|(group, name, version)| {
+            Artifact::maven(&group, &name, &version, "tar.gz", "x.tar.gz")
+        })
+    }
+
+    prop_compose! {
+        fn recipe()(
+            name in "[a-z]{1,6}",
+            version in "[0-9]{1,3}",
+            files in proptest::collection::vec(file(), 0..4),
+            base in proptest::option::of("[a-z]{1,4}"),
+            artifacts in proptest::collection::vec(artifact(), 0..3),
+            build_args in proptest::collection::btree_map("[A-Z]{1,4}", "[a-z]{0,4}", 0..3),
+        ) -> Recipe {
+            Recipe { name, version, files, base, artifacts, build_args }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn order_makes_no_difference(recipe in recipe()) {
+            let mut turned = recipe.clone();
+            turned.files.reverse();
+            turned.artifacts.reverse();
+            prop_assert_eq!(recipe.digest(None), turned.digest(None));
+        }
+
+        #[test]
+        fn any_change_changes_the_digest(recipe in recipe(), extra in file(), more in artifact()) {
+            let before = recipe.digest(Some("base"));
+            let mut changes: Vec<Recipe> = Vec::new();
+            let mut change = |edit: &dyn Fn(&mut Recipe)| {
+                let mut changed = recipe.clone();
+                edit(&mut changed);
+                changes.push(changed);
+            };
+            change(&|recipe| recipe.name.push('x'));
+            change(&|recipe| recipe.version.push('1'));
+            change(&|recipe| recipe.files.push(extra.clone()));
+            change(&|recipe| recipe.artifacts.push(more.clone()));
+            change(&|recipe| {
+                recipe.build_args.insert("NEW".to_owned() + "X", String::new());
+            });
+            for index in 0..recipe.files.len() {
+                change(&|recipe| recipe.files[index].path.push('x'));
+                change(&|recipe| recipe.files[index].mode ^= 0o111);
+                change(&|recipe| recipe.files[index].contents.to_mut().push(0));
+                change(&|recipe| drop(recipe.files.remove(index)));
+            }
+            for index in 0..recipe.artifacts.len() {
+                change(&|recipe| recipe.artifacts[index].version.push('1'));
+                change(&|recipe| recipe.artifacts[index].file.push('x'));
+            }
+            for name in recipe.build_args.keys() {
+                change(&|recipe| {
+                    recipe.build_args.entry(name.clone()).or_default().push('x');
+                });
+                change(&|recipe| drop(recipe.build_args.remove(name)));
+            }
+            for changed in changes {
+                prop_assert_ne!(&before, &changed.digest(Some("base")));
+            }
+            prop_assert_ne!(&before, &recipe.digest(Some("other")));
+            prop_assert_ne!(&before, &recipe.digest(None));
+        }
+
+        #[test]
+        fn fields_do_not_run_together(left in "[a-z]{0,4}", right in "[a-z]{1,4}") {
+            let of = |name: String, version: String| Recipe { name, version, ..Recipe::default() };
+            let one = of(left.clone() + &right, String::new());
+            let other = of(left, right);
+            prop_assert_ne!(one.digest(None), other.digest(None));
+        }
+    }
+
+    #[test]
+    fn the_tag_shows_the_start_of_the_digest() {
+        let digest = Digest::of(b"");
+        assert_eq!(
+            local_reference("postgres", &digest),
+            "dm/postgres:e3b0c44298fc"
+        );
+    }
+
+    #[test]
+    fn a_script_can_be_executed() {
+        assert_eq!(RecipeFile::new("run", b"#!/bin/sh".as_slice()).mode, 0o755);
+        assert_eq!(RecipeFile::new("conf", b"a = 1".as_slice()).mode, 0o644);
+    }
+}

@@ -1,0 +1,133 @@
+//! References to images in registries, and how a mirror changes them.
+
+use std::fmt;
+
+/// The registry of a reference that names none.
+const DEFAULT_REGISTRY: &str = "docker.io";
+
+/// A reference to an image: `[registry/]repository[:tag|@digest]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    registry: Option<String>,
+    repository: String,
+    /// With its separator, `:17` or `@sha256:…`.
+    version: String,
+}
+
+impl Reference {
+    /// Reads a reference. One without a tag or digest means `:latest`, because
+    /// engines would otherwise pull every tag there is.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let (registry, rest) = match text.split_once('/') {
+            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
+                (Some(first.to_owned()), rest)
+            }
+            _ => (None, text),
+        };
+        let at = rest.find('@').or_else(|| {
+            rest.rfind(':')
+                .filter(|colon| !rest[*colon..].contains('/'))
+        });
+        let (repository, version) = at.map_or((rest, ":latest"), |at| rest.split_at(at));
+        Self {
+            registry,
+            repository: repository.to_owned(),
+            version: version.to_owned(),
+        }
+    }
+
+    /// The host, and port if any, that it is pulled from.
+    #[must_use]
+    pub fn registry(&self) -> &str {
+        self.registry.as_deref().unwrap_or(DEFAULT_REGISTRY)
+    }
+
+    /// The same image behind a mirror: the mirror takes the place of the registry,
+    /// and the path stays; an official image's short name becomes
+    /// `library/<name>`. So with `127.0.0.1:5000`, `postgres:17` is
+    /// `127.0.0.1:5000/library/postgres:17`, and `quay.io/keycloak/keycloak:26`
+    /// is `127.0.0.1:5000/keycloak/keycloak:26`. A mirror may carry a path of its
+    /// own, `registry.example/proxy`.
+    #[must_use]
+    pub fn mirrored(&self, mirror: Option<&str>) -> Self {
+        let Some(mirror) = mirror.map(|mirror| mirror.trim_end_matches('/')) else {
+            return self.clone();
+        };
+        let official = self.registry() == DEFAULT_REGISTRY && !self.repository.contains('/');
+        let library = if official { "library/" } else { "" };
+        let (host, path) = mirror
+            .split_once('/')
+            .map_or((mirror, String::new()), |(host, path)| {
+                (host, format!("{path}/"))
+            });
+        Self {
+            registry: Some(host.to_owned()),
+            repository: format!("{path}{library}{}", self.repository),
+            version: self.version.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(registry) = &self.registry {
+            write!(f, "{registry}/")?;
+        }
+        write!(f, "{}{}", self.repository, self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn mirrored(text: &str, mirror: &str) -> String {
+        Reference::parse(text).mirrored(Some(mirror)).to_string()
+    }
+
+    #[test]
+    fn a_mirror_takes_the_registrys_place() {
+        assert_eq!(
+            mirrored("postgres:17", "127.0.0.1:5000"),
+            "127.0.0.1:5000/library/postgres:17"
+        );
+        assert_eq!(
+            mirrored("docker.io/postgres:17", "127.0.0.1:5000/"),
+            "127.0.0.1:5000/library/postgres:17"
+        );
+        assert_eq!(
+            mirrored("quay.io/keycloak/keycloak:26", "127.0.0.1:5000"),
+            "127.0.0.1:5000/keycloak/keycloak:26"
+        );
+        assert_eq!(
+            mirrored("osixia/openldap:1", "mirror.example/proxy"),
+            "mirror.example/proxy/osixia/openldap:1"
+        );
+    }
+
+    #[test]
+    fn a_tag_is_told_from_a_port_and_a_missing_one_is_latest() {
+        let reference = Reference::parse("localhost:5000/a/b");
+        assert_eq!(reference.registry(), "localhost:5000");
+        assert_eq!(reference.to_string(), "localhost:5000/a/b:latest");
+        assert_eq!(Reference::parse("a/b").registry(), "docker.io");
+        let digest = "quay.io/x@sha256:0123";
+        assert_eq!(Reference::parse(digest).to_string(), digest);
+    }
+
+    proptest! {
+        #[test]
+        fn text_survives_a_round_trip(
+            registry in proptest::option::of("[a-z]{1,8}(\\.[a-z]{2,3}|:[0-9]{2,5})"),
+            repository in "[a-z]{1,8}(/[a-z]{1,8}){0,2}",
+            tag in "[a-z0-9][a-z0-9.-]{0,10}",
+        ) {
+            prop_assume!(!repository.starts_with("localhost"));
+            let registry = registry.map(|registry| registry + "/").unwrap_or_default();
+            let text = format!("{registry}{repository}:{tag}");
+            prop_assert_eq!(Reference::parse(&text).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! How images are obtained, as `[images]` in `dm.toml` says.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::ImageError;
+use crate::config::values::CaCertificates;
+use crate::config::{Config, ImageSource};
+use crate::engine::images::RegistryLogin;
+
+/// Where an image comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Source {
+    /// What is local already, else by pull within a short limit, else by build.
+    #[default]
+    Auto,
+    /// By pull alone.
+    Pull,
+    /// By build alone.
+    Build,
+}
+
+/// How images are obtained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSettings {
+    /// Where they come from.
+    pub source: Source,
+    /// A registry that stands in for all others, e.g. `127.0.0.1:5000`. See
+    /// [`Reference::mirrored`](super::reference::Reference::mirrored) for the rule.
+    pub mirror: Option<String>,
+    /// The Debian archive that the base and everything on top of it install from.
+    /// Without it the distribution's own default is used.
+    pub apt_mirror: Option<String>,
+    /// The Maven repository that Keycloak's distribution is fetched from by HTTP.
+    /// Without it Maven and its own configuration decide.
+    pub maven_mirror: Option<String>,
+    /// Certificates (PEM) of authorities that the images trust beside the usual
+    /// ones: the files go to `/usr/local/share/ca-certificates` of the base, and
+    /// `update-ca-certificates` runs.
+    pub extra_ca_certificates: Vec<PathBuf>,
+    /// How long a registry may take for its first answer.
+    pub pull_timeout: Duration,
+    /// The official images by component; a component without one is always built.
+    pub official: BTreeMap<String, String>,
+    /// The login for the mirror, or for the registries where there is none.
+    pub credentials: Option<RegistryLogin>,
+}
+
+impl Default for ImageSettings {
+    fn default() -> Self {
+        Self {
+            source: Source::default(),
+            mirror: None,
+            apt_mirror: None,
+            maven_mirror: None,
+            extra_ca_certificates: Vec::new(),
+            pull_timeout: Duration::from_secs(6),
+            official: BTreeMap::from(
+                [
+                    (super::BASE, "debian:trixie-slim"),
+                    ("postgres", "postgres:17"),
+                    ("rabbitmq", "rabbitmq:4-management"),
+                    ("keycloak", "quay.io/keycloak/keycloak:26.7"),
+                ]
+                .map(|(component, reference)| (component.to_owned(), reference.to_owned())),
+            ),
+            credentials: None,
+        }
+    }
+}
+
+/// Where Debian and its kin keep the authorities that were added to a machine.
+const HOST_AUTHORITIES: &str = "/usr/local/share/ca-certificates";
+
+impl ImageSettings {
+    /// The settings of a configuration, whose paths are relative to `root`.
+    ///
+    /// # Errors
+    /// The host's own authorities are asked for and can't be read.
+    pub fn from_config(config: &Config, root: &Path) -> Result<Self, ImageError> {
+        let images = &config.images;
+        let defaults = Self::default();
+        let configured = [
+            ("postgres", Some(&config.postgres.image)),
+            ("rabbitmq", Some(&config.rabbitmq.image)),
+            ("openldap", config.openldap.image.as_ref()),
+            ("keycloak", Some(&config.keycloak.image)),
+        ];
+        let mut official = defaults.official;
+        for (component, reference) in configured {
+            if let Some(reference) = reference {
+                official.insert(component.to_owned(), reference.to_string());
+            }
+        }
+        Ok(Self {
+            source: match images.source {
+                ImageSource::Auto => Source::Auto,
+                ImageSource::Pull => Source::Pull,
+                ImageSource::Build => Source::Build,
+            },
+            mirror: images.mirror.as_ref().map(ToString::to_string),
+            apt_mirror: images.apt_mirror.as_ref().map(ToString::to_string),
+            maven_mirror: images.maven_mirror.as_ref().map(ToString::to_string),
+            extra_ca_certificates: match &images.extra_ca_certificates {
+                CaCertificates::Files(files) => {
+                    files.iter().map(|file| file.in_project(root)).collect()
+                }
+                CaCertificates::Host => host_authorities()?,
+            },
+            pull_timeout: images.pull_timeout.get(),
+            official,
+            credentials: images
+                .credentials
+                .as_ref()
+                .map(|credentials| RegistryLogin {
+                    username: credentials.username.to_string(),
+                    password: credentials.password.reveal().to_owned(),
+                }),
+        })
+    }
+}
+
+/// The certificates that were added to this host, by name. None where the host
+/// keeps them elsewhere or has none.
+fn host_authorities() -> Result<Vec<PathBuf>, ImageError> {
+    let folder = Path::new(HOST_AUTHORITIES);
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let failed = || ImageError::io(format!("read {HOST_AUTHORITIES}"));
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed())? {
+        let path = entry.map_err(failed())?.path();
+        if path.extension().is_some_and(|extension| extension == "crt") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Where `dm` keeps what outlives a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dirs {
+    /// Locks and work in progress.
+    pub state: PathBuf,
+    /// Downloads that can be had again.
+    pub cache: PathBuf,
+}

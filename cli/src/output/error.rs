@@ -1,0 +1,79 @@
+//! What can go wrong while something is shown or asked.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::error::{Coded, Exit};
+
+/// A failure to write to stdout, or to get an answer.
+#[derive(Debug, Error)]
+pub enum OutputError {
+    /// Whoever read our output has gone, e.g. `dm logs | head`. Not a failure
+    /// to a person: nothing is printed, and the exit code is the one that a
+    /// shell gives a program which died of SIGPIPE.
+    #[error("the reader of the output is gone")]
+    Closed,
+    /// Stdout can't be written, e.g. because the disk is full.
+    #[error("could not write to stdout")]
+    Write(#[source] io::Error),
+    /// A value can't be expressed as JSON.
+    #[error("could not express the {what} document as JSON")]
+    Json {
+        /// The schema of the document, e.g. `dm.status/1`.
+        what: String,
+        /// What serde said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A question was to be asked and nobody is there to answer.
+    #[error("this needs a confirmation, and there is no terminal to ask on: {question}")]
+    NobodyToAsk {
+        /// What would have been asked.
+        question: String,
+    },
+    /// The answer to a question can't be read.
+    #[error("could not read the answer")]
+    Answer(#[source] io::Error),
+}
+
+impl OutputError {
+    /// The failure of a write to stdout.
+    #[must_use]
+    pub fn write(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::Closed
+        } else {
+            Self::Write(error)
+        }
+    }
+}
+
+impl Coded for OutputError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Closed => "output-closed",
+            Self::Write(_) => "output-write",
+            Self::Json { .. } => "output-json",
+            Self::NobodyToAsk { .. } => "confirmation-needed",
+            Self::Answer(_) => "confirmation-unreadable",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Closed => Exit::OutputClosed,
+            Self::Write(_) | Self::Json { .. } => Exit::Found,
+            Self::NobodyToAsk { .. } | Self::Answer(_) => Exit::Usage,
+        }
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::NobodyToAsk { .. } | Self::Answer(_) => {
+                vec!["give --yes to agree beforehand".into()]
+            }
+            Self::Closed | Self::Write(_) | Self::Json { .. } => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The report of a component that failed.
+
+use std::path::Path;
+
+use super::report::next_steps;
+use super::style::{Canvas, Glyph, Role};
+use super::text;
+use crate::stack::event::Failure;
+
+/// How many of the last log lines are shown.
+const LOG_LINES: usize = 20;
+/// How many rows of a terminal one log line may take.
+const ROWS_PER_LINE: usize = 4;
+/// How much of a log line is shown in a pipe, in columns.
+const LONGEST_LINE: usize = 4000;
+/// The columns of the labels.
+const LABEL: usize = 12;
+
+/// Everything that is known of the failure, as text.
+#[must_use]
+pub fn render(failure: &Failure, canvas: &Canvas) -> String {
+    let head = format!(
+        "{} {}: {}",
+        canvas.paint(Role::Bad, &format!("{} failed", failure.name)),
+        format_args!("after {}", text::duration(failure.at)),
+        text::harmless(&failure.what, false),
+    );
+    let sign = format!("{} ", canvas.sign(Role::Bad, Glyph::Failed));
+    let mut lines = vec![text::wrap(&head, canvas.width, &sign, "  ")];
+    lines.extend(facts(failure, canvas));
+    lines.push(String::new());
+    lines.extend(log(&failure.log, canvas));
+    if !failure.next.is_empty() {
+        lines.push(String::new());
+        lines.extend(next_steps(&failure.next, canvas));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// Where the diagnostics bundle of the run lies.
+#[must_use]
+pub fn bundle(path: &Path, canvas: &Canvas) -> String {
+    // Whole on one line, so that it can be copied.
+    format!(
+        "  {} {}",
+        canvas.paint(Role::Muted, "diagnostics:"),
+        text::harmless(&path.display().to_string(), false)
+    )
+}
+
+fn facts(failure: &Failure, canvas: &Canvas) -> Vec<String> {
+    let mut facts = Vec::new();
+    if let Some(state) = &failure.state {
+        facts.push(("state", state.clone()));
+    }
+    match (failure.out_of_memory, failure.exit_code) {
+        (true, Some(code)) => facts.push(("exit code", format!("{code}, killed: out of memory"))),
+        (true, None) => facts.push(("exit code", "none, killed: out of memory".into())),
+        (false, Some(code)) => facts.push(("exit code", exit_code(code))),
+        (false, None) => {}
+    }
+    if let Some(probe) = &failure.probe {
+        facts.push(("last probe", text::harmless(probe, false)));
+    }
+    if !failure.blocks.is_empty() {
+        facts.push(("blocks", failure.blocks.join(", ")));
+    }
+    facts
+        .into_iter()
+        .map(|(label, fact)| {
+            let label = canvas.paint(Role::Muted, &text::pad(label, LABEL));
+            text::wrap(
+                &fact,
+                canvas.width,
+                &format!("  {label}"),
+                &" ".repeat(LABEL + 2),
+            )
+        })
+        .collect()
+}
+
+/// An exit code with the signal that it tells of, where it does.
+fn exit_code(code: i64) -> String {
+    let signal = match code {
+        129 => "SIGHUP",
+        130 => "SIGINT",
+        131 => "SIGQUIT",
+        132 => "SIGILL",
+        134 => "SIGABRT",
+        135 => "SIGBUS",
+        136 => "SIGFPE",
+        137 => "SIGKILL",
+        139 => "SIGSEGV",
+        141 => "SIGPIPE",
+        143 => "SIGTERM",
+        _ => return code.to_string(),
+    };
+    format!("{code} ({signal})")
+}
+
+fn log(log: &[String], canvas: &Canvas) -> Vec<String> {
+    if log.is_empty() {
+        return vec![canvas.paint(Role::Muted, "  it logged nothing")];
+    }
+    let shown = &log[log.len().saturating_sub(LOG_LINES)..];
+    let title = if shown.len() == 1 {
+        "  last log line".to_owned()
+    } else {
+        format!("  last {} log lines", shown.len())
+    };
+    let bar = canvas.sign(Role::Muted, Glyph::Bar);
+    let ellipsis = canvas.style.glyph(Glyph::Ellipsis);
+    let mut lines = vec![canvas.paint(Role::Muted, &title)];
+    for line in shown {
+        let line = text::harmless(line, false);
+        let line = line.trim_end();
+        let Some(limit) = canvas.limit() else {
+            lines.push(format!(
+                "  {bar} {}",
+                text::truncate(line, LONGEST_LINE, canvas.style)
+            ));
+            continue;
+        };
+        // The cause often stands at the end of a long line: break, don't cut.
+        let mut pieces = text::pieces(line, limit.saturating_sub(4));
+        if pieces.len() > ROWS_PER_LINE {
+            // Head and tail say the most.
+            let tail = pieces.split_off(pieces.len() - 1);
+            pieces.truncate(ROWS_PER_LINE - 2);
+            pieces.push(ellipsis.to_owned());
+            pieces.extend(tail);
+        }
+        lines.extend(
+            pieces
+                .into_iter()
+                .map(|piece| format!("  {bar} {piece}").trim_end().to_owned()),
+        );
+    }
+    lines
+}
+
+/// The failure as a workflow command of GitHub Actions, which shows it on the
+/// run's summary page.
+#[must_use]
+pub fn annotation(failure: &Failure) -> String {
+    let mut message = text::harmless(&failure.what, false);
+    if let Some(probe) = &failure.probe {
+        message.push_str("\nlast probe: ");
+        message.push_str(&text::harmless(probe, false));
+    }
+    if let Some(last) = failure.log.last() {
+        message.push_str("\nlast log line: ");
+        message.push_str(&text::harmless(last, false));
+    }
+    let data = |text: &str| {
+        text.replace('%', "%25")
+            .replace('\r', "%0D")
+            .replace('\n', "%0A")
+    };
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    format!(
+        "::error title={}::{}",
+        property(&format!("dm: {} failed", failure.name)),
+        data(&message)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::output::testing::{assert_fits, coloured, pipe, terminal, visible};
+
+    fn keycloak() -> Failure {
+        let mut log: Vec<String> = (1..=21).map(|n| format!("line {n}")).collect();
+        log.push("2026-11-24 22:57:01,123 \x1b[31mERROR\x1b[0m [org.keycloak.quarkus.runtime.cli.ExecutionExceptionHandler] (main) ERROR: Failed to start server in (production) mode: Unable to find the JDBC driver (org.postgresql.Driver) for jdbc:postgresql://postgres:5432/dunder".into());
+        log.push("::error::not ours\x1b[2J".into());
+        Failure {
+            name: "keycloak".into(),
+            what: "the container exited before it was ready".into(),
+            state: Some("exited".into()),
+            exit_code: Some(1),
+            out_of_memory: false,
+            probe: Some(
+                "GET http://127.0.0.1:8080/realms/dunder-mifflin: connection refused".into(),
+            ),
+            log,
+            blocks: vec!["gateway".into(), "profile".into(), "order".into()],
+            next: vec![
+                "dm logs keycloak".into(),
+                "dm doctor --bundle".into(),
+                "if the machine is slow, allow more time with --wait-timeout or in dm.toml".into(),
+            ],
+            at: Duration::from_millis(12_340),
+        }
+    }
+
+    fn killed() -> Failure {
+        Failure {
+            name: "rabbitmq".into(),
+            what: "the kernel killed it".into(),
+            state: None,
+            exit_code: Some(137),
+            out_of_memory: true,
+            probe: None,
+            log: vec![],
+            blocks: vec![],
+            next: vec![],
+            at: Duration::from_millis(900),
+        }
+    }
+
+    #[test]
+    fn a_failure_on_a_terminal() {
+        insta::assert_snapshot!("failure_80", render(&keycloak(), &terminal(80)));
+        insta::assert_snapshot!("failure_40", render(&keycloak(), &terminal(40)));
+        insta::assert_snapshot!("failure_200", render(&keycloak(), &terminal(200)));
+        insta::assert_snapshot!(
+            "failure_colour",
+            visible(&render(&keycloak(), &coloured(80)))
+        );
+        for width in [40, 80, 200] {
+            assert_fits(&render(&keycloak(), &coloured(width)), width);
+        }
+    }
+
+    #[test]
+    fn a_failure_in_a_pipe() {
+        insta::assert_snapshot!("failure_pipe", render(&keycloak(), &pipe()));
+    }
+
+    #[test]
+    fn a_kill_for_want_of_memory() {
+        insta::assert_snapshot!(render(&killed(), &terminal(80)), @r"");
+    }
+
+    #[test]
+    fn a_signal_has_a_name() {
+        assert_eq!(exit_code(139), "139 (SIGSEGV)");
+        assert_eq!(exit_code(3), "3");
+    }
+
+    #[test]
+    fn an_annotation_stays_on_one_line() {
+        let annotation = annotation(&keycloak());
+        assert!(annotation.starts_with("::error title=dm%3A keycloak failed::the container"));
+        assert_eq!(annotation.lines().count(), 1);
+    }
+
+    #[test]
+    fn no_log_line_can_start_a_workflow_command() {
+        for line in render(&keycloak(), &pipe()).lines() {
+            assert!(!line.trim_start().starts_with("::"), "{line}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! JSON documents and lines. Each begins with a `schema` field, whose number
+//! grows only when a reader of the old shape would misread the new one; new
+//! fields may appear at any time.
+
+use serde::Serialize;
+
+use super::OutputError;
+
+/// A value under the name of its schema.
+#[derive(Debug, Serialize)]
+struct Document<'a, T> {
+    schema: &'a str,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+fn failed(schema: &str) -> impl FnOnce(serde_json::Error) -> OutputError {
+    let what = schema.to_owned();
+    move |source| OutputError::Json { what, source }
+}
+
+/// One document, indented, for a person or `jq`. The body must be a struct or
+/// a map; its fields stand beside `schema`.
+///
+/// # Errors
+/// If the body is no struct or map, or can't be expressed as JSON.
+pub fn document<T: Serialize>(schema: &str, body: &T) -> Result<String, OutputError> {
+    serde_json::to_string_pretty(&Document { schema, body }).map_err(failed(schema))
+}
+
+/// As [`document`], on one line.
+///
+/// # Errors
+/// As for [`document`].
+pub fn line<T: Serialize>(schema: &str, body: &T) -> Result<String, OutputError> {
+    serde_json::to_string(&Document { schema, body }).map_err(failed(schema))
+}
+
+/// A further line of a stream whose first line named the schema.
+///
+/// # Errors
+/// If the body can't be expressed as JSON.
+pub fn further_line<T: Serialize>(schema: &str, body: &T) -> Result<String, OutputError> {
+    serde_json::to_string(body).map_err(failed(schema))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Body {
+        rows: Vec<u8>,
+    }
+
+    #[test]
+    fn the_schema_comes_first() {
+        insta::assert_snapshot!(line("dm.x/1", &Body { rows: vec![1] }).unwrap(), @r#"{"schema":"dm.x/1","rows":[1]}"#);
+        assert!(
+            document("dm.x/1", &Body { rows: vec![] })
+                .unwrap()
+                .starts_with("{\n  \"schema\"")
+        );
+    }
+
+    #[test]
+    fn a_body_without_fields_is_refused() {
+        assert!(
+            matches!(document("dm.x/1", &vec![1]), Err(OutputError::Json { what, .. }) if what == "dm.x/1")
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! The logs of several components in one stream, each line behind its
+//! component's name.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use super::style::{DISTINCT, Glyph, Role};
+use super::{OutputError, Printer, json, text};
+
+/// The schema of the JSON lines.
+pub const SCHEMA: &str = "dm.logs/1";
+
+/// A line that does not end is written after so many bytes all the same.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// Writes the logs of several components to stdout as they come, in whole
+/// lines.
+#[derive(Debug)]
+pub struct LogPrinter {
+    printer: Printer,
+    prefix: bool,
+    timestamps: bool,
+    name_width: usize,
+    partial: BTreeMap<String, Partial>,
+    first: bool,
+}
+
+/// A line whose end has not come yet.
+#[derive(Debug, Default)]
+struct Partial {
+    bytes: Vec<u8>,
+    time: Option<DateTime<Utc>>,
+}
+
+/// A line as JSON.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    component: &'a str,
+    time: Option<String>,
+    line: &'a str,
+}
+
+impl LogPrinter {
+    /// A printer for the logs of these components; of one alone no name is
+    /// written.
+    #[must_use]
+    pub fn new(printer: &Printer, components: &[String], timestamps: bool) -> Self {
+        Self {
+            printer: printer.clone(),
+            prefix: components.len() != 1,
+            timestamps,
+            name_width: components
+                .iter()
+                .map(|name| text::width(name))
+                .max()
+                .unwrap_or(0),
+            partial: BTreeMap::new(),
+            first: true,
+        }
+    }
+
+    /// Takes what a component wrote, which may end in the middle of a line or
+    /// of a character. `time` is when the engine got it.
+    ///
+    /// # Errors
+    /// As for [`Printer::data`].
+    pub fn feed(
+        &mut self,
+        component: &str,
+        bytes: &[u8],
+        time: Option<DateTime<Utc>>,
+    ) -> Result<(), OutputError> {
+        let mut partial = self.partial.remove(component).unwrap_or_default();
+        let mut lines = String::new();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if partial.bytes.is_empty() {
+                partial.time = time;
+            }
+            partial.bytes.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || partial.bytes.len() >= LONGEST_LINE {
+                lines.push_str(&self.line(component, &partial)?);
+                partial = Partial::default();
+            }
+        }
+        if !partial.bytes.is_empty() {
+            self.partial.insert(component.to_owned(), partial);
+        }
+        self.printer.data(&lines)
+    }
+
+    /// Writes the lines whose end never came. To be called when the logs end.
+    ///
+    /// # Errors
+    /// As for [`Printer::data`].
+    pub fn finish(mut self) -> Result<(), OutputError> {
+        let mut lines = String::new();
+        for (component, partial) in std::mem::take(&mut self.partial) {
+            lines.push_str(&self.line(&component, &partial)?);
+        }
+        self.printer.data(&lines)
+    }
+
+    fn line(&mut self, component: &str, partial: &Partial) -> Result<String, OutputError> {
+        let raw = String::from_utf8_lossy(&partial.bytes);
+        let raw = raw.strip_suffix('\n').unwrap_or(&raw);
+        let raw = raw.strip_suffix('\r').unwrap_or(raw);
+        let time = partial
+            .time
+            .map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true));
+        if self.printer.is_json() {
+            // JSON escapes what a terminal would act on; a reader gets it all.
+            let body = Line {
+                component,
+                time,
+                line: raw,
+            };
+            let first = std::mem::take(&mut self.first);
+            let mut line = if first {
+                json::line(SCHEMA, &body)?
+            } else {
+                json::further_line(SCHEMA, &body)?
+            };
+            line.push('\n');
+            return Ok(line);
+        }
+        let canvas = self.printer.out();
+        let mut line = String::new();
+        if self.prefix {
+            let name = text::pad(&text::harmless(component, false), self.name_width);
+            let bar = canvas.style.glyph(Glyph::Bar);
+            line.push_str(&canvas.paint(look(component), &format!("{name} {bar}")));
+            line.push(' ');
+        }
+        if let Some(time) = time.filter(|_| self.timestamps) {
+            line.push_str(&canvas.paint(Role::Muted, &time));
+            line.push(' ');
+        }
+        line.push_str(&text::harmless(raw, canvas.style.colour));
+        line.push('\n');
+        Ok(line)
+    }
+}
+
+/// A component looks the same in every run, whichever others are shown: its
+/// look follows from its name alone (FNV-1a).
+fn look(component: &str) -> Role {
+    let hash = component.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    Role::Distinct(u8::try_from(hash % u32::from(DISTINCT)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::testing::{Captured, captured, pipe_env, visible};
+    use crate::output::{ColorChoice, Flags};
+
+    fn names() -> Vec<String> {
+        vec!["postgres".into(), "mq".into()]
+    }
+
+    fn logs(flags: &Flags, timestamps: bool) -> (LogPrinter, Captured) {
+        let (printer, out, _) = captured(flags, &pipe_env());
+        (LogPrinter::new(&printer, &names(), timestamps), out)
+    }
+
+    fn noon() -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp(1_764_000_000, 123_000_000)
+    }
+
+    #[test]
+    fn lines_stand_behind_padded_names() {
+        let (mut logs, out) = logs(&Flags::default(), true);
+        logs.feed("postgres", b"one\r\ntwo\n", noon()).unwrap();
+        logs.feed("mq", b"\x1b[31mred\x1b[0m\x1b[2J\n", noon())
+            .unwrap();
+        logs.finish().unwrap();
+        insta::assert_snapshot!(out.text());
+    }
+
+    #[test]
+    fn partial_lines_wait_for_their_end() {
+        let (mut logs, out) = logs(&Flags::default(), false);
+        // The euro sign comes in two parts, with another component between.
+        logs.feed("postgres", b"price \xe2\x82", None).unwrap();
+        logs.feed("mq", b"whole\n", None).unwrap();
+        logs.feed("postgres", b"\xac 5\nlast", None).unwrap();
+        assert_eq!(out.text(), "mq       │ whole\npostgres │ price € 5\n");
+        logs.finish().unwrap();
+        assert!(out.text().ends_with("postgres │ last\n"));
+    }
+
+    #[test]
+    fn a_line_without_an_end_does_not_fill_the_memory() {
+        let (mut logs, out) = logs(&Flags::default(), false);
+        for _ in 0..3 {
+            logs.feed("mq", &vec![b'x'; LONGEST_LINE / 2], None)
+                .unwrap();
+        }
+        assert_eq!(out.text().lines().count(), 1);
+        logs.finish().unwrap();
+        assert_eq!(out.text().matches('x').count(), LONGEST_LINE / 2 * 3);
+    }
+
+    #[test]
+    fn colours_pass_where_colour_is_wanted() {
+        let flags = Flags {
+            color: ColorChoice::Always,
+            ..Flags::default()
+        };
+        let (mut logs, out) = logs(&flags, false);
+        logs.feed("mq", b"\x1b[31mred\x1b[H\n", None).unwrap();
+        insta::assert_snapshot!(visible(&out.text()));
+    }
+
+    #[test]
+    fn one_component_alone_needs_no_name() {
+        let (printer, out, _) = captured(&Flags::default(), &pipe_env());
+        let mut logs = LogPrinter::new(&printer, &["mq".to_owned()], false);
+        logs.feed("mq", b"text\n", None).unwrap();
+        assert_eq!(out.text(), "text\n");
+    }
+
+    #[test]
+    fn json_lines_keep_everything() {
+        let flags = Flags {
+            json: true,
+            ..Flags::default()
+        };
+        let (mut logs, out) = logs(&flags, false);
+        logs.feed("mq", b"a\x1b[2J\nb\n", noon()).unwrap();
+        insta::assert_snapshot!(out.text());
+    }
+}

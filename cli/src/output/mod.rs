@@ -1,0 +1,34 @@
+//! Every byte that a person sees.
+//!
+//! [`Printer`] decides once, from the flags and the environment, how to write:
+//! terminal or pipe, width, colour, glyphs. Data goes to stdout; progress,
+//! notes and errors go to stderr. The rest of the module turns values into
+//! text: each `render` is a pure function of a value and a [`Canvas`], so that
+//! a test can look at exactly what a person would.
+
+pub mod doctor;
+mod error;
+pub mod failure;
+pub mod json;
+pub mod logs;
+pub mod plan;
+mod printer;
+pub mod progress;
+pub mod prompt;
+pub mod report;
+pub mod session;
+mod settings;
+pub mod status;
+pub mod style;
+pub mod table;
+pub mod text;
+pub mod timings;
+pub mod watch;
+
+pub use error::OutputError;
+pub use printer::Printer;
+pub use settings::{ColorChoice, Env, Flags, ProgressChoice, Settings, Stream};
+pub use style::{Canvas, Glyph, Style};
+
+#[cfg(test)]
+mod testing;

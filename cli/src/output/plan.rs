@@ -1,0 +1,140 @@
+//! The plan that `dm up --dry-run` prints.
+
+use serde::Serialize;
+
+use super::style::{Canvas, Role};
+use super::table::{Cell, Column, Table};
+use super::text;
+
+/// The schema of the JSON form.
+pub const SCHEMA: &str = "dm.plan/1";
+
+/// What would be done to one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlanRow {
+    /// The node.
+    pub node: String,
+    /// What would be done: `keep`, `start`, `recreate`, `create`, `build`,
+    /// `pull` or `remove`.
+    pub action: String,
+    /// Why, where that needs saying.
+    pub reason: Option<String>,
+}
+
+/// The plan as a document, to be written under [`SCHEMA`].
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    /// True where nothing would be done.
+    pub unchanged: bool,
+    /// What would be done to each node.
+    pub plan: &'a [PlanRow],
+}
+
+impl<'a> Document<'a> {
+    /// The document of a plan.
+    #[must_use]
+    pub fn new(plan: &'a [PlanRow]) -> Self {
+        Self {
+            unchanged: plan.iter().all(|row| row.action == "keep"),
+            plan,
+        }
+    }
+}
+
+/// The plan as a table, with a line that sums it up.
+#[must_use]
+pub fn render(plan: &[PlanRow], canvas: &Canvas) -> String {
+    let mut table = Table::new(vec![
+        Column::new("action").least(8),
+        Column::new("node").least(14),
+        Column::new("reason").least(12),
+    ]);
+    for row in plan {
+        let cell = Cell::new(&row.action);
+        table.row(vec![
+            match role(&row.action) {
+                Some(role) => cell.role(role),
+                None => cell,
+            },
+            Cell::new(&row.node),
+            Cell::optional(row.reason.as_deref()).role(Role::Muted),
+        ]);
+    }
+    let summary = text::wrap(&summary(plan), canvas.width, "", "");
+    if plan.is_empty() {
+        summary
+    } else {
+        format!("{}\n\n{summary}", table.render(canvas))
+    }
+}
+
+fn role(action: &str) -> Option<Role> {
+    match action {
+        "keep" => Some(Role::Muted),
+        "remove" => Some(Role::Bad),
+        "recreate" => Some(Role::Warn),
+        "start" | "create" | "build" | "pull" => Some(Role::Good),
+        _ => None,
+    }
+}
+
+/// How often each action occurs, in the order of their first occurrence.
+fn summary(plan: &[PlanRow]) -> String {
+    if plan.iter().all(|row| row.action == "keep") {
+        return "nothing to do".into();
+    }
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for row in plan {
+        match counts.iter_mut().find(|(action, _)| *action == row.action) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((&row.action, 1)),
+        }
+    }
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(action, count)| format!("{count} to {action}"))
+        .collect();
+    format!("{}; nothing was changed", counts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::testing::{assert_fits, coloured, pipe, terminal};
+
+    fn plan() -> Vec<PlanRow> {
+        let row = |node: &str, action: &str, reason: Option<&str>| PlanRow {
+            node: node.into(),
+            action: action.into(),
+            reason: reason.map(Into::into),
+        };
+        vec![
+            row("image/keycloak", "build", Some("the recipe changed")),
+            row("postgres", "keep", None),
+            row(
+                "keycloak",
+                "recreate",
+                Some("environment changed: KC_CACHE, KC_HOSTNAME"),
+            ),
+            row("rabbitmq", "start", Some("exited (137) 3m ago")),
+            row("openldap", "keep", None),
+            row("mailhog", "remove", Some("no longer in dm.toml")),
+        ]
+    }
+
+    #[test]
+    fn a_plan_at_each_width() {
+        insta::assert_snapshot!("plan_80", render(&plan(), &terminal(80)));
+        insta::assert_snapshot!("plan_40", render(&plan(), &terminal(40)));
+        insta::assert_snapshot!("plan_pipe", render(&plan(), &pipe()));
+        assert_fits(&render(&plan(), &coloured(40)), 40);
+    }
+
+    #[test]
+    fn nothing_to_do() {
+        assert_eq!(render(&[], &pipe()), "nothing to do");
+        assert!(render(&plan()[1..2], &pipe()).ends_with("nothing to do"));
+        assert!(Document::new(&plan()[1..2]).unchanged);
+        assert!(!Document::new(&plan()).unchanged);
+    }
+}

@@ -1,0 +1,179 @@
+//! What is known of a run so far, whichever way it is shown.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::stack::event::{Event, Failure, Node, NodeKind, NodeState};
+
+/// One node and where it is.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The node as it was announced.
+    pub node: Node,
+    /// Its last state; none before the first.
+    pub state: Option<NodeState>,
+    /// When it left waiting.
+    pub began: Option<Duration>,
+    /// When its last state began, if that is final.
+    pub ended: Option<Duration>,
+}
+
+/// The group that a row belongs to where there is not room for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Not begun.
+    Waiting,
+    /// Under way.
+    Active,
+    /// Ready, or gone as was asked.
+    Done,
+    /// Failed.
+    Failed,
+    /// Never to begin.
+    Blocked,
+}
+
+impl Row {
+    /// Its group.
+    pub fn stage(&self) -> Stage {
+        match &self.state {
+            None | Some(NodeState::Waiting { .. }) => Stage::Waiting,
+            Some(NodeState::Ready { .. } | NodeState::Gone) => Stage::Done,
+            Some(NodeState::Failed) => Stage::Failed,
+            Some(NodeState::Blocked { .. }) => Stage::Blocked,
+            Some(_) => Stage::Active,
+        }
+    }
+
+    /// True where nothing had to be done.
+    pub fn kept(&self) -> bool {
+        matches!(self.state, Some(NodeState::Ready { kept: true }))
+    }
+
+    /// How long it has been at work, or was.
+    pub fn took(&self, now: Duration) -> Option<Duration> {
+        let began = self.began?;
+        Some(self.ended.unwrap_or(now).saturating_sub(began))
+    }
+}
+
+/// A run so far.
+#[derive(Debug, Default)]
+pub struct Board {
+    /// What was asked for.
+    pub command: String,
+    /// The instance it is done to.
+    pub instance: String,
+    /// The nodes, as announced.
+    pub rows: Vec<Row>,
+    /// The failures.
+    pub failures: Vec<Failure>,
+    /// Where the diagnostics bundle lies.
+    pub bundle: Option<PathBuf>,
+    /// True after the first interrupt.
+    pub interrupted: bool,
+    /// Whether it went well, and how long it took; none while it lasts.
+    pub finished: Option<(bool, Duration)>,
+    index: HashMap<String, usize>,
+}
+
+impl Board {
+    /// Takes an event in.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Started {
+                command,
+                instance,
+                nodes,
+            } => {
+                self.command.clone_from(command);
+                self.instance.clone_from(instance);
+                for node in nodes {
+                    let index = self.index_of(&node.name);
+                    self.rows[index].node = node.clone();
+                }
+            }
+            Event::Node { name, state, at } => {
+                let index = self.index_of(name);
+                let row = &mut self.rows[index];
+                let waits = matches!(state, NodeState::Waiting { .. } | NodeState::Blocked { .. });
+                if !waits && row.began.is_none() {
+                    row.began = Some(*at);
+                }
+                row.ended = state.is_final().then_some(*at);
+                row.state = Some(state.clone());
+            }
+            Event::Failed(failure) => self.failures.push(failure.clone()),
+            Event::Diagnostics { path } => self.bundle = Some(path.clone()),
+            Event::Interrupted => self.interrupted = true,
+            Event::Finished { ok, at } => self.finished = Some((*ok, *at)),
+            Event::Note { .. } => {}
+        }
+    }
+
+    /// The row of a node.
+    pub fn row(&self, name: &str) -> Option<&Row> {
+        self.index.get(name).map(|index| &self.rows[*index])
+    }
+
+    /// The rows of a group.
+    pub fn of(&self, stage: Stage) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.stage() == stage)
+    }
+
+    /// `9 ready, 1 failed, 1 blocked`: how the nodes stand.
+    pub fn tally(&self) -> String {
+        let gone = |row: &&Row| row.state == Some(NodeState::Gone);
+        let groups = [
+            (
+                self.of(Stage::Done).filter(|row| !gone(row)).count(),
+                "ready",
+            ),
+            (self.of(Stage::Done).filter(gone).count(), "gone"),
+            (self.of(Stage::Active).count(), "unfinished"),
+            (self.of(Stage::Waiting).count(), "not begun"),
+            (self.of(Stage::Failed).count(), "failed"),
+            (self.of(Stage::Blocked).count(), "blocked"),
+        ];
+        let parts: Vec<String> = groups
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        parts.join(", ")
+    }
+
+    /// How the run ended, in one sentence.
+    pub fn outcome(&self, ok: bool, at: Duration) -> String {
+        let verdict = match (ok, self.interrupted) {
+            (true, _) => "finished",
+            (false, true) => "interrupted",
+            (false, false) => "failed",
+        };
+        let tally = self.tally();
+        let separator = if tally.is_empty() { "" } else { ": " };
+        let took = crate::output::text::duration(at);
+        format!("{} {verdict} after {took}{separator}{tally}", self.command)
+    }
+
+    /// A node that was never announced is shown all the same.
+    fn index_of(&mut self, name: &str) -> usize {
+        if let Some(index) = self.index.get(name) {
+            return *index;
+        }
+        self.rows.push(Row {
+            node: Node {
+                name: name.to_owned(),
+                kind: NodeKind::Service,
+                after: Vec::new(),
+            },
+            state: None,
+            began: None,
+            ended: None,
+        });
+        let index = self.rows.len() - 1;
+        self.index.insert(name.to_owned(), index);
+        index
+    }
+}

@@ -1,0 +1,184 @@
+//! One line an event, for a pipe and for the log of a CI job: stable, to be
+//! searched, and without spam.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::Reporter;
+use super::board::{Board, Stage};
+use super::view::{activity, percent};
+use crate::output::style::Role;
+use crate::output::{Printer, failure, text};
+use crate::stack::event::{Event, NodeState};
+
+/// Progress within one activity is told again after so long …
+const REPEAT: Duration = Duration::from_secs(5);
+/// … or when so many hundredths were done.
+const STEP: u64 = 10;
+/// After so long without a line it is said what is waited for, so that nobody
+/// takes a slow run for a dead one.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Writes lines like `12.3s postgres ready (2.1s)`.
+pub struct Plain {
+    printer: Printer,
+    board: Board,
+    told: HashMap<String, Told>,
+    /// The last moment that an event told of.
+    now: Duration,
+    /// When the last line was written.
+    spoke: Duration,
+}
+
+/// What was last told of a node at work.
+struct Told {
+    doing: String,
+    percent: Option<u64>,
+    at: Duration,
+}
+
+impl Plain {
+    /// A reporter to this printer.
+    pub fn new(printer: &Printer) -> Self {
+        Self {
+            printer: printer.clone(),
+            board: Board::default(),
+            told: HashMap::new(),
+            now: Duration::ZERO,
+            spoke: Duration::ZERO,
+        }
+    }
+
+    fn line(&mut self, at: Duration, rest: &str) {
+        let time = self.printer.err().paint(Role::Muted, &text::seconds(at));
+        self.printer
+            .message(&format!("{time} {}", text::harmless(rest, true)));
+        self.now = self.now.max(at);
+    }
+
+    fn node(&mut self, name: &str, state: &NodeState, at: Duration) {
+        let canvas = self.printer.err();
+        let verbose = self.printer.settings().verbose;
+        let took = self
+            .board
+            .row(name)
+            .and_then(|row| row.took(at))
+            .map_or(String::new(), |took| format!(" ({})", text::duration(took)));
+        let rest = match state {
+            NodeState::Waiting { .. } | NodeState::Creating if !verbose => return,
+            NodeState::Waiting { .. } | NodeState::Creating | NodeState::Stopping => {
+                activity(state)
+            }
+            NodeState::Working { .. } | NodeState::Starting { .. } => {
+                if !self.worth_telling(name, state, at) {
+                    return;
+                }
+                activity(state)
+            }
+            NodeState::Ready { kept: true } => canvas.paint(Role::Good, "ready") + " (kept)",
+            NodeState::Ready { kept: false } => canvas.paint(Role::Good, "ready") + &took,
+            NodeState::Gone => format!("gone{took}"),
+            NodeState::Failed => canvas.paint(Role::Bad, "failed") + &took,
+            NodeState::Blocked { .. } => activity(state),
+        };
+        self.line(at, &format!("{name} {rest}"));
+    }
+
+    /// True for a new activity, and for one that has got further.
+    fn worth_telling(&mut self, name: &str, state: &NodeState, at: Duration) -> bool {
+        let verbose = self.printer.settings().verbose;
+        let (doing, percent) = match state {
+            NodeState::Working {
+                doing,
+                current,
+                total,
+                ..
+            } => (doing.clone(), percent(*current, *total)),
+            _ => ("starting".to_owned(), None),
+        };
+        let further = match self.told.get(name) {
+            Some(told) if told.doing == doing => {
+                let step = match (told.percent, percent) {
+                    (Some(before), Some(now)) => now >= before + STEP,
+                    _ => false,
+                };
+                // What a probe answers is for who asked for details.
+                let repeats = verbose || !matches!(state, NodeState::Starting { .. });
+                step || (repeats && at >= told.at + REPEAT)
+            }
+            _ => true,
+        };
+        if further {
+            self.told
+                .insert(name.to_owned(), Told { doing, percent, at });
+        }
+        further
+    }
+}
+
+impl Reporter for Plain {
+    fn event(&mut self, event: &Event, elapsed: Duration) {
+        self.board.apply(event);
+        self.spoke = elapsed;
+        match event {
+            Event::Started {
+                command,
+                instance,
+                nodes,
+            } => {
+                let count = text::count(nodes.len(), "node");
+                let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+                let line = format!(
+                    "{command} instance {instance}, {count}: {}",
+                    names.join(" ")
+                );
+                self.line(self.now, &line);
+            }
+            Event::Node { name, state, at } => self.node(name, state, *at),
+            Event::Failed(it) => self.printer.failure(it),
+            Event::Note { name, text, at } => {
+                let about = name
+                    .as_ref()
+                    .map_or(String::new(), |name| format!("{name} "));
+                self.line(*at, &format!("{about}note: {text}"));
+            }
+            Event::Diagnostics { path } => {
+                let bundle = failure::bundle(path, &self.printer.err());
+                self.printer.message(&bundle);
+            }
+            Event::Interrupted => {
+                self.line(
+                    elapsed,
+                    "interrupted, winding down; once more to stop at once",
+                );
+            }
+            Event::Finished { ok, at } => {
+                let outcome = self.board.outcome(*ok, *at);
+                let role = if *ok { Role::Good } else { Role::Bad };
+                let outcome = self.printer.err().paint(role, &outcome);
+                self.line(*at, &outcome);
+            }
+        }
+    }
+
+    fn tick(&mut self, elapsed: Duration) {
+        if elapsed < self.spoke + SILENCE {
+            return;
+        }
+        self.spoke = elapsed;
+        let waits: Vec<String> = self
+            .board
+            .of(Stage::Active)
+            .map(|row| {
+                let state = row.state.as_ref().map(activity).unwrap_or_default();
+                let took = row.took(elapsed).unwrap_or_default();
+                format!("{} {state} ({})", row.node.name, text::duration(took))
+            })
+            .collect();
+        if !waits.is_empty() {
+            self.line(elapsed, &format!("still at it: {}", waits.join("; ")));
+        }
+    }
+
+    fn end(&mut self, _: Duration) {}
+}

@@ -1,0 +1,31 @@
+//! With `--quiet`: failures alone.
+
+use std::time::Duration;
+
+use super::Reporter;
+use crate::output::{Printer, failure};
+use crate::stack::event::Event;
+
+/// Says nothing of a run but why it failed.
+pub struct Silent(Printer);
+
+impl Silent {
+    /// A reporter to this printer.
+    pub fn new(printer: &Printer) -> Self {
+        Self(printer.clone())
+    }
+}
+
+impl Reporter for Silent {
+    fn event(&mut self, event: &Event, _: Duration) {
+        match event {
+            Event::Failed(it) => self.0.failure(it),
+            Event::Diagnostics { path } => self.0.message(&failure::bundle(path, &self.0.err())),
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, _: Duration) {}
+
+    fn end(&mut self, _: Duration) {}
+}

@@ -1,0 +1,311 @@
+//! A command's failure: its code, one sentence, why, and what to do next.
+
+use std::fmt;
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
+use miette::{ThemeCharacters, ThemeStyles};
+use serde::Serialize;
+
+use super::style::{Canvas, Role};
+use super::text;
+use crate::error::Error;
+
+/// The schema of the JSON form.
+pub const SCHEMA: &str = "dm.error/1";
+
+/// The failure as text.
+#[must_use]
+pub fn text(error: &Error, canvas: &Canvas) -> String {
+    let coded = error.coded();
+    let chain = error.chain();
+    let (sentence, causes) = chain
+        .split_first()
+        .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    let head = canvas.paint(Role::Bad, &format!("error[{}]", coded.code()));
+    let mut lines = vec![text::wrap(
+        &format!("{head}: {}", prose(sentence)),
+        canvas.width,
+        "",
+        "  ",
+    )];
+    for cause in causes {
+        let label = canvas.paint(Role::Muted, "because: ");
+        lines.push(text::wrap(
+            &prose(cause),
+            canvas.width,
+            &format!("  {label}"),
+            "           ",
+        ));
+    }
+    let mut help = None;
+    if let Some(diagnostic) = coded.diagnostic() {
+        lines.extend(snippet(diagnostic, canvas));
+        help = diagnostic.help().map(|help| help.to_string());
+    }
+    let next: Vec<String> = help.into_iter().chain(coded.next()).collect();
+    if !next.is_empty() {
+        lines.push(String::new());
+        lines.extend(next_steps(&next, canvas));
+    }
+    lines.join("\n")
+}
+
+/// One line of a sentence; foreign texts (an engine's answer) may have several
+/// and anything in them.
+fn prose(sentence: &str) -> String {
+    text::harmless(sentence, false)
+}
+
+/// What to do next: commands stand alone and whole, to be copied; sentences
+/// are wrapped.
+pub(super) fn next_steps(next: &[String], canvas: &Canvas) -> Vec<String> {
+    let label = "  next: ";
+    let indent = " ".repeat(label.len());
+    next.iter()
+        .enumerate()
+        .map(|(number, step)| {
+            let first = if number == 0 {
+                canvas.paint(Role::Strong, label)
+            } else {
+                indent.clone()
+            };
+            if is_command(step) {
+                format!("{first}{}", canvas.paint(Role::Command, step))
+            } else {
+                text::wrap(step, canvas.width, &first, &indent)
+            }
+        })
+        .collect()
+}
+
+/// True where a step can be typed as it stands.
+pub(super) fn is_command(step: &str) -> bool {
+    const PROGRAMS: [&str; 7] = ["dm", "./dm", "docker", "sudo", "export", "kill", "apt-get"];
+    let mut words = step.split_whitespace();
+    words.next().is_some_and(|word| PROGRAMS.contains(&word)) && !step.ends_with('.')
+}
+
+/// Where in a source text the failure lies, with a caret.
+fn snippet(diagnostic: &dyn Diagnostic, canvas: &Canvas) -> Vec<String> {
+    let theme = GraphicalTheme {
+        characters: if canvas.style.unicode {
+            ThemeCharacters::unicode()
+        } else {
+            ThemeCharacters::ascii()
+        },
+        styles: if canvas.style.colour {
+            ThemeStyles::ansi()
+        } else {
+            ThemeStyles::none()
+        },
+    };
+    let mut drawn = String::new();
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(canvas.width)
+        .with_context_lines(1)
+        .without_cause_chain();
+    if handler
+        .render_report(&mut drawn, &Snippet(diagnostic))
+        .is_err()
+    {
+        return Vec::new();
+    }
+    // The first line is miette's own headline, empty here: ours stands above.
+    drawn
+        .lines()
+        .skip(1)
+        .map(|line| line.trim_end().to_owned())
+        .collect()
+}
+
+/// A diagnostic reduced to its place in the source.
+struct Snippet<'a>(&'a dyn Diagnostic);
+
+impl fmt::Debug for Snippet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Snippet")
+    }
+}
+
+impl fmt::Display for Snippet<'_> {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
+
+impl std::error::Error for Snippet<'_> {}
+
+impl Diagnostic for Snippet<'_> {
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.0.source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.0.labels()
+    }
+}
+
+/// The failure as a document.
+#[derive(Debug, Serialize)]
+pub struct Document {
+    error: Body,
+}
+
+#[derive(Debug, Serialize)]
+struct Body {
+    code: &'static str,
+    exit_code: u8,
+    message: String,
+    causes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+    next: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    places: Vec<Place>,
+}
+
+/// A place in a source text; line and column count from 1.
+#[derive(Debug, Serialize)]
+struct Place {
+    source: Option<String>,
+    line: usize,
+    column: usize,
+    offset: usize,
+    length: usize,
+    label: Option<String>,
+}
+
+/// The failure as a document, to be written under [`SCHEMA`].
+#[must_use]
+pub fn document(error: &Error) -> Document {
+    let coded = error.coded();
+    let mut chain = error.chain().into_iter();
+    let diagnostic = coded.diagnostic();
+    Document {
+        error: Body {
+            code: coded.code(),
+            exit_code: coded.exit().code(),
+            message: chain.next().unwrap_or_default(),
+            causes: chain.collect(),
+            help: diagnostic
+                .and_then(|d| d.help())
+                .map(|help| help.to_string()),
+            next: coded.next(),
+            places: diagnostic.map(places).unwrap_or_default(),
+        },
+    }
+}
+
+fn places(diagnostic: &dyn Diagnostic) -> Vec<Place> {
+    let (Some(source), Some(labels)) = (diagnostic.source_code(), diagnostic.labels()) else {
+        return Vec::new();
+    };
+    labels
+        .filter_map(|label| {
+            let span = source.read_span(label.inner(), 0, 0).ok()?;
+            Some(Place {
+                source: span.name().map(ToOwned::to_owned),
+                line: span.line() + 1,
+                column: span.column() + 1,
+                offset: label.offset(),
+                length: label.len(),
+                label: label.label().map(ToOwned::to_owned),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use miette::{NamedSource, SourceSpan};
+    use thiserror::Error as ThisError;
+
+    use super::*;
+    use crate::error::{Coded, Exit};
+    use crate::output::testing::{assert_fits, coloured, pipe, terminal, visible};
+
+    #[derive(Debug, ThisError)]
+    #[error("connection refused (os error 111)\n\x1b[2Jand more")]
+    struct Cause;
+
+    #[derive(Debug, ThisError)]
+    #[error("the engine at unix:///var/run/docker.sock does not answer")]
+    struct Plain(#[source] Cause);
+
+    impl Coded for Plain {
+        fn code(&self) -> &'static str {
+            "engine-unreachable"
+        }
+
+        fn exit(&self) -> Exit {
+            Exit::Engine
+        }
+
+        fn next(&self) -> Vec<String> {
+            vec![
+                "dm engine start".into(),
+                "set DOCKER_HOST to the address of another engine, if there is one".into(),
+            ]
+        }
+    }
+
+    #[derive(Debug, ThisError, Diagnostic)]
+    #[error("unknown key `verison` in dm.toml")]
+    #[diagnostic(help("did you mean `version`?"))]
+    struct Placed {
+        #[source_code]
+        source_code: NamedSource<&'static str>,
+        #[label("not a key of [postgres]")]
+        at: SourceSpan,
+    }
+
+    impl Coded for Placed {
+        fn code(&self) -> &'static str {
+            "config-unknown-key"
+        }
+
+        fn exit(&self) -> Exit {
+            Exit::Usage
+        }
+
+        fn next(&self) -> Vec<String> {
+            vec!["dm config show".into()]
+        }
+
+        fn diagnostic(&self) -> Option<&dyn Diagnostic> {
+            Some(self)
+        }
+    }
+
+    fn placed() -> Error {
+        Placed {
+            source_code: NamedSource::new("dm.toml", "[postgres]\nverison = 17\nport = 5432\n"),
+            at: (11, 7).into(),
+        }
+        .into()
+    }
+
+    #[test]
+    fn a_plain_failure() {
+        let error = Error::from(Plain(Cause));
+        insta::assert_snapshot!(text(&error, &terminal(80)));
+        insta::assert_snapshot!(text(&error, &terminal(40)));
+        insta::assert_snapshot!(visible(&text(&error, &coloured(80))));
+        assert_fits(&text(&error, &coloured(40)), 40);
+    }
+
+    #[test]
+    fn a_failure_with_a_place() {
+        insta::assert_snapshot!(text(&placed(), &terminal(80)));
+        insta::assert_snapshot!(text(&placed(), &pipe()));
+        insta::assert_snapshot!(visible(&text(&placed(), &coloured(80))));
+        assert_fits(&text(&placed(), &terminal(40)), 40);
+    }
+
+    #[test]
+    fn the_document_names_line_and_column() {
+        insta::assert_snapshot!(
+            super::super::json::document(SCHEMA, &document(&placed())).unwrap()
+        );
+    }
+}

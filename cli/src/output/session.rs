@@ -1,0 +1,84 @@
+//! This process's own terminal, handed through to a command elsewhere.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use rustix::termios::{self, OptionalActions, Termios};
+
+/// The size of a terminal in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Columns.
+    pub width: u16,
+    /// Rows.
+    pub height: u16,
+}
+
+/// This process's standard streams while a command elsewhere has them.
+///
+/// Where both ends are a terminal it is in raw mode as long as this lives:
+/// every key, Ctrl-C among them, belongs to the command.
+#[derive(Debug)]
+pub struct Session {
+    before: Option<Termios>,
+}
+
+impl Session {
+    /// Takes over the process's streams.
+    #[must_use]
+    pub fn begin() -> Self {
+        let (stdin, stdout) = (io::stdin(), io::stdout());
+        if !stdin.is_terminal() || !stdout.is_terminal() {
+            return Self { before: None };
+        }
+        let before = termios::tcgetattr(&stdin).ok().inspect(|before| {
+            let mut raw = before.clone();
+            raw.make_raw();
+            // A terminal that can't be raw still shows the output.
+            let _ = termios::tcsetattr(&stdin, OptionalActions::Now, &raw);
+        });
+        Self { before }
+    }
+
+    /// True where a person sits at a terminal.
+    #[must_use]
+    pub fn is_interactive(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// The terminal's size, where it is one.
+    #[must_use]
+    pub fn size(&self) -> Option<Size> {
+        self.before.as_ref()?;
+        let size = termios::tcgetwinsize(io::stdout()).ok()?;
+        Some(Size {
+            width: size.ws_col,
+            height: size.ws_row,
+        })
+    }
+
+    /// Writes what the command wrote to its standard output, unchanged.
+    ///
+    /// # Errors
+    /// Nobody reads it any more.
+    pub fn out(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        stdout.flush()
+    }
+
+    /// Writes what the command wrote to its standard error, unchanged.
+    ///
+    /// # Errors
+    /// Nobody reads it any more.
+    pub fn err(&self, bytes: &[u8]) -> io::Result<()> {
+        io::stderr().lock().write_all(bytes)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Drain, before);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! How to write, decided once from the flags and the environment.
+
+use std::io::IsTerminal;
+
+use clap::{Args, ValueEnum};
+
+use super::style::{Canvas, Style};
+
+/// Columns of a pipe, and of a terminal that won't tell.
+const DEFAULT_WIDTH: usize = 80;
+/// Rows of a terminal that won't tell.
+const DEFAULT_HEIGHT: usize = 24;
+/// Below this nothing readable fits; a narrower terminal gets broken lines.
+const MIN_WIDTH: usize = 20;
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR or TERM=dumb says otherwise.
+    #[default]
+    Auto,
+    /// Always, even into a pipe.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How a run is reported while it lasts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressChoice {
+    /// Live lines on a terminal, plain lines elsewhere.
+    #[default]
+    Auto,
+    /// Live lines, redrawn in place.
+    Live,
+    /// One line an event.
+    Plain,
+    /// One JSON object an event, on stderr (docs/progress-json.md).
+    Json,
+    /// Nothing but failures.
+    None,
+}
+
+/// The flags that every command has.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Flags {
+    /// When to colour the output.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: ColorChoice,
+    /// How to report what is under way.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
+    pub progress: ProgressChoice,
+    /// Write one JSON document, or JSON lines, to stdout.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but results and failures.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// What the environment says about how to write. A value, so that tests need
+/// not change the process's own.
+#[derive(Debug, Clone, Default)]
+pub struct Env {
+    /// True where stdin is a terminal.
+    pub stdin_terminal: bool,
+    /// True where stdout is a terminal.
+    pub stdout_terminal: bool,
+    /// True where stderr is a terminal.
+    pub stderr_terminal: bool,
+    /// `NO_COLOR`: any text turns colour off (no-color.org).
+    pub no_color: Option<String>,
+    /// `CLICOLOR_FORCE`: any text but `0` turns colour on.
+    pub clicolor_force: Option<String>,
+    /// `TERM`.
+    pub term: Option<String>,
+    /// `COLUMNS`: overrides the width.
+    pub columns: Option<String>,
+    /// The first of `LC_ALL`, `LC_CTYPE` and `LANG` that is not empty.
+    pub locale: Option<String>,
+    /// `CI`: a terminal there is a recording.
+    pub ci: Option<String>,
+    /// `GITHUB_ACTIONS`.
+    pub github_actions: Option<String>,
+}
+
+impl Env {
+    /// The environment of this process.
+    #[must_use]
+    pub fn from_process() -> Self {
+        let get = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            stdin_terminal: std::io::stdin().is_terminal(),
+            stdout_terminal: std::io::stdout().is_terminal(),
+            stderr_terminal: std::io::stderr().is_terminal(),
+            no_color: get("NO_COLOR"),
+            clicolor_force: get("CLICOLOR_FORCE"),
+            term: get("TERM"),
+            columns: get("COLUMNS"),
+            locale: get("LC_ALL")
+                .or_else(|| get("LC_CTYPE"))
+                .or_else(|| get("LANG")),
+            ci: get("CI"),
+            github_actions: get("GITHUB_ACTIONS"),
+        }
+    }
+
+    fn dumb(&self) -> bool {
+        self.term.as_deref() == Some("dumb")
+    }
+
+    /// The Linux console knows UTF-8 but has few glyphs to show it with.
+    fn unicode(&self) -> bool {
+        let locale = self
+            .locale
+            .as_deref()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        (locale.contains("utf-8") || locale.contains("utf8"))
+            && self.term.as_deref() != Some("linux")
+    }
+
+    fn colour(&self, choice: ColorChoice, terminal: bool) -> bool {
+        match choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto if self.no_color.is_some() => false,
+            ColorChoice::Auto => match self.clicolor_force.as_deref() {
+                Some(force) if force != "0" => true,
+                _ => terminal && !self.dumb(),
+            },
+        }
+    }
+
+    fn in_ci(&self) -> bool {
+        self.ci
+            .as_deref()
+            .is_some_and(|ci| ci != "false" && ci != "0")
+    }
+}
+
+/// What one of stdout and stderr can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream {
+    /// True where a person looks at it directly.
+    pub terminal: bool,
+    /// True where colours are written.
+    pub colour: bool,
+}
+
+/// How to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Stdout.
+    pub out: Stream,
+    /// Stderr.
+    pub err: Stream,
+    /// True where a person can be asked.
+    pub can_ask: bool,
+    /// The width that `COLUMNS` demands.
+    pub columns: Option<usize>,
+    /// True where more than ASCII may be written.
+    pub unicode: bool,
+    /// How a run is reported; never [`ProgressChoice::Auto`].
+    pub progress: ProgressChoice,
+    /// True where stdout takes JSON.
+    pub json: bool,
+    /// True where notes are left out.
+    pub quiet: bool,
+    /// True where details are shown.
+    pub verbose: bool,
+    /// True where GitHub Actions reads along and makes annotations.
+    pub annotate: bool,
+}
+
+impl Settings {
+    /// Decides how to write.
+    #[must_use]
+    pub fn decide(flags: &Flags, env: &Env) -> Self {
+        let stream = |terminal| Stream {
+            terminal,
+            colour: env.colour(flags.color, terminal),
+        };
+        let progress = match flags.progress {
+            ProgressChoice::Auto if flags.quiet => ProgressChoice::None,
+            ProgressChoice::Auto if env.stderr_terminal && !env.dumb() && !env.in_ci() => {
+                ProgressChoice::Live
+            }
+            // Live lines are cursor movements: nothing for a file.
+            ProgressChoice::Live if env.stderr_terminal => ProgressChoice::Live,
+            ProgressChoice::Auto | ProgressChoice::Live => ProgressChoice::Plain,
+            chosen => chosen,
+        };
+        Self {
+            out: stream(env.stdout_terminal),
+            err: stream(env.stderr_terminal),
+            can_ask: env.stdin_terminal && env.stderr_terminal,
+            columns: env
+                .columns
+                .as_deref()
+                .and_then(|columns| columns.trim().parse().ok())
+                .filter(|columns| *columns > 0),
+            unicode: env.unicode(),
+            progress,
+            json: flags.json,
+            quiet: flags.quiet,
+            verbose: flags.verbose,
+            annotate: env.github_actions.as_deref() == Some("true"),
+        }
+    }
+
+    /// The surface that a stream offers, where its terminal has the given
+    /// size (rows, columns), if it is one.
+    #[must_use]
+    pub fn canvas(&self, stream: Stream, size: Option<(u16, u16)>) -> Canvas {
+        let measured = size
+            .map(|(_, columns)| usize::from(columns))
+            .filter(|c| *c > 0);
+        let width = self.columns.or(measured).unwrap_or(DEFAULT_WIDTH);
+        Canvas {
+            style: Style {
+                colour: stream.colour,
+                unicode: self.unicode,
+            },
+            width: width.max(MIN_WIDTH),
+            bounded: stream.terminal || self.columns.is_some(),
+        }
+    }
+
+    /// The rows of a terminal of the given size (rows, columns).
+    #[must_use]
+    pub fn rows(size: Option<(u16, u16)>) -> usize {
+        size.map(|(rows, _)| usize::from(rows))
+            .filter(|rows| *rows > 0)
+            .unwrap_or(DEFAULT_HEIGHT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terminal() -> Env {
+        Env {
+            stdin_terminal: true,
+            stdout_terminal: true,
+            stderr_terminal: true,
+            term: Some("xterm-256color".into()),
+            locale: Some("en_US.UTF-8".into()),
+            ..Env::default()
+        }
+    }
+
+    fn decide(flags: &Flags, env: &Env) -> Settings {
+        Settings::decide(flags, env)
+    }
+
+    #[test]
+    fn a_terminal_gets_live_lines_colour_and_glyphs() {
+        let settings = decide(&Flags::default(), &terminal());
+        assert!(settings.out.colour && settings.err.colour && settings.unicode);
+        assert!(settings.can_ask);
+        assert_eq!(settings.progress, ProgressChoice::Live);
+    }
+
+    #[test]
+    fn stdout_and_stderr_are_decided_apart() {
+        let env = Env {
+            stdout_terminal: false,
+            ..terminal()
+        };
+        let settings = decide(&Flags::default(), &env);
+        assert!(!settings.out.colour && settings.err.colour);
+        assert!(!settings.canvas(settings.out, None).bounded);
+        assert!(settings.canvas(settings.err, None).bounded);
+    }
+
+    #[test]
+    fn colour_follows_flag_then_no_color_then_force_then_terminal() {
+        let colour = |flag, no_color: Option<&str>, force: Option<&str>, terminal, term: &str| {
+            let env = Env {
+                stderr_terminal: terminal,
+                no_color: no_color.map(Into::into),
+                clicolor_force: force.map(Into::into),
+                term: Some(term.into()),
+                ..Env::default()
+            };
+            let flags = Flags {
+                color: flag,
+                ..Flags::default()
+            };
+            decide(&flags, &env).err.colour
+        };
+        use ColorChoice::{Always, Auto, Never};
+        assert!(colour(Always, Some("1"), None, false, "dumb"));
+        assert!(!colour(Never, None, Some("1"), true, "xterm"));
+        assert!(!colour(Auto, Some("1"), Some("1"), true, "xterm"));
+        assert!(colour(Auto, None, Some("1"), false, "dumb"));
+        assert!(!colour(Auto, None, Some("0"), false, "xterm"));
+        assert!(!colour(Auto, None, None, true, "dumb"));
+        assert!(colour(Auto, None, None, true, "xterm"));
+    }
+
+    #[test]
+    fn live_lines_never_go_where_they_cannot_be_redrawn() {
+        let progress = |choice, env: &Env| {
+            let flags = Flags {
+                progress: choice,
+                ..Flags::default()
+            };
+            decide(&flags, env).progress
+        };
+        assert_eq!(
+            progress(ProgressChoice::Live, &Env::default()),
+            ProgressChoice::Plain
+        );
+        assert_eq!(
+            progress(ProgressChoice::Auto, &Env::default()),
+            ProgressChoice::Plain
+        );
+        let ci = Env {
+            ci: Some("true".into()),
+            ..terminal()
+        };
+        assert_eq!(progress(ProgressChoice::Auto, &ci), ProgressChoice::Plain);
+        let dumb = Env {
+            term: Some("dumb".into()),
+            ..terminal()
+        };
+        assert_eq!(progress(ProgressChoice::Auto, &dumb), ProgressChoice::Plain);
+        let quiet = Flags {
+            quiet: true,
+            ..Flags::default()
+        };
+        assert_eq!(decide(&quiet, &terminal()).progress, ProgressChoice::None);
+    }
+
+    #[test]
+    fn columns_overrides_and_nonsense_is_ignored() {
+        let width = |columns: &str, size| {
+            let env = Env {
+                columns: Some(columns.into()),
+                ..terminal()
+            };
+            let settings = decide(&Flags::default(), &env);
+            settings.canvas(settings.out, size).width
+        };
+        assert_eq!(width("120", Some((24, 90))), 120);
+        assert_eq!(width("0", Some((24, 90))), 90);
+        assert_eq!(width("wide", None), 80);
+        assert_eq!(width("3", None), MIN_WIDTH);
+        assert_eq!(width("", Some((0, 0))), 80);
+    }
+
+    #[test]
+    fn glyphs_follow_the_locale() {
+        let unicode = |locale: Option<&str>, term: &str| {
+            let env = Env {
+                locale: locale.map(Into::into),
+                term: Some(term.into()),
+                ..Env::default()
+            };
+            decide(&Flags::default(), &env).unicode
+        };
+        assert!(unicode(Some("C.UTF-8"), "xterm"));
+        assert!(unicode(Some("de_DE.utf8"), "xterm"));
+        assert!(!unicode(Some("C"), "xterm"));
+        assert!(!unicode(None, "xterm"));
+        assert!(!unicode(Some("C.UTF-8"), "linux"));
+    }
+}

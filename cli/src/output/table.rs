@@ -1,0 +1,287 @@
+//! Tables without borders that fit the width.
+
+use comfy_table::{Cell as ComfyCell, CellAlignment, ContentArrangement, presets};
+
+use super::style::{Canvas, Role};
+use super::text;
+
+/// The columns between two columns.
+const GAP: usize = 2;
+
+/// A column of a table.
+#[derive(Debug, Clone)]
+pub struct Column {
+    title: &'static str,
+    right: bool,
+    rank: u8,
+    least: usize,
+}
+
+impl Column {
+    /// A column that is always there.
+    #[must_use]
+    pub const fn new(title: &'static str) -> Self {
+        Self {
+            title,
+            right: false,
+            rank: 0,
+            least: 8,
+        }
+    }
+
+    /// Numbers: aligned at the right.
+    #[must_use]
+    pub const fn right(mut self) -> Self {
+        self.right = true;
+        self
+    }
+
+    /// A column that goes where the width is short, the highest rank first.
+    #[must_use]
+    pub const fn rank(mut self, rank: u8) -> Self {
+        self.rank = rank;
+        self
+    }
+
+    /// The columns below which its text is not cut (8 unless told). While a
+    /// ranked column remains, that goes first.
+    #[must_use]
+    pub const fn least(mut self, columns: usize) -> Self {
+        self.least = columns;
+        self
+    }
+}
+
+/// What stands in one place of a table; may have several lines.
+#[derive(Debug, Clone, Default)]
+pub struct Cell {
+    lines: Vec<String>,
+    role: Option<Role>,
+}
+
+impl Cell {
+    /// A text, made harmless.
+    #[must_use]
+    pub fn new(text: impl AsRef<str>) -> Self {
+        Self {
+            lines: text
+                .as_ref()
+                .lines()
+                .map(|line| text::harmless(line, false))
+                .collect(),
+            role: None,
+        }
+    }
+
+    /// A text, or nothing.
+    #[must_use]
+    pub fn optional(text: Option<impl AsRef<str>>) -> Self {
+        text.map(Self::new).unwrap_or_default()
+    }
+
+    /// In the look of a role.
+    #[must_use]
+    pub const fn role(mut self, role: Role) -> Self {
+        self.role = Some(role);
+        self
+    }
+
+    fn width(&self) -> usize {
+        self.lines
+            .iter()
+            .map(|line| text::width(line))
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// Rows under titles.
+#[derive(Debug, Clone)]
+pub struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// An empty table with these columns.
+    #[must_use]
+    pub const fn new(columns: Vec<Column>) -> Self {
+        Self {
+            columns,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row; missing cells are empty, and further ones are left out.
+    pub fn row(&mut self, cells: Vec<Cell>) -> &mut Self {
+        self.rows.push(cells);
+        self
+    }
+
+    /// The table as text, without a line feed at the end. Columns that are
+    /// empty in every row are left out.
+    #[must_use]
+    pub fn render(&self, canvas: &Canvas) -> String {
+        let mut widths: Vec<Option<usize>> = (0..self.columns.len())
+            .map(|index| self.natural_width(index))
+            .collect();
+        if let Some(limit) = canvas.limit() {
+            self.fit(&mut widths, limit);
+        }
+        let shown: Vec<(usize, usize)> = widths
+            .iter()
+            .enumerate()
+            .filter_map(|(index, width)| width.map(|width| (index, width)))
+            .collect();
+
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(shown.iter().map(|(index, width)| {
+            let title = text::truncate(self.columns[*index].title, *width, canvas.style);
+            ComfyCell::new(canvas.paint(Role::Muted, &title))
+        }));
+        for row in &self.rows {
+            table.add_row(shown.iter().map(|(index, width)| {
+                let Some(cell) = row.get(*index) else {
+                    return ComfyCell::new("");
+                };
+                let lines: Vec<String> = cell
+                    .lines
+                    .iter()
+                    .map(|line| {
+                        let line = text::truncate(line, *width, canvas.style);
+                        cell.role
+                            .map_or(line.clone(), |role| canvas.paint(role, &line))
+                    })
+                    .collect();
+                ComfyCell::new(lines.join("\n"))
+            }));
+        }
+        for (column, (index, _)) in table.column_iter_mut().zip(&shown) {
+            let gap = u16::try_from(GAP).unwrap_or_default();
+            column.set_padding((0, gap));
+            if self.columns[*index].right {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table.trim_fmt()
+    }
+
+    /// The columns that a column would take, or none if all its cells are
+    /// empty.
+    fn natural_width(&self, index: usize) -> Option<usize> {
+        let widest = self
+            .rows
+            .iter()
+            .filter_map(|row| row.get(index))
+            .map(Cell::width)
+            .max()
+            .unwrap_or(0);
+        (widest > 0 || self.rows.is_empty())
+            .then(|| widest.max(text::width(self.columns[index].title)))
+    }
+
+    /// Narrows wide columns and drops ranked ones until all fit.
+    fn fit(&self, widths: &mut [Option<usize>], limit: usize) {
+        loop {
+            let shown = widths.iter().flatten().count();
+            let total: usize =
+                widths.iter().flatten().sum::<usize>() + GAP * shown.saturating_sub(1);
+            let Some(excess) = total.checked_sub(limit).filter(|excess| *excess > 0) else {
+                return;
+            };
+            let slack =
+                |index: usize, width: usize| width.saturating_sub(self.columns[index].least);
+            let spare: usize = widths
+                .iter()
+                .enumerate()
+                .filter_map(|(index, width)| width.map(|width| slack(index, width)))
+                .sum();
+            let dropped = (0..widths.len())
+                .filter(|index| widths[*index].is_some() && self.columns[*index].rank > 0)
+                .max_by_key(|index| self.columns[*index].rank);
+            match dropped {
+                // Better no column than every column cut to the bone.
+                Some(index) if spare < excess => widths[index] = None,
+                _ => {
+                    // The widest above its least gives way, one by one.
+                    let widest = (0..widths.len())
+                        .filter_map(|index| widths[index].map(|width| (index, width)))
+                        .filter(|(index, width)| {
+                            *width > 1 && (spare == 0 || slack(*index, *width) > 0)
+                        })
+                        .max_by_key(|(_, width)| *width);
+                    let Some((index, width)) = widest else {
+                        return;
+                    };
+                    widths[index] = Some(width - 1);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::output::testing::{assert_fits, coloured, pipe, terminal, visible};
+
+    fn images() -> Table {
+        let mut table = Table::new(vec![
+            Column::new("image").least(16),
+            Column::new("source").rank(2),
+            Column::new("size").right(),
+            Column::new("digest").rank(3),
+        ]);
+        table
+            .row(vec![
+                Cell::new("dm/postgres:17-4f2a91c0"),
+                Cell::new("built"),
+                Cell::new("403.0 MB"),
+                Cell::new("sha256:4f2a91c0d1e2"),
+            ])
+            .row(vec![
+                Cell::new("dm/紙の会社:1"),
+                Cell::new("pulled").role(Role::Good),
+                Cell::new("9 B"),
+            ]);
+        table
+    }
+
+    #[test]
+    fn a_table_at_each_width() {
+        insta::assert_snapshot!(images().render(&terminal(80)), @"");
+        insta::assert_snapshot!(images().render(&terminal(40)), @"");
+        insta::assert_snapshot!(images().render(&pipe()), @"");
+        insta::assert_snapshot!(visible(&images().render(&coloured(80))), @"");
+    }
+
+    #[test]
+    fn an_empty_table_has_its_titles() {
+        let table = Table::new(vec![Column::new("queue"), Column::new("messages").right()]);
+        assert_eq!(table.render(&pipe()), "queue  messages");
+    }
+
+    proptest! {
+        #[test]
+        fn every_table_fits(
+            rows in prop::collection::vec(prop::collection::vec("\\PC{0,50}", 4), 0..6),
+            width in 20_usize..120,
+        ) {
+            let mut table = Table::new(vec![
+                Column::new("one"),
+                Column::new("two").rank(1),
+                Column::new("three").right().rank(2),
+                Column::new("four").least(20),
+            ]);
+            for row in rows {
+                table.row(row.into_iter().map(Cell::new).collect());
+            }
+            assert_fits(&table.render(&coloured(width)), width);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What the tests of this module share.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use super::{Canvas, Env, Flags, Printer, Settings, Style};
+
+/// A stream that can be read back.
+#[derive(Debug, Clone, Default)]
+pub struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    /// What was written so far.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A printer whose stdout and stderr can be read back.
+pub fn captured(flags: &Flags, env: &Env) -> (Printer, Captured, Captured) {
+    let (out, err) = (Captured::default(), Captured::default());
+    let printer = Printer::new(
+        Settings::decide(flags, env),
+        Box::new(out.clone()),
+        Box::new(err.clone()),
+    );
+    (printer, out, err)
+}
+
+/// The environment of a pipe with glyphs.
+pub fn pipe_env() -> Env {
+    Env {
+        locale: Some("C.UTF-8".into()),
+        ..Env::default()
+    }
+}
+
+/// A terminal without colour, so that a snapshot can be read.
+pub const fn terminal(width: usize) -> Canvas {
+    Canvas {
+        style: Style {
+            colour: false,
+            unicode: true,
+        },
+        width,
+        bounded: true,
+    }
+}
+
+/// A terminal with colour.
+pub const fn coloured(width: usize) -> Canvas {
+    Canvas {
+        style: Style {
+            colour: true,
+            unicode: true,
+        },
+        width,
+        bounded: true,
+    }
+}
+
+/// A pipe in a plain POSIX locale.
+pub const fn pipe() -> Canvas {
+    Canvas {
+        style: Style {
+            colour: false,
+            unicode: false,
+        },
+        width: 80,
+        bounded: false,
+    }
+}
+
+/// Makes escapes readable in a snapshot.
+pub fn visible(text: &str) -> String {
+    text.replace('\x1b', "ESC")
+}
+
+/// Fails if a line is wider than the terminal.
+pub fn assert_fits(text: &str, width: usize) {
+    for line in text.lines() {
+        assert!(
+            super::text::width(line) <= width,
+            "wider than {width}: {line}"
+        );
+    }
+}

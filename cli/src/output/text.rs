@@ -1,0 +1,308 @@
+//! Text by the columns that it takes: cutting, padding, wrapping, and making
+//! foreign text harmless.
+
+use std::iter::Peekable;
+use std::str::Chars;
+use std::time::Duration;
+
+use super::style::{Glyph, Style};
+
+/// The columns that a text takes; SGR sequences take none.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    console::measure_text_width(text)
+}
+
+/// The text cut to the columns, with a sign where something was cut off.
+#[must_use]
+pub fn truncate(text: &str, columns: usize, style: Style) -> String {
+    let tail = if columns == 0 {
+        ""
+    } else {
+        style.glyph(Glyph::Ellipsis)
+    };
+    console::truncate_str(text, columns, tail).into_owned()
+}
+
+/// The text filled up with spaces to the columns; a longer text stays.
+#[must_use]
+pub fn pad(text: &str, columns: usize) -> String {
+    console::pad_str(text, columns, console::Alignment::Left, None).into_owned()
+}
+
+/// As [`pad`], with the text at the right.
+#[must_use]
+pub fn pad_left(text: &str, columns: usize) -> String {
+    console::pad_str(text, columns, console::Alignment::Right, None).into_owned()
+}
+
+/// Prose broken between words into lines of at most so many columns, the first
+/// one behind `first` and the others behind `rest`.
+#[must_use]
+pub fn wrap(text: &str, columns: usize, first: &str, rest: &str) -> String {
+    // A hyphen is no place to break `--wait-timeout` or a path.
+    let options = textwrap::Options::new(columns.max(width(rest) + 10))
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .initial_indent(first)
+        .subsequent_indent(rest);
+    textwrap::fill(text, options)
+}
+
+/// A plain text in pieces of at most so many columns, at any character.
+#[must_use]
+pub fn pieces(text: &str, columns: usize) -> Vec<String> {
+    let columns = columns.max(2);
+    let mut pieces = Vec::new();
+    let mut piece = String::new();
+    let mut used = 0;
+    for character in text.chars() {
+        let more = width(character.encode_utf8(&mut [0; 4]));
+        if used + more > columns {
+            pieces.push(std::mem::take(&mut piece));
+            used = 0;
+        }
+        piece.push(character);
+        used += more;
+    }
+    pieces.push(piece);
+    pieces
+}
+
+/// A duration as people read it: `2.1s`, `1m 04s`, `3h 07m`, `2d 5h`.
+#[must_use]
+pub fn duration(duration: Duration) -> String {
+    let tenths = (duration.as_millis() + 50) / 100;
+    if tenths < 600 {
+        return format!("{}.{}s", tenths / 10, tenths % 10);
+    }
+    let seconds = (tenths + 5) / 10;
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    if minutes < 60 {
+        format!("{minutes}m {:02}s", seconds % 60)
+    } else if hours < 24 {
+        format!("{hours}h {:02}m", minutes % 60)
+    } else {
+        format!("{}d {}h", hours / 24, hours % 24)
+    }
+}
+
+/// A moment of a run, always in seconds, so that lines can be sorted by it.
+#[must_use]
+pub fn seconds(at: Duration) -> String {
+    let tenths = (at.as_millis() + 50) / 100;
+    format!("{}.{}s", tenths / 10, tenths % 10)
+}
+
+/// Bytes as people read them: `812 B`, `45.1 MB`. Powers of ten, as disks and
+/// registries count.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut tenths = (u128::from(bytes) * 10 + 500) / 1000;
+    for unit in UNITS {
+        if tenths < 10_000 {
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+        tenths = (tenths + 500) / 1000;
+    }
+    format!("{} EB", tenths / 10)
+}
+
+/// `1 node`, `2 nodes`.
+#[must_use]
+pub fn count(number: usize, one: &str) -> String {
+    if number == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{number} {one}s")
+    }
+}
+
+/// A line of foreign text that can do nothing to a terminal: it can't move the
+/// cursor, clear, ring, retitle, reorder or break out of its line. Colours
+/// pass if `sgr` is true, and are closed at the end.
+#[must_use]
+pub fn harmless(line: &str, sgr: bool) -> String {
+    let mut clean = String::with_capacity(line.len());
+    let mut coloured = false;
+    let mut column = 0;
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\x1b' => match characters.next() {
+                Some('[') => coloured |= control_sequence(&mut characters, sgr, &mut clean),
+                Some(']' | 'P' | 'X' | '^' | '_') => control_string(&mut characters),
+                // An escape with intermediates, e.g. a character set.
+                Some(' '..='/') => skip_past(&mut characters, |c| ('0'..='~').contains(&c)),
+                _ => {}
+            },
+            '\u{9b}' => coloured |= control_sequence(&mut characters, sgr, &mut clean),
+            '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => control_string(&mut characters),
+            '\t' => {
+                let spaces = 8 - column % 8;
+                clean.extend(std::iter::repeat_n(' ', spaces));
+                column += spaces;
+            }
+            // A program that redraws its line: keep the parts apart.
+            '\r' | '\n' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => {
+                if characters.peek().is_some() {
+                    clean.push(' ');
+                    column += 1;
+                }
+            }
+            _ if character.is_control() || reorders(character) => {}
+            _ => {
+                clean.push(character);
+                column += width(character.encode_utf8(&mut [0; 4]));
+            }
+        }
+    }
+    if coloured {
+        clean.push_str("\x1b[0m");
+    }
+    clean
+}
+
+/// True for the characters that change the order in which others are shown.
+const fn reorders(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Reads a control sequence to its end; copies it if it is one that sets
+/// colours. Returns whether it did.
+fn control_sequence(characters: &mut Peekable<Chars>, sgr: bool, clean: &mut String) -> bool {
+    let mut parameters = String::new();
+    for character in characters.by_ref() {
+        match character {
+            ' '..='?' => parameters.push(character),
+            'm' => {
+                let plain = parameters
+                    .chars()
+                    .all(|c| matches!(c, '0'..='9' | ';' | ':'));
+                // 8 hides what follows; a log has no business hiding.
+                let hides = parameters.split([';', ':']).any(|p| p == "8")
+                    && !parameters.contains("38")
+                    && !parameters.contains("48");
+                if sgr && plain && !hides {
+                    clean.push_str("\x1b[");
+                    clean.push_str(&parameters);
+                    clean.push('m');
+                    return true;
+                }
+                return false;
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Skips a control string (a title, a link, a device string) and its
+/// terminator.
+fn control_string(characters: &mut Peekable<Chars>) {
+    while let Some(character) = characters.next() {
+        match character {
+            '\x07' | '\u{9c}' => return,
+            '\x1b' => {
+                characters.next_if_eq(&'\\');
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn skip_past(characters: &mut Peekable<Chars>, last: impl Fn(char) -> bool) {
+    for character in characters.by_ref() {
+        if last(character) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PLAIN: Style = Style {
+        colour: false,
+        unicode: true,
+    };
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        let text = |millis| duration(Duration::from_millis(millis));
+        assert_eq!(text(0), "0.0s");
+        assert_eq!(text(2_149), "2.1s");
+        assert_eq!(text(59_949), "59.9s");
+        assert_eq!(text(59_950), "1m 00s");
+        assert_eq!(text(64_000), "1m 04s");
+        assert_eq!(text(3_600_000), "1h 00m");
+        assert_eq!(text(189_000_000), "2d 4h");
+        assert_eq!(seconds(Duration::from_secs(75)), "75.0s");
+    }
+
+    #[test]
+    fn bytes_round_to_the_next_unit() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1_000), "1.0 kB");
+        assert_eq!(bytes(999_950), "1.0 MB");
+        assert_eq!(bytes(45_120_000), "45.1 MB");
+    }
+
+    #[test]
+    fn a_log_line_cannot_touch_the_terminal() {
+        assert_eq!(
+            harmless("a\x1b[2Jb\x1b[3;4Hc\x1b]0;title\x07d", true),
+            "abcd"
+        );
+        assert_eq!(harmless("50%\r100%\r", true), "50% 100%");
+        assert_eq!(
+            harmless("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", true),
+            "link"
+        );
+        assert_eq!(harmless("a\u{9b}2Jb\u{9d}x\u{9c}c", true), "abc");
+        assert_eq!(harmless("a\tb", false), "a       b");
+        assert_eq!(harmless("\x1b(Bx\x07\x08y", true), "xy");
+        assert_eq!(harmless("evil\u{202e}txt", true), "eviltxt");
+    }
+
+    #[test]
+    fn colours_pass_where_wanted_and_end_with_the_line() {
+        assert_eq!(harmless("\x1b[31mred", true), "\x1b[31mred\x1b[0m");
+        assert_eq!(
+            harmless("\x1b[38;5;8mgrey", true),
+            "\x1b[38;5;8mgrey\x1b[0m"
+        );
+        assert_eq!(harmless("\x1b[8mhidden", true), "hidden");
+        assert_eq!(harmless("\x1b[31mred", false), "red");
+    }
+
+    proptest! {
+        #[test]
+        fn harmless_text_has_no_control_character(line in any::<String>(), tail in "[\x1b\u{9b}\\[\\];0-9mHJ\x07a-z]*") {
+            let line = line + &tail;
+            prop_assert!(!harmless(&line, false).chars().any(char::is_control));
+            let coloured = harmless(&line, true);
+            prop_assert!(!console::strip_ansi_codes(&coloured).chars().any(char::is_control));
+        }
+
+        #[test]
+        fn truncated_text_fits(text in "\\PC*", columns in 0_usize..60) {
+            prop_assert!(width(&truncate(&text, columns, PLAIN)) <= columns);
+        }
+
+        #[test]
+        fn pieces_fit_and_lose_nothing(text in "\\PC*", columns in 2_usize..60) {
+            let pieces = pieces(&text, columns);
+            prop_assert_eq!(pieces.concat(), text);
+            prop_assert!(pieces.iter().all(|piece| width(piece) <= columns));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Takes an instance down: all that carries its labels, and nothing else.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::event::{Event, Node, NodeKind, NodeState};
+use super::executor::{self, Emitter, Outcome, Task, TaskError, Work};
+use super::{Stack, failure};
+use crate::engine::containers::{Container, State};
+use crate::error::Result;
+
+/// What `down` found and did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Removed {
+    /// The components whose containers were removed.
+    pub components: Vec<String>,
+    /// The volumes that were removed.
+    pub volumes: Vec<String>,
+    /// The volumes that are still there.
+    pub kept_volumes: Vec<String>,
+    /// The networks that were removed.
+    pub networks: Vec<String>,
+    /// How the run over the containers ended.
+    #[serde(skip)]
+    pub outcome: Outcome,
+}
+
+impl Removed {
+    /// True where there was nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.components.is_empty()
+            && self.volumes.is_empty()
+            && self.kept_volumes.is_empty()
+            && self.networks.is_empty()
+    }
+}
+
+/// Stops and removes the instance's containers, in the order in which they
+/// depend on each other, then its network, and its volumes if asked.
+///
+/// Everything is found by label, so that it works when `dm.toml` has changed
+/// since, and whatever a killed run left is found too.
+///
+/// # Errors
+/// Only where the engine fails; a container that can't be stopped is in the outcome.
+pub async fn down(
+    stack: &Arc<Stack>,
+    volumes: bool,
+    emitter: &Emitter,
+    interrupt: &CancellationToken,
+) -> Result<Removed> {
+    let filter = stack.instance.filter();
+    let containers = stack.engine.containers(&filter).await?;
+    let present: BTreeSet<String> = containers
+        .iter()
+        .map(|container| container.component.clone())
+        .collect();
+    // What depends on a component stops before it.
+    let order = stack.graph()?.reversed();
+    let mut removed = Removed::default();
+    let tasks: Vec<Task> = containers
+        .into_iter()
+        .map(|container| {
+            let after = order
+                .with_dependencies(&[container.component.clone()])
+                .into_iter()
+                .filter(|name| *name != container.component && present.contains(name))
+                .collect();
+            removal_task(stack, container, after, emitter)
+        })
+        .collect();
+    emitter.send(Event::Started {
+        command: "down".into(),
+        instance: stack.instance.name.clone(),
+        nodes: tasks.iter().map(|task| task.node.clone()).collect(),
+    });
+    removed.outcome = executor::run(tasks, emitter, interrupt).await?;
+    removed.components = removed.outcome.done.iter().cloned().collect();
+    if !removed.outcome.ok() {
+        return Ok(removed);
+    }
+    for network in stack.engine.networks(&filter).await? {
+        stack.engine.remove_network(&network).await?;
+        removed.networks.push(network);
+    }
+    for volume in stack.engine.volumes(&filter).await? {
+        if volumes {
+            stack.engine.remove_volume(&volume).await?;
+            removed.volumes.push(volume);
+        } else {
+            removed.kept_volumes.push(volume);
+        }
+    }
+    Ok(removed)
+}
+
+/// The task that stops and removes one container.
+pub(super) fn removal_task(
+    stack: &Arc<Stack>,
+    container: Container,
+    after: Vec<String>,
+    emitter: &Emitter,
+) -> Task {
+    let node = Node {
+        name: container.component.clone(),
+        kind: NodeKind::Service,
+        after,
+    };
+    let (stack, emitter) = (stack.clone(), emitter.clone());
+    let work = move |cancel: CancellationToken| {
+        Box::pin(async move {
+            emitter.node(&container.component, NodeState::Stopping);
+            let gone = async {
+                if container.state == State::Paused {
+                    // A frozen process can't act on its stop signal.
+                    stack.engine.unpause(&container.name).await?;
+                }
+                // The longest that any component is given: what ended earlier is
+                // not waited for.
+                stack
+                    .engine
+                    .stop(&container.name, Duration::from_secs(30))
+                    .await?;
+                stack.engine.remove(&container.name).await
+            };
+            tokio::select! {
+                () = cancel.cancelled() => Err(TaskError::Cancelled),
+                gone = gone => match gone {
+                    Ok(()) => Ok(NodeState::Gone),
+                    Err(error) => Err(TaskError::Failed(Box::new(
+                        failure::of_error(&container.component, &error, emitter.at()),
+                    ))),
+                },
+            }
+        }) as Work
+    };
+    Task {
+        node,
+        work: Box::new(work),
+    }
+}

@@ -1,0 +1,142 @@
+//! Gathers what is known of a component that failed, before anything is removed.
+
+use std::time::Duration;
+
+use super::Stack;
+use super::event::Failure;
+use super::executor::Emitter;
+use super::readiness::NotReady;
+use crate::engine::spec::ContainerSpec;
+use crate::host::ports;
+
+/// How many of its last log lines a failed component's report shows.
+const LOG_LINES: usize = 20;
+
+/// A failure of which only an error is known.
+#[must_use]
+pub fn of_error(
+    name: &str,
+    error: &(dyn std::error::Error + Send + Sync + 'static),
+    at: Duration,
+) -> Failure {
+    Failure {
+        name: name.to_owned(),
+        what: sentence(error),
+        state: None,
+        exit_code: None,
+        out_of_memory: false,
+        probe: None,
+        log: Vec::new(),
+        blocks: Vec::new(),
+        next: Vec::new(),
+        at,
+    }
+}
+
+/// A container that the engine could not make or start.
+pub async fn of_start(
+    stack: &Stack,
+    spec: &ContainerSpec,
+    error: &(dyn std::error::Error + Send + Sync + 'static),
+    at: Duration,
+) -> Failure {
+    let mut failure = of_error(&spec.component, error, at);
+    let text = failure.what.to_lowercase();
+    if text.contains("address already in use") || text.contains("port is already allocated") {
+        for port in &spec.ports {
+            if text.contains(&format!(":{}", port.host)) {
+                let owner = ports::owner(port.host)
+                    .map_or_else(|| "another program".to_owned(), |owner| owner.to_string());
+                failure.what = format!("port {} is taken by {owner}", port.host);
+                failure.next = vec![
+                    "dm up --ports auto".into(),
+                    format!("or stop {owner}, or set another port in dm.toml"),
+                ];
+            }
+        }
+    }
+    if failure.next.is_empty() {
+        failure.next = vec!["dm doctor".into()];
+    }
+    failure.log = stack
+        .engine
+        .last_log_lines(&spec.name, LOG_LINES)
+        .await
+        .unwrap_or_default();
+    failure
+}
+
+/// A container that ran and did not become ready.
+pub async fn of_component(
+    stack: &Stack,
+    spec: &ContainerSpec,
+    reason: NotReady,
+    probe: Option<String>,
+    emitter: &Emitter,
+) -> Failure {
+    let component = &spec.component;
+    let mut failure = Failure {
+        name: component.clone(),
+        what: String::new(),
+        state: None,
+        exit_code: None,
+        out_of_memory: false,
+        probe,
+        log: Vec::new(),
+        blocks: Vec::new(),
+        next: vec![format!("dm logs {component}"), "dm doctor --bundle".into()],
+        at: emitter.at(),
+    };
+    match reason {
+        NotReady::Ended(ended) => {
+            failure.what = match (ended.out_of_memory, ended.exit_code, &ended.error) {
+                (true, ..) => "was killed for want of memory".into(),
+                (_, _, Some(error)) => format!("could not run: {error}"),
+                (_, Some(code), None) => format!("exited with code {code} before it was ready"),
+                (_, None, None) => format!("is {} before it was ready", ended.state),
+            };
+            failure.state = Some(ended.state);
+            failure.exit_code = ended.exit_code;
+            failure.out_of_memory = ended.out_of_memory;
+            if failure.out_of_memory {
+                failure.next.insert(
+                    0,
+                    format!(
+                        "raise `{component}.memory` in dm.toml, or give the engine more memory"
+                    ),
+                );
+            }
+        }
+        NotReady::TimedOut => {
+            failure.what = "was not ready in the time allowed".into();
+            failure.state = Some("running".into());
+            failure.next.insert(0, "dm up --wait-timeout 10m".into());
+        }
+        NotReady::Engine(error) => {
+            failure.what = format!("the engine stopped answering: {}", sentence(&error));
+            failure.next = vec!["dm engine status".into(), "dm up".into()];
+            return failure;
+        }
+        NotReady::Cancelled => failure.what = "was interrupted".into(),
+    }
+    failure.log = stack
+        .engine
+        .last_log_lines(&spec.name, LOG_LINES)
+        .await
+        .unwrap_or_default();
+    failure
+}
+
+/// An error and its causes in one line.
+fn sentence(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,148 @@
+//! An instance of the stack: its names and labels in the engine.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::engine::labels;
+use crate::error::{Coded, Exit};
+
+/// The instance that is meant where none is named.
+pub const DEFAULT: &str = "default";
+
+/// One running stack of a project: its own network, volumes, containers and ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// The project, with a digest of its folder, e.g. `dunder-mifflin-1f3a9c`.
+    pub project: String,
+    /// The instance's name.
+    pub name: String,
+    /// The project's folder.
+    pub root: PathBuf,
+}
+
+/// A name that can't be an instance's.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("`{name}` can't be the name of an instance: {reason}")]
+pub struct InvalidName {
+    name: String,
+    reason: &'static str,
+}
+
+impl Coded for InvalidName {
+    fn code(&self) -> &'static str {
+        "instance-name"
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn next(&self) -> Vec<String> {
+        vec![
+            "use lower-case letters, digits and dashes, 32 at most, e.g. `--instance review-7`"
+                .into(),
+        ]
+    }
+}
+
+impl Instance {
+    /// The instance `name` of a project.
+    ///
+    /// # Errors
+    /// [`InvalidName`] where the name would not do as part of a host name.
+    pub fn new(
+        project: impl Into<String>,
+        name: impl Into<String>,
+        root: impl AsRef<Path>,
+    ) -> Result<Self, InvalidName> {
+        let name = name.into();
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let reason = if name.is_empty() {
+            Some("it is empty")
+        } else if name.len() > 32 {
+            Some("it is longer than 32 characters")
+        } else if !name.chars().all(allowed) {
+            Some("it has a character that is not allowed")
+        } else if name.starts_with('-') || name.ends_with('-') {
+            Some("it begins or ends with a dash")
+        } else {
+            None
+        };
+        match reason {
+            Some(reason) => Err(InvalidName { name, reason }),
+            None => Ok(Self {
+                project: project.into(),
+                name,
+                root: root.as_ref().to_owned(),
+            }),
+        }
+    }
+
+    /// True for the instance that has the ports of `dm.toml`.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.name == DEFAULT
+    }
+
+    /// The full name of a component's container.
+    #[must_use]
+    pub fn container(&self, component: &str) -> String {
+        format!("{}-{}-{component}", self.project, self.name)
+    }
+
+    /// The full name of a component's volume.
+    #[must_use]
+    pub fn volume(&self, component: &str) -> String {
+        format!("{}-{}-{component}-data", self.project, self.name)
+    }
+
+    /// The name of the network.
+    #[must_use]
+    pub fn network(&self) -> String {
+        format!("{}-{}", self.project, self.name)
+    }
+
+    /// The labels that every object of the instance carries.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (labels::PROJECT.to_owned(), self.project.clone()),
+            (labels::INSTANCE.to_owned(), self.name.clone()),
+            (labels::ROOT.to_owned(), self.root.display().to_string()),
+        ])
+    }
+
+    /// The labels that find every object of the instance and nothing else.
+    #[must_use]
+    pub fn filter(&self) -> [(&str, &str); 2] {
+        [
+            (labels::PROJECT, &self.project),
+            (labels::INSTANCE, &self.name),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_carry_project_and_instance() {
+        let instance = Instance::new("dunder-mifflin-1f3a9c", "review-7", "/p").unwrap();
+        assert_eq!(
+            instance.container("postgres"),
+            "dunder-mifflin-1f3a9c-review-7-postgres"
+        );
+        assert_eq!(instance.network(), "dunder-mifflin-1f3a9c-review-7");
+        assert!(!instance.is_default());
+    }
+
+    #[test]
+    fn names_that_would_break_host_names_are_refused() {
+        for bad in ["", "A", "a_b", "-a", "a-", "a b", "ä", &"x".repeat(33)] {
+            assert!(Instance::new("p", bad, "/").is_err(), "{bad:?} was taken");
+        }
+    }
+}

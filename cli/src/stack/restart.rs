@@ -1,0 +1,37 @@
+//! Stops components so that the next run starts them again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Stack;
+use super::event::NodeState;
+use super::executor::Emitter;
+use crate::engine::containers::State;
+use crate::error::Result;
+
+/// Stops the named components, or all, the ones that depend on others first.
+/// Nothing is removed.
+///
+/// # Errors
+/// An unknown name, or a failing engine.
+pub async fn stop(stack: &Stack, names: &[String], emitter: &Emitter) -> Result<()> {
+    for name in names {
+        stack.component(name)?;
+    }
+    let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let containers = stack.engine.containers(&stack.instance.filter()).await?;
+    for name in stack.graph()?.reversed().order()? {
+        let chosen = wanted.is_empty() || wanted.contains(name.as_str());
+        let running = containers
+            .iter()
+            .find(|container| container.component == name && container.state == State::Running);
+        if let (true, Some(container)) = (chosen, running) {
+            emitter.node(&name, NodeState::Stopping);
+            stack
+                .engine
+                .stop(&container.name, Duration::from_secs(30))
+                .await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,477 @@
+//! Brings an instance to what it should be, by the plan and the graph.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::event::{Node, NodeKind, NodeState};
+use super::executor::{Emitter, Outcome, Task, TaskError, Work};
+use super::failure;
+use super::images::node as image_node;
+use super::plan::{Action, Step, Wanted, plan};
+use super::readiness::{self, NotReady, Pace};
+use super::{Stack, StackError, executor, golden};
+use crate::components::{Component, database};
+use crate::engine::containers::Container;
+use crate::engine::spec::ContainerSpec;
+use crate::error::Result;
+
+/// What is asked of a run.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Only these components and what they need; all where empty.
+    pub only: Vec<String>,
+    /// The time the components have to become ready, once the images are there.
+    pub wait: Duration,
+    /// Begin empty volumes with golden data where there is any.
+    pub golden: bool,
+}
+
+/// A component with what its container should be and what is to be done about it.
+#[derive(Debug, Clone)]
+struct Item {
+    component: Arc<dyn Component>,
+    spec: ContainerSpec,
+    action: Action,
+    /// The image that is there already.
+    image: Option<String>,
+}
+
+/// Everything that a run would do, before it does anything.
+#[derive(Debug)]
+pub struct Plan {
+    /// The steps, in the order of the components; removals last.
+    pub steps: Vec<Step>,
+    /// The components whose image has to be pulled or built first.
+    pub images: Vec<String>,
+    items: Vec<Item>,
+    removals: Vec<Container>,
+    /// The volumes that exist: what is in them is never replaced.
+    volumes: BTreeSet<String>,
+}
+
+impl Plan {
+    /// True where nothing has to be done.
+    #[must_use]
+    pub fn is_noop(&self) -> bool {
+        self.steps.iter().all(|step| step.action == Action::Keep)
+    }
+}
+
+/// Compares the stack with what the engine has.
+///
+/// # Errors
+/// Unknown names in `only`, unreadable fixtures, or a failing engine.
+pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
+    let selected = select(stack, &request.only)?;
+    let site = stack.site();
+    let mut specs = Vec::new();
+    for component in &stack.components {
+        if selected.contains(component.name()) {
+            specs.push((component.clone(), stack.specify(component.as_ref(), &site)?));
+        }
+    }
+    let filter = stack.instance.filter();
+    let (actual, volumes) = tokio::try_join!(
+        stack.engine.containers(&filter),
+        stack.engine.volumes(&filter)
+    )?;
+    let wanted: Vec<Wanted> = specs
+        .iter()
+        .map(|(component, spec)| Wanted {
+            component: component.name().to_owned(),
+            digest: spec.digest(),
+        })
+        .collect();
+    let steps = plan(&wanted, &actual, request.only.is_empty());
+    let mut items = Vec::new();
+    let mut missing = Vec::new();
+    for ((component, spec), step) in specs.into_iter().zip(&steps) {
+        let needs_image = matches!(step.action, Action::Create | Action::Recreate);
+        let image = if needs_image {
+            let image = stack
+                .images
+                .local(component.name())
+                .await?
+                .map(|image| image.reference);
+            if image.is_none() {
+                missing.push(component.name().to_owned());
+            }
+            image
+        } else {
+            None
+        };
+        items.push(Item {
+            component,
+            spec,
+            action: step.action,
+            image,
+        });
+    }
+    let removals = actual
+        .into_iter()
+        .filter(|container| {
+            steps
+                .iter()
+                .any(|step| step.action == Action::Remove && step.component == container.component)
+        })
+        .collect();
+    Ok(Plan {
+        steps,
+        images: missing,
+        items,
+        removals,
+        volumes: volumes.into_iter().collect(),
+    })
+}
+
+/// The named components with all that they need; everything where none is named.
+fn select(stack: &Stack, only: &[String]) -> Result<BTreeSet<String>> {
+    let graph = stack.graph()?;
+    if only.is_empty() {
+        return Ok(graph.nodes().map(str::to_owned).collect());
+    }
+    for name in only {
+        stack.component(name)?;
+    }
+    Ok(graph.with_dependencies(only))
+}
+
+/// Carries out a plan.
+///
+/// # Errors
+/// Only what stops a run before its first node; what fails in a node is in the
+/// outcome.
+pub async fn execute(
+    stack: &Arc<Stack>,
+    plan: Plan,
+    request: &Request,
+    emitter: &Emitter,
+    interrupt: &CancellationToken,
+) -> Result<Outcome> {
+    let labels = stack.instance.labels();
+    if !plan.is_noop() {
+        stack
+            .engine
+            .ensure_network(&stack.instance.network(), &labels)
+            .await?;
+    }
+    let goldens = if request.golden {
+        golden::find(stack).await?
+    } else {
+        BTreeMap::new()
+    };
+    let goldens = Arc::new(goldens);
+    let selected: BTreeSet<&str> = plan
+        .items
+        .iter()
+        .map(|item| item.component.name())
+        .collect();
+    let needs_database = plan
+        .items
+        .iter()
+        .any(|item| item.component.name() == crate::components::postgres::NAME);
+    let (images_left, images_done) = watch::channel((plan.images.len(), Instant::now()));
+    let images_left = Arc::new(images_left);
+
+    let mut tasks = Vec::new();
+    for name in &plan.images {
+        tasks.push(image_task(stack, name, emitter, &images_left));
+    }
+    for item in &plan.items {
+        let after = item
+            .component
+            .after()
+            .iter()
+            .map(|&name| name.to_owned())
+            .chain(
+                plan.images
+                    .iter()
+                    .filter(|name| *name == item.component.name())
+                    .map(|name| image_node(name)),
+            )
+            .filter(|name| {
+                selected.contains(name.as_str())
+                    || name == database::NAME
+                    || plan.images.iter().any(|image| image_node(image) == *name)
+            })
+            .collect();
+        let run = ComponentRun {
+            stack: stack.clone(),
+            item: item.clone(),
+            emitter: emitter.clone(),
+            goldens: goldens.clone(),
+            fresh: !plan
+                .volumes
+                .contains(&stack.instance.volume(item.component.name())),
+            wait: request.wait,
+            images_done: images_done.clone(),
+        };
+        tasks.push(Task {
+            node: Node {
+                name: item.component.name().to_owned(),
+                kind: NodeKind::Service,
+                after,
+            },
+            work: Box::new(move |cancel| Box::pin(run.run(cancel)) as Work),
+        });
+    }
+    if needs_database {
+        tasks.push(database_task(stack, emitter));
+    }
+    for container in plan.removals {
+        tasks.push(super::down::removal_task(
+            stack,
+            container,
+            Vec::new(),
+            emitter,
+        ));
+    }
+    emitter.send(super::event::Event::Started {
+        command: "up".into(),
+        instance: stack.instance.name.clone(),
+        nodes: tasks.iter().map(|task| task.node.clone()).collect(),
+    });
+    Ok(executor::run(tasks, emitter, interrupt).await?)
+}
+
+fn image_task(
+    stack: &Arc<Stack>,
+    component: &str,
+    emitter: &Emitter,
+    images_left: &Arc<watch::Sender<(usize, Instant)>>,
+) -> Task {
+    let node = Node {
+        name: image_node(component),
+        kind: NodeKind::Image,
+        after: Vec::new(),
+    };
+    let (stack, component, emitter, images_left) = (
+        stack.clone(),
+        component.to_owned(),
+        emitter.clone(),
+        images_left.clone(),
+    );
+    let work = move |cancel: CancellationToken| {
+        Box::pin(async move {
+            let name = image_node(&component);
+            let acquire = stack.images.acquire(&component);
+            tokio::pin!(acquire);
+            let acquired = tokio::select! {
+                acquired = &mut acquire => acquired,
+                () = cancel.cancelled() => {
+                    // It has to tidy up: a build must not go on unattended.
+                    stack.images_cancel.cancel();
+                    acquire.await
+                }
+            };
+            images_left.send_modify(|(left, at)| {
+                *left = left.saturating_sub(1);
+                *at = Instant::now();
+            });
+            match acquired {
+                Ok(acquired) => {
+                    emitter.note(Some(&name), acquired.to_string());
+                    Ok(NodeState::Ready { kept: false })
+                }
+                Err(_) if cancel.is_cancelled() => Err(TaskError::Cancelled),
+                Err(error) => Err(TaskError::Failed(Box::new(failure::of_error(
+                    &name,
+                    &error,
+                    emitter.at(),
+                )))),
+            }
+        }) as Work
+    };
+    Task {
+        node,
+        work: Box::new(work),
+    }
+}
+
+fn database_task(stack: &Arc<Stack>, emitter: &Emitter) -> Task {
+    let node = Node {
+        name: database::NAME.to_owned(),
+        kind: NodeKind::Job,
+        after: vec![crate::components::postgres::NAME.to_owned()],
+    };
+    let (stack, emitter) = (stack.clone(), emitter.clone());
+    let work = move |cancel: CancellationToken| {
+        Box::pin(async move {
+            emitter.node(
+                database::NAME,
+                NodeState::Working {
+                    doing: "checking".into(),
+                    detail: Some("roles, schemas, migrations".into()),
+                    current: None,
+                    total: None,
+                },
+            );
+            tokio::select! {
+                () = cancel.cancelled() => Err(TaskError::Cancelled),
+                applied = stack.database.apply(&stack.ports) => match applied {
+                    Ok(kept) => Ok(NodeState::Ready { kept }),
+                    Err(error) => Err(TaskError::Failed(Box::new(
+                        failure::of_error(database::NAME, &error, emitter.at()),
+                    ))),
+                },
+            }
+        }) as Work
+    };
+    Task {
+        node,
+        work: Box::new(work),
+    }
+}
+
+/// One component's part of a run.
+struct ComponentRun {
+    stack: Arc<Stack>,
+    item: Item,
+    emitter: Emitter,
+    goldens: Arc<BTreeMap<String, golden::Golden>>,
+    /// True where its volume does not exist yet.
+    fresh: bool,
+    wait: Duration,
+    images_done: watch::Receiver<(usize, Instant)>,
+}
+
+impl ComponentRun {
+    async fn run(self, cancel: CancellationToken) -> Result<NodeState, TaskError> {
+        let name = self.item.component.name();
+        if self.item.action == Action::Keep && self.answers().await {
+            return Ok(NodeState::Ready { kept: true });
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Err(TaskError::Cancelled),
+            acted = self.act() => if let Err(error) = acted {
+                let failure = failure::of_start(&self.stack, &self.item.spec, &error, self.emitter.at()).await;
+                return Err(TaskError::Failed(Box::new(failure)));
+            },
+        }
+        let mut last = String::new();
+        let ready = readiness::wait(
+            &self.stack.engine,
+            &self.item.spec.name,
+            || self.item.component.probe(&self.stack.ports),
+            self.stack.pace,
+            self.deadline(),
+            &cancel,
+            |answer| {
+                if answer != last {
+                    last.clear();
+                    last.push_str(answer);
+                    let probe = Some(answer.to_owned());
+                    self.emitter.node(name, NodeState::Starting { probe });
+                }
+            },
+        )
+        .await;
+        let probe = (!last.is_empty()).then_some(last);
+        match ready {
+            Ok(()) => Ok(NodeState::Ready { kept: false }),
+            Err(NotReady::Cancelled) => Err(TaskError::Cancelled),
+            Err(reason) => {
+                let timed_out = matches!(reason, NotReady::TimedOut);
+                let failure = Box::new(
+                    failure::of_component(
+                        &self.stack,
+                        &self.item.spec,
+                        reason,
+                        probe,
+                        &self.emitter,
+                    )
+                    .await,
+                );
+                Err(if timed_out {
+                    TaskError::TimedOut(failure)
+                } else {
+                    TaskError::Failed(failure)
+                })
+            }
+        }
+    }
+
+    /// When the component has to be ready. The run's time begins when the last
+    /// image is there: a build takes as long as it takes.
+    fn deadline(&self) -> Instant {
+        let (left, at) = *self.images_done.borrow();
+        let began = if left == 0 { at } else { Instant::now() };
+        let run = began + self.wait;
+        match self.item.component.wait_timeout() {
+            Some(own) => run.min(Instant::now() + own),
+            None => run,
+        }
+    }
+
+    async fn answers(&self) -> bool {
+        let probe = self.item.component.probe(&self.stack.ports);
+        matches!(
+            tokio::time::timeout(self.stack.pace.probe, probe).await,
+            Ok(Ok(()))
+        )
+    }
+
+    async fn act(&self) -> Result<(), StackError> {
+        let engine = &self.stack.engine;
+        let (name, spec) = (self.item.component.name(), &self.item.spec);
+        match self.item.action {
+            Action::Keep | Action::Remove => {}
+            Action::Resume => engine.unpause(&spec.name).await?,
+            Action::Start => engine.start(&spec.name).await?,
+            Action::Create | Action::Recreate => {
+                if self.item.action == Action::Recreate {
+                    self.emitter.node(name, NodeState::Stopping);
+                    let grace = Duration::from_secs(u64::from(spec.stop_timeout));
+                    engine.stop(&spec.name, grace).await?;
+                    engine.remove(&spec.name).await?;
+                }
+                self.emitter.node(name, NodeState::Creating);
+                let mut spec = spec.clone();
+                spec.image = self.image().await?;
+                let labels = self.stack.instance.labels();
+                for mount in &spec.mounts {
+                    engine.ensure_volume(&mount.volume, &labels).await?;
+                }
+                engine.create(&spec, &labels).await?;
+                engine.start(&spec.name).await?;
+            }
+        }
+        self.emitter.node(name, NodeState::Starting { probe: None });
+        Ok(())
+    }
+
+    /// The image to make the container from: the golden one where its data may
+    /// be used, which is never the case for a volume that has data already.
+    async fn image(&self) -> Result<String, StackError> {
+        let name = self.item.component.name();
+        if let Some(golden) = self.goldens.get(name)
+            && (self.fresh || !golden.has_data)
+        {
+            return Ok(golden.image.clone());
+        }
+        match &self.item.image {
+            Some(image) => Ok(image.clone()),
+            // Its image task has run by now.
+            None => self
+                .stack
+                .images
+                .local(name)
+                .await?
+                .map(|image| image.reference)
+                .ok_or_else(|| StackError::ImageGone {
+                    component: name.to_owned(),
+                }),
+        }
+    }
+}
+
+/// The pace of probes by the configuration.
+#[must_use]
+pub fn pace(poll: Duration, probe: Duration) -> Pace {
+    Pace { poll, probe }
+}

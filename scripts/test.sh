@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Every check of the project, in the order in which a failure is cheapest:
+# format, lints, documentation, unit and text tests, then the stack tests
+# against a real engine, which is installed and started if need be.
+#
+#   ./dm test           everything
+#   ./dm test --quick   only what needs no engine
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+quick=false
+case ${1:-} in
+    --quick) quick=true ;;
+    '') ;;
+    *) echo "usage: ./dm test [--quick]" >&2; exit 2 ;;
+esac
+
+timings=()
+step() {
+    local name=$1 began=$SECONDS
+    shift
+    printf '\n── %s\n' "$name"
+    "$@"
+    timings+=("$(printf '%5d s  %s' $((SECONDS - began)) "$name")")
+}
+
+step 'format' cargo fmt --all --check
+step 'lints' cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps
+step 'build' cargo build --quiet --locked --workspace --all-targets
+step 'unit and text tests' cargo test --quiet --locked --workspace --lib --bins --test cli
+
+if ! $quick; then
+    step 'engine' ./dm engine start --yes
+    step 'images' ./dm images build --yes
+    printf '\nTimings so far:\n'
+    printf '%s\n' "${timings[@]}"
+    printf '\n── stack tests\n'
+    # Last, so that the output ends with the runner's own summary.
+    cargo test --locked --package dm --test stack -- --test-threads 2
+fi
