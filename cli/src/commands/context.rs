@@ -13,7 +13,8 @@ use super::tools::HostTools;
 use crate::components::database::Database;
 use crate::components::{self, Ports};
 use crate::config::{Config, LoadOptions, Loaded, Override};
-use crate::engine::Engine;
+use crate::engine::setup::Setup;
+use crate::engine::{Engine, EngineSettings};
 use crate::error::Result;
 use crate::host::consent::Consent;
 use crate::host::lock::Guard;
@@ -73,7 +74,7 @@ impl Project {
     pub fn ports(&self) -> Result<Ports> {
         let allocator = Allocator::new(self.state.clone());
         let recorded = allocator.recorded(&self.instance.project, &self.instance.name)?;
-        Ok(recorded.unwrap_or_else(|| wanted_ports(self.config())))
+        Ok(recorded.unwrap_or_else(|| wanted_ports(&self.loaded)))
     }
 
     /// The images of the stack on an engine.
@@ -181,7 +182,7 @@ impl Context {
     /// # Errors
     /// None answers.
     pub async fn engine(&self, config: &Config) -> Result<Engine> {
-        Ok(Engine::connect(&config.engine).await?)
+        Ok(Engine::connect(&engine_settings(config)).await?)
     }
 
     /// Connects to the engine, which is installed and started first where there
@@ -189,8 +190,21 @@ impl Context {
     ///
     /// # Errors
     /// None answers and none may be, or can be, started.
-    pub async fn engine_or_start(&self, project: &Project, _consent: &Consent) -> Result<Engine> {
-        self.engine(project.config()).await
+    pub async fn engine_or_start(&self, project: &Project, consent: &Consent) -> Result<Engine> {
+        let settings = engine_settings(project.config());
+        let printer = self.printer.clone();
+        let setup = Setup {
+            settings: &settings,
+            consent,
+            state: &project.state,
+            cancel: &self.interrupt,
+            progress: &move |line| printer.note(line),
+        };
+        let (engine, outcome) = setup.ensure().await?;
+        for note in &outcome.notes {
+            self.printer.note(note);
+        }
+        Ok(engine)
     }
 
     /// The stack of an instance on an engine. Its images are obtained with
@@ -222,7 +236,7 @@ impl Context {
             ports,
             wait: config.timeouts.wait.get(),
             root: project.loaded.root.clone(),
-            components: components::infrastructure(config),
+            components: components::infrastructure(config, &project.loaded.root),
             database: Database::new(config, &project.loaded.root),
             pace: Pace {
                 poll: config.timeouts.poll.get(),
@@ -254,7 +268,7 @@ impl Context {
     /// # Errors
     /// It has not; the nearest name is told.
     pub fn check_component(&self, project: &Project, name: &str) -> Result<()> {
-        let known = components::infrastructure(project.config());
+        let known = components::infrastructure(project.config(), &project.loaded.root);
         Ok(find_component(&known, name).map(drop)?)
     }
 
@@ -290,10 +304,18 @@ impl Context {
     }
 }
 
+/// What the configuration says of the engine.
+#[must_use]
+pub fn engine_settings(config: &Config) -> EngineSettings {
+    EngineSettings {
+        host: config.engine.host.as_ref().map(ToString::to_string),
+    }
+}
+
 /// The ports that `dm.toml` asks for, by name.
 #[must_use]
-pub fn wanted_ports(config: &Config) -> Ports {
-    components::infrastructure(config)
+pub fn wanted_ports(loaded: &Loaded) -> Ports {
+    components::infrastructure(&loaded.config, &loaded.root)
         .iter()
         .flat_map(|component| component.ports())
         .map(|wish| (wish.name.to_owned(), wish.host))
@@ -326,7 +348,7 @@ async fn allocate(project: &Project, engine: &Engine, free: bool) -> Result<Port
     } else {
         Mode::Fixed
     };
-    let wanted = wanted_ports(project.config());
+    let wanted = wanted_ports(&project.loaded);
     let request = Request {
         project: &project.instance.project,
         root: &project.instance.root,

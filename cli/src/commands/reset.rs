@@ -68,7 +68,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let request = up::Request {
                 only: Vec::new(),
                 wait,
-                golden: true,
+                golden: up::GoldenUse::Begin,
             };
             let plan = up::prepare(&stack, &request).await?;
             let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
@@ -81,7 +81,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     match RunError::of(&outcome) {
         Some(error) => Err(error.into()),
         None => {
-            show(context, &stack, &inspect::rows(&stack).await?)?;
+            show(context, &stack, &inspect::rows(&stack, false).await?)?;
             Ok(Exit::Success)
         }
     }

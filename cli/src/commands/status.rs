@@ -20,6 +20,9 @@ pub struct Arguments {
     /// Go on showing it until interrupted.
     #[arg(long, short)]
     watch: bool,
+    /// Show the memory that each component uses; the engine may take a second to tell.
+    #[arg(long, short)]
+    memory: bool,
     /// Exit with 1 unless everything is ready.
     #[arg(long)]
     check: bool,
@@ -31,12 +34,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     if arguments.watch {
         let mut screen = watch::Watch::new(&context.printer);
         loop {
-            let rows = inspect::rows(&stack).await?;
+            let rows = inspect::rows(&stack, arguments.memory).await?;
             screen.show(&stack.instance.name, &rows)?;
             tokio::time::sleep(WATCH).await;
         }
     }
-    let rows = inspect::rows(&stack).await?;
+    let rows = inspect::rows(&stack, arguments.memory).await?;
     show(context, &stack, &rows)?;
     let all_ready = rows
         .iter()

@@ -73,7 +73,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             .printer
             .message(&output::timings::render(&timings, &context.printer.err()));
     }
-    show(context, &stack, &inspect::rows(&stack).await?)?;
+    show(context, &stack, &inspect::rows(&stack, false).await?)?;
     prepare_golden(context, &project, &stack, &arguments).await?;
     Ok(Exit::Success)
 }
@@ -122,7 +122,11 @@ fn request(project: &Project, arguments: &Arguments) -> up::Request {
         wait: arguments
             .wait_timeout
             .unwrap_or_else(|| project.config().timeouts.wait.get()),
-        golden: !arguments.no_golden,
+        golden: if arguments.no_golden {
+            up::GoldenUse::Ignore
+        } else {
+            up::GoldenUse::Begin
+        },
     }
 }
 

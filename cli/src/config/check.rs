@@ -1,10 +1,11 @@
 //! What must hold between keys.
 
 use std::collections::BTreeMap;
+use std::path::Path as FsPath;
 
 use super::model::Config;
 use super::tree::{Path, dotted};
-use super::values::Port;
+use super::values::{CaCertificates, Port, ProjectPath};
 
 /// Schemas that have an owner other than a service.
 const TAKEN_SCHEMAS: [(&str, &str); 4] = [
@@ -55,6 +56,47 @@ pub(super) fn conflicts(config: &Config) -> Vec<Conflict> {
     let mut found = shared_ports(config);
     found.extend(schemas(config));
     found.extend(heap(config));
+    found
+}
+
+/// The files and directories that `config` names and that are not in the project
+/// at `root`.
+pub(super) fn missing_files(config: &Config, root: &FsPath) -> Vec<Conflict> {
+    let definitions = &config.rabbitmq.definitions;
+    let mut named: Vec<(&[&str], &ProjectPath, bool)> = vec![
+        (&["rabbitmq", "definitions"], definitions, false),
+        (&["openldap", "ldif"], &config.openldap.ldif, true),
+        (
+            &["keycloak", "realm_file"],
+            &config.keycloak.realm_file,
+            false,
+        ),
+    ];
+    if let CaCertificates::Files(files) = &config.images.extra_ca_certificates {
+        named.extend(
+            files
+                .iter()
+                .map(|file| (&["images", "extra_ca_certificates"][..], file, false)),
+        );
+    }
+    let mut found = Vec::new();
+    for (key, path, directory) in named {
+        let full = path.in_project(root);
+        let there = if directory {
+            full.is_dir()
+        } else {
+            full.is_file()
+        };
+        if !there {
+            let kind = if directory { "directory" } else { "file" };
+            found.push(Conflict::new(
+                "config-file-missing",
+                &[key],
+                format!("{} names no {kind}: `{path}`", dotted(key)),
+                format!("it was looked for at {}", full.display()),
+            ));
+        }
+    }
     found
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Fault {
     /// What is wrong.
     pub kind: FaultKind,
     /// With which value.
-    pub at: Option<(Path, Place)>,
+    pub at: Option<Box<(Path, Place)>>,
 }
 
 /// What can be wrong with a value.
@@ -75,7 +75,7 @@ impl Fault {
     /// The fault, at `place` unless something deeper has said where already.
     fn located(mut self, path: &RefCell<Path>, place: &Place) -> Self {
         self.at
-            .get_or_insert_with(|| (path.borrow().clone(), place.clone()));
+            .get_or_insert_with(|| Box::new((path.borrow().clone(), place.clone())));
         self
     }
 }
@@ -124,7 +124,6 @@ impl de::Error for Fault {
 /// serde's name of a type in a person's words.
 fn in_words(expected: &str) -> String {
     match expected {
-        "i64" => "a whole number".to_owned(),
         "a map" => "a table".to_owned(),
         "a sequence" => "an array".to_owned(),
         _ if expected.starts_with("struct ") => "a table".to_owned(),
@@ -170,12 +169,9 @@ impl<'de> Reader<'de, '_> {
     }
 
     fn wrong_type(self, expected: &str) -> Fault {
-        let text = match &self.node.value {
+        let instead = match &self.node.value {
             Value::Text(text) if expected == "a whole number" => {
                 text.parse::<i64>().ok().map(|number| number.to_string())
-            }
-            Value::Text(text) if expected == "a boolean" => {
-                text.parse::<bool>().ok().map(|value| value.to_string())
             }
             Value::Integer(number) if expected == "a string" => Some(format!("\"{number}\"")),
             Value::Boolean(value) if expected == "a string" => Some(format!("\"{value}\"")),
@@ -183,14 +179,27 @@ impl<'de> Reader<'de, '_> {
         };
         Fault::new(FaultKind::WrongType {
             expected: expected.to_owned(),
-            found: self.node.value.kind(),
-            instead: text,
+            found: match &self.node.value {
+                // Everything from outside is a string: that is no news.
+                Value::Word(_) => "not one",
+                value => value.kind(),
+            },
+            instead,
         })
     }
 
     fn fail<T>(self, expected: &str) -> Result<T, Fault> {
         self.located(Err(self.wrong_type(expected)))
     }
+}
+
+/// All whole numbers are read as the one kind that TOML has.
+macro_rules! whole_numbers {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            self.deserialize_i64(visitor)
+        }
+    )*};
 }
 
 impl<'de> de::Deserializer<'de> for Reader<'de, '_> {
@@ -218,6 +227,17 @@ impl<'de> de::Deserializer<'de> for Reader<'de, '_> {
         self.located(result)
     }
 
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.node.value {
+            Value::Boolean(value) => self.located(visitor.visit_bool(*value)),
+            Value::Word(word) => match word.trim().parse() {
+                Ok(value) => self.located(visitor.visit_bool(value)),
+                Err(_) => self.fail("true or false"),
+            },
+            _ => self.fail("true or false"),
+        }
+    }
+
     fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
             Value::Integer(number) => self.located(visitor.visit_i64(*number)),
@@ -227,6 +247,11 @@ impl<'de> de::Deserializer<'de> for Reader<'de, '_> {
             },
             _ => self.fail("a whole number"),
         }
+    }
+
+    whole_numbers! {
+        deserialize_i8 deserialize_i16 deserialize_i32
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -295,7 +320,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de, '_> {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf
+        i128 u128 f32 f64 char bytes byte_buf
         unit unit_struct seq tuple tuple_struct identifier ignored_any
     }
 }
@@ -368,5 +393,53 @@ impl<'de> de::SeqAccess<'de> for Items<'de, '_> {
         let value = reader.located(seed.deserialize(reader))?;
         self.notes.path.borrow_mut().pop();
         Ok(Some(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::config::source::Place;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        switch: Option<bool>,
+        count: Option<u16>,
+    }
+
+    fn read(key: &str, word: &str) -> Result<Sample, Fault> {
+        let place = Place {
+            source: 0,
+            key: 0..1,
+            value: 1..2,
+        };
+        let tree = Node::from_word(&[key.to_owned()], word.to_owned(), &place);
+        deserialize(&tree, &Notes::default())
+    }
+
+    #[test]
+    fn words_stand_for_booleans_and_numbers() {
+        assert_eq!(read("switch", "true").unwrap().switch, Some(true));
+        assert_eq!(read("count", "7").unwrap().count, Some(7));
+        assert_eq!(read("count", "").unwrap().count, None);
+    }
+
+    #[test]
+    fn faults_have_their_kind_and_place() {
+        let fault = read("switch", "maybe").unwrap_err();
+        assert!(matches!(fault.kind, FaultKind::WrongType { .. }));
+        assert_eq!(fault.at.unwrap().0, ["switch"]);
+        let fault = read("count", "70000").unwrap_err();
+        assert!(matches!(fault.kind, FaultKind::Invalid { .. }));
+        let fault = read("counts", "7").unwrap_err();
+        assert!(matches!(
+            fault.kind,
+            FaultKind::UnknownKey {
+                known: ["switch", "count"]
+            }
+        ));
     }
 }

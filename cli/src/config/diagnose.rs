@@ -35,6 +35,13 @@ struct Suggestion {
     full: Path,
 }
 
+impl Suggestion {
+    /// The path of the table that the key is in.
+    fn table(&self) -> &[String] {
+        self.full.split_last().map_or(&[], |(_, table)| table)
+    }
+}
+
 impl<'a> Reporter<'a> {
     /// A reporter of what is wrong in `layers`.
     pub fn new(layers: &'a Layers, secrets: &'a BTreeSet<Path>) -> Self {
@@ -60,6 +67,7 @@ impl<'a> Reporter<'a> {
                         key: None,
                         source: Some(source.clone()),
                         labels: span.clone().map(|span| (span, None)).into_iter().collect(),
+                        position: Some((layer.source, span.as_ref().map_or(0, |span| span.start))),
                     }));
                 }
                 Content::Unusable { message, help, at } => problems.push(Problem {
@@ -69,6 +77,7 @@ impl<'a> Reporter<'a> {
                     key: None,
                     source: Some(source),
                     labels: vec![(at.clone(), None)],
+                    position: Some((layer.source, at.start)),
                 }),
             }
         }
@@ -78,7 +87,7 @@ impl<'a> Reporter<'a> {
     /// The problem that `fault` is, and whether it is an error; else it is worth
     /// a warning only.
     pub fn problem(&self, fault: &Fault) -> (Problem, bool) {
-        let Some((path, place)) = &fault.at else {
+        let Some((path, place)) = fault.at.as_deref() else {
             let message = fault.to_string();
             return (
                 self.at(None, "config-invalid-value", message, Vec::new()),
@@ -115,13 +124,20 @@ impl<'a> Reporter<'a> {
                 // The value of a secret isn't repeated.
                 let instead = instead.as_ref().filter(|_| !self.secrets.contains(path));
                 let quotes = self.secrets.contains(path) && expected == "a string";
+                let is_file = self.kind(place) == Some(SourceKind::File);
                 (
                     "config-wrong-type",
-                    format!("{name} is {expected}"),
+                    format!("{name} must be {expected}"),
                     Some(format!("this is {found}")),
                     match instead {
                         Some(instead) => Some(format!("write {instead}")),
                         None if quotes => Some("put it in quotes".to_owned()),
+                        None if expected == "a table" && is_file => {
+                            Some(format!("write [{name}] and its keys on lines below"))
+                        }
+                        None if expected == "a table" => {
+                            Some("set one of its keys instead".to_owned())
+                        }
                         None => None,
                     },
                 )
@@ -140,39 +156,32 @@ impl<'a> Reporter<'a> {
     }
 
     fn unknown_key(&self, path: &Path, place: &Place, known: &[&str]) -> (Problem, bool) {
-        let kind = self
-            .layers
-            .sources
-            .get(place.source)
-            .map(|source| source.kind);
+        let kind = self.kind(place);
         let suggestion = self.suggest(path, known, kind);
         let table = path.split_last().map_or(&[][..], |(_, table)| table);
         let key = path.last().map_or("", String::as_str);
         let written = self.written(place);
         let (message, certain) = match kind {
+            Some(SourceKind::Variable) if written.contains("__") || suggestion.is_some() => {
+                (format!("unknown variable `{written}`"), true)
+            }
             Some(SourceKind::Variable) => (
-                format!("unknown variable `{written}`"),
-                written.contains("__") || suggestion.is_some(),
+                format!("the variable {written} is none of dm's and is ignored"),
+                false,
             ),
             Some(SourceKind::Flag) => (format!("unknown key `{}`", dotted(path)), true),
             _ if table.is_empty() => (format!("unknown section or key `{key}`"), true),
             _ => (format!("unknown key `{key}` in [{}]", dotted(table)), true),
         };
         let help = match (&suggestion, kind) {
-            (_, Some(SourceKind::Variable)) if suggestion.is_none() => Some(
-                "dm ignores it; its own variables are DM_ and a key, with `__` for each dot"
-                    .to_owned(),
-            ),
-            (Some(suggestion), _)
-                if suggestion
-                    .full
-                    .split_last()
-                    .is_some_and(|(_, t)| t != table) =>
-            {
-                Some(format!(
-                    "{} is a key",
-                    self.spelled(place.source, &suggestion.full)
-                ))
+            (None, Some(SourceKind::Variable)) => {
+                Some("dm's own are DM_ and a key, with `__` for each dot".to_owned())
+            }
+            (Some(_), Some(SourceKind::Variable)) if !written.contains("__") => {
+                Some("two underscores stand for each dot of a key".to_owned())
+            }
+            (Some(suggestion), _) if suggestion.table() != table => {
+                Some(format!("it is a key of [{}]", dotted(suggestion.table())))
             }
             _ if known.len() <= LISTED => {
                 let place = if table.is_empty() {
@@ -287,9 +296,11 @@ impl<'a> Reporter<'a> {
         message: String,
         labels: Vec<(Range<usize>, Option<String>)>,
     ) -> Problem {
+        let start = labels.first().map_or(0, |(span, _)| span.start);
         Problem {
             code,
             message,
+            position: source.map(|id| (id, start)),
             help: None,
             key: None,
             source: source.map(|id| self.source(id)),
@@ -312,6 +323,10 @@ impl<'a> Reporter<'a> {
             });
         let text = masked(source, tree, self.secrets);
         NamedSource::new(&source.name, text.into())
+    }
+
+    fn kind(&self, place: &Place) -> Option<SourceKind> {
+        Some(self.layers.sources.get(place.source)?.kind)
     }
 
     /// A key in the spelling of a source.

@@ -27,7 +27,10 @@ pub const OTHER_VARIABLES: [(&str, &str); 4] = [
         "DM_ASSUME_YES",
         "`1` answers every question with yes, like `--yes`",
     ),
-    ("DM_LOG", "what `dm` logs of itself, e.g. `debug`"),
+    (
+        "DM_TOKEN_PASSWORD",
+        "the password of the person whom `dm token` logs in",
+    ),
 ];
 
 /// A value that the command line gives to a key.
@@ -80,7 +83,7 @@ impl Override {
 }
 
 /// One layer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Layer {
     /// Its source.
     pub source: SourceId,
@@ -89,7 +92,7 @@ pub(super) struct Layer {
 }
 
 /// What a layer holds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Content {
     /// Values.
     Tree(Node),
@@ -107,7 +110,7 @@ pub(super) enum Content {
 }
 
 /// All layers but the defaults, with their sources.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Layers {
     /// Where the values come from.
     pub sources: Vec<Source>,

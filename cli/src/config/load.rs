@@ -11,7 +11,7 @@ use super::diagnose::Reporter;
 use super::layers::{Content, Layers, Override};
 use super::model::Config;
 use super::problem::{ConfigError, Problem, Problems};
-use super::source::{Origin, Source, SourceKind};
+use super::source::{Origin, SourceKind};
 use super::tree::{Node, Path};
 
 /// The file that makes a directory a project.
@@ -46,7 +46,7 @@ pub struct Loaded {
     /// and that resembles none of its own.
     pub warnings: Vec<Problem>,
     pub(super) tree: Node,
-    pub(super) sources: Vec<Source>,
+    layers: Layers,
     pub(super) secrets: BTreeSet<Path>,
 }
 
@@ -59,8 +59,26 @@ impl Loaded {
         self.tree.get(&path).and_then(|node| self.origin_of(node))
     }
 
+    /// Checks that the files and directories which the configuration names are
+    /// there. Loading doesn't, as most commands never open them.
+    ///
+    /// # Errors
+    ///
+    /// Where some are not: all of them.
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        let reporter = Reporter::new(&self.layers, &self.secrets);
+        let missing: Vec<Problem> = check::missing_files(&self.config, &self.root)
+            .iter()
+            .map(|missing| reporter.conflict(&self.tree, missing))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::Invalid(Problems::new(missing)))
+    }
+
     pub(super) fn origin_of(&self, node: &Node) -> Option<Origin> {
-        let source = self.sources.get(node.place.source)?;
+        let source = self.layers.sources.get(node.place.source)?;
         Some(source.origin(node.place.key.start))
     }
 }
@@ -186,7 +204,7 @@ fn resolve(layers: Layers, root: PathBuf) -> Result<Loaded, ConfigError> {
     if let Some(config) = &config {
         let struck: Vec<&Path> = faults
             .iter()
-            .filter_map(|fault| fault.at.as_ref().map(|(path, _)| path))
+            .filter_map(|fault| fault.at.as_deref().map(|(path, _)| path))
             .collect();
         let conflicts = check::conflicts(config)
             .into_iter()
@@ -199,10 +217,10 @@ fn resolve(layers: Layers, root: PathBuf) -> Result<Loaded, ConfigError> {
             root,
             warnings,
             tree: sifted.tree,
-            sources: layers.sources,
+            layers,
             secrets,
         }),
-        _ => Err(ConfigError::Invalid(Problems(problems))),
+        _ => Err(ConfigError::Invalid(Problems::new(problems))),
     }
 }
 
@@ -233,7 +251,7 @@ fn sift(layers: &Layers) -> Sifted {
                 break;
             };
             secrets.extend(notes.into_secrets());
-            let Some((path, place)) = fault.at.clone() else {
+            let Some((path, place)) = fault.at.as_deref().cloned() else {
                 faults.push(fault);
                 break;
             };
@@ -269,11 +287,11 @@ fn sift(layers: &Layers) -> Sifted {
 
 /// True where `fault` is only that a key is missing whose value was taken out.
 fn explained(fault: &Fault, others: &[Fault]) -> bool {
-    let (FaultKind::Missing { .. }, Some((table, _))) = (&fault.kind, &fault.at) else {
+    let (FaultKind::Missing { .. }, Some((table, _))) = (&fault.kind, fault.at.as_deref()) else {
         return false;
     };
     others
         .iter()
-        .filter_map(|other| other.at.as_ref())
+        .filter_map(|other| other.at.as_deref())
         .any(|(path, _)| path.starts_with(table))
 }

@@ -38,7 +38,7 @@ pub use model::{
 };
 pub use problem::{ConfigError, Problem, Problems};
 pub use reference::reference;
-pub use schema::schema;
+pub use schema::{schema, schema_text};
 pub use services::{Service, Services};
 pub use show::Entry;
 pub use source::Origin;

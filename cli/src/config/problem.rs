@@ -20,6 +20,8 @@ pub struct Problem {
     pub(super) key: Option<String>,
     pub(super) source: Option<NamedSource<Arc<str>>>,
     pub(super) labels: Vec<(Range<usize>, Option<String>)>,
+    /// The index of the source, and the byte in it: what problems are sorted by.
+    pub(super) position: Option<(usize, usize)>,
 }
 
 impl Problem {
@@ -80,9 +82,16 @@ impl Diagnostic for Problem {
 
 /// Everything that is wrong with a configuration; at least one problem.
 #[derive(Debug, Clone)]
-pub struct Problems(pub(super) Vec<Problem>);
+pub struct Problems(Vec<Problem>);
 
 impl Problems {
+    /// The problems, in order: those without a place first, then by source and
+    /// place.
+    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| problem.position);
+        Self(problems)
+    }
+
     /// The problems: those of lower layers first, then by place.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()

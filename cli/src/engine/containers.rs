@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::container::LogOutput;
 use bollard::models::{
     ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, HostConfig,
-    NetworkingConfig, PortBinding, ResourcesUlimits,
+    NetworkingConfig, PortBinding,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, InspectContainerOptions,
@@ -340,7 +340,8 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Api`] where the container is gone.
     pub async fn memory(&self, name: &str) -> Result<Option<u64>, EngineError> {
-        // One shot: otherwise the engine waits a second for a second sample.
+        // One shot: no second sample is waited for. The engine still answers only
+        // at its next collection, which older ones do once a second.
         let options = StatsOptionsBuilder::new()
             .stream(false)
             .one_shot(true)
@@ -504,16 +505,6 @@ fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCre
             network_mode: Some(spec.network.clone()),
             memory: spec.memory.and_then(|bytes| i64::try_from(bytes).ok()),
             shm_size: spec.shm_size.and_then(|bytes| i64::try_from(bytes).ok()),
-            ulimits: Some(
-                spec.ulimits
-                    .iter()
-                    .map(|(name, limit)| ResourcesUlimits {
-                        name: Some(name.clone()),
-                        soft: Some(*limit),
-                        hard: Some(*limit),
-                    })
-                    .collect(),
-            ),
             ..HostConfig::default()
         }),
         networking_config: Some(NetworkingConfig {

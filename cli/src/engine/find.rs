@@ -31,20 +31,6 @@ pub struct EngineSettings {
     pub host: Option<String>,
 }
 
-impl From<&crate::config::Engine> for EngineSettings {
-    fn from(config: &crate::config::Engine) -> Self {
-        Self {
-            host: config.host.as_ref().map(ToString::to_string),
-        }
-    }
-}
-
-impl From<&Self> for EngineSettings {
-    fn from(settings: &Self) -> Self {
-        settings.clone()
-    }
-}
-
 /// By what an engine came to be a candidate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

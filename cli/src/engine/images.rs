@@ -97,8 +97,6 @@ pub struct BuildOptions {
     pub dockerfile: String,
     /// Values for the `ARG`s.
     pub args: HashMap<String, String>,
-    /// Labels of the image.
-    pub labels: HashMap<String, String>,
     /// True to run every step, even those whose result is known.
     pub no_cache: bool,
 }
@@ -259,7 +257,6 @@ impl Engine {
         let query = BuildImageOptionsBuilder::default()
             .dockerfile(&options.dockerfile)
             .buildargs(&options.args)
-            .labels(&options.labels)
             .nocache(options.no_cache)
             .rm(true)
             .forcerm(true)

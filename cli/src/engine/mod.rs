@@ -25,18 +25,13 @@ pub use error::EngineError;
 pub use facts::{Facts, Kind, Version};
 pub use find::{EngineSettings, Found, Source};
 
-/// An engine that answers. A clone is cheap and shares everything.
+/// An engine that answers. A clone is cheap and is the same connection.
 #[derive(Debug, Clone)]
 pub struct Engine {
     docker: Docker,
-    about: Arc<About>,
-}
-
-#[derive(Debug)]
-struct About {
     found: Found,
     version: Version,
-    facts: OnceCell<Facts>,
+    facts: Arc<OnceCell<Facts>>,
 }
 
 impl Engine {
@@ -45,32 +40,32 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NotFound`] when nothing answers where it should,
     /// [`EngineError::TooOld`] when what answers is too old.
-    pub async fn connect(settings: impl Into<EngineSettings>) -> Result<Self, EngineError> {
-        let (docker, found, version) = find::find(&settings.into()).await?;
+    pub async fn connect(settings: &EngineSettings) -> Result<Self, EngineError> {
+        let (docker, found, version) = find::find(settings).await?;
         Ok(Self {
             docker,
-            about: Arc::new(About {
-                found,
-                version: version.into(),
-                facts: OnceCell::new(),
-            }),
+            found,
+            version: version.into(),
+            facts: Arc::default(),
         })
     }
 
+    /// The client. A clone of it is cheap and shares everything.
+    #[must_use]
     pub(crate) fn docker(&self) -> &Docker {
         &self.docker
     }
 
     /// Which engine it is and why it was chosen.
     #[must_use]
-    pub fn found(&self) -> &Found {
-        &self.about.found
+    pub const fn found(&self) -> &Found {
+        &self.found
     }
 
     /// What it said when it was found.
     #[must_use]
-    pub fn version(&self) -> &Version {
-        &self.about.version
+    pub const fn version(&self) -> &Version {
+        &self.version
     }
 
     /// More about it; asked for once.
@@ -78,8 +73,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Api`] when the engine doesn't tell.
     pub async fn facts(&self) -> Result<&Facts, EngineError> {
-        self.about
-            .facts
+        self.facts
             .get_or_try_init(|| async {
                 let info = self.docker.info().await;
                 info.map(Facts::from)
@@ -92,6 +86,6 @@ impl Engine {
     /// over the network or in a virtual machine.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        cfg!(target_os = "linux") && self.about.found.address.starts_with("unix://")
+        cfg!(target_os = "linux") && self.found.address.starts_with("unix://")
     }
 }

@@ -102,15 +102,15 @@ impl BaseMaker<'_> {
                 contents: Contents::Bytes(file.contents.clone()),
             }));
         }
-        entries.push(Entry::text("Dockerfile", instructions));
+        entries.push(Entry::text(context::DOCKERFILE, instructions));
+        context::label(&mut entries, &labels(self.recipe, self.digest, origin));
         let builder = Builder {
             engine: self.engine,
             progress: self.progress,
             cancel: self.cancel,
         };
         let options = BuildOptions {
-            dockerfile: "Dockerfile".into(),
-            labels: labels(self.recipe, self.digest, origin),
+            dockerfile: context::DOCKERFILE.into(),
             ..BuildOptions::default()
         };
         builder
@@ -137,8 +137,7 @@ impl BaseMaker<'_> {
     fn suite(&self) -> String {
         self.arguments()
             .into_iter()
-            .filter(|argument| !argument.starts_with('-'))
-            .next_back()
+            .rfind(|argument| !argument.starts_with('-'))
             .unwrap_or_else(|| "trixie".to_owned())
     }
 

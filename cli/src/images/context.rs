@@ -1,6 +1,7 @@
 //! A build context as a stream of tar, made while it is sent.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -8,6 +9,9 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::mpsc;
+
+/// The entry with the instructions.
+pub(super) const DOCKERFILE: &str = "Dockerfile";
 
 /// How much is handed over at once.
 const CHUNK: usize = 256 * 1024;
@@ -41,6 +45,25 @@ impl Entry {
             contents: Contents::Bytes(text.into_bytes().into()),
         }
     }
+}
+
+/// Appends the labels to the instructions of a context, all as one step: given to
+/// the engine beside the context they would be a step each.
+pub(super) fn label(entries: &mut [Entry], labels: &HashMap<String, String>) {
+    let Some(Contents::Bytes(instructions)) = entries
+        .iter_mut()
+        .find(|entry| entry.path == DOCKERFILE)
+        .map(|entry| &mut entry.contents)
+    else {
+        return;
+    };
+    let mut step = String::from("\nLABEL");
+    for (name, value) in labels.iter().collect::<BTreeMap<_, _>>() {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+        step.push_str(&format!(" \"{name}\"=\"{value}\""));
+    }
+    step.push('\n');
+    instructions.to_mut().extend_from_slice(step.as_bytes());
 }
 
 /// The context as a tar. Owner and times are the same whatever machine it is made
@@ -80,6 +103,8 @@ pub(super) fn produce(
         let channel = ChannelWriter(sender.clone());
         let mut writer = io::BufWriter::with_capacity(CHUNK, channel);
         if let Err(error) = producer(&mut writer).and_then(|()| writer.flush()) {
+            // What is still buffered must not follow the error.
+            drop(writer.into_parts());
             // Nobody reads any more, or they learn the reason from it.
             drop(sender.blocking_send(Err(error)));
         }

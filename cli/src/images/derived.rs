@@ -108,8 +108,8 @@ impl Images {
             instructions.push_str(change);
             instructions.push('\n');
         }
-        let entries = vec![
-            Entry::text("Dockerfile", instructions),
+        let mut entries = vec![
+            Entry::text(context::DOCKERFILE, instructions),
             Entry {
                 path: "files.tar".into(),
                 mode: 0o600,
@@ -122,14 +122,14 @@ impl Images {
         if derivation.golden {
             labels.insert(LABEL_GOLDEN.to_owned(), "true".to_owned());
         }
+        context::label(&mut entries, &labels);
         let builder = Builder {
             engine: &self.engine,
             progress: self.progress.as_ref(),
             cancel: &self.cancel,
         };
         let options = BuildOptions {
-            dockerfile: "Dockerfile".into(),
-            labels,
+            dockerfile: context::DOCKERFILE.into(),
             ..BuildOptions::default()
         };
         let _slot = self.slot(name, &self.cancel).await?;

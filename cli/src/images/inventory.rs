@@ -196,6 +196,10 @@ impl Images {
         let mut users = self.engine.image_users().await?;
         let mut images = Vec::new();
         for listed in self.engine.images_labelled(LABEL_COMPONENT).await? {
+            let ours = listed.labels.get(LABEL_COMPONENT);
+            if !ours.is_some_and(|component| self.components.contains(component)) {
+                continue;
+            }
             // The list knows no layers; gone meanwhile is gone.
             images.extend(self.engine.image(&listed.id).await?);
         }

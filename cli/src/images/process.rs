@@ -170,6 +170,15 @@ async fn stop(child: &mut Child) {
     if let Err(error) = child.wait().await {
         tracing::debug!(%error, "could not wait for the program");
     }
+    // Dying takes a moment, and what they write to is removed next.
+    let gone = async {
+        while rustix::process::test_kill_process_group(group).is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(GRACE, gone).await.is_err() {
+        tracing::debug!("nobody has reaped the program's children");
+    }
 }
 
 /// What to do, judged by what a package or download tool wrote.

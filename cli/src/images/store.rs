@@ -1,7 +1,7 @@
 //! Gets an image by the shortest way that the settings allow: what is local, a
 //! pull, a build.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -86,6 +86,7 @@ pub struct Images {
     pub(super) tools: Arc<dyn Tools>,
     pub(super) progress: Arc<dyn Progress>,
     pub(super) cancel: CancellationToken,
+    pub(super) components: BTreeSet<String>,
     registries: Registries,
     builds: Semaphore,
     under_way: Mutex<HashMap<String, Arc<Mutex<()>>>>,
@@ -107,6 +108,7 @@ impl Images {
     pub fn new(engine: Engine, catalog: Catalog, settings: ImageSettings, dirs: Dirs) -> Self {
         Self {
             engine,
+            components: catalog.names().map(str::to_owned).collect(),
             catalog,
             settings,
             dirs,
@@ -137,6 +139,14 @@ impl Images {
     #[must_use]
     pub fn with_cancel(mut self, cancel: CancellationToken) -> Self {
         self.cancel = cancel;
+        self
+    }
+
+    /// The same, listing, saving and pruning the images of these components, too.
+    /// Those of other components are never touched, whatever their labels.
+    #[must_use]
+    pub fn with_components(mut self, components: impl IntoIterator<Item = String>) -> Self {
+        self.components.extend(components);
         self
     }
 
@@ -498,14 +508,14 @@ impl Images {
                 contents: Contents::File(fetcher.fetch(artifact, &lock).await?),
             });
         }
+        context::label(&mut entries, &labels(recipe, digest, ORIGIN_BUILT));
         let mut args: HashMap<_, _> = recipe.build_args.clone().into_iter().collect();
         if let Some(base) = base {
             args.insert("BASE".to_owned(), base.to_owned());
         }
         let options = BuildOptions {
-            dockerfile: "Dockerfile".into(),
+            dockerfile: context::DOCKERFILE.into(),
             args,
-            labels: labels(recipe, digest, ORIGIN_BUILT),
             no_cache: again == Again::Rebuild,
         };
         let builder = Builder {

@@ -53,9 +53,8 @@ pub fn render(findings: &[Finding], canvas: &Canvas) -> String {
         } else {
             canvas.paint(role, &name)
         };
-        lines.push(text::wrap(
+        lines.push(canvas.wrap(
             &text::harmless(&finding.detail, false),
-            canvas.width,
             &format!("{} {name}  ", canvas.sign(role, glyph)),
             &" ".repeat(longest + 4),
         ));

@@ -22,11 +22,11 @@ pub fn render(failure: &Failure, canvas: &Canvas) -> String {
     let head = format!(
         "{} {}: {}",
         canvas.paint(Role::Bad, &format!("{} failed", failure.name)),
-        format_args!("after {}", text::duration(failure.at)),
+        format_args!("at {}", text::seconds(failure.at)),
         text::harmless(&failure.what, false),
     );
     let sign = format!("{} ", canvas.sign(Role::Bad, Glyph::Failed));
-    let mut lines = vec![text::wrap(&head, canvas.width, &sign, "  ")];
+    let mut lines = vec![canvas.wrap(&head, &sign, "  ")];
     lines.extend(facts(failure, canvas));
     lines.push(String::new());
     lines.extend(log(&failure.log, canvas));
@@ -34,7 +34,8 @@ pub fn render(failure: &Failure, canvas: &Canvas) -> String {
         lines.push(String::new());
         lines.extend(next_steps(&failure.next, canvas));
     }
-    lines.push(String::new());
+    // A blank line sets it apart from what follows.
+    lines.extend([String::new(), String::new()]);
     lines.join("\n")
 }
 
@@ -70,12 +71,7 @@ fn facts(failure: &Failure, canvas: &Canvas) -> Vec<String> {
         .into_iter()
         .map(|(label, fact)| {
             let label = canvas.paint(Role::Muted, &text::pad(label, LABEL));
-            text::wrap(
-                &fact,
-                canvas.width,
-                &format!("  {label}"),
-                &" ".repeat(LABEL + 2),
-            )
+            canvas.wrap(&fact, &format!("  {label}"), &" ".repeat(LABEL + 2))
         })
         .collect()
 }
@@ -233,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_kill_for_want_of_memory() {
-        insta::assert_snapshot!(render(&killed(), &terminal(80)), @r"");
+        insta::assert_snapshot!("failure_memory", render(&killed(), &terminal(80)));
     }
 
     #[test]

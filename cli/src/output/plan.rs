@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
-use super::text;
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.plan/1";
@@ -47,7 +46,7 @@ pub fn render(plan: &[PlanRow], canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
         Column::new("action").least(8),
         Column::new("node").least(14),
-        Column::new("reason").least(12),
+        Column::new("reason").least(12).wraps(),
     ]);
     for row in plan {
         let cell = Cell::new(&row.action);
@@ -60,7 +59,7 @@ pub fn render(plan: &[PlanRow], canvas: &Canvas) -> String {
             Cell::optional(row.reason.as_deref()).role(Role::Muted),
         ]);
     }
-    let summary = text::wrap(&summary(plan), canvas.width, "", "");
+    let summary = canvas.wrap(&summary(plan), "", "");
     if plan.is_empty() {
         summary
     } else {

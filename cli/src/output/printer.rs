@@ -125,7 +125,7 @@ impl Printer {
         if !line.ends_with('\n') {
             line.push('\n');
         }
-        let (mut err, width) = (lock(&self.0.err), self.err().width);
+        let (mut err, width) = (lock(&self.0.err), self.live_canvas().width);
         let Stderr { to, screen } = &mut *err;
         // Both may be the same terminal.
         let live = screen.take(to, width).unwrap_or_default();
@@ -160,7 +160,7 @@ impl Printer {
 
     /// As [`Printer::message`], with the cursor left behind the text.
     pub(super) fn message_without_line_feed(&self, text: &str) {
-        let width = self.err().width;
+        let width = self.live_canvas().width;
         let mut err = lock(&self.0.err);
         let Stderr { to, screen } = &mut *err;
         let _ = screen.above(to, text, width);
@@ -204,7 +204,7 @@ impl Printer {
             None => String::new(),
         };
         let rest = " ".repeat(text::width(&first));
-        self.message(&text::wrap(sentence, canvas.width, &first, &rest));
+        self.message(&canvas.wrap(sentence, &first, &rest));
     }
 
     /// Tells of a command's failure, and returns the code to exit with. With
@@ -249,10 +249,21 @@ impl Printer {
 
     /// Takes the live lines away.
     pub(super) fn end_live(&self) {
-        let width = self.err().width;
+        let width = self.live_canvas().width;
         let mut err = lock(&self.0.err);
         let Stderr { to, screen } = &mut *err;
         let _ = screen.take(to, width);
+    }
+
+    /// As [`Printer::err`], and never wider than the terminal really is: what
+    /// is redrawn in place must not be broken, whatever `COLUMNS` says.
+    pub(super) fn live_canvas(&self) -> Canvas {
+        let size = (self.0.err_size)();
+        let mut canvas = self.0.settings.canvas(self.0.settings.err, size);
+        if let Some((_, columns)) = size.filter(|(_, columns)| *columns > 0) {
+            canvas.width = canvas.width.min(usize::from(columns));
+        }
+        canvas
     }
 
     /// The rows of stderr's terminal.

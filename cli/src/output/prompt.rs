@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use super::style::Role;
-use super::{OutputError, Printer, text};
+use super::{OutputError, Printer};
 
 impl Printer {
     /// True where there is a person to ask.
@@ -31,7 +31,7 @@ impl Printer {
         let canvas = self.err();
         loop {
             let hint = canvas.paint(Role::Muted, "[y/N]");
-            let prompt = text::wrap(&format!("{question} {hint}"), canvas.width, "", "");
+            let prompt = canvas.wrap(&format!("{question} {hint}"), "", "");
             self.message_without_line_feed(&format!("{prompt} "));
             let mut answer = String::new();
             if input.read_line(&mut answer).map_err(OutputError::Answer)? == 0 {
@@ -50,7 +50,6 @@ impl Printer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::output::testing::{captured, pipe_env};
     use crate::output::{Env, Flags};
 

@@ -10,6 +10,9 @@ use crate::stack::status::{ComponentState, StatusRow};
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.status/1";
 
+/// The column of the addresses.
+const ADDRESS: usize = 2;
+
 /// The status as a document, to be written under [`SCHEMA`].
 #[derive(Debug, Serialize)]
 pub struct Document<'a> {
@@ -38,19 +41,25 @@ impl<'a> Document<'a> {
 /// The components as a table, and below it what needs a sentence.
 #[must_use]
 pub fn render(rows: &[StatusRow], canvas: &Canvas) -> String {
-    let mut table = Table::new(vec![
+    let mut columns = vec![
         Column::new("component").least(14),
         Column::new("state").least(14),
-        Column::new("address").least(20).rank(1),
+        // Whole or not at all: half an address is of no use.
+        Column::new("address").least(usize::MAX).rank(1),
         Column::new("image").least(16).rank(3),
         Column::new("uptime").right().rank(2),
-        Column::new("memory").right().rank(4),
-    ]);
+    ];
+    // It is known only where it was asked for.
+    let memory = rows.iter().any(|row| row.memory.is_some());
+    if memory {
+        columns.push(Column::new("memory").right().rank(4));
+    }
+    let mut table = Table::new(columns);
     // In a pipe a component stays on one line, for grep.
     let separator = if canvas.bounded { "\n" } else { ", " };
     for row in rows {
         let (role, glyph) = look(&row.state);
-        table.row(vec![
+        let mut cells = vec![
             Cell::new(&row.component),
             Cell::new(format!(
                 "{} {}",
@@ -61,10 +70,16 @@ pub fn render(rows: &[StatusRow], canvas: &Canvas) -> String {
             Cell::new(row.addresses.join(separator)),
             Cell::optional(row.image.as_deref()).role(Role::Muted),
             Cell::optional(row.since.map(text::duration)),
-            Cell::optional(row.memory.map(text::bytes)),
-        ]);
+        ];
+        if memory {
+            cells.push(Cell::optional(row.memory.map(text::bytes)));
+        }
+        table.row(cells);
     }
     let mut lines = vec![table.render(canvas)];
+    if !table.shows(ADDRESS, canvas) {
+        lines.extend(addresses(rows, canvas));
+    }
     let details: Vec<_> = rows
         .iter()
         .filter_map(|row| Some((row, row.detail.as_deref()?)))
@@ -75,14 +90,27 @@ pub fn render(rows: &[StatusRow], canvas: &Canvas) -> String {
     for (row, detail) in details {
         let name = canvas.paint(look(&row.state).0, &row.component);
         let detail = text::harmless(detail, false);
-        lines.push(text::wrap(
-            &format!("{name}: {detail}"),
-            canvas.width,
-            "",
-            "  ",
-        ));
+        lines.push(canvas.wrap(&format!("{name}: {detail}"), "", "  "));
     }
     lines.join("\n")
+}
+
+/// The addresses below one another, where the table had no room for them.
+fn addresses(rows: &[StatusRow], canvas: &Canvas) -> Vec<String> {
+    let mut lines = Vec::new();
+    for row in rows.iter().filter(|row| !row.addresses.is_empty()) {
+        lines.push(String::new());
+        lines.push(canvas.paint(
+            Role::Muted,
+            &text::truncate(&row.component, canvas.width, canvas.style),
+        ));
+        lines.extend(
+            row.addresses
+                .iter()
+                .map(|address| canvas.wrap(&text::harmless(address, false), "  ", "  ")),
+        );
+    }
+    lines
 }
 
 fn look(state: &ComponentState) -> (Role, Glyph) {

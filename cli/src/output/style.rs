@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::text;
+
 /// What a piece of text means. How it looks follows from that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -153,11 +155,11 @@ impl Style {
 pub struct Canvas {
     /// Colours and glyphs.
     pub style: Style,
-    /// The columns to wrap prose at.
+    /// The columns of the terminal, or what to take for them in a pipe.
     pub width: usize,
     /// True where a longer line would be broken by the terminal. In a pipe
-    /// tables and quoted lines keep their full length, so that nothing is lost
-    /// to `grep`.
+    /// lines keep their full length, so that nothing is lost to `grep`; only
+    /// charts, which have no length of their own, keep to the width.
     pub bounded: bool,
 }
 
@@ -166,6 +168,17 @@ impl Canvas {
     #[must_use]
     pub const fn limit(&self) -> Option<usize> {
         if self.bounded { Some(self.width) } else { None }
+    }
+
+    /// Prose broken between words where a terminal would break it, the first
+    /// line behind `first` and the others behind `rest`. In a pipe it stays on
+    /// one line, for `grep`.
+    #[must_use]
+    pub fn wrap(&self, prose: &str, first: &str, rest: &str) -> String {
+        match self.limit() {
+            Some(columns) => text::wrap(prose, columns, first, rest),
+            None => format!("{first}{prose}"),
+        }
     }
 
     /// Shorthand for [`Style::paint`].

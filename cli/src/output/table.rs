@@ -15,6 +15,7 @@ pub struct Column {
     right: bool,
     rank: u8,
     least: usize,
+    wraps: bool,
 }
 
 impl Column {
@@ -26,6 +27,7 @@ impl Column {
             right: false,
             rank: 0,
             least: 8,
+            wraps: false,
         }
     }
 
@@ -40,6 +42,13 @@ impl Column {
     #[must_use]
     pub const fn rank(mut self, rank: u8) -> Self {
         self.rank = rank;
+        self
+    }
+
+    /// Sentences: broken into several lines rather than cut.
+    #[must_use]
+    pub const fn wraps(mut self) -> Self {
+        self.wraps = true;
         self
     }
 
@@ -122,12 +131,7 @@ impl Table {
     /// empty in every row are left out.
     #[must_use]
     pub fn render(&self, canvas: &Canvas) -> String {
-        let mut widths: Vec<Option<usize>> = (0..self.columns.len())
-            .map(|index| self.natural_width(index))
-            .collect();
-        if let Some(limit) = canvas.limit() {
-            self.fit(&mut widths, limit);
-        }
+        let widths = self.widths(canvas);
         let shown: Vec<(usize, usize)> = widths
             .iter()
             .enumerate()
@@ -147,15 +151,7 @@ impl Table {
                 let Some(cell) = row.get(*index) else {
                     return ComfyCell::new("");
                 };
-                let lines: Vec<String> = cell
-                    .lines
-                    .iter()
-                    .map(|line| {
-                        let line = text::truncate(line, *width, canvas.style);
-                        cell.role
-                            .map_or(line.clone(), |role| canvas.paint(role, &line))
-                    })
-                    .collect();
+                let lines = self.lines(*index, cell, *width, canvas);
                 ComfyCell::new(lines.join("\n"))
             }));
         }
@@ -167,6 +163,42 @@ impl Table {
             }
         }
         table.trim_fmt()
+    }
+
+    /// True where a column is shown: it is neither empty nor dropped.
+    #[must_use]
+    pub fn shows(&self, index: usize, canvas: &Canvas) -> bool {
+        self.widths(canvas).get(index).is_some_and(Option::is_some)
+    }
+
+    /// How wide each column is drawn; none where it is not.
+    fn widths(&self, canvas: &Canvas) -> Vec<Option<usize>> {
+        let mut widths: Vec<Option<usize>> = (0..self.columns.len())
+            .map(|index| self.natural_width(index))
+            .collect();
+        if let Some(limit) = canvas.limit() {
+            self.fit(&mut widths, limit);
+        }
+        widths
+    }
+
+    /// The lines of a cell, each at most so wide.
+    fn lines(&self, index: usize, cell: &Cell, width: usize, canvas: &Canvas) -> Vec<String> {
+        let wraps = self.columns[index].wraps;
+        cell.lines
+            .iter()
+            .flat_map(|line| {
+                if wraps {
+                    text::words(line, width)
+                } else {
+                    vec![text::truncate(line, width, canvas.style)]
+                }
+            })
+            .map(|line| match cell.role {
+                Some(role) => canvas.paint(role, &line),
+                None => line,
+            })
+            .collect()
     }
 
     /// The columns that a column would take, or none if all its cells are
@@ -254,10 +286,10 @@ mod tests {
 
     #[test]
     fn a_table_at_each_width() {
-        insta::assert_snapshot!(images().render(&terminal(80)), @"");
-        insta::assert_snapshot!(images().render(&terminal(40)), @"");
-        insta::assert_snapshot!(images().render(&pipe()), @"");
-        insta::assert_snapshot!(visible(&images().render(&coloured(80))), @"");
+        insta::assert_snapshot!("table_80", images().render(&terminal(80)));
+        insta::assert_snapshot!("table_40", images().render(&terminal(40)));
+        insta::assert_snapshot!("table_pipe", images().render(&pipe()));
+        insta::assert_snapshot!("table_colour", visible(&images().render(&coloured(80))));
     }
 
     #[test]

@@ -49,6 +49,18 @@ pub fn wrap(text: &str, columns: usize, first: &str, rest: &str) -> String {
     textwrap::fill(text, options)
 }
 
+/// A plain text in lines of at most so many columns, broken between words.
+#[must_use]
+pub fn words(text: &str, columns: usize) -> Vec<String> {
+    let options = textwrap::Options::new(columns.max(1))
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .word_separator(textwrap::WordSeparator::AsciiSpace);
+    textwrap::wrap(text, options)
+        .into_iter()
+        .map(Into::into)
+        .collect()
+}
+
 /// A plain text in pieces of at most so many columns, at any character.
 #[must_use]
 pub fn pieces(text: &str, columns: usize) -> Vec<String> {

@@ -27,9 +27,8 @@ fn chain(chain: &CriticalChain, canvas: &Canvas) -> Vec<String> {
     let title = format!("critical chain: {}", text::duration(chain.total));
     let mut lines = vec![
         canvas.paint(Role::Strong, &title),
-        text::wrap(
+        canvas.wrap(
             "each waited for the one below; @ when it was free to begin, + how long it took",
-            canvas.width,
             "",
             "",
         ),
@@ -81,7 +80,7 @@ fn branch(depth: usize, canvas: &Canvas) -> String {
         0 => String::new(),
         _ => format!(
             "{}{} ",
-            "  ".repeat((depth - 1).min(canvas.width / 16)),
+            "  ".repeat((depth - 1).min(canvas.width / 10)),
             canvas.style.glyph(Glyph::Branch)
         ),
     }
@@ -119,7 +118,7 @@ fn chart(timings: &Timings, canvas: &Canvas) -> Vec<String> {
         .max()
         .unwrap_or(0)
         .min(width / 3);
-    let room = width.saturating_sub(names + TIME + 4).max(5);
+    let room = width.saturating_sub(names + TIME + 4).max(1);
     let critical = |node: &str| {
         timings
             .critical_chain

@@ -17,16 +17,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The rows of `dm status`: every component of the stack, and whatever else of
 /// the instance is there. Components are asked by their own protocols, at once.
+/// Their memory is asked for where `memory` is set: that can take a second.
 ///
 /// # Errors
 /// A failing engine.
-pub async fn rows(stack: &Stack) -> Result<Vec<StatusRow>> {
+pub async fn rows(stack: &Stack, memory: bool) -> Result<Vec<StatusRow>> {
     let containers = stack.engine.containers(&stack.instance.filter()).await?;
     let known = stack.components.iter().map(|component| {
         let container = containers
             .iter()
             .find(|it| it.component == component.name());
-        row(stack, component.as_ref(), container)
+        row(stack, component.as_ref(), container, memory)
     });
     let mut rows: Vec<StatusRow> = join_all(known).await.into_iter().collect::<Result<_>>()?;
     for container in &containers {
@@ -50,6 +51,7 @@ async fn row(
     stack: &Stack,
     component: &dyn Component,
     container: Option<&Container>,
+    memory: bool,
 ) -> Result<StatusRow> {
     let mut row = StatusRow {
         component: component.name().to_owned(),
@@ -71,14 +73,18 @@ async fn row(
         return Ok(row);
     }
     let probe = tokio::time::timeout(PATIENCE, component.probe(&stack.ports));
-    let (inspected, answer, memory) = tokio::join!(
-        stack.engine.inspect(&container.name),
-        probe,
-        stack.engine.memory(&container.name)
-    );
+    let used = async {
+        if memory {
+            stack.engine.memory(&container.name).await.ok().flatten()
+        } else {
+            None
+        }
+    };
+    let (inspected, answer, used) =
+        tokio::join!(stack.engine.inspect(&container.name), probe, used);
     let started = inspected?.and_then(|inspected| inspected.started_at);
     row.since = started.as_deref().and_then(since);
-    row.memory = memory.ok().flatten();
+    row.memory = used;
     let wait = component.wait_timeout().unwrap_or(stack.wait);
     match answer {
         Ok(Ok(())) => row.state = ComponentState::Ready,

@@ -30,12 +30,45 @@ fn set(project: Project, layer: &str, key: &str, value: &str, quoted: &str) -> P
     }
 }
 
+const KEYS: [&str; 9] = [
+    "postgres",
+    "postgres.port",
+    "postgres.prot",
+    "postgres.settings.a.b",
+    "images.extra_ca_certificates",
+    "images.credentials.username",
+    "services.order",
+    "services.order.port",
+    "port",
+];
+
+const VALUES: [&str; 9] = [
+    "1",
+    "-1.5",
+    "true",
+    "\"host\"",
+    "\"\"",
+    "[1, \"a\"]",
+    "{ port = \"x\" }",
+    "1979-05-27",
+    "99999999999999999999",
+];
+
+/// A line of a file with a key and a value that may or may not go together.
+fn line() -> impl Strategy<Value = String> {
+    (
+        prop::sample::select(KEYS.to_vec()),
+        prop::sample::select(VALUES.to_vec()),
+    )
+        .prop_map(|(key, value)| format!("{key} = {value}\n"))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     /// The highest layer that sets a key wins, and is its origin.
     #[test]
-    fn the_highest_layer_wins(layers in prop::array::uniform5(prop::option::of(1024u16..5000))) {
+    fn the_highest_layer_wins(layers in prop::array::uniform5(prop::option::of(2000u16..5000))) {
         let mut project = Project::new("");
         for (layer, port) in LAYERS.iter().zip(&layers) {
             if let Some(port) = port {
@@ -60,7 +93,7 @@ proptest! {
 
     /// What one layer sets says nothing about any other key.
     #[test]
-    fn other_keys_keep_their_values(layer in 0..4usize, port in 1024u16..5000) {
+    fn other_keys_keep_their_values(layer in 0..4usize, port in 2000u16..5000) {
         let port = port.to_string();
         let changed = set(Project::new(""), LAYERS[layer], "openldap.port", &port, &port).loaded();
         let mut expected = Project::new("").loaded().config;
@@ -97,7 +130,7 @@ proptest! {
     /// What `show` reveals, written to a file, loads as the same configuration.
     #[test]
     fn what_is_shown_can_be_loaded_again(
-        port in 1024u16..5000,
+        port in 2000u16..5000,
         password in "[ -~]{1,40}",
         connections in 1i64..1000,
     ) {
@@ -122,6 +155,33 @@ proptest! {
     fn any_file_is_loaded_or_refused(text in "(?s).{0,200}") {
         if let Err(error) = Project::new(&text).load() {
             prop_assert!(!error.problems().is_empty());
+        }
+    }
+
+    /// Whatever is mixed up, every problem is told with a place that there is, and
+    /// none twice.
+    #[test]
+    fn any_mix_of_keys_and_values_is_loaded_or_refused(
+        lines in prop::collection::vec(line(), 1..8),
+        local in prop::collection::vec(line(), 0..3),
+        word in prop::sample::select(VALUES.to_vec()),
+    ) {
+        let project = Project::new(&lines.concat())
+            .local(&local.concat())
+            .variable("DM_TIMEOUTS__WAIT", word)
+            .set(&format!("services.order={word}"));
+        if let Err(error) = project.load() {
+            let report = super::reports::render(&error);
+            prop_assert!(!report.contains("out of bounds"), "{}", report);
+            let mut told: Vec<_> = error
+                .problems()
+                .iter()
+                .map(|problem| format!("{problem} {:?} {:?}", problem.position, problem.labels))
+                .collect();
+            let count = told.len();
+            told.sort();
+            told.dedup();
+            prop_assert_eq!(count, told.len(), "{}", report);
         }
     }
 

@@ -8,9 +8,18 @@ use crate::error::{Coded, Exit};
 
 /// The report as on a terminal of 80 columns without colour.
 pub(super) fn render(error: &ConfigError) -> String {
+    render_at(80, error)
+}
+
+/// The report where paths of any length don't break lines.
+fn render_wide(error: &ConfigError) -> String {
+    render_at(400, error)
+}
+
+fn render_at(width: usize, error: &ConfigError) -> String {
     let mut report = String::new();
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-        .with_width(80)
+        .with_width(width)
         .with_links(false);
     let diagnostic = error.diagnostic().expect("no diagnostic");
     handler.render_report(&mut report, diagnostic).unwrap();
@@ -30,167 +39,533 @@ fn report_of(file: &str) -> String {
 
 #[test]
 fn an_unknown_key() {
-    insta::assert_snapshot!(report_of("[postgres]\nport = 5433\nprot = 5434\n"), @"");
+    insta::assert_snapshot!(report_of("[postgres]\nport = 5433\nprot = 5434\n"), @r"
+    config-unknown-key
+
+      × unknown key `prot` in [postgres]
+       ╭─[dm.toml:3:1]
+     2 │ port = 5433
+     3 │ prot = 5434
+       · ──┬─
+       ·   ╰── did you mean `port`?
+       ╰────
+      help: the keys of [postgres] are image, port, database, user, password,
+            settings, memory, wait_timeout
+    ");
 }
 
 #[test]
 fn an_unknown_section() {
-    insta::assert_snapshot!(report_of("[postgress]\nport = 5433\n"), @"");
+    insta::assert_snapshot!(report_of("[postgress]\nport = 5433\n"), @r"
+    config-unknown-key
+
+      × unknown section or key `postgress`
+       ╭─[dm.toml:1:2]
+     1 │ [postgress]
+       ·  ────┬────
+       ·      ╰── did you mean `postgres`?
+     2 │ port = 5433
+       ╰────
+      help: the sections are project, engine, images, timeouts, golden, postgres,
+            rabbitmq, openldap, keycloak, services
+    ");
 }
 
 #[test]
 fn a_key_of_another_section() {
-    insta::assert_snapshot!(report_of("[postgres]\nmanagement_port = 15673\n"), @"");
+    insta::assert_snapshot!(report_of("[postgres]\nmanagement_port = 15673\n"), @r"
+    config-unknown-key
+
+      × unknown key `management_port` in [postgres]
+       ╭─[dm.toml:2:1]
+     1 │ [postgres]
+     2 │ management_port = 15673
+       · ───────┬───────
+       ·        ╰── did you mean `rabbitmq.management_port`?
+       ╰────
+      help: it is a key of [rabbitmq]
+    ");
 }
 
 #[test]
 fn an_unknown_service() {
-    insta::assert_snapshot!(report_of("[services.oder]\nport = 9093\n"), @"");
+    insta::assert_snapshot!(report_of("[services.oder]\nport = 9093\n"), @r"
+    config-unknown-key
+
+      × unknown key `oder` in [services]
+       ╭─[dm.toml:1:11]
+     1 │ [services.oder]
+       ·           ──┬─
+       ·             ╰── did you mean `order`?
+     2 │ port = 9093
+       ╰────
+      help: the keys of [services] are gateway, profile, sales, order, inventory,
+            finance, wuphf
+    ");
 }
 
 #[test]
 fn a_number_in_quotes() {
-    insta::assert_snapshot!(report_of("[postgres]\nport = \"5433\"\n"), @"");
+    insta::assert_snapshot!(report_of("[postgres]\nport = \"5433\"\n"), @r#"
+    config-wrong-type
+
+      × postgres.port must be a whole number
+       ╭─[dm.toml:2:8]
+     1 │ [postgres]
+     2 │ port = "5433"
+       ·        ───┬──
+       ·           ╰── this is a string
+       ╰────
+      help: write 5433
+    "#);
 }
 
 #[test]
 fn a_value_where_a_section_belongs() {
-    insta::assert_snapshot!(report_of("postgres = 5432\n"), @"");
+    insta::assert_snapshot!(report_of("postgres = 5432\n"), @r"
+    config-wrong-type
+
+      × postgres must be a table
+       ╭─[dm.toml:1:12]
+     1 │ postgres = 5432
+       ·            ──┬─
+       ·              ╰── this is a whole number
+       ╰────
+      help: write [postgres] and its keys on lines below
+    ");
 }
 
 #[test]
 fn a_port_out_of_range() {
-    insta::assert_snapshot!(report_of("[rabbitmq]\nport = 70000\n"), @"");
+    insta::assert_snapshot!(report_of("[rabbitmq]\nport = 70000\n"), @r"
+    config-invalid-value
+
+      × invalid rabbitmq.port: 70000 is not a port
+       ╭─[dm.toml:2:8]
+     1 │ [rabbitmq]
+     2 │ port = 70000
+       ·        ─────
+       ╰────
+      help: write a number from 1 to 65535
+    ");
 }
 
 #[test]
 fn an_unknown_choice() {
-    insta::assert_snapshot!(report_of("[images]\nsource = \"pul\"\n"), @"");
+    insta::assert_snapshot!(report_of("[images]\nsource = \"pul\"\n"), @r#"
+    config-invalid-value
+
+      × `pul` is no choice for images.source
+       ╭─[dm.toml:2:10]
+     1 │ [images]
+     2 │ source = "pul"
+       ·          ──┬──
+       ·            ╰── did you mean `pull`?
+       ╰────
+      help: write `auto`, `pull` or `build`
+    "#);
 }
 
 #[test]
 fn a_time_without_its_unit() {
-    insta::assert_snapshot!(report_of("[timeouts]\nwait = \"300\"\n"), @"");
+    insta::assert_snapshot!(report_of("[timeouts]\nwait = \"300\"\n"), @r#"
+    config-invalid-value
+
+      × invalid timeouts.wait: this is no length of time
+       ╭─[dm.toml:2:8]
+     1 │ [timeouts]
+     2 │ wait = "300"
+       ·        ─────
+       ╰────
+      help: add the unit: "300s" or "300ms"
+    "#);
 }
 
 #[test]
 fn a_time_out_of_range() {
-    insta::assert_snapshot!(report_of("[timeouts]\npoll = \"1m\"\n"), @"");
+    insta::assert_snapshot!(report_of("[timeouts]\npoll = \"1m\"\n"), @r#"
+    config-invalid-value
+
+      × invalid timeouts.poll: 1m is too long a time here
+       ╭─[dm.toml:2:8]
+     1 │ [timeouts]
+     2 │ poll = "1m"
+       ·        ────
+       ╰────
+      help: write 10ms to 10s
+    "#);
 }
 
 #[test]
 fn a_time_that_is_a_number() {
-    insta::assert_snapshot!(report_of("[timeouts]\nwait = 300\n"), @"");
+    insta::assert_snapshot!(report_of("[timeouts]\nwait = 300\n"), @r#"
+    config-invalid-value
+
+      × invalid timeouts.wait: this is no length of time
+       ╭─[dm.toml:2:8]
+     1 │ [timeouts]
+     2 │ wait = 300
+       ·        ───
+       ╰────
+      help: add the unit: "300s" or "300ms"
+    "#);
 }
 
 #[test]
 fn an_image_reference_that_is_none() {
-    insta::assert_snapshot!(report_of("[postgres]\nimage = \"Postgres:17\"\n"), @"");
+    insta::assert_snapshot!(report_of("[postgres]\nimage = \"Postgres:17\"\n"), @r#"
+    config-invalid-value
+
+      × invalid postgres.image: an image's name is made of lower-case letters,
+      │ digits, and single separators between them
+       ╭─[dm.toml:2:9]
+     1 │ [postgres]
+     2 │ image = "Postgres:17"
+       ·         ─────────────
+       ╰────
+      help: write `postgres:17`
+    "#);
 }
 
 #[test]
 fn a_project_name_that_is_none() {
-    insta::assert_snapshot!(report_of("[project]\nname = \"Dunder Mifflin\"\n"), @"");
+    insta::assert_snapshot!(report_of("[project]\nname = \"Dunder Mifflin\"\n"), @r#"
+    config-invalid-value
+
+      × invalid project.name: a project's name is made of lower-case letters,
+      │ digits and inner dashes, and begins with a letter
+       ╭─[dm.toml:2:8]
+     1 │ [project]
+     2 │ name = "Dunder Mifflin"
+       ·        ────────────────
+       ╰────
+      help: write `dunder-mifflin`
+    "#);
 }
 
 #[test]
 fn an_empty_password() {
-    insta::assert_snapshot!(report_of("[keycloak]\nadmin_password = \"\"\n"), @"");
+    insta::assert_snapshot!(report_of("[keycloak]\nadmin_password = \"\"\n"), @r#"
+    config-invalid-value
+
+      × invalid keycloak.admin_password: a password can't be empty
+       ╭─[dm.toml:2:18]
+     1 │ [keycloak]
+     2 │ admin_password = ""
+       ·                  ──
+       ╰────
+      help: leave the key out to get the default
+    "#);
 }
 
 #[test]
 fn a_password_that_is_a_number() {
-    insta::assert_snapshot!(report_of("[keycloak]\nadmin_password = 123456\n"), @"");
+    insta::assert_snapshot!(report_of("[keycloak]\nadmin_password = 123456\n"), @r"
+    config-wrong-type
+
+      × keycloak.admin_password must be a string
+       ╭─[dm.toml:2:18]
+     1 │ [keycloak]
+     2 │ admin_password = ******
+       ·                  ───┬──
+       ·                     ╰── this is a whole number
+       ╰────
+      help: put it in quotes
+    ");
 }
 
 #[test]
 fn a_setting_that_dm_sets_itself() {
-    insta::assert_snapshot!(report_of("[postgres.settings]\nport = 5433\n"), @"");
+    insta::assert_snapshot!(report_of("[postgres.settings]\nport = 5433\n"), @r"
+    config-invalid-value
+
+      × invalid postgres.settings.port: `port` is set by dm itself
+       ╭─[dm.toml:2:1]
+     1 │ [postgres.settings]
+     2 │ port = 5433
+       · ────
+       ╰────
+      help: the port on this host is `postgres.port`
+    ");
 }
 
 #[test]
 fn one_port_twice_in_a_file() {
-    insta::assert_snapshot!(report_of("[postgres]\nport = 5672\n\n[rabbitmq]\nport = 5672\n"), @"");
+    insta::assert_snapshot!(report_of("[postgres]\nport = 5672\n\n[rabbitmq]\nport = 5672\n"), @r"
+    config-port-twice
+
+      × port 5672 is given to both postgres.port and rabbitmq.port
+       ╭─[dm.toml:5:8]
+     1 │ [postgres]
+     2 │ port = 5672
+       ·        ──┬─
+       ·          ╰── postgres.port is here
+     3 │
+     4 │ [rabbitmq]
+     5 │ port = 5672
+       ·        ────
+       ╰────
+      help: give one of them another port
+    ");
 }
 
 #[test]
 fn a_port_that_a_default_has() {
-    insta::assert_snapshot!(report_of("[postgres]\nport = 8080\n"), @"");
+    insta::assert_snapshot!(report_of("[postgres]\nport = 8080\n"), @r"
+    config-port-twice
+
+      × port 8080 is given to both postgres.port and keycloak.port
+       ╭─[dm.toml:2:8]
+     1 │ [postgres]
+     2 │ port = 8080
+       ·        ────
+       ╰────
+      help: give one of them another port; keycloak.port is a built-in default
+    ");
 }
 
 #[test]
 fn one_port_twice_in_two_layers() {
-    insta::assert_snapshot!(report(&Project::new("[rabbitmq]\nport = 7000\n").set("postgres.port=7000")), @"");
+    insta::assert_snapshot!(report(&Project::new("[rabbitmq]\nport = 7000\n").set("postgres.port=7000")), @r"
+    config-port-twice
+
+      × port 7000 is given to both postgres.port and rabbitmq.port
+       ╭─[command line:1:21]
+     1 │ --set postgres.port=7000
+       ·                     ────
+       ╰────
+      help: give one of them another port; rabbitmq.port is set by dm.toml:2
+    ");
 }
 
 #[test]
 fn a_schema_without_a_password() {
-    insta::assert_snapshot!(report_of("[services.gateway]\nschema = \"gateway\"\n"), @"");
+    insta::assert_snapshot!(report_of("[services.gateway]\nschema = \"gateway\"\n"), @r#"
+    config-missing-key
+
+      × service gateway has schema `gateway` and no database_password
+       ╭─[dm.toml:2:10]
+     1 │ [services.gateway]
+     2 │ schema = "gateway"
+       ·          ─────────
+       ╰────
+      help: set services.gateway.database_password, or leave the schema out
+    "#);
 }
 
 #[test]
 fn a_schema_twice() {
-    insta::assert_snapshot!(report_of("[services.sales]\nschema = \"orders\"\n"), @"");
+    insta::assert_snapshot!(report_of("[services.sales]\nschema = \"orders\"\n"), @r#"
+    config-schema-twice
+
+      × schema `orders` is given to both sales and order
+       ╭─[dm.toml:2:10]
+     1 │ [services.sales]
+     2 │ schema = "orders"
+       ·          ────────
+       ╰────
+      help: a schema has one owner: give each service its own;
+            services.order.schema is a built-in default
+    "#);
 }
 
 #[test]
 fn a_heap_beyond_its_container() {
-    insta::assert_snapshot!(report_of("[keycloak]\nheap = \"2GiB\"\nmemory = \"1GiB\"\n"), @"");
+    insta::assert_snapshot!(report_of("[keycloak]\nheap = \"2GiB\"\nmemory = \"1GiB\"\n"), @r#"
+    config-heap-too-large
+
+      × a Java heap of 2GiB leaves nothing of the 1GiB that Keycloak may use
+       ╭─[dm.toml:3:10]
+     1 │ [keycloak]
+     2 │ heap = "2GiB"
+       ·        ───┬──
+       ·           ╰── keycloak.heap is here
+     3 │ memory = "1GiB"
+       ·          ──────
+       ╰────
+      help: raise keycloak.memory or lower keycloak.heap; Java needs about 300 MiB
+            beside its heap
+    "#);
 }
 
 #[test]
 fn half_of_the_credentials() {
-    insta::assert_snapshot!(report_of("[images.credentials]\nusername = \"jim\"\n"), @"");
+    insta::assert_snapshot!(report_of("[images.credentials]\nusername = \"jim\"\n"), @r#"
+    config-missing-key
+
+      × images.credentials.password is missing
+       ╭─[dm.toml:1:9]
+     1 │ [images.credentials]
+       ·         ───────────
+     2 │ username = "jim"
+       ╰────
+      help: images.credentials needs it: set images.credentials.password
+    "#);
 }
 
 #[test]
 fn what_is_not_toml() {
-    insta::assert_snapshot!(report_of("[postgres]\nport = \n[rabbitmq\nport = 5672\n"), @"");
+    insta::assert_snapshot!(report_of("[postgres]\nport = \n[rabbitmq\nport = 5672\n"), @r"
+    config-invalid
+
+      × the configuration has 2 problems
+
+    Error: config-syntax
+
+      × this is not TOML: string values must be quoted, expected literal string
+       ╭─[dm.toml:2:8]
+     1 │ [postgres]
+     2 │ port =
+       ·        ▲
+     3 │ [rabbitmq
+       ╰────
+
+    Error: config-syntax
+
+      × this is not TOML: unclosed table, expected `]`
+       ╭─[dm.toml:3:10]
+     2 │ port =
+     3 │ [rabbitmq
+       ·          ▲
+     4 │ port = 5672
+       ╰────
+    ");
 }
 
 #[test]
 fn a_key_twice() {
-    insta::assert_snapshot!(report_of("[postgres]\nport = 5433\nport = 5434\n"), @"");
+    insta::assert_snapshot!(report_of("[postgres]\nport = 5433\nport = 5434\n"), @r"
+    config-syntax
+
+      × this is not TOML: duplicate key
+       ╭─[dm.toml:3:1]
+     2 │ port = 5433
+     3 │ port = 5434
+       · ────
+       ╰────
+    ");
 }
 
 #[test]
 fn a_variable_with_a_single_underscore() {
-    insta::assert_snapshot!(report(&Project::new("").variable("DM_POSTGRES_PORT", "5433")), @"");
+    insta::assert_snapshot!(report(&Project::new("").variable("DM_POSTGRES_PORT", "5433")), @r"
+    config-unknown-key
+
+      × unknown variable `DM_POSTGRES_PORT`
+       ╭─[environment:1:1]
+     1 │ DM_POSTGRES_PORT=5433
+       · ────────┬───────
+       ·         ╰── did you mean `DM_POSTGRES__PORT`?
+       ╰────
+      help: two underscores stand for each dot of a key
+    ");
 }
 
 #[test]
 fn a_misspelt_variable() {
-    insta::assert_snapshot!(report(&Project::new("").variable("DM_POSTGRES__PROT", "5433")), @"");
+    insta::assert_snapshot!(report(&Project::new("").variable("DM_POSTGRES__PROT", "5433")), @r"
+    config-unknown-key
+
+      × unknown variable `DM_POSTGRES__PROT`
+       ╭─[environment:1:1]
+     1 │ DM_POSTGRES__PROT=5433
+       · ────────┬────────
+       ·         ╰── did you mean `DM_POSTGRES__PORT`?
+       ╰────
+      help: the keys of [postgres] are image, port, database, user, password,
+            settings, memory, wait_timeout
+    ");
 }
 
 #[test]
 fn a_variable_of_the_wrong_type() {
-    insta::assert_snapshot!(report(&Project::new("").variable("DM_POSTGRES__PORT", "many")), @"");
+    insta::assert_snapshot!(report(&Project::new("").variable("DM_POSTGRES__PORT", "many")), @r"
+    config-wrong-type
+
+      × postgres.port must be a whole number
+       ╭─[environment:1:19]
+     1 │ DM_POSTGRES__PORT=many
+       ·                   ──┬─
+       ·                     ╰── this is not one
+       ╰────
+    ");
 }
 
 #[test]
 fn a_misspelt_flag() {
-    insta::assert_snapshot!(report(&Project::new("").set("postgres.prot=5433")), @"");
+    insta::assert_snapshot!(report(&Project::new("").set("postgres.prot=5433")), @r"
+    config-unknown-key
+
+      × unknown key `postgres.prot`
+       ╭─[command line:1:7]
+     1 │ --set postgres.prot=5433
+       ·       ──────┬──────
+       ·             ╰── did you mean `postgres.port`?
+       ╰────
+      help: the keys of [postgres] are image, port, database, user, password,
+            settings, memory, wait_timeout
+    ");
 }
 
 #[test]
 fn a_flag_without_a_value() {
-    insta::assert_snapshot!(report(&Project::new("").set("postgres.port")), @"");
+    insta::assert_snapshot!(report(&Project::new("").set("postgres.port")), @r"
+    config-unreadable
+
+      × `--set` needs a key and a value
+       ╭─[command line:1:7]
+     1 │ --set postgres.port
+       ·       ─────────────
+       ╰────
+      help: for example --set postgres.port=5433
+    ");
 }
 
 #[test]
 fn a_file_that_is_not_utf_8() {
-    insta::assert_snapshot!(report(&Project::new("").write("dm.local.toml", b"[project]\nname = \"caf\xe9\"\n")), @"");
+    insta::assert_snapshot!(report(&Project::new("").write("dm.local.toml", b"[project]\nname = \"caf\xe9\"\n")), @r#"
+    config-unreadable
+
+      × the file is not UTF-8
+       ╭─[dm.local.toml:2:12]
+     1 │ [project]
+     2 │ name = "caf�"
+       ·            ─
+       ╰────
+      help: save it as UTF-8, the encoding of TOML
+    "#);
 }
 
 #[test]
 fn a_misspelt_password_is_not_shown() {
-    insta::assert_snapshot!(report_of("[postgres]\npasswrod = \"hunter2\"\n"), @"");
+    insta::assert_snapshot!(report_of("[postgres]\npasswrod = \"hunter2\"\n"), @r#"
+    config-unknown-key
+
+      × unknown key `passwrod` in [postgres]
+       ╭─[dm.toml:2:1]
+     1 │ [postgres]
+     2 │ passwrod = "*******"
+       · ────┬───
+       ·     ╰── did you mean `password`?
+       ╰────
+      help: the keys of [postgres] are image, port, database, user, password,
+            settings, memory, wait_timeout
+    "#);
 }
 
 #[test]
 fn a_password_in_a_broken_file_is_not_shown() {
-    insta::assert_snapshot!(report_of("[postgres]\npassword = \"hunter2\nport = 1\n"), @"");
+    insta::assert_snapshot!(report_of("[postgres]\npassword = \"hunter2\nport = 1\n"), @r#"
+    config-syntax
+
+      × this is not TOML: invalid basic string, expected `"`
+       ╭─[dm.toml:2:20]
+     1 │ [postgres]
+     2 │ password = "*******
+       ·                    ▲
+     3 │ port = 1
+       ╰────
+    "#);
 }
 
 #[test]
@@ -212,16 +587,165 @@ fn everything_at_once() {
     assert_eq!(
         codes,
         [
-            "config-wrong-type",
+            "config-invalid-value",
             "config-unknown-key",
-            "config-invalid-value",
-            "config-invalid-value",
-            "config-invalid-value",
+            "config-wrong-type",
             "config-invalid-value",
             "config-port-twice",
+            "config-invalid-value",
+            "config-invalid-value",
         ]
     );
-    insta::assert_snapshot!(render(&error), @"");
+    insta::assert_snapshot!(render(&error), @r#"
+    config-invalid
+
+      × the configuration has 7 problems
+
+    Error: config-invalid-value
+
+      × invalid project.name: a project's name is made of lower-case letters,
+      │ digits and inner dashes, and begins with a letter
+       ╭─[dm.toml:2:8]
+     1 │ [project]
+     2 │ name = "Scranton"
+       ·        ──────────
+     3 │
+       ╰────
+      help: write `scranton`
+
+    Error: config-unknown-key
+
+      × unknown key `prot` in [postgres]
+       ╭─[dm.toml:5:1]
+     4 │ [postgres]
+     5 │ prot = 5433
+       · ──┬─
+       ·   ╰── did you mean `port`?
+     6 │ port = "5433"
+       ╰────
+      help: the keys of [postgres] are image, port, database, user, password,
+            settings, memory, wait_timeout
+
+    Error: config-wrong-type
+
+      × postgres.port must be a whole number
+       ╭─[dm.toml:6:8]
+     5 │ prot = 5433
+     6 │ port = "5433"
+       ·        ───┬──
+       ·           ╰── this is a string
+     7 │ password = "*******"
+       ╰────
+      help: write 5433
+
+    Error: config-invalid-value
+
+      × invalid timeouts.wait: this is no length of time
+       ╭─[dm.local.toml:2:8]
+     1 │ [timeouts]
+     2 │ wait = "soon"
+       ·        ──────
+     3 │
+       ╰────
+      help: write numbers with units, for example `75ms`, `90s`, `2m 30s`
+
+    Error: config-port-twice
+
+      × port 8080 is given to both rabbitmq.port and keycloak.port
+       ╭─[dm.local.toml:5:8]
+     4 │ [rabbitmq]
+     5 │ port = 8080
+       ·        ────
+       ╰────
+      help: give one of them another port; keycloak.port is a built-in default
+
+    Error: config-invalid-value
+
+      × invalid keycloak.heap: the amount of memory has no unit
+       ╭─[environment:1:19]
+     1 │ DM_KEYCLOAK__HEAP=512
+       ·                   ───
+       ╰────
+      help: add the unit: "512MiB"
+
+    Error: config-invalid-value
+
+      × `maybe` is no choice for golden.prepare
+       ╭─[command line:1:22]
+     1 │ --set golden.prepare=maybe
+       ·                      ─────
+       ╰────
+      help: write `background`, `foreground` or `off`
+    "#);
+}
+
+#[test]
+fn a_size_that_is_a_number() {
+    insta::assert_snapshot!(report_of("keycloak.heap = 512"), @r#"
+    config-invalid-value
+
+      × invalid keycloak.heap: the amount of memory has no unit
+       ╭─[dm.toml:1:17]
+     1 │ keycloak.heap = 512
+       ·                 ───
+       ╰────
+      help: add the unit: "512MiB"
+    "#);
+}
+
+#[test]
+fn a_variable_for_a_whole_section() {
+    insta::assert_snapshot!(report(&Project::new("").variable("DM_POSTGRES", "localhost")), @r"
+    config-wrong-type
+
+      × postgres must be a table
+       ╭─[environment:1:13]
+     1 │ DM_POSTGRES=localhost
+       ·             ────┬────
+       ·                 ╰── this is not one
+       ╰────
+      help: set one of its keys instead
+    ");
+}
+
+#[test]
+fn files_that_are_not_there() {
+    let project = Project::new("[images]\nextra_ca_certificates = [\"ca.pem\"]\n");
+    std::fs::create_dir_all(project.root().join("fixtures/ldap")).unwrap();
+    std::fs::create_dir_all(project.root().join("fixtures/rabbitmq")).unwrap();
+    std::fs::write(
+        project.root().join("fixtures/rabbitmq/definitions.json"),
+        "{}",
+    )
+    .unwrap();
+    let error = project.loaded().check_files().unwrap_err();
+    let root = project.root().display().to_string();
+    insta::assert_snapshot!(render_wide(&error).replace(&root, "/project"), @r#"
+    config-invalid
+
+      × the configuration has 2 problems
+
+    Error: config-file-missing
+
+      × keycloak.realm_file names no file: `fixtures/keycloak/scranton-branch-realm.json`
+        ╭─[built-in defaults:55:14]
+     54 │ realm = "scranton-branch"
+     55 │ realm_file = "fixtures/keycloak/scranton-branch-realm.json"
+        ·              ──────────────────────────────────────────────
+     56 │ admin_user = "admin"
+        ╰────
+      help: it was looked for at /project/fixtures/keycloak/scranton-branch-realm.json
+
+    Error: config-file-missing
+
+      × images.extra_ca_certificates names no file: `ca.pem`
+       ╭─[dm.toml:2:25]
+     1 │ [images]
+     2 │ extra_ca_certificates = ["ca.pem"]
+       ·                         ──────────
+       ╰────
+      help: it was looked for at /project/ca.pem
+    "#);
 }
 
 #[test]

@@ -27,17 +27,26 @@ fn lines(key: Option<&str>, reveal: bool) -> String {
 
 #[test]
 fn a_section_with_its_origins() {
-    insta::assert_snapshot!(lines(Some("postgres"), false), @"");
+    insta::assert_snapshot!(lines(Some("postgres"), false), @r#"
+    postgres.image = "postgres:17" (default)
+    postgres.port = 5433 (dm.toml:2)
+    postgres.database = "dundermifflin" (default)
+    postgres.user = "dundermifflin" (default)
+    postgres.password = "********" (env DM_POSTGRES__PASSWORD)
+    postgres.settings.max_connections = 200 (dm.toml:4)
+    postgres.memory = null ()
+    postgres.wait_timeout = null ()
+    "#);
 }
 
 #[test]
 fn one_key() {
-    insta::assert_snapshot!(lines(Some("timeouts.wait"), false), @"");
+    insta::assert_snapshot!(lines(Some("timeouts.wait"), false), @r#"timeouts.wait = "60s" (flag --set)"#);
 }
 
 #[test]
 fn secrets_are_shown_only_when_asked_for() {
-    insta::assert_snapshot!(lines(Some("postgres.password"), true), @"");
+    insta::assert_snapshot!(lines(Some("postgres.password"), true), @r#"postgres.password = "s3cret" (env DM_POSTGRES__PASSWORD)"#);
     assert!(!lines(None, false).contains("halpert"));
     assert!(lines(None, true).contains("halpert"));
 }
@@ -53,7 +62,7 @@ fn json() {
         .loaded()
         .show(Some("timeouts.wait"), false)
         .unwrap();
-    insta::assert_snapshot!(serde_json::to_string(&entries).unwrap(), @"");
+    insta::assert_snapshot!(serde_json::to_string(&entries).unwrap(), @r#"[{"key":"timeouts.wait","value":"60s","origin":{"layer":"flag","flag":"--set"},"secret":false}]"#);
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub use secret::{MASK, Secret, mask_user_info};
 pub use setting::Settings;
 pub use size::Size;
 
+use serde::{Deserializer, de};
+
 /// Why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -64,6 +66,34 @@ impl std::fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// Reads a quantity from a string. A bare number is taken for one without its
+/// unit, as the type itself then says best.
+fn deserialize_with_unit<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: TryFrom<String, Error = Refusal>,
+    D: Deserializer<'de>,
+{
+    struct Visitor<T>(std::marker::PhantomData<T>);
+
+    impl<T: TryFrom<String, Error = Refusal>> de::Visitor<'_> for Visitor<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            T::try_from(text.to_owned()).map_err(E::custom)
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+            self.visit_str(&number.to_string())
+        }
+    }
+
+    deserializer.deserialize_any(Visitor(std::marker::PhantomData))
+}
 
 /// Gives a newtype around `String` what all of them have: checked
 /// construction, reading, writing and a JSON Schema of a given pattern.

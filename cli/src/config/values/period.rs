@@ -4,14 +4,13 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Refusal;
+use super::{Refusal, deserialize_with_unit};
 
 /// A length of time from `MIN` to `MAX` milliseconds, written with its unit:
 /// `75ms`, `10s`, `2m 30s`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period<const MIN: u64, const MAX: u64>(Duration);
 
 impl<const MIN: u64, const MAX: u64> Period<MIN, MAX> {
@@ -31,7 +30,7 @@ impl<const MIN: u64, const MAX: u64> TryFrom<String> for Period<MIN, MAX> {
             match text.trim() {
                 "" => refusal.help("write a number with its unit, for example `90s`"),
                 number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
-                    refusal.help(format!("add the unit: `{number}s` or `{number}ms`"))
+                    refusal.help(format!("add the unit: \"{number}s\" or \"{number}ms\""))
                 }
                 _ => refusal.help("write numbers with units, for example `75ms`, `90s`, `2m 30s`"),
             }
@@ -50,6 +49,12 @@ impl<const MIN: u64, const MAX: u64> TryFrom<String> for Period<MIN, MAX> {
             humantime::format_duration(min),
             humantime::format_duration(max)
         )))
+    }
+}
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Period<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_with_unit(deserializer)
     }
 }
 

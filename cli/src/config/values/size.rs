@@ -4,17 +4,16 @@ use std::borrow::Cow;
 
 use bytesize::ByteSize;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Refusal;
+use super::{Refusal, deserialize_with_unit};
 
 /// The bytes of a mebibyte.
 const MIB: u64 = 1024 * 1024;
 
 /// An amount of memory of at least `MIN_MIB` mebibytes, written with its unit:
 /// `512MiB`, `2GiB`, `1.5GB`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size<const MIN_MIB: u64>(u64);
 
 impl<const MIN_MIB: u64> Size<MIN_MIB> {
@@ -33,7 +32,7 @@ impl<const MIN_MIB: u64> TryFrom<String> for Size<MIN_MIB> {
         if !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit()) {
             // Docker takes a bare number for bytes, people for megabytes.
             return Err(Refusal::new("the amount of memory has no unit")
-                .help(format!("add the unit: `{trimmed}MiB`")));
+                .help(format!("add the unit: \"{trimmed}MiB\"")));
         }
         let size: ByteSize = trimmed.parse().map_err(|_| {
             Refusal::new("this is no amount of memory")
@@ -44,6 +43,12 @@ impl<const MIN_MIB: u64> TryFrom<String> for Size<MIN_MIB> {
         }
         Err(Refusal::new(format!("{size} is too little memory here"))
             .help(format!("write at least `{MIN_MIB}MiB`")))
+    }
+}
+
+impl<'de, const MIN_MIB: u64> Deserialize<'de> for Size<MIN_MIB> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_with_unit(deserializer)
     }
 }
 

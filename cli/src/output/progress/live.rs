@@ -29,7 +29,7 @@ impl Live {
         if self.board.rows.is_empty() {
             return;
         }
-        let canvas = self.printer.err();
+        let canvas = self.printer.live_canvas();
         let rows = self.printer.rows();
         let frame = view::frame(&self.board, now, self.options.deadline, &canvas, rows);
         self.printer.live(frame, canvas.width);
@@ -51,12 +51,7 @@ impl Live {
             };
             let sign = canvas.sign(role, glyph);
             let outcome = canvas.paint(role, &self.board.outcome(ok, at));
-            lines.push(text::wrap(
-                &outcome,
-                canvas.width,
-                &format!("{sign} "),
-                "  ",
-            ));
+            lines.push(canvas.wrap(&outcome, &format!("{sign} "), "  "));
         }
         self.printer.message(&lines.join("\n"));
     }

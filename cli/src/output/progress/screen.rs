@@ -36,7 +36,7 @@ impl Screen {
         let mut frame = self.back(width);
         // Overwrite, then clear what is left: clearing first would flicker.
         for line in &lines {
-            let _ = write!(frame, "{line}\x1b[K\n");
+            let _ = writeln!(frame, "{line}\x1b[K");
         }
         frame.push_str("\x1b[J");
         self.lines = lines;
@@ -54,9 +54,11 @@ impl Screen {
             to.write_all(text.as_bytes())?;
             return to.flush();
         }
-        let mut frame = self.back(width);
-        frame.push_str("\x1b[J");
+        let mut frame = self.erase(width);
         frame.push_str(text);
+        if !text.ends_with('\n') {
+            frame.push('\n');
+        }
         for line in &self.lines {
             let _ = writeln!(frame, "{line}");
         }
@@ -70,14 +72,22 @@ impl Screen {
     /// # Errors
     /// If the terminal can't be written to.
     pub fn take(&mut self, to: &mut dyn Write, width: usize) -> io::Result<Vec<String>> {
-        let lines = std::mem::take(&mut self.lines);
-        if lines.is_empty() {
-            return Ok(lines);
+        if self.lines.is_empty() {
+            return Ok(Vec::new());
         }
-        let rows = rows(&lines, width);
-        to.write_all(format!("\r\x1b[{rows}A\x1b[J").as_bytes())?;
+        to.write_all(self.erase(width).as_bytes())?;
         to.flush()?;
-        Ok(lines)
+        Ok(std::mem::take(&mut self.lines))
+    }
+
+    /// The erasure of all rows, from the last to the first. Clearing all at
+    /// once from the first would not do: where that is the top of the window,
+    /// tmux takes it for a cleared screen, and keeps the lines in its history.
+    fn erase(&self, width: usize) -> String {
+        format!(
+            "\r\x1b[J{}",
+            "\x1b[A\x1b[2K".repeat(rows(&self.lines, width))
+        )
     }
 
     /// The movement to the start of the first line, where the terminal is now

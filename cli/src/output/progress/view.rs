@@ -93,17 +93,39 @@ pub fn frame(
     let mut lines = lines(board, now, &layout, room);
     lines.push(total(board, now, deadline, &layout));
     lines
+        .iter()
+        .map(|line| text::truncate(line, layout.width, canvas.style))
+        .collect()
 }
 
-/// The lines that stay when the run is over. What was kept is one line.
+/// The lines that stay when the run is over. What was kept is one line, and so
+/// is what never began.
 pub fn summary(board: &Board, at: Duration, canvas: &Canvas) -> Vec<String> {
-    let layout = Layout::of(board, canvas);
-    let (kept, changed): (Vec<&Row>, Vec<&Row>) = board.rows.iter().partition(|row| row.kept());
-    let mut lines: Vec<String> = changed.iter().map(|row| layout.row(row, at)).collect();
-    if !kept.is_empty() {
-        lines.insert(0, layout.group(Role::Good, Glyph::Ready, "kept", &kept));
-    }
-    lines
+    let layout = Layout {
+        over: true,
+        ..Layout::of(board, canvas)
+    };
+    let group = |role, glyph, what, of: &dyn Fn(&Row) -> bool| {
+        let rows: Vec<&Row> = board.rows.iter().filter(|row| of(row)).collect();
+        (!rows.is_empty()).then(|| layout.group(role, glyph, what, &rows))
+    };
+    let kept = group(Role::Good, Glyph::Ready, "kept", &Row::kept);
+    let blocked = group(Role::Muted, Glyph::Skipped, "blocked", &|row| {
+        row.stage() == Stage::Blocked
+    });
+    let waiting = group(Role::Muted, Glyph::Waiting, "not begun", &|row| {
+        row.stage() == Stage::Waiting
+    });
+    let changed = board
+        .rows
+        .iter()
+        .filter(|row| !row.kept() && !matches!(row.stage(), Stage::Blocked | Stage::Waiting))
+        .map(|row| layout.row(row, at));
+    kept.into_iter()
+        .chain(changed)
+        .chain(blocked)
+        .chain(waiting)
+        .collect()
 }
 
 fn lines(board: &Board, now: Duration, layout: &Layout, room: usize) -> Vec<String> {
@@ -146,8 +168,6 @@ fn lines(board: &Board, now: Duration, layout: &Layout, room: usize) -> Vec<Stri
         if !blocked.is_empty() {
             lines.push(layout.group(Role::Muted, Glyph::Skipped, "blocked", &blocked));
         }
-        // On two or three rows even the groups are too many.
-        lines.truncate(room.max(groups + 1));
     } else {
         lines.extend(
             board
@@ -157,6 +177,7 @@ fn lines(board: &Board, now: Duration, layout: &Layout, room: usize) -> Vec<Stri
                 .map(|row| layout.row(row, now)),
         );
     }
+    // On two or three rows even the groups are too many.
     lines.truncate(room);
     lines
 }
@@ -192,11 +213,13 @@ struct Layout<'a> {
     canvas: &'a Canvas,
     width: usize,
     name: usize,
+    /// True where the run is over.
+    over: bool,
 }
 
 impl<'a> Layout<'a> {
     fn of(board: &Board, canvas: &'a Canvas) -> Self {
-        let width = (canvas.width - 1).min(WIDEST);
+        let width = canvas.width.saturating_sub(1).min(WIDEST);
         let longest = board
             .rows
             .iter()
@@ -207,6 +230,7 @@ impl<'a> Layout<'a> {
             canvas,
             width,
             name: longest.min(width / 3),
+            over: false,
         }
     }
 
@@ -229,14 +253,15 @@ impl<'a> Layout<'a> {
         } else {
             name
         };
+        let line = format!("{} {name}  {state}", self.canvas.paint(role, sign));
+        if time.is_empty() {
+            return line;
+        }
+        let time = self.canvas.paint(Role::Muted, &text::pad_left(&time, TIME));
         format!(
-            "{} {name}  {} {}",
-            self.canvas.paint(role, sign),
-            text::pad(&state, room),
-            self.canvas.paint(Role::Muted, &text::pad_left(&time, TIME)),
+            "{} {time}",
+            text::pad(&line, self.width.saturating_sub(TIME + 1))
         )
-        .trim_end()
-        .to_owned()
     }
 
     fn sign(&self, row: &Row, now: Duration) -> (Role, &'static str) {
@@ -246,6 +271,8 @@ impl<'a> Layout<'a> {
             Stage::Blocked => (Role::Muted, style.glyph(Glyph::Skipped)),
             Stage::Done => (Role::Good, style.glyph(Glyph::Ready)),
             Stage::Failed => (Role::Bad, style.glyph(Glyph::Failed)),
+            // Nothing turns any more on what stays.
+            Stage::Active if self.over => (Role::Warn, style.glyph(Glyph::Waiting)),
             Stage::Active => {
                 let beat = usize::try_from(now.as_millis() / 100).unwrap_or_default();
                 (Role::Active, style.spinner(beat))
