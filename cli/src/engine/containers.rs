@@ -183,7 +183,10 @@ impl Engine {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
         // The call lasts as long as the stop does.
-        let docker = self.docker().clone().with_timeout(grace + Duration::from_secs(60));
+        let docker = self
+            .docker()
+            .clone()
+            .with_timeout(grace + Duration::from_secs(60));
         absent_is_fine(docker.stop_container(name, Some(options)).await)
             .map_err(EngineError::api(format!("stop container {name}")))
     }
