@@ -10,6 +10,7 @@ pub mod doctor;
 mod error;
 pub mod failure;
 pub mod json;
+mod live;
 pub mod logs;
 pub mod plan;
 mod printer;

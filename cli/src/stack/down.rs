@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::event::{Event, Node, NodeKind, NodeState};
+use super::event::{Node, NodeKind, NodeState};
 use super::executor::{self, Emitter, Outcome, Task, TaskError, Work};
 use super::{Stack, failure};
 use crate::engine::containers::{Container, State};
@@ -74,11 +74,8 @@ pub async fn down(
             removal_task(stack, container, after, emitter)
         })
         .collect();
-    emitter.send(Event::Started {
-        command: "down".into(),
-        instance: stack.instance.name.clone(),
-        nodes: tasks.iter().map(|task| task.node.clone()).collect(),
-    });
+    let nodes = tasks.iter().map(|task| task.node.clone()).collect();
+    emitter.announce(&stack.instance.name, nodes);
     removed.outcome = executor::run(tasks, emitter, interrupt).await?;
     removed.components = removed.outcome.done.iter().cloned().collect();
     if !removed.outcome.ok() {

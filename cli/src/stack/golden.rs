@@ -19,7 +19,9 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::event::{Node, NodeKind, NodeState, Unit};
 use super::executor::{Emitter, Outcome};
+use super::images::node as image_node;
 use super::{Stack, StackError, down, up};
 use crate::components::{Component, Ports, Site, keycloak};
 use crate::error::Result;
@@ -135,6 +137,12 @@ async fn fill(
             .stop(&container, std::time::Duration::from_secs(120))
             .await?;
     }
+    let images = stack.components.iter().map(|component| Node {
+        name: image_node(component.name()),
+        kind: NodeKind::Image,
+        after: vec![component.name().to_owned()],
+    });
+    emitter.announce(&stack.instance.name, images.collect());
     for component in &stack.components {
         let component = component.as_ref();
         let name = component.name();
@@ -145,7 +153,16 @@ async fn fill(
             .ok_or_else(|| StackError::ImageGone {
                 component: name.to_owned(),
             })?;
-        emitter.note(Some(name), "packing its golden image");
+        emitter.node(
+            &image_node(name),
+            NodeState::Working {
+                doing: "packing".into(),
+                detail: None,
+                current: None,
+                total: None,
+                unit: Unit::Bytes,
+            },
+        );
         let container = stack.instance.container(name);
         let files = stack.engine.export_path(&container, component.data());
         let files = Box::pin(files.map_err(std::io::Error::other));
@@ -153,6 +170,7 @@ async fn fill(
             .images
             .build_derived(&derivation(component, digest, from.reference), files)
             .await?;
+        emitter.node(&image_node(name), NodeState::Ready { kept: false });
     }
     Ok(outcome)
 }
