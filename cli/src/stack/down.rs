@@ -29,17 +29,6 @@ pub struct Removed {
     pub outcome: Outcome,
 }
 
-impl Removed {
-    /// True where there was nothing.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.components.is_empty()
-            && self.volumes.is_empty()
-            && self.kept_volumes.is_empty()
-            && self.networks.is_empty()
-    }
-}
-
 /// Stops and removes the instance's containers, in the order in which they
 /// depend on each other, then its network, and its volumes if asked.
 ///

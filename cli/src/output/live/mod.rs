@@ -98,25 +98,22 @@ impl Lines {
         let mut shown = self.lock();
         // Each change of a bar draws: only the last drawing is to be seen.
         self.terminal.freeze(true);
-        for (bar, _) in shown.drain(lines.len().min(shown.len())..) {
+        let stay = shown.len().min(lines.len());
+        for (bar, _) in shown.drain(stay..) {
             self.all.remove(&bar);
         }
         for (index, line) in lines.into_iter().enumerate() {
-            match shown.get_mut(index) {
-                Some((bar, before)) => {
-                    change(bar, Some(before), &line, style);
-                    *before = line;
-                }
+            let (bar, before) = match shown.get_mut(index) {
+                Some((bar, before)) => (bar.clone(), Some(std::mem::replace(before, line.clone()))),
                 None => {
                     let hidden = ProgressDrawTarget::hidden();
                     let bar = self.all.add(ProgressBar::with_draw_target(None, hidden));
-                    change(&bar, None, &line, style);
-                    shown.push((bar, line));
+                    shown.push((bar.clone(), line.clone()));
+                    (bar, None)
                 }
-            }
-        }
-        for (bar, line) in shown.iter() {
-            if turn && !matches!(line, Line::Text(_)) {
+            };
+            let turned = change(&bar, before.as_ref(), &line, style);
+            if turn && !turned {
                 bar.tick();
             }
         }
@@ -165,10 +162,11 @@ impl Drop for Lines {
     }
 }
 
-/// Gives a bar the looks of a line.
-fn change(bar: &ProgressBar, before: Option<&Line>, line: &Line, style: Style) {
+/// Gives a bar the looks of a line. Returns whether that turned its spinner:
+/// a new position does.
+fn change(bar: &ProgressBar, before: Option<&Line>, line: &Line, style: Style) -> bool {
     if before == Some(line) {
-        return;
+        return false;
     }
     if before.map(std::mem::discriminant) != Some(std::mem::discriminant(line)) {
         bar.set_style(line.style(style));
@@ -183,14 +181,19 @@ fn change(bar: &ProgressBar, before: Option<&Line>, line: &Line, style: Style) {
             of,
             after,
         } => {
-            bar.update(|state| {
-                state.set_len(*of);
-                state.set_pos(*done);
-            });
             bar.set_prefix(before.clone());
             bar.set_message(after.clone());
+            let moved = bar.position() != *done || bar.length() != Some(*of);
+            if moved {
+                bar.update(|state| {
+                    state.set_len(*of);
+                    state.set_pos(*done);
+                });
+            }
+            return moved;
         }
     }
+    false
 }
 
 #[cfg(test)]

@@ -210,7 +210,7 @@ fn a_frame_at_each_width() {
     insta::assert_snapshot!("frame_80", frame(&events, &terminal(80), 24));
     insta::assert_snapshot!("frame_200", frame(&events, &terminal(200), 24));
     insta::assert_snapshot!("frame_colour", visible(&frame(&events, &coloured(80), 24)));
-    for width in [1, 7, 20, 40, 80, 200] {
+    for width in [3, 7, 20, 40, 80, 200] {
         // Narrower than the terminal, so that nothing ever touches the edge.
         assert_fits(&frame(&events, &coloured(width), 24), width - 1);
     }
@@ -553,7 +553,7 @@ fn nodes_that_are_announced_again_count_once() {
 }
 
 #[test]
-fn each_step_of_a_build_is_a_line_and_its_output_none() {
+fn each_step_of_a_build_is_a_line_and_its_output_now_and_then() {
     let (printer, _, err) = captured(&Flags::default(), &pipe_env());
     let step = |step, detail: &str, millis| {
         let state = NodeState::Working {
@@ -574,5 +574,11 @@ fn each_step_of_a_build_is_a_line_and_its_output_none() {
         change("keycloak-image", READY, 5_500),
     ];
     block_on(run(&printer, events));
-    insta::assert_snapshot!(err.text(), @"");
+    insta::assert_snapshot!(err.text(), @r"
+    0.0s keycloak-image building step 1/17 FROM dm/base:1
+    0.1s keycloak-image building step 2/17 RUN
+    5.3s keycloak-image building step 2/17 RUN: Setting up libpq5
+    5.4s keycloak-image building step 3/17 COPY start.sh /
+    5.5s keycloak-image ready (5.5s)
+    ");
 }
