@@ -49,6 +49,26 @@ pub fn activity(state: &NodeState) -> String {
     }
 }
 
+/// As [`activity`], with what matters most in front, where room is short.
+fn brief(state: &NodeState) -> String {
+    let NodeState::Working {
+        doing,
+        detail,
+        current: Some(current),
+        total: Some(total),
+        unit,
+    } = state
+    else {
+        return activity(state);
+    };
+    let amount = match (unit, percent(Some(*current), Some(*total))) {
+        (Unit::Bytes, Some(percent)) => format!("{percent}%"),
+        _ => format!("{current}/{total}"),
+    };
+    let detail = detail.as_deref().unwrap_or_default();
+    format!("{doing} {amount} {detail}").trim_end().to_owned()
+}
+
 /// How many hundredths are done.
 pub fn percent(current: Option<u64>, total: Option<u64>) -> Option<u64> {
     let (current, total) = (current?, total.filter(|total| *total > 0)?);
@@ -245,7 +265,7 @@ impl<'a> Layout<'a> {
 
     /// Name, state in words, time.
     fn words(&self, row: &Row, role: Role, now: Duration) -> String {
-        let state = row.state.as_ref().map_or("waiting".into(), activity);
+        let state = row.state.as_ref().map_or("waiting".into(), brief);
         let room = self.width.saturating_sub(SIGN + self.name + 2 + 1 + TIME);
         let words = text::harmless(&state, false);
         let words = text::truncate(&words, room, self.canvas.style);
