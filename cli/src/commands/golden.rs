@@ -62,6 +62,7 @@ pub async fn make(context: &Context) -> Result<()> {
     };
     let (outcome, _) = reported(
         &context.printer,
+        "golden make",
         Some(request.wait),
         async |emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));

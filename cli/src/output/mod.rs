@@ -12,6 +12,7 @@ mod error;
 pub mod failure;
 pub mod images;
 pub mod json;
+mod live;
 pub mod logs;
 pub mod plan;
 mod printer;

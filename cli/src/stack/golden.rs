@@ -20,7 +20,9 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::event::{Node, NodeKind, NodeState, Unit};
 use super::executor::{Emitter, Outcome};
+use super::images::node as image_node;
 use super::{Stack, StackError, down, up};
 use crate::components::{Component, GoldenPart, Ports, Site, keycloak, postgres};
 use crate::error::Result;
@@ -149,6 +151,12 @@ async fn fill(
             }
         }
     }
+    let images = stack.components.iter().map(|component| Node {
+        name: image_node(component.name()),
+        kind: NodeKind::Image,
+        after: vec![component.name().to_owned()],
+    });
+    emitter.announce(&stack.instance.name, images.collect());
     for component in &stack.components {
         let component = component.as_ref();
         let name = component.name();
@@ -159,7 +167,16 @@ async fn fill(
             .ok_or_else(|| StackError::ImageGone {
                 component: name.to_owned(),
             })?;
-        emitter.note(Some(name), "packing its golden image");
+        emitter.node(
+            &image_node(name),
+            NodeState::Working {
+                doing: "packing".into(),
+                detail: None,
+                current: None,
+                total: None,
+                unit: Unit::Bytes,
+            },
+        );
         let container = stack.instance.container(name);
         let files = stack
             .engine
@@ -172,6 +189,7 @@ async fn fill(
             }
             built => drop(built?),
         }
+        emitter.node(&image_node(name), NodeState::Ready { kept: false });
     }
     Ok(outcome)
 }
