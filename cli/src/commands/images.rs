@@ -158,13 +158,14 @@ struct Obtained {
 async fn obtain(
     context: &Context,
     project: &Project,
-    command: &str,
+    command: &'static str,
     names: &[String],
     yes: bool,
     work: impl AsyncFnOnce(&Images, &[&str]) -> Result<Vec<Acquired>, ImageError>,
 ) -> Result<Exit> {
     let (obtained, _) = reported(
         &context.printer,
+        command,
         None,
         async |emitter| {
             let progress = Arc::new(ImageEvents::new(emitter.clone()));
@@ -234,6 +235,7 @@ async fn transfer(
 ) -> Result<Exit> {
     let (transferred, _) = reported(
         &context.printer,
+        "images",
         None,
         async |emitter| {
             let progress = Arc::new(ImageEvents::new(emitter.clone()));
@@ -336,6 +338,7 @@ impl Progress for ImageEvents {
             detail: update.detail,
             current: update.current,
             total: update.total,
+            unit: update.unit,
         };
         let Ok(nodes) = self.nodes.lock() else {
             return;
