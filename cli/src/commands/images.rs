@@ -164,7 +164,7 @@ async fn obtain(
     work: impl AsyncFnOnce(&Images, &[&str]) -> Result<Vec<Acquired>, ImageError>,
 ) -> Result<Exit> {
     let (obtained, _) = reported(
-        &context.printer,
+        context,
         command,
         None,
         async |emitter| {
@@ -234,7 +234,7 @@ async fn transfer(
     work: impl AsyncFnOnce(&Images) -> Result<Transferred, ImageError>,
 ) -> Result<Exit> {
     let (transferred, _) = reported(
-        &context.printer,
+        context,
         "images",
         None,
         async |emitter| {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use super::context::Context;
 use crate::error::{Coded, Exit, Result};
-use crate::output::Printer;
 use crate::output::progress::{self, Recording};
 use crate::stack::event::Event;
 use crate::stack::executor::{Emitter, Outcome};
@@ -77,12 +77,13 @@ impl RunError {
 
 /// Runs `work` while its events are shown, and tells the end of the run.
 ///
-/// `command` is what was asked for, e.g. `golden make`. `ok` reads from the result whether everything is as was asked.
+/// `command` is what was asked for, e.g. `golden make`. `ok` reads from the
+/// result whether everything is as was asked.
 ///
 /// # Errors
 /// Those of the work.
 pub async fn reported<T>(
-    printer: &Printer,
+    context: &Context,
     command: &'static str,
     deadline: Option<Duration>,
     work: impl AsyncFnOnce(Emitter) -> Result<T>,
@@ -90,9 +91,18 @@ pub async fn reported<T>(
 ) -> Result<(T, Recording)> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let emitter = Emitter::new(sender, command);
-    let reporting = progress::report(printer, receiver, progress::Options { deadline });
+    let reporting = progress::report(&context.printer, receiver, progress::Options { deadline });
     let working = async {
-        let result = work(emitter.clone()).await;
+        let work = work(emitter.clone());
+        tokio::pin!(work);
+        let result = tokio::select! {
+            result = &mut work => result,
+            () = context.interrupt.cancelled() => {
+                // It winds down by itself; the person is told that it does.
+                emitter.send(Event::Interrupted);
+                work.await
+            }
+        };
         let ok = result.as_ref().is_ok_and(ok);
         emitter.send(Event::Finished {
             ok,

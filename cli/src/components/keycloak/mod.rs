@@ -2,6 +2,7 @@
 
 pub mod token;
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -29,6 +30,9 @@ pub struct Keycloak {
     database: String,
     ldap_bind_dn: String,
     ldap_bind_password: String,
+    /// Made once: each client reads the machine's certificates, which costs more
+    /// than the probe itself.
+    client: Arc<OnceLock<reqwest::Client>>,
 }
 
 impl Keycloak {
@@ -40,6 +44,7 @@ impl Keycloak {
             database: config.postgres.database.to_string(),
             ldap_bind_dn: openldap::admin_dn(config.openldap.domain.as_str()),
             ldap_bind_password: config.openldap.admin_password.reveal().to_owned(),
+            client: Arc::default(),
         }
     }
 }
@@ -137,11 +142,9 @@ impl Component for Keycloak {
 
     fn probe(&self, ports: &Ports) -> Probe {
         let issuer = format!("{}/realms/{}", base_url(ports), self.config.realm);
+        let client = self.client.clone();
         Box::pin(async move {
-            let client = reqwest::Client::builder()
-                .no_proxy()
-                .build()
-                .map_err(|error| error.to_string())?;
+            let client = client.get_or_init(http_client);
             let response = client
                 .get(format!("{issuer}/.well-known/openid-configuration"))
                 .send()
@@ -193,6 +196,14 @@ fn heap(bytes: u64) -> String {
     let most = bytes >> 20;
     let least = most.min(192);
     format!("-Xms{least}m -Xmn{}m -Xmx{most}m", least / 2)
+}
+
+/// A client for the stack's own pages, which no proxy of the machine's leads to.
+fn http_client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .unwrap_or_default()
 }
 
 /// The last cause of an error: `connection refused` says more than `error sending request`.
