@@ -12,13 +12,14 @@ use super::Globals;
 use super::tools::HostTools;
 use crate::components::database::Database;
 use crate::components::{self, Ports};
-use crate::config::{Config, LoadOptions, Loaded, Override};
+use crate::config::{Config, Install, LoadOptions, Loaded, Override};
 use crate::engine::setup::Setup;
 use crate::engine::{Engine, EngineSettings};
 use crate::error::Result;
 use crate::host::consent::Consent;
 use crate::host::lock::Guard;
 use crate::host::ports::{Allocator, Mode, Request};
+use crate::host::privilege::Privilege;
 use crate::host::state::{self, StateDir};
 use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, Silent};
 use crate::output::Printer;
@@ -190,8 +191,13 @@ impl Context {
     ///
     /// # Errors
     /// None answers and none may be, or can be, started.
-    pub async fn engine_or_start(&self, project: &Project, consent: &Consent) -> Result<Engine> {
+    pub async fn engine_or_start(
+        &self,
+        project: &Project,
+        consent: &Arc<Consent>,
+    ) -> Result<Engine> {
         let settings = engine_settings(project.config());
+        let consent = &engine_consent(project.config().engine.install, consent.clone());
         let printer = self.printer.clone();
         let setup = Setup {
             settings: &settings,
@@ -302,6 +308,25 @@ impl Context {
             .await?;
         Ok(guard)
     }
+}
+
+/// What the configuration makes of a consent where it is about the engine.
+#[must_use]
+pub fn engine_consent(install: Install, consent: Arc<Consent>) -> Arc<Consent> {
+    const KEY: &str = "engine.install";
+    match install {
+        Install::Never => Arc::new(Consent::Refused { by: KEY }),
+        Install::Yes if Privilege::current() == Privilege::Root => {
+            Arc::new(Consent::Given { by: KEY })
+        }
+        Install::Yes | Install::Ask => consent,
+    }
+}
+
+/// Whether a command failed only because it was called outside any project.
+#[must_use]
+pub fn is_outside_project(error: &crate::error::Error) -> bool {
+    error.coded().code() == "config-no-project"
 }
 
 /// What the configuration says of the engine.

@@ -1,7 +1,170 @@
-use super::context::Context;
-use crate::error::{Exit, Result};
-#[derive(Debug, Clone, clap::Args)]
-pub struct Arguments {}
-pub async fn run(_: &Context, _: Arguments) -> Result<Exit> {
-    Ok(Exit::Success)
+//! `dm doctor`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::context::{Context, Project, engine_settings, is_outside_project};
+use crate::config::Loaded;
+use crate::doctor::bundle::{self, BundleFile};
+use crate::doctor::mask::Masker;
+use crate::doctor::{self, Finding, NeededImage, Status, Subject};
+use crate::engine::EngineSettings;
+use crate::error::{Error, Exit, Result};
+use crate::host::state::StateDir;
+use crate::images::{Catalog, ImageError, ImageSettings};
+use crate::output::doctor as view;
+
+/// Check this machine.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Also write a file with all that somebody needs who wants to help;
+    /// passwords and tokens are masked.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
+    bundle: Option<PathBuf>,
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let (project, mut findings) = match context.project() {
+        Ok(project) => {
+            let findings = configuration(&project.loaded);
+            (Some(project), findings)
+        }
+        Err(error) if is_outside_project(&error) => {
+            let finding = Finding::skipped("configuration", error.chain().join(": "));
+            (None, vec![finding])
+        }
+        Err(error) => (None, vec![broken("configuration", &error)]),
+    };
+    let subject = subject(project.as_ref(), &mut findings);
+    let mut examination = doctor::examine(&subject).await;
+    examination.findings.splice(0..0, findings);
+    let findings = &examination.findings;
+    if context.printer.is_json() {
+        context
+            .printer
+            .document(view::SCHEMA, &view::Document::new(findings))?;
+    } else {
+        context
+            .printer
+            .data(&view::render(findings, &context.printer.out()))?;
+    }
+    if let Some(path) = arguments.bundle {
+        let path = if path.as_os_str().is_empty() {
+            bundle::default_name(chrono::Utc::now())
+        } else {
+            path
+        };
+        let loaded = project.as_ref().map(|project| &project.loaded);
+        let masker = masker(loaded);
+        let mut files = bundle::gather(&examination, &subject.project, &masker).await;
+        files.extend(loaded.and_then(configuration_file));
+        bundle::write(&path, &files, &masker)?;
+        context.printer.done(&format!(
+            "wrote {}; look through it before you pass it on",
+            path.display()
+        ));
+    }
+    let has_error = examination
+        .findings
+        .iter()
+        .any(|finding| finding.status == Status::Error);
+    Ok(if has_error {
+        Exit::Found
+    } else {
+        Exit::Success
+    })
+}
+
+fn configuration(loaded: &Loaded) -> Vec<Finding> {
+    match loaded.check_files() {
+        Ok(()) => vec![Finding::ok(
+            "configuration",
+            format!(
+                "{} is right",
+                loaded.root.join(crate::config::FILE).display()
+            ),
+        )],
+        Err(error) => vec![broken("configuration", &error.into())],
+    }
+}
+
+fn broken(name: &str, error: &Error) -> Finding {
+    let mut next = error.coded().next();
+    if next.is_empty() {
+        next.push("dm config check".into());
+    }
+    Finding::error(name, error.chain().join(": "), next)
+}
+
+/// What is to be examined; what can't be found out about it becomes a finding.
+fn subject(project: Option<&Project>, findings: &mut Vec<Finding>) -> Subject {
+    let Some(project) = project else {
+        return Subject {
+            engine: EngineSettings::default(),
+            project: String::new(),
+            instance: String::new(),
+            ports: std::collections::BTreeMap::new(),
+            images: Vec::new(),
+            state: StateDir::open().ok(),
+        };
+    };
+    let ports = project.ports().unwrap_or_else(|error| {
+        findings.push(broken("recorded ports", &error));
+        std::collections::BTreeMap::new()
+    });
+    let images = needed_images(&project.loaded).unwrap_or_else(|error| {
+        findings.push(broken("image settings", &error.into()));
+        Vec::new()
+    });
+    Subject {
+        engine: engine_settings(project.config()),
+        project: project.instance.project.clone(),
+        instance: project.instance.name.clone(),
+        ports,
+        images,
+        state: Some(project.state.clone()),
+    }
+}
+
+fn needed_images(loaded: &Loaded) -> Result<Vec<NeededImage>, ImageError> {
+    let settings = ImageSettings::from_config(&loaded.config, &loaded.root)?;
+    let catalog = Catalog::of_stack(&settings)?;
+    catalog
+        .specs()
+        // The base is needed only to build the others.
+        .filter(|spec| spec.recipe.base.is_some())
+        .map(|spec| {
+            let name = spec.recipe.name.clone();
+            let local = catalog.local_reference(&name)?;
+            Ok(NeededImage {
+                references: std::iter::once(local)
+                    .chain(spec.official.clone())
+                    .collect(),
+                name,
+            })
+        })
+        .collect()
+}
+
+/// A masker that knows the configuration's secrets.
+fn masker(loaded: Option<&Loaded>) -> Masker {
+    let entries = loaded
+        .and_then(|loaded| loaded.show(None, true).ok())
+        .unwrap_or_default();
+    let secrets: Vec<&str> = entries
+        .iter()
+        .filter(|entry| entry.secret)
+        .filter_map(|entry| entry.value.as_str())
+        .collect();
+    Masker::new(secrets)
+}
+
+/// The effective configuration with its origins, secrets masked.
+fn configuration_file(loaded: &Loaded) -> Option<BundleFile> {
+    let entries = loaded.show(None, false).ok()?;
+    Some(BundleFile {
+        name: "config.json".into(),
+        text: serde_json::to_string_pretty(&entries).ok()?,
+    })
 }

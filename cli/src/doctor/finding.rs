@@ -28,3 +28,53 @@ pub struct Finding {
     /// Commands or sentences: what to do about it.
     pub next: Vec<String>,
 }
+
+impl Finding {
+    /// All is as it should be.
+    #[must_use]
+    pub fn ok(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(name, Status::Ok, detail, Vec::new())
+    }
+
+    /// It could not be looked at.
+    #[must_use]
+    pub fn skipped(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(name, Status::Skipped, detail, Vec::new())
+    }
+
+    /// It will get in the way of something.
+    #[must_use]
+    pub fn warning<N: Into<String>>(
+        name: impl Into<String>,
+        detail: impl Into<String>,
+        next: impl IntoIterator<Item = N>,
+    ) -> Self {
+        let next = next.into_iter().map(Into::into).collect();
+        Self::new(name, Status::Warning, detail, next)
+    }
+
+    /// `dm up` can't work like this.
+    #[must_use]
+    pub fn error<N: Into<String>>(
+        name: impl Into<String>,
+        detail: impl Into<String>,
+        next: impl IntoIterator<Item = N>,
+    ) -> Self {
+        let next = next.into_iter().map(Into::into).collect();
+        Self::new(name, Status::Error, detail, next)
+    }
+
+    fn new(
+        name: impl Into<String>,
+        status: Status,
+        detail: impl Into<String>,
+        next: Vec<String>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            status,
+            detail: detail.into(),
+            next,
+        }
+    }
+}

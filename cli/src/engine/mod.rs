@@ -8,6 +8,7 @@ pub mod exec;
 pub mod facts;
 pub mod find;
 pub mod images;
+pub mod inventory;
 pub mod labels;
 pub mod logs;
 pub mod networks;

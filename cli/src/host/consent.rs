@@ -29,6 +29,11 @@ pub enum Consent {
     Ask(Box<Ask>),
     /// There is nobody to ask.
     Missing,
+    /// It was refused beforehand.
+    Refused {
+        /// By what, e.g. `engine.install`.
+        by: &'static str,
+    },
 }
 
 impl std::fmt::Debug for Consent {
@@ -37,6 +42,7 @@ impl std::fmt::Debug for Consent {
             Self::Given { by } => write!(f, "Given({by})"),
             Self::Ask(_) => f.write_str("Ask"),
             Self::Missing => f.write_str("Missing"),
+            Self::Refused { by } => write!(f, "Refused({by})"),
         }
     }
 }
@@ -50,6 +56,14 @@ pub enum ConsentError {
     /// There was nobody to ask.
     #[error("dm would have to {}, and that needs your consent", .0.what)]
     Missing(Proposal),
+    /// It was refused beforehand.
+    #[error("dm would have to {}, and {by} forbids that", .proposal.what)]
+    Refused {
+        /// What would have been done.
+        proposal: Proposal,
+        /// By what it was refused.
+        by: &'static str,
+    },
 }
 
 impl Coded for ConsentError {
@@ -57,6 +71,7 @@ impl Coded for ConsentError {
         match self {
             Self::Declined(_) => "consent-declined",
             Self::Missing(_) => "consent-missing",
+            Self::Refused { .. } => "consent-refused",
         }
     }
 
@@ -65,7 +80,8 @@ impl Coded for ConsentError {
     }
 
     fn next(&self) -> Vec<String> {
-        let (Self::Declined(proposal) | Self::Missing(proposal)) = self;
+        let (Self::Declined(proposal) | Self::Missing(proposal) | Self::Refused { proposal, .. }) =
+            self;
         let mut next = vec![format!(
             "run it yourself: {}",
             proposal.commands.join(" && ")
@@ -125,6 +141,10 @@ impl Consent {
             Self::Ask(ask) if ask(proposal) => Ok(()),
             Self::Ask(_) => Err(ConsentError::Declined(proposal.clone())),
             Self::Missing => Err(ConsentError::Missing(proposal.clone())),
+            Self::Refused { by } => Err(ConsentError::Refused {
+                proposal: proposal.clone(),
+                by,
+            }),
         }
     }
 
@@ -175,6 +195,22 @@ mod tests {
         assert!(asked(true).obtain(&proposal()).is_ok());
         let declined = asked(false).obtain(&proposal()).unwrap_err();
         assert_eq!(declined.to_string(), "you declined to install docker.io");
+    }
+
+    #[test]
+    fn what_is_refused_beforehand_is_not_offered() {
+        let consent = Consent::Refused {
+            by: "engine.install",
+        };
+        let error = consent.obtain(&proposal()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "dm would have to install docker.io, and engine.install forbids that"
+        );
+        assert_eq!(
+            error.next(),
+            ["run it yourself: sudo apt-get install -y docker.io"]
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod doctor;
+pub mod engine;
 mod error;
 pub mod failure;
 pub mod images;

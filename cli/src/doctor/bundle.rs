@@ -1,0 +1,329 @@
+//! The diagnostics bundle: one file with all that somebody needs who wants to
+//! help, and no secret.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt as _;
+use serde_json::{Value, json};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::mask::Masker;
+use super::{Examination, Finding};
+use crate::engine::inventory::{ObjectKind, Owned};
+use crate::engine::logs::LogQuery;
+use crate::engine::{Engine, EngineError};
+use crate::error::{Coded, Exit};
+
+/// How many of a container's last log lines go in.
+const LOG_LINES: usize = 1000;
+
+/// How long one question to the engine may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The compression of Zstandard that its own tool uses by default.
+const LEVEL: i32 = 3;
+
+/// A bundle could not be written.
+#[derive(Debug, Error)]
+#[error("could not write the bundle {}", path.display())]
+pub struct BundleError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl Coded for BundleError {
+    fn code(&self) -> &'static str {
+        "bundle-write"
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn next(&self) -> Vec<String> {
+        vec!["write it elsewhere: dm doctor --bundle /tmp/dm-bundle.tar.zst".into()]
+    }
+}
+
+/// A file of the bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleFile {
+    /// Its name, with `/` between folders.
+    pub name: String,
+    /// Its text, which is masked before it is written.
+    pub text: String,
+}
+
+/// What the name of a bundle is where none is given.
+#[must_use]
+pub fn default_name(now: DateTime<Utc>) -> PathBuf {
+    now.format("dm-bundle-%Y%m%dT%H%M%SZ.tar.zst")
+        .to_string()
+        .into()
+}
+
+/// Gathers what there is to know: the findings, and what the engine tells of
+/// the objects of `project`. What can't be had is named in a file of its own.
+pub async fn gather(examination: &Examination, project: &str, masker: &Masker) -> Vec<BundleFile> {
+    let mut files = vec![
+        json_file("dm.json", &about_dm(), masker),
+        json_file("findings.json", &json!(examination.findings), masker),
+        BundleFile {
+            name: "findings.txt".into(),
+            text: listed(&examination.findings),
+        },
+    ];
+    let Some(engine) = &examination.engine else {
+        return files;
+    };
+    let mut failures = Vec::new();
+    let about = json!({ "found": engine.found(), "version": engine.version() });
+    files.push(json_file("engine/found.json", &about, masker));
+    match within("engine info", engine.describe_itself()).await {
+        Ok(info) => files.push(json_file("engine/info.json", &info, masker)),
+        Err(failure) => failures.push(failure),
+    }
+    let owned = match within("what dm made", engine.owned()).await {
+        Ok(owned) => owned,
+        Err(failure) => {
+            failures.push(failure);
+            Vec::new()
+        }
+    };
+    files.push(json_file("objects.json", &json!(owned), masker));
+    for object in owned.iter().filter(|object| object.project == project) {
+        add_object(engine, object, masker, &mut files, &mut failures).await;
+    }
+    if !failures.is_empty() {
+        files.push(BundleFile {
+            name: "missing.txt".into(),
+            text: failures.join("\n"),
+        });
+    }
+    files
+}
+
+async fn add_object(
+    engine: &Engine,
+    object: &Owned,
+    masker: &Masker,
+    files: &mut Vec<BundleFile>,
+    failures: &mut Vec<String>,
+) {
+    let folder = match object.kind {
+        ObjectKind::Container => "containers",
+        ObjectKind::Network => "networks",
+        ObjectKind::Volume => "volumes",
+    };
+    match within(&object.name, engine.describe(object.kind, &object.name)).await {
+        Ok(described) => {
+            let name = format!("{folder}/{}.json", object.name);
+            files.push(json_file(&name, &described, masker));
+        }
+        Err(failure) => failures.push(failure),
+    }
+    if object.kind != ObjectKind::Container {
+        return;
+    }
+    match within(
+        &format!("log of {}", object.name),
+        log(engine, &object.name),
+    )
+    .await
+    {
+        Ok(text) => files.push(BundleFile {
+            name: format!("logs/{}.log", object.name),
+            text,
+        }),
+        Err(failure) => failures.push(failure),
+    }
+}
+
+async fn log(engine: &Engine, name: &str) -> Result<String, EngineError> {
+    let query = LogQuery {
+        tail: Some(LOG_LINES),
+        ..LogQuery::default()
+    };
+    let lines = engine.log_lines(name, &query);
+    lines
+        .try_fold(String::new(), |mut text, line| async move {
+            if let Some(time) = line.time {
+                text.push_str(&time.to_rfc3339());
+                text.push(' ');
+            }
+            text.push_str(&line.text);
+            text.push('\n');
+            Ok(text)
+        })
+        .await
+}
+
+async fn within<T>(
+    what: &str,
+    work: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, String> {
+    match timeout(PATIENCE, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(format!(
+            "{what}: {}",
+            crate::error::Error::from(error).chain().join(": ")
+        )),
+        Err(_) => Err(format!("{what}: no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+fn about_dm() -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "os": std::env::consts::OS,
+        "arch": std::env::consts::ARCH,
+        "system": crate::host::packages::Distribution::current().name,
+        "at": Utc::now().to_rfc3339(),
+    })
+}
+
+fn listed(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        text.push_str(&format!(
+            "{:?} {}: {}\n",
+            finding.status, finding.name, finding.detail
+        ));
+        for next in &finding.next {
+            text.push_str(&format!("    next: {next}\n"));
+        }
+    }
+    text
+}
+
+/// Masked as JSON, which knows where a value ends; as text it is masked again
+/// when it is written.
+fn json_file(name: &str, value: &Value, masker: &Masker) -> BundleFile {
+    let mut value = value.clone();
+    masker.json(&mut value);
+    BundleFile {
+        name: name.to_owned(),
+        text: format!("{value:#}\n"),
+    }
+}
+
+/// Writes the bundle, a `tar.zst`, in one step: there is a whole one or none.
+/// Only its owner may read it.
+///
+/// # Errors
+/// [`BundleError`] when the file can't be written.
+pub fn write(path: &Path, files: &[BundleFile], masker: &Masker) -> Result<(), BundleError> {
+    let written = || -> io::Result<()> {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let packed = zstd::Encoder::new(&mut file, LEVEL)?;
+        archive(packed, files, masker)?.finish()?;
+        file.as_file().sync_data()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    written().map_err(|source| BundleError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn archive<W: Write>(to: W, files: &[BundleFile], masker: &Masker) -> io::Result<W> {
+    let now = u64::try_from(Utc::now().timestamp()).unwrap_or_default();
+    let mut archive = tar::Builder::new(to);
+    for file in files {
+        let text = masker.text(&file.text);
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(now);
+        archive.append_data(
+            &mut header,
+            Path::new("dm-bundle").join(&file.name),
+            text.as_bytes(),
+        )?;
+    }
+    archive.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Read;
+
+    use super::*;
+
+    fn unpack(reader: impl Read) -> BTreeMap<String, String> {
+        let mut archive = tar::Archive::new(reader);
+        archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let mut entry = entry.unwrap();
+                let name = entry.path().unwrap().display().to_string();
+                let mut text = String::new();
+                entry.read_to_string(&mut text).unwrap();
+                (name, text)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_bundle_is_whole_masked_and_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let masker = Masker::new(["correct horse battery"]);
+        let files = [BundleFile {
+            name: "logs/postgres.log".into(),
+            text: "user gave correct horse battery\nready\n".into(),
+        }];
+        let path = dir.path().join("b.tar.zst");
+        write(&path, &files, &masker).unwrap();
+        let read = unpack(zstd::Decoder::new(std::fs::File::open(&path).unwrap()).unwrap());
+        assert_eq!(
+            read["dm-bundle/logs/postgres.log"],
+            "user gave ***\nready\n"
+        );
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        // Nothing else is left in the folder.
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_bundle_that_can_not_be_written_says_so() {
+        let error = write(
+            Path::new("/no/such/folder/b.tar.zst"),
+            &[],
+            &Masker::default(),
+        );
+        let error = error.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "could not write the bundle /no/such/folder/b.tar.zst"
+        );
+    }
+
+    #[tokio::test]
+    async fn without_an_engine_there_are_the_findings() {
+        let examination = Examination {
+            findings: vec![Finding::error(
+                "engine",
+                "none answers, PASSWORD=x",
+                ["dm engine start"],
+            )],
+            engine: None,
+        };
+        let files = gather(&examination, "dm-1", &Masker::default()).await;
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["dm.json", "findings.json", "findings.txt"]);
+        assert!(files[1].text.contains("PASSWORD=***"), "{}", files[1].text);
+    }
+}

@@ -1,0 +1,262 @@
+//! The engine, its storage and its images.
+
+use std::path::Path;
+
+use super::{GIGABYTE, NO_ENGINE, gigabytes};
+use crate::doctor::{Finding, NeededImage};
+use crate::engine::{Engine, EngineError, Facts};
+use crate::error::{Coded, Error};
+use crate::host::resources;
+
+/// Below this, building images fails half way.
+const DISK_ERROR: u64 = 3 * GIGABYTE;
+
+/// Below this, a few golden images and backups fill the disk.
+const DISK_WARNING: u64 = 10 * GIGABYTE;
+
+/// Which engine there is, and why that one.
+pub(in crate::doctor) fn found(connected: &Result<Engine, EngineError>) -> Vec<Finding> {
+    match connected {
+        Ok(engine) => {
+            let (version, found) = (engine.version(), engine.found());
+            vec![
+                Finding::ok(
+                    "engine",
+                    format!(
+                        "{} {} at {} ({})",
+                        version.kind, version.engine, found.address, found.why
+                    ),
+                ),
+                Finding::ok(
+                    "engine API",
+                    format!(
+                        "{}, of which dm needs {}",
+                        version.api,
+                        crate::engine::find::NEEDED_API
+                    ),
+                ),
+            ]
+        }
+        Err(error) => {
+            let detail = match error {
+                EngineError::NotFound { tried, .. } => not_found(tried),
+                other => other.to_string(),
+            };
+            vec![Finding::error("engine", detail, error.next())]
+        }
+    }
+}
+
+/// All that was tried would fill the screen with sockets that don't exist.
+fn not_found(tried: &[String]) -> String {
+    let telling: Vec<&str> = tried
+        .iter()
+        .map(String::as_str)
+        .filter(|line| tried.len() == 1 || !line.ends_with("no such socket"))
+        .collect();
+    if telling.is_empty() {
+        format!("none answers at any of the {} usual places", tried.len())
+    } else {
+        format!("none answers: {}", telling.join("; "))
+    }
+}
+
+/// Disk, file system and control groups of the engine.
+pub(in crate::doctor) async fn storage(engine: Option<&Engine>) -> Vec<Finding> {
+    let Some(engine) = engine else {
+        return vec![Finding::skipped("disk space", NO_ENGINE)];
+    };
+    let facts = match engine.facts().await {
+        Ok(facts) => facts,
+        Err(error) => {
+            let error = Error::from(error);
+            return vec![Finding::error(
+                "engine storage",
+                error.chain().join(": "),
+                ["dm engine status"],
+            )];
+        }
+    };
+    let free = if engine.is_local() {
+        resources::disk_free(Path::new(&facts.root_dir))
+    } else {
+        None
+    };
+    let mut findings = vec![disk(&facts.root_dir, free)];
+    findings.extend(setup(facts));
+    findings
+}
+
+fn disk(root: &str, free: Option<u64>) -> Finding {
+    let name = "disk space";
+    let Some(free) = free else {
+        return Finding::skipped(name, "the engine's disk is not one of this machine");
+    };
+    let detail = format!("{} free at {root}", gigabytes(free));
+    let next = [
+        "see what the engine holds: docker system df",
+        "remove images of dm that nothing needs: dm images prune",
+    ];
+    if free < DISK_ERROR {
+        Finding::error(name, detail, next)
+    } else if free < DISK_WARNING {
+        Finding::warning(name, detail, next)
+    } else {
+        Finding::ok(name, detail)
+    }
+}
+
+/// What makes an engine slow or unreliable for our purposes.
+fn setup(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let storage = format!(
+        "{}{}",
+        facts.storage_driver,
+        facts
+            .backing_filesystem
+            .as_ref()
+            .map(|below| format!(" on {below}"))
+            .unwrap_or_default()
+    );
+    findings.push(match facts.storage_driver.as_str() {
+        "vfs" => Finding::warning(
+            "storage driver",
+            format!("{storage} copies every layer in full: builds are slow and fill the disk"),
+            ["put the engine's data on ext4 or xfs, so that overlay2 works"],
+        ),
+        "devicemapper" | "aufs" | "overlay" => Finding::warning(
+            "storage driver",
+            format!("{storage} is no longer maintained"),
+            ["change it to overlay2 in /etc/docker/daemon.json; what it holds must be made anew"],
+        ),
+        _ => Finding::ok("storage driver", storage),
+    });
+    findings.push(Finding::ok(
+        "control groups",
+        format!(
+            "version {}, by {}{}",
+            facts.cgroup_version,
+            facts.cgroup_driver,
+            if facts.rootless { ", rootless" } else { "" }
+        ),
+    ));
+    if facts.rootless && facts.cgroup_version == "1" {
+        findings.push(Finding::warning(
+            "rootless limits",
+            "a rootless engine can't limit memory with control groups of version 1",
+            ["boot with systemd.unified_cgroup_hierarchy=1"],
+        ));
+    }
+    let memory = facts
+        .warnings
+        .iter()
+        .find(|line| line.contains("No memory limit"));
+    if let Some(line) = memory {
+        findings.push(Finding::warning(
+            "memory limits",
+            line.trim_start_matches("WARNING: "),
+            ["memory limits of components are not enforced; mount the memory control group"],
+        ));
+    }
+    findings
+}
+
+/// Whether the images are there.
+pub(in crate::doctor) async fn images(
+    engine: Option<&Engine>,
+    needed: &[NeededImage],
+) -> Vec<Finding> {
+    let name = "images";
+    let Some(engine) = engine else {
+        return vec![Finding::skipped(name, NO_ENGINE)];
+    };
+    if needed.is_empty() {
+        return Vec::new();
+    }
+    let mut missing = Vec::new();
+    for image in needed {
+        match is_present(engine, image).await {
+            Ok(true) => {}
+            Ok(false) => missing.push(image.name.as_str()),
+            Err(error) => {
+                let error = Error::from(error);
+                return vec![Finding::warning(
+                    name,
+                    error.chain().join(": "),
+                    ["dm engine status"],
+                )];
+            }
+        }
+    }
+    vec![present(needed.len(), &missing)]
+}
+
+async fn is_present(engine: &Engine, image: &NeededImage) -> Result<bool, EngineError> {
+    for reference in &image.references {
+        if engine.image(reference).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Images that are missing are no fault: `dm up` gets them. It only takes time.
+fn present(needed: usize, missing: &[&str]) -> Finding {
+    if missing.is_empty() {
+        return Finding::ok("images", format!("all {needed} are here"));
+    }
+    Finding {
+        next: vec!["get them beforehand: dm images build".into()],
+        ..Finding::ok(
+            "images",
+            format!(
+                "{} of {needed} are here; dm up gets the others first: {}",
+                needed - missing.len(),
+                missing.join(", ")
+            ),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Status;
+
+    #[test]
+    fn little_disk_is_a_warning_and_less_an_error() {
+        let status = |free| disk("/var/lib/docker", free).status;
+        assert_eq!(status(Some(20 * GIGABYTE)), Status::Ok);
+        assert_eq!(status(Some(9_999_999_999)), Status::Warning);
+        assert_eq!(status(Some(2_999_999_999)), Status::Error);
+        assert_eq!(status(None), Status::Skipped);
+    }
+
+    #[test]
+    fn an_absent_engine_is_told_without_the_noise() {
+        let tried = |lines: &[&str]| -> Vec<String> {
+            lines.iter().map(|line| (*line).to_owned()).collect()
+        };
+        let (a, b) = (
+            "unix:///a: no such socket",
+            "unix:///b: this user may not open the socket",
+        );
+        assert_eq!(
+            not_found(&tried(&[a, a])),
+            "none answers at any of the 2 usual places"
+        );
+        assert_eq!(not_found(&tried(&[a, b])), format!("none answers: {b}"));
+        assert_eq!(not_found(&tried(&[a])), format!("none answers: {a}"));
+    }
+
+    #[test]
+    fn missing_images_are_named() {
+        assert_eq!(present(4, &[]).detail, "all 4 are here");
+        let some = present(4, &["keycloak", "openldap"]);
+        assert_eq!(some.status, Status::Ok);
+        assert_eq!(
+            some.detail,
+            "2 of 4 are here; dm up gets the others first: keycloak, openldap"
+        );
+    }
+}

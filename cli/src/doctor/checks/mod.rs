@@ -1,0 +1,27 @@
+//! The checks, each a function from what can be seen to findings.
+
+pub(super) mod engine;
+pub(super) mod leftovers;
+pub(super) mod machine;
+pub(super) mod ports;
+
+/// Bytes as a person reads them, in decimal gigabytes.
+fn gigabytes(bytes: u64) -> String {
+    let tenths = bytes / 100_000_000;
+    format!("{}.{} GB", tenths / 10, tenths % 10)
+}
+
+/// A gigabyte, in bytes.
+const GIGABYTE: u64 = 1_000_000_000;
+
+/// What is said where there is nobody to ask.
+const NO_ENGINE: &str = "no engine answers";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes_are_told_to_a_tenth() {
+        assert_eq!(super::gigabytes(12_345_000_000), "12.3 GB");
+        assert_eq!(super::gigabytes(99_999_999), "0.0 GB");
+    }
+}

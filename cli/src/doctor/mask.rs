@@ -1,0 +1,271 @@
+//! Keeping secrets out of what people send to each other.
+
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+use serde_json::Value;
+
+/// What stands where a secret was.
+pub const MASK: &str = "***";
+
+/// A known secret that is shorter is masked only where it stands alone: `dm` as
+/// a password must not blot out half of every word.
+const DISTINCT: usize = 8;
+
+/// Names whose values are secrets.
+const TELLING: &str = r"pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|api[_-]?key|private[_-]?key|client[_-]?key";
+
+/// Texts that are secrets by their form, and what is kept of them.
+static PATTERNS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
+    [
+        (
+            r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\z)".to_owned(),
+            "$1***$2",
+        ),
+        (
+            r#"(?i)((?:proxy-)?authorization["']?\s*[:=]\s*["']?)[^"'\r\n]+"#.to_owned(),
+            "$1***",
+        ),
+        (
+            r#"(?i)((?:set-)?cookie["']?\s*[:=]\s*["']?)[^"'\r\n]+"#.to_owned(),
+            "$1***",
+        ),
+        (
+            r"(?i)\b(bearer|basic)(\s+)[a-z0-9._~+/=-]{8,}".to_owned(),
+            "$1$2***",
+        ),
+        (
+            r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)*".to_owned(),
+            "***",
+        ),
+        (
+            r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/?#@]*):[^\s/@]+@".to_owned(),
+            "$1:***@",
+        ),
+        (
+            format!(
+                r#"(?i)([\w.-]*(?:{TELLING})[\w.-]*["']?\s*[=:]\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&]+)"#
+            ),
+            "$1***",
+        ),
+        (
+            format!(r"(?i)(--?[\w-]*(?:{TELLING})[\w-]*\s+)[^\s-]\S*"),
+            "$1***",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(pattern, kept)| Some((Regex::new(&pattern).ok()?, kept)))
+    .collect()
+});
+
+static TELLING_NAME: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(&format!("(?i)(?:{TELLING})")).ok());
+
+/// Replaces secrets: the known ones, and what looks like one.
+#[derive(Debug, Clone, Default)]
+pub struct Masker {
+    known: Option<Regex>,
+}
+
+impl Masker {
+    /// A masker that knows these secrets, besides what it knows by form. Each
+    /// is also recognised as JSON and as URLs write it.
+    #[must_use]
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut forms: Vec<String> = secrets
+            .into_iter()
+            .filter(|secret| !secret.is_empty())
+            .flat_map(|secret| {
+                let json = Value::from(secret).to_string();
+                let url: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+                [
+                    secret.to_owned(),
+                    json[1..json.len() - 1].to_owned(),
+                    url.replace('+', "%20"),
+                    url,
+                ]
+            })
+            .collect();
+        // A secret that begins with another one must be tried first.
+        forms.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
+        forms.dedup();
+        let alternatives: Vec<String> = forms.iter().map(|form| alternative(form)).collect();
+        Self {
+            known: Some(alternatives)
+                .filter(|all| !all.is_empty())
+                .and_then(|all| Regex::new(&all.join("|")).ok()),
+        }
+    }
+
+    /// `text` without its secrets.
+    #[must_use]
+    pub fn text(&self, text: &str) -> String {
+        let mut masked = match &self.known {
+            Some(known) => known.replace_all(text, MASK).into_owned(),
+            None => text.to_owned(),
+        };
+        for (pattern, kept) in PATTERNS.iter() {
+            masked = pattern
+                .replace_all(&masked, |found: &Captures<'_>| {
+                    let mut replacement = String::new();
+                    found.expand(kept, &mut replacement);
+                    replacement
+                })
+                .into_owned();
+        }
+        masked
+    }
+
+    /// As [`Masker::text`]; where the whole of `text` is a variable with a
+    /// telling name, its value goes to the last letter.
+    fn entry(&self, text: &str) -> String {
+        match text.split_once('=') {
+            Some((name, _)) if is_telling(name) && !name.contains(char::is_whitespace) => {
+                format!("{}={MASK}", self.text(name))
+            }
+            _ => self.text(text),
+        }
+    }
+
+    /// Masks every string in `value`, and wholly those under a telling name.
+    pub fn json(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.entry(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    match field {
+                        Value::String(text) if is_telling(name) && !text.is_empty() => {
+                            *text = MASK.into();
+                        }
+                        other => self.json(other),
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+fn is_telling(name: &str) -> bool {
+    // Without the pattern, everything is.
+    TELLING_NAME
+        .as_ref()
+        .is_none_or(|telling| telling.is_match(name))
+}
+
+fn alternative(secret: &str) -> String {
+    let exact = regex::escape(secret);
+    if secret.chars().count() >= DISTINCT {
+        return exact;
+    }
+    // A boundary means something only next to a letter or digit.
+    let edge = |letter: Option<char>| {
+        letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
+    };
+    let begin = if edge(secret.chars().next()) {
+        r"\b"
+    } else {
+        ""
+    };
+    let end = if edge(secret.chars().last()) {
+        r"\b"
+    } else {
+        ""
+    };
+    format!("{begin}{exact}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_secret_is_masked_and_the_rest_stays() {
+        let masker = Masker::default();
+        let lines = [
+            "POSTGRES_PASSWORD=geheim POSTGRES_USER=dm",
+            r#""Env": ["KC_DB_PASSWORD=a b", "X=1"]"#,
+            r#"{"client_secret": "top \" secret", "realm": "dm"}"#,
+            "Authorization: Bearer abc.def",
+            r#"curl -H 'authorization: Basic dXNlcjpwYXNz' http://localhost"#,
+            "got eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl for jhalpert",
+            "connecting to amqp://order:geheim@rabbitmq:5672/%2f",
+            "pg_restore --password geheim --jobs 2",
+            "Set-Cookie: session=1234; Path=/",
+            "access_token=abc&state=1",
+            "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
+            "LOG: database system is ready to accept connections",
+        ];
+        insta::assert_snapshot!(masker.text(&lines.join("\n")), @r#"
+        POSTGRES_PASSWORD=*** POSTGRES_USER=dm
+        "Env": ["KC_DB_PASSWORD=*** b", "X=1"]
+        {"client_secret": ***, "realm": "dm"}
+        Authorization: ***
+        curl -H 'authorization: ***' http://localhost
+        got *** for jhalpert
+        connecting to amqp://order:***@rabbitmq:5672/%2f
+        pg_restore --password *** --jobs 2
+        Set-Cookie: ***
+        access_token=***&state=1
+        -----BEGIN RSA PRIVATE KEY-----***-----END RSA PRIVATE KEY-----
+        LOG: database system is ready to accept connections
+        "#);
+    }
+
+    #[test]
+    fn every_pattern_is_one() {
+        assert_eq!(PATTERNS.len(), 8);
+        assert!(TELLING_NAME.is_some());
+    }
+
+    #[test]
+    fn short_secrets_are_masked_where_they_stand_alone() {
+        let masker = Masker::new(["dm"]);
+        assert_eq!(
+            masker.text("login dm:dm as admin"),
+            "login ***:*** as admin"
+        );
+    }
+
+    #[test]
+    fn json_is_masked_by_name_and_by_content() {
+        let masker = Masker::new(["spaghetti-western"]);
+        let mut value = serde_json::json!({
+            "Env": ["KC_DB_PASSWORD=a b", "OTHER=spaghetti-western"],
+            "Labels": {"admin-password": "x y", "n": 1},
+        });
+        masker.json(&mut value);
+        assert_eq!(value["Env"][1], "OTHER=***");
+        assert_eq!(value["Labels"]["admin-password"], "***");
+        assert_eq!(value["Labels"]["n"], 1);
+    }
+
+    #[test]
+    fn an_environment_entry_is_masked_to_its_end() {
+        let mut value = serde_json::json!(["KC_DB_PASSWORD=a b"]);
+        Masker::default().json(&mut value);
+        assert_eq!(value[0], "KC_DB_PASSWORD=***");
+    }
+
+    proptest! {
+        /// A known secret never comes through, whatever stands around it and
+        /// however it is written.
+        #[test]
+        fn known_secrets_never_come_through(
+            secret in "[!-~]{8,24}",
+            before in "[ -~]{0,20}",
+            after in "[ -~]{0,20}",
+        ) {
+            let masker = Masker::new([secret.as_str()]);
+            let plain = masker.text(&format!("{before}{secret}{after}"));
+            prop_assert!(!plain.contains(&secret), "{plain}");
+            let json = Value::from(format!("{before}{secret}{after}")).to_string();
+            let escaped = Value::from(secret.as_str()).to_string();
+            let masked = masker.text(&json);
+            prop_assert!(!masked.contains(&escaped[1..escaped.len() - 1]), "{masked}");
+        }
+    }
+}

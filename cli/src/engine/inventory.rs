@@ -1,0 +1,129 @@
+//! Everything of `dm` that the engine holds, of whatever project, and how the
+//! engine describes it in its own words.
+
+use std::collections::HashMap;
+
+use bollard::query_parameters::{
+    InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
+    ListVolumesOptionsBuilder,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::labels::{self, INSTANCE, PROJECT, ROOT};
+use super::{Engine, EngineError};
+
+/// What kind of object something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectKind {
+    /// A container.
+    Container,
+    /// A network.
+    Network,
+    /// A volume.
+    Volume,
+}
+
+/// An object that `dm` made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Owned {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: String,
+    /// The project that it belongs to.
+    pub project: String,
+    /// The instance that it belongs to.
+    pub instance: String,
+    /// The project's folder, where the label tells.
+    pub root: Option<String>,
+}
+
+fn owned(
+    kind: ObjectKind,
+    name: String,
+    labels: Option<&HashMap<String, String>>,
+) -> Option<Owned> {
+    let label = |label| labels::value(labels, label).map(str::to_owned);
+    Some(Owned {
+        kind,
+        name,
+        project: label(PROJECT)?,
+        instance: label(INSTANCE).unwrap_or_default(),
+        root: label(ROOT),
+    })
+}
+
+fn filter() -> HashMap<String, Vec<String>> {
+    HashMap::from([("label".to_owned(), vec![PROJECT.to_owned()])])
+}
+
+impl Engine {
+    /// All containers, networks and volumes that `dm` made for any project.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] when the engine doesn't tell.
+    pub async fn owned(&self) -> Result<Vec<Owned>, EngineError> {
+        let filter = filter();
+        let containers = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filter);
+        let networks = ListNetworksOptionsBuilder::new().filters(&filter);
+        let volumes = ListVolumesOptionsBuilder::new().filters(&filter);
+        let docker = self.docker();
+        let (containers, networks, volumes) = tokio::try_join!(
+            docker.list_containers(Some(containers.build())),
+            docker.list_networks(Some(networks.build())),
+            docker.list_volumes(Some(volumes.build())),
+        )
+        .map_err(EngineError::api("list what dm made"))?;
+        let containers = containers.into_iter().filter_map(|container| {
+            let name = container.names?.into_iter().next()?;
+            let name = name.trim_start_matches('/').to_owned();
+            owned(ObjectKind::Container, name, container.labels.as_ref())
+        });
+        let networks = networks.into_iter().filter_map(|network| {
+            owned(ObjectKind::Network, network.name?, network.labels.as_ref())
+        });
+        let volumes = volumes.volumes.unwrap_or_default().into_iter();
+        let volumes = volumes
+            .filter_map(|volume| owned(ObjectKind::Volume, volume.name, Some(&volume.labels)));
+        Ok(containers.chain(networks).chain(volumes).collect())
+    }
+
+    /// An object as the engine describes it.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] when it doesn't, e.g. because the object is gone.
+    pub async fn describe(&self, kind: ObjectKind, name: &str) -> Result<Value, EngineError> {
+        let docker = self.docker();
+        let doing = || EngineError::api(format!("inspect {name}"));
+        let json = match kind {
+            ObjectKind::Container => serde_json::to_value(
+                docker
+                    .inspect_container(name, None::<InspectContainerOptions>)
+                    .await
+                    .map_err(doing())?,
+            ),
+            ObjectKind::Network => {
+                serde_json::to_value(docker.inspect_network(name, None).await.map_err(doing())?)
+            }
+            ObjectKind::Volume => {
+                serde_json::to_value(docker.inspect_volume(name).await.map_err(doing())?)
+            }
+        };
+        // What was read from JSON can be written as JSON.
+        Ok(json.unwrap_or(Value::Null))
+    }
+
+    /// The engine's own report of itself.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] when it doesn't tell.
+    pub async fn describe_itself(&self) -> Result<Value, EngineError> {
+        let info = self.docker().info().await;
+        let info = info.map_err(EngineError::api("ask the engine about itself"))?;
+        Ok(serde_json::to_value(info).unwrap_or(Value::Null))
+    }
+}
