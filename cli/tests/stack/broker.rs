@@ -391,7 +391,7 @@ async fn a_rejected_message_lands_in_its_dead_letter_queue() {
     let headers = dead.properties.headers().clone().unwrap_or_default();
     assert!(headers.inner().contains_key("x-death"), "{headers:?}");
     dead.acker.ack(Default::default()).await.unwrap();
-    drop(empty(shared).await);
+    empty(shared).await;
 }
 
 /// Held while messages in the queues matter.
