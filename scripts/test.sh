@@ -28,11 +28,16 @@ step 'format' cargo fmt --all --check
 step 'lints' cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps
 step 'build' cargo build --quiet --locked --workspace --all-targets
+if ! $quick; then
+    # Before the unit tests: some of them run a second engine beside it.
+    step 'engine' ./dm engine start --yes
+fi
 step 'unit and text tests' cargo test --quiet --locked --workspace --lib --bins --test cli
 
 if ! $quick; then
-    step 'engine' ./dm engine start --yes
     step 'images' ./dm images build --yes
+    step 'registry tests' cargo test --quiet --locked --package dm --test images
+    step 'golden images' ./dm golden make
     printf '\nTimings so far:\n'
     printf '%s\n' "${timings[@]}"
     printf '\n── stack tests\n'

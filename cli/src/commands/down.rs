@@ -9,7 +9,8 @@ use super::run::{RunError, reported};
 use crate::error::{Exit, Result};
 use crate::host::ports::Allocator;
 use crate::images::Silent;
-use crate::stack::down;
+use crate::output::text;
+use crate::stack::down::{self, Removed};
 
 /// Stop and remove the stack.
 #[derive(Debug, Clone, Args)]
@@ -36,6 +37,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let stack = Arc::new(stack);
     let (removed, _) = reported(
         &context.printer,
+        "down",
         None,
         async |emitter| down::down(&stack, arguments.volumes, &emitter, &context.interrupt).await,
         |removed| removed.outcome.ok(),
@@ -53,13 +55,26 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         context.printer.document("dm.down/1", &removed)?;
         return Ok(Exit::Success);
     }
-    if removed.is_empty() {
-        context.printer.done("nothing to remove");
-    } else if !removed.kept_volumes.is_empty() {
+    if let Some(sentence) = beside_components(&removed) {
+        context.printer.done(&sentence);
+    }
+    if !removed.kept_volumes.is_empty() {
         context.printer.note(&format!(
             "the data of {} stays; dm down --volumes removes it",
             removed.kept_volumes.join(", ")
         ));
     }
     Ok(Exit::Success)
+}
+
+/// What the run over the components has not told.
+fn beside_components(removed: &Removed) -> Option<String> {
+    let volumes =
+        (!removed.volumes.is_empty()).then(|| text::count(removed.volumes.len(), "volume"));
+    match (removed.components.is_empty(), volumes) {
+        (_, Some(volumes)) => Some(format!("{volumes} removed")),
+        (false, None) => None,
+        (true, None) if removed.networks.is_empty() => Some("nothing to remove".into()),
+        (true, None) => Some("network removed".into()),
+    }
 }

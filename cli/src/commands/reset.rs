@@ -53,6 +53,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let wait = project.config().timeouts.wait.get();
     let (result, _) = reported(
         &context.printer,
+        "reset",
         Some(wait),
         async |emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));

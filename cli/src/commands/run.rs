@@ -77,18 +77,19 @@ impl RunError {
 
 /// Runs `work` while its events are shown, and tells the end of the run.
 ///
-/// `ok` reads from the result whether everything is as was asked.
+/// `command` is what was asked for, e.g. `golden make`. `ok` reads from the result whether everything is as was asked.
 ///
 /// # Errors
 /// Those of the work.
 pub async fn reported<T>(
     printer: &Printer,
+    command: &'static str,
     deadline: Option<Duration>,
     work: impl AsyncFnOnce(Emitter) -> Result<T>,
     ok: impl FnOnce(&T) -> bool,
 ) -> Result<(T, Recording)> {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let emitter = Emitter::new(sender);
+    let emitter = Emitter::new(sender, command);
     let reporting = progress::report(printer, receiver, progress::Options { deadline });
     let working = async {
         let result = work(emitter.clone()).await;

@@ -93,6 +93,7 @@ async fn bring_up(
     };
     let (result, recording) = reported(
         &context.printer,
+        "up",
         Some(request.wait),
         async |emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));

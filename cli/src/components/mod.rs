@@ -162,10 +162,10 @@ pub trait Component: Debug + Send + Sync {
 
 /// The infrastructure components, in the order in which they are shown.
 #[must_use]
-pub fn infrastructure(config: &Config) -> Vec<Arc<dyn Component>> {
+pub fn infrastructure(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
     vec![
         Arc::new(postgres::Postgres::new(config)),
-        Arc::new(rabbitmq::RabbitMq::new(config)),
+        Arc::new(rabbitmq::RabbitMq::new(config, root)),
         Arc::new(openldap::OpenLdap::new(config)),
         Arc::new(keycloak::Keycloak::new(config)),
     ]
@@ -194,7 +194,6 @@ fn container(component: &dyn Component, site: &Site<'_>) -> ContainerSpec {
             })
             .collect(),
         network: site.instance.network(),
-        ulimits: BTreeMap::new(),
         memory: None,
         shm_size: None,
         stop_timeout: 10,

@@ -88,9 +88,6 @@ impl Component for OpenLdap {
             path: DATA.into(),
         });
         spec.memory = self.config.memory.map(|size| size.bytes());
-        // slapd sizes its connection table by this limit, and the engine's
-        // default of a million costs it hundreds of megabytes.
-        spec.ulimits.insert("nofile".into(), 1024);
         Ok(spec)
     }
 

@@ -5,14 +5,8 @@ use std::collections::BTreeMap;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use serde::Serialize;
 
+use super::labels::{INSTANCE, PROJECT};
 use super::{Engine, EngineError};
-
-/// The label that names the project of whatever `dm` made.
-pub const PROJECT_LABEL: &str = "com.dundermifflin.dm.project";
-/// The label that names the instance.
-pub const INSTANCE_LABEL: &str = "com.dundermifflin.dm.instance";
-/// The label that says where the project lies.
-pub const ROOT_LABEL: &str = "com.dundermifflin.dm.root";
 
 /// A container that publishes a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,8 +41,8 @@ impl Engine {
                     .map(|name| name.trim_start_matches('/').to_owned())
                     .or(container.id)
                     .unwrap_or_default(),
-                project: labels.get(PROJECT_LABEL).cloned(),
-                instance: labels.get(INSTANCE_LABEL).cloned(),
+                project: labels.get(PROJECT).cloned(),
+                instance: labels.get(INSTANCE).cloned(),
             };
             for port in container.ports.into_iter().flatten() {
                 if let Some(public) = port.public_port {

@@ -13,6 +13,9 @@ use super::progress::{Progress, Update};
 use crate::engine::images::{BuildEvent, BuildOptions};
 use crate::engine::{Engine, EngineError};
 
+/// The longest detail that is told, in columns.
+const DETAIL: usize = 80;
+
 /// What a build works with.
 pub(super) struct Builder<'a> {
     pub engine: &'a Engine,
@@ -137,6 +140,8 @@ struct Transcript {
     step: Option<String>,
     /// Its number and how many there are.
     position: (u64, u64),
+    /// Its verb, e.g. `RUN`.
+    verb: String,
     /// True where the result of the step is one that was known before.
     cached: bool,
     /// The images that this build made, in order.
@@ -153,7 +158,7 @@ impl Transcript {
         let mut updates = Vec::new();
         while let Some(end) = self.partial.find('\n') {
             let line: String = self.partial.drain(..=end).collect();
-            updates.extend(self.line(line.trim_end()));
+            updates.extend(self.line(&neutral(&line)));
         }
         updates
     }
@@ -164,7 +169,15 @@ impl Transcript {
             self.position = (number, of);
             // What FROM names was there before.
             self.cached = instruction.starts_with("FROM ");
-            return Some(self.update(instruction));
+            let (verb, rest) = instruction.split_once(' ').unwrap_or((instruction, ""));
+            self.verb = verb.to_ascii_uppercase();
+            // Labels and the like are no work.
+            return match self.verb.as_str() {
+                // Its output says better what it does than a page of shell.
+                "RUN" => Some(self.update("RUN")),
+                "FROM" | "COPY" | "ADD" => Some(self.update(&format!("{verb} {rest}"))),
+                _ => None,
+            };
         }
         match line.strip_prefix(" ---> ") {
             Some("Using cache") => self.cached = true,
@@ -178,7 +191,8 @@ impl Transcript {
             _ => {
                 self.tail.push(line);
                 let line = line.trim();
-                return (!line.is_empty() && self.position.1 > 0).then(|| self.update(line));
+                return (!line.is_empty() && self.position.1 > 0)
+                    .then(|| self.update(&format!("{}: {line}", self.verb)));
             }
         }
         None
@@ -186,9 +200,26 @@ impl Transcript {
 
     fn update(&self, detail: &str) -> Update {
         Update::doing("building")
-            .with(detail)
+            .with(shortened(detail))
             .steps(self.position.0, self.position.1)
     }
+}
+
+/// A line of output as plain text: what a program redraws in place (after a
+/// carriage return) counts as it is at last, and colours are gone.
+fn neutral(line: &str) -> String {
+    let line = console::strip_ansi_codes(line);
+    let line = line.trim_end();
+    let last = line.rsplit('\r').next().unwrap_or(line);
+    last.replace('\t', " ")
+        .chars()
+        .filter(|character| !character.is_control())
+        .collect()
+}
+
+/// A detail that fits into a line.
+fn shortened(detail: &str) -> String {
+    console::truncate_str(detail, DETAIL, "…").into_owned()
 }
 
 /// `Step 3/7 : RUN apt-get update`, in its parts.
@@ -241,12 +272,34 @@ mod tests {
             [
                 (1, "FROM dm/base:1"),
                 (2, "COPY a /a"),
-                (3, "RUN make"),
-                (3, "compiling x"),
-                (3, "linking"),
-                (4, "RUN false"),
-                (4, "oops")
+                (3, "RUN"),
+                (3, "RUN: compiling x"),
+                (3, "RUN: linking"),
+                (4, "RUN"),
+                (4, "RUN: oops")
             ]
         );
+    }
+
+    #[test]
+    fn what_is_told_of_a_step_is_plain_and_short() {
+        let mut transcript = Transcript::default();
+        let long = "apt-get install ".repeat(60);
+        let updates = transcript.read(&format!(
+            "Step 1/3 : LABEL a=b\nStep 2/3 : RUN {long}\n\
+             \x1b[91mWarning: \x1b[0mslow\n10%\r100%\r\n{long}\n\
+             \x1b[0mRemoving intermediate container aaaaaaaaaaaa\n\
+             \x1b[0m ---> 333333333333\nStep 3/3 : CMD [\"x\"]\n"
+        ));
+        let details: Vec<&str> = updates
+            .iter()
+            .map(|update| update.detail.as_deref().unwrap())
+            .collect();
+        assert_eq!(details[..3], ["RUN", "RUN: Warning: slow", "RUN: 100%"]);
+        assert_eq!(details.len(), 4);
+        assert!(details[3].ends_with('…'));
+        assert_eq!(console::measure_text_width(details[3]), DETAIL);
+        assert_eq!(transcript.created, ["333333333333"]);
+        assert_eq!(transcript.tail.into_lines()[..2], ["Warning: slow", "100%"]);
     }
 }

@@ -279,7 +279,7 @@ fn pull_hints(refusal: &PullRefusal) -> Vec<String> {
             build.into(),
         ],
         PullRefusal::Credentials => vec![
-            "check images.credentials, or DM_IMAGES_USERNAME and DM_IMAGES_PASSWORD".into(),
+            "check images.credentials, or DM_IMAGES__CREDENTIALS__USERNAME and DM_IMAGES__CREDENTIALS__PASSWORD".into(),
             build.into(),
         ],
         PullRefusal::Unreachable => vec![

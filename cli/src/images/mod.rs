@@ -26,7 +26,7 @@ pub use catalog::{BASE, Catalog};
 pub use derived::Derivation;
 pub use error::ImageError;
 pub use process::{InstalledTools, Tools};
-pub use progress::{Progress, Silent, Update};
+pub use progress::{Progress, Silent, Unit, Update};
 pub use settings::{Dirs, ImageSettings, Source};
 pub use store::{Acquired, How, Images};
 

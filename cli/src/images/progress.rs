@@ -1,9 +1,12 @@
 //! What is told while images are obtained.
 
+use serde::Serialize;
+
 /// What the numbers of an [`Update`] count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Unit {
-    /// Bytes transferred.
+    /// Bytes, transferred or written.
     Bytes,
     /// Steps of a build.
     Steps,

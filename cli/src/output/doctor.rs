@@ -141,9 +141,16 @@ mod tests {
     #[test]
     fn findings_at_each_width() {
         insta::assert_snapshot!("doctor_80", render(&findings(), &terminal(80)));
+        insta::assert_snapshot!("doctor_200", render(&findings(), &terminal(200)));
         insta::assert_snapshot!("doctor_40", render(&findings(), &terminal(40)));
         insta::assert_snapshot!("doctor_pipe", render(&findings(), &pipe()));
         assert_fits(&render(&findings(), &coloured(40)), 40);
+    }
+
+    #[test]
+    fn the_document() {
+        let document = crate::output::json::document(SCHEMA, &Document::new(&findings()));
+        insta::assert_snapshot!("doctor_json", document.unwrap());
     }
 
     #[test]

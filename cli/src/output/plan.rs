@@ -124,9 +124,16 @@ mod tests {
     #[test]
     fn a_plan_at_each_width() {
         insta::assert_snapshot!("plan_80", render(&plan(), &terminal(80)));
+        insta::assert_snapshot!("plan_200", render(&plan(), &terminal(200)));
         insta::assert_snapshot!("plan_40", render(&plan(), &terminal(40)));
         insta::assert_snapshot!("plan_pipe", render(&plan(), &pipe()));
         assert_fits(&render(&plan(), &coloured(40)), 40);
+    }
+
+    #[test]
+    fn the_document() {
+        let document = crate::output::json::document(SCHEMA, &Document::new(&plan()));
+        insta::assert_snapshot!("plan_json", document.unwrap());
     }
 
     #[test]

@@ -6,14 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use super::progress::Screen;
+use super::live::{Line, Lines, Size, Terminal};
 use super::style::{Canvas, Glyph, Role};
 use super::{Env, Flags, OutputError, ProgressChoice, Settings, failure, json, report, text};
 use crate::error::{Error, Exit};
 use crate::stack::event::Failure;
-
-/// Rows and columns of a terminal, asked anew each time: windows are resized.
-type Size = Box<dyn Fn() -> Option<(u16, u16)> + Send + Sync>;
 
 /// Writes everything that a person or a script sees. Cheap to clone; the
 /// clones share the streams.
@@ -23,15 +20,9 @@ pub struct Printer(Arc<Inner>);
 struct Inner {
     settings: Settings,
     out: Mutex<Box<dyn Write + Send>>,
-    err: Mutex<Stderr>,
     out_size: Size,
-    err_size: Size,
-}
-
-/// Stderr, with the live lines that stand at its end.
-struct Stderr {
-    to: Box<dyn Write + Send>,
-    screen: Screen,
+    /// Stderr, with the live lines that stand at its end.
+    err: Lines,
 }
 
 impl fmt::Debug for Printer {
@@ -74,12 +65,8 @@ impl Printer {
         Self(Arc::new(Inner {
             settings,
             out: Mutex::new(out),
-            err: Mutex::new(Stderr {
-                to: err,
-                screen: Screen::default(),
-            }),
             out_size,
-            err_size,
+            err: Lines::new(Terminal::new(err, err_size)),
         }))
     }
 
@@ -109,7 +96,7 @@ impl Printer {
     pub fn err(&self) -> Canvas {
         self.0
             .settings
-            .canvas(self.0.settings.err, (self.0.err_size)())
+            .canvas(self.0.settings.err, self.0.err.size())
     }
 
     /// Writes data to stdout; a line feed is added where it lacks one.
@@ -125,15 +112,11 @@ impl Printer {
         if !line.ends_with('\n') {
             line.push('\n');
         }
-        let (mut err, width) = (lock(&self.0.err), self.live_canvas().width);
-        let Stderr { to, screen } = &mut *err;
         // Both may be the same terminal.
-        let live = screen.take(to, width).unwrap_or_default();
-        let mut out = lock(&self.0.out);
-        let written = out.write_all(line.as_bytes()).and_then(|()| out.flush());
-        if !live.is_empty() {
-            let _ = screen.draw(to, live, width);
-        }
+        let written = self.0.err.suspend(|| {
+            let mut out = lock(&self.0.out);
+            out.write_all(line.as_bytes()).and_then(|()| out.flush())
+        });
         written.map_err(OutputError::write)
     }
 
@@ -160,10 +143,7 @@ impl Printer {
 
     /// As [`Printer::message`], with the cursor left behind the text.
     pub(super) fn message_without_line_feed(&self, text: &str) {
-        let width = self.live_canvas().width;
-        let mut err = lock(&self.0.err);
-        let Stderr { to, screen } = &mut *err;
-        let _ = screen.above(to, text, width);
+        let _ = self.0.err.above(text);
     }
 
     /// A sentence that helps, unless `--quiet`.
@@ -240,25 +220,16 @@ impl Printer {
         }
     }
 
-    /// Replaces the live lines at the end of stderr.
-    pub(super) fn live(&self, lines: Vec<String>, width: usize) {
-        let mut err = lock(&self.0.err);
-        let Stderr { to, screen } = &mut *err;
-        let _ = screen.draw(to, lines, width);
-    }
-
-    /// Takes the live lines away.
-    pub(super) fn end_live(&self) {
-        let width = self.live_canvas().width;
-        let mut err = lock(&self.0.err);
-        let Stderr { to, screen } = &mut *err;
-        let _ = screen.take(to, width);
+    /// Replaces the live lines at the end of stderr; spinners turn by one if
+    /// `turn` is true.
+    pub(super) fn live(&self, lines: Vec<Line>, turn: bool) {
+        let _ = self.0.err.show(lines, self.err().style, turn);
     }
 
     /// As [`Printer::err`], and never wider than the terminal really is: what
     /// is redrawn in place must not be broken, whatever `COLUMNS` says.
     pub(super) fn live_canvas(&self) -> Canvas {
-        let size = (self.0.err_size)();
+        let size = self.0.err.size();
         let mut canvas = self.0.settings.canvas(self.0.settings.err, size);
         if let Some((_, columns)) = size.filter(|(_, columns)| *columns > 0) {
             canvas.width = canvas.width.min(usize::from(columns));
@@ -268,7 +239,7 @@ impl Printer {
 
     /// The rows of stderr's terminal.
     pub(super) fn rows(&self) -> usize {
-        Settings::rows((self.0.err_size)())
+        Settings::rows(self.0.err.size())
     }
 }
 

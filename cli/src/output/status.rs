@@ -217,6 +217,16 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_a_column_only_where_it_is_known() {
+        let mut rows = rows();
+        for row in &mut rows {
+            row.memory = None;
+        }
+        let table = render(&rows, &terminal(200));
+        insta::assert_snapshot!("status_without_memory", table);
+    }
+
+    #[test]
     fn the_document() {
         let rows = rows();
         let document = Document::new("default", &rows[2..4]);

@@ -137,15 +137,13 @@ impl Style {
         if self.unicode { unicode } else { ascii }
     }
 
-    /// The sign of something under way, at the given beat.
+    /// The signs of something under way, one after the other.
     #[must_use]
-    pub const fn spinner(self, beat: usize) -> &'static str {
-        const UNICODE: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-        const ASCII: [&str; 4] = ["|", "/", "-", "\\"];
+    pub const fn spinner(self) -> &'static [&'static str] {
         if self.unicode {
-            UNICODE[beat % UNICODE.len()]
+            &["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"]
         } else {
-            ASCII[beat % ASCII.len()]
+            &["|", "/", "-", "\\"]
         }
     }
 }

@@ -287,6 +287,7 @@ mod tests {
     #[test]
     fn a_table_at_each_width() {
         insta::assert_snapshot!("table_80", images().render(&terminal(80)));
+        insta::assert_snapshot!("table_200", images().render(&terminal(200)));
         insta::assert_snapshot!("table_40", images().render(&terminal(40)));
         insta::assert_snapshot!("table_pipe", images().render(&pipe()));
         insta::assert_snapshot!("table_colour", visible(&images().render(&coloured(80))));

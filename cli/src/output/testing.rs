@@ -7,18 +7,58 @@ use super::{Canvas, Env, Flags, Printer, Settings, Style};
 
 /// A stream that can be read back.
 #[derive(Debug, Clone, Default)]
-pub struct Captured(Arc<Mutex<Vec<u8>>>);
+pub struct Captured(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Captured {
     /// What was written so far.
     pub fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(self.0.lock().unwrap().concat()).unwrap()
+    }
+
+    /// In how many writes.
+    pub fn writes(&self) -> usize {
+        self.0.lock().unwrap().len()
     }
 }
 
 impl Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        self.0.lock().unwrap().push(bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An emulated terminal; a line feed returns too, as a terminal's line
+/// discipline makes it.
+#[derive(Clone)]
+pub struct Emulator(Arc<Mutex<vt100::Parser>>);
+
+impl Emulator {
+    /// An empty one of this size.
+    pub fn new(rows: u16, columns: u16) -> Self {
+        Self(Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0))))
+    }
+
+    /// What can be seen on it.
+    pub fn contents(&self) -> String {
+        self.0.lock().unwrap().screen().contents()
+    }
+
+    /// The cursor's row and column, from 0.
+    pub fn cursor(&self) -> (u16, u16) {
+        self.0.lock().unwrap().screen().cursor_position()
+    }
+}
+
+impl Write for Emulator {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes).replace('\n', "\r\n");
+        self.0.lock().unwrap().process(text.as_bytes());
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

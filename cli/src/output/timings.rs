@@ -178,7 +178,7 @@ fn bar(span: &Span, total: Duration, room: usize, canvas: &Canvas) -> String {
 mod tests {
     use super::*;
     use crate::output::testing::{assert_fits, coloured, pipe, terminal, visible};
-    use crate::stack::event::{Event, Node, NodeKind, NodeState};
+    use crate::stack::event::{Event, Node, NodeKind, NodeState, Unit};
 
     fn timings() -> Timings {
         let node = |name: &str, after: &[&str]| Node {
@@ -198,6 +198,7 @@ mod tests {
             detail: None,
             current: None,
             total: None,
+            unit: Unit::Steps,
         };
         let events = [
             Event::Started {

@@ -3,15 +3,15 @@
 
 use std::io;
 
-use super::progress::Screen;
-use super::{OutputError, Printer, json, status};
+use super::live::{Line, Lines, Terminal};
+use super::{Canvas, OutputError, Printer, json, status};
 use crate::stack::status::StatusRow;
 
 /// What is being watched.
 #[derive(Debug)]
 pub struct Watch {
     printer: Printer,
-    screen: Screen,
+    lines: Lines,
     last: String,
 }
 
@@ -19,9 +19,10 @@ impl Watch {
     /// A watch that writes to stdout.
     #[must_use]
     pub fn new(printer: &Printer) -> Self {
+        let size = || console::Term::stdout().size_checked();
         Self {
             printer: printer.clone(),
-            screen: Screen::default(),
+            lines: Lines::new(Terminal::new(Box::new(io::stdout()), Box::new(size))),
             last: String::new(),
         }
     }
@@ -36,13 +37,14 @@ impl Watch {
             return self.printer.data(&line);
         }
         let canvas = self.printer.out();
-        let table = status::render(rows, &canvas);
         if self.printer.settings().out.terminal {
-            let lines = table.lines().map(str::to_owned).collect();
-            return self
-                .screen
-                .draw(&mut io::stdout().lock(), lines, canvas.width)
-                .map_err(OutputError::write);
+            let room = self
+                .lines
+                .size()
+                .map_or(usize::MAX, |(rows, _)| rows.into());
+            let lines = frame(rows, &canvas, room);
+            let shown = self.lines.show(lines, canvas.style, false);
+            return shown.map_err(OutputError::write);
         }
         // Times go on; a change is a change of everything but them.
         let state: String = rows
@@ -53,6 +55,59 @@ impl Watch {
             return Ok(());
         }
         self.last = state;
-        self.printer.data(&table)
+        self.printer.data(&status::render(rows, &canvas))
+    }
+}
+
+/// The table, narrower than the canvas and lower than `room` rows.
+fn frame(rows: &[StatusRow], canvas: &Canvas, room: usize) -> Vec<Line> {
+    let canvas = Canvas {
+        width: canvas.width.saturating_sub(1),
+        ..*canvas
+    };
+    let table = status::render(rows, &canvas);
+    let mut lines: Vec<&str> = table.lines().collect();
+    let more;
+    let room = room.saturating_sub(1).max(1);
+    if lines.len() > room {
+        let hidden = lines.len() - (room - 1);
+        more = format!("{hidden} more lines: make the window higher");
+        lines.truncate(room - 1);
+        lines.push(&more);
+    }
+    lines
+        .into_iter()
+        .map(|line| Line::Text(line.to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::testing::terminal;
+    use crate::stack::event::NodeKind;
+    use crate::stack::status::ComponentState;
+
+    #[test]
+    fn a_table_fits_the_window_or_says_what_is_missing() {
+        let row = |n| StatusRow {
+            component: format!("component-{n}"),
+            kind: NodeKind::Service,
+            state: ComponentState::Ready,
+            addresses: vec![],
+            since: None,
+            image: None,
+            memory: None,
+            detail: None,
+        };
+        let rows: Vec<StatusRow> = (0..9).map(row).collect();
+        let frame = |room| frame(&rows, &terminal(80), room);
+        let full = frame(40);
+        assert_eq!(frame(full.len() + 1), full);
+        let cut = frame(full.len());
+        assert_eq!(cut.len(), full.len() - 1);
+        let last = "2 more lines: make the window higher".to_owned();
+        assert_eq!(cut.last(), Some(&Line::Text(last)));
+        assert_eq!(frame(1).len(), 1);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::event::{Event, Node, NodeKind, NodeState};
+use super::event::{Node, NodeKind, NodeState};
 use super::executor::{self, Emitter, Outcome, Task, TaskError, Work};
 use super::{Stack, failure};
 use crate::engine::containers::{Container, State};
@@ -27,17 +27,6 @@ pub struct Removed {
     /// How the run over the containers ended.
     #[serde(skip)]
     pub outcome: Outcome,
-}
-
-impl Removed {
-    /// True where there was nothing.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.components.is_empty()
-            && self.volumes.is_empty()
-            && self.kept_volumes.is_empty()
-            && self.networks.is_empty()
-    }
 }
 
 /// Stops and removes the instance's containers, in the order in which they
@@ -74,11 +63,8 @@ pub async fn down(
             removal_task(stack, container, after, emitter)
         })
         .collect();
-    emitter.send(Event::Started {
-        command: "down".into(),
-        instance: stack.instance.name.clone(),
-        nodes: tasks.iter().map(|task| task.node.clone()).collect(),
-    });
+    let nodes = tasks.iter().map(|task| task.node.clone()).collect();
+    emitter.announce(&stack.instance.name, nodes);
     removed.outcome = executor::run(tasks, emitter, interrupt).await?;
     removed.components = removed.outcome.done.iter().cloned().collect();
     if !removed.outcome.ok() {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use crate::images::Unit;
+
 /// What kind of node of the graph something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,12 +44,14 @@ pub enum NodeState {
     Working {
         /// A verb, e.g. `pulling`, `building`, `migrating`.
         doing: String,
-        /// What exactly, e.g. `step 3/7` or a layer.
+        /// What exactly, in one short line, e.g. a layer or a file.
         detail: Option<String>,
-        /// Done so far, in bytes or steps.
+        /// Done so far.
         current: Option<u64>,
-        /// Of how much in all, in the same unit.
+        /// Of how much in all.
         total: Option<u64>,
+        /// What the two count.
+        unit: Unit,
     },
     /// The container is being made.
     Creating,
@@ -90,9 +94,10 @@ impl NodeState {
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// The run begins with these nodes. A later `Started` of the same run adds
-    /// nodes (images first, then components).
+    /// nodes; one that was there before begins anew (a reset takes down and
+    /// brings up).
     Started {
-        /// What was asked for: `up`, `down`, `reset` …
+        /// What was asked for, the same in all of a run: `up`, `down`, `reset` …
         command: String,
         /// The instance it is done to.
         instance: String,

@@ -17,17 +17,29 @@ use super::graph::{Graph, GraphError};
 #[derive(Debug, Clone)]
 pub struct Emitter {
     sender: UnboundedSender<Event>,
+    command: &'static str,
     began: Instant,
 }
 
 impl Emitter {
-    /// An emitter whose clock begins now.
+    /// An emitter for the run of a command, e.g. `reset`, whose clock begins now.
     #[must_use]
-    pub fn new(sender: UnboundedSender<Event>) -> Self {
+    pub fn new(sender: UnboundedSender<Event>, command: &'static str) -> Self {
         Self {
             sender,
+            command,
             began: Instant::now(),
         }
+    }
+
+    /// Announces nodes. Whatever part of the run they belong to, it is told as
+    /// part of the command that was asked for.
+    pub fn announce(&self, instance: &str, nodes: Vec<Node>) {
+        self.send(Event::Started {
+            command: self.command.to_owned(),
+            instance: instance.to_owned(),
+            nodes,
+        });
     }
 
     /// The time since the run began.
@@ -303,9 +315,13 @@ mod tests {
             succeeding("b", &["a"], &log),
             succeeding("a", &[], &log),
         ];
-        let outcome = run(tasks, &Emitter::new(sender), &CancellationToken::new())
-            .await
-            .unwrap();
+        let outcome = run(
+            tasks,
+            &Emitter::new(sender, "up"),
+            &CancellationToken::new(),
+        )
+        .await
+        .unwrap();
         assert!(outcome.ok());
         assert_eq!(*log.lock().unwrap(), ["a", "b", "c"]);
     }
@@ -319,9 +335,13 @@ mod tests {
             succeeding("keycloak", &["postgres"], &log),
             endless("rabbitmq", &[]),
         ];
-        let outcome = run(tasks, &Emitter::new(sender), &CancellationToken::new())
-            .await
-            .unwrap();
+        let outcome = run(
+            tasks,
+            &Emitter::new(sender, "up"),
+            &CancellationToken::new(),
+        )
+        .await
+        .unwrap();
         assert_eq!(outcome.failures.len(), 1);
         assert_eq!(outcome.failures[0].blocks, ["keycloak"]);
         assert!(!outcome.interrupted);
@@ -347,7 +367,9 @@ mod tests {
         let tasks = vec![endless("a", &[]), succeeding("b", &["a"], &log)];
         let trigger = interrupt.clone();
         tokio::spawn(async move { trigger.cancel() });
-        let outcome = run(tasks, &Emitter::new(sender), &interrupt).await.unwrap();
+        let outcome = run(tasks, &Emitter::new(sender, "up"), &interrupt)
+            .await
+            .unwrap();
         assert!(outcome.interrupted);
         assert!(log.lock().unwrap().is_empty());
     }
@@ -356,9 +378,13 @@ mod tests {
     async fn a_panic_is_a_failure_of_its_node() {
         let (sender, _receiver) = unbounded_channel();
         let tasks = vec![task("a", &[], |_| Box::pin(async { panic!("oops") }))];
-        let outcome = run(tasks, &Emitter::new(sender), &CancellationToken::new())
-            .await
-            .unwrap();
+        let outcome = run(
+            tasks,
+            &Emitter::new(sender, "up"),
+            &CancellationToken::new(),
+        )
+        .await
+        .unwrap();
         assert_eq!(outcome.failures[0].name, "a");
     }
 }

@@ -13,21 +13,28 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::event::{Node, NodeKind, NodeState, Unit};
 use super::executor::{Emitter, Outcome};
+use super::images::node as image_node;
 use super::{Stack, StackError, down, up};
-use crate::components::{Component, GoldenPart, Ports, Site, keycloak};
+use crate::components::{Component, GoldenPart, Ports, Site, keycloak, postgres};
 use crate::error::Result;
 use crate::images::Derivation;
 use crate::images::recipe::Digest;
 
 /// The scratch instance that golden images are made in.
 pub const INSTANCE: &str = "golden";
+
+/// How long a component may take to stop: Keycloak then writes its
+/// ahead-of-time cache, for more than a minute on a busy machine.
+const STOP_PATIENCE: Duration = Duration::from_secs(240);
 
 /// A golden image of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -130,14 +137,26 @@ async fn fill(
     train(stack).await;
     // The database stops last: Keycloak still writes while it stops.
     for component in stack.components.iter().rev() {
-        let container = stack.instance.container(component.name());
-        emitter.note(Some(component.name()), "stopping, to be kept as it is");
-        // Keycloak writes its ahead-of-time cache when it ends.
-        stack
-            .engine
-            .stop(&container, std::time::Duration::from_secs(120))
-            .await?;
+        let name = component.name();
+        if name == postgres::NAME {
+            stack.database.settle(&stack.ports).await?;
+        }
+        emitter.note(Some(name), "stopping, to be kept as it is");
+        let container = stack.instance.container(name);
+        let stopping = stack.engine.stop(&container, STOP_PATIENCE);
+        tokio::select! {
+            stopped = stopping => stopped?,
+            () = interrupt.cancelled() => {
+                return Ok(Outcome { interrupted: true, ..Outcome::default() });
+            }
+        }
     }
+    let images = stack.components.iter().map(|component| Node {
+        name: image_node(component.name()),
+        kind: NodeKind::Image,
+        after: vec![component.name().to_owned()],
+    });
+    emitter.announce(&stack.instance.name, images.collect());
     for component in &stack.components {
         let component = component.as_ref();
         let name = component.name();
@@ -148,7 +167,16 @@ async fn fill(
             .ok_or_else(|| StackError::ImageGone {
                 component: name.to_owned(),
             })?;
-        emitter.note(Some(name), "packing its golden image");
+        emitter.node(
+            &image_node(name),
+            NodeState::Working {
+                doing: "packing".into(),
+                detail: None,
+                current: None,
+                total: None,
+                unit: Unit::Bytes,
+            },
+        );
         let container = stack.instance.container(name);
         let files = stack
             .engine
@@ -161,6 +189,7 @@ async fn fill(
             }
             built => drop(built?),
         }
+        emitter.node(&image_node(name), NodeState::Ready { kept: false });
     }
     Ok(outcome)
 }
@@ -173,10 +202,14 @@ async fn train(stack: &Stack) {
     let Ok(client) = reqwest::Client::builder().no_proxy().build() else {
         return;
     };
+    let login = format!(
+        "/realms/master/protocol/openid-connect/auth?client_id=security-admin-console\
+         &response_type=code&scope=openid&redirect_uri={base}/admin/master/console/"
+    );
+    // A page alone: somebody who signed in would stay in the data.
     for path in [
+        login.as_str(),
         "/realms/master/protocol/openid-connect/certs",
-        "/admin/",
-        "/realms/master/account/",
     ] {
         let _ = client.get(format!("{base}{path}")).send().await;
     }

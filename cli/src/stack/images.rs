@@ -51,6 +51,7 @@ impl Progress for NodeProgress {
             detail: update.detail,
             current: update.current,
             total: update.total,
+            unit: update.unit,
         };
         let Ok(mut waiting) = self.waiting.lock() else {
             return;

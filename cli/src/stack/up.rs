@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::event::{Node, NodeKind, NodeState};
+use super::event::{Node, NodeKind, NodeState, Unit};
 use super::executor::{Emitter, Outcome, Task, TaskError, Work};
 use super::failure;
 use super::images::node as image_node;
@@ -245,11 +245,8 @@ pub async fn execute(
             emitter,
         ));
     }
-    emitter.send(super::event::Event::Started {
-        command: "up".into(),
-        instance: stack.instance.name.clone(),
-        nodes: tasks.iter().map(|task| task.node.clone()).collect(),
-    });
+    let nodes = tasks.iter().map(|task| task.node.clone()).collect();
+    emitter.announce(&stack.instance.name, nodes);
     Ok(executor::run(tasks, emitter, interrupt).await?)
 }
 
@@ -323,6 +320,7 @@ fn database_task(stack: &Arc<Stack>, emitter: &Emitter) -> Task {
                     detail: Some("roles, schemas, migrations".into()),
                     current: None,
                     total: None,
+                    unit: Unit::Steps,
                 },
             );
             tokio::select! {

@@ -18,8 +18,9 @@ const ETHERNET_MTU: u32 = 1500;
 pub enum Bridge {
     /// Docker's own default bridge, in ranges that are free.
     Default(Ranges),
-    /// No default bridge and no packet filter: containers have no network.
-    None,
+    /// A bridge that is there already, and no packet filter. Not `none`: a
+    /// daemon that is told so removes `docker0`, whoever's it is.
+    Existing(String),
 }
 
 /// Where a `dockerd` keeps its things and how it is set up.
@@ -91,8 +92,8 @@ impl DaemonOptions {
                 format!("--bip={}", ranges.bridge),
                 format!("--default-address-pool=base={},size=24", ranges.pool),
             ]),
-            Bridge::None => arguments.extend([
-                "--bridge=none".into(),
+            Bridge::Existing(name) => arguments.extend([
+                format!("--bridge={name}"),
                 "--iptables=false".into(),
                 "--ip-forward=false".into(),
                 "--ip-masq=false".into(),

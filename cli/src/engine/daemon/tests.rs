@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::*;
 
 fn route(text: &str) -> Route {
@@ -32,7 +34,7 @@ fn a_lost_default_route_is_noticed_and_a_changed_policy_told() {
 #[test]
 fn pid_files_of_others_are_cleared_and_live_ones_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let options = scratch(dir.path());
+    let options = scratch(dir.path(), "unused");
     clear_stale(&options).unwrap();
     std::fs::write(&options.pidfile, std::process::id().to_string()).unwrap();
     clear_stale(&options).unwrap();
@@ -42,14 +44,41 @@ fn pid_files_of_others_are_cleared_and_live_ones_kept() {
     assert!(options.pidfile.exists());
 }
 
-fn scratch(dir: &Path) -> DaemonOptions {
+/// A bridge of the test's own, removed with it.
+struct OwnBridge(String);
+
+impl OwnBridge {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("dmt{}n{number}", std::process::id() % 100_000);
+        run_ip(&["link", "add", &name, "type", "bridge"]);
+        Self(name)
+    }
+}
+
+impl Drop for OwnBridge {
+    fn drop(&mut self) {
+        run_ip(&["link", "delete", &self.0]);
+    }
+}
+
+fn run_ip(arguments: &[&str]) {
+    let status = std::process::Command::new("ip")
+        .args(arguments)
+        .status()
+        .unwrap();
+    assert!(status.success(), "ip {arguments:?}");
+}
+
+fn scratch(dir: &Path, bridge: &str) -> DaemonOptions {
     DaemonOptions {
         socket: dir.join("docker.sock"),
         data_root: dir.join("data"),
         exec_root: dir.join("exec"),
         pidfile: dir.join("docker.pid"),
         log: dir.join("dockerd.log"),
-        bridge: Bridge::None,
+        bridge: Bridge::Existing(bridge.to_owned()),
         mtu: 1400,
         dns: Vec::new(),
         cgroupfs: true,
@@ -68,7 +97,8 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
     }
     let dir = tempfile::tempdir().unwrap();
     let state = StateDir::at(dir.path().join("state")).unwrap();
-    let options = scratch(dir.path());
+    let bridge = OwnBridge::new();
+    let options = scratch(dir.path(), &bridge.0);
     let daemon = Daemon::new(state.clone());
     let cancel = CancellationToken::new();
     assert_eq!(daemon.running().unwrap(), None);
@@ -123,7 +153,8 @@ async fn an_engine_that_can_not_start_tells_why_and_leaves_nothing() {
     }
     let dir = tempfile::tempdir().unwrap();
     let state = StateDir::at(dir.path().join("state")).unwrap();
-    let mut options = scratch(dir.path());
+    let bridge = OwnBridge::new();
+    let mut options = scratch(dir.path(), &bridge.0);
     // A file where a directory must be.
     options.data_root = dir.path().join("file");
     std::fs::write(&options.data_root, "").unwrap();

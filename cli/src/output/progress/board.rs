@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::output::text;
 use crate::stack::event::{Event, Failure, Node, NodeKind, NodeState};
 
 /// One node and where it is.
@@ -35,6 +36,15 @@ pub enum Stage {
 }
 
 impl Row {
+    fn new(node: Node) -> Self {
+        Self {
+            node,
+            state: None,
+            began: None,
+            ended: None,
+        }
+    }
+
     /// Its group.
     pub fn stage(&self) -> Stage {
         match &self.state {
@@ -90,8 +100,9 @@ impl Board {
                 self.command.clone_from(command);
                 self.instance.clone_from(instance);
                 for node in nodes {
+                    // A node that is announced again begins anew.
                     let index = self.index_of(&node.name);
-                    self.rows[index].node = node.clone();
+                    self.rows[index] = Row::new(node.clone());
                 }
             }
             Event::Node { name, state, at } => {
@@ -122,39 +133,56 @@ impl Board {
         self.rows.iter().filter(move |row| row.stage() == stage)
     }
 
-    /// `9 ready, 1 failed, 1 blocked`: how the nodes stand.
+    /// True where everything was as it should be before.
+    pub fn unchanged(&self) -> bool {
+        self.rows.iter().all(Row::kept)
+    }
+
+    /// `2 images, 9 ready, 1 failed`: how the nodes stand.
     pub fn tally(&self) -> String {
         let gone = |row: &&Row| row.state == Some(NodeState::Gone);
+        let image = |row: &&Row| row.node.kind == NodeKind::Image;
+        let done = || self.of(Stage::Done).filter(|row| !gone(row));
+        let images = done().filter(image).count();
         let groups = [
-            (
-                self.of(Stage::Done).filter(|row| !gone(row)).count(),
-                "ready",
-            ),
+            (done().count() - images, "ready"),
             (self.of(Stage::Done).filter(gone).count(), "gone"),
             (self.of(Stage::Active).count(), "unfinished"),
             (self.of(Stage::Waiting).count(), "not begun"),
             (self.of(Stage::Failed).count(), "failed"),
             (self.of(Stage::Blocked).count(), "blocked"),
         ];
-        let parts: Vec<String> = groups
+        let images = (images > 0).then(|| text::count(images, "image"));
+        let others = groups
             .iter()
             .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
+            .map(|(count, what)| format!("{count} {what}"));
+        let parts: Vec<String> = images.into_iter().chain(others).collect();
         parts.join(", ")
     }
 
-    /// How the run ended, in one sentence.
-    pub fn outcome(&self, ok: bool, at: Duration) -> String {
+    /// How the run ended, in one sentence; none where there was nothing to run.
+    pub fn outcome(&self, ok: bool, at: Duration) -> Option<String> {
+        let took = text::duration(at);
         let verdict = match (ok, self.interrupted) {
+            (true, _) if self.rows.is_empty() => return None,
+            (true, _) if self.unchanged() => {
+                return Some(format!("everything is ready already ({took})"));
+            }
             (true, _) => "finished",
             (false, true) => "interrupted",
             (false, false) => "failed",
         };
         let tally = self.tally();
         let separator = if tally.is_empty() { "" } else { ": " };
-        let took = crate::output::text::duration(at);
-        format!("{} {verdict} after {took}{separator}{tally}", self.command)
+        let command = if self.command.is_empty() {
+            "the run"
+        } else {
+            &self.command
+        };
+        Some(format!(
+            "{command} {verdict} after {took}{separator}{tally}"
+        ))
     }
 
     /// A node that was never announced is shown all the same.
@@ -162,16 +190,11 @@ impl Board {
         if let Some(index) = self.index.get(name) {
             return *index;
         }
-        self.rows.push(Row {
-            node: Node {
-                name: name.to_owned(),
-                kind: NodeKind::Service,
-                after: Vec::new(),
-            },
-            state: None,
-            began: None,
-            ended: None,
-        });
+        self.rows.push(Row::new(Node {
+            name: name.to_owned(),
+            kind: NodeKind::Service,
+            after: Vec::new(),
+        }));
         let index = self.rows.len() - 1;
         self.index.insert(name.to_owned(), index);
         index

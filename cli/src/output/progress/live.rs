@@ -25,32 +25,38 @@ impl Live {
         }
     }
 
-    fn draw(&self, now: Duration) {
+    fn draw(&self, now: Duration, turn: bool) {
         if self.board.rows.is_empty() {
             return;
         }
         let canvas = self.printer.live_canvas();
         let rows = self.printer.rows();
         let frame = view::frame(&self.board, now, self.options.deadline, &canvas, rows);
-        self.printer.live(frame, canvas.width);
+        self.printer.live(frame, turn);
     }
 
     /// The list that stays, and how the run ended.
     fn close(&self, at: Duration) {
-        self.printer.end_live();
+        self.printer.live(Vec::new(), false);
         let canvas = self.printer.err();
-        let mut lines = view::summary(&self.board, at, &canvas);
+        let mut lines = if self.board.unchanged() {
+            Vec::new()
+        } else {
+            view::summary(&self.board, at, &canvas)
+        };
         if let Some(path) = &self.board.bundle {
             lines.push(failure::bundle(path, &canvas));
         }
-        if let Some((ok, at)) = self.board.finished {
+        if let Some((ok, at)) = self.board.finished
+            && let Some(outcome) = self.board.outcome(ok, at)
+        {
             let (role, glyph) = match (ok, self.board.interrupted) {
                 (true, _) => (Role::Good, Glyph::Ready),
                 (false, true) => (Role::Warn, Glyph::Warning),
                 (false, false) => (Role::Bad, Glyph::Failed),
             };
             let sign = canvas.sign(role, glyph);
-            let outcome = canvas.paint(role, &self.board.outcome(ok, at));
+            let outcome = canvas.paint(role, &outcome);
             lines.push(canvas.wrap(&outcome, &format!("{sign} "), "  "));
         }
         self.printer.message(&lines.join("\n"));
@@ -70,18 +76,18 @@ impl Reporter for Live {
                     .note(&text::harmless(&format!("{about}{text}"), false));
             }
             // These a person should see at once; the rest can wait for the beat.
-            Event::Node { state, .. } if state.is_final() => self.draw(elapsed),
+            Event::Node { state, .. } if state.is_final() => self.draw(elapsed, false),
             Event::Node {
                 state: NodeState::Waiting { .. },
                 ..
             } => {}
-            Event::Interrupted => self.draw(elapsed),
+            Event::Interrupted => self.draw(elapsed, false),
             _ => {}
         }
     }
 
     fn tick(&mut self, elapsed: Duration) {
-        self.draw(elapsed);
+        self.draw(elapsed, true);
     }
 
     fn end(&mut self, elapsed: Duration) {

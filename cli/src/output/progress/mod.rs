@@ -5,7 +5,6 @@ mod board;
 mod json;
 mod live;
 mod plain;
-mod screen;
 mod silent;
 mod view;
 
@@ -17,8 +16,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{Printer, ProgressChoice};
 use crate::stack::event::{Event, Failure, NodeState};
-
-pub use screen::Screen;
 
 /// How often live lines are redrawn: often enough for a spinner, seldom enough
 /// to cost nothing.

@@ -9,12 +9,14 @@ use super::board::{Board, Stage};
 use super::view::{activity, percent};
 use crate::output::style::Role;
 use crate::output::{Printer, failure, text};
-use crate::stack::event::{Event, NodeState};
+use crate::stack::event::{Event, NodeState, Unit};
 
 /// Progress within one activity is told again after so long …
 const REPEAT: Duration = Duration::from_secs(5);
 /// … or when so many hundredths were done.
 const STEP: u64 = 10;
+/// … or when a step of so few began.
+const FEW_STEPS: u64 = 30;
 /// After so long without a line it is said what is waited for, so that nobody
 /// takes a slow run for a dead one.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -24,6 +26,8 @@ pub struct Plain {
     printer: Printer,
     board: Board,
     told: HashMap<String, Told>,
+    /// Lines that are of no interest unless something has to be done.
+    held: Option<Vec<String>>,
     /// The last moment that an event told of.
     now: Duration,
     /// When the last line was written.
@@ -34,6 +38,7 @@ pub struct Plain {
 struct Told {
     doing: String,
     percent: Option<u64>,
+    step: Option<u64>,
     at: Duration,
 }
 
@@ -44,6 +49,7 @@ impl Plain {
             printer: printer.clone(),
             board: Board::default(),
             told: HashMap::new(),
+            held: (!printer.settings().verbose).then(Vec::new),
             now: Duration::ZERO,
             spoke: Duration::ZERO,
         }
@@ -51,9 +57,34 @@ impl Plain {
 
     fn line(&mut self, at: Duration, rest: &str) {
         let time = self.printer.err().paint(Role::Muted, &text::seconds(at));
-        self.printer
-            .message(&format!("{time} {}", text::harmless(rest, true)));
+        let line = format!("{time} {}", text::harmless(rest, true));
         self.now = self.now.max(at);
+        match &mut self.held {
+            Some(held) => held.push(line),
+            None => self.printer.message(&line),
+        }
+    }
+
+    /// Something has to be done: tells what was held back.
+    fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.printer.message(&held.join("\n"));
+        }
+    }
+
+    /// True for what happens where there is nothing to do, too.
+    fn is_idle(&self, event: &Event) -> bool {
+        match event {
+            Event::Started { .. } => true,
+            Event::Node { state, .. } => matches!(
+                state,
+                NodeState::Waiting { .. }
+                    | NodeState::Working { current: None, .. }
+                    | NodeState::Ready { kept: true }
+            ),
+            Event::Finished { ok, .. } => *ok && self.board.unchanged(),
+            _ => false,
+        }
     }
 
     fn node(&mut self, name: &str, state: &NodeState, at: Duration) {
@@ -87,20 +118,25 @@ impl Plain {
     /// True for a new activity, and for one that has got further.
     fn worth_telling(&mut self, name: &str, state: &NodeState, at: Duration) -> bool {
         let verbose = self.printer.settings().verbose;
-        let (doing, percent) = match state {
+        let (doing, percent, step) = match state {
             NodeState::Working {
                 doing,
                 current,
                 total,
+                unit,
                 ..
-            } => (doing.clone(), percent(*current, *total)),
-            _ => ("starting".to_owned(), None),
+            } => {
+                let few = *unit == Unit::Steps && total.is_none_or(|of| of <= FEW_STEPS);
+                let step = current.filter(|_| few);
+                (doing.clone(), percent(*current, *total), step)
+            }
+            _ => ("starting".to_owned(), None, None),
         };
         let further = match self.told.get(name) {
             Some(told) if told.doing == doing => {
                 let step = match (told.percent, percent) {
-                    (Some(before), Some(now)) => now >= before + STEP,
-                    _ => false,
+                    (Some(before), Some(now)) => now >= before + STEP || step > told.step,
+                    _ => step > told.step,
                 };
                 // What a probe answers is for who asked for details.
                 let repeats = verbose || !matches!(state, NodeState::Starting { .. });
@@ -109,8 +145,15 @@ impl Plain {
             _ => true,
         };
         if further {
-            self.told
-                .insert(name.to_owned(), Told { doing, percent, at });
+            self.told.insert(
+                name.to_owned(),
+                Told {
+                    doing,
+                    percent,
+                    step,
+                    at,
+                },
+            );
         }
         further
     }
@@ -120,7 +163,11 @@ impl Reporter for Plain {
     fn event(&mut self, event: &Event, elapsed: Duration) {
         self.board.apply(event);
         self.spoke = elapsed;
+        if !self.is_idle(event) {
+            self.release();
+        }
         match event {
+            Event::Started { nodes, .. } if nodes.is_empty() => {}
             Event::Started {
                 command,
                 instance,
@@ -153,15 +200,25 @@ impl Reporter for Plain {
                 );
             }
             Event::Finished { ok, at } => {
-                let outcome = self.board.outcome(*ok, *at);
+                let Some(outcome) = self.board.outcome(*ok, *at) else {
+                    return;
+                };
+                let canvas = self.printer.err();
+                if *ok && self.board.unchanged() {
+                    // One line for all that was held back.
+                    self.held = None;
+                    self.printer.message(&canvas.paint(Role::Good, &outcome));
+                    return;
+                }
                 let role = if *ok { Role::Good } else { Role::Bad };
-                let outcome = self.printer.err().paint(role, &outcome);
-                self.line(*at, &outcome);
+                self.line(*at, &canvas.paint(role, &outcome));
             }
         }
     }
 
     fn tick(&mut self, elapsed: Duration) {
+        // Even to see that there is nothing to do takes long here.
+        self.release();
         if elapsed < self.spoke + SILENCE {
             return;
         }
@@ -180,5 +237,7 @@ impl Reporter for Plain {
         }
     }
 
-    fn end(&mut self, _: Duration) {}
+    fn end(&mut self, _: Duration) {
+        self.release();
+    }
 }

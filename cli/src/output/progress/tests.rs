@@ -1,12 +1,11 @@
-use std::sync::{Arc, Mutex};
-
 use super::board::Board;
 use super::*;
+use crate::output::live::{Lines, Terminal};
 use crate::output::testing::{
-    Captured, assert_fits, captured, coloured, pipe_env, terminal, visible,
+    Captured, Emulator, assert_fits, captured, coloured, pipe_env, terminal, visible,
 };
 use crate::output::{Canvas, Env, Flags, Settings};
-use crate::stack::event::{Node, NodeKind};
+use crate::stack::event::{Node, NodeKind, Unit};
 
 fn node(name: &str, kind: NodeKind, after: &[&str]) -> Node {
     Node {
@@ -30,6 +29,11 @@ fn working(doing: &str, detail: Option<&str>, current: u64, total: Option<u64>) 
         detail: detail.map(Into::into),
         current: Some(current),
         total,
+        unit: if doing == "migrating" {
+            Unit::Steps
+        } else {
+            Unit::Bytes
+        },
     }
 }
 
@@ -182,10 +186,21 @@ fn board(events: &[Event]) -> Board {
     board
 }
 
+/// The frame as it comes to a terminal.
 fn frame(events: &[Event], canvas: &Canvas, rows: usize) -> String {
     let now = Duration::from_millis(2_500);
     let deadline = Some(Duration::from_secs(300));
-    view::frame(&board(events), now, deadline, canvas, rows).join("\n")
+    let frame = view::frame(&board(events), now, deadline, canvas, rows);
+    let size = [rows, canvas.width].map(|size| u16::try_from(size).unwrap());
+    let captured = Captured::default();
+    let terminal = Terminal::new(
+        Box::new(captured.clone()),
+        Box::new(move || Some((size[0], size[1]))),
+    );
+    let lines = Lines::new(terminal);
+    lines.show(frame, canvas.style, true).unwrap();
+    let text = captured.text().replace("\x1b[K", "").replace("\x1b[J", "");
+    text.trim_end().to_owned()
 }
 
 #[test]
@@ -195,7 +210,7 @@ fn a_frame_at_each_width() {
     insta::assert_snapshot!("frame_80", frame(&events, &terminal(80), 24));
     insta::assert_snapshot!("frame_200", frame(&events, &terminal(200), 24));
     insta::assert_snapshot!("frame_colour", visible(&frame(&events, &coloured(80), 24)));
-    for width in [1, 7, 20, 40, 80, 200] {
+    for width in [3, 7, 20, 40, 80, 200] {
         // Narrower than the terminal, so that nothing ever touches the edge.
         assert_fits(&frame(&events, &coloured(width), 24), width - 1);
     }
@@ -206,9 +221,9 @@ fn a_long_run_collapses() {
     let events = first_half();
     insta::assert_snapshot!("collapse_8_rows", frame(&events, &terminal(80), 8));
     insta::assert_snapshot!("collapse_6_rows", frame(&events, &terminal(80), 6));
-    for rows in 1..12 {
+    for rows in 2..12 {
         let lines = frame(&events, &terminal(40), rows).lines().count();
-        assert!(lines < rows.max(3), "{lines} lines on {rows} rows");
+        assert!(lines < rows, "{lines} lines on {rows} rows");
     }
 }
 
@@ -243,31 +258,17 @@ fn the_list_that_stays() {
 }
 
 /// A printer to a terminal of the given size, for the whole of a run.
-fn terminal_printer(columns: u16, rows: u16) -> (Printer, Arc<Mutex<vt100::Parser>>) {
-    struct Terminal(Arc<Mutex<vt100::Parser>>);
-
-    impl std::io::Write for Terminal {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let text = String::from_utf8_lossy(bytes).replace('\n', "\r\n");
-            self.0.lock().unwrap().process(text.as_bytes());
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
+fn terminal_printer(columns: u16, rows: u16) -> (Printer, Emulator) {
     let env = Env {
         stderr_terminal: true,
         term: Some("xterm".into()),
         ..pipe_env()
     };
-    let emulator = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
+    let emulator = Emulator::new(rows, columns);
     let printer = Printer::with_sizes(
         Settings::decide(&Flags::default(), &env),
         Box::new(Captured::default()),
-        Box::new(Terminal(Arc::clone(&emulator))),
+        Box::new(emulator.clone()),
         Box::new(|| None),
         Box::new(move || Some((rows, columns))),
     );
@@ -302,7 +303,7 @@ fn a_terminal_ends_with_a_neat_list() {
     let (printer, emulator) = terminal_printer(80, 24);
     let recording = block_on(run(&printer, [first_half(), good_end()].concat()));
     assert_eq!(recording.ok, Some(true));
-    insta::assert_snapshot!("screen_good", emulator.lock().unwrap().screen().contents());
+    insta::assert_snapshot!("screen_good", emulator.contents());
 }
 
 #[test]
@@ -310,7 +311,7 @@ fn a_terminal_ends_with_the_failure_and_the_list() {
     let (printer, emulator) = terminal_printer(80, 40);
     let recording = block_on(run(&printer, [first_half(), bad_end()].concat()));
     assert_eq!(recording.failures.len(), 1);
-    insta::assert_snapshot!("screen_bad", emulator.lock().unwrap().screen().contents());
+    insta::assert_snapshot!("screen_bad", emulator.contents());
 }
 
 #[test]
@@ -321,7 +322,7 @@ fn an_interrupted_run_says_that_it_winds_down() {
         sender.send(event).unwrap();
     }
     sender.send(Event::Interrupted).unwrap();
-    let contents = || emulator.lock().unwrap().screen().contents();
+    let contents = || emulator.contents();
     block_on(async {
         let look = async {
             tokio::time::sleep(BEAT * 3).await;
@@ -421,4 +422,163 @@ fn quiet_tells_of_failures_alone() {
     assert_eq!(err.text(), "");
     block_on(run(&printer, [first_half(), bad_end()].concat()));
     assert!(err.text().contains("keycloak failed"));
+}
+
+/// A run of which nothing has to be done.
+fn kept_run() -> Vec<Event> {
+    let names = ["postgres", "database", "keycloak"];
+    let nodes = names.map(|name| node(name, NodeKind::Service, &[]));
+    let checking = NodeState::Working {
+        doing: "checking".into(),
+        detail: Some("roles, schemas, migrations".into()),
+        current: None,
+        total: None,
+        unit: Unit::Steps,
+    };
+    vec![
+        Event::Started {
+            command: "up".into(),
+            instance: "default".into(),
+            nodes: nodes.into(),
+        },
+        change("postgres", KEPT, 20),
+        change("database", checking, 30),
+        change("keycloak", KEPT, 40),
+        change("database", KEPT, 210),
+        Event::Finished {
+            ok: true,
+            at: Duration::from_millis(220),
+        },
+    ]
+}
+
+#[test]
+fn a_run_with_nothing_to_do_says_just_that() {
+    let (printer, _, err) = captured(&Flags::default(), &pipe_env());
+    let quickly = |events: Vec<Event>| {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        for event in events {
+            sender.send(event).unwrap();
+        }
+        receiver
+    };
+    block_on(report(&printer, quickly(kept_run()), Options::default()));
+    assert_eq!(err.text(), "everything is ready already (0.2s)\n");
+
+    let (printer, emulator) = terminal_printer(80, 24);
+    block_on(run(&printer, kept_run()));
+    assert_eq!(emulator.contents(), "✓ everything is ready already (0.2s)");
+
+    let flags = Flags {
+        verbose: true,
+        ..Flags::default()
+    };
+    let (printer, _, err) = captured(&flags, &pipe_env());
+    block_on(report(&printer, quickly(kept_run()), Options::default()));
+    assert_eq!(err.text().matches("ready (kept)").count(), 3);
+
+    // What fails after all is told with all that was held back.
+    let (printer, _, err) = captured(&Flags::default(), &pipe_env());
+    let mut events = kept_run();
+    events.insert(4, change("database", NodeState::Failed, 50));
+    block_on(report(&printer, quickly(events), Options::default()));
+    assert!(
+        err.text().contains("postgres ready (kept)"),
+        "{}",
+        err.text()
+    );
+    assert!(err.text().contains("database failed"), "{}", err.text());
+}
+
+#[test]
+fn a_run_without_a_node_says_nothing() {
+    let events = vec![
+        Event::Started {
+            command: "down".into(),
+            instance: "default".into(),
+            nodes: vec![],
+        },
+        Event::Finished {
+            ok: true,
+            at: Duration::from_millis(20),
+        },
+    ];
+    let (printer, _, err) = captured(&Flags::default(), &pipe_env());
+    block_on(run(&printer, events.clone()));
+    assert_eq!(err.text(), "");
+    let (printer, emulator) = terminal_printer(80, 24);
+    block_on(run(&printer, events));
+    assert_eq!(emulator.contents(), "");
+}
+
+/// A reset: the same nodes go, and come again.
+#[test]
+fn nodes_that_are_announced_again_count_once() {
+    let started = || Event::Started {
+        command: "reset".into(),
+        instance: "default".into(),
+        nodes: vec![
+            node("postgres", NodeKind::Service, &[]),
+            node("keycloak", NodeKind::Service, &[]),
+        ],
+    };
+    let gone = board(&[
+        started(),
+        change("postgres", NodeState::Gone, 10),
+        change("keycloak", NodeState::Gone, 20),
+        started(),
+    ]);
+    assert_eq!(gone.tally(), "2 not begun");
+    let mut events = vec![
+        started(),
+        change("postgres", NodeState::Gone, 10),
+        change("keycloak", NodeState::Gone, 20),
+        started(),
+        change("postgres", READY, 900),
+        change("keycloak", READY, 7_000),
+    ];
+    let at = Duration::from_millis(7_100);
+    assert_eq!(
+        board(&events).outcome(true, at).unwrap(),
+        "reset finished after 7.1s: 2 ready"
+    );
+    events.truncate(3);
+    events.push(Event::Started {
+        command: "golden make".into(),
+        instance: "golden".into(),
+        nodes: vec![node("postgres-image", NodeKind::Image, &[])],
+    });
+    events.push(change("postgres-image", READY, 30));
+    assert_eq!(board(&events).tally(), "1 image, 2 gone");
+}
+
+#[test]
+fn each_step_of_a_build_is_a_line_and_its_output_now_and_then() {
+    let (printer, _, err) = captured(&Flags::default(), &pipe_env());
+    let step = |step, detail: &str, millis| {
+        let state = NodeState::Working {
+            doing: "building".into(),
+            detail: Some(detail.into()),
+            current: Some(step),
+            total: Some(17),
+            unit: Unit::Steps,
+        };
+        change("keycloak-image", state, millis)
+    };
+    let events = vec![
+        step(1, "FROM dm/base:1", 0),
+        step(2, "RUN", 100),
+        step(2, "RUN: Get:1 trixie", 200),
+        step(2, "RUN: Setting up libpq5", 5_300),
+        step(3, "COPY start.sh /", 5_400),
+        change("keycloak-image", READY, 5_500),
+    ];
+    block_on(run(&printer, events));
+    insta::assert_snapshot!(err.text(), @r"
+    0.0s keycloak-image building step 1/17 FROM dm/base:1
+    0.1s keycloak-image building step 2/17 RUN
+    5.3s keycloak-image building step 2/17 RUN: Setting up libpq5
+    5.4s keycloak-image building step 3/17 COPY start.sh /
+    5.5s keycloak-image ready (5.5s)
+    ");
 }

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use super::board::{Board, Row, Stage};
+use crate::output::live::{BAR, Line};
 use crate::output::style::{Canvas, Glyph, Role};
 use crate::output::text;
-use crate::stack::event::NodeState;
+use crate::stack::event::{NodeState, Unit};
 
 /// A wider line is no easier to read.
 const WIDEST: usize = 100;
 /// The columns of a duration.
 const TIME: usize = 7;
-/// The columns of a progress bar, where there is room for one.
-const BAR: usize = 20;
+/// The columns of a sign or a spinner, and of the space behind it.
+const SIGN: usize = 2;
 
 /// What a node is doing, in words, without numbers that change all the time.
 pub fn activity(state: &NodeState) -> String {
@@ -24,16 +25,17 @@ pub fn activity(state: &NodeState) -> String {
             detail,
             current,
             total,
+            unit,
         } => {
-            let mut text = doing.clone();
-            if let Some(detail) = detail {
-                text.push(' ');
-                text.push_str(detail);
+            let detail = detail
+                .as_ref()
+                .map_or(String::new(), |detail| format!(" {detail}"));
+            match (amount(*current, *total, *unit), unit) {
+                (None, _) => format!("{doing}{detail}"),
+                // The detail is what the step does.
+                (Some(step), Unit::Steps) => format!("{doing} {step}{detail}"),
+                (Some(bytes), Unit::Bytes) => format!("{doing}{detail} ({bytes})"),
             }
-            if let Some(amount) = amount(*current, *total) {
-                text.push_str(&format!(" ({amount})"));
-            }
-            text
         }
         NodeState::Creating => "creating".into(),
         NodeState::Starting { probe: None } => "starting".into(),
@@ -47,6 +49,26 @@ pub fn activity(state: &NodeState) -> String {
     }
 }
 
+/// As [`activity`], with what matters most in front, where room is short.
+fn brief(state: &NodeState) -> String {
+    let NodeState::Working {
+        doing,
+        detail,
+        current: Some(current),
+        total: Some(total),
+        unit,
+    } = state
+    else {
+        return activity(state);
+    };
+    let amount = match (unit, percent(Some(*current), Some(*total))) {
+        (Unit::Bytes, Some(percent)) => format!("{percent}%"),
+        _ => format!("{current}/{total}"),
+    };
+    let detail = detail.as_deref().unwrap_or_default();
+    format!("{doing} {amount} {detail}").trim_end().to_owned()
+}
+
 /// How many hundredths are done.
 pub fn percent(current: Option<u64>, total: Option<u64>) -> Option<u64> {
     let (current, total) = (current?, total.filter(|total| *total > 0)?);
@@ -54,28 +76,20 @@ pub fn percent(current: Option<u64>, total: Option<u64>) -> Option<u64> {
     u64::try_from(hundredths).ok()
 }
 
-/// How much is done: `62%, 45.1 MB of 72.8 MB`, `43%, 3 of 7`, `45.1 MB`.
-fn amount(current: Option<u64>, total: Option<u64>) -> Option<String> {
+/// How much is done: `62%, 45.1 MB of 72.8 MB`, `45.1 MB`, `step 3/7`.
+fn amount(current: Option<u64>, total: Option<u64>, unit: Unit) -> Option<String> {
     let current = current?;
-    // Events count bytes or steps alike; nothing has ten thousand steps, and
-    // no download worth showing is as small as ten kilobytes.
-    let size = |number| {
-        if total.unwrap_or(current) < 10_000 {
-            number_of_steps(number)
-        } else {
-            text::bytes(number)
-        }
-    };
-    Some(match (percent(Some(current), total), total) {
-        (Some(percent), Some(total)) => {
-            format!("{percent}%, {} of {}", size(current), size(total))
-        }
-        _ => size(current),
+    let percent = percent(Some(current), total);
+    Some(match (unit, total, percent) {
+        (Unit::Bytes, Some(total), Some(percent)) => format!(
+            "{percent}%, {} of {}",
+            text::bytes(current),
+            text::bytes(total)
+        ),
+        (Unit::Bytes, ..) => text::bytes(current),
+        (Unit::Steps, Some(total), _) => format!("step {current}/{total}"),
+        (Unit::Steps, None, _) => format!("step {current}"),
     })
-}
-
-fn number_of_steps(number: u64) -> String {
-    number.to_string()
 }
 
 /// The lines of a run under way. They are narrower than the canvas, and fewer
@@ -86,25 +100,19 @@ pub fn frame(
     deadline: Option<Duration>,
     canvas: &Canvas,
     rows: usize,
-) -> Vec<String> {
+) -> Vec<Line> {
     // One line for the total, one for the cursor.
     let room = rows.saturating_sub(2).max(1);
     let layout = Layout::of(board, canvas);
     let mut lines = lines(board, now, &layout, room);
-    lines.push(total(board, now, deadline, &layout));
+    lines.push(Line::Text(total(board, now, deadline, &layout)));
     lines
-        .iter()
-        .map(|line| text::truncate(line, layout.width, canvas.style))
-        .collect()
 }
 
 /// The lines that stay when the run is over. What was kept is one line, and so
 /// is what never began.
 pub fn summary(board: &Board, at: Duration, canvas: &Canvas) -> Vec<String> {
-    let layout = Layout {
-        over: true,
-        ..Layout::of(board, canvas)
-    };
+    let layout = Layout::of(board, canvas);
     let group = |role, glyph, what, of: &dyn Fn(&Row) -> bool| {
         let rows: Vec<&Row> = board.rows.iter().filter(|row| of(row)).collect();
         (!rows.is_empty()).then(|| layout.group(role, glyph, what, &rows))
@@ -120,7 +128,7 @@ pub fn summary(board: &Board, at: Duration, canvas: &Canvas) -> Vec<String> {
         .rows
         .iter()
         .filter(|row| !row.kept() && !matches!(row.stage(), Stage::Blocked | Stage::Waiting))
-        .map(|row| layout.row(row, at));
+        .map(|row| layout.still(row, at));
     kept.into_iter()
         .chain(changed)
         .chain(blocked)
@@ -128,7 +136,7 @@ pub fn summary(board: &Board, at: Duration, canvas: &Canvas) -> Vec<String> {
         .collect()
 }
 
-fn lines(board: &Board, now: Duration, layout: &Layout, room: usize) -> Vec<String> {
+fn lines(board: &Board, now: Duration, layout: &Layout, room: usize) -> Vec<Line> {
     if board.rows.len() <= room {
         return board.rows.iter().map(|row| layout.row(row, now)).collect();
     }
@@ -139,12 +147,14 @@ fn lines(board: &Board, now: Duration, layout: &Layout, room: usize) -> Vec<Stri
         stage(Stage::Blocked),
     );
     let grouped = |rows: &[&Row]| usize::from(!rows.is_empty());
+    let group =
+        |role, glyph, what, rows: &[&Row]| Line::Text(layout.group(role, glyph, what, rows));
 
     // What is finished gives way first, then what has not begun.
     let collapse_waiting = board.rows.len() - done.len() + grouped(&done) > room;
     let mut lines = Vec::new();
     if !done.is_empty() {
-        lines.push(layout.group(Role::Good, Glyph::Ready, "ready", &done));
+        lines.push(group(Role::Good, Glyph::Ready, "ready", &done));
     }
     if collapse_waiting {
         let busy: Vec<&Row> = board
@@ -160,13 +170,13 @@ fn lines(board: &Board, now: Duration, layout: &Layout, room: usize) -> Vec<Stri
         };
         lines.extend(busy[..shown].iter().map(|row| layout.row(row, now)));
         if shown < busy.len() {
-            lines.push(layout.group(Role::Active, Glyph::Dot, "more", &busy[shown..]));
+            lines.push(group(Role::Active, Glyph::Dot, "more", &busy[shown..]));
         }
         if !waiting.is_empty() {
-            lines.push(layout.group(Role::Muted, Glyph::Waiting, "waiting", &waiting));
+            lines.push(group(Role::Muted, Glyph::Waiting, "waiting", &waiting));
         }
         if !blocked.is_empty() {
-            lines.push(layout.group(Role::Muted, Glyph::Skipped, "blocked", &blocked));
+            lines.push(group(Role::Muted, Glyph::Skipped, "blocked", &blocked));
         }
     } else {
         lines.extend(
@@ -213,8 +223,6 @@ struct Layout<'a> {
     canvas: &'a Canvas,
     width: usize,
     name: usize,
-    /// True where the run is over.
-    over: bool,
 }
 
 impl<'a> Layout<'a> {
@@ -230,113 +238,105 @@ impl<'a> Layout<'a> {
             canvas,
             width,
             name: longest.min(width / 3),
-            over: false,
         }
     }
 
-    /// Glyph, name, state, time.
-    fn row(&self, row: &Row, now: Duration) -> String {
-        let style = self.canvas.style;
-        let (role, sign) = self.sign(row, now);
-        let name = text::truncate(&row.node.name, self.name, style);
-        let name = text::pad(&name, self.name);
-        let time = row
-            .took(now)
-            .filter(|_| !row.kept())
-            .map(text::duration)
-            .unwrap_or_default();
-        let room = self.width.saturating_sub(2 + self.name + 2 + 1 + TIME);
-        let state = self.state(row, role, room);
-        let muted = matches!(row.stage(), Stage::Waiting | Stage::Blocked);
-        let name = if muted {
-            self.canvas.paint(Role::Muted, &name)
-        } else {
-            name
+    /// Glyph or spinner, name, state, time.
+    fn row(&self, row: &Row, now: Duration) -> Line {
+        if row.stage() != Stage::Active {
+            return Line::Text(self.still(row, now));
+        }
+        self.counted(row, now)
+            .unwrap_or_else(|| Line::Busy(self.words(row, Role::Active, now)))
+    }
+
+    /// The row where nothing turns (any more).
+    fn still(&self, row: &Row, now: Duration) -> String {
+        let (role, glyph) = match row.stage() {
+            Stage::Waiting => (Role::Muted, Glyph::Waiting),
+            Stage::Blocked => (Role::Muted, Glyph::Skipped),
+            Stage::Done => (Role::Good, Glyph::Ready),
+            Stage::Failed => (Role::Bad, Glyph::Failed),
+            Stage::Active => (Role::Warn, Glyph::Waiting),
         };
-        let line = format!("{} {name}  {state}", self.canvas.paint(role, sign));
-        if time.is_empty() {
-            return line;
-        }
-        let time = self.canvas.paint(Role::Muted, &text::pad_left(&time, TIME));
-        format!(
-            "{} {time}",
-            text::pad(&line, self.width.saturating_sub(TIME + 1))
-        )
+        let sign = self.canvas.sign(role, glyph);
+        format!("{sign} {}", self.words(row, role, now))
     }
 
-    fn sign(&self, row: &Row, now: Duration) -> (Role, &'static str) {
-        let style = self.canvas.style;
-        match row.stage() {
-            Stage::Waiting => (Role::Muted, style.glyph(Glyph::Waiting)),
-            Stage::Blocked => (Role::Muted, style.glyph(Glyph::Skipped)),
-            Stage::Done => (Role::Good, style.glyph(Glyph::Ready)),
-            Stage::Failed => (Role::Bad, style.glyph(Glyph::Failed)),
-            // Nothing turns any more on what stays.
-            Stage::Active if self.over => (Role::Warn, style.glyph(Glyph::Waiting)),
-            Stage::Active => {
-                let beat = usize::try_from(now.as_millis() / 100).unwrap_or_default();
-                (Role::Active, style.spinner(beat))
-            }
-        }
-    }
-
-    /// The state in words, with a bar where something can be counted and there
-    /// is room.
-    fn state(&self, row: &Row, role: Role, room: usize) -> String {
-        let style = self.canvas.style;
-        let Some(state) = &row.state else {
-            return self.canvas.paint(Role::Muted, "waiting");
-        };
-        if let NodeState::Working {
-            doing,
-            detail,
-            current,
-            total,
-        } = state
-            && let Some(percent) = percent(*current, *total)
-        {
-            return self.working(doing, detail.as_deref(), (*current, *total), percent, room);
-        }
-        let words = text::truncate(&text::harmless(&activity(state), false), room, style);
+    /// Name, state in words, time.
+    fn words(&self, row: &Row, role: Role, now: Duration) -> String {
+        let state = row.state.as_ref().map_or("waiting".into(), brief);
+        let room = self.width.saturating_sub(SIGN + self.name + 2 + 1 + TIME);
+        let words = text::harmless(&state, false);
+        let words = text::truncate(&words, room, self.canvas.style);
         // Verb in the state's colour, what belongs to it muted.
-        match words.split_once(' ') {
+        let words = match words.split_once(' ') {
             Some((verb, rest)) if row.stage() == Stage::Active => {
                 let rest = self.canvas.paint(Role::Muted, &format!(" {rest}"));
                 self.canvas.paint(role, verb) + &rest
             }
             _ => self.canvas.paint(role, &words),
+        };
+        let line = format!("{}  {words}", self.name(row));
+        self.timed(&line, row, now, self.width.saturating_sub(SIGN))
+    }
+
+    /// The row with a bar, where something can be counted and there is room.
+    fn counted(&self, row: &Row, now: Duration) -> Option<Line> {
+        let Some(NodeState::Working {
+            doing,
+            detail,
+            current: Some(done),
+            total: Some(of),
+            unit,
+        }) = &row.state
+        else {
+            return None;
+        };
+        let amount = amount(Some(*done), Some(*of), *unit)?;
+        let before = format!(
+            "{}  {} ",
+            self.name(row),
+            self.canvas.paint(Role::Active, doing)
+        );
+        let room = self
+            .width
+            .checked_sub(SIGN + text::width(&before) + BAR + 1 + TIME)
+            .filter(|room| *of > 0 && *room > text::width(&amount))?;
+        let detail = detail.as_ref().map_or(String::new(), |detail| {
+            self.canvas
+                .paint(Role::Muted, &text::harmless(&format!(" {detail}"), false))
+        });
+        let style = self.canvas.style;
+        let after = text::truncate(&format!(" {amount}{detail}"), room, style);
+        Some(Line::Counted {
+            before,
+            done: *done,
+            of: *of,
+            after: self.timed(&after, row, now, room + 1 + TIME),
+        })
+    }
+
+    fn name(&self, row: &Row) -> String {
+        let name = text::truncate(&row.node.name, self.name, self.canvas.style);
+        let name = text::pad(&name, self.name);
+        if matches!(row.stage(), Stage::Waiting | Stage::Blocked) {
+            self.canvas.paint(Role::Muted, &name)
+        } else {
+            name
         }
     }
 
-    fn working(
-        &self,
-        doing: &str,
-        detail: Option<&str>,
-        (current, total): (Option<u64>, Option<u64>),
-        percent: u64,
-        room: usize,
-    ) -> String {
+    /// The text with the time at the right edge of so many columns.
+    fn timed(&self, line: &str, row: &Row, now: Duration, columns: usize) -> String {
         let style = self.canvas.style;
-        let amount = amount(current, total).unwrap_or_default();
-        if room < doing.len() + amount.len() + BAR + 2 {
-            let detail = detail.map_or(String::new(), |detail| format!(" {detail}"));
-            let words = format!("{doing} {percent}%{detail}");
-            let words = text::truncate(&text::harmless(&words, false), room, style);
-            return self.canvas.paint(Role::Active, &words);
-        }
-        let full = usize::try_from(percent).unwrap_or_default() * BAR / 100;
-        let bar = format!(
-            "{}{}",
-            self.canvas
-                .paint(Role::Active, &style.glyph(Glyph::Full).repeat(full)),
-            self.canvas
-                .paint(Role::Muted, &style.glyph(Glyph::Rest).repeat(BAR - full)),
-        );
-        let mut words = format!("{} {bar} {amount}", self.canvas.paint(Role::Active, doing));
-        if let Some(detail) = detail {
-            words.push_str(&self.canvas.paint(Role::Muted, &format!(" {detail}")));
-        }
-        text::truncate(&text::harmless(&words, style.colour), room, style)
+        let Some(took) = row.took(now).filter(|_| !row.kept()) else {
+            return text::truncate(line, columns, style);
+        };
+        let time = text::pad_left(&text::duration(took), TIME);
+        let time = self.canvas.paint(Role::Muted, &time);
+        let line = text::pad(line, columns.saturating_sub(TIME + 1));
+        text::truncate(&format!("{line} {time}"), columns, style)
     }
 
     /// Several rows in one line: how many, and as many names as fit.
@@ -345,11 +345,12 @@ impl<'a> Layout<'a> {
         let head = format!("{} {what}", rows.len());
         let room = self.width.saturating_sub(2 + text::width(&head) + 2);
         let names = text::truncate(&names.join(", "), room, self.canvas.style);
-        format!(
+        let line = format!(
             "{} {}  {}",
             self.canvas.sign(role, glyph),
             self.canvas.paint(role, &head),
             self.canvas.paint(Role::Muted, &names)
-        )
+        );
+        text::truncate(&line, self.width, self.canvas.style)
     }
 }

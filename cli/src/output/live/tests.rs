@@ -1,0 +1,167 @@
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use super::*;
+use crate::output::testing::{Captured, Emulator};
+
+const STYLE: Style = Style {
+    colour: false,
+    unicode: true,
+};
+
+fn text(lines: &[&str]) -> Vec<Line> {
+    lines
+        .iter()
+        .map(|line| Line::Text((*line).to_owned()))
+        .collect()
+}
+
+/// Lines at the end of an emulated terminal.
+fn emulated(rows: u16, columns: u16) -> (Lines, Emulator) {
+    let emulator = Emulator::new(rows, columns);
+    let size = Box::new(move || Some((rows, columns)));
+    (
+        Lines::new(Terminal::new(Box::new(emulator.clone()), size)),
+        emulator,
+    )
+}
+
+/// Lines whose bytes can be read, on a terminal whose columns can be changed.
+fn captured(columns: u16) -> (Lines, Captured, Arc<AtomicU16>) {
+    let (bytes, columns) = (Captured::default(), Arc::new(AtomicU16::new(columns)));
+    let now = Arc::clone(&columns);
+    let size = Box::new(move || Some((24, now.load(Ordering::Relaxed))));
+    let lines = Lines::new(Terminal::new(Box::new(bytes.clone()), size));
+    (lines, bytes, columns)
+}
+
+#[test]
+fn frames_replace_one_another() {
+    let (lines, terminal) = emulated(6, 20);
+    for (frame, seen) in [
+        (
+            vec!["one long line", "two", "three"],
+            "one long line\ntwo\nthree",
+        ),
+        (vec!["1", "", "2"], "1\n\n2"),
+        (vec!["a", "b", "c", "d"], "a\nb\nc\nd"),
+        (vec![], ""),
+        (vec!["again"], "again"),
+    ] {
+        lines.show(text(&frame), STYLE, false).unwrap();
+        assert_eq!(terminal.contents(), seen);
+        assert_eq!(terminal.cursor(), (u16::try_from(frame.len()).unwrap(), 0));
+    }
+}
+
+#[test]
+fn spinners_turn_and_bars_grow() {
+    let (lines, terminal) = emulated(6, 60);
+    let counted = |done| Line::Counted {
+        before: "x pulling ".into(),
+        done,
+        of: 10,
+        after: " of 10".into(),
+    };
+    for (done, seen) in [
+        (0, "⠙ x pulling ──────────────────── of 10\n⠙ y"),
+        (5, "⠹ x pulling ━━━━━━━━━━────────── of 10\n⠹ y"),
+        (10, "⠸ x pulling ━━━━━━━━━━━━━━━━━━━━ of 10\n⠸ y"),
+    ] {
+        let frame = vec![counted(done), Line::Busy("y".into())];
+        lines.show(frame, STYLE, true).unwrap();
+        assert_eq!(terminal.contents(), seen);
+    }
+    // A bar that becomes a text has neither spinner nor bar.
+    lines.show(text(&["x ready"]), STYLE, true).unwrap();
+    assert_eq!(terminal.contents(), "x ready");
+}
+
+#[test]
+fn text_above_stays_and_scrolls() {
+    let (lines, terminal) = emulated(4, 20);
+    lines.show(text(&["x", "y"]), STYLE, false).unwrap();
+    lines.above("note 1\nnote 2\n").unwrap();
+    assert_eq!(terminal.contents(), "note 2\nx\ny");
+    lines.show(text(&["x!", "y!"]), STYLE, false).unwrap();
+    assert_eq!(terminal.contents(), "note 2\nx!\ny!");
+}
+
+#[test]
+fn a_long_text_above_is_broken_by_the_terminal_alone() {
+    let (lines, bytes, _) = captured(20);
+    lines.show(text(&["x"]), STYLE, false).unwrap();
+    let long = "0123456789".repeat(5) + "\n";
+    lines.above(&long).unwrap();
+    assert!(bytes.text().contains(&long));
+}
+
+#[test]
+fn the_echo_of_an_interrupt_is_wiped_out() {
+    let (lines, terminal) = emulated(5, 20);
+    lines.show(text(&["x", "y"]), STYLE, false).unwrap();
+    terminal.clone().write_all(b"^C").unwrap();
+    lines.show(text(&["x", "stopping"]), STYLE, false).unwrap();
+    assert_eq!(terminal.contents(), "x\nstopping");
+}
+
+#[test]
+fn lines_that_are_dropped_stay_as_they_are() {
+    let (lines, terminal) = emulated(5, 20);
+    lines.show(text(&["x", "y"]), STYLE, false).unwrap();
+    drop(lines);
+    assert_eq!(terminal.contents(), "x\ny");
+}
+
+#[test]
+fn a_narrower_terminal_has_reflowed_the_last_frame() {
+    let (lines, bytes, columns) = captured(20);
+    lines
+        .show(text(&["123456789012345", "12"]), STYLE, false)
+        .unwrap();
+    let before = bytes.text().len();
+    columns.store(10, Ordering::Relaxed);
+    lines.show(text(&["1", "2"]), STYLE, false).unwrap();
+    assert!(bytes.text()[before..].starts_with("\r\x1b[3A"));
+}
+
+#[test]
+fn no_line_reaches_the_edge_whatever_it_is_given() {
+    let (lines, terminal) = emulated(5, 10);
+    lines
+        .show(
+            text(&["0123456789abcdef", "12345678", "123456789"]),
+            STYLE,
+            false,
+        )
+        .unwrap();
+    assert_eq!(terminal.contents(), "012345678\n12345678\n123456789");
+}
+
+#[test]
+fn a_frame_is_one_write_and_an_unchanged_one_none() {
+    let (lines, bytes, _) = captured(20);
+    lines.show(text(&["x", "y", "z"]), STYLE, false).unwrap();
+    assert_eq!(bytes.writes(), 1);
+    lines.show(text(&["x", "y", "z"]), STYLE, true).unwrap();
+    assert_eq!(bytes.writes(), 1);
+    lines.show(text(&["a", "b"]), STYLE, false).unwrap();
+    assert_eq!(bytes.writes(), 2);
+}
+
+#[test]
+fn a_terminal_that_has_gone_is_told_of() {
+    struct Gone;
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::new(Terminal::new(Box::new(Gone), Box::new(|| None)));
+    let error = lines.show(text(&["x"]), STYLE, false).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+}
