@@ -1,0 +1,14 @@
+//! The program's text, as whoever calls it reads it. No test here needs an
+//! engine, and none finds one.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "all of this is a test"
+)]
+
+mod configuration;
+mod help;
+mod project;
+mod streams;
+mod usage;

@@ -1,0 +1,104 @@
+//! What goes where: data, messages, colour, JSON, and readers that go away.
+
+use std::process::Stdio;
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::project::Project;
+
+const BROKEN: &str = "[postgres]\nprot = 5433\n";
+
+#[test]
+fn json_has_one_document_on_stdout() {
+    let project = Project::new(BROKEN);
+    assert_snapshot!(project.says(&["status", "--json"]), @"");
+}
+
+#[test]
+fn progress_json_has_nothing_but_json_on_stderr() {
+    let project = Project::new(BROKEN);
+    let output = project.dm(&["up", "--progress", "json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    let text = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    assert_eq!(lines.last().unwrap()["error"]["code"], "config-unknown-key");
+}
+
+#[test]
+fn colour_is_for_terminals_and_for_who_asks() {
+    let project = Project::new(BROKEN);
+    let coloured = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut call = project.dm(arguments);
+        call.envs(variables.iter().copied());
+        project.report(&mut call).contains('\x1b')
+    };
+    assert!(!coloured(&["status"], &[]));
+    assert!(coloured(&["status"], &[("CLICOLOR_FORCE", "1")]));
+    assert!(!coloured(
+        &["status"],
+        &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]
+    ));
+    assert!(coloured(&["status", "--color", "always"], &[]));
+    assert!(!coloured(
+        &["status", "--color", "never"],
+        &[("CLICOLOR_FORCE", "1")]
+    ));
+    // What a script reads is never coloured.
+    let output = project
+        .dm(&["status", "--json", "--color", "always"])
+        .output()
+        .unwrap();
+    assert!(!String::from_utf8_lossy(&output.stdout).contains('\x1b'));
+}
+
+#[test]
+fn a_locale_without_unicode_gets_ascii() {
+    let project = Project::new(BROKEN);
+    let mut call = project.dm(&["status"]);
+    call.env("LANG", "C");
+    let output = call.output().unwrap();
+    assert!(
+        output.stderr.is_ascii(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure_to_tell_of() {
+    let project = Project::new("");
+    let mut child = project
+        .dm(&["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Closed before anything is read, as `| true` does.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(141));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let Ok(full) = full else {
+        // Only Linux has one.
+        return;
+    };
+    let project = Project::new("");
+    let output = project
+        .dm(&["completions", "bash"])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_ne!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("could not write to stdout"));
+}

@@ -1,0 +1,137 @@
+//! What is not ours stays, whatever `dm` removes.
+
+use std::collections::HashMap;
+
+use bollard::Docker;
+use bollard::models::{
+    ContainerCreateBody, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
+    VolumeCreateRequest,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
+};
+
+use crate::harness::project::row;
+use crate::harness::{Engine, Project};
+use crate::test_list;
+
+test_list![down_removes_what_is_ours_and_nothing_else];
+
+/// Objects of somebody else that look as much like ours as they can.
+struct Foreign {
+    docker: Docker,
+    name: String,
+}
+
+impl Foreign {
+    async fn new(name: String, image: &str, labels: HashMap<String, String>) -> Self {
+        let docker = Engine::connect().0;
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: Some(["sleep", "infinity"].map(str::to_owned).to_vec()),
+            cmd: Some(Vec::new()),
+            labels: Some(labels.clone()),
+            ..Default::default()
+        };
+        docker.create_container(Some(options), body).await.unwrap();
+        docker.start_container(&name, None).await.unwrap();
+        let network = NetworkCreateRequest {
+            name: name.clone(),
+            labels: Some(labels.clone()),
+            ..Default::default()
+        };
+        docker.create_network(network).await.unwrap();
+        let volume = VolumeCreateRequest {
+            name: Some(name.clone()),
+            labels: Some(labels),
+            ..Default::default()
+        };
+        docker.create_volume(volume).await.unwrap();
+        Self { docker, name }
+    }
+
+    async fn is_there(&self) -> bool {
+        let container = self.docker.inspect_container(&self.name, None).await;
+        let running = container
+            .ok()
+            .and_then(|it| it.state)
+            .and_then(|state| state.running)
+            .unwrap_or_default();
+        running
+            && self.docker.inspect_network(&self.name, None).await.is_ok()
+            && self.docker.inspect_volume(&self.name).await.is_ok()
+    }
+
+    async fn remove(self) {
+        let force = RemoveContainerOptionsBuilder::new().force(true).build();
+        let _ = self.docker.remove_container(&self.name, Some(force)).await;
+        let _ = self.docker.remove_network(&self.name).await;
+        let _ = self
+            .docker
+            .remove_volume(&self.name, None::<RemoveVolumeOptions>)
+            .await;
+    }
+}
+
+async fn down_removes_what_is_ours_and_nothing_else() {
+    let project = Project::new("foreign");
+    project.up(&["--only", "openldap"]).ok();
+    let ours = project.found().await;
+    let network = ours.networks.values().next().unwrap().clone();
+    let image = row(&project.status(), "openldap")["image"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let label = |name: &str| format!("com.dundermifflin.dm.{name}");
+    let labels = ours.container("openldap").labels.clone();
+
+    // Named like ours, without a label; and labelled like ours, of another
+    // instance that has ours as the beginning of its name.
+    let unlabelled = Foreign::new(format!("{network}-openldap2"), &image, HashMap::new()).await;
+    let other = HashMap::from([
+        (label("project"), labels[&label("project")].clone()),
+        (label("instance"), "default-2".to_owned()),
+        (label("component"), "openldap".to_owned()),
+    ]);
+    let labelled = Foreign::new(format!("{network}-2-openldap"), &image, other).await;
+
+    // Somebody works in our network.
+    let docker = &unlabelled.docker;
+    let connect = NetworkConnectRequest {
+        container: unlabelled.name.clone(),
+        ..Default::default()
+    };
+    docker.connect_network(&network, connect).await.unwrap();
+    let output = project.dm(&["down", "--volumes"]).run();
+    let verdict = (
+        output.code != Some(0),
+        output.stderr.contains(&unlabelled.name),
+    );
+    let disconnect = NetworkDisconnectRequest {
+        container: unlabelled.name.clone(),
+        ..Default::default()
+    };
+    docker
+        .disconnect_network(&network, disconnect)
+        .await
+        .unwrap();
+    let again = project.dm(&["down", "--volumes"]).run();
+    let left = project.found().await;
+    let there = (unlabelled.is_there().await, labelled.is_there().await);
+    unlabelled.remove().await;
+    labelled.remove().await;
+
+    assert_eq!(
+        verdict,
+        (true, true),
+        "the one in the way is not named\n{output}"
+    );
+    let again = again.exits(0);
+    assert!(left.names().is_empty(), "{left:?}\n{again}");
+    assert_eq!(
+        there,
+        (true, true),
+        "something foreign is gone\n{output}\n{again}"
+    );
+}

@@ -1,0 +1,94 @@
+//! The servers of a stack, reached as any client reaches them.
+
+use lapin::{Connection, ConnectionProperties};
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+
+use super::Project;
+use super::project::port;
+
+/// Where the servers of an instance listen.
+pub struct Servers {
+    pub postgres: u16,
+    pub rabbitmq: u16,
+    pub management: u16,
+    pub openldap: u16,
+    pub keycloak: u16,
+}
+
+impl Servers {
+    /// As `dm status` tells.
+    #[track_caller]
+    pub fn of(project: &Project) -> Self {
+        let status = project.status();
+        Self {
+            postgres: port(&status, "postgres", 0),
+            rabbitmq: port(&status, "rabbitmq", 0),
+            management: port(&status, "rabbitmq", 1),
+            openldap: port(&status, "openldap", 0),
+            keycloak: port(&status, "keycloak", 0),
+        }
+    }
+
+    /// Logs in to the database.
+    pub async fn database(&self, user: &str, password: &str) -> Result<PgConnection, sqlx::Error> {
+        let options = PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(self.postgres)
+            .username(user)
+            .password(password)
+            .database("dundermifflin")
+            .ssl_mode(PgSslMode::Disable);
+        PgConnection::connect_with(&options).await
+    }
+
+    /// The database's superuser.
+    pub async fn superuser(&self) -> PgConnection {
+        self.database("dundermifflin", "bears_beets_battlestar")
+            .await
+            .expect("the superuser's credentials are in the contract")
+    }
+
+    /// Logs in to the broker.
+    pub async fn broker(&self, user: &str, password: &str) -> lapin::Result<Connection> {
+        let uri = format!("amqp://{user}:{password}@127.0.0.1:{}/%2f", self.rabbitmq);
+        Connection::connect(&uri, ConnectionProperties::default()).await
+    }
+
+    /// What the broker's management API answers.
+    pub async fn management(&self, path: &str) -> Value {
+        http()
+            .get(format!("http://127.0.0.1:{}/api/{path}", self.management))
+            .basic_auth("dunder", Some("mifflin"))
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .expect("the management API answers")
+            .json()
+            .await
+            .expect("it answers in JSON")
+    }
+
+    /// The base address of Keycloak.
+    pub fn keycloak(&self) -> String {
+        format!("http://localhost:{}", self.keycloak)
+    }
+}
+
+/// An HTTP client that goes straight to its target.
+pub fn http() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client needs nothing")
+}
+
+/// Runs SQL; the error is the SQLSTATE with which it was refused.
+pub async fn execute(connection: &mut PgConnection, sql: &str) -> Result<u64, String> {
+    match connection.execute(AssertSqlSafe(sql)).await {
+        Ok(done) => Ok(done.rows_affected()),
+        Err(sqlx::Error::Database(error)) => Err(error.code().unwrap_or_default().into_owned()),
+        Err(error) => panic!("the connection failed at {sql}: {error}"),
+    }
+}
