@@ -71,7 +71,7 @@ impl Component for Postgres {
                 self.config.password.reveal().to_owned(),
             ),
             ("POSTGRES_DB".into(), self.config.database.to_string()),
-            ("config::PostgresDATA".into(), DATA.into()),
+            ("PGDATA".into(), DATA.into()),
         ]);
         spec.command = std::iter::once("postgres".to_owned())
             .chain(
