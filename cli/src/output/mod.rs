@@ -6,6 +6,7 @@
 //! text: each `render` is a pure function of a value and a [`Canvas`], so that
 //! a test can look at exactly what a person would.
 
+pub mod bench;
 pub mod doctor;
 mod error;
 pub mod failure;
