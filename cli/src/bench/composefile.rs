@@ -14,6 +14,10 @@ use crate::components::{keycloak, openldap, postgres, rabbitmq};
 use crate::config::Config;
 use crate::engine::spec::ContainerSpec;
 
+/// Seconds until a service that doesn't answer counts as unhealthy: the customary
+/// thirty retries of ten seconds, and the same time where checks come faster.
+const PATIENCE: u32 = 300;
+
 /// One service of the file.
 #[derive(Debug)]
 pub(super) struct Service {
@@ -87,7 +91,7 @@ pub(super) fn render(
                 "test": ["CMD-SHELL", escaped(&check(name, config))],
                 "interval": format!("{}s", rival.interval()),
                 "timeout": "5s",
-                "retries": 30,
+                "retries": PATIENCE / rival.interval(),
             },
         });
         if !spec.command.is_empty() {
@@ -157,5 +161,118 @@ fn check(component: &str, config: &Config) -> String {
              head -n 1 <&3 | grep -q \" 200 \"'"
             .into(),
         _ => "true".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::LoadOptions;
+    use crate::engine::spec::{File, Mount, Port};
+
+    fn service(component: &str, after: &[&str]) -> Service {
+        Service {
+            spec: ContainerSpec {
+                name: format!("dm-{component}"),
+                component: component.into(),
+                image: format!("dm/{component}:1"),
+                recipe: String::new(),
+                hostname: component.into(),
+                env: BTreeMap::from([("PASSWORD".into(), "pa$word".into())]),
+                command: vec!["serve".into(), "$HOME".into()],
+                files: vec![File::readable("/etc/it.conf", "price = $1")],
+                mounts: vec![Mount {
+                    volume: "instance-data".into(),
+                    path: "/data".into(),
+                }],
+                ports: vec![Port {
+                    name: component.into(),
+                    container: 80,
+                    host: 4321,
+                }],
+                network: "dm".into(),
+                ulimits: BTreeMap::from([("nofile".into(), 1024)]),
+                memory: Some(1 << 30),
+                shm_size: None,
+                stop_timeout: 30,
+                labels: BTreeMap::new(),
+            },
+            after: after.iter().map(|&name| name.to_owned()).collect(),
+            extra_files: Vec::new(),
+        }
+    }
+
+    /// The project's own configuration.
+    fn config() -> Config {
+        let options = LoadOptions {
+            project_dir: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")),
+            ..LoadOptions::default()
+        };
+        Config::load(&options, []).unwrap().config
+    }
+
+    fn rendered(services: &[Service], rival: Rival) -> (Value, Vec<HostFile>) {
+        let config = config();
+        let (text, files) = render(services, &config, rival, Path::new("/bench")).unwrap();
+        (serde_json::from_str(&text).unwrap(), files)
+    }
+
+    #[test]
+    fn a_service_is_what_its_container_is() {
+        let services = [service("keycloak", &["postgres"])];
+        let (document, files) = rendered(&services, Rival::Customary);
+        let mut keycloak = document["services"]["keycloak"].clone();
+        keycloak["healthcheck"]["test"] = json!("…");
+        assert_eq!(
+            keycloak,
+            json!({
+                "image": "dm/keycloak:1",
+                "hostname": "keycloak",
+                "environment": {"PASSWORD": "pa$$word"},
+                "command": ["serve", "$$HOME"],
+                "volumes": [
+                    "keycloak-data:/data",
+                    "/bench/keycloak/etc/it.conf:/etc/it.conf:ro",
+                ],
+                "ports": ["127.0.0.1:4321:80"],
+                "stop_grace_period": "30s",
+                "mem_limit": 1 << 30,
+                "ulimits": {"nofile": 1024},
+                "depends_on": {"postgres": {"condition": "service_healthy"}},
+                "healthcheck": {"test": "…", "interval": "10s", "timeout": "5s", "retries": 30},
+            })
+        );
+        assert_eq!(document["volumes"], json!({"keycloak-data": {}}));
+        // What is mounted is not for compose to replace variables in.
+        assert_eq!(
+            files,
+            [HostFile {
+                path: "/bench/keycloak/etc/it.conf".into(),
+                contents: b"price = $1".to_vec(),
+            }]
+        );
+    }
+
+    #[test]
+    fn the_tuned_file_differs_in_the_checks_alone_and_is_as_patient() {
+        let services = [service("postgres", &[]), service("rabbitmq", &[])];
+        let (mut customary, _) = rendered(&services, Rival::Customary);
+        let (tuned, _) = rendered(&services, Rival::Tuned);
+        for name in ["postgres", "rabbitmq"] {
+            let check = &mut customary["services"][name]["healthcheck"];
+            check["interval"] = json!("1s");
+            check["retries"] = json!(300);
+        }
+        assert_eq!(customary, tuned);
+    }
+
+    #[test]
+    fn every_component_of_the_stack_has_a_check_of_its_own() {
+        let config = config();
+        for component in crate::components::infrastructure(&config) {
+            assert_ne!(check(component.name(), &config), "true");
+        }
     }
 }

@@ -115,7 +115,13 @@ pub(super) async fn run(
     if output.status.success() {
         return Ok(run);
     }
-    let lines: Vec<String> = run.stderr.lines().map(str::to_owned).collect();
+    // Events have been read or never will be; what is left is for people.
+    let lines: Vec<String> = run
+        .stderr
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('{'))
+        .map(str::to_owned)
+        .collect();
     Err(BenchError::Run {
         command: shown,
         status: output.status.to_string(),

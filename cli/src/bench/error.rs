@@ -22,7 +22,7 @@ pub enum BenchError {
         source: std::io::Error,
     },
     /// A run failed, so that its time means nothing.
-    #[error("`{command}` failed ({status}){}", last_line(.log))]
+    #[error("`{command}` failed ({status})")]
     Run {
         /// What was run.
         command: String,
@@ -67,12 +67,6 @@ pub enum BenchError {
     Image(#[from] ImageError),
 }
 
-fn last_line(log: &[String]) -> String {
-    log.last()
-        .map(|line| format!(": {line}"))
-        .unwrap_or_default()
-}
-
 impl Coded for BenchError {
     fn code(&self) -> &'static str {
         match self {
@@ -105,9 +99,6 @@ impl Coded for BenchError {
         match self {
             Self::Run { command, log, .. } => log
                 .iter()
-                .rev()
-                .take(5)
-                .rev()
                 .map(|line| format!("it wrote: {line}"))
                 .chain([format!("run it by hand: {command}")])
                 .collect(),

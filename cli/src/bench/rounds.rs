@@ -17,9 +17,9 @@ use crate::engine::labels;
 use crate::error::Result;
 
 /// `dm up`, to the end of its table; the golden images are made beforehand.
-const UP: &[&str] = &["up", "--json"];
-const UP_WITHOUT_GOLDEN: &[&str] = &["up", "--json", "--no-golden"];
-const DOWN: &[&str] = &["down", "--volumes", "--json"];
+const UP: &[&str] = &["up"];
+const UP_WITHOUT_GOLDEN: &[&str] = &["up", "--no-golden"];
+const DOWN: &[&str] = &["down", "--volumes"];
 
 /// What has been measured so far.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ pub(super) async fn run(
 ) -> Result<Report> {
     let mut overrides = bench.overrides.clone();
     // Golden images are made where they are measured, and not behind its back.
-    overrides.push("golden.prepare=\"off\"".to_owned());
+    overrides.push("golden.prepare=off".to_owned());
     let rounds = Rounds {
         bench,
         components,
@@ -140,7 +140,7 @@ impl Rounds<'_> {
         for (case, command) in [
             (Case::Noop, UP),
             (Case::Status, &["status"][..]),
-            (Case::Reset, &["reset", "--yes", "--json"]),
+            (Case::Reset, &["reset", "--yes"]),
             (Case::Down, DOWN),
         ] {
             if !self.wants(case) {

@@ -304,3 +304,135 @@ fn markdown_chain(case: Case, breakdown: &Breakdown) -> String {
     );
     page
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bench::machine::Machine;
+    use crate::bench::report::RivalResult;
+    use crate::bench::statistics::Sample;
+    use crate::output::testing::{assert_fits, coloured, pipe, terminal};
+    use crate::stack::event::{Event, Node, NodeKind, NodeState};
+
+    fn samples(seconds: &[f64]) -> Vec<Sample> {
+        (1..)
+            .zip(seconds)
+            .map(|(round, &seconds)| Sample { round, seconds })
+            .collect()
+    }
+
+    fn start() -> Vec<Event> {
+        let at = Duration::from_millis;
+        let node = |name: &str, after: &[&str]| Node {
+            name: name.into(),
+            kind: NodeKind::Service,
+            after: after.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let state = |name: &str, state, moment| Event::Node {
+            name: name.into(),
+            state,
+            at: at(moment),
+        };
+        vec![
+            Event::Started {
+                command: "up".into(),
+                instance: "bench-golden".into(),
+                nodes: vec![node("postgres", &[]), node("keycloak", &["postgres"])],
+            },
+            state("postgres", NodeState::Creating, 20),
+            state("postgres", NodeState::Starting { probe: None }, 500),
+            state("postgres", NodeState::Ready { kept: false }, 900),
+            state("keycloak", NodeState::Creating, 900),
+            state("keycloak", NodeState::Starting { probe: None }, 1400),
+            state("keycloak", NodeState::Ready { kept: false }, 7400),
+            Event::Finished {
+                ok: true,
+                at: at(7450),
+            },
+        ]
+    }
+
+    fn report() -> Report {
+        let rivals = BTreeMap::from([
+            (Rival::Customary, samples(&[36.1, 40.0, 33.0])),
+            (Rival::Tuned, samples(&[21.0, 20.5, 19.5])),
+        ]);
+        let case = |case: Case, seconds: &[f64]| {
+            let samples = samples(seconds);
+            CaseResult {
+                case,
+                seconds: Summary::of_samples(&samples).unwrap(),
+                targets: case
+                    .bounds()
+                    .iter()
+                    .filter_map(|&bound| Verdict::of(bound, &samples, &rivals))
+                    .collect(),
+                samples,
+                breakdown: None,
+                memory_bytes: Vec::new(),
+            }
+        };
+        let mut golden = case(Case::Golden, &[7.7, 7.9, 7.4]);
+        golden.breakdown = Breakdown::of(1, Duration::from_millis(7700), &start());
+        golden.memory_bytes = vec![900_000_000, 910_000_000];
+        Report {
+            dm: "0.1.0".into(),
+            profile: "release",
+            began: "2026-11-24T12:00:00Z".into(),
+            machine: Machine {
+                processors: 2,
+                processor: Some("Scranton 9000".into()),
+                memory: Some(8_000_000_000),
+                load: Some(0.5),
+                engine: "Docker 20.10.24".into(),
+                storage: Some("overlay2".into()),
+                compose: Some("docker-compose 1.29.2".into()),
+            },
+            runs: 3,
+            cases: vec![
+                golden,
+                case(Case::Noop, &[0.21, 0.2, 0.35]),
+                case(Case::Help, &[0.02, 0.018, 0.03]),
+                case(Case::Down, &[1.5, 1.25, 2.0]),
+            ],
+            rivals: rivals
+                .into_iter()
+                .map(|(rival, samples)| RivalResult {
+                    rival,
+                    seconds: Summary::of_samples(&samples).unwrap(),
+                    samples,
+                    memory_bytes: vec![1_200_000_000],
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn figures_at_each_width() {
+        insta::assert_snapshot!("bench_80", render(&report(), &terminal(80)));
+        insta::assert_snapshot!("bench_pipe", render(&report(), &pipe()));
+        for width in [40, 80, 200] {
+            assert_fits(&render(&report(), &coloured(width)), width);
+        }
+    }
+
+    #[test]
+    fn figures_as_markdown() {
+        insta::assert_snapshot!("bench_markdown", markdown(&report()));
+    }
+
+    #[test]
+    fn what_is_around_the_run_can_be_what_bounds_it() {
+        let mut report = report();
+        let mut golden = report.cases.remove(0);
+        golden.breakdown = Breakdown::of(1, Duration::from_secs(20), &start());
+        let sentence = bound_by(&golden).unwrap();
+        assert!(
+            sentence.contains("around the run: 12.55 s of 20.00 s"),
+            "{sentence}"
+        );
+    }
+}
