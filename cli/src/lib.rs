@@ -1,5 +1,6 @@
 //! `dm`: developer CLI and orchestrator of the Dunder Mifflin demo stack.
 
+pub mod bench;
 pub mod commands;
 pub mod components;
 pub mod config;

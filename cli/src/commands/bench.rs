@@ -1,7 +1,155 @@
-use super::context::Context;
+//! `dm bench`.
+
+use clap::{Args, Subcommand};
+use tempfile::TempDir;
+
+use super::context::{Context, Project};
+use crate::bench::compose::Program;
+use crate::bench::{self, Bench, BenchError, Case, Report, Request, Rival};
+use crate::components::database::Database;
 use crate::error::{Exit, Result};
-#[derive(Debug, Clone, clap::Args)]
-pub struct Arguments {}
-pub async fn run(_: &Context, _: Arguments) -> Result<Exit> {
+use crate::host::detach;
+use crate::host::packages::{self, Package};
+use crate::images::Silent;
+use crate::output;
+
+/// How many rounds where nobody says.
+const RUNS: u32 = 5;
+
+/// Measure, as ratios in one run.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Action {
+    /// Measure how long a start takes, beside the same stack under docker-compose.
+    Up(UpArguments),
+}
+
+/// Measure starts.
+#[derive(Debug, Clone, Args)]
+struct UpArguments {
+    /// How many rounds; each runs everything once.
+    #[arg(long, value_name = "N", default_value_t = RUNS,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Only these cases.
+    #[arg(long = "case", value_enum, value_name = "NAME", value_delimiter = ',')]
+    cases: Vec<Case>,
+    /// Print the figures as Markdown, for a page.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Keep the compose files that were generated.
+    #[arg(long)]
+    keep: bool,
+    /// Install docker-compose, where it is missing, without asking.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    match arguments.action {
+        Action::Up(arguments) => up(context, arguments).await,
+    }
+}
+
+async fn up(context: &Context, arguments: UpArguments) -> Result<Exit> {
+    let mut cases = if arguments.cases.is_empty() {
+        Case::ALL.to_vec()
+    } else {
+        arguments.cases.clone()
+    };
+    cases.sort_unstable();
+    cases.dedup();
+    let project = context.project_of(bench::INSTANCE)?;
+    let _guard = context.lock(&project, "dm bench up").await?;
+    let folder = tempfile::Builder::new()
+        .prefix("dm-bench-")
+        .tempdir()
+        .map_err(|source| BenchError::Write {
+            path: std::env::temp_dir(),
+            source,
+        })?;
+    let request = Request {
+        cases,
+        runs: arguments.runs,
+    };
+    let result = measure(context, &project, &folder, &request, arguments.yes).await;
+    if arguments.keep {
+        let path = folder.keep();
+        context
+            .printer
+            .note(&format!("the compose files are in {}", path.display()));
+    }
+    print(context, &result?, arguments.markdown)?;
     Ok(Exit::Success)
+}
+
+async fn measure(
+    context: &Context,
+    project: &Project,
+    folder: &TempDir,
+    request: &Request,
+    yes: bool,
+) -> Result<Report> {
+    let compares = Rival::ALL
+        .into_iter()
+        .any(|rival| rival.is_needed(&request.cases));
+    let compose = if compares {
+        Some(docker_compose(context, yes).await?)
+    } else {
+        None
+    };
+    let consent = context.consent(yes);
+    let engine = context.engine_or_start(project, &consent).await?;
+    let bench = Bench {
+        images: project.images(
+            &engine,
+            std::sync::Arc::new(Silent),
+            consent,
+            context.interrupt.clone(),
+        )?,
+        engine,
+        config: project.config().clone(),
+        database: Database::new(project.config(), &project.loaded.root),
+        instance: project.instance.clone(),
+        overrides: context.overrides().to_vec(),
+        program: detach::own_program()?,
+        compose,
+        folder: folder.path().to_owned(),
+    };
+    let told = |sentence: &str| context.printer.note(sentence);
+    bench.run(request, &context.interrupt, &told).await
+}
+
+/// docker-compose, installed first where it is missing and there is consent.
+async fn docker_compose(context: &Context, yes: bool) -> Result<Program> {
+    if let Some(program) = Program::find().await {
+        return Ok(program);
+    }
+    let consent = context.consent(yes);
+    let told = |line: &str| context.printer.note(line);
+    packages::ensure(&[Package::COMPOSE], &consent, &context.interrupt, &told).await?;
+    let program = Program::find().await;
+    Ok(program.ok_or_else(|| BenchError::Spawn {
+        program: Package::COMPOSE.program.to_owned(),
+        source: std::io::ErrorKind::NotFound.into(),
+    })?)
+}
+
+fn print(context: &Context, report: &Report, markdown: bool) -> Result<()> {
+    if context.printer.is_json() {
+        context.printer.document(output::bench::SCHEMA, report)?;
+    } else if markdown {
+        context.printer.data(&output::bench::markdown(report))?;
+    } else {
+        let canvas = context.printer.out();
+        context
+            .printer
+            .data(&output::bench::render(report, &canvas))?;
+    }
+    Ok(())
 }

@@ -255,6 +255,32 @@ impl Database {
         applied.map_err(failed)
     }
 
+    /// All that [`Database::apply`] would do to an empty database, as one script
+    /// for `psql`; without the record of applied migrations.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Folder`] where a migration can't be read.
+    pub fn init_script(&self) -> Result<String, DatabaseError> {
+        let mut sql = self.script();
+        for (name, contents) in self.migration_files()? {
+            let Some(schema) = self
+                .schemas
+                .iter()
+                .find(|schema| name.split('/').next() == Some(&schema.name))
+            else {
+                continue;
+            };
+            let (owner, name) = (identifier(&schema.owner), identifier(&schema.name));
+            // Writing to a string can't fail.
+            let _ = writeln!(
+                sql,
+                "SET ROLE {owner}; SET search_path = {name};\n{}\nRESET ROLE; RESET search_path;",
+                String::from_utf8_lossy(&contents)
+            );
+        }
+        Ok(sql)
+    }
+
     /// The SQL that makes roles and schemas and gives each its rights.
     fn script(&self) -> String {
         let mut sql = String::new();

@@ -7,6 +7,7 @@
 //! a test can look at exactly what a person would.
 
 pub mod config;
+pub mod bench;
 pub mod doctor;
 pub mod engine;
 mod error;

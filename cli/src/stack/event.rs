@@ -1,15 +1,16 @@
 //! What happens during a run, as values. The executor sends them; `output`
-//! turns them into live lines, plain lines or JSON lines.
+//! turns them into live lines, plain lines or JSON lines, which `dm bench` reads
+//! back.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use crate::images::Unit;
 
 /// What kind of node of the graph something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeKind {
     /// A container that stays up; ready when its probe answers.
@@ -21,7 +22,7 @@ pub enum NodeKind {
 }
 
 /// One node of the graph, as announced at the start of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its name, unique in the run, e.g. `postgres` or `database`.
     pub name: String,
@@ -32,7 +33,7 @@ pub struct Node {
 }
 
 /// Where a node is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum NodeState {
     /// It can't begin before these are ready.
@@ -90,7 +91,7 @@ impl NodeState {
 }
 
 /// Something that happened in a run. `at` counts from the start of the run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// The run begins with these nodes. A later `Started` of the same run adds
@@ -112,7 +113,7 @@ pub enum Event {
         #[serde(flatten)]
         state: NodeState,
         /// When, since the start of the run.
-        #[serde(serialize_with = "as_seconds")]
+        #[serde(with = "seconds")]
         at: Duration,
     },
     /// A node failed: all that is known of it.
@@ -125,7 +126,7 @@ pub enum Event {
         /// The sentence.
         text: String,
         /// When, since the start of the run.
-        #[serde(serialize_with = "as_seconds")]
+        #[serde(with = "seconds")]
         at: Duration,
     },
     /// A bundle with everything about the failed run was written.
@@ -140,13 +141,13 @@ pub enum Event {
         /// True where everything is as was asked.
         ok: bool,
         /// How long it took.
-        #[serde(serialize_with = "as_seconds")]
+        #[serde(with = "seconds")]
         at: Duration,
     },
 }
 
 /// Everything that is known of a component that failed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// The node.
     pub name: String,
@@ -167,11 +168,66 @@ pub struct Failure {
     /// Commands or sentences: what to do next.
     pub next: Vec<String>,
     /// When, since the start of the run.
-    #[serde(serialize_with = "as_seconds")]
+    #[serde(with = "seconds")]
     pub at: Duration,
 }
 
 /// Seconds with milliseconds: what people and JSON readers expect.
-fn as_seconds<S: serde::Serializer>(at: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((at.as_secs_f64() * 1000.0).round() / 1000.0)
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(at: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64((at.as_secs_f64() * 1000.0).round() / 1000.0)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_survive_their_json() {
+        let at = Duration::from_millis(1234);
+        let node = |state| Event::Node {
+            name: "postgres".into(),
+            state,
+            at,
+        };
+        let events = [
+            Event::Started {
+                command: "up".into(),
+                instance: "default".into(),
+                nodes: vec![Node {
+                    name: "keycloak".into(),
+                    kind: NodeKind::Service,
+                    after: vec!["database".into()],
+                }],
+            },
+            node(NodeState::Waiting {
+                on: vec!["database".into()],
+            }),
+            node(NodeState::Starting {
+                probe: Some("connection refused".into()),
+            }),
+            node(NodeState::Ready { kept: true }),
+            Event::Interrupted,
+            Event::Finished { ok: true, at },
+        ];
+        for event in events {
+            let text = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn a_moment_before_the_start_is_refused() {
+        let text = r#"{"event":"finished","ok":true,"at":-1}"#;
+        assert!(serde_json::from_str::<Event>(text).is_err());
+    }
 }

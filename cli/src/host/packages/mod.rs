@@ -55,6 +55,8 @@ impl Package {
     };
     /// The packet filter that the engine drives.
     pub const IPTABLES: Self = Self::same("iptables");
+    /// What `dm bench` compares with.
+    pub const COMPOSE: Self = Self::same("docker-compose");
     /// Makes a Debian root file system.
     pub const MMDEBSTRAP: Self = Self::same("mmdebstrap");
     /// Makes a Debian root file system, the older way.

@@ -1,0 +1,145 @@
+//! Programs as a person runs them: whole processes, timed from the start to the
+//! end.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+use super::BenchError;
+use crate::stack::event::Event;
+
+/// How many of a failed run's lines are worth keeping.
+const LOG_LINES: usize = 20;
+
+/// A finished run.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// From before the process was made until it had ended.
+    pub took: Duration,
+    /// What it wrote to its standard error.
+    pub stderr: String,
+}
+
+/// `dm` on a scratch instance.
+#[derive(Debug)]
+pub(super) struct Dm {
+    /// The program.
+    pub program: PathBuf,
+    /// The project's folder.
+    pub root: PathBuf,
+    /// What `--set` is given.
+    pub overrides: Vec<String>,
+}
+
+impl Dm {
+    /// Runs a command of `dm` on an instance.
+    pub async fn run(
+        &self,
+        instance: &str,
+        arguments: &[&str],
+        interrupt: &CancellationToken,
+    ) -> Result<Run, BenchError> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .args(["--progress", "json", "--instance", instance])
+            .arg("--project-directory")
+            .arg(&self.root);
+        for pair in &self.overrides {
+            command.args(["--set", pair]);
+        }
+        run(command, interrupt).await
+    }
+
+    /// Runs `dm --help`.
+    pub async fn help(&self, interrupt: &CancellationToken) -> Result<Run, BenchError> {
+        let mut command = Command::new(&self.program);
+        command.arg("--help");
+        run(command, interrupt).await
+    }
+}
+
+/// The events that a run with `--progress json` told.
+pub(super) fn events(run: &Run) -> Vec<Event> {
+    // Notes and warnings stand between the events.
+    run.stderr
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// Runs a command to its end. At an interrupt it gets one too, and its end is
+/// waited for.
+pub(super) async fn run(
+    mut command: Command,
+    interrupt: &CancellationToken,
+) -> Result<Run, BenchError> {
+    let shown = shown(&command);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let failed = |source| BenchError::Spawn {
+        program: shown.clone(),
+        source,
+    };
+    let began = Instant::now();
+    let child = command.spawn().map_err(failed)?;
+    let pid = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
+    let ended = child.wait_with_output();
+    tokio::pin!(ended);
+    let output = tokio::select! {
+        output = &mut ended => output,
+        () = interrupt.cancelled() => {
+            if let Some(pid) = pid {
+                // It may have had it from the terminal, or have ended.
+                let _ = kill_process(pid, Signal::INT);
+            }
+            let _ = ended.await;
+            return Err(BenchError::Interrupted);
+        }
+    }
+    .map_err(failed)?;
+    let run = Run {
+        took: began.elapsed(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    };
+    if output.status.success() {
+        return Ok(run);
+    }
+    // Events have been read or never will be; what is left is for people.
+    let lines: Vec<String> = run
+        .stderr
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('{'))
+        .map(str::to_owned)
+        .collect();
+    Err(BenchError::Run {
+        command: shown,
+        status: output.status.to_string(),
+        log: lines[lines.len().saturating_sub(LOG_LINES)..].to_vec(),
+    })
+}
+
+/// The command as one would type it.
+fn shown(command: &Command) -> String {
+    let command = command.as_std();
+    let program = PathBuf::from(command.get_program());
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    std::iter::once(name.into_owned())
+        .chain(
+            command
+                .get_args()
+                .map(|argument| argument.to_string_lossy().into_owned()),
+        )
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,117 @@
+//! Why there are no figures.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::components::ComponentError;
+use crate::components::database::DatabaseError;
+use crate::engine::EngineError;
+use crate::error::{Coded, Exit};
+use crate::images::ImageError;
+
+/// A bench that could not measure.
+#[derive(Debug, Error)]
+pub enum BenchError {
+    /// A program could not be started.
+    #[error("could not run {program}: {source}")]
+    Spawn {
+        /// The program.
+        program: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A run failed, so that its time means nothing.
+    #[error("`{command}` failed ({status})")]
+    Run {
+        /// What was run.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// The last lines that it wrote, oldest first.
+        log: Vec<String>,
+    },
+    /// A container of the comparison ended or never became healthy.
+    #[error("under docker-compose, {service} {what}")]
+    Rival {
+        /// The service.
+        service: String,
+        /// What became of it.
+        what: String,
+    },
+    /// A generated file could not be written.
+    #[error("could not write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// There was no free port.
+    #[error("could not get a free port on 127.0.0.1: {0}")]
+    Port(std::io::Error),
+    /// It was interrupted.
+    #[error("interrupted; the scratch stacks were removed")]
+    Interrupted,
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A component can't be configured.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
+    /// The migrations can't be read.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// An image can't be had.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+}
+
+impl Coded for BenchError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Spawn { .. } => "bench-spawn",
+            Self::Run { .. } => "bench-run",
+            Self::Rival { .. } => "bench-compose",
+            Self::Write { .. } => "bench-write",
+            Self::Port(_) => "bench-port",
+            Self::Interrupted => "interrupted",
+            Self::Engine(error) => error.code(),
+            Self::Component(error) => error.code(),
+            Self::Database(error) => error.code(),
+            Self::Image(error) => error.code(),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Spawn { .. } | Self::Write { .. } | Self::Port(_) => Exit::Usage,
+            Self::Run { .. } | Self::Rival { .. } => Exit::Component,
+            Self::Interrupted => Exit::Interrupted,
+            Self::Engine(error) => error.exit(),
+            Self::Component(error) => error.exit(),
+            Self::Database(error) => error.exit(),
+            Self::Image(error) => error.exit(),
+        }
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::Run { command, log, .. } => log
+                .iter()
+                .map(|line| format!("it wrote: {line}"))
+                .chain([format!("run it by hand: {command}")])
+                .collect(),
+            Self::Rival { .. } => {
+                vec!["dm bench up --keep keeps the compose file, to run it by hand".into()]
+            }
+            Self::Spawn { .. } | Self::Write { .. } | Self::Port(_) | Self::Interrupted => {
+                Vec::new()
+            }
+            Self::Engine(error) => error.next(),
+            Self::Component(error) => error.next(),
+            Self::Database(error) => error.next(),
+            Self::Image(error) => error.next(),
+        }
+    }
+}
