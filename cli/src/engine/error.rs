@@ -8,7 +8,7 @@ use crate::error::{Coded, Exit};
 #[derive(Debug, Error)]
 pub enum EngineError {
     /// No engine answered at any of the usual places.
-    #[error("no container engine answers")]
+    #[error("no container engine answers{}", places(.tried))]
     NotFound {
         /// Where it was looked for, and what came back.
         tried: Vec<String>,
@@ -55,6 +55,23 @@ pub enum EngineError {
     },
 }
 
+/// What a person needs of what was tried: not the long list of sockets that
+/// don't exist.
+fn places(tried: &[String]) -> String {
+    let telling: Vec<&str> = tried
+        .iter()
+        .map(String::as_str)
+        .filter(|line| tried.len() == 1 || !line.ends_with("no such socket"))
+        .collect();
+    if !telling.is_empty() {
+        format!(" ({})", telling.join("; "))
+    } else if tried.is_empty() {
+        String::new()
+    } else {
+        format!(" at any of the {} usual places", tried.len())
+    }
+}
+
 impl EngineError {
     /// For `map_err`: the failure of one call, named by what it was doing.
     pub fn api(doing: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
@@ -97,5 +114,31 @@ impl Coded for EngineError {
             Self::TooOld { .. } => vec!["dm doctor".into()],
             Self::Api { .. } => Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_engine_is_told_without_the_noise() {
+        let text = |tried: &[&str]| {
+            EngineError::NotFound {
+                tried: tried.iter().map(|line| (*line).to_owned()).collect(),
+                next: Vec::new(),
+            }
+            .to_string()
+        };
+        let absent = "unix:///a: no such socket";
+        let denied = "unix:///b: this user may not open the socket";
+        insta::assert_snapshot!(
+            [text(&[absent, absent]), text(&[absent, denied]), text(&[absent])].join("\n"),
+            @r"
+        no container engine answers at any of the 2 usual places
+        no container engine answers (unix:///b: this user may not open the socket)
+        no container engine answers (unix:///a: no such socket)
+        "
+        );
     }
 }

@@ -38,26 +38,8 @@ pub(in crate::doctor) fn found(connected: &Result<Engine, EngineError>) -> Vec<F
             ]
         }
         Err(error) => {
-            let detail = match error {
-                EngineError::NotFound { tried, .. } => not_found(tried),
-                other => other.to_string(),
-            };
-            vec![Finding::error("engine", detail, error.next())]
+            vec![Finding::error("engine", error.to_string(), error.next())]
         }
-    }
-}
-
-/// All that was tried would fill the screen with sockets that don't exist.
-fn not_found(tried: &[String]) -> String {
-    let telling: Vec<&str> = tried
-        .iter()
-        .map(String::as_str)
-        .filter(|line| tried.len() == 1 || !line.ends_with("no such socket"))
-        .collect();
-    if telling.is_empty() {
-        format!("none answers at any of the {} usual places", tried.len())
-    } else {
-        format!("none answers: {}", telling.join("; "))
     }
 }
 
@@ -230,23 +212,6 @@ mod tests {
         assert_eq!(status(Some(9_999_999_999)), Status::Warning);
         assert_eq!(status(Some(2_999_999_999)), Status::Error);
         assert_eq!(status(None), Status::Skipped);
-    }
-
-    #[test]
-    fn an_absent_engine_is_told_without_the_noise() {
-        let tried = |lines: &[&str]| -> Vec<String> {
-            lines.iter().map(|line| (*line).to_owned()).collect()
-        };
-        let (a, b) = (
-            "unix:///a: no such socket",
-            "unix:///b: this user may not open the socket",
-        );
-        assert_eq!(
-            not_found(&tried(&[a, a])),
-            "none answers at any of the 2 usual places"
-        );
-        assert_eq!(not_found(&tried(&[a, b])), format!("none answers: {b}"));
-        assert_eq!(not_found(&tried(&[a])), format!("none answers: {a}"));
     }
 
     #[test]

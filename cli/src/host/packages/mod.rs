@@ -274,6 +274,31 @@ mod tests {
         assert!(error.next()[0].contains("hello"), "{:?}", error.next());
     }
 
+    /// Changes the machine: by hand, as root on Debian.
+    #[tokio::test]
+    #[ignore = "installs a package"]
+    async fn a_package_is_installed_and_once_only() {
+        let hello = Package::same("hello");
+        let consent = Consent::Given { by: "the test" };
+        let lines = std::sync::Mutex::new(Vec::new());
+        let progress = |line: &str| {
+            if let Ok(mut lines) = lines.lock() {
+                lines.push(line.to_owned());
+            }
+        };
+        let cancel = CancellationToken::new();
+        let done = ensure(&[hello], &consent, &cancel, &progress)
+            .await
+            .unwrap();
+        assert_eq!(done.added, ["hello"]);
+        assert!(!lines.lock().unwrap().is_empty());
+        println!("{done:?}\n{}", lines.lock().unwrap().join("\n"));
+        let again = ensure(&[hello], &consent, &cancel, &progress)
+            .await
+            .unwrap();
+        assert_eq!(again, Installed::default());
+    }
+
     #[test]
     fn a_failure_shows_what_the_package_manager_said() {
         let error = PackageError::Failed {
