@@ -61,6 +61,11 @@ pub trait Coded: StdError + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The last lines that what failed has written, oldest first.
+    fn log(&self) -> &[String] {
+        &[]
+    }
+
     /// The failure as a miette diagnostic, where it points into a source text.
     fn diagnostic(&self) -> Option<&dyn miette::Diagnostic> {
         None
@@ -84,18 +89,24 @@ impl Error {
     /// The sentences of the cause chain, outermost first, without repetition.
     #[must_use]
     pub fn chain(&self) -> Vec<String> {
-        let mut lines = vec![self.0.to_string()];
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // Wrappers often repeat their cause's text at their own end.
-            if !lines.last().is_some_and(|last| last.ends_with(&text)) {
-                lines.push(text);
-            }
-            cause = error.source();
-        }
-        lines
+        chain(self.0.as_ref())
     }
+}
+
+/// The sentences of an error's cause chain, outermost first, without repetition.
+#[must_use]
+pub fn chain(error: &dyn Coded) -> Vec<String> {
+    let mut lines = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Wrappers often repeat their cause's text at their own end.
+        if !lines.last().is_some_and(|last| last.ends_with(&text)) {
+            lines.push(text);
+        }
+        cause = error.source();
+    }
+    lines
 }
 
 impl<E: Coded> From<E> for Error {

@@ -9,6 +9,10 @@ set -Eeuo pipefail
 
 readonly staging="$PGDATA/.initialising"
 
+# The first process of a container ignores every signal that it has no handler for: without this a
+# stop in the middle of an initialisation would take until the kill.
+trap 'exit 130' INT TERM
+
 fail() {
     printf 'postgres entrypoint: %s\n' "$*" >&2
     exit 1

@@ -74,7 +74,7 @@ impl Project {
     pub fn ports(&self) -> Result<Ports> {
         let allocator = Allocator::new(self.state.clone());
         let recorded = allocator.recorded(&self.instance.project, &self.instance.name)?;
-        Ok(recorded.unwrap_or_else(|| wanted_ports(self.config())))
+        Ok(recorded.unwrap_or_else(|| wanted_ports(&self.loaded)))
     }
 
     /// The images of the stack on an engine.
@@ -236,7 +236,7 @@ impl Context {
             ports,
             wait: config.timeouts.wait.get(),
             root: project.loaded.root.clone(),
-            components: components::infrastructure(config),
+            components: components::infrastructure(config, &project.loaded.root),
             database: Database::new(config, &project.loaded.root),
             pace: Pace {
                 poll: config.timeouts.poll.get(),
@@ -268,7 +268,7 @@ impl Context {
     /// # Errors
     /// It has not; the nearest name is told.
     pub fn check_component(&self, project: &Project, name: &str) -> Result<()> {
-        let known = components::infrastructure(project.config());
+        let known = components::infrastructure(project.config(), &project.loaded.root);
         Ok(find_component(&known, name).map(drop)?)
     }
 
@@ -314,8 +314,8 @@ pub fn engine_settings(config: &Config) -> EngineSettings {
 
 /// The ports that `dm.toml` asks for, by name.
 #[must_use]
-pub fn wanted_ports(config: &Config) -> Ports {
-    components::infrastructure(config)
+pub fn wanted_ports(loaded: &Loaded) -> Ports {
+    components::infrastructure(&loaded.config, &loaded.root)
         .iter()
         .flat_map(|component| component.ports())
         .map(|wish| (wish.name.to_owned(), wish.host))
@@ -348,7 +348,7 @@ async fn allocate(project: &Project, engine: &Engine, free: bool) -> Result<Port
     } else {
         Mode::Fixed
     };
-    let wanted = wanted_ports(project.config());
+    let wanted = wanted_ports(&project.loaded);
     let request = Request {
         project: &project.instance.project,
         root: &project.instance.root,

@@ -69,7 +69,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let request = up::Request {
                 only: Vec::new(),
                 wait,
-                golden: true,
+                golden: up::GoldenUse::Begin,
             };
             let plan = up::prepare(&stack, &request).await?;
             let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;

@@ -38,7 +38,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let request = up::Request {
                 only: arguments.names.clone(),
                 wait,
-                golden: true,
+                golden: up::GoldenUse::Begin,
             };
             let plan = up::prepare(&stack, &request).await?;
             let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;

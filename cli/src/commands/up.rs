@@ -123,7 +123,11 @@ fn request(project: &Project, arguments: &Arguments) -> up::Request {
         wait: arguments
             .wait_timeout
             .unwrap_or_else(|| project.config().timeouts.wait.get()),
-        golden: !arguments.no_golden,
+        golden: if arguments.no_golden {
+            up::GoldenUse::Ignore
+        } else {
+            up::GoldenUse::Begin
+        },
     }
 }
 

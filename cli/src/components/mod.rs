@@ -97,6 +97,26 @@ impl Coded for ComponentError {
     }
 }
 
+/// What a component's golden image holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoldenPart {
+    /// The data of its volume after a first start, at this path.
+    Data(&'static str),
+    /// Something beside its program that makes it start sooner, at this path. An
+    /// image that makes no such thing has no golden image.
+    Accelerator(&'static str),
+}
+
+impl GoldenPart {
+    /// The path in the container.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Data(path) | Self::Accelerator(path) => path,
+        }
+    }
+}
+
 /// A container of the stack that stays up.
 pub trait Component: Debug + Send + Sync {
     /// Its name: in the network, in commands and in tables.
@@ -127,8 +147,14 @@ pub trait Component: Debug + Send + Sync {
         None
     }
 
-    /// The path of its data in the container, which golden starts begin with.
-    fn data(&self) -> &'static str;
+    /// What its golden image holds, and where in the container that is.
+    fn golden(&self) -> GoldenPart;
+
+    /// The variables with which its container makes what its golden image holds,
+    /// where it does not do so by itself.
+    fn training(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 
     /// The time it is given to become ready, where not the run's.
     fn wait_timeout(&self) -> Option<Duration>;
@@ -136,10 +162,10 @@ pub trait Component: Debug + Send + Sync {
 
 /// The infrastructure components, in the order in which they are shown.
 #[must_use]
-pub fn infrastructure(config: &Config) -> Vec<Arc<dyn Component>> {
+pub fn infrastructure(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
     vec![
         Arc::new(postgres::Postgres::new(config)),
-        Arc::new(rabbitmq::RabbitMq::new(config)),
+        Arc::new(rabbitmq::RabbitMq::new(config, root)),
         Arc::new(openldap::OpenLdap::new(config)),
         Arc::new(keycloak::Keycloak::new(config)),
     ]
@@ -168,7 +194,6 @@ fn container(component: &dyn Component, site: &Site<'_>) -> ContainerSpec {
             })
             .collect(),
         network: site.instance.network(),
-        ulimits: BTreeMap::new(),
         memory: None,
         shm_size: None,
         stop_timeout: 10,

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use ldap3::{LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry};
 
-use super::{Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port};
+use super::{
+    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Site, container, host_port,
+};
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
 
@@ -86,9 +88,6 @@ impl Component for OpenLdap {
             path: DATA.into(),
         });
         spec.memory = self.config.memory.map(|size| size.bytes());
-        // slapd sizes its connection table by this limit, and the engine's
-        // default of a million costs it hundreds of megabytes.
-        spec.ulimits.insert("nofile".into(), 1024);
         Ok(spec)
     }
 
@@ -125,8 +124,8 @@ impl Component for OpenLdap {
         vec![format!("ldap://127.0.0.1:{}", host_port(ports, NAME))]
     }
 
-    fn data(&self) -> &'static str {
-        DATA
+    fn golden(&self) -> GoldenPart {
+        GoldenPart::Data(DATA)
     }
 
     fn wait_timeout(&self) -> Option<Duration> {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::{Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port};
+use super::{
+    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Site, container, host_port,
+};
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, Mount};
 
@@ -115,8 +117,8 @@ impl Component for Postgres {
         )]
     }
 
-    fn data(&self) -> &'static str {
-        DATA
+    fn golden(&self) -> GoldenPart {
+        GoldenPart::Data(DATA)
     }
 
     fn wait_timeout(&self) -> Option<Duration> {

@@ -1,7 +1,7 @@
 //! RabbitMQ: the exchanges and queues between the services.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -9,10 +9,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties, ExchangeKind};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port, read};
+use super::{
+    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Site, container, host_port, read,
+};
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
 
@@ -21,13 +24,24 @@ pub const NAME: &str = "rabbitmq";
 /// The name of its management port in allocations.
 pub const MANAGEMENT: &str = "rabbitmq-management";
 
-/// The exchange that every service publishes to (event catalogue, section 2).
-pub const EXCHANGE: &str = "dm.domain.events";
-/// A work queue that is there once the topology is.
-const WITNESS: &str = "wuphf.domain-events.q";
-
 const DATA: &str = "/var/lib/rabbitmq";
 const DEFINITIONS: &str = "/etc/rabbitmq/definitions.json";
+const CONFIG: &str = "/etc/rabbitmq/conf.d/20-dm.conf";
+
+/// The broker's settings.
+///
+/// Definitions that were imported before are skipped, which a golden start gains
+/// by. The defaults of memory and log are shares of the host's memory, which is
+/// the wrong measure for one of several programs on it.
+const SETTINGS: &str = "\
+definitions.import_backend = local_filesystem
+definitions.local.path = /etc/rabbitmq/definitions.json
+definitions.skip_if_unchanged = true
+anonymous_login_user = none
+vm_memory_high_watermark.absolute = 1GiB
+disk_free_limit.absolute = 200MB
+raft.wal_max_size_bytes = 64000000
+";
 
 /// RabbitMQ.
 #[derive(Debug, Clone)]
@@ -35,12 +49,14 @@ pub struct RabbitMq {
     config: config::Rabbitmq,
     /// The services' broker passwords by user.
     users: BTreeMap<String, String>,
+    /// The project's folder.
+    root: PathBuf,
 }
 
 impl RabbitMq {
     /// RabbitMQ as configured.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, root: &Path) -> Self {
         let users = config
             .services
             .all()
@@ -57,6 +73,7 @@ impl RabbitMq {
         Self {
             config: config.rabbitmq.clone(),
             users,
+            root: root.to_owned(),
         }
     }
 }
@@ -112,13 +129,7 @@ impl Component for RabbitMq {
         let definitions = with_passwords(&fixture, &self.users, &path)?;
         let mut spec = container(self, site);
         spec.files = vec![
-            File::readable(
-                "/etc/rabbitmq/conf.d/20-dm.conf",
-                format!(
-                    "definitions.import_backend = local_filesystem\n\
-                     definitions.local.path = {DEFINITIONS}\n"
-                ),
-            ),
+            File::readable(CONFIG, SETTINGS),
             File::readable(DEFINITIONS, definitions),
         ];
         spec.mounts.push(Mount {
@@ -132,39 +143,13 @@ impl Component for RabbitMq {
 
     fn probe(&self, ports: &Ports) -> Probe {
         let uri = uri(&self.config, ports);
+        let definitions = self.config.definitions.in_project(&self.root);
         Box::pin(async move {
-            let answer = async {
-                let properties =
-                    ConnectionProperties::default().with_connection_name("dm readiness".into());
-                let connection = Connection::connect(&uri, properties).await?;
-                let channel = connection.create_channel().await?;
-                // Passive: asks whether it is there, makes nothing.
-                channel
-                    .exchange_declare(
-                        EXCHANGE.into(),
-                        ExchangeKind::Topic,
-                        ExchangeDeclareOptions {
-                            passive: true,
-                            ..Default::default()
-                        },
-                        FieldTable::default(),
-                    )
-                    .await?;
-                channel
-                    .queue_declare(
-                        WITNESS.into(),
-                        QueueDeclareOptions {
-                            passive: true,
-                            ..Default::default()
-                        },
-                        FieldTable::default(),
-                    )
-                    .await?;
-                connection.close(200, "ready".into()).await
-            };
-            answer
+            let topology = Topology::read(&definitions)?;
+            topology
+                .is_there(&uri)
                 .await
-                .map_err(|error: lapin::Error| error.to_string())
+                .map_err(|error| error.to_string())
         })
     }
 
@@ -186,12 +171,65 @@ impl Component for RabbitMq {
         ))
     }
 
-    fn data(&self) -> &'static str {
-        DATA
+    fn golden(&self) -> GoldenPart {
+        GoldenPart::Data(DATA)
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
         self.config.wait_timeout.map(|wait| wait.get())
+    }
+}
+
+/// The names that must be there for the broker to be ready.
+#[derive(Debug, Default, Deserialize)]
+struct Topology {
+    #[serde(default)]
+    exchanges: Vec<Named>,
+    #[serde(default)]
+    queues: Vec<Named>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    name: String,
+}
+
+impl Topology {
+    fn read(definitions: &Path) -> Result<Self, String> {
+        let named = |error: String| format!("{}: {error}", definitions.display());
+        let text = std::fs::read(definitions).map_err(|error| named(error.to_string()))?;
+        serde_json::from_slice(&text).map_err(|error| named(error.to_string()))
+    }
+
+    /// Asks for everything by name. Passively: that makes nothing.
+    async fn is_there(&self, uri: &str) -> Result<(), lapin::Error> {
+        let properties =
+            ConnectionProperties::default().with_connection_name("dm readiness".into());
+        let connection = Connection::connect(uri, properties).await?;
+        let channel = connection.create_channel().await?;
+        for exchange in &self.exchanges {
+            let options = ExchangeDeclareOptions {
+                passive: true,
+                ..Default::default()
+            };
+            let name = exchange.name.as_str();
+            // A passive declaration looks at the name alone.
+            let kind = ExchangeKind::Topic;
+            channel
+                .exchange_declare(name.into(), kind, options, FieldTable::default())
+                .await?;
+        }
+        for queue in &self.queues {
+            let options = QueueDeclareOptions {
+                passive: true,
+                ..Default::default()
+            };
+            let name = queue.name.as_str();
+            channel
+                .queue_declare(name.into(), options, FieldTable::default())
+                .await?;
+        }
+        connection.close(200, "ready".into()).await
     }
 }
 

@@ -162,19 +162,21 @@ impl<'a> Reporter<'a> {
         let key = path.last().map_or("", String::as_str);
         let written = self.written(place);
         let (message, certain) = match kind {
+            Some(SourceKind::Variable) if written.contains("__") || suggestion.is_some() => {
+                (format!("unknown variable `{written}`"), true)
+            }
             Some(SourceKind::Variable) => (
-                format!("unknown variable `{written}`"),
-                written.contains("__") || suggestion.is_some(),
+                format!("the variable {written} is none of dm's and is ignored"),
+                false,
             ),
             Some(SourceKind::Flag) => (format!("unknown key `{}`", dotted(path)), true),
             _ if table.is_empty() => (format!("unknown section or key `{key}`"), true),
             _ => (format!("unknown key `{key}` in [{}]", dotted(table)), true),
         };
         let help = match (&suggestion, kind) {
-            (_, Some(SourceKind::Variable)) if suggestion.is_none() => Some(
-                "dm ignores it; its own variables are DM_ and a key, with `__` for each dot"
-                    .to_owned(),
-            ),
+            (None, Some(SourceKind::Variable)) => {
+                Some("dm's own are DM_ and a key, with `__` for each dot".to_owned())
+            }
             (Some(_), Some(SourceKind::Variable)) if !written.contains("__") => {
                 Some("two underscores stand for each dot of a key".to_owned())
             }

@@ -6,11 +6,11 @@ use std::ffi::OsString;
 use std::path::{Path as FsPath, PathBuf};
 
 use super::check;
-use super::de::{self, Fault, FaultKind, Notes};
 use super::diagnose::Reporter;
 use super::layers::{Content, Layers, Override};
 use super::model::Config;
 use super::problem::{ConfigError, Problem, Problems};
+use super::sift::{Sifted, sift};
 use super::source::{Origin, SourceKind};
 use super::tree::{Node, Path};
 
@@ -163,35 +163,13 @@ fn normal(path: &FsPath) -> PathBuf {
     path.components().collect()
 }
 
-/// The trees of the layers, whatever is wrong taken out of them.
-struct Sifted {
-    /// The joined tree of what is right.
-    tree: Node,
-    /// What is wrong.
-    faults: Vec<Fault>,
-    /// The paths of all secrets.
-    secrets: BTreeSet<Path>,
-}
-
 fn resolve(layers: Layers, root: PathBuf) -> Result<Loaded, ConfigError> {
-    let sifted = sift(&layers);
-    let notes = Notes::default();
-    let result = de::deserialize::<Config>(&sifted.tree, &notes);
-    let mut secrets = sifted.secrets;
-    secrets.extend(notes.into_secrets());
-
-    let mut faults = sifted.faults;
-    let config = match result {
-        Ok(config) => Some(config),
-        Err(fault) => {
-            // A key that is missing because its value was wrong is no news.
-            if !explained(&fault, &faults) {
-                faults.push(fault);
-            }
-            None
-        }
-    };
-
+    let Sifted {
+        tree,
+        config,
+        faults,
+        secrets,
+    } = sift(&layers);
     let reporter = Reporter::new(&layers, &secrets);
     let mut problems = reporter.unreadable();
     let mut warnings = Vec::new();
@@ -209,89 +187,17 @@ fn resolve(layers: Layers, root: PathBuf) -> Result<Loaded, ConfigError> {
         let conflicts = check::conflicts(config)
             .into_iter()
             .filter(|conflict| !struck.iter().any(|path| conflict.involves(path.as_slice())));
-        problems.extend(conflicts.map(|conflict| reporter.conflict(&sifted.tree, &conflict)));
+        problems.extend(conflicts.map(|conflict| reporter.conflict(&tree, &conflict)));
     }
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded {
             config,
             root,
             warnings,
-            tree: sifted.tree,
+            tree,
             layers,
             secrets,
         }),
         _ => Err(ConfigError::Invalid(Problems::new(problems))),
     }
-}
-
-/// Checks every layer by itself, laid over the defaults, as a mistake is one
-/// even where a higher layer hides it. Serde stops at the first fault: that one
-/// is noted and taken out, and the rest is read again, until nothing is wrong.
-fn sift(layers: &Layers) -> Sifted {
-    let mut faults = Vec::new();
-    let mut secrets = BTreeSet::new();
-    let mut trees = layers
-        .layers
-        .iter()
-        .filter_map(|layer| match &layer.content {
-            Content::Tree(tree) => Some((layer.source, tree)),
-            _ => None,
-        });
-    let base = trees
-        .next()
-        .map_or_else(defaults_tree, |(_, tree)| tree.clone());
-    let mut total = base.clone();
-    for (source, tree) in trees {
-        let mut right = tree.clone();
-        let mut alone = base.clone();
-        alone.overlay(&right);
-        loop {
-            let notes = Notes::default();
-            let Err(fault) = de::deserialize::<Config>(&alone, &notes) else {
-                break;
-            };
-            secrets.extend(notes.into_secrets());
-            let Some((path, place)) = fault.at.as_deref().cloned() else {
-                faults.push(fault);
-                break;
-            };
-            // What is missing may stand in another layer, so it counts only
-            // when all are joined; here it must only not end the search.
-            let missing = matches!(fault.kind, FaultKind::Missing { .. });
-            let found = if missing {
-                alone.remove(&path)
-            } else {
-                alone.get(&path).is_some() && {
-                    right.remove(&path);
-                    alone = base.clone();
-                    alone.overlay(&right);
-                    true
-                }
-            };
-            debug_assert!(missing || place.source == source);
-            if !missing {
-                faults.push(fault);
-            }
-            if !found {
-                break;
-            }
-        }
-        total.overlay(&right);
-    }
-    Sifted {
-        tree: total,
-        faults,
-        secrets,
-    }
-}
-
-/// True where `fault` is only that a key is missing whose value was taken out.
-fn explained(fault: &Fault, others: &[Fault]) -> bool {
-    let (FaultKind::Missing { .. }, Some((table, _))) = (&fault.kind, fault.at.as_deref()) else {
-        return false;
-    };
-    others
-        .iter()
-        .filter_map(|other| other.at.as_deref())
-        .any(|(path, _)| path.starts_with(table))
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! defaults.toml, dm.toml, dm.local.toml, DM_*, flags   layers: texts to trees
-//!   → each laid over the defaults and deserialized     load, de: faults with places
-//!   → all joined, deserialized, compared across keys   load, check
+//!   → joined and deserialized, each by itself where    sift, de: faults with places
+//!     something is wrong; compared across keys         load, check
 //!   → Loaded, or every Problem with its caret          diagnose, problem
 //! ```
 //!
@@ -25,6 +25,7 @@ mod reference;
 mod schema;
 mod services;
 mod show;
+mod sift;
 mod source;
 mod tree;
 pub mod values;
@@ -38,7 +39,7 @@ pub use model::{
 };
 pub use problem::{ConfigError, Problem, Problems};
 pub use reference::reference;
-pub use schema::schema;
+pub use schema::{schema, schema_text};
 pub use services::{Service, Services};
 pub use show::Entry;
 pub use source::Origin;

@@ -29,6 +29,12 @@ pub fn schema() -> Value {
     schema
 }
 
+/// The JSON Schema as text, indented, with a line feed at its end.
+#[must_use]
+pub fn schema_text() -> String {
+    format!("{:#}\n", schema())
+}
+
 /// All keys in the order of the types, those without a value included.
 pub(super) fn keys() -> Vec<Key> {
     let mut keys = Vec::new();

@@ -94,21 +94,33 @@ impl Node {
         }
     }
 
-    /// Lays `over` on top: what it sets wins, and tables are joined.
-    pub fn overlay(&mut self, over: &Self) {
+    /// Lays `over` on top: what it sets wins, and tables are joined. True where
+    /// it hides a value of another source than `base`.
+    pub fn overlay(&mut self, over: &Self, base: SourceId) -> bool {
         match (&mut self.value, &over.value) {
             (Value::Table(below), Value::Table(above)) => {
+                let mut hides = false;
                 for (key, node) in above {
                     match below.get_mut(key) {
-                        Some(existing) => existing.overlay(node),
+                        Some(existing) => hides |= existing.overlay(node, base),
                         None => {
                             below.insert(key.clone(), node.clone());
                         }
                     }
                 }
                 self.place = over.place.clone();
+                hides
             }
-            _ => *self = over.clone(),
+            // A value in place of a table hides all that is in it.
+            (Value::Table(_), _) => {
+                *self = over.clone();
+                true
+            }
+            _ => {
+                let hides = self.place.source != base;
+                *self = over.clone();
+                hides
+            }
         }
     }
 

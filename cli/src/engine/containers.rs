@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::container::LogOutput;
 use bollard::models::{
     ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, HostConfig,
-    NetworkingConfig, PortBinding, ResourcesUlimits,
+    NetworkingConfig, PortBinding,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, InspectContainerOptions,
@@ -182,7 +182,12 @@ impl Engine {
     pub async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
-        absent_is_fine(self.docker().stop_container(name, Some(options)).await)
+        // The call lasts as long as the stop does.
+        let docker = self
+            .docker()
+            .clone()
+            .with_timeout(grace + Duration::from_secs(60));
+        absent_is_fine(docker.stop_container(name, Some(options)).await)
             .map_err(EngineError::api(format!("stop container {name}")))
     }
 
@@ -505,16 +510,6 @@ fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCre
             network_mode: Some(spec.network.clone()),
             memory: spec.memory.and_then(|bytes| i64::try_from(bytes).ok()),
             shm_size: spec.shm_size.and_then(|bytes| i64::try_from(bytes).ok()),
-            ulimits: Some(
-                spec.ulimits
-                    .iter()
-                    .map(|(name, limit)| ResourcesUlimits {
-                        name: Some(name.clone()),
-                        soft: Some(*limit),
-                        hard: Some(*limit),
-                    })
-                    .collect(),
-            ),
             ..HostConfig::default()
         }),
         networking_config: Some(NetworkingConfig {

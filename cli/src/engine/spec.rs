@@ -78,8 +78,6 @@ pub struct ContainerSpec {
     pub ports: Vec<Port>,
     /// The network it is on.
     pub network: String,
-    /// Limits of resources: name, and both the soft and the hard limit.
-    pub ulimits: BTreeMap<String, i64>,
     /// A limit of its memory in bytes.
     pub memory: Option<u64>,
     /// Size of `/dev/shm` in bytes.
@@ -134,7 +132,6 @@ mod tests {
                 host: 5432,
             }],
             network: "dm".into(),
-            ulimits: BTreeMap::new(),
             memory: None,
             shm_size: None,
             stop_timeout: 10,

@@ -30,7 +30,7 @@ const MANIFEST: &str = "dm-images.json";
 /// The name of the last entry.
 const CHECKSUM: &str = "dm-images.sha256";
 /// What the first entry says that the file is.
-const FORMAT: &str = "dm.images/1";
+const FORMAT: &str = "dm.image-archive/1";
 /// Good compression at several hundred megabytes a second.
 const LEVEL: i32 = 3;
 /// A manifest is never larger.
@@ -123,6 +123,8 @@ impl Images {
             let file = tempfile::Builder::new()
                 .prefix(".dm-images-")
                 .suffix(".partial")
+                // As any file that a program saves: the umask decides who reads it.
+                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
                 .tempfile_in(parent)?;
             write(&contents, tar, BufWriter::new(file.as_file()), meter)?;
             file.as_file().sync_all()?;
@@ -553,7 +555,7 @@ mod tests {
             assert!(matches!(fault, Fault::Foreign), "{fault:?}");
         }
         let newer = Manifest {
-            format: "dm.images/2".into(),
+            format: "dm.image-archive/2".into(),
             ..manifest()
         };
         let fault = verify(saved(&newer, "[]").as_slice(), meter()).unwrap_err();

@@ -154,15 +154,6 @@ impl ImageError {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
     }
-
-    /// The last lines of output that explain the failure, oldest first.
-    #[must_use]
-    pub fn log(&self) -> &[String] {
-        match self {
-            Self::Build { log, .. } | Self::Program { log, .. } => log,
-            _ => &[],
-        }
-    }
 }
 
 /// A refusal as the end of a sentence.
@@ -190,6 +181,13 @@ pub(super) fn disk_full_hints() -> Vec<String> {
 }
 
 impl Coded for ImageError {
+    fn log(&self) -> &[String] {
+        match self {
+            Self::Build { log, .. } | Self::Program { log, .. } => log,
+            _ => &[],
+        }
+    }
+
     fn code(&self) -> &'static str {
         match self {
             Self::Unknown { .. } => "image-unknown",
@@ -281,7 +279,7 @@ fn pull_hints(refusal: &PullRefusal) -> Vec<String> {
             build.into(),
         ],
         PullRefusal::Credentials => vec![
-            "check images.credentials, or DM_IMAGES_USERNAME and DM_IMAGES_PASSWORD".into(),
+            "check images.credentials, or DM_IMAGES__CREDENTIALS__USERNAME and DM_IMAGES__CREDENTIALS__PASSWORD".into(),
             build.into(),
         ],
         PullRefusal::Unreachable => vec![

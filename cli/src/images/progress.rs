@@ -12,8 +12,7 @@ pub enum Unit {
     Steps,
 }
 
-/// A sign of life of one image. Its fields are those of
-/// [`NodeState::Working`](crate::stack::event::NodeState::Working).
+/// A sign of life of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
     /// A verb, e.g. `pulling`.

@@ -6,9 +6,11 @@
 //! text: each `render` is a pure function of a value and a [`Canvas`], so that
 //! a test can look at exactly what a person would.
 
+pub mod config;
 pub mod doctor;
 mod error;
 pub mod failure;
+pub mod images;
 pub mod json;
 mod live;
 pub mod logs;

@@ -31,6 +31,10 @@ pub fn text(error: &Error, canvas: &Canvas) -> String {
     if let Some(diagnostic) = coded.diagnostic() {
         lines.extend(snippet(diagnostic, canvas));
         help = diagnostic.help().map(|help| help.to_string());
+        for related in diagnostic.related().into_iter().flatten() {
+            lines.push(String::new());
+            lines.extend(part(related, canvas));
+        }
     }
     let next: Vec<String> = help.into_iter().chain(coded.next()).collect();
     if !next.is_empty() {
@@ -38,6 +42,25 @@ pub fn text(error: &Error, canvas: &Canvas) -> String {
         lines.extend(next_steps(&next, canvas));
     }
     lines.join("\n")
+}
+
+/// One of several diagnostics that a failure is made of.
+fn part(diagnostic: &dyn Diagnostic, canvas: &Canvas) -> Vec<String> {
+    let code = diagnostic.code().map(|code| code.to_string());
+    let head = canvas.paint(
+        Role::Bad,
+        &code.map_or_else(String::new, |code| format!("{code}: ")),
+    );
+    let sentence = prose(&diagnostic.to_string());
+    let mut lines = vec![canvas.wrap(&format!("{head}{sentence}"), "", "  ")];
+    lines.extend(snippet(diagnostic, canvas));
+    if let Some(help) = diagnostic.help() {
+        let label = "  help: ";
+        let indent = " ".repeat(label.len());
+        let first = canvas.paint(Role::Strong, label);
+        lines.push(canvas.wrap(&prose(&help.to_string()), &first, &indent));
+    }
+    lines
 }
 
 /// One line of a sentence; foreign texts (an engine's answer) may have several
@@ -152,6 +175,28 @@ struct Body {
     next: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     places: Vec<Place>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part>,
+}
+
+/// One of several things that a failure is made of.
+#[derive(Debug, Serialize)]
+struct Part {
+    code: Option<String>,
+    message: String,
+    help: Option<String>,
+    places: Vec<Place>,
+}
+
+impl Part {
+    fn new(diagnostic: &dyn Diagnostic) -> Self {
+        Self {
+            code: diagnostic.code().map(|code| code.to_string()),
+            message: diagnostic.to_string(),
+            help: diagnostic.help().map(|help| help.to_string()),
+            places: places(diagnostic),
+        }
+    }
 }
 
 /// A place in a source text; line and column count from 1.
@@ -182,6 +227,12 @@ pub fn document(error: &Error) -> Document {
                 .map(|help| help.to_string()),
             next: coded.next(),
             places: diagnostic.map(places).unwrap_or_default(),
+            parts: diagnostic
+                .and_then(|diagnostic| diagnostic.related())
+                .into_iter()
+                .flatten()
+                .map(Part::new)
+                .collect(),
         },
     }
 }
@@ -290,6 +341,33 @@ mod tests {
         insta::assert_snapshot!(text(&placed(), &pipe()));
         insta::assert_snapshot!(visible(&text(&placed(), &coloured(80))));
         assert_fits(&text(&placed(), &terminal(40)), 40);
+    }
+
+    /// What a configuration with two mistakes gives.
+    fn of_two_parts() -> Error {
+        let project = tempfile::tempdir().unwrap();
+        let file = "[postgres]\nprot = 5433\n\n[timeouts]\nwait = 300\n";
+        std::fs::write(project.path().join("dm.toml"), file).unwrap();
+        let options = crate::config::LoadOptions {
+            current_dir: project.path().to_owned(),
+            ..Default::default()
+        };
+        crate::config::Config::load(&options, [])
+            .unwrap_err()
+            .into()
+    }
+
+    #[test]
+    fn a_failure_of_two_parts() {
+        insta::assert_snapshot!(text(&of_two_parts(), &terminal(80)));
+        assert_fits(&text(&of_two_parts(), &terminal(40)), 40);
+    }
+
+    #[test]
+    fn the_document_names_each_part() {
+        insta::assert_snapshot!(
+            super::super::json::document(SCHEMA, &document(&of_two_parts())).unwrap()
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::event::Failure;
 use super::executor::Emitter;
 use super::readiness::NotReady;
 use crate::engine::spec::ContainerSpec;
+use crate::error::{Coded, chain};
 use crate::host::ports;
 
 /// How many of its last log lines a failed component's report shows.
@@ -14,21 +15,17 @@ const LOG_LINES: usize = 20;
 
 /// A failure of which only an error is known.
 #[must_use]
-pub fn of_error(
-    name: &str,
-    error: &(dyn std::error::Error + Send + Sync + 'static),
-    at: Duration,
-) -> Failure {
+pub fn of_error(name: &str, error: &dyn Coded, at: Duration) -> Failure {
     Failure {
         name: name.to_owned(),
-        what: sentence(error),
+        what: chain(error).join(": "),
         state: None,
         exit_code: None,
         out_of_memory: false,
         probe: None,
-        log: Vec::new(),
+        log: error.log().to_vec(),
         blocks: Vec::new(),
-        next: Vec::new(),
+        next: error.next(),
         at,
     }
 }
@@ -37,7 +34,7 @@ pub fn of_error(
 pub async fn of_start(
     stack: &Stack,
     spec: &ContainerSpec,
-    error: &(dyn std::error::Error + Send + Sync + 'static),
+    error: &dyn Coded,
     at: Duration,
 ) -> Failure {
     let mut failure = of_error(&spec.component, error, at);
@@ -113,7 +110,7 @@ pub async fn of_component(
             failure.next.insert(0, "dm up --wait-timeout 10m".into());
         }
         NotReady::Engine(error) => {
-            failure.what = format!("the engine stopped answering: {}", sentence(&error));
+            failure.what = format!("the engine stopped answering: {}", chain(&error).join(": "));
             failure.next = vec!["dm engine status".into(), "dm up".into()];
             return failure;
         }
@@ -125,18 +122,4 @@ pub async fn of_component(
         .await
         .unwrap_or_default();
     failure
-}
-
-/// An error and its causes in one line.
-fn sentence(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -3,7 +3,7 @@
 //! A scratch instance is brought up once from empty volumes, trained, stopped
 //! cleanly, and its data directories become images: the database with every
 //! role, migration and the realm in it, the broker with its topology, the
-//! directory with its people, and Keycloak's class-data archive. The engine
+//! directory with its people, and Keycloak's ahead-of-time cache. The engine
 //! fills a new named volume from its image by itself, so a fresh start with
 //! golden images has nothing left to do but to start.
 //!
@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
@@ -23,13 +24,17 @@ use super::event::{Node, NodeKind, NodeState, Unit};
 use super::executor::{Emitter, Outcome};
 use super::images::node as image_node;
 use super::{Stack, StackError, down, up};
-use crate::components::{Component, Ports, Site, keycloak};
+use crate::components::{Component, GoldenPart, Ports, Site, keycloak, postgres};
 use crate::error::Result;
 use crate::images::Derivation;
 use crate::images::recipe::Digest;
 
 /// The scratch instance that golden images are made in.
 pub const INSTANCE: &str = "golden";
+
+/// How long a component may take to stop: Keycloak then writes its
+/// ahead-of-time cache, for more than a minute on a busy machine.
+const STOP_PATIENCE: Duration = Duration::from_secs(240);
 
 /// A golden image of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,7 +43,7 @@ pub struct Golden {
     pub image: String,
     /// True where it holds data for the component's volume, so that it may
     /// only be used with a new one.
-    pub has_data: bool,
+    pub fills_volume: bool,
 }
 
 /// A digest of everything that goes into the golden images of a stack.
@@ -66,7 +71,7 @@ pub fn digest(stack: &Stack) -> Result<Digest> {
 }
 
 /// The golden images that fit the stack as it is configured now, by component.
-/// All of a set or none, since what is in them belongs together.
+/// All that hold data or none, since their data belongs together.
 ///
 /// # Errors
 /// Unreadable fixtures, or a failing engine.
@@ -80,11 +85,14 @@ pub async fn find(stack: &Stack) -> Result<BTreeMap<String, Golden>> {
         };
         let image = derivation(component, &digest, from.reference).reference();
         if stack.engine.image(&image).await?.is_none() {
-            return Ok(BTreeMap::new());
+            if fills_volume(component) {
+                return Ok(BTreeMap::new());
+            }
+            continue;
         }
         let golden = Golden {
             image,
-            has_data: has_data(component),
+            fills_volume: fills_volume(component),
         };
         found.insert(component.name().to_owned(), golden);
     }
@@ -129,13 +137,19 @@ async fn fill(
     train(stack).await;
     // The database stops last: Keycloak still writes while it stops.
     for component in stack.components.iter().rev() {
-        let container = stack.instance.container(component.name());
-        emitter.note(Some(component.name()), "stopping, to be kept as it is");
-        // Keycloak writes its class-data archive when it ends.
-        stack
-            .engine
-            .stop(&container, std::time::Duration::from_secs(120))
-            .await?;
+        let name = component.name();
+        if name == postgres::NAME {
+            stack.database.settle(&stack.ports).await?;
+        }
+        emitter.note(Some(name), "stopping, to be kept as it is");
+        let container = stack.instance.container(name);
+        let stopping = stack.engine.stop(&container, STOP_PATIENCE);
+        tokio::select! {
+            stopped = stopping => stopped?,
+            () = interrupt.cancelled() => {
+                return Ok(Outcome { interrupted: true, ..Outcome::default() });
+            }
+        }
     }
     let images = stack.components.iter().map(|component| Node {
         name: image_node(component.name()),
@@ -164,43 +178,54 @@ async fn fill(
             },
         );
         let container = stack.instance.container(name);
-        let files = stack.engine.export_path(&container, component.data());
+        let files = stack
+            .engine
+            .export_path(&container, component.golden().path());
         let files = Box::pin(files.map_err(std::io::Error::other));
-        stack
-            .images
-            .build_derived(&derivation(component, digest, from.reference), files)
-            .await?;
-        emitter.node(&image_node(name), NodeState::Ready { kept: false });
+        let derivation = derivation(component, digest, from.reference);
+        let state = match stack.images.build_derived(&derivation, files).await {
+            Err(error) if !fills_volume(component) => {
+                emitter.note(Some(name), format!("has no golden image: {error}"));
+                NodeState::Gone
+            }
+            built => {
+                drop(built?);
+                NodeState::Ready { kept: false }
+            }
+        };
+        emitter.node(&image_node(name), state);
     }
     Ok(outcome)
 }
 
 /// Asks Keycloak for what every first user of a fresh stack asks for, so that
-/// the classes behind it are in the archive. Whatever fails here costs time
+/// the classes behind it are in the cache. Whatever fails here costs time
 /// later and nothing else.
 async fn train(stack: &Stack) {
     let base = keycloak::base_url(&stack.ports);
     let Ok(client) = reqwest::Client::builder().no_proxy().build() else {
         return;
     };
+    let login = format!(
+        "/realms/master/protocol/openid-connect/auth?client_id=security-admin-console\
+         &response_type=code&scope=openid&redirect_uri={base}/admin/master/console/"
+    );
+    // A page alone: somebody who signed in would stay in the data.
     for path in [
+        login.as_str(),
         "/realms/master/protocol/openid-connect/certs",
-        "/admin/",
-        "/realms/master/account/",
     ] {
         let _ = client.get(format!("{base}{path}")).send().await;
     }
 }
 
-/// Keycloak's golden image holds an archive beside its program; the others hold
-/// what belongs into their volumes.
-fn has_data(component: &dyn Component) -> bool {
-    component.name() != keycloak::NAME
+fn fills_volume(component: &dyn Component) -> bool {
+    matches!(component.golden(), GoldenPart::Data(_))
 }
 
 /// How a component's golden image is made.
 fn derivation(component: &dyn Component, digest: &Digest, from: String) -> Derivation {
-    let parent = Path::new(component.data())
+    let parent = Path::new(component.golden().path())
         .parent()
         .unwrap_or(Path::new("/"));
     Derivation {

@@ -84,6 +84,13 @@ pub enum StackError {
 }
 
 impl Coded for StackError {
+    fn log(&self) -> &[String] {
+        match self {
+            Self::Image(error) => error.log(),
+            _ => &[],
+        }
+    }
+
     fn code(&self) -> &'static str {
         match self {
             Self::UnknownComponent { .. } => "component-unknown",

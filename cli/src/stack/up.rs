@@ -20,6 +20,17 @@ use crate::engine::containers::Container;
 use crate::engine::spec::ContainerSpec;
 use crate::error::Result;
 
+/// What golden images are to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoldenUse {
+    /// New volumes begin with them.
+    Begin,
+    /// They are left alone.
+    Ignore,
+    /// The run is made to make them.
+    Train,
+}
+
 /// What is asked of a run.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -27,8 +38,8 @@ pub struct Request {
     pub only: Vec<String>,
     /// The time the components have to become ready, once the images are there.
     pub wait: Duration,
-    /// Begin empty volumes with golden data where there is any.
-    pub golden: bool,
+    /// What golden images are to it.
+    pub golden: GoldenUse,
 }
 
 /// A component with what its container should be and what is to be done about it.
@@ -72,7 +83,11 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
     let mut specs = Vec::new();
     for component in &stack.components {
         if selected.contains(component.name()) {
-            specs.push((component.clone(), stack.specify(component.as_ref(), &site)?));
+            let mut spec = stack.specify(component.as_ref(), &site)?;
+            if request.golden == GoldenUse::Train {
+                spec.env.extend(component.training());
+            }
+            specs.push((component.clone(), spec));
         }
     }
     let filter = stack.instance.filter();
@@ -160,10 +175,9 @@ pub async fn execute(
             .ensure_network(&stack.instance.network(), &labels)
             .await?;
     }
-    let goldens = if request.golden {
-        golden::find(stack).await?
-    } else {
-        BTreeMap::new()
+    let goldens = match request.golden {
+        GoldenUse::Begin => golden::find(stack).await?,
+        GoldenUse::Ignore | GoldenUse::Train => BTreeMap::new(),
     };
     let goldens = Arc::new(goldens);
     let selected: BTreeSet<&str> = plan
@@ -448,7 +462,7 @@ impl ComponentRun {
     async fn image(&self) -> Result<String, StackError> {
         let name = self.item.component.name();
         if let Some(golden) = self.goldens.get(name)
-            && (self.fresh || !golden.has_data)
+            && (self.fresh || !golden.fills_volume)
         {
             return Ok(golden.image.clone());
         }

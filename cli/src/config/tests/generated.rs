@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Project;
-use crate::config::{Config, reference, schema};
+use crate::config::{Config, reference, schema, schema_text};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -24,10 +24,6 @@ fn assert_generated(file: &str, expected: &str) {
         "{file} is not what the types say; make it anew with\n  \
          UPDATE_GENERATED=1 cargo test -p dm --lib config::tests::generated"
     );
-}
-
-fn schema_text() -> String {
-    format!("{:#}\n", schema())
 }
 
 #[test]

@@ -1,0 +1,192 @@
+//! What `dm config` shows.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::style::{Canvas, Role};
+use super::table::{Cell, Column, Table};
+use crate::config::{Entry, Origin};
+
+/// The schema of the JSON form of the values.
+pub const SCHEMA: &str = "dm.config/1";
+
+/// The schema of the JSON form of a check that found nothing.
+pub const CHECK_SCHEMA: &str = "dm.config-check/1";
+
+/// The values as a document, to be written under [`SCHEMA`].
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    /// The project's directory.
+    pub root: &'a Path,
+    /// Keys, values and origins.
+    pub values: &'a [Entry],
+}
+
+impl<'a> Document<'a> {
+    /// The document of a project's values.
+    #[must_use]
+    pub fn new(root: &'a Path, values: &'a [Entry]) -> Self {
+        Self { root, values }
+    }
+}
+
+/// A check that found nothing, to be written under [`CHECK_SCHEMA`]; what it
+/// finds is a `dm.error/1`.
+#[derive(Debug, Serialize)]
+pub struct Checked<'a> {
+    /// Always true.
+    pub ok: bool,
+    /// The project's directory.
+    pub root: &'a Path,
+}
+
+impl<'a> Checked<'a> {
+    /// The document of a project.
+    #[must_use]
+    pub fn new(root: &'a Path) -> Self {
+        Self { ok: true, root }
+    }
+}
+
+/// The values as a table. What isn't a default stands out.
+#[must_use]
+pub fn render(entries: &[Entry], canvas: &Canvas) -> String {
+    let mut table = Table::new(vec![
+        // A key that is cut can't be copied.
+        Column::new("key").least(usize::MAX),
+        Column::new("value").least(12),
+        Column::new("from").least(10).rank(1),
+    ]);
+    for entry in entries {
+        let (value, from, role) = match &entry.origin {
+            None => ("-".to_owned(), String::new(), Some(Role::Muted)),
+            Some(Origin::Default) => {
+                let from = Origin::Default.to_string();
+                (toml(&entry.value), from, Some(Role::Muted))
+            }
+            Some(origin) => (toml(&entry.value), origin.to_string(), None),
+        };
+        let cell = |text: &str| match role {
+            Some(role) => Cell::new(text).role(role),
+            None => Cell::new(text),
+        };
+        table.row(vec![Cell::new(&entry.key), cell(&value), cell(&from)]);
+    }
+    table.render(canvas)
+}
+
+/// A value as it is written in TOML: strings, numbers, booleans and arrays of
+/// them are the same in JSON.
+fn toml(value: &Value) -> String {
+    match value {
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(toml).collect();
+            format!("[{}]", items.join(", "))
+        }
+        value => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::testing::{pipe, terminal};
+
+    fn entries() -> Vec<Entry> {
+        let entry = |key: &str, value: Value, origin: Option<Origin>, secret: bool| Entry {
+            key: key.to_owned(),
+            value,
+            origin,
+            secret,
+        };
+        let file = |line| Origin::File {
+            file: "dm.toml".to_owned(),
+            line,
+        };
+        let variable = Origin::Variable {
+            variable: "DM_POSTGRES__PASSWORD".to_owned(),
+        };
+        vec![
+            entry("engine.host", Value::Null, None, false),
+            entry("timeouts.wait", "300s".into(), Some(Origin::Default), false),
+            entry("postgres.port", 5433.into(), Some(file(12)), false),
+            entry("postgres.password", "********".into(), Some(variable), true),
+            entry(
+                "images.extra_ca_certificates",
+                vec!["ca.pem", "other.pem"].into(),
+                Some(file(3)),
+                false,
+            ),
+        ]
+    }
+
+    #[test]
+    fn values_with_their_origins() {
+        insta::assert_snapshot!(render(&entries(), &terminal(80)), @r#"
+    key                           value                    from
+    engine.host                   -
+    timeouts.wait                 "300s"                   default
+    postgres.port                 5433                     dm.toml:12
+    postgres.password             "********"               env DM_POSTGRES__PASSWORD
+    images.extra_ca_certificates  ["ca.pem", "other.pem"]  dm.toml:3
+    "#);
+    }
+
+    #[test]
+    fn values_on_a_narrow_terminal() {
+        insta::assert_snapshot!(render(&entries(), &terminal(50)), @r#"
+    key                           value
+    engine.host                   -
+    timeouts.wait                 "300s"
+    postgres.port                 5433
+    postgres.password             "********"
+    images.extra_ca_certificates  ["ca.pem", "other.p…
+    "#);
+    }
+
+    #[test]
+    fn values_in_a_pipe() {
+        insta::assert_snapshot!(render(&entries(), &pipe()), @r#"
+    key                           value                    from
+    engine.host                   -
+    timeouts.wait                 "300s"                   default
+    postgres.port                 5433                     dm.toml:12
+    postgres.password             "********"               env DM_POSTGRES__PASSWORD
+    images.extra_ca_certificates  ["ca.pem", "other.pem"]  dm.toml:3
+    "#);
+    }
+
+    #[test]
+    fn values_as_a_document() {
+        let entries = &entries()[2..4];
+        let document = Document::new(Path::new("/project"), entries);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap(), @r#"
+    {
+      "root": "/project",
+      "values": [
+        {
+          "key": "postgres.port",
+          "value": 5433,
+          "origin": {
+            "layer": "file",
+            "file": "dm.toml",
+            "line": 12
+          },
+          "secret": false
+        },
+        {
+          "key": "postgres.password",
+          "value": "********",
+          "origin": {
+            "layer": "variable",
+            "variable": "DM_POSTGRES__PASSWORD"
+          },
+          "secret": true
+        }
+      ]
+    }
+    "#);
+    }
+}
