@@ -6,8 +6,8 @@
 //! text: each `render` is a pure function of a value and a [`Canvas`], so that
 //! a test can look at exactly what a person would.
 
-pub mod config;
 pub mod bench;
+pub mod config;
 pub mod doctor;
 pub mod engine;
 mod error;
