@@ -103,9 +103,6 @@ pub(super) fn render(
         if let Some(size) = spec.memory {
             body["mem_limit"] = json!(size);
         }
-        if !spec.ulimits.is_empty() {
-            body["ulimits"] = json!(spec.ulimits);
-        }
         if !service.after.is_empty() {
             body["depends_on"] = service
                 .after
@@ -193,7 +190,6 @@ mod tests {
                     host: 4321,
                 }],
                 network: "dm".into(),
-                ulimits: BTreeMap::from([("nofile".into(), 1024)]),
                 memory: Some(1 << 30),
                 shm_size: None,
                 stop_timeout: 30,
@@ -239,7 +235,6 @@ mod tests {
                 "ports": ["127.0.0.1:4321:80"],
                 "stop_grace_period": "30s",
                 "mem_limit": 1 << 30,
-                "ulimits": {"nofile": 1024},
                 "depends_on": {"postgres": {"condition": "service_healthy"}},
                 "healthcheck": {"test": "…", "interval": "10s", "timeout": "5s", "retries": 30},
             })
@@ -271,7 +266,7 @@ mod tests {
     #[test]
     fn every_component_of_the_stack_has_a_check_of_its_own() {
         let config = config();
-        for component in crate::components::infrastructure(&config) {
+        for component in crate::components::infrastructure(&config, Path::new("/")) {
             assert_ne!(check(component.name(), &config), "true");
         }
     }

@@ -76,7 +76,7 @@ impl Bench {
         interrupt: &CancellationToken,
         told: &(dyn Fn(&str) + Sync),
     ) -> Result<Report> {
-        let components = components::infrastructure(&self.config);
+        let components = components::infrastructure(&self.config, &self.instance.root);
         rounds::run(self, &components, request, interrupt, told).await
     }
 }

@@ -83,7 +83,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             obtain(
                 context,
                 &project,
-                "build",
+                "images build",
                 &names,
                 yes,
                 async |images, names| images.build(names, no_cache).await,
@@ -94,7 +94,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             obtain(
                 context,
                 &project,
-                "pull",
+                "images pull",
                 &names,
                 false,
                 async |images, names| images.pull(names).await,
@@ -103,15 +103,21 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         }
         Command::Prune { all } => prune(context, &project, all).await,
         Command::Save { file } => {
-            transfer(context, &project, "saved", async |images| {
-                images.save(&file).await
-            })
+            transfer(
+                context,
+                &project,
+                ("images save", "saved"),
+                async |images| images.save(&file).await,
+            )
             .await
         }
         Command::Load { file } => {
-            transfer(context, &project, "loaded", async |images| {
-                images.load(&file).await
-            })
+            transfer(
+                context,
+                &project,
+                ("images load", "loaded"),
+                async |images| images.load(&file).await,
+            )
             .await
         }
     }
@@ -172,13 +178,13 @@ async fn obtain(
             let images = images(context, project, progress.clone(), yes).await?;
             let named: Vec<&str> = match (names.is_empty(), command) {
                 (false, _) => names.iter().map(String::as_str).collect(),
-                (true, "pull") => images.published(),
+                (true, "images pull") => images.published(),
                 (true, _) => images.catalog().names().collect(),
             };
             for name in &named {
                 images.catalog().get(name)?;
             }
-            progress.announce(project, command, &named);
+            progress.announce(project, NodeKind::Image, &named);
             let result = work(&images, &named).await;
             match &result {
                 Ok(obtained) => obtained.iter().for_each(|image| tell_done(&emitter, image)),
@@ -230,17 +236,17 @@ async fn prune(context: &Context, project: &Project, all: bool) -> Result<Exit> 
 async fn transfer(
     context: &Context,
     project: &Project,
-    done: &str,
+    (command, done): (&'static str, &str),
     work: impl AsyncFnOnce(&Images) -> Result<Transferred, ImageError>,
 ) -> Result<Exit> {
     let (transferred, _) = reported(
         context,
-        "images",
+        command,
         None,
         async |emitter| {
             let progress = Arc::new(ImageEvents::new(emitter.clone()));
             let images = images(context, project, progress.clone(), false).await?;
-            progress.announce(project, "images", &[ALL]);
+            progress.announce(project, NodeKind::Job, &[ALL]);
             let result = work(&images).await;
             let state = match &result {
                 Ok(_) => NodeState::Ready { kept: false },
@@ -263,21 +269,6 @@ async fn transfer(
         ));
     }
     Ok(Exit::Success)
-}
-
-fn announce(emitter: &Emitter, project: &Project, command: &str, names: &[&str]) {
-    emitter.send(Event::Started {
-        command: command.to_owned(),
-        instance: project.instance.name.clone(),
-        nodes: names
-            .iter()
-            .map(|&name| Node {
-                name: name.to_owned(),
-                kind: NodeKind::Image,
-                after: Vec::new(),
-            })
-            .collect(),
-    });
 }
 
 fn tell_done(emitter: &Emitter, image: &Acquired) {
@@ -323,23 +314,23 @@ impl ImageEvents {
         }
     }
 
-    fn announce(&self, project: &Project, command: &str, names: &[&str]) {
+    fn announce(&self, project: &Project, kind: NodeKind, names: &[&str]) {
         if let Ok(mut nodes) = self.nodes.lock() {
             nodes.extend(names.iter().map(|&name| name.to_owned()));
         }
-        announce(&self.emitter, project, command, names);
+        let nodes = names.iter().map(|&name| Node {
+            name: name.to_owned(),
+            kind,
+            after: Vec::new(),
+        });
+        self.emitter
+            .announce(&project.instance.name, nodes.collect());
     }
 }
 
 impl Progress for ImageEvents {
     fn working(&self, image: &str, update: Update) {
-        let state = NodeState::Working {
-            doing: update.doing.to_owned(),
-            detail: update.detail,
-            current: update.current,
-            total: update.total,
-            unit: update.unit,
-        };
+        let state = NodeState::from(update);
         let Ok(nodes) = self.nodes.lock() else {
             return;
         };

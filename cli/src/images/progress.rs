@@ -1,9 +1,9 @@
 //! What is told while images are obtained.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What the numbers of an [`Update`] count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Bytes, transferred or written.
@@ -12,8 +12,7 @@ pub enum Unit {
     Steps,
 }
 
-/// A sign of life of one image. Its fields are those of
-/// [`NodeState::Working`](crate::stack::event::NodeState::Working).
+/// A sign of life of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
     /// A verb, e.g. `pulling`.

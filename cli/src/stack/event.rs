@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use crate::images::Unit;
+use crate::images::Update;
 
 /// What kind of node of the graph something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +78,18 @@ pub enum NodeState {
         /// The node that failed.
         by: String,
     },
+}
+
+impl From<Update> for NodeState {
+    fn from(update: Update) -> Self {
+        Self::Working {
+            doing: update.doing.to_owned(),
+            detail: update.detail,
+            current: update.current,
+            total: update.total,
+            unit: update.unit,
+        }
+    }
 }
 
 impl NodeState {

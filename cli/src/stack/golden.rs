@@ -183,13 +183,17 @@ async fn fill(
             .export_path(&container, component.golden().path());
         let files = Box::pin(files.map_err(std::io::Error::other));
         let derivation = derivation(component, digest, from.reference);
-        match stack.images.build_derived(&derivation, files).await {
+        let state = match stack.images.build_derived(&derivation, files).await {
             Err(error) if !fills_volume(component) => {
                 emitter.note(Some(name), format!("has no golden image: {error}"));
+                NodeState::Gone
             }
-            built => drop(built?),
-        }
-        emitter.node(&image_node(name), NodeState::Ready { kept: false });
+            built => {
+                drop(built?);
+                NodeState::Ready { kept: false }
+            }
+        };
+        emitter.node(&image_node(name), state);
     }
     Ok(outcome)
 }

@@ -46,13 +46,7 @@ impl NodeProgress {
 impl Progress for NodeProgress {
     fn working(&self, image: &str, update: Update) {
         let update_is_own = update.doing != "pulling";
-        let state = NodeState::Working {
-            doing: update.doing.to_owned(),
-            detail: update.detail,
-            current: update.current,
-            total: update.total,
-            unit: update.unit,
-        };
+        let state = NodeState::from(update);
         let Ok(mut waiting) = self.waiting.lock() else {
             return;
         };
