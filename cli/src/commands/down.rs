@@ -36,7 +36,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         .await?;
     let stack = Arc::new(stack);
     let (removed, _) = reported(
-        &context.printer,
+        context,
         "down",
         None,
         async |emitter| down::down(&stack, arguments.volumes, &emitter, &context.interrupt).await,

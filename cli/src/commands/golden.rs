@@ -61,7 +61,7 @@ pub async fn make(context: &Context) -> Result<()> {
         golden: up::GoldenUse::Train,
     };
     let (outcome, _) = reported(
-        &context.printer,
+        context,
         "golden make",
         Some(request.wait),
         async |emitter| {

@@ -170,7 +170,7 @@ async fn obtain(
     work: impl AsyncFnOnce(&Images, &[&str]) -> Result<Vec<Acquired>, ImageError>,
 ) -> Result<Exit> {
     let (obtained, _) = reported(
-        &context.printer,
+        context,
         command,
         None,
         async |emitter| {
@@ -240,7 +240,7 @@ async fn transfer(
     work: impl AsyncFnOnce(&Images) -> Result<Transferred, ImageError>,
 ) -> Result<Exit> {
     let (transferred, _) = reported(
-        &context.printer,
+        context,
         command,
         None,
         async |emitter| {

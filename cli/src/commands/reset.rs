@@ -52,7 +52,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let engine = context.engine(project.config()).await?;
     let wait = project.config().timeouts.wait.get();
     let (result, _) = reported(
-        &context.printer,
+        context,
         "reset",
         Some(wait),
         async |emitter| {

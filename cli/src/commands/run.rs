@@ -5,8 +5,8 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use super::context::Context;
 use crate::error::{Coded, Exit, Result};
-use crate::output::Printer;
 use crate::output::progress::{self, Recording};
 use crate::stack::event::Event;
 use crate::stack::executor::{Emitter, Outcome};
@@ -82,7 +82,7 @@ impl RunError {
 /// # Errors
 /// Those of the work.
 pub async fn reported<T>(
-    printer: &Printer,
+    context: &Context,
     command: &'static str,
     deadline: Option<Duration>,
     work: impl AsyncFnOnce(Emitter) -> Result<T>,
@@ -90,9 +90,18 @@ pub async fn reported<T>(
 ) -> Result<(T, Recording)> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let emitter = Emitter::new(sender, command);
-    let reporting = progress::report(printer, receiver, progress::Options { deadline });
+    let reporting = progress::report(&context.printer, receiver, progress::Options { deadline });
     let working = async {
-        let result = work(emitter.clone()).await;
+        let interrupted = async {
+            context.interrupt.cancelled().await;
+            emitter.send(Event::Interrupted);
+            // The work sees it, too, and winds down.
+            std::future::pending().await
+        };
+        let result = tokio::select! {
+            result = work(emitter.clone()) => result,
+            result = interrupted => result,
+        };
         let ok = result.as_ref().is_ok_and(ok);
         emitter.send(Event::Finished {
             ok,

@@ -92,7 +92,7 @@ async fn bring_up(
         PortChoice::Auto => PortUse::AllocateFree,
     };
     let (result, recording) = reported(
-        &context.printer,
+        context,
         "up",
         Some(request.wait),
         async |emitter| {
