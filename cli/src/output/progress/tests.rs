@@ -199,7 +199,7 @@ fn frame(events: &[Event], canvas: &Canvas, rows: usize) -> String {
     );
     let lines = Lines::new(terminal);
     lines.show(frame, canvas.style, true).unwrap();
-    let text = captured.text().replace("\x1b[K", "").replace("\x1b[J", "");
+    let text = captured.text().replace("\x1b[2K", "").replace("\x1b[J", "");
     text.trim_end().to_owned()
 }
 
