@@ -634,7 +634,7 @@ impl Images {
         let lock = DigestLock::acquire(&self.dirs.state, digest.short(), cancel, || {
             self.progress.working(
                 name,
-                Update::doing("waiting").with("another dm is making it"),
+                Update::doing("waiting").with("for another dm that makes it"),
             );
         })
         .await?;
@@ -652,7 +652,7 @@ impl Images {
         if self.builds.available_permits() == 0 {
             self.progress.working(
                 name,
-                Update::doing("waiting").with("other images are built first"),
+                Update::doing("waiting").with("for other images to be built first"),
             );
         }
         tokio::select! {

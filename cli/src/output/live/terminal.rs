@@ -141,9 +141,11 @@ impl State {
             if rows > 0 {
                 let _ = write!(bytes, "\r\x1b[{rows}A");
             }
-            // Overwrite, then clear what is left: clearing first would flicker.
+            // Row by row: clearing all of them first would flicker. The whole
+            // row, because tmux counts cells cleared behind the text when it
+            // reflows.
             for line in &frame {
-                let _ = writeln!(bytes, "{line}\x1b[K");
+                let _ = writeln!(bytes, "\x1b[2K{line}");
             }
             bytes.push_str("\x1b[J");
         }

@@ -128,6 +128,12 @@ impl Board {
         self.index.get(name).map(|index| &self.rows[*index])
     }
 
+    /// The nodes that a row waits for and that are not done yet.
+    pub fn unready(&self, row: &Row) -> Vec<String> {
+        let unready = |name: &&String| self.row(name).is_some_and(|row| row.stage() != Stage::Done);
+        row.node.after.iter().filter(unready).cloned().collect()
+    }
+
     /// The rows of a group.
     pub fn of(&self, stage: Stage) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(move |row| row.stage() == stage)

@@ -199,7 +199,7 @@ fn frame(events: &[Event], canvas: &Canvas, rows: usize) -> String {
     );
     let lines = Lines::new(terminal);
     lines.show(frame, canvas.style, true).unwrap();
-    let text = captured.text().replace("\x1b[K", "").replace("\x1b[J", "");
+    let text = captured.text().replace("\x1b[2K", "").replace("\x1b[J", "");
     text.trim_end().to_owned()
 }
 
@@ -422,6 +422,37 @@ fn quiet_tells_of_failures_alone() {
     assert_eq!(err.text(), "");
     block_on(run(&printer, [first_half(), bad_end()].concat()));
     assert!(err.text().contains("keycloak failed"));
+}
+
+#[test]
+fn a_run_of_many_nodes_keeps_to_the_window() {
+    let names: Vec<String> = (0..60).map(|n| format!("service-{n}")).collect();
+    let nodes = names.iter().map(|name| node(name, NodeKind::Service, &[]));
+    let mut events = vec![Event::Started {
+        command: "up".into(),
+        instance: "default".into(),
+        nodes: nodes.collect(),
+    }];
+    events.extend(names.iter().map(|name| change(name, starting(None), 10)));
+    events.extend(names.iter().take(30).map(|name| change(name, READY, 900)));
+    let (printer, emulator) = terminal_printer(60, 8);
+    block_on(async {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let look = async {
+            for event in events {
+                sender.send(event).unwrap();
+                tokio::time::sleep(BEAT).await;
+                // A frame that is too high scrolls, and the next one leaves
+                // what scrolled away where it is.
+                let seen = emulator.contents();
+                assert!(seen.lines().count() < 8, "{seen}");
+                assert!(seen.matches(" done").count() <= 1, "{seen}");
+            }
+            insta::assert_snapshot!("many_nodes", emulator.contents());
+            drop(sender);
+        };
+        tokio::join!(report(&printer, receiver, Options::default()), look);
+    });
 }
 
 /// A run of which nothing has to be done.

@@ -220,13 +220,14 @@ fn total(board: &Board, now: Duration, deadline: Option<Duration>, layout: &Layo
 
 /// Where the parts of a line stand.
 struct Layout<'a> {
+    board: &'a Board,
     canvas: &'a Canvas,
     width: usize,
     name: usize,
 }
 
 impl<'a> Layout<'a> {
-    fn of(board: &Board, canvas: &'a Canvas) -> Self {
+    fn of(board: &'a Board, canvas: &'a Canvas) -> Self {
         let width = canvas.width.saturating_sub(1).min(WIDEST);
         let longest = board
             .rows
@@ -235,6 +236,7 @@ impl<'a> Layout<'a> {
             .max()
             .unwrap_or(0);
         Self {
+            board,
             canvas,
             width,
             name: longest.min(width / 3),
@@ -265,7 +267,12 @@ impl<'a> Layout<'a> {
 
     /// Name, state in words, time.
     fn words(&self, row: &Row, role: Role, now: Duration) -> String {
-        let state = row.state.as_ref().map_or("waiting".into(), brief);
+        let state = match &row.state {
+            Some(state) => brief(state),
+            None => activity(&NodeState::Waiting {
+                on: self.board.unready(row),
+            }),
+        };
         let room = self.width.saturating_sub(SIGN + self.name + 2 + 1 + TIME);
         let words = text::harmless(&state, false);
         let words = text::truncate(&words, room, self.canvas.style);
