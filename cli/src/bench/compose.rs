@@ -20,7 +20,7 @@ use crate::stack::StackError;
 /// How often the containers' health is asked for.
 const POLL: Duration = Duration::from_millis(100);
 /// When to stop hoping.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// The labels that docker-compose gives to its containers.
 const PROJECT_LABEL: &str = "com.docker.compose.project";

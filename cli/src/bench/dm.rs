@@ -115,12 +115,16 @@ pub(super) async fn run(
     if output.status.success() {
         return Ok(run);
     }
-    // Events have been read or never will be; what is left is for people.
+    let failures = events(&run).into_iter().filter_map(|event| match event {
+        Event::Failed(failure) => Some(format!("{}: {}", failure.name, failure.what)),
+        _ => None,
+    });
     let lines: Vec<String> = run
         .stderr
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('{'))
         .map(str::to_owned)
+        .chain(failures)
         .collect();
     Err(BenchError::Run {
         command: shown,
