@@ -8,7 +8,7 @@ use crate::error::{Coded, Exit};
 #[derive(Debug, Error)]
 pub enum EngineError {
     /// No engine answered at any of the usual places.
-    #[error("no container engine answers")]
+    #[error("no container engine answers{}", found_at(.tried))]
     NotFound {
         /// Where it was looked for, and what came back.
         tried: Vec<String>,
@@ -53,6 +53,15 @@ pub enum EngineError {
         #[source]
         source: bollard::errors::Error,
     },
+}
+
+/// What each of the places where an engine could be said.
+fn found_at(tried: &[String]) -> String {
+    match tried {
+        [] => String::new(),
+        [one] => format!(" at {one}"),
+        several => format!(" at any of these: {}", several.join("; ")),
+    }
 }
 
 impl EngineError {
