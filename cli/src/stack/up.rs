@@ -64,8 +64,6 @@ pub struct Plan {
     pub images: Vec<String>,
     items: Vec<Item>,
     removals: Vec<Container>,
-    /// The volumes that exist: what is in them is never replaced.
-    volumes: BTreeSet<String>,
 }
 
 impl Plan {
@@ -94,10 +92,7 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
         }
     }
     let filter = stack.instance.filter();
-    let (actual, volumes) = tokio::try_join!(
-        stack.engine.containers(&filter),
-        stack.engine.volumes(&filter)
-    )?;
+    let actual = stack.engine.containers(&filter).await?;
     let wanted: Vec<Wanted> = specs
         .iter()
         .map(|(component, spec)| Wanted {
@@ -143,7 +138,6 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
         images: missing,
         items,
         removals,
-        volumes: volumes.into_iter().collect(),
     })
 }
 
@@ -210,9 +204,6 @@ pub async fn execute(
             item: item.clone(),
             emitter: emitter.clone(),
             goldens: goldens.clone(),
-            fresh: !plan
-                .volumes
-                .contains(&stack.instance.volume(item.component.name())),
             wait: request.wait,
             images_done: images_done.clone(),
         };
@@ -337,8 +328,6 @@ struct ComponentRun {
     item: Item,
     emitter: Emitter,
     goldens: Arc<BTreeMap<String, golden::Golden>>,
-    /// True where its volume does not exist yet.
-    fresh: bool,
     wait: Duration,
     images_done: watch::Receiver<(usize, Instant)>,
 }
@@ -476,13 +465,12 @@ impl ComponentRun {
         }
     }
 
-    /// The image to make the container from: the golden one where its data may
-    /// be used, which is never the case for a volume that has data already.
+    /// The image to make the container from: the golden one where there is one.
+    /// The engine fills a volume from it that is empty, as a killed run leaves
+    /// it too, and never one that has data.
     async fn image(&self) -> Result<String, StackError> {
         let name = self.item.component.name();
-        if let Some(golden) = self.goldens.get(name)
-            && (self.fresh || !golden.fills_volume)
-        {
+        if let Some(golden) = self.goldens.get(name) {
             return Ok(golden.image.clone());
         }
         match &self.item.image {
