@@ -7,35 +7,113 @@ use crate::project::Project;
 #[test]
 fn an_unknown_key_is_pointed_at() {
     let project = Project::new("[postgres]\nprot = 5433\n");
-    assert_snapshot!(project.says(&["status"]), @"");
+    assert_snapshot!(project.says(&["status"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-unknown-key]: unknown key `prot` in [postgres]
+       ╭─[dm.toml:2:1]
+     1 │ [postgres]
+     2 │ prot = 5433
+       · ──┬─
+       ·   ╰── did you mean `port`?
+       ╰────
+
+      next: the keys of [postgres] are image, port, database, user, password, settings, memory, wait_timeout
+            every key is described in docs/configuration.md
+    "#);
 }
 
 #[test]
 fn a_wrong_type_is_pointed_at() {
     let project = Project::new("[postgres]\nport = \"default\"\n");
-    assert_snapshot!(project.says(&["status"]), @"");
+    assert_snapshot!(project.says(&["status"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-wrong-type]: postgres.port must be a whole number
+       ╭─[dm.toml:2:8]
+     1 │ [postgres]
+     2 │ port = "default"
+       ·        ────┬────
+       ·            ╰── this is a string
+       ╰────
+
+      next: every key is described in docs/configuration.md
+    "#);
 }
 
 #[test]
 fn a_file_that_is_no_toml_is_pointed_at() {
     let project = Project::new("[postgres\nport = 5433\n");
-    assert_snapshot!(project.says(&["status"]), @"");
+    assert_snapshot!(project.says(&["status"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-syntax]: this is not TOML: unclosed table, expected `]`
+       ╭─[dm.toml:1:10]
+     1 │ [postgres
+       ·          ▲
+     2 │ port = 5433
+       ╰────
+
+      next: every key is described in docs/configuration.md
+    "#);
 }
 
 #[test]
 fn each_layer_is_named_as_the_source() {
     let project = Project::new("");
-    assert_snapshot!(project.says(&["status", "--set", "postgres.prot=5433"]), @"");
+    assert_snapshot!(project.says(&["status", "--set", "postgres.prot=5433"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-unknown-key]: unknown key `postgres.prot`
+       ╭─[command line:1:7]
+     1 │ --set postgres.prot=5433
+       ·       ──────┬──────
+       ·             ╰── did you mean `postgres.port`?
+       ╰────
+
+      next: the keys of [postgres] are image, port, database, user, password, settings, memory, wait_timeout
+            every key is described in docs/configuration.md
+    "#);
     let mut variable = project.dm(&["status"]);
     variable.env("DM_POSTGRES__PORT", "many");
-    assert_snapshot!(project.report(&mut variable), @"");
+    assert_snapshot!(project.report(&mut variable), @r#"
+    exit code: 2
+    ── stderr
+    error[config-wrong-type]: postgres.port must be a whole number
+       ╭─[environment:1:19]
+     1 │ DM_POSTGRES__PORT=many
+       ·                   ──┬─
+       ·                     ╰── this is not one
+       ╰────
+
+      next: every key is described in docs/configuration.md
+    "#);
     project.write("dm.local.toml", "[postgrse]\n");
-    assert_snapshot!(project.says(&["status"]), @"");
+    assert_snapshot!(project.says(&["status"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-unknown-key]: unknown section or key `postgrse`
+       ╭─[dm.local.toml:1:2]
+     1 │ [postgrse]
+       ·  ────┬───
+       ·      ╰── did you mean `postgres`?
+       ╰────
+
+      next: the sections are project, engine, images, timeouts, golden, postgres, rabbitmq, openldap, keycloak, services
+            every key is described in docs/configuration.md
+    "#);
 }
 
 #[test]
 fn a_folder_that_is_no_project_is_told_so() {
-    assert_snapshot!(Project::none().says(&["status"]), @"");
+    assert_snapshot!(Project::none().says(&["status"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-no-project]: no dm.toml in [PROJECT] or any directory above it
+
+      next: run dm inside a checkout of the project
+            or name its directory: dm --project-directory DIR, or DM_PROJECT_DIR
+    "#);
 }
 
 #[test]

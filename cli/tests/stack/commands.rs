@@ -47,10 +47,9 @@ async fn exec_passes_input_output_and_exit_code_through() {
         .dm(&["exec", "--user", "postgres", "postgres", "id", "-un"])
         .ok();
     assert_eq!(user.text(), "postgres");
-    project
-        .dm(&["exec", "postgres", "no-such-program"])
-        .run()
-        .exits(127);
+    // As a shell has it; older engines say 126 of both.
+    let missing = project.dm(&["exec", "postgres", "no-such-program"]).run();
+    assert!(matches!(missing.code, Some(126 | 127)), "{missing}");
 }
 
 async fn psql_works_in_a_schema_and_as_its_service() {
