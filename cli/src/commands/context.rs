@@ -1,7 +1,7 @@
 //! What the commands share: the configuration, the engine and the stack, each
 //! opened when it is first needed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +13,20 @@ use super::tools::HostTools;
 use crate::components::database::Database;
 use crate::components::{self, Ports};
 use crate::config::{Config, Install, LoadOptions, Loaded, Override};
+use crate::engine::containers::State;
 use crate::engine::setup::Setup;
 use crate::engine::{Engine, EngineSettings};
 use crate::error::Result;
 use crate::host::consent::Consent;
 use crate::host::lock::Guard;
-use crate::host::ports::{Allocator, Mode, Request};
+use crate::host::ports::{Allocator, Mode, PortError, Request};
 use crate::host::privilege::Privilege;
 use crate::host::state::{self, StateDir};
 use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, Silent};
 use crate::output::Printer;
 use crate::stack::instance::Instance;
 use crate::stack::readiness::Pace;
-use crate::stack::{Stack, find_component};
+use crate::stack::{Stack, find_component, select};
 
 /// How long a run waits for another one on the same instance.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
@@ -41,11 +42,15 @@ pub struct Context {
 
 /// How a command needs the instance's ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PortUse {
-    /// Allocate them; the default instance gets those of `dm.toml`.
-    Allocate,
-    /// Allocate free ones.
-    AllocateFree,
+pub enum PortUse<'a> {
+    /// Allocate them.
+    Allocate {
+        /// Free ones where those of `dm.toml` are taken; every instance but the
+        /// default one gets free ones anyway.
+        free: bool,
+        /// For these components and what they need; for all where empty.
+        only: &'a [String],
+    },
     /// Those that the instance has.
     Existing,
 }
@@ -222,7 +227,7 @@ impl Context {
         &self,
         project: &Project,
         engine: Engine,
-        ports: PortUse,
+        ports: PortUse<'_>,
         progress: Arc<dyn Progress>,
         consent: Arc<Consent>,
     ) -> Result<Stack> {
@@ -231,9 +236,7 @@ impl Context {
         let images = project.images(&engine, progress, consent, images_cancel.clone())?;
         let ports = match ports {
             PortUse::Existing => existing_ports(project, &engine).await?,
-            PortUse::Allocate | PortUse::AllocateFree => {
-                allocate(project, &engine, ports == PortUse::AllocateFree).await?
-            }
+            PortUse::Allocate { free, only } => allocate(project, &engine, free, only).await?,
         };
         Ok(Stack {
             images,
@@ -357,15 +360,25 @@ pub async fn existing_ports(project: &Project, engine: &Engine) -> Result<Ports>
     Ok(ports)
 }
 
-async fn allocate(project: &Project, engine: &Engine, free: bool) -> Result<Ports> {
-    let running: BTreeMap<String, u16> = engine
+async fn allocate(
+    project: &Project,
+    engine: &Engine,
+    free: bool,
+    only: &[String],
+) -> Result<Ports> {
+    // A paused container holds its ports just as a running one does.
+    let ours: BTreeSet<u16> = engine
         .containers(&project.instance.filter())
         .await?
         .into_iter()
-        .filter(|container| container.state == crate::engine::containers::State::Running)
-        .flat_map(|container| container.ports)
+        .filter(|container| {
+            matches!(
+                container.state,
+                State::Running | State::Paused | State::Restarting
+            )
+        })
+        .flat_map(|container| container.ports.into_values())
         .collect();
-    let ours: BTreeSet<u16> = running.values().copied().collect();
     let mode = if free || !project.instance.is_default() {
         Mode::Auto {
             customary: project.instance.is_default(),
@@ -373,7 +386,14 @@ async fn allocate(project: &Project, engine: &Engine, free: bool) -> Result<Port
     } else {
         Mode::Fixed
     };
-    let wanted = wanted_ports(&project.loaded);
+    let components = components::infrastructure(project.config(), &project.loaded.root);
+    let selected = select(&components, only)?;
+    let wanted: Ports = components
+        .iter()
+        .filter(|component| selected.contains(component.name()))
+        .flat_map(|component| component.ports())
+        .map(|wish| (wish.name.to_owned(), wish.host))
+        .collect();
     let request = Request {
         project: &project.instance.project,
         root: &project.instance.root,
@@ -382,5 +402,14 @@ async fn allocate(project: &Project, engine: &Engine, free: bool) -> Result<Port
         mode,
         ours: &ours,
     };
-    Ok(Allocator::new(project.state.clone()).allocate(&request)?)
+    match Allocator::new(project.state.clone()).allocate(&request) {
+        Ok(ports) => Ok(ports),
+        Err(error @ PortError::Taken { .. }) => {
+            // The engine's own forwarder is nobody that a person could stop.
+            let published = engine.published_ports().await?;
+            let container = |port| published.get(&port).map(|it| it.container.clone());
+            Err(error.with_container(container).into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }

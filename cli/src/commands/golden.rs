@@ -68,7 +68,16 @@ pub async fn make(context: &Context) -> Result<()> {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));
             let consent = context.consent(false);
             let stack = context
-                .stack(&project, engine, PortUse::AllocateFree, progress, consent)
+                .stack(
+                    &project,
+                    engine,
+                    PortUse::Allocate {
+                        free: true,
+                        only: &[],
+                    },
+                    progress,
+                    consent,
+                )
                 .await?;
             // Another process may have made them while this one waited.
             if !golden::find(&stack).await?.is_empty() {

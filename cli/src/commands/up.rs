@@ -87,9 +87,9 @@ async fn bring_up(
 ) -> Result<(Arc<Stack>, output::progress::Recording)> {
     let engine = context.engine_or_start(project, &consent).await?;
     let request = request(project, arguments);
-    let ports = match arguments.ports {
-        PortChoice::Fixed => PortUse::Allocate,
-        PortChoice::Auto => PortUse::AllocateFree,
+    let ports = PortUse::Allocate {
+        free: arguments.ports == PortChoice::Auto,
+        only: &arguments.only,
     };
     let (result, recording) = reported(
         context,

@@ -156,6 +156,11 @@ pub trait Component: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// A line of its log as a person wants to read it.
+    fn readable(&self, line: String) -> String {
+        line
+    }
+
     /// The time it is given to become ready, where not the run's.
     fn wait_timeout(&self) -> Option<Duration>;
 }

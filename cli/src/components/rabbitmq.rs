@@ -1,7 +1,9 @@
 //! RabbitMQ: the exchanges and queues between the services.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -9,6 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties, ExchangeKind};
+use regex::{Captures, Regex};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -175,6 +178,10 @@ impl Component for RabbitMq {
         GoldenPart::Data(DATA)
     }
 
+    fn readable(&self, line: String) -> String {
+        erlang_text(&line).into_owned()
+    }
+
     fn wait_timeout(&self) -> Option<Duration> {
         self.config.wait_timeout.map(|wait| wait.get())
     }
@@ -283,9 +290,47 @@ fn password_hash(user: &str, password: &str) -> String {
     BASE64.encode(hash)
 }
 
+/// A line of Erlang terms with its binaries as text. A node that can't boot
+/// prints why as numbers: `<<118,97,110,99,101>>`.
+fn erlang_text(line: &str) -> Cow<'_, str> {
+    static BINARY: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"<<(\d{1,3}(?:,\d{1,3})+)>>").ok());
+    let Some(binary) = BINARY.as_ref() else {
+        return line.into();
+    };
+    binary.replace_all(line, |found: &Captures<'_>| {
+        let bytes: Option<Vec<u8>> = found[1].split(',').map(|byte| byte.parse().ok()).collect();
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        match text {
+            // Whatever it is, it is shown on one line.
+            Some(text) => format!(
+                "\"{}\"",
+                text.split_whitespace().collect::<Vec<_>>().join(" ")
+            ),
+            None => found[0].to_owned(),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_are_text_become_text() {
+        assert_eq!(
+            erlang_text("{exit,{4538,{error,<<110,111,10,32,32,113>>}},[{rabbit,start_it,1}]}"),
+            r#"{exit,{4538,{error,"no q"}},[{rabbit,start_it,1}]}"#
+        );
+        for other in [
+            "{a,<<255,254>>}",
+            "<<300,300>>",
+            "[{line,452}]",
+            "<<\"text\">>",
+        ] {
+            assert_eq!(erlang_text(other), other);
+        }
+    }
 
     #[test]
     fn the_hash_is_salt_and_digest() {

@@ -15,11 +15,11 @@ pub enum EngineError {
         /// What to do next, by this machine's means.
         next: Vec<String>,
     },
-    /// The engine was there and is no longer, or refuses the connection.
-    #[error("the engine at {at} does not answer")]
+    /// The engine was there and is no longer: it went away, or hangs.
+    #[error("the engine stopped answering, so that dm could not {doing}")]
     Unreachable {
-        /// Its address.
-        at: String,
+        /// What was being done to which object.
+        doing: String,
         /// What the connection said.
         #[source]
         source: bollard::errors::Error,
@@ -72,11 +72,29 @@ fn places(tried: &[String]) -> String {
     }
 }
 
+/// True where the engine itself said so, and not the connection to it.
+fn is_answer(error: &bollard::errors::Error) -> bool {
+    use bollard::errors::Error;
+    !matches!(
+        error,
+        Error::HyperResponseError { .. }
+            | Error::HyperLegacyError { .. }
+            | Error::IOError { .. }
+            | Error::RequestTimeoutError
+    )
+}
+
 impl EngineError {
     /// For `map_err`: the failure of one call, named by what it was doing.
     pub fn api(doing: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
         let doing = doing.into();
-        move |source| Self::Api { doing, source }
+        move |source| {
+            if is_answer(&source) {
+                Self::Api { doing, source }
+            } else {
+                Self::Unreachable { doing, source }
+            }
+        }
     }
 
     /// The HTTP status that the engine answered with, if it did answer.
@@ -110,7 +128,7 @@ impl Coded for EngineError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::NotFound { next, .. } | Self::Setup { next, .. } => next.clone(),
-            Self::Unreachable { .. } => vec!["dm engine status".into(), "dm doctor".into()],
+            Self::Unreachable { .. } => vec!["dm engine status".into(), "dm up".into()],
             Self::TooOld { .. } => vec!["dm doctor".into()],
             Self::Api { .. } => Vec::new(),
         }

@@ -116,10 +116,11 @@ pub async fn of_component(
         }
         NotReady::Cancelled => failure.what = "was interrupted".into(),
     }
-    failure.log = stack
-        .engine
-        .last_log_lines(&spec.name, LOG_LINES)
-        .await
-        .unwrap_or_default();
+    let log = stack.engine.last_log_lines(&spec.name, LOG_LINES).await;
+    let lines = log.unwrap_or_default().into_iter();
+    failure.log = match stack.component(component) {
+        Ok(component) => lines.map(|line| component.readable(line)).collect(),
+        Err(_) => lines.collect(),
+    };
     failure
 }

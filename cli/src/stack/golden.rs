@@ -41,8 +41,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(240);
 pub struct Golden {
     /// Its reference.
     pub image: String,
-    /// True where it holds data for the component's volume, so that it may
-    /// only be used with a new one.
+    /// True where it holds data for the component's volume, which the engine
+    /// puts into an empty one.
     pub fills_volume: bool,
 }
 

@@ -16,6 +16,7 @@ pub mod status;
 pub mod timings;
 pub mod up;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,6 +152,34 @@ pub fn find_component<'a>(
         })
 }
 
+/// The graph of these components and the stack's jobs.
+///
+/// # Errors
+/// [`GraphError`] where components wait for each other.
+pub fn graph_of(components: &[Arc<dyn Component>]) -> Result<Graph, GraphError> {
+    let components = components
+        .iter()
+        .map(|component| (component.name(), component.after().to_vec()));
+    let jobs = [(database::NAME, vec![crate::components::postgres::NAME])];
+    Graph::new(components.chain(jobs))
+}
+
+/// The names of the chosen components and of all that they need; everything
+/// where none is chosen.
+///
+/// # Errors
+/// [`StackError::UnknownComponent`] with the nearest name.
+pub fn select(components: &[Arc<dyn Component>], only: &[String]) -> Result<BTreeSet<String>> {
+    let graph = graph_of(components)?;
+    if only.is_empty() {
+        return Ok(graph.nodes().map(str::to_owned).collect());
+    }
+    for name in only {
+        find_component(components, name)?;
+    }
+    Ok(graph.with_dependencies(only))
+}
+
 impl Stack {
     /// Where components are set up.
     #[must_use]
@@ -185,11 +214,6 @@ impl Stack {
     /// # Errors
     /// [`GraphError`] where components wait for each other.
     pub fn graph(&self) -> Result<Graph, GraphError> {
-        let components = self
-            .components
-            .iter()
-            .map(|component| (component.name(), component.after().to_vec()));
-        let jobs = [(database::NAME, vec![crate::components::postgres::NAME])];
-        Graph::new(components.chain(jobs))
+        graph_of(&self.components)
     }
 }

@@ -14,7 +14,7 @@ use super::failure;
 use super::images::node as image_node;
 use super::plan::{Action, Step, Wanted, plan};
 use super::readiness::{self, NotReady, Pace};
-use super::{Stack, StackError, executor, golden};
+use super::{Stack, StackError, executor, golden, select};
 use crate::components::{Component, database};
 use crate::engine::containers::Container;
 use crate::engine::spec::ContainerSpec;
@@ -30,6 +30,9 @@ pub enum GoldenUse {
     /// The run is made to make them.
     Train,
 }
+
+/// How long the engine may take to show a container whose name it has taken.
+const APPEARANCE: Duration = Duration::from_secs(30);
 
 /// What is asked of a run.
 #[derive(Debug, Clone)]
@@ -61,8 +64,6 @@ pub struct Plan {
     pub images: Vec<String>,
     items: Vec<Item>,
     removals: Vec<Container>,
-    /// The volumes that exist: what is in them is never replaced.
-    volumes: BTreeSet<String>,
 }
 
 impl Plan {
@@ -78,7 +79,7 @@ impl Plan {
 /// # Errors
 /// Unknown names in `only`, unreadable fixtures, or a failing engine.
 pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
-    let selected = select(stack, &request.only)?;
+    let selected = select(&stack.components, &request.only)?;
     let site = stack.site();
     let mut specs = Vec::new();
     for component in &stack.components {
@@ -91,10 +92,7 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
         }
     }
     let filter = stack.instance.filter();
-    let (actual, volumes) = tokio::try_join!(
-        stack.engine.containers(&filter),
-        stack.engine.volumes(&filter)
-    )?;
+    let actual = stack.engine.containers(&filter).await?;
     let wanted: Vec<Wanted> = specs
         .iter()
         .map(|(component, spec)| Wanted {
@@ -140,20 +138,7 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
         images: missing,
         items,
         removals,
-        volumes: volumes.into_iter().collect(),
     })
-}
-
-/// The named components with all that they need; everything where none is named.
-fn select(stack: &Stack, only: &[String]) -> Result<BTreeSet<String>> {
-    let graph = stack.graph()?;
-    if only.is_empty() {
-        return Ok(graph.nodes().map(str::to_owned).collect());
-    }
-    for name in only {
-        stack.component(name)?;
-    }
-    Ok(graph.with_dependencies(only))
 }
 
 /// Carries out a plan.
@@ -219,9 +204,6 @@ pub async fn execute(
             item: item.clone(),
             emitter: emitter.clone(),
             goldens: goldens.clone(),
-            fresh: !plan
-                .volumes
-                .contains(&stack.instance.volume(item.component.name())),
             wait: request.wait,
             images_done: images_done.clone(),
         };
@@ -346,8 +328,6 @@ struct ComponentRun {
     item: Item,
     emitter: Emitter,
     goldens: Arc<BTreeMap<String, golden::Golden>>,
-    /// True where its volume does not exist yet.
-    fresh: bool,
     wait: Duration,
     images_done: watch::Receiver<(usize, Instant)>,
 }
@@ -449,7 +429,7 @@ impl ComponentRun {
                 for mount in &spec.mounts {
                     engine.ensure_volume(&mount.volume, &labels).await?;
                 }
-                engine.create(&spec, &labels).await?;
+                self.create(&spec, &labels).await?;
                 engine.start(&spec.name).await?;
             }
         }
@@ -457,13 +437,40 @@ impl ComponentRun {
         Ok(())
     }
 
-    /// The image to make the container from: the golden one where its data may
-    /// be used, which is never the case for a volume that has data already.
+    /// Makes the container, in place of one that appeared after the plan was
+    /// made: the engine carries out what a killed run still asked of it.
+    async fn create(
+        &self,
+        spec: &ContainerSpec,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), StackError> {
+        let engine = &self.stack.engine;
+        let until = Instant::now() + APPEARANCE;
+        loop {
+            let error = match engine.create(spec, labels).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.status() == Some(409) => error,
+                Err(error) => return Err(error.into()),
+            };
+            let ours = engine.containers(&self.stack.instance.filter()).await?;
+            if ours.iter().any(|container| container.name == spec.name) {
+                engine.remove(&spec.name).await?;
+            } else if engine.inspect(&spec.name).await?.is_some() || Instant::now() > until {
+                // Somebody else's: its name is not ours to take.
+                return Err(error.into());
+            } else {
+                // Its name is taken before it can be seen.
+                tokio::time::sleep(self.stack.pace.poll).await;
+            }
+        }
+    }
+
+    /// The image to make the container from: the golden one where there is one.
+    /// The engine fills a volume from it that is empty, as a killed run leaves
+    /// it too, and never one that has data.
     async fn image(&self) -> Result<String, StackError> {
         let name = self.item.component.name();
-        if let Some(golden) = self.goldens.get(name)
-            && (self.fresh || !golden.fills_volume)
-        {
+        if let Some(golden) = self.goldens.get(name) {
             return Ok(golden.image.clone());
         }
         match &self.item.image {

@@ -7,35 +7,113 @@ use crate::project::Project;
 #[test]
 fn an_unknown_key_is_pointed_at() {
     let project = Project::new("[postgres]\nprot = 5433\n");
-    assert_snapshot!(project.says(&["status"]), @"");
+    assert_snapshot!(project.says(&["status"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-unknown-key]: unknown key `prot` in [postgres]
+       ╭─[dm.toml:2:1]
+     1 │ [postgres]
+     2 │ prot = 5433
+       · ──┬─
+       ·   ╰── did you mean `port`?
+       ╰────
+
+      next: the keys of [postgres] are image, port, database, user, password, settings, memory, wait_timeout
+            every key is described in docs/configuration.md
+    "#);
 }
 
 #[test]
 fn a_wrong_type_is_pointed_at() {
     let project = Project::new("[postgres]\nport = \"default\"\n");
-    assert_snapshot!(project.says(&["status"]), @"");
+    assert_snapshot!(project.says(&["status"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-wrong-type]: postgres.port must be a whole number
+       ╭─[dm.toml:2:8]
+     1 │ [postgres]
+     2 │ port = "default"
+       ·        ────┬────
+       ·            ╰── this is a string
+       ╰────
+
+      next: every key is described in docs/configuration.md
+    "#);
 }
 
 #[test]
 fn a_file_that_is_no_toml_is_pointed_at() {
     let project = Project::new("[postgres\nport = 5433\n");
-    assert_snapshot!(project.says(&["status"]), @"");
+    assert_snapshot!(project.says(&["status"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-syntax]: this is not TOML: unclosed table, expected `]`
+       ╭─[dm.toml:1:10]
+     1 │ [postgres
+       ·          ▲
+     2 │ port = 5433
+       ╰────
+
+      next: every key is described in docs/configuration.md
+    "#);
 }
 
 #[test]
 fn each_layer_is_named_as_the_source() {
     let project = Project::new("");
-    assert_snapshot!(project.says(&["status", "--set", "postgres.prot=5433"]), @"");
+    assert_snapshot!(project.says(&["status", "--set", "postgres.prot=5433"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-unknown-key]: unknown key `postgres.prot`
+       ╭─[command line:1:7]
+     1 │ --set postgres.prot=5433
+       ·       ──────┬──────
+       ·             ╰── did you mean `postgres.port`?
+       ╰────
+
+      next: the keys of [postgres] are image, port, database, user, password, settings, memory, wait_timeout
+            every key is described in docs/configuration.md
+    "#);
     let mut variable = project.dm(&["status"]);
     variable.env("DM_POSTGRES__PORT", "many");
-    assert_snapshot!(project.report(&mut variable), @"");
+    assert_snapshot!(project.report(&mut variable), @r#"
+    exit code: 2
+    ── stderr
+    error[config-wrong-type]: postgres.port must be a whole number
+       ╭─[environment:1:19]
+     1 │ DM_POSTGRES__PORT=many
+       ·                   ──┬─
+       ·                     ╰── this is not one
+       ╰────
+
+      next: every key is described in docs/configuration.md
+    "#);
     project.write("dm.local.toml", "[postgrse]\n");
-    assert_snapshot!(project.says(&["status"]), @"");
+    assert_snapshot!(project.says(&["status"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-unknown-key]: unknown section or key `postgrse`
+       ╭─[dm.local.toml:1:2]
+     1 │ [postgrse]
+       ·  ────┬───
+       ·      ╰── did you mean `postgres`?
+       ╰────
+
+      next: the sections are project, engine, images, timeouts, golden, postgres, rabbitmq, openldap, keycloak, services
+            every key is described in docs/configuration.md
+    "#);
 }
 
 #[test]
 fn a_folder_that_is_no_project_is_told_so() {
-    assert_snapshot!(Project::none().says(&["status"]), @"");
+    assert_snapshot!(Project::none().says(&["status"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-no-project]: no dm.toml in [PROJECT] or any directory above it
+
+      next: run dm inside a checkout of the project
+            or name its directory: dm --project-directory DIR, or DM_PROJECT_DIR
+    "#);
 }
 
 #[test]
@@ -62,10 +140,97 @@ fn a_project_is_found_from_below_and_by_its_name() {
     }
 }
 
+/// A project whose files are all there, so that its configuration is right.
+fn whole(toml: &str) -> Project {
+    let project = Project::new(toml);
+    for path in [
+        "fixtures/ldap/00-base.ldif",
+        "fixtures/keycloak/scranton-branch-realm.json",
+        "fixtures/rabbitmq/definitions.json",
+    ] {
+        project.write(path, "{}");
+    }
+    project
+}
+
 #[test]
-fn what_a_fixture_names_must_be_there() {
-    let project = Project::new("[rabbitmq]\ndefinitions = \"nowhere.json\"\n");
-    let mut call = project.dm(&["config", "check"]);
-    // Whatever the check says of files, it needs no engine.
-    assert!(!project.report(&mut call).contains("engine-not-found"));
+fn a_file_that_is_not_there_is_named_with_the_key_that_wants_it() {
+    let project = whole("[rabbitmq]\ndefinitions = \"nowhere.json\"\n");
+    assert_snapshot!(project.says(&["config", "check"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-file-missing]: rabbitmq.definitions names no file: `nowhere.json`
+       ╭─[dm.toml:2:15]
+     1 │ [rabbitmq]
+     2 │ definitions = "nowhere.json"
+       ·               ──────────────
+       ╰────
+
+      next: it was looked for at [PROJECT]/nowhere.json
+            every key is described in docs/configuration.md
+    "#);
+}
+
+#[test]
+fn a_right_configuration_is_told_to_be_right() {
+    assert_snapshot!(whole("").says(&["config", "check"]), @r#"
+    exit code: 0
+    ── stderr
+    ✓ the configuration in [PROJECT] is right
+    "#);
+}
+
+#[test]
+fn every_value_is_shown_with_its_source_and_no_secret() {
+    let project = whole("[postgres]\nport = 5544\npassword = \"threat level midnight\"\n");
+    project.write("dm.local.toml", "[postgres]\ndatabase = \"scranton\"\n");
+    let mut call = project.dm(&[
+        "config",
+        "show",
+        "postgres",
+        "--set",
+        "postgres.memory=1GiB",
+    ]);
+    call.env("DM_POSTGRES__USER", "michael");
+    assert_snapshot!(project.report(&mut call), @r#"
+    exit code: 0
+    ── stdout
+    key                    value          from
+    postgres.image         "postgres:17"  default
+    postgres.port          5544           dm.toml:2
+    postgres.database      "scranton"     dm.local.toml:2
+    postgres.user          "michael"      env DM_POSTGRES__USER
+    postgres.password      "********"     dm.toml:3
+    postgres.settings      {}             default
+    postgres.memory        "1GiB"         flag --set
+    postgres.wait_timeout  -
+    "#);
+    for arguments in [&["config", "show"][..], &["config", "show", "--json"]] {
+        let shown = project.says(arguments);
+        assert!(shown.contains("postgres.password"), "{shown}");
+        assert!(!shown.contains("threat level"), "{shown}");
+    }
+}
+
+#[test]
+fn a_key_that_there_is_not_is_refused() {
+    assert_snapshot!(whole("").says(&["config", "show", "postgres.prot"]), @r#"
+    exit code: 2
+    ── stderr
+    error[config-no-such-key]: there is no key `postgres.prot`
+
+      next: dm config show postgres.port
+    "#);
+}
+
+#[test]
+fn the_schema_is_the_one_that_is_checked_in() {
+    let project = Project::none();
+    let schema = project.dm(&["config", "schema"]).output().unwrap().stdout;
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let checked_in = std::fs::read(docs.join("dm.schema.json")).unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&schema),
+        String::from_utf8_lossy(&checked_in)
+    );
 }

@@ -12,7 +12,44 @@ const BROKEN: &str = "[postgres]\nprot = 5433\n";
 #[test]
 fn json_has_one_document_on_stdout() {
     let project = Project::new(BROKEN);
-    assert_snapshot!(project.says(&["status", "--json"]), @"");
+    assert_snapshot!(project.says(&["status", "--json"]), @r#"
+    exit code: 2
+    ── stdout
+    {
+      "schema": "dm.error/1",
+      "error": {
+        "code": "config-unknown-key",
+        "exit_code": 2,
+        "message": "unknown key `prot` in [postgres]",
+        "causes": [],
+        "help": "the keys of [postgres] are image, port, database, user, password, settings, memory, wait_timeout",
+        "next": [
+          "every key is described in docs/configuration.md"
+        ],
+        "places": [
+          {
+            "source": "dm.toml",
+            "line": 2,
+            "column": 1,
+            "offset": 11,
+            "length": 4,
+            "label": "did you mean `port`?"
+          }
+        ]
+      }
+    }
+    ── stderr
+    error[config-unknown-key]: unknown key `prot` in [postgres]
+       ╭─[dm.toml:2:1]
+     1 │ [postgres]
+     2 │ prot = 5433
+       · ──┬─
+       ·   ╰── did you mean `port`?
+       ╰────
+
+      next: the keys of [postgres] are image, port, database, user, password, settings, memory, wait_timeout
+            every key is described in docs/configuration.md
+    "#);
 }
 
 #[test]

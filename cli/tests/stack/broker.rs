@@ -1,6 +1,6 @@
 //! The broker: its topology, and whose is what in it (event catalogue).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicRejectOptions,
@@ -96,14 +96,29 @@ async fn publish(connection: &Connection, exchange: &str, key: &str) -> Result<C
         .map_err(|error| refusal(&error).unwrap_or_else(|| panic!("{exchange} {key}: {error}")))
 }
 
-/// The entries of a list that name these fields, so that two lists compare
-/// whatever else the broker tells.
+/// A value whose objects have their keys in order.
+fn ordered(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<&String, Value> = map
+                .iter()
+                .map(|(key, value)| (key, ordered(value)))
+                .collect();
+            json!(sorted)
+        }
+        Value::Array(list) => list.iter().map(ordered).collect(),
+        other => other.clone(),
+    }
+}
+
+/// What these fields of a list's entries say, so that two lists compare whatever
+/// else the broker tells.
 fn project(list: &Value, fields: &[&str]) -> BTreeSet<String> {
     list.as_array()
         .unwrap()
         .iter()
         .map(|entry| {
-            let picked: Vec<&Value> = fields.iter().map(|&field| &entry[field]).collect();
+            let picked: Vec<Value> = fields.iter().map(|&field| ordered(&entry[field])).collect();
             json!(picked).to_string()
         })
         .collect()

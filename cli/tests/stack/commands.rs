@@ -12,7 +12,6 @@ test_list![
     psql_works_in_a_schema_and_as_its_service,
     logs_are_merged_cut_and_followed,
     addresses_are_those_that_answer,
-    the_configuration_is_shown_with_its_sources,
 ];
 
 async fn exec_passes_input_output_and_exit_code_through() {
@@ -47,10 +46,9 @@ async fn exec_passes_input_output_and_exit_code_through() {
         .dm(&["exec", "--user", "postgres", "postgres", "id", "-un"])
         .ok();
     assert_eq!(user.text(), "postgres");
-    project
-        .dm(&["exec", "postgres", "no-such-program"])
-        .run()
-        .exits(127);
+    // As a shell has it; older engines say 126 of both.
+    let missing = project.dm(&["exec", "postgres", "no-such-program"]).run();
+    assert!(matches!(missing.code, Some(126 | 127)), "{missing}");
 }
 
 async fn psql_works_in_a_schema_and_as_its_service() {
@@ -179,28 +177,4 @@ async fn addresses_are_those_that_answer() {
     for component in COMPONENTS {
         assert!(status.stdout.contains(component), "{status}");
     }
-}
-
-async fn the_configuration_is_shown_with_its_sources() {
-    let project = &shared().project;
-    let output = project
-        .dm(&["config", "show", "--set", "postgres.port=5544"])
-        .env("DM_OPENLDAP__PORT", "1390")
-        .ok();
-    let line = |key: &str| {
-        output
-            .stdout
-            .lines()
-            .find(|line| line.contains(key))
-            .unwrap_or_else(|| panic!("{key} is not shown\n{output}"))
-    };
-    assert!(line("postgres.port").contains("5544"), "{output}");
-    assert!(
-        line("openldap.port").contains("DM_OPENLDAP__PORT"),
-        "{output}"
-    );
-    assert!(
-        !output.stdout.contains("bears_beets_battlestar"),
-        "a secret is shown\n{output}"
-    );
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use bollard::Docker;
 use bollard::models::{
-    ContainerCreateBody, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
-    VolumeCreateRequest,
+    ContainerCreateBody, HostConfig, NetworkConnectRequest, NetworkCreateRequest,
+    NetworkDisconnectRequest, VolumeCreateRequest,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
@@ -26,22 +26,26 @@ struct Foreign {
 impl Foreign {
     async fn new(name: String, image: &str, labels: HashMap<String, String>) -> Self {
         let docker = Engine::connect().0;
-        let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let body = ContainerCreateBody {
-            image: Some(image.to_owned()),
-            entrypoint: Some(["sleep", "infinity"].map(str::to_owned).to_vec()),
-            cmd: Some(Vec::new()),
-            labels: Some(labels.clone()),
-            ..Default::default()
-        };
-        docker.create_container(Some(options), body).await.unwrap();
-        docker.start_container(&name, None).await.unwrap();
         let network = NetworkCreateRequest {
             name: name.clone(),
             labels: Some(labels.clone()),
             ..Default::default()
         };
         docker.create_network(network).await.unwrap();
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: Some(["sleep", "infinity"].map(str::to_owned).to_vec()),
+            cmd: Some(Vec::new()),
+            labels: Some(labels.clone()),
+            host_config: Some(HostConfig {
+                network_mode: Some(name.clone()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        docker.create_container(Some(options), body).await.unwrap();
+        docker.start_container(&name, None).await.unwrap();
         let volume = VolumeCreateRequest {
             name: Some(name.clone()),
             labels: Some(labels),

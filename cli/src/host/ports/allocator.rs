@@ -278,7 +278,12 @@ impl Allocator {
             .unwrap_or_default();
         record.remove(request.project, request.instance);
 
-        let mut ports = BTreeMap::new();
+        // What isn't wanted this time keeps its port: an earlier run gave it.
+        let mut ports: BTreeMap<String, u16> = before
+            .iter()
+            .filter(|(component, _)| !request.wanted.contains_key(*component))
+            .map(|(component, port)| (component.clone(), *port))
+            .collect();
         for (component, wanted) in request.wanted {
             let port = match request.mode {
                 Mode::Fixed => fixed(request, &record, component, *wanted)?,

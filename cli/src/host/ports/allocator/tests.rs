@@ -90,6 +90,26 @@ fn a_port_of_its_own_containers_is_no_obstacle() {
 }
 
 #[test]
+fn what_is_not_wanted_this_time_keeps_its_port_unasked() {
+    let scratch = scratch();
+    let postgres = scratch
+        .ask("default", &[("postgres", 1)], AUTO, &[])
+        .unwrap()["postgres"];
+    // Whoever sits there now is not asked: only the broker is wanted.
+    let _listener = TcpListener::bind(("127.0.0.1", postgres)).unwrap();
+    let both = scratch
+        .ask("default", &[("rabbitmq", 2)], AUTO, &[])
+        .unwrap();
+    assert_eq!(both["postgres"], postgres);
+    assert_ne!(both["rabbitmq"], postgres);
+    let again = scratch
+        .ask("default", &[("postgres", 1), ("rabbitmq", 2)], AUTO, &[])
+        .unwrap();
+    assert_ne!(again["postgres"], postgres);
+    assert_eq!(again["rabbitmq"], both["rabbitmq"]);
+}
+
+#[test]
 fn auto_goes_round_a_taken_port_and_keeps_what_it_chose() {
     let scratch = scratch();
     let (_listener, port) = occupied();
