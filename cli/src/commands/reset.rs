@@ -45,7 +45,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
     let instance = project.instance.name.clone();
     let question = format!("remove all data of instance `{instance}` and start fresh?");
-    if !arguments.yes && !(context.printer.can_ask() && context.printer.confirm(&question)?) {
+    let confirmed =
+        arguments.yes || (context.printer.can_ask() && context.printer.confirm(&question)?);
+    if !confirmed {
         return Err(NotConfirmed { instance }.into());
     }
     let _guard = context.lock(&project, "dm reset").await?;

@@ -56,7 +56,7 @@ pub async fn down(
         .into_iter()
         .map(|container| {
             let after = order
-                .with_dependencies(&[container.component.clone()])
+                .with_dependencies(std::slice::from_ref(&container.component))
                 .into_iter()
                 .filter(|name| *name != container.component && present.contains(name))
                 .collect();

@@ -17,6 +17,9 @@ const REPEAT: Duration = Duration::from_secs(5);
 const STEP: u64 = 10;
 /// … or when a step of so few began.
 const FEW_STEPS: u64 = 30;
+/// To see that there is nothing to do may take so long before it is worth a
+/// line by itself.
+const HELD: Duration = Duration::from_secs(3);
 /// After so long without a line it is said what is waited for, so that nobody
 /// takes a slow run for a dead one.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -204,9 +207,8 @@ impl Reporter for Plain {
                     return;
                 };
                 let canvas = self.printer.err();
-                if *ok && self.board.unchanged() {
-                    // One line for all that was held back.
-                    self.held = None;
+                // One line for all that was held back.
+                if *ok && self.board.unchanged() && self.held.take().is_some() {
                     self.printer.message(&canvas.paint(Role::Good, &outcome));
                     return;
                 }
@@ -217,8 +219,9 @@ impl Reporter for Plain {
     }
 
     fn tick(&mut self, elapsed: Duration) {
-        // Even to see that there is nothing to do takes long here.
-        self.release();
+        if elapsed >= HELD {
+            self.release();
+        }
         if elapsed < self.spoke + SILENCE {
             return;
         }
