@@ -1,12 +1,18 @@
 //! What happened to a stack behind the back of `dm`, and the `up` that mends it.
 
-use bollard::query_parameters::StopContainerOptionsBuilder;
+use bollard::query_parameters::{
+    RemoveImageOptions, StopContainerOptionsBuilder, TagImageOptionsBuilder,
+};
 
 use crate::harness::project::row;
+use crate::harness::proxy::{Fate, Proxy};
 use crate::harness::{Engine, Project};
 use crate::test_list;
 
-test_list![up_mends_what_stopped_froze_and_vanished];
+test_list![
+    up_mends_what_stopped_froze_and_vanished,
+    an_image_that_is_deleted_under_a_run_is_named,
+];
 
 async fn up_mends_what_stopped_froze_and_vanished() {
     let project = Project::new("healing");
@@ -78,4 +84,64 @@ async fn up_mends_what_stopped_froze_and_vanished() {
     project.up(&[]).ok();
     assert_eq!(project.found().await.ids(), after.ids());
     assert!(project.has_mark());
+}
+
+/// Where no registry answers.
+const REPOSITORY: &str = "127.0.0.1:9/dm-stack-test/openldap";
+
+async fn an_image_that_is_deleted_under_a_run_is_named() {
+    let project = Project::new("image-deleted");
+    project.up(&["--only", "openldap"]).ok();
+    let built = row(&project.status(), "openldap")["image"].clone();
+    let built = built.as_str().unwrap();
+    // A name of its own for it, so that no other test misses the image.
+    let engine = Engine::connect().0;
+    let tag = format!("of-{}", std::process::id());
+    let image = format!("{REPOSITORY}:{tag}");
+    let give = || async {
+        let options = TagImageOptionsBuilder::new()
+            .repo(REPOSITORY)
+            .tag(&tag)
+            .build();
+        engine.tag_image(built, Some(options)).await.unwrap();
+    };
+    let take = || async {
+        let gone = engine.remove_image(&image, None::<RemoveImageOptions>, None);
+        gone.await.unwrap();
+    };
+    let set = format!("openldap.image={image}");
+    let up = [
+        "--only",
+        "openldap",
+        "--set",
+        "images.source=pull",
+        "--set",
+        &set,
+    ];
+
+    give().await;
+    let proxy = Proxy::start(|call| {
+        if call.what.ends_with("/containers/create") {
+            Fate::Hold
+        } else {
+            Fate::Forward
+        }
+    });
+    let running = project.up(&up).env("DOCKER_HOST", proxy.address()).spawn();
+    proxy.wait_for("/containers/create").await;
+    take().await;
+    proxy.release();
+    running.wait().exits(4).tells(&image);
+
+    // Nobody has it now, and that is said, too.
+    project.up(&up).run().exits(4).tells("127.0.0.1:9");
+    give().await;
+    let healed = project.up(&up).run();
+    let status = project.status();
+    project.dm(&["down"]).ok();
+    take().await;
+    healed.exits(0);
+    assert_eq!(row(&status, "openldap")["state"], "ready");
+    assert_eq!(row(&status, "openldap")["image"], image);
+    project.up(&["--only", "openldap"]).ok();
 }

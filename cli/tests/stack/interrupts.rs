@@ -11,6 +11,7 @@ test_list![
     up_winds_down_at_any_moment_and_goes_on_later,
     down_can_be_interrupted_and_finished,
     a_second_interrupt_does_not_wait_for_the_engine,
+    who_waits_for_another_run_can_be_interrupted,
 ];
 
 type Moment = (&'static str, fn(&Value) -> bool);
@@ -84,17 +85,33 @@ async fn a_second_interrupt_does_not_wait_for_the_engine() {
         .env("DOCKER_HOST", proxy.address())
         .spawn();
     assert!(running.sees_event(|event| event["state"] == "creating"));
-    while !proxy
-        .calls()
-        .iter()
-        .any(|call| call.what.ends_with("/start"))
-    {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    proxy.wait_for("/start").await;
     running.signal(Signal::INT);
     running.signal(Signal::INT);
     // Were it to wait for the answer, it would hang here.
     running.wait().exits(130);
     proxy.release();
     project.up(&["--only", "openldap"]).ok();
+}
+
+async fn who_waits_for_another_run_can_be_interrupted() {
+    let project = Project::new("interrupt-waiting");
+    let proxy = Proxy::start(|call| {
+        if call.what.ends_with("/start") {
+            Fate::Hold
+        } else {
+            Fate::Forward
+        }
+    });
+    let up = ["--only", "openldap"];
+    let first = project.up(&up).env("DOCKER_HOST", proxy.address()).spawn();
+    proxy.wait_for("/start").await;
+    let second = project.up(&up).spawn();
+    let waits = second.sees(|line| line.contains("waiting for"));
+    second.signal(Signal::INT);
+    let second = second.wait();
+    proxy.release();
+    first.wait().exits(0);
+    assert!(waits, "it did not tell that it waits\n{second}");
+    second.exits(130);
 }

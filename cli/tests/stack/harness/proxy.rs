@@ -4,11 +4,15 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
+
+/// After this long a call that is waited for will not come.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A call that changes something: not `GET` and not `HEAD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +113,19 @@ impl Proxy {
     /// Lets held calls go on.
     pub fn release(&self) {
         self.shared.released.send_replace(true);
+    }
+
+    /// Waits until a call is made whose path ends so.
+    pub async fn wait_for(&self, path: &str) {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        while !self.calls().iter().any(|call| call.what.ends_with(path)) {
+            assert!(
+                tokio::time::Instant::now() < until,
+                "no call of {path} came: {:?}",
+                self.calls()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// True where the process was killed.
