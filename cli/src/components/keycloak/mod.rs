@@ -53,6 +53,17 @@ pub fn base_url(ports: &Ports) -> String {
     format!("http://localhost:{}", host_port(ports, NAME))
 }
 
+/// A client for [`base_url`], which is never anything but plain HTTP on this
+/// machine.
+///
+/// Without certificates: otherwise every new client reads and parses all that
+/// the system trusts, some hundred files, and a probe makes a client ten times
+/// a second while Keycloak wants the processor for itself.
+#[must_use]
+pub fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().tls_certs_only([])
+}
+
 /// The part of an OpenID Connect discovery document that proves the realm.
 #[derive(Debug, Deserialize)]
 struct Discovery {
@@ -138,10 +149,7 @@ impl Component for Keycloak {
     fn probe(&self, ports: &Ports) -> Probe {
         let issuer = format!("{}/realms/{}", base_url(ports), self.config.realm);
         Box::pin(async move {
-            let client = reqwest::Client::builder()
-                .no_proxy()
-                .build()
-                .map_err(|error| error.to_string())?;
+            let client = client().build().map_err(|error| error.to_string())?;
             let response = client
                 .get(format!("{issuer}/.well-known/openid-configuration"))
                 .send()
