@@ -203,7 +203,7 @@ async fn fill(
 /// later and nothing else.
 async fn train(stack: &Stack) {
     let base = keycloak::base_url(&stack.ports);
-    let Ok(client) = reqwest::Client::builder().no_proxy().build() else {
+    let Ok(client) = keycloak::client().build() else {
         return;
     };
     let login = format!(

@@ -2,7 +2,6 @@
 
 pub mod token;
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -30,9 +29,6 @@ pub struct Keycloak {
     database: String,
     ldap_bind_dn: String,
     ldap_bind_password: String,
-    /// Made once: each client reads the machine's certificates, which costs more
-    /// than the probe itself.
-    client: Arc<OnceLock<reqwest::Client>>,
 }
 
 impl Keycloak {
@@ -44,7 +40,6 @@ impl Keycloak {
             database: config.postgres.database.to_string(),
             ldap_bind_dn: openldap::admin_dn(config.openldap.domain.as_str()),
             ldap_bind_password: config.openldap.admin_password.reveal().to_owned(),
-            client: Arc::default(),
         }
     }
 }
@@ -56,6 +51,16 @@ impl Keycloak {
 #[must_use]
 pub fn base_url(ports: &Ports) -> String {
     format!("http://localhost:{}", host_port(ports, NAME))
+}
+
+/// A client for [`base_url`], which is never anything but plain HTTP on this
+/// machine.
+///
+/// Without certificates: otherwise every new client reads and parses all that
+/// the system trusts, some hundred files, and a probe makes a client ten times
+/// a second while Keycloak wants the processor for itself.
+pub fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().tls_certs_only([])
 }
 
 /// The part of an OpenID Connect discovery document that proves the realm.
@@ -142,9 +147,8 @@ impl Component for Keycloak {
 
     fn probe(&self, ports: &Ports) -> Probe {
         let issuer = format!("{}/realms/{}", base_url(ports), self.config.realm);
-        let client = self.client.clone();
         Box::pin(async move {
-            let client = client.get_or_init(http_client);
+            let client = client().build().map_err(|error| error.to_string())?;
             let response = client
                 .get(format!("{issuer}/.well-known/openid-configuration"))
                 .send()
@@ -196,14 +200,6 @@ fn heap(bytes: u64) -> String {
     let most = bytes >> 20;
     let least = most.min(192);
     format!("-Xms{least}m -Xmn{}m -Xmx{most}m", least / 2)
-}
-
-/// A client for the stack's own pages, which no proxy of the machine's leads to.
-fn http_client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .unwrap_or_default()
 }
 
 /// The last cause of an error: `connection refused` says more than `error sending request`.

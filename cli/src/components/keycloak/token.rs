@@ -149,10 +149,9 @@ pub async fn sign_in(
         url: base.to_owned(),
         reason: innermost(&error),
     };
-    let client = reqwest::Client::builder()
+    let client = super::client()
         .cookie_store(true)
         .redirect(Policy::none())
-        .no_proxy()
         .build()
         .map_err(unreachable)?;
     let state = Uuid::new_v4().simple().to_string();
