@@ -3,6 +3,12 @@
 //! These tests need an engine: `./dm test` starts one first. Everything they make
 //! carries a name of their own and is removed again.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on says where"
+)]
+
 mod support;
 
 use std::collections::HashMap;
