@@ -72,7 +72,7 @@ fn an_engine_that_does_not_answer_is_named() {
     assert_snapshot!(Project::new("").says(&["status"]), @r#"
     exit code: 3
     ── stderr
-    error[engine-not-found]: no container engine answers at unix:///nowhere/engine.sock: no such socket
+    error[engine-not-found]: no container engine answers (unix:///nowhere/engine.sock: no such socket)
 
       next: check DOCKER_HOST, or unset it: unset DOCKER_HOST
     "#);
