@@ -10,10 +10,12 @@ use crate::doctor::bundle::{self, BundleFile};
 use crate::doctor::mask::Masker;
 use crate::doctor::{self, Finding, NeededImage, Status, Subject};
 use crate::engine::EngineSettings;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Result, chain};
 use crate::host::state::StateDir;
 use crate::images::{Catalog, ImageError, ImageSettings};
 use crate::output::doctor as view;
+use crate::stack::event::Event;
+use crate::stack::executor::Emitter;
 
 /// Check this machine.
 #[derive(Debug, Clone, Args)]
@@ -74,6 +76,27 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     } else {
         Exit::Success
     })
+}
+
+/// Writes a bundle about a run that failed, and tells of it. It replaces the one
+/// of the instance's last failure, so that they don't pile up.
+pub async fn bundle_failure(project: &Project, emitter: &Emitter) {
+    let mut findings = configuration(&project.loaded);
+    let subject = subject(Some(project), &mut findings);
+    let mut examination = doctor::examine(&subject).await;
+    examination.findings.splice(0..0, findings);
+    let masker = masker(Some(&project.loaded));
+    let mut files = bundle::gather(&examination, &subject.project, &masker).await;
+    files.extend(configuration_file(&project.loaded));
+    let name = format!(
+        "{}.{}.failure.tar.zst",
+        project.instance.project, project.instance.name
+    );
+    let path = project.state.path().join(name);
+    match bundle::write(&path, &files, &masker) {
+        Ok(()) => emitter.send(Event::Diagnostics { path }),
+        Err(error) => emitter.note(None, chain(&error).join(": ")),
+    }
 }
 
 fn configuration(loaded: &Loaded) -> Vec<Finding> {

@@ -6,6 +6,7 @@ use clap::Args;
 use thiserror::Error;
 
 use super::context::{Context, PortUse};
+use super::doctor;
 use super::run::{RunError, reported};
 use super::up::show;
 use crate::error::{Coded, Exit, Result};
@@ -75,6 +76,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             };
             let plan = up::prepare(&stack, &request).await?;
             let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
+            if !outcome.failures.is_empty() {
+                doctor::bundle_failure(&project, &emitter).await;
+            }
             Ok((stack, outcome))
         },
         |(_, outcome)| outcome.ok(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::context::{Context, PortUse};
+use super::doctor;
 use super::run::{RunError, reported};
 use super::up::show;
 use crate::error::{Exit, Result};
@@ -42,6 +43,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             };
             let plan = up::prepare(&stack, &request).await?;
             let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
+            if !outcome.failures.is_empty() {
+                doctor::bundle_failure(&project, &emitter).await;
+            }
             Ok((stack, outcome))
         },
         |(_, outcome)| outcome.ok(),

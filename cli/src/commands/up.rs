@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::context::{Context, PortUse, Project};
+use super::doctor;
 use super::golden;
 use super::run::{RunError, reported};
 use crate::config::Prepare;
@@ -105,6 +106,9 @@ async fn bring_up(
             let plan = up::prepare(&stack, &request).await?;
             progress.expect(&plan.images);
             let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
+            if !outcome.failures.is_empty() {
+                doctor::bundle_failure(project, &emitter).await;
+            }
             Ok((stack, outcome))
         },
         |(_, outcome)| outcome.ok(),

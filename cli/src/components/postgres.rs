@@ -18,6 +18,9 @@ pub const NAME: &str = "postgres";
 /// and what a derived image puts into a declared volume is lost.
 const DATA: &str = "/var/lib/postgresql/pgdata";
 
+/// Where the image's entrypoint looks for a cluster to begin with.
+const GOLDEN: &str = "/var/lib/dm-golden";
+
 /// PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct Postgres {
@@ -118,7 +121,10 @@ impl Component for Postgres {
     }
 
     fn golden(&self) -> GoldenPart {
-        GoldenPart::Data(DATA)
+        GoldenPart::Copied {
+            data: DATA,
+            kept: GOLDEN,
+        }
     }
 
     fn wait_timeout(&self) -> Option<Duration> {

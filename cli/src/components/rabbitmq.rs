@@ -33,13 +33,14 @@ const CONFIG: &str = "/etc/rabbitmq/conf.d/20-dm.conf";
 
 /// The broker's settings.
 ///
-/// Definitions that were imported before are skipped, which a golden start gains
-/// by. The defaults of memory and log are shares of the host's memory, which is
-/// the wrong measure for one of several programs on it.
+/// Definitions are imported at every start, also over golden data: an import that
+/// is skipped where nothing changed would let broken definitions pass in silence,
+/// and would not bring back a queue that somebody deleted. The defaults of memory
+/// and log are shares of the host's memory, which is the wrong measure for one of
+/// several programs on it.
 const SETTINGS: &str = "\
 definitions.import_backend = local_filesystem
 definitions.local.path = /etc/rabbitmq/definitions.json
-definitions.skip_if_unchanged = true
 anonymous_login_user = none
 vm_memory_high_watermark.absolute = 1GiB
 disk_free_limit.absolute = 200MB

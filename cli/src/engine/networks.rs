@@ -59,4 +59,21 @@ impl Engine {
         absent_is_fine(self.docker().remove_network(name).await)
             .map_err(EngineError::api(format!("remove network {name}")))
     }
+
+    /// The names of the containers that are on a network, whoever's they are.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where there is no such network.
+    pub async fn network_users(&self, name: &str) -> Result<Vec<String>, EngineError> {
+        let network = self
+            .docker()
+            .inspect_network(name, None)
+            .await
+            .map_err(EngineError::api(format!("inspect network {name}")))?;
+        let containers = network.containers.unwrap_or_default();
+        Ok(containers
+            .into_values()
+            .filter_map(|container| container.name)
+            .collect())
+    }
 }

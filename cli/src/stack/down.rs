@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{Node, NodeKind, NodeState};
 use super::executor::{self, Emitter, Outcome, Task, TaskError, Work};
-use super::{Stack, failure};
+use super::{Stack, StackError, failure};
 use crate::engine::containers::{Container, State};
 use crate::error::Result;
 
@@ -70,19 +70,59 @@ pub async fn down(
     if !removed.outcome.ok() {
         return Ok(removed);
     }
+    // An engine may carry out a killed run's last call only now: what has
+    // appeared since the containers were listed is ours to remove as well.
+    for late in stack.engine.containers(&filter).await? {
+        stack.engine.remove(&late.name).await?;
+    }
     for network in stack.engine.networks(&filter).await? {
-        stack.engine.remove_network(&network).await?;
+        remove_network(stack, &network).await?;
         removed.networks.push(network);
     }
     for volume in stack.engine.volumes(&filter).await? {
         if volumes {
-            stack.engine.remove_volume(&volume).await?;
+            remove_volume(stack, &volume).await?;
             removed.volumes.push(volume);
         } else {
             removed.kept_volumes.push(volume);
         }
     }
     Ok(removed)
+}
+
+/// Removes the network, or says who is on it.
+async fn remove_network(stack: &Stack, network: &str) -> Result<()> {
+    let Err(error) = stack.engine.remove_network(network).await else {
+        return Ok(());
+    };
+    let users = stack
+        .engine
+        .network_users(network)
+        .await
+        .unwrap_or_default();
+    if users.is_empty() {
+        return Err(error.into());
+    }
+    Err(StackError::NetworkInUse {
+        network: network.to_owned(),
+        users,
+    }
+    .into())
+}
+
+/// Removes the volume; a container of ours that appeared in between goes first.
+async fn remove_volume(stack: &Stack, volume: &str) -> Result<()> {
+    let Err(error) = stack.engine.remove_volume(volume).await else {
+        return Ok(());
+    };
+    let late = stack.engine.containers(&stack.instance.filter()).await?;
+    if late.is_empty() {
+        return Err(error.into());
+    }
+    for container in late {
+        stack.engine.remove(&container.name).await?;
+    }
+    Ok(stack.engine.remove_volume(volume).await?)
 }
 
 /// The task that stops and removes one container.

@@ -81,7 +81,7 @@ pub async fn of_component(
         probe,
         log: Vec::new(),
         blocks: Vec::new(),
-        next: vec![format!("dm logs {component}"), "dm doctor --bundle".into()],
+        next: vec![format!("dm logs {component}")],
         at: emitter.at(),
     };
     match reason {

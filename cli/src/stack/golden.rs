@@ -11,7 +11,6 @@
 //! another configuration never finds them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -220,20 +219,17 @@ async fn train(stack: &Stack) {
 }
 
 fn fills_volume(component: &dyn Component) -> bool {
-    matches!(component.golden(), GoldenPart::Data(_))
+    !matches!(component.golden(), GoldenPart::Accelerator(_))
 }
 
 /// How a component's golden image is made.
 fn derivation(component: &dyn Component, digest: &Digest, from: String) -> Derivation {
-    let parent = Path::new(component.golden().path())
-        .parent()
-        .unwrap_or(Path::new("/"));
     Derivation {
         component: component.name().to_owned(),
         key: digest.clone(),
         from,
         golden: true,
-        to: format!("{}/", parent.display()),
+        to: format!("{}/", component.golden().kept()),
         labels: HashMap::new(),
         changes: Vec::new(),
     }

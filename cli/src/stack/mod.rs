@@ -76,6 +76,14 @@ pub enum StackError {
         /// The component.
         component: String,
     },
+    /// Somebody else's containers are on the instance's network.
+    #[error("network {network} can't be removed: {} on it", users.join(" and "))]
+    NetworkInUse {
+        /// The network.
+        network: String,
+        /// The containers.
+        users: Vec<String>,
+    },
     /// The engine refused.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -96,6 +104,7 @@ impl Coded for StackError {
         match self {
             Self::UnknownComponent { .. } => "component-unknown",
             Self::ImageGone { .. } => "image-gone",
+            Self::NetworkInUse { .. } => "network-in-use",
             Self::Engine(error) => error.code(),
             Self::Image(error) => error.code(),
         }
@@ -105,6 +114,7 @@ impl Coded for StackError {
         match self {
             Self::UnknownComponent { .. } => Exit::Usage,
             Self::ImageGone { .. } => Exit::Component,
+            Self::NetworkInUse { .. } => Exit::Engine,
             Self::Engine(error) => error.exit(),
             Self::Image(error) => error.exit(),
         }
@@ -126,6 +136,11 @@ impl Coded for StackError {
                     .collect()
             }
             Self::ImageGone { .. } => vec!["dm up".into()],
+            Self::NetworkInUse { network, users } => users
+                .iter()
+                .map(|user| format!("docker network disconnect {network} {user}"))
+                .chain(["dm down".into()])
+                .collect(),
             Self::Engine(error) => error.next(),
             Self::Image(error) => error.next(),
         }
