@@ -1,7 +1,7 @@
 //! Images: what they are made of, where they come from, and what is kept of them.
 //!
 //! [`Images`] is the way in. An image is known by a [`Recipe`](recipe::Recipe),
-//! whose digest is its tag; [`Catalog`](catalog::Catalog) has those of the stack.
+//! whose digest is its tag; [`Catalog`] has those of the stack.
 
 pub mod archive;
 mod artifact;
