@@ -250,13 +250,13 @@ async fn two_builds_at_once_build_once() {
     let app = bench.name("app");
     let (one, two) = tokio::join!(one.acquire(&app), two.acquire(&app));
     assert_eq!(one.unwrap().id, two.unwrap().id);
-    let first_steps = bench
+    let begun = bench
         .told()
         .doing(&app, "building")
         .into_iter()
-        .filter(|update| update.detail.as_deref() == Some("ARG BASE"))
+        .filter(|update| update.detail.as_deref() == Some("sending the context"))
         .count();
-    assert_eq!(first_steps, 1);
+    assert_eq!(begun, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
