@@ -299,7 +299,7 @@ async fn cancelling_a_build_leaves_nothing() {
         if update
             .detail
             .as_deref()
-            .is_some_and(|detail| detail.contains("sleep"))
+            .is_some_and(|detail| detail == "RUN")
         {
             stop.cancel();
         }
