@@ -3,9 +3,10 @@
 //! A scratch instance is brought up once from empty volumes, trained, stopped
 //! cleanly, and its data directories become images: the database with every
 //! role, migration and the realm in it, the broker with its topology, the
-//! directory with its people, and Keycloak's ahead-of-time cache. The engine
-//! fills a new named volume from its image by itself, so a fresh start with
-//! golden images has nothing left to do but to start.
+//! directory with its people, and Keycloak's ahead-of-time cache. A new
+//! volume is filled from its image, by the engine itself or by the image's
+//! entrypoint, so a fresh start with golden images has nothing left to do but to
+//! start.
 //!
 //! All images of a set carry one digest of everything that went into them;
 //! another configuration never finds them.
