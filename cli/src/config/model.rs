@@ -152,7 +152,7 @@ pub struct Timeouts {
 #[serde(deny_unknown_fields)]
 pub struct Golden {
     /// When the golden start is prepared: the database with all migrations and
-    /// the realm in it, and Keycloak's class-data archive.
+    /// the realm in it, and Keycloak's ahead-of-time cache.
     pub prepare: Prepare,
 }
 
