@@ -1,0 +1,3 @@
+//! The bodies of the REST interface (`docs/contracts/rest.md`), a file a service.
+
+pub mod error;

@@ -1,0 +1,207 @@
+//! The envelope of every event: CloudEvents 1.0 as structured JSON.
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::events::DomainEvent;
+use crate::time;
+
+/// The version of CloudEvents that is spoken.
+pub const SPEC_VERSION: &str = "1.0";
+
+/// The content type of a message that holds an envelope.
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// One event with all that says what it is. Unknown fields are ignored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Always [`SPEC_VERSION`].
+    pub specversion: String,
+    /// `evt_` and 32 hexadecimal digits: unique, and the same on every delivery.
+    pub id: String,
+    /// `com.dundermifflin.….v1`.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The publishing service, e.g. `/order-service`.
+    pub source: String,
+    /// The aggregate, e.g. `order/ord_9001`. Events of one keep their order.
+    #[serde(default)]
+    pub subject: String,
+    /// When the business fact happened, as text: a consumer may still use an event
+    /// whose time can't be read.
+    #[serde(default)]
+    pub time: String,
+    /// Always `application/json`.
+    #[serde(default = "json_content")]
+    pub datacontenttype: String,
+    /// What happened, by type.
+    pub data: Value,
+}
+
+fn json_content() -> String {
+    "application/json".to_owned()
+}
+
+/// Why a message is no event that can be handled. Neither gets better by trying
+/// again.
+#[derive(Debug, Error)]
+pub enum EnvelopeError {
+    /// The body is no envelope.
+    #[error("the body is no CloudEvents envelope: {0}")]
+    Unparsable(#[source] serde_json::Error),
+    /// The envelope speaks another version.
+    #[error("CloudEvents {0} is not spoken here")]
+    Version(String),
+    /// The event has no id.
+    #[error("the event has no id")]
+    NoId,
+    /// Mandatory data is missing, or of another type.
+    #[error("the data of {event_type} can't be used: {source}")]
+    Data {
+        /// The event's type.
+        event_type: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+impl EnvelopeError {
+    /// A stable word for it, as dead letters carry it.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unparsable(_) | Self::Version(_) | Self::NoId => "unparsable",
+            Self::Data { .. } => "invalid-data",
+        }
+    }
+}
+
+impl Envelope {
+    /// The envelope of a new event, with an id of its own.
+    #[must_use]
+    pub fn of<E: DomainEvent>(event: &E) -> Self {
+        Self {
+            specversion: SPEC_VERSION.to_owned(),
+            id: new_id(),
+            event_type: E::TYPE.to_owned(),
+            source: E::SOURCE.to_owned(),
+            subject: event.subject(),
+            time: time::format(event.time()),
+            datacontenttype: json_content(),
+            // Events are plain structs: strings, numbers and lists.
+            data: serde_json::to_value(event).unwrap_or(Value::Null),
+        }
+    }
+
+    /// Reads the body of a message.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] where it is no envelope, or one of another version.
+    pub fn parse(body: &[u8]) -> Result<Self, EnvelopeError> {
+        let envelope: Self = serde_json::from_slice(body).map_err(EnvelopeError::Unparsable)?;
+        if envelope.specversion != SPEC_VERSION {
+            return Err(EnvelopeError::Version(envelope.specversion));
+        }
+        if envelope.id.trim().is_empty() {
+            return Err(EnvelopeError::NoId);
+        }
+        Ok(envelope)
+    }
+
+    /// The data as a type. What the type doesn't know is ignored.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Data`] where a field is missing or of another type.
+    pub fn data<D: DeserializeOwned>(&self) -> Result<D, EnvelopeError> {
+        D::deserialize(&self.data).map_err(|source| EnvelopeError::Data {
+            event_type: self.event_type.clone(),
+            source,
+        })
+    }
+
+    /// When it happened; now where that can't be read.
+    #[must_use]
+    pub fn instant(&self) -> DateTime<Utc> {
+        time::parse(&self.time).unwrap_or_else(time::now)
+    }
+
+    /// An instant of the data; the envelope's where that can't be read.
+    #[must_use]
+    pub fn instant_or_own(&self, text: Option<&str>) -> DateTime<Utc> {
+        text.and_then(time::parse).unwrap_or_else(|| self.instant())
+    }
+}
+
+/// A new event's id.
+#[must_use]
+pub fn new_id() -> String {
+    format!("evt_{}", Uuid::new_v4().simple())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::events::StockFailed;
+    use crate::events::{MissingItem, stock};
+
+    fn failed(order: &str, missing: i64) -> StockFailed {
+        StockFailed {
+            order_id: order.to_owned(),
+            status: stock::FAILED.to_owned(),
+            missing_items: vec![MissingItem {
+                sku: "PPR-A4-WHT-500".to_owned(),
+                missing_quantity: missing,
+            }],
+            at: time::now(),
+        }
+    }
+
+    #[test]
+    fn an_envelope_says_what_it_is() {
+        let envelope = Envelope::of(&failed("ord_9001", 3));
+        assert_eq!(
+            envelope.event_type,
+            "com.dundermifflin.inventory.stock.failed.v1"
+        );
+        assert_eq!(envelope.source, "/inventory-service");
+        assert_eq!(envelope.subject, "order/ord_9001");
+        assert_eq!(envelope.data["missingItems"][0]["missingQuantity"], 3);
+        assert_eq!(envelope.id.len(), 36);
+    }
+
+    #[test]
+    fn what_is_no_event_says_why() {
+        let code = |body: &str| Envelope::parse(body.as_bytes()).map_err(|error| error.code());
+        assert_eq!(code("{"), Err("unparsable"));
+        assert_eq!(code(r#"{"specversion":"1.0"}"#), Err("unparsable"));
+        let mut envelope = Envelope::of(&failed("ord_1", 1));
+        envelope.specversion = "0.3".to_owned();
+        let body = serde_json::to_string(&envelope).unwrap();
+        assert_eq!(code(&body), Err("unparsable"));
+    }
+
+    #[test]
+    fn missing_data_is_another_matter() {
+        let mut envelope = Envelope::of(&failed("ord_1", 1));
+        envelope.data["orderId"].take();
+        let error = envelope.data::<StockFailed>().unwrap_err();
+        assert_eq!(error.code(), "invalid-data");
+        assert!(error.to_string().contains("stock.failed"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_survives_the_wire(order in "[a-z0-9_\\\\\"ü ]{1,20}", missing in 1i64..1_000_000) {
+            let event = failed(&order, missing);
+            let body = serde_json::to_vec(&Envelope::of(&event)).unwrap();
+            let envelope = Envelope::parse(&body).unwrap();
+            prop_assert_eq!(envelope.data::<StockFailed>().unwrap(), event);
+        }
+    }
+}

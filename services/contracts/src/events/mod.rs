@@ -1,0 +1,114 @@
+//! Every event of the catalogue (`docs/contracts/events.md`).
+//!
+//! These are what services publish. A consumer reads with a type of its own that
+//! asks for no more than it needs.
+
+mod finance;
+mod inventory;
+mod notification;
+mod order;
+mod profile;
+mod sales;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::envelope::{Envelope, EnvelopeError};
+
+pub use finance::{ExpenseDecided, ExpenseSubmitted};
+pub use inventory::{MissingItem, ShipmentDispatched, StockFailed, StockReserved, stock};
+pub use notification::NotificationCreated;
+pub use order::{OrderCreated, OrderLine, OrderStatusChanged};
+pub use profile::ProfileUpdated;
+pub use sales::LeadConverted;
+
+/// A fact that a service tells the others.
+pub trait DomainEvent: Serialize + DeserializeOwned {
+    /// The type in the envelope.
+    const TYPE: &'static str;
+    /// The routing key on [`crate::topology::EVENTS`].
+    const ROUTING_KEY: &'static str;
+    /// The publishing service as the envelope names it.
+    const SOURCE: &'static str;
+
+    /// The aggregate, e.g. `order/ord_9001`.
+    fn subject(&self) -> String;
+
+    /// When it happened.
+    fn time(&self) -> DateTime<Utc>;
+}
+
+/// A kind of event, without an event.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// The type in the envelope.
+    pub event_type: &'static str,
+    /// The routing key.
+    pub routing_key: &'static str,
+    /// The publishing service as the envelope names it.
+    pub source: &'static str,
+    validate: fn(&Envelope) -> Result<(), EnvelopeError>,
+}
+
+impl Kind {
+    const fn of<E: DomainEvent>() -> Self {
+        Self {
+            event_type: E::TYPE,
+            routing_key: E::ROUTING_KEY,
+            source: E::SOURCE,
+            validate: |envelope| envelope.data::<E>().map(drop),
+        }
+    }
+
+    /// Whether the data of an event of this kind is whole.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Data`] where a field is missing or of another type.
+    pub fn validate(&self, envelope: &Envelope) -> Result<(), EnvelopeError> {
+        (self.validate)(envelope)
+    }
+}
+
+/// The catalogue.
+pub const CATALOGUE: [Kind; 10] = [
+    Kind::of::<OrderCreated>(),
+    Kind::of::<OrderStatusChanged>(),
+    Kind::of::<StockReserved>(),
+    Kind::of::<StockFailed>(),
+    Kind::of::<ShipmentDispatched>(),
+    Kind::of::<LeadConverted>(),
+    Kind::of::<ExpenseSubmitted>(),
+    Kind::of::<ExpenseDecided>(),
+    Kind::of::<ProfileUpdated>(),
+    Kind::of::<NotificationCreated>(),
+];
+
+/// The kind of that type, if it is in the catalogue.
+#[must_use]
+pub fn kind(event_type: &str) -> Option<&'static Kind> {
+    CATALOGUE.iter().find(|kind| kind.event_type == event_type)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn types_and_keys_are_unique_and_versioned() {
+        let types: BTreeSet<_> = CATALOGUE.iter().map(|kind| kind.event_type).collect();
+        let keys: BTreeSet<_> = CATALOGUE.iter().map(|kind| kind.routing_key).collect();
+        assert_eq!((types.len(), keys.len()), (10, 10));
+        for name in types.iter().chain(&keys) {
+            assert!(name.ends_with(".v1"), "{name}");
+        }
+    }
+
+    #[test]
+    fn finance_has_a_key_that_its_type_lacks() {
+        let kind = kind("com.dundermifflin.expense.decided.v1").unwrap();
+        assert_eq!(kind.routing_key, "finance.expense.decided.v1");
+    }
+}

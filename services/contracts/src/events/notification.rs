@@ -1,0 +1,40 @@
+//! What wuphf-service tells.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::DomainEvent;
+
+/// A notification was stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NotificationCreated {
+    /// The notification.
+    pub notification_id: String,
+    /// For whom.
+    pub user_id: String,
+    /// `ORDER_PLACED`, `SHIPMENT_DISPATCHED` or `EXPENSE_DECIDED`.
+    pub kind: String,
+    /// One line.
+    pub title: String,
+    /// The rest.
+    pub body: String,
+    /// Where it leads, below the gateway.
+    pub deep_link: String,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
+impl DomainEvent for NotificationCreated {
+    const TYPE: &'static str = "com.dundermifflin.notification.created.v1";
+    const ROUTING_KEY: &'static str = "notification.created.v1";
+    const SOURCE: &'static str = "/wuphf-service";
+
+    fn subject(&self) -> String {
+        format!("notification/{}", self.notification_id)
+    }
+
+    fn time(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+}

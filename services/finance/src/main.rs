@@ -1,0 +1,11 @@
+//! The process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dm_kit::run(
+        &finance_service::SERVICE,
+        finance_service::SCHEMA,
+        finance_service::build,
+    )
+}

@@ -1,0 +1,7 @@
+//! The process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dm_kit::run_stateless(&gateway::SERVICE, gateway::build)
+}

@@ -1,0 +1,281 @@
+//! The broker: connections, and publishing with confirms.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, ShortString};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Event};
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::environment::Environment;
+
+/// How long the broker may take to confirm.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(15);
+
+/// Marks a message that survives a restart of the broker.
+const PERSISTENT: u8 = 2;
+
+/// Where the broker is, and who asks: `RABBITMQ_*`.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    host: String,
+    port: u16,
+    vhost: String,
+    user: String,
+    password: String,
+    service: String,
+}
+
+/// Why the broker could not be used.
+#[derive(Debug, Error)]
+pub enum BrokerError {
+    /// The connection broke, or was never made.
+    #[error("the broker: {0}")]
+    Amqp(#[from] lapin::Error),
+    /// The broker took too long.
+    #[error("the broker did not confirm within {} s", .0.as_secs())]
+    Silent(Duration),
+}
+
+/// What became of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The broker has it.
+    Confirmed,
+    /// No queue takes it, though one should.
+    Returned,
+    /// A queue refused it.
+    Refused,
+}
+
+/// A message to publish.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Identifies it in returns: the CloudEvent id.
+    pub id: String,
+    /// The exchange.
+    pub exchange: String,
+    /// The routing key.
+    pub routing_key: String,
+    /// Whether it is a fault if no queue takes it.
+    pub mandatory: bool,
+    /// Its properties. The id and persistence are set by the publisher.
+    pub properties: BasicProperties,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Broker {
+    /// The broker of the environment.
+    #[must_use]
+    pub fn of(environment: &mut Environment, service: &str) -> Self {
+        Self {
+            host: environment.text_or("RABBITMQ_HOST", "rabbitmq"),
+            port: environment.get("RABBITMQ_AMQP_PORT", 5672),
+            vhost: environment.text_or("RABBITMQ_VHOST", "/"),
+            user: environment.text_or("RABBITMQ_DEFAULT_USER", "dunder"),
+            password: environment.secret("RABBITMQ_DEFAULT_PASS"),
+            service: service.to_owned(),
+        }
+    }
+
+    /// A new connection. Its peer's silence is noticed after two heartbeats.
+    ///
+    /// # Errors
+    /// [`BrokerError::Amqp`] where the broker is away or refuses.
+    pub async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
+        let encode =
+            |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let uri = format!(
+            "amqp://{}:{}@{}:{}/{}?heartbeat=5&connection_timeout=5000",
+            encode(&self.user),
+            encode(&self.password),
+            self.host,
+            self.port,
+            encode(&self.vhost),
+        );
+        let name = format!("{} {purpose}", self.service);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        Ok(Connection::connect(&uri, properties).await?)
+    }
+
+    /// A connection for publishing alone: the broker blocks those when it runs out
+    /// of memory or disk, and consumers have to go on.
+    ///
+    /// # Errors
+    /// [`BrokerError::Amqp`] where the broker is away or refuses.
+    pub async fn publisher(&self, purpose: &str) -> Result<Publisher, BrokerError> {
+        let connection = self.connect(purpose).await?;
+        let blocked = Arc::new(AtomicBool::new(false));
+        let mut events = Box::pin(connection.events_listener());
+        let flag = Arc::clone(&blocked);
+        tokio::spawn(async move {
+            // Ends with the connection.
+            while let Some(event) = events.next().await {
+                match event {
+                    Event::ConnectionBlocked(reason) => {
+                        warn!(reason, "the broker takes nothing for now");
+                        flag.store(true, Ordering::Relaxed);
+                    }
+                    Event::ConnectionUnblocked => {
+                        info!("the broker takes messages again");
+                        flag.store(false, Ordering::Relaxed);
+                    }
+                    Event::Error(_) => break,
+                    _ => {}
+                }
+            }
+        });
+        let channel = connection.create_channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        Ok(Publisher {
+            connection,
+            channel,
+            blocked,
+        })
+    }
+}
+
+/// A channel with confirms, on a connection of its own.
+#[derive(Debug)]
+pub struct Publisher {
+    connection: Connection,
+    channel: Channel,
+    blocked: Arc<AtomicBool>,
+}
+
+impl Publisher {
+    /// Whether the broker has asked for silence.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection still stands, as far as is known.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connection.status().connected() && self.channel.status().connected()
+    }
+
+    /// Publishes all of them at once and waits for every confirm. The outcomes
+    /// are in the order of the messages.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where the connection broke or the broker is silent: then it
+    /// may have some of them, and each is to be published again with the same id.
+    pub async fn publish(&self, messages: &[Message]) -> Result<Vec<Outcome>, BrokerError> {
+        tokio::time::timeout(CONFIRM_LIMIT, self.publish_patiently(messages))
+            .await
+            .map_err(|_| BrokerError::Silent(CONFIRM_LIMIT))?
+    }
+
+    async fn publish_patiently(&self, messages: &[Message]) -> Result<Vec<Outcome>, BrokerError> {
+        let mut confirms = Vec::with_capacity(messages.len());
+        for message in messages {
+            let options = BasicPublishOptions {
+                mandatory: message.mandatory,
+                ..BasicPublishOptions::default()
+            };
+            let properties = message
+                .properties
+                .clone()
+                .with_message_id(message.id.as_str().into())
+                .with_delivery_mode(PERSISTENT);
+            let confirm = self
+                .channel
+                .basic_publish(
+                    message.exchange.as_str().into(),
+                    message.routing_key.as_str().into(),
+                    options,
+                    &message.body,
+                    properties,
+                )
+                .await?;
+            confirms.push(confirm);
+        }
+        let mut acknowledged = Vec::with_capacity(messages.len());
+        let mut returned = HashSet::new();
+        for confirm in confirms {
+            let confirmation = confirm.await?;
+            acknowledged.push(confirmation.is_ack());
+            // A return is attached to whichever confirm comes next: only its own
+            // message id says whose it is.
+            returned.extend(
+                confirmation
+                    .take_message()
+                    .and_then(|message| id_of(&message.properties)),
+            );
+        }
+        // A return precedes its confirm, so that these are the last of them.
+        let rest = self.channel.wait_for_confirms().await?;
+        returned.extend(rest.iter().filter_map(|message| id_of(&message.properties)));
+        Ok(messages
+            .iter()
+            .zip(acknowledged)
+            .map(|(message, acknowledged)| {
+                if returned.contains(&message.id) {
+                    Outcome::Returned
+                } else if acknowledged {
+                    Outcome::Confirmed
+                } else {
+                    Outcome::Refused
+                }
+            })
+            .collect())
+    }
+
+    /// Takes leave of the broker.
+    pub async fn close(self) {
+        // Whoever closes has no use for the answer.
+        let _ = self.connection.close(200, "done".into()).await;
+    }
+}
+
+fn id_of(properties: &BasicProperties) -> Option<String> {
+    properties.message_id().as_ref().map(ShortString::to_string)
+}
+
+/// The text of a header, whichever of the two kinds of text it is.
+#[must_use]
+pub fn header(properties: &BasicProperties, name: &str) -> Option<String> {
+    match properties.headers().as_ref()?.inner().get(name)? {
+        AMQPValue::LongString(text) => Some(text.to_string()),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+/// The number of a header, of any width.
+#[must_use]
+pub fn header_number(properties: &BasicProperties, name: &str) -> Option<i64> {
+    match properties.headers().as_ref()?.inner().get(name)? {
+        AMQPValue::ShortShortInt(number) => Some((*number).into()),
+        AMQPValue::ShortShortUInt(number) => Some((*number).into()),
+        AMQPValue::ShortInt(number) => Some((*number).into()),
+        AMQPValue::ShortUInt(number) => Some((*number).into()),
+        AMQPValue::LongInt(number) => Some((*number).into()),
+        AMQPValue::LongUInt(number) => Some((*number).into()),
+        AMQPValue::LongLongInt(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// The headers of a message, with some more.
+#[must_use]
+pub fn with_headers(
+    properties: &BasicProperties,
+    more: impl IntoIterator<Item = (&'static str, AMQPValue)>,
+) -> BasicProperties {
+    let mut headers = properties.headers().clone().unwrap_or_default();
+    for (name, value) in more {
+        headers.insert(name.into(), value);
+    }
+    properties.clone().with_headers(headers)
+}

@@ -1,0 +1,149 @@
+//! The service's own schema.
+
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use thiserror::Error;
+use tracing::warn;
+
+use crate::environment::Environment;
+
+/// Why a schema can't be used.
+#[derive(Debug, Error)]
+pub enum SchemaError {
+    /// The database refused.
+    #[error("the database refused: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// A migration that this build needs was not applied.
+    #[error("migration {version} ({description}) is not applied: this service needs it")]
+    Missing {
+        /// The migration's number.
+        version: i64,
+        /// What it does.
+        description: String,
+    },
+    /// A migration was applied that this build doesn't know.
+    #[error("the schema has migration {0}, which is newer than this service")]
+    Newer(i64),
+    /// A migration was applied with other contents.
+    #[error("migration {0} was applied with other contents than this service was built with")]
+    Changed(i64),
+}
+
+/// How to reach the database: `POSTGRES_*`.
+#[must_use]
+pub fn options(environment: &mut Environment, service: &str) -> PgConnectOptions {
+    let options = PgConnectOptions::new_without_pgpass()
+        .host(&environment.text_or("POSTGRES_HOST", "postgres"))
+        .port(environment.get("POSTGRES_PORT", 5432))
+        .database(&environment.text_or("POSTGRES_DB", "dundermifflin"))
+        .username(&environment.text_or("POSTGRES_USER", "dundermifflin"))
+        .password(&environment.secret("POSTGRES_PASSWORD"))
+        .application_name(service)
+        .ssl_mode(sqlx::postgres::PgSslMode::Disable);
+    // A peer that is gone without a word is noticed within some seconds, by both
+    // sides: its locks must not outlive it for hours.
+    options.options([
+        ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "2"),
+        ("tcp_keepalives_count", "3"),
+    ])
+}
+
+/// A pool that has connected once. Waits for a database that isn't there yet.
+///
+/// # Errors
+/// The last refusal, after `patience`.
+pub async fn connect(
+    options: PgConnectOptions,
+    connections: u32,
+    patience: Duration,
+) -> Result<PgPool, sqlx::Error> {
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_lazy_with(options);
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        match pool.acquire().await {
+            Ok(_) => return Ok(pool),
+            Err(error) if tokio::time::Instant::now() >= deadline => return Err(error),
+            Err(error) => {
+                warn!(%error, "the database is not there yet");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        }
+    }
+}
+
+/// Compares the applied migrations with those that the service was built with.
+///
+/// # Errors
+/// [`SchemaError`] where the schema is older, newer or another one.
+pub async fn check_schema(
+    pool: &PgPool,
+    schema: &str,
+    migrations: &Migrator,
+) -> Result<(), SchemaError> {
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+        .bind(format!("{schema}.schema_migrations"))
+        .fetch_one(pool)
+        .await?;
+    let applied: Vec<(i64, Vec<u8>)> = if exists {
+        sqlx::query_as(
+            "SELECT version, checksum FROM schema_migrations WHERE success ORDER BY version",
+        )
+        .fetch_all(pool)
+        .await?
+    } else {
+        Vec::new()
+    };
+    for migration in migrations.iter() {
+        let found = applied
+            .iter()
+            .find(|(version, _)| *version == migration.version);
+        match found {
+            None => {
+                return Err(SchemaError::Missing {
+                    version: migration.version,
+                    description: migration.description.to_string(),
+                });
+            }
+            Some((_, checksum)) if *checksum != *migration.checksum => {
+                return Err(SchemaError::Changed(migration.version));
+            }
+            Some(_) => {}
+        }
+    }
+    match applied
+        .iter()
+        .find(|(version, _)| !migrations.version_exists(*version))
+    {
+        Some((version, _)) => Err(SchemaError::Newer(*version)),
+        None => Ok(()),
+    }
+}
+
+/// Whether an error says that the database is away, and not that it dislikes
+/// what it was asked.
+#[must_use]
+pub fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Class 08: connection; 53: out of resources, such as connections or disk;
+        // 57P: it is shutting down, crashed, or still starting. Classes of
+        // https://www.postgresql.org/docs/17/errcodes-appendix.html
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57P"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
+        _ => false,
+    }
+}

@@ -1,0 +1,138 @@
+//! Settings from environment variables, with every fault told at once.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// The variables of this process, and what was wrong with those that were read.
+#[derive(Debug, Default)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    faults: Vec<String>,
+}
+
+/// Variables that can't be used.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{}", .0.join("; "))]
+pub struct EnvironmentError(Vec<String>);
+
+impl Environment {
+    /// The variables of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        std::env::vars().collect()
+    }
+
+    /// A value, or its default where the variable is missing or empty.
+    pub fn get<T>(&mut self, name: &str, default: T) -> T
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let Some(text) = self.text(name) else {
+            return default;
+        };
+        match text.parse() {
+            Ok(value) => value,
+            Err(error) => {
+                self.faults.push(format!("{name} can't be used: {error}"));
+                default
+            }
+        }
+    }
+
+    /// A time in whole milliseconds.
+    pub fn milliseconds(&mut self, name: &str, default: Duration) -> Duration {
+        let default = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.get(name, default))
+    }
+
+    /// A text, or its default where the variable is missing or empty.
+    pub fn text_or(&mut self, name: &str, default: &str) -> String {
+        self.text(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// A text that must be there. Its value is never told.
+    pub fn secret(&mut self, name: &str) -> String {
+        self.text(name).unwrap_or_else(|| {
+            self.faults.push(format!("{name} is missing"));
+            String::new()
+        })
+    }
+
+    /// A list, separated by commas.
+    pub fn list(&mut self, name: &str, default: &[&str]) -> Vec<String> {
+        match self.text(name) {
+            Some(text) => text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            None => default.iter().map(|&item| item.to_owned()).collect(),
+        }
+    }
+
+    /// Whether everything that was read could be used.
+    ///
+    /// # Errors
+    /// [`EnvironmentError`] with every fault.
+    pub fn check(&self) -> Result<(), EnvironmentError> {
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(EnvironmentError(self.faults.clone()))
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.variables
+            .get(name)
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self {
+            variables: variables.into_iter().collect(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn an_empty_variable_is_a_missing_one() {
+        let mut environment = environment(&[("SERVER_PORT", " "), ("HOSTS", "a, b,,")]);
+        assert_eq!(environment.get("SERVER_PORT", 8093_u16), 8093);
+        assert_eq!(environment.list("HOSTS", &[]), ["a", "b"]);
+        assert_eq!(environment.check(), Ok(()));
+    }
+
+    #[test]
+    fn all_faults_are_told_and_no_secret() {
+        let mut environment = environment(&[("SERVER_PORT", "eighty"), ("POSTGRES_PASSWORD", "")]);
+        let _: u16 = environment.get("SERVER_PORT", 1);
+        environment.secret("POSTGRES_PASSWORD");
+        assert_eq!(
+            environment.check().unwrap_err().to_string(),
+            "SERVER_PORT can't be used: invalid digit found in string; \
+             POSTGRES_PASSWORD is missing"
+        );
+    }
+}

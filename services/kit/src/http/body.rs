@@ -1,0 +1,135 @@
+//! JSON bodies.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::response::IntoResponse as _;
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::error::ApiError;
+
+/// A JSON body; `None` where it is empty or `null`, which is the endpoint's to
+/// complain about. Unknown fields are ignored, and so is the content type.
+#[derive(Debug)]
+pub struct Body<T>(pub Option<T>);
+
+impl<T, S> FromRequest<S> for Body<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| {
+                if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    ApiError::new(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        "PAYLOAD_TOO_LARGE",
+                        "Request body is too large",
+                    )
+                } else {
+                    ApiError::invalid_json()
+                }
+            })?;
+        parse(&bytes).map(Self)
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    let invalid = |error: &dyn ToString| {
+        ApiError {
+            cause: None,
+            ..ApiError::invalid_json()
+        }
+        .because(error.to_string())
+    };
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| invalid(&error))?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    if has_nul(&value) {
+        return Err(invalid(&"a text holds a NUL character"));
+    }
+    T::deserialize(value)
+        .map(Some)
+        .map_err(|error| invalid(&error))
+}
+
+impl ApiError {
+    /// Says to a developer's log, at debug level alone, what the parser said.
+    fn because(self, reason: String) -> Self {
+        tracing::debug!(reason, "a body can't be read");
+        self
+    }
+}
+
+/// PostgreSQL's texts can't hold it, so that it could only become a 500 later.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Order {
+        sku: Option<String>,
+    }
+
+    fn code(body: &[u8]) -> Result<Option<Order>, &'static str> {
+        parse(body).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn nothing_and_null_are_no_body() {
+        for body in ["", "  \r\n", "null", " null "] {
+            assert_eq!(code(body.as_bytes()), Ok(None), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_wrong_types_are_not() {
+        assert_eq!(
+            code(br#"{"sku":"a","colour":1}"#),
+            Ok(Some(Order {
+                sku: Some("a".into())
+            }))
+        );
+        for body in [
+            &br#"{"sku":1}"#[..],
+            b"{",
+            b"[]",
+            b"7",
+            b"\"x\"",
+            b"{\"sku\":\"\\u0000\"}",
+            b"\xff\xfe",
+        ] {
+            assert_eq!(code(body), Err("INVALID_JSON"), "{body:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_body_or_invalid(bytes: Vec<u8>) {
+            let _ = code(&bytes);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The service's own description of itself.
+
+use std::fmt::Write as _;
+
+use axum::Router;
+use axum::response::Html;
+use axum::routing::get;
+use http::header;
+use serde_json::Value;
+use utoipa::openapi::OpenApi;
+
+/// The document and a page that lists what is in it, without anything from
+/// elsewhere: the stack also runs without a network.
+pub(super) fn routes(api: &OpenApi) -> Router {
+    let text = api.to_json().unwrap_or_default();
+    let page = page(&serde_json::from_str(&text).unwrap_or_default());
+    Router::new()
+        .route(
+            "/v3/api-docs",
+            get(move || {
+                let text = text.clone();
+                async move { ([(header::CONTENT_TYPE, "application/json")], text) }
+            }),
+        )
+        .route(
+            "/swagger-ui.html",
+            get(move || {
+                let page = page.clone();
+                async move { Html(page) }
+            }),
+        )
+}
+
+fn page(api: &Value) -> String {
+    let escape = |value: &Value| {
+        value
+            .as_str()
+            .unwrap_or_default()
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+    };
+    let title = escape(&api["info"]["title"]);
+    let mut rows = String::new();
+    for (path, verbs) in api["paths"].as_object().into_iter().flatten() {
+        for (verb, operation) in verbs.as_object().into_iter().flatten() {
+            let answers: Vec<_> = operation["responses"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(status, _)| status.as_str())
+                .collect();
+            // Writing to a string can't fail.
+            let _ = write!(
+                rows,
+                "<tr><td>{}</td><td><code>{}</code></td><td>{}</td><td>{}</td></tr>",
+                verb.to_uppercase(),
+                escape(&Value::from(path.as_str())),
+                escape(&operation["summary"]),
+                answers.join(" ")
+            );
+        }
+    }
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
+         <style>body{{font:16px sans-serif;margin:2rem}}td{{padding:.3rem 1rem .3rem 0}}</style>\
+         <h1>{title}</h1><p>The whole description: <a href=\"/v3/api-docs\">/v3/api-docs</a></p>\
+         <table>{rows}</table></html>"
+    )
+}

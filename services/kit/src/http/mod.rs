@@ -1,0 +1,21 @@
+//! HTTP as every service speaks it.
+
+mod body;
+mod caller;
+mod docs;
+mod error;
+mod health;
+mod observe;
+mod params;
+mod server;
+
+pub use body::Body;
+pub use caller::Caller;
+pub use error::{ApiError, DetailsStyle};
+pub use health::{Health, Indicator};
+pub use observe::CurrentTrace;
+pub use params::{Id, Params};
+pub use server::{Server, serve};
+
+/// What [`utoipa_axum`] calls a router that describes itself.
+pub use utoipa_axum::router::OpenApiRouter;

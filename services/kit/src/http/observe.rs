@@ -1,0 +1,94 @@
+//! The outermost layer: trace headers, the error envelope, the log line and the
+//! metrics of every request.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::request::Parts;
+use tracing::{Instrument as _, error, info, info_span, warn};
+
+use super::error::{ApiError, DetailsStyle};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::RequestLabels;
+use crate::trace::Trace;
+
+/// What the layer needs.
+#[derive(Debug, Clone)]
+pub(super) struct Observer {
+    pub(super) details: DetailsStyle,
+    pub(super) metrics: Metrics,
+}
+
+/// The trace of the request at hand.
+#[derive(Debug, Clone)]
+pub struct CurrentTrace(pub Trace);
+
+impl<S: Sync> FromRequestParts<S> for CurrentTrace {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let trace = parts.extensions.get::<Trace>().cloned();
+        Ok(Self(
+            trace.unwrap_or_else(|| Trace::of_request(&parts.headers)),
+        ))
+    }
+}
+
+pub(super) async fn observe(
+    State(observer): State<Observer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let began = Instant::now();
+    let trace = Trace::of_request(request.headers());
+    request.extensions_mut().insert(trace.clone());
+    let method = request.method().to_string();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or_else(
+        // Whoever asks for what isn't there must not make labels.
+        || "unmatched".to_owned(),
+        |matched| matched.as_str().to_owned(),
+    );
+    let span = info_span!(
+        "request",
+        trace_id = %trace.trace_id,
+        request_id = %trace.request_id,
+    );
+    async {
+        let mut response = next.run(request).await;
+        let status = response.status();
+        let fault = response.extensions_mut().remove::<Arc<ApiError>>();
+        if let Some(fault) = &fault {
+            let headers = std::mem::take(response.headers_mut());
+            response = fault.render(observer.details, &trace);
+            for (name, value) in &headers {
+                if !matches!(name.as_str(), "content-type" | "content-length") {
+                    response.headers_mut().append(name, value.clone());
+                }
+            }
+        }
+        trace.write(response.headers_mut());
+        let took = began.elapsed();
+        let ms = took.as_secs_f64() * 1000.0;
+        let code = fault.as_ref().map(|fault| fault.code);
+        let status = status.as_u16();
+        match fault.as_ref().and_then(|fault| fault.cause.as_ref()) {
+            Some(cause) => error!(method, path, status, ms, code, cause, "failed"),
+            None if status >= 500 => error!(method, path, status, ms, code, "failed"),
+            None if status >= 400 => warn!(method, path, status, ms, code, "refused"),
+            None => info!(method, path, status, ms, "answered"),
+        }
+        let labels = RequestLabels {
+            method,
+            route,
+            status,
+        };
+        observer.metrics.request(labels, took);
+        response
+    }
+    .instrument(span)
+    .await
+}

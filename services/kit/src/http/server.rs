@@ -1,0 +1,106 @@
+//! The server: the service's routes among those that all have.
+
+use std::any::Any;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::info;
+use utoipa::openapi::OpenApi;
+
+use super::docs;
+use super::error::{ApiError, DetailsStyle};
+use super::health::Health;
+use super::observe::{Observer, observe};
+use crate::telemetry::{Metrics, metrics};
+
+/// The largest body that is read, in bytes.
+const BODY_LIMIT: usize = 1 << 20;
+
+/// How long requests may take to end after the service was asked to.
+const DRAIN_LIMIT: Duration = Duration::from_secs(8);
+
+/// A server before it listens.
+pub struct Server {
+    /// The service's own routes.
+    pub routes: Router,
+    /// What they are.
+    pub api: OpenApi,
+    /// What it needs to be healthy.
+    pub health: Health,
+    /// How it fills `details`.
+    pub details: DetailsStyle,
+    /// What it counts.
+    pub metrics: Metrics,
+}
+
+impl Server {
+    /// All routes with all layers.
+    pub fn into_router(self) -> Router {
+        let observer = Observer {
+            details: self.details,
+            metrics: self.metrics.clone(),
+        };
+        let metrics = self.metrics;
+        let scrape = get(move || {
+            let text = metrics.text();
+            async move { ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text) }
+        });
+        Router::new()
+            .merge(self.routes)
+            .merge(self.health.routes())
+            .merge(docs::routes(&self.api))
+            .route("/metrics", scrape.clone())
+            .route("/actuator/prometheus", scrape)
+            .fallback(|| async { ApiError::not_found("NOT_FOUND", "There is nothing here") })
+            .method_not_allowed_fallback(|| async {
+                ApiError::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "METHOD_NOT_ALLOWED",
+                    "This path does not take that method",
+                )
+            })
+            .layer(DefaultBodyLimit::max(BODY_LIMIT))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(from_fn_with_state(observer, observe))
+    }
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let cause = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    ApiError::internal(format!("panic: {cause}")).into_response()
+}
+
+/// Serves until it is asked to stop, and lets requests end.
+///
+/// # Errors
+/// Where the port can't be had.
+pub async fn serve(router: Router, port: u16, stop: CancellationToken) -> std::io::Result<()> {
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await?;
+    info!(port, "listening");
+    let asked = stop.clone();
+    let serving = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { asked.cancelled().await })
+        .into_future();
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN_LIMIT).await;
+    };
+    tokio::select! {
+        ended = serving => ended,
+        // Streams have no end of their own.
+        () = late => Ok(()),
+    }
+}

@@ -1,0 +1,32 @@
+//! Which lane an event takes.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+/// The lane of a subject: the same one always, so that events of one aggregate
+/// are applied in the order in which they came.
+pub(super) fn lane(subject: &str, lanes: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    subject.hash(&mut hasher);
+    let lanes = u64::try_from(lanes.max(1)).unwrap_or(1);
+    usize::try_from(hasher.finish() % lanes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_subject_keeps_its_lane_and_subjects_spread() {
+        let lanes: HashSet<_> = (0..100)
+            .map(|number| {
+                let subject = format!("order/ord_{number}");
+                assert_eq!(lane(&subject, 4), lane(&subject, 4));
+                lane(&subject, 4)
+            })
+            .collect();
+        assert_eq!(lanes, HashSet::from([0, 1, 2, 3]));
+        assert_eq!(lane("x", 0), 0);
+    }
+}

@@ -1,0 +1,71 @@
+//! The inbox: every event is applied once, however often it is delivered.
+//!
+//! The effect of an event, the events that it causes and the note that it was
+//! handled commit in one transaction; the acknowledgement follows. What fails is
+//! tried again later, and in the end set aside as a dead letter that says why.
+
+mod consumer;
+mod failure;
+mod lanes;
+
+use std::future::Future;
+
+use dm_contracts::Envelope;
+use dm_contracts::envelope::EnvelopeError;
+use sqlx::PgConnection;
+use thiserror::Error;
+
+use crate::trace::Trace;
+
+pub use consumer::Consumer;
+pub(crate) use consumer::Site;
+
+/// Why an event could not be applied.
+#[derive(Debug, Error)]
+pub enum HandlerError {
+    /// It will never work: the event is at fault.
+    #[error("{message}")]
+    Permanent {
+        /// A stable word, as dead letters carry it.
+        reason: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// It may work later.
+    #[error("{0}")]
+    Transient(String),
+    /// The database said no.
+    #[error("the database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+impl HandlerError {
+    /// An event whose data break a rule.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::Permanent {
+            reason: "invalid-data",
+            message: message.into(),
+        }
+    }
+}
+
+impl From<EnvelopeError> for HandlerError {
+    fn from(error: EnvelopeError) -> Self {
+        Self::Permanent {
+            reason: error.code(),
+            message: error.to_string(),
+        }
+    }
+}
+
+/// What a service does with the events of a queue.
+pub trait Handler: Send + Sync + 'static {
+    /// Applies an event within the transaction that also notes it as handled. An
+    /// unknown type is no fault: it is left alone.
+    fn handle(
+        &self,
+        transaction: &mut PgConnection,
+        event: &Envelope,
+        trace: &Trace,
+    ) -> impl Future<Output = Result<(), HandlerError>> + Send;
+}

@@ -1,0 +1,291 @@
+//! From a process to a service and back.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgPool;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+use utoipa::openapi::InfoBuilder;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::broker::Broker;
+use crate::database::{self, SchemaError};
+use crate::environment::{Environment, EnvironmentError};
+use crate::http::{self, DetailsStyle, Health, Server};
+use crate::inbox::{Consumer, Handler};
+use crate::outbox::Relay;
+use crate::retention::{self, Rule};
+use crate::telemetry::{self, Metrics};
+
+/// The exit code of a service that can't work as it is set up: trying again is no
+/// use. The number is that of sysexits' `EX_CONFIG`.
+const MISFIT: u8 = 78;
+
+/// Threads that handle requests and events: there are seven services on a laptop.
+const THREADS: usize = 2;
+
+/// How long to wait for the database at the start.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What a service is.
+#[derive(Debug)]
+pub struct Description {
+    /// Its name, e.g. `order-service`.
+    pub name: &'static str,
+    /// The port it listens on unless `SERVER_PORT` says otherwise.
+    pub port: u16,
+    /// How it fills `details`.
+    pub details: DetailsStyle,
+}
+
+/// The schema of a service and how it came about.
+#[derive(Debug, Clone, Copy)]
+pub struct Schema {
+    /// Its name.
+    pub name: &'static str,
+    /// The migrations that this build needs.
+    pub migrations: &'static Migrator,
+}
+
+/// What a service runs on.
+pub struct Platform {
+    /// The settings that are the service's own.
+    pub environment: Environment,
+    /// Its database.
+    pub database: PgPool,
+    /// What it counts.
+    pub metrics: Metrics,
+    name: &'static str,
+    broker: Broker,
+    health: Health,
+    tasks: Vec<Task>,
+}
+
+/// Something that runs until it is asked to stop.
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Platform {
+    /// Consumes a work queue.
+    pub fn consume<H: Handler>(&mut self, stop: &CancellationToken, queue: String, handler: H) {
+        let site = crate::inbox::Site {
+            service: self.name,
+            pool: self.database.clone(),
+            broker: self.broker.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let indicator = self.health.indicator("rabbit");
+        let consumer = Consumer::new(site, queue, indicator, handler);
+        self.tasks.push(Box::pin(consumer.run(stop.clone())));
+    }
+}
+
+/// What a service adds to the kit.
+pub struct Parts {
+    /// Its routes.
+    pub routes: OpenApiRouter,
+    /// Which of its rows go, beside those of outbox and inbox.
+    pub retention: Vec<Rule>,
+}
+
+/// Why a service can't start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A setting can't be used.
+    #[error("settings: {0}")]
+    Environment(#[from] EnvironmentError),
+    /// The schema doesn't fit.
+    #[error("schema: {0}")]
+    Schema(#[from] SchemaError),
+    /// The database is not there.
+    #[error("the database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The port can't be had.
+    #[error("listening: {0}")]
+    Listen(#[from] std::io::Error),
+    /// Something of the service's own.
+    #[error("{0}")]
+    Service(String),
+}
+
+impl StartError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Environment(_) | Self::Service(_) => MISFIT.into(),
+            Self::Schema(SchemaError::Sql(_)) | Self::Database(_) | Self::Listen(_) => {
+                ExitCode::FAILURE
+            }
+            Self::Schema(_) => MISFIT.into(),
+        }
+    }
+}
+
+/// Runs a service with a schema, an outbox and perhaps work queues until it is
+/// asked to stop.
+pub fn run<F>(description: &'static Description, schema: Schema, build: F) -> ExitCode
+where
+    F: AsyncFnOnce(&mut Platform, &CancellationToken) -> Result<Parts, StartError>,
+{
+    in_runtime(description, async |stop| {
+        let mut environment = Environment::of_process();
+        let port = environment.get("SERVER_PORT", description.port);
+        let options = database::options(&mut environment, description.name);
+        let connections = environment.get("POSTGRES_CONNECTIONS", 6);
+        let broker = Broker::of(&mut environment, description.name);
+        let keep_outbox = environment.milliseconds("OUTBOX_RETENTION_MS", 30 * DAY);
+        let keep_inbox = environment.milliseconds("INBOX_RETENTION_MS", 30 * DAY);
+        environment.check()?;
+
+        let pool = database::connect(options.clone(), connections, PATIENCE).await?;
+        database::check_schema(&pool, schema.name, schema.migrations).await?;
+        let mut health = Health::default().with_database(pool.clone());
+        let metrics = Metrics::default();
+        let relay = Relay {
+            schema: schema.name,
+            database: options,
+            broker: broker.clone(),
+            indicator: health.indicator("rabbit"),
+            metrics: metrics.clone(),
+        };
+        let mut platform = Platform {
+            environment,
+            database: pool.clone(),
+            metrics: metrics.clone(),
+            name: description.name,
+            broker,
+            health,
+            tasks: vec![Box::pin(relay.run(stop.clone()))],
+        };
+        let parts = build(&mut platform, &stop).await?;
+        platform.environment.check()?;
+
+        let mut rules = parts.retention;
+        rules.extend([
+            Rule {
+                table: "outbox_events",
+                since: "published_at",
+                keep: keep_outbox,
+            },
+            Rule {
+                table: "inbox_events",
+                since: "processed_at",
+                keep: keep_inbox,
+            },
+        ]);
+        let tracker = TaskTracker::new();
+        for task in platform.tasks {
+            tracker.spawn(task);
+        }
+        tracker.spawn(retention::run(pool.clone(), rules, stop.clone()));
+        let server = server(description, parts.routes, platform.health, metrics);
+        http::serve(server.into_router(), port, stop.clone()).await?;
+        tracker.close();
+        tracker.wait().await;
+        pool.close().await;
+        Ok(())
+    })
+}
+
+/// Runs a service that keeps nothing until it is asked to stop.
+pub fn run_stateless<F>(description: &'static Description, build: F) -> ExitCode
+where
+    F: AsyncFnOnce(&mut Environment) -> Result<OpenApiRouter, StartError>,
+{
+    in_runtime(description, async |stop| {
+        let mut environment = Environment::of_process();
+        let port = environment.get("SERVER_PORT", description.port);
+        let routes = build(&mut environment).await?;
+        environment.check()?;
+        let server = server(description, routes, Health::default(), Metrics::default());
+        http::serve(server.into_router(), port, stop).await?;
+        Ok(())
+    })
+}
+
+fn server(
+    description: &Description,
+    routes: OpenApiRouter,
+    health: Health,
+    metrics: Metrics,
+) -> Server {
+    let (routes, mut api) = routes.split_for_parts();
+    api.info = InfoBuilder::new()
+        .title(description.name)
+        .version(env!("CARGO_PKG_VERSION"))
+        .build();
+    Server {
+        routes,
+        api,
+        health,
+        details: description.details,
+        metrics,
+    }
+}
+
+fn in_runtime<F>(description: &Description, service: F) -> ExitCode
+where
+    F: AsyncFnOnce(CancellationToken) -> Result<(), StartError>,
+{
+    telemetry::init_logs();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            error!(%cause, "no runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    let name = description.name;
+    let ended = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let (asked, patience) = (stop.clone(), stop.clone());
+        tokio::spawn(async move {
+            if terminated().await.is_ok() {
+                info!("asked to stop");
+                asked.cancel();
+            }
+        });
+        let working = service(stop);
+        tokio::select! {
+            ended = working => ended,
+            // What doesn't end by itself must not wait for the kill.
+            () = async {
+                patience.cancelled().await;
+                tokio::time::sleep(Duration::from_secs(9)).await;
+            } => Ok(()),
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    match ended {
+        Ok(()) => {
+            info!(name, "stopped");
+            ExitCode::SUCCESS
+        }
+        Err(cause) => {
+            error!(name, %cause, "could not start");
+            cause.exit_code()
+        }
+    }
+}
+
+/// Waits for the signal of `docker stop`, or of a terminal.
+async fn terminated() -> std::io::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

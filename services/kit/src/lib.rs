@@ -1,0 +1,25 @@
+//! What every service is made of.
+//!
+//! ```text
+//! launch      settings → database, broker → schema check → serve → drain
+//! http        trace headers, error envelope, caller, bodies, health, docs
+//! outbox      events written with the change, then relayed to the broker
+//! inbox       events handled once, retried, or set aside as dead letters
+//! retention   rows that are old enough go
+//! telemetry   logs as JSON lines, metrics as Prometheus text
+//! ```
+
+pub mod broker;
+pub mod database;
+pub mod environment;
+pub mod http;
+pub mod inbox;
+pub mod launch;
+pub mod outbox;
+pub mod retention;
+pub mod telemetry;
+pub mod trace;
+
+pub use environment::Environment;
+pub use launch::{Description, Parts, Platform, Schema, StartError, run, run_stateless};
+pub use trace::Trace;

@@ -1,0 +1,58 @@
+//! The outbox: events are written with the change that they tell of, and
+//! published afterwards.
+//!
+//! One relay a schema publishes at a time, whichever instance of the service it
+//! runs in, so that events of one aggregate keep their order.
+
+mod relay;
+mod store;
+mod waves;
+
+use std::time::Duration;
+
+use dm_contracts::{DomainEvent, Envelope};
+use sqlx::PgConnection;
+
+use crate::trace::Trace;
+
+pub use relay::Relay;
+
+/// Writes an event in the caller's transaction. Answers its id.
+///
+/// # Errors
+/// Where the database refuses; the transaction is then of no use any more.
+pub async fn append<E: DomainEvent>(
+    transaction: &mut PgConnection,
+    event: &E,
+    trace: &Trace,
+) -> Result<String, sqlx::Error> {
+    append_held(transaction, event, trace, Duration::ZERO).await
+}
+
+/// Like [`append`], but the event is held back for a while, and with it those of
+/// the same aggregate that come later.
+///
+/// # Errors
+/// Where the database refuses; the transaction is then of no use any more.
+pub async fn append_held<E: DomainEvent>(
+    transaction: &mut PgConnection,
+    event: &E,
+    trace: &Trace,
+    hold: Duration,
+) -> Result<String, sqlx::Error> {
+    let envelope = Envelope::of(event);
+    store::insert(
+        transaction,
+        &envelope,
+        E::ROUTING_KEY,
+        &trace.traceparent,
+        hold,
+    )
+    .await?;
+    Ok(envelope.id)
+}
+
+/// The channel on which a schema's relay is woken.
+fn channel(schema: &str) -> String {
+    format!("outbox.{schema}")
+}

@@ -1,0 +1,264 @@
+//! The relay: from the outbox to the broker.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use dm_contracts::{envelope, headers, topology};
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::store::{self, Pending};
+use super::waves::Waves;
+use crate::broker::{Broker, BrokerError, Message, Outcome, Publisher};
+use crate::http::Indicator;
+use crate::telemetry::Metrics;
+
+/// How many events are read at once.
+const BATCH: i64 = 500;
+
+/// How long to trust in being woken: a notification can be lost.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How often an instance that doesn't relay asks whether it should.
+const STANDBY: Duration = Duration::from_millis(500);
+
+/// The longest pause of an event that is refused again and again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Publishes what is in the outbox.
+#[derive(Debug)]
+pub struct Relay {
+    /// The schema whose outbox it is.
+    pub schema: &'static str,
+    /// The database.
+    pub database: PgConnectOptions,
+    /// The broker.
+    pub broker: Broker,
+    /// Whether the broker is there.
+    pub indicator: Indicator,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+#[derive(Debug, Error)]
+enum RelayError {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error("the database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("the database closed the session")]
+    SessionLost,
+    #[error("the broker closed the connection")]
+    ConnectionLost,
+}
+
+impl Relay {
+    /// Relays until it is asked to stop; whatever breaks is set up again.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut pause = Duration::from_millis(100);
+        while !stop.is_cancelled() {
+            let began = tokio::time::Instant::now();
+            match self.session(&stop).await {
+                Ok(()) => return,
+                Err(error) => warn!(%error, "the relay begins again"),
+            }
+            self.indicator.set(false);
+            self.metrics.relaying.set(0);
+            if began.elapsed() > Duration::from_secs(10) {
+                pause = Duration::from_millis(100);
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    /// One session with the database and one with the broker.
+    async fn session(&self, stop: &CancellationToken) -> Result<(), RelayError> {
+        let publisher = self.broker.publisher("relay").await?;
+        self.indicator.set(true);
+        // Of its own, and closed with it: the lock lives as long as the session, and
+        // whoever lost it can't mark anything any more.
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(self.database.clone())
+            .await?;
+        let result = self.relay(&pool, &publisher, stop).await;
+        self.metrics.relaying.set(0);
+        publisher.close().await;
+        pool.close().await;
+        result
+    }
+
+    async fn relay(
+        &self,
+        pool: &PgPool,
+        publisher: &Publisher,
+        stop: &CancellationToken,
+    ) -> Result<(), RelayError> {
+        let mut session = PgListener::connect_with(pool).await?;
+        session.eager_reconnect(false);
+        session.ignore_pool_close_event(true);
+        session.listen(&super::channel(self.schema)).await?;
+        while !self.lock(&mut session).await? {
+            if !publisher.is_connected() {
+                return Err(RelayError::ConnectionLost);
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(STANDBY) => {}
+            }
+        }
+        info!(schema = self.schema, "relaying the outbox");
+        self.metrics.relaying.set(1);
+        while !stop.is_cancelled() {
+            if !publisher.is_connected() {
+                return Err(RelayError::ConnectionLost);
+            }
+            // Nothing is taken up that could not be sent.
+            let batch = if publisher.is_blocked() {
+                Vec::new()
+            } else {
+                store::due(&mut session, BATCH).await?
+            };
+            if batch.is_empty() {
+                self.wait(&mut session, stop).await?;
+            } else {
+                self.publish(&mut session, publisher, batch).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this session is the one that relays.
+    async fn lock(&self, session: &mut PgListener) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('outbox'), hashtext($1))")
+            .bind(self.schema)
+            .fetch_one(session)
+            .await
+    }
+
+    /// Waits until there may be something to do.
+    async fn wait(
+        &self,
+        session: &mut PgListener,
+        stop: &CancellationToken,
+    ) -> Result<(), RelayError> {
+        let due = store::next_due(session).await?;
+        let pause = due.map_or(POLL, |due| due.clamp(Duration::from_millis(1), POLL));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+            woken = session.try_recv() => {
+                if woken?.is_none() {
+                    return Err(RelayError::SessionLost);
+                }
+            }
+        }
+        // One look serves all that came meanwhile.
+        while session.next_buffered().is_some() {}
+        Ok(())
+    }
+
+    async fn publish(
+        &self,
+        session: &mut PgListener,
+        publisher: &Publisher,
+        batch: Vec<Pending>,
+    ) -> Result<(), RelayError> {
+        let mut waves = Waves::new(
+            batch
+                .into_iter()
+                .map(|pending| (pending.subject.clone(), pending)),
+        );
+        while let Some(wave) = waves.next() {
+            if wave.is_empty() {
+                continue;
+            }
+            let messages: Vec<Message> = wave.iter().map(message).collect();
+            let outcomes = publisher.publish(&messages).await?;
+            let mut confirmed = Vec::with_capacity(wave.len());
+            for (pending, outcome) in wave.into_iter().zip(outcomes) {
+                let error = match outcome {
+                    Outcome::Confirmed => {
+                        if !pending.held {
+                            let lag = (Utc::now() - pending.created_at).as_seconds_f64();
+                            self.metrics.publish_lag.observe(lag.max(0.0));
+                        }
+                        confirmed.push(pending.event_id);
+                        continue;
+                    }
+                    Outcome::Returned => "no queue takes it",
+                    Outcome::Refused => "a queue refused it",
+                };
+                self.metrics.refused.inc();
+                waves.stop(&pending.subject);
+                let pause = pause(pending.attempts);
+                warn!(
+                    event_id = pending.event_id,
+                    routing_key = pending.routing_key,
+                    error,
+                    "an event stays in the outbox"
+                );
+                store::refused(session, &pending.event_id, error, pause).await?;
+            }
+            if !confirmed.is_empty() {
+                store::published(session, &confirmed).await?;
+                debug!(count = confirmed.len(), "published");
+                self.metrics
+                    .published
+                    .inc_by(u64::try_from(confirmed.len()).unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The message of a row.
+fn message(pending: &Pending) -> Message {
+    let mut table = FieldTable::default();
+    if let Some(parent) = &pending.traceparent {
+        table.insert(
+            headers::TRACEPARENT.into(),
+            AMQPValue::LongString(parent.as_str().into()),
+        );
+    }
+    Message {
+        id: pending.event_id.clone(),
+        exchange: topology::EVENTS.to_owned(),
+        // Some events are for outside use: no queue here takes them.
+        mandatory: topology::queues_for(&pending.routing_key).next().is_some(),
+        routing_key: pending.routing_key.clone(),
+        properties: BasicProperties::default()
+            .with_content_type(envelope::CONTENT_TYPE.into())
+            .with_type(pending.event_type.as_str().into())
+            .with_headers(table),
+        body: pending.payload.clone().into_bytes(),
+    }
+}
+
+/// How long an event rests that was refused so often before.
+fn pause(attempts: i32) -> Duration {
+    let doublings = u32::try_from(attempts.clamp(0, 8)).unwrap_or_default();
+    (Duration::from_millis(500) * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_minute() {
+        let seconds: Vec<f64> = [0, 1, 2, 7, 8, 1000]
+            .map(|attempts| pause(attempts).as_secs_f64())
+            .to_vec();
+        assert_eq!(seconds, [0.5, 1.0, 2.0, 60.0, 60.0, 60.0]);
+    }
+}

@@ -1,0 +1,175 @@
+//! Metrics in Prometheus' text format.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// What a scrape is told the text is.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The labels of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The verb.
+    pub method: String,
+    /// The route with its placeholders, never the path: ids would be labels
+    /// without end.
+    pub route: String,
+    /// The status code.
+    pub status: u16,
+}
+
+/// The labels of a handled event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EventLabels {
+    /// The work queue.
+    pub queue: String,
+    /// `applied`, `duplicate`, `retried` or `dead`.
+    pub outcome: String,
+}
+
+/// What a service counts.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    requests: Family<RequestLabels, Counter>,
+    durations: Histogram,
+    /// Events that the broker confirmed.
+    pub published: Counter,
+    /// Events that the broker refused or could not route.
+    pub refused: Counter,
+    /// From the commit of an event to the broker's confirm, in seconds.
+    pub publish_lag: Histogram,
+    /// Whether this instance relays the outbox: 1 or 0.
+    pub relaying: Gauge,
+    handled: Family<EventLabels, Counter>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let buckets = [
+            0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+        ]
+        .into_iter();
+        let metrics = Self {
+            registry: Arc::default(),
+            requests: Family::default(),
+            durations: Histogram::new(buckets.clone()),
+            published: Counter::default(),
+            refused: Counter::default(),
+            publish_lag: Histogram::new(buckets),
+            relaying: Gauge::default(),
+            handled: Family::default(),
+        };
+        {
+            let mut registry = metrics
+                .registry
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            registry.register(
+                "http_requests",
+                "Requests by verb, route and status",
+                metrics.requests.clone(),
+            );
+            registry.register(
+                "http_request_seconds",
+                "How long requests took",
+                metrics.durations.clone(),
+            );
+            registry.register(
+                "outbox_published",
+                "Events that the broker confirmed",
+                metrics.published.clone(),
+            );
+            registry.register(
+                "outbox_refused",
+                "Events that the broker refused or could not route",
+                metrics.refused.clone(),
+            );
+            registry.register(
+                "outbox_publish_lag_seconds",
+                "From the writing of an event to the broker's confirm",
+                metrics.publish_lag.clone(),
+            );
+            registry.register(
+                "outbox_relaying",
+                "Whether this instance relays the outbox",
+                metrics.relaying.clone(),
+            );
+            registry.register(
+                "inbox_events",
+                "Handled events by queue and outcome",
+                metrics.handled.clone(),
+            );
+        }
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Counts a request.
+    pub fn request(&self, labels: RequestLabels, took: Duration) {
+        self.requests.get_or_create(&labels).inc();
+        self.durations.observe(took.as_secs_f64());
+    }
+
+    /// Counts a handled event.
+    pub fn handled(&self, queue: &str, outcome: &str) {
+        let labels = EventLabels {
+            queue: queue.to_owned(),
+            outcome: outcome.to_owned(),
+        };
+        self.handled.get_or_create(&labels).inc();
+    }
+
+    /// Everything as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        // Writing to a string can't fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_told() {
+        let metrics = Metrics::default();
+        metrics.request(
+            RequestLabels {
+                method: "GET".into(),
+                route: "/internal/orders/{orderId}".into(),
+                status: 200,
+            },
+            Duration::from_millis(3),
+        );
+        metrics.handled("order.inventory-events.q", "applied");
+        let text = metrics.text();
+        for line in [
+            r#"http_requests_total{method="GET",route="/internal/orders/{orderId}",status="200"} 1"#,
+            r#"http_request_seconds_bucket{le="0.005"} 1"#,
+            r#"inbox_events_total{queue="order.inventory-events.q",outcome="applied"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

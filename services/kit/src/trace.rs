@@ -1,0 +1,169 @@
+//! The trace of a request or an event: who caused what, across services.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
+
+/// The header with the trace id.
+pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+/// The header with the request id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The W3C header.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What identifies a request across services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// 32 lower-case hexadecimal digits.
+    pub trace_id: String,
+    /// Any text that isn't blank.
+    pub request_id: String,
+    /// `00-<trace id>-<span id>-<flags>`.
+    pub traceparent: String,
+}
+
+impl Trace {
+    /// The trace of a request: what came is kept where it is valid, and made up
+    /// where it isn't.
+    #[must_use]
+    pub fn of_request(headers: &HeaderMap) -> Self {
+        let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let parent = text(&TRACEPARENT).and_then(valid_parent);
+        let trace_id = text(&TRACE_ID)
+            .and_then(|text| valid_hex(text, 32))
+            .or_else(|| parent.as_deref().map(|parent| trace_of(parent).to_owned()))
+            .unwrap_or_else(|| hex(32));
+        let request_id = text(&REQUEST_ID)
+            .filter(|text| !text.trim().is_empty())
+            .map_or_else(new_request_id, str::to_owned);
+        let traceparent = parent.unwrap_or_else(|| new_parent(&trace_id));
+        Self {
+            trace_id,
+            request_id,
+            traceparent,
+        }
+    }
+
+    /// The trace that an event carries on; one of its own where it carries none.
+    #[must_use]
+    pub fn of_event(traceparent: Option<&str>) -> Self {
+        let traceparent = traceparent
+            .and_then(valid_parent)
+            .unwrap_or_else(|| new_parent(&hex(32)));
+        Self {
+            trace_id: trace_of(&traceparent).to_owned(),
+            request_id: new_request_id(),
+            traceparent,
+        }
+    }
+
+    /// Sets the three headers.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        for (name, value) in [
+            (TRACE_ID, &self.trace_id),
+            (REQUEST_ID, &self.request_id),
+            (TRACEPARENT, &self.traceparent),
+        ] {
+            // Each was a header, or is hexadecimal.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+fn new_parent(trace_id: &str) -> String {
+    format!("00-{trace_id}-{}-01", hex(16))
+}
+
+fn new_request_id() -> String {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("req_{}_{}", since.as_millis(), hex(8))
+}
+
+/// Random hexadecimal digits, at most 32.
+fn hex(digits: usize) -> String {
+    let mut text = Uuid::new_v4().simple().to_string();
+    text.truncate(digits);
+    text
+}
+
+fn valid_hex(text: &str, digits: usize) -> Option<String> {
+    let text = text.trim().to_ascii_lowercase();
+    (text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
+}
+
+fn valid_parent(text: &str) -> Option<String> {
+    let text = text.trim().to_ascii_lowercase();
+    let mut parts = text.split('-');
+    let whole = parts.next() == Some("00")
+        && [32, 16, 2].into_iter().all(|digits| {
+            parts
+                .next()
+                .is_some_and(|part| valid_hex(part, digits).is_some())
+        })
+        && parts.next().is_none();
+    whole.then_some(text)
+}
+
+/// The trace id of a valid `traceparent`.
+fn trace_of(parent: &str) -> &str {
+    parent.split('-').nth(1).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: &str = "0af7651916cd43dd8448eb211c80319c";
+
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn valid_values_come_back_unchanged() {
+        let parent = format!("00-{ID}-b7ad6b7169203331-01");
+        let sent = headers(&[
+            (TRACE_ID, ID),
+            (REQUEST_ID, "my request"),
+            (TRACEPARENT, &parent),
+        ]);
+        let mut answered = HeaderMap::new();
+        Trace::of_request(&sent).write(&mut answered);
+        assert_eq!(answered, sent);
+    }
+
+    #[test]
+    fn the_trace_id_comes_from_the_parent_where_there_is_none() {
+        let parent = format!("00-{}-B7AD6B7169203331-01", ID.to_uppercase());
+        let trace = Trace::of_request(&headers(&[(TRACEPARENT, &parent), (TRACE_ID, "nonsense")]));
+        assert_eq!(trace.trace_id, ID);
+        assert_eq!(trace.traceparent, parent.to_lowercase());
+    }
+
+    #[test]
+    fn what_is_missing_is_made_up() {
+        let trace = Trace::of_request(&headers(&[(REQUEST_ID, " ")]));
+        assert!(valid_hex(&trace.trace_id, 32).is_some());
+        assert!(trace.request_id.starts_with("req_"), "{}", trace.request_id);
+        assert_eq!(trace_of(&trace.traceparent), trace.trace_id);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_valid_trace_goes_on(parent in ".{0,80}") {
+            let trace = Trace::of_event(Some(&parent));
+            prop_assert!(valid_parent(&trace.traceparent).is_some());
+            prop_assert!(valid_hex(&trace.trace_id, 32).is_some());
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dm_kit::run(
+        &order_service::SERVICE,
+        order_service::SCHEMA,
+        order_service::build,
+    )
+}

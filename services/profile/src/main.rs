@@ -1,0 +1,11 @@
+//! The process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dm_kit::run(
+        &profile_service::SERVICE,
+        profile_service::SCHEMA,
+        profile_service::build,
+    )
+}

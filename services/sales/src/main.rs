@@ -1,0 +1,11 @@
+//! The process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dm_kit::run(
+        &sales_service::SERVICE,
+        sales_service::SCHEMA,
+        sales_service::build,
+    )
+}
