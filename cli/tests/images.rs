@@ -420,6 +420,7 @@ async fn a_derived_image_is_made_once_with_owners_kept() {
 fn derivation(bench: &Bench, from: &str) -> Derivation {
     Derivation {
         component: bench.name("golden"),
+        told_as: bench.name("golden"),
         key: Digest::of(bench.unique().as_bytes()),
         from: from.to_owned(),
         golden: true,

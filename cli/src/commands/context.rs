@@ -22,7 +22,7 @@ use crate::host::lock::Guard;
 use crate::host::ports::{Allocator, Mode, PortError, Request};
 use crate::host::privilege::Privilege;
 use crate::host::state::{self, StateDir};
-use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, Silent};
+use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, ServiceImages, Silent};
 use crate::output::Printer;
 use crate::stack::instance::Instance;
 use crate::stack::readiness::Pace;
@@ -100,7 +100,10 @@ impl Project {
             state: self.state.path().to_owned(),
             cache: crate::host::cache::dir(),
         };
+        let names = self.config().services.all().map(|(name, _)| name);
+        let services = ServiceImages::new(&self.loaded.root, names);
         Ok(Images::new(engine.clone(), catalog, settings, dirs)
+            .with_services(services)
             .with_tools(Arc::new(HostTools::new(
                 consent,
                 progress.clone(),
@@ -245,7 +248,7 @@ impl Context {
             ports,
             wait: config.timeouts.wait.get(),
             root: project.loaded.root.clone(),
-            components: components::infrastructure(config, &project.loaded.root),
+            components: components::all(config, &project.loaded.root),
             database: Database::new(config, &project.loaded.root),
             pace: Pace {
                 poll: config.timeouts.poll.get(),
@@ -277,7 +280,7 @@ impl Context {
     /// # Errors
     /// It has not; the nearest name is told.
     pub fn check_component(&self, project: &Project, name: &str) -> Result<()> {
-        let known = components::infrastructure(project.config(), &project.loaded.root);
+        let known = components::all(project.config(), &project.loaded.root);
         Ok(find_component(&known, name).map(drop)?)
     }
 
@@ -343,7 +346,7 @@ pub fn engine_settings(config: &Config) -> EngineSettings {
 /// The ports that `dm.toml` asks for, by name.
 #[must_use]
 pub fn wanted_ports(loaded: &Loaded) -> Ports {
-    components::infrastructure(&loaded.config, &loaded.root)
+    components::all(&loaded.config, &loaded.root)
         .iter()
         .flat_map(|component| component.ports())
         .map(|wish| (wish.name.to_owned(), wish.host))
@@ -386,7 +389,7 @@ async fn allocate(
     } else {
         Mode::Fixed
     };
-    let components = components::infrastructure(project.config(), &project.loaded.root);
+    let components = components::all(project.config(), &project.loaded.root);
     let selected = select(&components, only)?;
     let wanted: Ports = components
         .iter()

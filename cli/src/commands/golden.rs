@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
+use crate::components;
 use crate::error::{Exit, Result};
 use crate::host::detach;
 use crate::output::table::{Cell, Column, Table};
@@ -55,8 +56,13 @@ pub async fn make(context: &Context) -> Result<()> {
     let project = context.project_of(golden::INSTANCE)?;
     let _guard = context.lock(&project, "dm golden make").await?;
     let engine = context.engine(project.config()).await?;
+    // Services keep nothing of their own.
+    let only: Vec<String> = components::infrastructure(project.config(), &project.loaded.root)
+        .iter()
+        .map(|component| component.name().to_owned())
+        .collect();
     let request = up::Request {
-        only: Vec::new(),
+        only: only.clone(),
         wait: project.config().timeouts.wait.get().max(TRAINING),
         golden: up::GoldenUse::Train,
     };
@@ -73,7 +79,7 @@ pub async fn make(context: &Context) -> Result<()> {
                     engine,
                     PortUse::Allocate {
                         free: true,
-                        only: &[],
+                        only: &only,
                     },
                     progress,
                     consent,

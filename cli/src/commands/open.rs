@@ -4,7 +4,7 @@ use clap::Args;
 use thiserror::Error;
 
 use super::context::{Context, existing_ports};
-use crate::components::infrastructure;
+use crate::components;
 use crate::error::{Coded, Exit, Result};
 use crate::host::browser;
 
@@ -47,7 +47,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
     let engine = context.engine(project.config()).await?;
     let ports = existing_ports(&project, &engine).await?;
-    let components = infrastructure(project.config(), &project.loaded.root);
+    let components = components::all(project.config(), &project.loaded.root);
     let page = components
         .iter()
         .find(|component| component.name() == arguments.name)

@@ -6,6 +6,7 @@ pub mod keycloak;
 pub mod openldap;
 pub mod postgres;
 pub mod rabbitmq;
+pub mod service;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -148,6 +149,12 @@ pub trait Component: Debug + Send + Sync {
         &[]
     }
 
+    /// What it needs to be of any use, though it starts without: whoever asks for
+    /// it alone gets these, too.
+    fn needs(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The ports that it publishes.
     fn ports(&self) -> Vec<PortWish>;
 
@@ -168,8 +175,11 @@ pub trait Component: Debug + Send + Sync {
         None
     }
 
-    /// What its golden image holds, and where in the container that is.
-    fn golden(&self) -> GoldenPart;
+    /// What its golden image holds, and where in the container that is; `None` for
+    /// a component that keeps nothing.
+    fn golden(&self) -> Option<GoldenPart> {
+        None
+    }
 
     /// The variables with which its container makes what its golden image holds,
     /// where it does not do so by itself.
@@ -195,6 +205,32 @@ pub fn infrastructure(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
         Arc::new(openldap::OpenLdap::new(config)),
         Arc::new(keycloak::Keycloak::new(config)),
     ]
+}
+
+/// Every component, in the order in which they are shown.
+#[must_use]
+pub fn all(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
+    let mut components = infrastructure(config, root);
+    components.extend(service::all(config).map(|service| Arc::new(service) as Arc<dyn Component>));
+    components
+}
+
+/// A client for what runs on this machine, which is never anything but plain HTTP.
+///
+/// Without certificates: otherwise every new client reads and parses all that
+/// the system trusts, some hundred files, and a probe makes a client ten times
+/// a second while the components want the processor for themselves.
+pub fn http_client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().tls_certs_only([])
+}
+
+/// The last cause of an error: `connection refused` says more than `error sending request`.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 /// The specification that all components share: names, network, volume, ports.

@@ -1,9 +1,12 @@
 //! The seven services. As in [`super::model`], the doc comments are what a user
 //! reads.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::components::Memory;
 use super::model::Wait;
 use super::values::{Identifier, Port, Secret};
 
@@ -43,6 +46,13 @@ pub struct Service {
     /// The password of the service's user at RabbitMQ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broker_password: Option<Secret>,
+    /// Further variables of its environment, e.g. `STOCK_RESULT_PACE_MS = "0"` for
+    /// inventory or `LOG_LEVEL = "debug"` for any. They win over those that `dm` sets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// The most memory that the container may use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// How long it may take to become ready, within `timeouts.wait`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_timeout: Option<Wait>,

@@ -26,6 +26,8 @@ pub const LABEL_GOLDEN: &str = "com.dundermifflin.dm.golden";
 pub struct Derivation {
     /// Its component, the name in its reference.
     pub component: String,
+    /// The name under which the build is told.
+    pub told_as: String,
     /// The digest of everything that the files depend on. The caller knows it
     /// before the files exist, and so finds the image without making them.
     pub key: Digest,
@@ -73,7 +75,7 @@ impl Images {
         files: impl Stream<Item = io::Result<Bytes>> + Send + Unpin,
     ) -> Result<String, ImageError> {
         let reference = derivation.reference();
-        let name = derivation.component.as_str();
+        let name = derivation.told_as.as_str();
         let digest = Digest::of(reference.as_bytes());
         let Some((_turn, lock)) = self
             .exclusively(name, &reference, &digest, Again::Keep, &self.cancel)
@@ -117,7 +119,7 @@ impl Images {
             },
         ];
         let mut labels = derivation.labels.clone();
-        labels.insert(LABEL_COMPONENT.to_owned(), name.to_owned());
+        labels.insert(LABEL_COMPONENT.to_owned(), derivation.component.clone());
         labels.insert(LABEL_FROM.to_owned(), derivation.from.clone());
         if derivation.golden {
             labels.insert(LABEL_GOLDEN.to_owned(), "true".to_owned());
@@ -149,6 +151,7 @@ mod tests {
     fn the_reference_follows_from_all_that_matters() {
         let one = Derivation {
             component: "postgres".into(),
+            told_as: "postgres".into(),
             key: Digest::of(b"migrations"),
             from: "dm/postgres:1".into(),
             golden: true,

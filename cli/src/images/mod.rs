@@ -18,6 +18,7 @@ pub mod progress;
 mod pull;
 pub mod recipe;
 pub mod reference;
+mod services;
 pub mod settings;
 mod store;
 
@@ -27,6 +28,7 @@ pub use derived::Derivation;
 pub use error::ImageError;
 pub use process::{InstalledTools, Tools};
 pub use progress::{Progress, Silent, Unit, Update};
+pub use services::{SERVICES, ServiceImages};
 pub use settings::{Dirs, ImageSettings, Source};
 pub use store::{Acquired, How, Images};
 

@@ -80,9 +80,24 @@ impl Tail {
 /// handed to `on_line`.
 pub(super) async fn run(
     program: &str,
-    mut command: Command,
+    command: Command,
     cancel: &CancellationToken,
     mut on_line: impl FnMut(&str),
+) -> Result<(), ImageError> {
+    run_filtered(program, command, cancel, |line| {
+        on_line(line);
+        true
+    })
+    .await
+}
+
+/// The same for a program that also writes what is for programs: a failure tells
+/// only the lines for which `on_line` answers true.
+pub(super) async fn run_filtered(
+    program: &str,
+    mut command: Command,
+    cancel: &CancellationToken,
+    mut on_line: impl FnMut(&str) -> bool,
 ) -> Result<(), ImageError> {
     let failed = |reason: String, log: Tail| ImageError::Program {
         program: program.to_owned(),
@@ -114,8 +129,9 @@ pub(super) async fn run(
             }
             line = received.recv() => match line {
                 Some(line) => {
-                    on_line(&line);
-                    tail.push(&line);
+                    if on_line(&line) {
+                        tail.push(&line);
+                    }
                 }
                 None => break,
             },

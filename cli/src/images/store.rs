@@ -21,6 +21,7 @@ use super::progress::{Progress, Silent, Update};
 use super::pull::{Puller, Registries};
 use super::recipe::{Digest, Recipe, labels, local_reference};
 use super::reference::Reference;
+use super::services::ServiceImages;
 use super::settings::{Dirs, ImageSettings, Source};
 use super::{ORIGIN_BUILT, ORIGIN_PULLED};
 use crate::engine::Engine;
@@ -87,6 +88,7 @@ pub struct Images {
     pub(super) progress: Arc<dyn Progress>,
     pub(super) cancel: CancellationToken,
     pub(super) components: BTreeSet<String>,
+    pub(super) services: Option<ServiceImages>,
     registries: Registries,
     builds: Semaphore,
     under_way: Mutex<HashMap<String, Arc<Mutex<()>>>>,
@@ -109,6 +111,7 @@ impl Images {
         Self {
             engine,
             components: catalog.names().map(str::to_owned).collect(),
+            services: None,
             catalog,
             settings,
             dirs,
@@ -150,6 +153,15 @@ impl Images {
         self
     }
 
+    /// The same with those of the services.
+    #[must_use]
+    pub fn with_services(mut self, services: ServiceImages) -> Self {
+        self.components
+            .extend(services.names().iter().map(|&name| name.to_owned()));
+        self.services = Some(services);
+        self
+    }
+
     /// The catalogue.
     #[must_use]
     pub const fn catalog(&self) -> &Catalog {
@@ -162,6 +174,9 @@ impl Images {
     /// # Errors
     /// Where there is no such image.
     pub fn identity(&self, name: &str) -> Result<String, ImageError> {
+        if let Some(services) = self.services_with(name) {
+            return self.service_identity(services, name);
+        }
         let official = self
             .catalog
             .get(name)?
@@ -176,12 +191,28 @@ impl Images {
         })
     }
 
+    /// Whether the name is a service's: those images are built together.
+    #[must_use]
+    pub fn is_service(&self, name: &str) -> bool {
+        self.services_with(name).is_some()
+    }
+
+    /// The services, if the name is one of theirs.
+    fn services_with(&self, name: &str) -> Option<&ServiceImages> {
+        self.services
+            .as_ref()
+            .filter(|services| services.names().contains(&name))
+    }
+
     /// Where an image would come from if it were acquired now, if it is here.
     /// Asks the engine alone, so it is quick.
     ///
     /// # Errors
     /// Where there is no such image, or the engine fails.
     pub async fn local(&self, name: &str) -> Result<Option<Acquired>, ImageError> {
+        if let Some(services) = self.services_with(name) {
+            return self.local_service(services, name).await;
+        }
         let spec = self.catalog.get(name)?;
         if self.settings.source != Source::Pull
             && let Some(found) = self.local_build(name).await?
@@ -686,7 +717,7 @@ impl Images {
     }
 }
 
-fn acquired(
+pub(super) fn acquired(
     name: &str,
     reference: &str,
     image: Image,

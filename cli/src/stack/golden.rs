@@ -63,8 +63,8 @@ pub fn digest(stack: &Stack) -> Result<Digest> {
         ports: &ports,
         root: &stack.root,
     };
-    for component in &stack.components {
-        digest.update(stack.specify(component.as_ref(), &site)?.digest());
+    for (component, _) in kept(stack) {
+        digest.update(stack.specify(component, &site)?.digest());
     }
     digest.update(stack.database.digest()?);
     Ok(Digest::from_hash(digest))
@@ -78,21 +78,20 @@ pub fn digest(stack: &Stack) -> Result<Digest> {
 pub async fn find(stack: &Stack) -> Result<BTreeMap<String, Golden>> {
     let digest = digest(stack)?;
     let mut found = BTreeMap::new();
-    for component in &stack.components {
-        let component = component.as_ref();
+    for (component, part) in kept(stack) {
         let Some(from) = stack.images.local(component.name()).await? else {
             return Ok(BTreeMap::new());
         };
-        let image = derivation(component, &digest, from.reference).reference();
+        let image = derivation(component, part, &digest, from.reference).reference();
         if stack.engine.image(&image).await?.is_none() {
-            if fills_volume(component) {
+            if fills_volume(part) {
                 return Ok(BTreeMap::new());
             }
             continue;
         }
         let golden = Golden {
             image,
-            fills_volume: fills_volume(component),
+            fills_volume: fills_volume(part),
         };
         found.insert(component.name().to_owned(), golden);
     }
@@ -136,7 +135,7 @@ async fn fill(
     }
     train(stack).await;
     // The database stops last: Keycloak still writes while it stops.
-    for component in stack.components.iter().rev() {
+    for (component, _) in kept(stack).rev() {
         let name = component.name();
         if name == postgres::NAME {
             stack.database.settle(&stack.ports).await?;
@@ -151,14 +150,13 @@ async fn fill(
             }
         }
     }
-    let images = stack.components.iter().map(|component| Node {
+    let images = kept(stack).map(|(component, _)| Node {
         name: image_node(component.name()),
         kind: NodeKind::Image,
         after: vec![component.name().to_owned()],
     });
     emitter.announce(&stack.instance.name, images.collect());
-    for component in &stack.components {
-        let component = component.as_ref();
+    for (component, part) in kept(stack) {
         let name = component.name();
         let from = stack
             .images
@@ -178,13 +176,11 @@ async fn fill(
             },
         );
         let container = stack.instance.container(name);
-        let files = stack
-            .engine
-            .export_path(&container, component.golden().path());
+        let files = stack.engine.export_path(&container, part.path());
         let files = Box::pin(files.map_err(std::io::Error::other));
-        let derivation = derivation(component, digest, from.reference);
+        let derivation = derivation(component, part, digest, from.reference);
         let state = match stack.images.build_derived(&derivation, files).await {
-            Err(error) if !fills_volume(component) => {
+            Err(error) if !fills_volume(part) => {
                 emitter.note(Some(name), format!("has no golden image: {error}"));
                 NodeState::Gone
             }
@@ -203,7 +199,7 @@ async fn fill(
 /// later and nothing else.
 async fn train(stack: &Stack) {
     let base = keycloak::base_url(&stack.ports);
-    let Ok(client) = keycloak::client().build() else {
+    let Ok(client) = crate::components::http_client().build() else {
         return;
     };
     let login = format!(
@@ -219,18 +215,32 @@ async fn train(stack: &Stack) {
     }
 }
 
-fn fills_volume(component: &dyn Component) -> bool {
-    !matches!(component.golden(), GoldenPart::Accelerator(_))
+/// The components of which something is kept, with what that is.
+fn kept(stack: &Stack) -> impl DoubleEndedIterator<Item = (&dyn Component, GoldenPart)> {
+    stack
+        .components
+        .iter()
+        .filter_map(|component| Some((component.as_ref(), component.golden()?)))
+}
+
+fn fills_volume(part: GoldenPart) -> bool {
+    !matches!(part, GoldenPart::Accelerator(_))
 }
 
 /// How a component's golden image is made.
-fn derivation(component: &dyn Component, digest: &Digest, from: String) -> Derivation {
+fn derivation(
+    component: &dyn Component,
+    part: GoldenPart,
+    digest: &Digest,
+    from: String,
+) -> Derivation {
     Derivation {
         component: component.name().to_owned(),
+        told_as: component.name().to_owned(),
         key: digest.clone(),
         from,
         golden: true,
-        to: format!("{}/", component.golden().kept()),
+        to: format!("{}/", part.kept()),
         labels: HashMap::new(),
         changes: Vec::new(),
     }

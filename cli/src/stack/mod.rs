@@ -192,7 +192,21 @@ pub fn select(components: &[Arc<dyn Component>], only: &[String]) -> Result<BTre
     for name in only {
         find_component(components, name)?;
     }
-    Ok(graph.with_dependencies(only))
+    // What a component needs has dependencies of its own, and needs.
+    let mut wanted = graph.with_dependencies(only);
+    loop {
+        let needed: Vec<String> = components
+            .iter()
+            .filter(|component| wanted.contains(component.name()))
+            .flat_map(|component| component.needs())
+            .map(|&name| name.to_owned())
+            .collect();
+        let more = graph.with_dependencies(&needed);
+        if more.is_subset(&wanted) {
+            return Ok(wanted);
+        }
+        wanted.extend(more);
+    }
 }
 
 impl Stack {

@@ -19,6 +19,7 @@ use crate::components::{Component, database};
 use crate::engine::containers::Container;
 use crate::engine::spec::ContainerSpec;
 use crate::error::Result;
+use crate::images::SERVICES;
 
 /// What golden images are to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,8 @@ struct Item {
     action: Action,
     /// The image that is there already.
     image: Option<String>,
+    /// The node that gets its image, where there is none.
+    image_node: Option<String>,
 }
 
 /// Everything that a run would do, before it does anything.
@@ -60,7 +63,8 @@ struct Item {
 pub struct Plan {
     /// The steps, in the order of the components; removals last.
     pub steps: Vec<Step>,
-    /// The components whose image has to be pulled or built first.
+    /// The images that have to be pulled or built first; those of services are
+    /// built together, as [`SERVICES`].
     pub images: Vec<String>,
     items: Vec<Item>,
     removals: Vec<Container>,
@@ -106,23 +110,32 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
     for ((component, spec), step) in specs.into_iter().zip(&steps) {
         let needs_image = matches!(step.action, Action::Create | Action::Recreate);
         let image = if needs_image {
-            let image = stack
+            stack
                 .images
                 .local(component.name())
                 .await?
-                .map(|image| image.reference);
-            if image.is_none() {
-                missing.push(component.name().to_owned());
-            }
-            image
+                .map(|image| image.reference)
         } else {
             None
         };
+        let needed = (needs_image && image.is_none()).then(|| {
+            if stack.images.is_service(component.name()) {
+                SERVICES.to_owned()
+            } else {
+                component.name().to_owned()
+            }
+        });
+        if let Some(needed) = &needed
+            && !missing.contains(needed)
+        {
+            missing.push(needed.clone());
+        }
         items.push(Item {
             component,
             spec,
             action: step.action,
             image,
+            image_node: needed.as_deref().map(image_node),
         });
     }
     let removals = actual
@@ -187,17 +200,8 @@ pub async fn execute(
             .after()
             .iter()
             .map(|&name| name.to_owned())
-            .chain(
-                plan.images
-                    .iter()
-                    .filter(|name| *name == item.component.name())
-                    .map(|name| image_node(name)),
-            )
-            .filter(|name| {
-                selected.contains(name.as_str())
-                    || name == database::NAME
-                    || plan.images.iter().any(|image| image_node(image) == *name)
-            })
+            .filter(|name| selected.contains(name.as_str()) || name == database::NAME)
+            .chain(item.image_node.clone())
             .collect();
         let run = ComponentRun {
             stack: stack.clone(),
@@ -252,7 +256,17 @@ fn image_task(
     let work = move |cancel: CancellationToken| {
         Box::pin(async move {
             let name = image_node(&component);
-            let acquire = stack.images.acquire(&component);
+            let acquire = async {
+                if component == SERVICES {
+                    stack.images.build_services().await
+                } else {
+                    stack
+                        .images
+                        .acquire(&component)
+                        .await
+                        .map(|image| vec![image])
+                }
+            };
             tokio::pin!(acquire);
             let acquired = tokio::select! {
                 acquired = &mut acquire => acquired,
@@ -268,7 +282,9 @@ fn image_task(
             });
             match acquired {
                 Ok(acquired) => {
-                    emitter.note(Some(&name), acquired.to_string());
+                    for image in acquired {
+                        emitter.note(Some(&name), image.to_string());
+                    }
                     Ok(NodeState::Ready { kept: false })
                 }
                 Err(_) if cancel.is_cancelled() => Err(TaskError::Cancelled),
@@ -333,8 +349,16 @@ struct ComponentRun {
 }
 
 impl ComponentRun {
-    async fn run(self, cancel: CancellationToken) -> Result<NodeState, TaskError> {
-        let name = self.item.component.name();
+    async fn run(mut self, cancel: CancellationToken) -> Result<NodeState, TaskError> {
+        let component = self.item.component.clone();
+        let name = component.name();
+        if let Err(error) = self.settle().await {
+            return Err(TaskError::Failed(Box::new(failure::of_error(
+                name,
+                error.coded(),
+                self.emitter.at(),
+            ))));
+        }
         if self.item.action == Action::Keep && self.answers().await {
             return Ok(NodeState::Ready { kept: true });
         }
@@ -386,6 +410,30 @@ impl ComponentRun {
                 })
             }
         }
+    }
+
+    /// Decides anew where the plan could not know what the image would be: a service
+    /// whose sources changed may have the same binary as before.
+    async fn settle(&mut self) -> Result<()> {
+        let name = self.item.component.name();
+        if self.item.image_node.is_none() || !self.stack.images.is_service(name) {
+            return Ok(());
+        }
+        let site = self.stack.site();
+        self.item.spec = self.stack.specify(self.item.component.as_ref(), &site)?;
+        let wanted = Wanted {
+            component: name.to_owned(),
+            digest: self.item.spec.digest(),
+        };
+        let actual = self
+            .stack
+            .engine
+            .containers(&self.stack.instance.filter())
+            .await?;
+        if let Some(step) = plan(&[wanted], &actual, false).pop() {
+            self.item.action = step.action;
+        }
+        Ok(())
     }
 
     /// When the component has to be ready. The run's time begins when the last

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{
-    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Site, container, host_port, read,
+    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Site, container, host_port,
+    http_client, innermost, read,
 };
 use crate::components::openldap;
 use crate::config::{self, Config};
@@ -53,16 +54,6 @@ pub fn base_url(ports: &Ports) -> String {
     format!("http://localhost:{}", host_port(ports, NAME))
 }
 
-/// A client for [`base_url`], which is never anything but plain HTTP on this
-/// machine.
-///
-/// Without certificates: otherwise every new client reads and parses all that
-/// the system trusts, some hundred files, and a probe makes a client ten times
-/// a second while Keycloak wants the processor for itself.
-pub fn client() -> reqwest::ClientBuilder {
-    reqwest::Client::builder().no_proxy().tls_certs_only([])
-}
-
 /// The part of an OpenID Connect discovery document that proves the realm.
 #[derive(Debug, Deserialize)]
 struct Discovery {
@@ -77,6 +68,11 @@ impl Component for Keycloak {
     fn after(&self) -> &'static [&'static str] {
         // Not after OpenLDAP: Keycloak binds to it at the first login.
         &[super::database::NAME]
+    }
+
+    fn needs(&self) -> &'static [&'static str] {
+        // Whoever logs in is looked up there.
+        &[openldap::NAME]
     }
 
     fn ports(&self) -> Vec<PortWish> {
@@ -148,7 +144,7 @@ impl Component for Keycloak {
     fn probe(&self, ports: &Ports) -> Probe {
         let issuer = format!("{}/realms/{}", base_url(ports), self.config.realm);
         Box::pin(async move {
-            let client = client().build().map_err(|error| error.to_string())?;
+            let client = http_client().build().map_err(|error| error.to_string())?;
             let response = client
                 .get(format!("{issuer}/.well-known/openid-configuration"))
                 .send()
@@ -180,8 +176,8 @@ impl Component for Keycloak {
         Some(format!("{}/admin/", base_url(ports)))
     }
 
-    fn golden(&self) -> GoldenPart {
-        GoldenPart::Accelerator(AOT_CACHE)
+    fn golden(&self) -> Option<GoldenPart> {
+        Some(GoldenPart::Accelerator(AOT_CACHE))
     }
 
     fn training(&self) -> Vec<(String, String)> {
@@ -200,13 +196,4 @@ fn heap(bytes: u64) -> String {
     let most = bytes >> 20;
     let least = most.min(192);
     format!("-Xms{least}m -Xmn{}m -Xmx{most}m", least / 2)
-}
-
-/// The last cause of an error: `connection refused` says more than `error sending request`.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }

@@ -149,7 +149,7 @@ pub async fn sign_in(
         url: base.to_owned(),
         reason: innermost(&error),
     };
-    let client = super::client()
+    let client = crate::components::http_client()
         .cookie_store(true)
         .redirect(Policy::none())
         .build()

@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::request::Parts;
-use tracing::{Instrument as _, error, info, info_span, warn};
+use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
 use super::error::{ApiError, DetailsStyle};
 use crate::telemetry::Metrics;
@@ -72,13 +72,16 @@ pub(super) async fn observe(
         }
         trace.write(response.headers_mut());
         let took = began.elapsed();
-        let ms = took.as_secs_f64() * 1000.0;
+        // Whole microseconds: more digits say nothing.
+        let ms = (took.as_secs_f64() * 1_000_000.0).round() / 1000.0;
         let code = fault.as_ref().map(|fault| fault.code);
         let status = status.as_u16();
         match fault.as_ref().and_then(|fault| fault.cause.as_ref()) {
             Some(cause) => error!(method, path, status, ms, code, cause, "failed"),
             None if status >= 500 => error!(method, path, status, ms, code, "failed"),
             None if status >= 400 => warn!(method, path, status, ms, code, "refused"),
+            // Asked ten times a second while a stack comes up.
+            None if is_of_the_kit(&route) => debug!(method, path, status, ms, "answered"),
             None => info!(method, path, status, ms, "answered"),
         }
         let labels = RequestLabels {
@@ -91,4 +94,11 @@ pub(super) async fn observe(
     }
     .instrument(span)
     .await
+}
+
+/// Whether a route is one that machines ask all the time.
+fn is_of_the_kit(route: &str) -> bool {
+    ["/health/", "/actuator/", "/metrics"]
+        .iter()
+        .any(|start| route.starts_with(start))
 }

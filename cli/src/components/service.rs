@@ -1,0 +1,244 @@
+//! The seven services: our own containers, which all look alike.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{
+    Component, ComponentError, PortWish, Ports, Probe, Site, container, database, host_port,
+    http_client, innermost, keycloak, postgres, rabbitmq,
+};
+use crate::config::{self, Config};
+use crate::engine::spec::ContainerSpec;
+
+/// The name of the one that browsers and phones talk to.
+pub const GATEWAY: &str = "gateway";
+
+/// A service.
+#[derive(Debug, Clone)]
+pub struct Service {
+    name: &'static str,
+    config: config::Service,
+    /// Beside what `dm.toml` says of this service: what it says of others.
+    environment: Vec<(String, String)>,
+}
+
+/// The services of a configuration, in the order in which they are shown.
+pub(super) fn all(config: &Config) -> impl Iterator<Item = Service> {
+    config
+        .services
+        .all()
+        .map(|(name, service)| Service {
+            name,
+            config: service.clone(),
+            environment: if name == GATEWAY {
+                for_gateway(config)
+            } else {
+                for_service(config, name, service)
+            },
+        })
+        .into_iter()
+}
+
+/// How a service reaches its schema and the broker.
+fn for_service(config: &Config, name: &str, service: &config::Service) -> Vec<(String, String)> {
+    let secret = |secret: &Option<config::Secret>| {
+        secret
+            .as_ref()
+            .map(|secret| secret.reveal().to_owned())
+            .unwrap_or_default()
+    };
+    [
+        ("POSTGRES_HOST", postgres::NAME.to_owned()),
+        ("POSTGRES_PORT", "5432".to_owned()),
+        ("POSTGRES_DB", config.postgres.database.to_string()),
+        ("POSTGRES_USER", database::service_role(name)),
+        ("POSTGRES_PASSWORD", secret(&service.database_password)),
+        ("RABBITMQ_HOST", rabbitmq::NAME.to_owned()),
+        ("RABBITMQ_AMQP_PORT", "5672".to_owned()),
+        ("RABBITMQ_VHOST", "/".to_owned()),
+        ("RABBITMQ_DEFAULT_USER", rabbitmq::broker_user(name)),
+        ("RABBITMQ_DEFAULT_PASS", secret(&service.broker_password)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// How the gateway reaches the others. It has no credentials but its own at
+/// Keycloak.
+fn for_gateway(config: &Config) -> Vec<(String, String)> {
+    let services = config
+        .services
+        .all()
+        .into_iter()
+        .filter(|(name, _)| *name != GATEWAY)
+        .map(|(name, service)| {
+            (
+                format!("{}_SERVICE_BASE_URL", name.to_uppercase()),
+                format!("http://{name}:{}", service.port.get()),
+            )
+        });
+    [
+        ("KEYCLOAK_REALM", config.keycloak.realm.to_string()),
+        (
+            "KEYCLOAK_INTERNAL_BASE_URL",
+            format!("http://{}:8080", keycloak::NAME),
+        ),
+        (
+            "OIDC_CLIENT_SECRET",
+            config.keycloak.gateway_client_secret.reveal().to_owned(),
+        ),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into_iter()
+    .chain(services)
+    .collect()
+}
+
+/// What a service answers when it is asked how it is.
+#[derive(Debug, Deserialize)]
+struct Health {
+    #[serde(default)]
+    components: std::collections::BTreeMap<String, Part>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Part {
+    status: String,
+}
+
+impl Component for Service {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn after(&self) -> &'static [&'static str] {
+        // The gateway looks for the others when it is asked for something.
+        if self.name == GATEWAY {
+            &[]
+        } else {
+            &[database::NAME, rabbitmq::NAME]
+        }
+    }
+
+    fn needs(&self) -> &'static [&'static str] {
+        if self.name == GATEWAY {
+            &[
+                keycloak::NAME,
+                "profile",
+                "sales",
+                "order",
+                "inventory",
+                "finance",
+                "wuphf",
+            ]
+        } else {
+            &[]
+        }
+    }
+
+    fn ports(&self) -> Vec<PortWish> {
+        let port = self.config.port.get();
+        vec![PortWish {
+            name: self.name,
+            key: key(self.name),
+            container: port,
+            host: port,
+        }]
+    }
+
+    fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
+        let mut spec = container(self, site);
+        spec.env.extend(self.environment.iter().cloned());
+        spec.env
+            .insert("SERVER_PORT".into(), self.config.port.get().to_string());
+        if self.name == GATEWAY {
+            spec.env.insert(
+                "KEYCLOAK_PUBLIC_PORT".into(),
+                host_port(site.ports, keycloak::NAME).to_string(),
+            );
+        }
+        spec.env.extend(
+            self.config
+                .environment
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+        spec.memory = self.config.memory.map(|size| size.bytes());
+        Ok(spec)
+    }
+
+    fn probe(&self, ports: &Ports) -> Probe {
+        let url = format!("{}/health/ready", base_url(self.name, ports));
+        Box::pin(async move {
+            let client = http_client().build().map_err(|error| error.to_string())?;
+            let response = client
+                .get(url)
+                .send()
+                .await
+                .map_err(|error| innermost(&error))?;
+            let status = response.status();
+            if status.is_success() {
+                return Ok(());
+            }
+            let down: Vec<String> = response
+                .json::<Health>()
+                .await
+                .map(|health| health.components)
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|(_, part)| part.status != "UP")
+                .map(|(name, _)| name)
+                .collect();
+            Err(if down.is_empty() {
+                format!("it answers {status}")
+            } else {
+                format!("it lacks {}", down.join(" and "))
+            })
+        })
+    }
+
+    fn addresses(&self, ports: &Ports) -> Vec<String> {
+        vec![base_url(self.name, ports)]
+    }
+
+    fn page(&self, ports: &Ports) -> Option<String> {
+        let base = base_url(self.name, ports);
+        Some(if self.name == GATEWAY {
+            format!("{base}/")
+        } else {
+            format!("{base}/swagger-ui.html")
+        })
+    }
+
+    fn wait_timeout(&self) -> Option<Duration> {
+        self.config.wait_timeout.map(|wait| wait.get())
+    }
+}
+
+/// The address of a service on the host.
+///
+/// `localhost` for the gateway, since cookies and the realm's redirect addresses
+/// belong to that name.
+#[must_use]
+pub fn base_url(name: &str, ports: &Ports) -> String {
+    let host = if name == GATEWAY {
+        "localhost"
+    } else {
+        "127.0.0.1"
+    };
+    format!("http://{host}:{}", host_port(ports, name))
+}
+
+/// The key of a service's port.
+fn key(name: &str) -> &'static str {
+    match name {
+        "gateway" => "services.gateway.port",
+        "profile" => "services.profile.port",
+        "sales" => "services.sales.port",
+        "order" => "services.order.port",
+        "inventory" => "services.inventory.port",
+        "finance" => "services.finance.port",
+        _ => "services.wuphf.port",
+    }
+}

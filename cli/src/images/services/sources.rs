@@ -1,0 +1,91 @@
+//! A digest of all that goes into the services' binaries.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::super::recipe::Digest;
+
+/// The files and folders of a project that the services are compiled from.
+/// Migrations are compiled in, and so is the product catalogue.
+const INPUTS: [&str; 5] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "services",
+    "migrations",
+    "fixtures",
+];
+
+/// The digest. The order of folders on disk makes no difference.
+///
+/// # Errors
+/// Where something can't be read.
+pub(super) fn digest(root: &Path) -> io::Result<Digest> {
+    let mut files = Vec::new();
+    for input in INPUTS {
+        collect(&root.join(input), &mut files)?;
+    }
+    files.sort();
+    let mut hash = Sha256::new_with_prefix("dm services 1");
+    for path in files {
+        let contents = std::fs::read(&path)?;
+        let name = path.strip_prefix(root).unwrap_or(&path);
+        hash.update(name.as_os_str().as_encoded_bytes());
+        hash.update([0]);
+        hash.update(contents.len().to_be_bytes());
+        hash.update(contents);
+    }
+    Ok(Digest::from_hash(hash))
+}
+
+/// Adds the file, or every file below the folder. What editors leave behind, names
+/// that begin with a dot or end in `~`, is left out.
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let found = match std::fs::metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !found.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with('.') && !name.ends_with('~') {
+            collect(&path, files)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_anywhere_is_seen_and_an_editors_rest_is_not() {
+        let project = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = project.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("Cargo.toml", "[workspace]");
+        write("services/order/src/main.rs", "fn main() {}");
+        let before = digest(project.path()).unwrap();
+        write("services/order/src/.main.rs.swp", "x");
+        write("cli/src/main.rs", "fn main() {}");
+        assert_eq!(digest(project.path()).unwrap(), before);
+        write(
+            "migrations/orders/0002_orders.sql",
+            "CREATE TABLE orders ()",
+        );
+        let after = digest(project.path()).unwrap();
+        assert_ne!(after, before);
+        write("services/order/src/main.rs", "fn main() { run() }");
+        assert_ne!(digest(project.path()).unwrap(), after);
+    }
+}
