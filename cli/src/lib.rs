@@ -10,4 +10,5 @@ pub mod error;
 pub mod host;
 pub mod images;
 pub mod output;
+pub mod smoke;
 pub mod stack;

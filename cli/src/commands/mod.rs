@@ -16,6 +16,7 @@ mod psql;
 mod reset;
 mod restart;
 mod run;
+mod smoke;
 mod status;
 mod token;
 mod tools;
@@ -86,6 +87,8 @@ enum Command {
     Restart(restart::Arguments),
     /// Throw all data away and start fresh.
     Reset(reset::Arguments),
+    /// Prove the running stack: the business flow, as real users.
+    Smoke(smoke::Arguments),
     /// Run a command in a component's container.
     Exec(exec::Arguments),
     /// Open psql on the stack's database.
@@ -126,6 +129,7 @@ impl Cli {
                 | Command::Down(_)
                 | Command::Restart(_)
                 | Command::Reset(_)
+                | Command::Smoke(_)
                 | Command::Golden(_)
                 | Command::Images(_)
                 | Command::Engine(_)
@@ -146,6 +150,7 @@ impl Cli {
             Command::Logs(arguments) => logs::run(&context, arguments).await,
             Command::Restart(arguments) => restart::run(&context, arguments).await,
             Command::Reset(arguments) => reset::run(&context, arguments).await,
+            Command::Smoke(arguments) => smoke::run(&context, arguments).await,
             Command::Exec(arguments) => exec::run(&context, arguments).await,
             Command::Psql(arguments) => psql::run(&context, arguments).await,
             Command::Token(arguments) => token::run(&context, arguments).await,

@@ -23,6 +23,7 @@ pub mod prompt;
 pub mod report;
 pub mod session;
 mod settings;
+pub mod smoke;
 pub mod status;
 pub mod style;
 pub mod table;

@@ -244,7 +244,8 @@ pub fn claims(token: &str) -> Result<Claims, SignInError> {
 }
 
 /// The address that the login form is sent to.
-fn login_action(page: &str) -> Option<Url> {
+#[must_use]
+pub fn login_action(page: &str) -> Option<Url> {
     let form = &page[page.find("id=\"kc-form-login\"")?..];
     // The attributes of the form may come in any order: look in the whole tag.
     let tag_start = page[..page.len() - form.len()].rfind('<')?;
@@ -255,7 +256,8 @@ fn login_action(page: &str) -> Option<Url> {
 }
 
 /// The message that one of Keycloak's pages shows.
-fn message(page: &str) -> Option<String> {
+#[must_use]
+pub fn message(page: &str) -> Option<String> {
     let start = [
         "kc-feedback-text",
         "id=\"input-error",

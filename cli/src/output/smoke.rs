@@ -1,0 +1,130 @@
+//! The steps of a smoke test as a person reads them.
+
+use super::style::{Canvas, Glyph, Role};
+use super::text;
+use crate::smoke::report::{Counts, Outcome, Step, describe};
+
+/// The widest name of a service, so that steps stand below each other.
+const SERVICE: usize = 9;
+
+/// One step on a line; below it all that is known where it failed.
+#[must_use]
+pub fn step(step: &Step, canvas: &Canvas) -> String {
+    let (glyph, role) = match step.outcome {
+        Outcome::Passed => (Glyph::Ready, Role::Good),
+        Outcome::Failed(_) => (Glyph::Failed, Role::Bad),
+        Outcome::Skipped => (Glyph::Skipped, Role::Muted),
+    };
+    let style = canvas.style;
+    let mut line = format!(
+        "{} {:SERVICE$}  {}",
+        canvas.sign(role, glyph),
+        step.service,
+        step.name
+    );
+    match &step.outcome {
+        Outcome::Passed => {
+            let took = format!("  {}", text::duration(step.took));
+            line.push_str(&style.paint(Role::Muted, &took));
+        }
+        Outcome::Skipped => line.push_str(&style.paint(Role::Muted, "  skipped")),
+        Outcome::Failed(fault) => {
+            for detail in describe(fault).lines() {
+                line.push_str("\n    ");
+                line.push_str(detail);
+            }
+        }
+    }
+    line
+}
+
+/// The end of it in a sentence.
+#[must_use]
+pub fn summary(counts: Counts, runs: usize) -> String {
+    let mut sentence = format!("{} passed", text::count(counts.passed, "step"));
+    if counts.failed > 0 {
+        sentence.push_str(&format!(", {} failed", counts.failed));
+    }
+    if counts.skipped > 0 {
+        sentence.push_str(&format!(", {} skipped", counts.skipped));
+    }
+    if runs > 1 {
+        sentence.push_str(&format!(" in {runs} runs"));
+    }
+    sentence
+}
+
+/// A failure as GitHub Actions annotates it.
+/// <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
+#[must_use]
+pub fn annotation(step: &Step) -> Option<String> {
+    let Outcome::Failed(fault) = &step.outcome else {
+        return None;
+    };
+    let escape = |text: &str| {
+        text.replace('%', "%25")
+            .replace('\r', "%0D")
+            .replace('\n', "%0A")
+    };
+    let title = escape(&format!("{}: {}", step.service, step.name))
+        .replace(':', "%3A")
+        .replace(',', "%2C");
+    Some(format!(
+        "::error title={title}::{}",
+        escape(&describe(fault))
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::testing;
+    use super::*;
+    use crate::smoke::report::Fault;
+
+    fn failed() -> Step {
+        let mut fault = Fault::new("expected 201");
+        fault.request = Some("POST /api/v1/orders".into());
+        fault.status = Some(500);
+        fault.trace_id = Some("0af7651916cd43dd8448eb211c80319c".into());
+        fault.log = vec!["order  failed: no such table".into()];
+        Step {
+            service: "order",
+            name: "an order is placed",
+            took: Duration::from_millis(120),
+            outcome: Outcome::Failed(fault),
+        }
+    }
+
+    #[test]
+    fn a_failure_shows_request_trace_and_log() {
+        insta::assert_snapshot!(step(&failed(), &testing::terminal(80)), @r###"
+        ✗ order      an order is placed
+            expected 201
+            POST /api/v1/orders: 500
+            trace 0af7651916cd43dd8448eb211c80319c
+            order  failed: no such table
+        "###);
+    }
+
+    #[test]
+    fn an_annotation_is_one_line() {
+        insta::assert_snapshot!(annotation(&failed()).unwrap(), @r###"
+        ::error title=order%3A an order is placed::expected 201%0APOST /api/v1/orders: 500%0Atrace 0af7651916cd43dd8448eb211c80319c%0Aorder  failed: no such table
+        "###);
+    }
+
+    #[test]
+    fn the_summary_counts() {
+        let counts = Counts {
+            passed: 5,
+            failed: 1,
+            skipped: 12,
+        };
+        assert_eq!(
+            summary(counts, 3),
+            "5 steps passed, 1 failed, 12 skipped in 3 runs"
+        );
+    }
+}

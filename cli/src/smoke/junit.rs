@@ -1,0 +1,89 @@
+//! The report as a JUnit file: a suite a service, a case a step.
+
+use std::collections::BTreeMap;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::report::{Outcome, Step};
+
+/// The runs as JUnit's XML.
+///
+/// # Errors
+/// Where the writer fails.
+pub fn xml(runs: &[Vec<Step>]) -> Result<String, quick_junit::SerializeError> {
+    let mut suites: BTreeMap<&str, TestSuite> = BTreeMap::new();
+    for (number, steps) in runs.iter().enumerate() {
+        for step in steps {
+            let status = match &step.outcome {
+                Outcome::Passed => TestCaseStatus::success(),
+                Outcome::Skipped => TestCaseStatus::skipped(),
+                Outcome::Failed(fault) => {
+                    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                    status.set_message(fault.what.as_str());
+                    status.set_description(super::report::describe(fault));
+                    status
+                }
+            };
+            let name = if runs.len() > 1 {
+                format!("{} (run {})", step.name, number + 1)
+            } else {
+                step.name.to_owned()
+            };
+            let mut case = TestCase::new(name, status);
+            case.set_classname(format!("smoke.{}", step.service))
+                .set_time(step.took);
+            suites
+                .entry(step.service)
+                .or_insert_with(|| TestSuite::new(step.service))
+                .add_test_case(case);
+        }
+    }
+    let mut report = Report::new("dm smoke");
+    report.add_test_suites(suites.into_values());
+    report.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::report::Fault;
+    use super::*;
+
+    fn step(name: &'static str, outcome: Outcome) -> Step {
+        Step {
+            service: "order",
+            name,
+            took: Duration::from_millis(12),
+            outcome,
+        }
+    }
+
+    #[test]
+    fn a_failure_says_why_and_is_escaped() {
+        let mut fault = Fault::new("the order is not <RESERVED>");
+        fault.request = Some("GET /api/v1/orders/ord_9001".into());
+        fault.status = Some(500);
+        let text = xml(&[vec![
+            step("places an order", Outcome::Passed),
+            step("reserves stock", Outcome::Failed(fault)),
+            step("ships", Outcome::Skipped),
+        ]])
+        .unwrap();
+        insta::assert_snapshot!(text, @r###"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="dm smoke" tests="3" skipped="1" failures="1" errors="0">
+            <testsuite name="order" tests="3" skipped="1" errors="0" failures="1">
+                <testcase name="places an order" classname="smoke.order" time="0.012"/>
+                <testcase name="reserves stock" classname="smoke.order" time="0.012">
+                    <failure message="the order is not &lt;RESERVED&gt;">the order is not &lt;RESERVED&gt;
+        GET /api/v1/orders/ord_9001: 500</failure>
+                </testcase>
+                <testcase name="ships" classname="smoke.order" time="0.012">
+                    <skipped/>
+                </testcase>
+            </testsuite>
+        </testsuites>
+        "###);
+    }
+}

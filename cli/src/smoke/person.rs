@@ -1,0 +1,115 @@
+//! Somebody with a browser.
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method};
+
+use super::call::{Answer, Call, trace_id};
+use super::report::Fault;
+use super::{REQUEST_LIMIT, Site};
+use crate::components::http_client;
+use crate::components::keycloak::token::{login_action, message};
+
+/// A person at the gateway, signed in or not.
+#[derive(Debug, Clone)]
+pub(super) struct Person {
+    client: Client,
+    gateway: String,
+}
+
+impl Person {
+    /// Somebody who is not signed in.
+    pub(super) fn stranger(site: &Site) -> Result<Self, Fault> {
+        let client = http_client()
+            .cookie_store(true)
+            // Followed by hand: where it leads is part of the contract.
+            .redirect(Policy::none())
+            .timeout(REQUEST_LIMIT)
+            .build()
+            .map_err(|error| Fault::new(error.to_string()))?;
+        Ok(Self {
+            client,
+            gateway: site.gateway.clone(),
+        })
+    }
+
+    /// Signs in as a browser does: from the gateway to Keycloak's page and back.
+    pub(super) async fn sign_in(site: &Site, user: &str) -> Result<Self, Fault> {
+        let person = Self::stranger(site)?;
+        let begin = person
+            .get("/oauth2/authorization/keycloak?returnTo=/portal")
+            .expect(302)
+            .await?;
+        let page = person.follow(&begin).await?;
+        let action = login_action(&page.text).ok_or_else(|| {
+            page.fault(message(&page.text).unwrap_or_else(|| "there is no login form".into()))
+        })?;
+        let posted = person
+            .client
+            .post(action)
+            .header("x-trace-id", trace_id())
+            .form(&[
+                ("username", user),
+                ("password", site.password.as_str()),
+                ("credentialId", ""),
+            ])
+            .send()
+            .await
+            .map_err(|error| Fault::new(format!("Keycloak: {error}")))?;
+        let location = posted
+            .headers()
+            .get(reqwest::header::LOCATION)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let Some(location) = location else {
+            let text = posted.text().await.unwrap_or_default();
+            let reason = message(&text).unwrap_or_else(|| "no reason given".into());
+            return Err(Fault::new(format!("Keycloak refused {user}: {reason}")));
+        };
+        let path = location.strip_prefix(&site.gateway).ok_or_else(|| {
+            Fault::new(format!(
+                "Keycloak sends {user} to {location}, not to the gateway"
+            ))
+        })?;
+        let back = person.get(path).expect(302).await?;
+        let cookie = back
+            .headers
+            .get(reqwest::header::SET_COOKIE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        for part in [
+            "dmf_session=",
+            "HttpOnly",
+            "SameSite=Lax",
+            "Path=/",
+            "Max-Age=1800",
+        ] {
+            if !cookie.contains(part) {
+                return Err(back.fault(format!("the session cookie has no {part}")));
+            }
+        }
+        Ok(person)
+    }
+
+    pub(super) fn get(&self, path: &str) -> Call {
+        Call::new(&self.client, Method::GET, &self.gateway, path)
+    }
+
+    pub(super) fn post(&self, path: &str) -> Call {
+        Call::new(&self.client, Method::POST, &self.gateway, path)
+    }
+
+    /// A request elsewhere than at the gateway.
+    pub(super) fn get_from(&self, base: &str, path: &str) -> Call {
+        Call::new(&self.client, Method::GET, base, path)
+    }
+
+    /// Where an answer leads, which is elsewhere.
+    async fn follow(&self, answer: &Answer) -> Result<Answer, Fault> {
+        let location = answer
+            .headers
+            .get(reqwest::header::LOCATION)
+            .and_then(|value| value.to_str().ok())
+            .ok_or_else(|| answer.fault("the redirect leads nowhere"))?;
+        self.get_from(location, "").expect(200).await
+    }
+}
