@@ -17,8 +17,5 @@ pub(crate) fn all(pool: PgPool) -> OpenApiRouter {
 }
 
 fn not_found(order_id: &str) -> ApiError {
-    ApiError::not_found(
-        "ORDER_NOT_FOUND",
-        format!("Order {order_id} was not found"),
-    )
+    ApiError::not_found("ORDER_NOT_FOUND", format!("Order {order_id} was not found"))
 }

@@ -67,7 +67,14 @@ pub(super) async fn place(
     let status = OrderStatus::Created;
     let mut transaction = pool.begin().await?;
     let order_id = orders::insert(&mut transaction, &placement, &user, created_at).await?;
-    timeline::append(&mut transaction, &order_id, status, created_at, SERVICE.name).await?;
+    timeline::append(
+        &mut transaction,
+        &order_id,
+        status,
+        created_at,
+        SERVICE.name,
+    )
+    .await?;
     let event = OrderCreated {
         order_id: order_id.clone(),
         client_id: placement.client_id,

@@ -98,7 +98,10 @@ pub(crate) async fn list(
 }
 
 /// An order.
-pub(crate) async fn find(pool: &PgPool, order_id: &str) -> Result<Option<OrderDetail>, sqlx::Error> {
+pub(crate) async fn find(
+    pool: &PgPool,
+    order_id: &str,
+) -> Result<Option<OrderDetail>, sqlx::Error> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT order_id, client_id, requested_ship_date, items, notes, created_by, status,
                 created_at, shipment_id

@@ -15,13 +15,15 @@ pub(crate) async fn append(
     at: DateTime<Utc>,
     source: &str,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO order_timeline (order_id, status, at, source) VALUES ($1, $2, $3, $4)")
-        .bind(order_id)
-        .bind(status.as_str())
-        .bind(at)
-        .bind(source)
-        .execute(transaction)
-        .await?;
+    sqlx::query(
+        "INSERT INTO order_timeline (order_id, status, at, source) VALUES ($1, $2, $3, $4)",
+    )
+    .bind(order_id)
+    .bind(status.as_str())
+    .bind(at)
+    .bind(source)
+    .execute(transaction)
+    .await?;
     Ok(())
 }
 
