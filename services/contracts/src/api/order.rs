@@ -1,7 +1,9 @@
 //! The bodies of order-service.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// How far an order is.
@@ -65,6 +67,7 @@ pub struct PlaceOrder {
     /// When the client wants it, as `YYYY-MM-DD`. Required.
     pub requested_ship_date: Option<String>,
     /// What, at least one line. Required.
+    #[serde(default, deserialize_with = "lines")]
     pub items: Option<Vec<Option<PlaceOrderItem>>>,
     /// Anything else.
     pub notes: Option<String>,
@@ -77,6 +80,25 @@ pub struct PlaceOrderItem {
     pub sku: Option<String>,
     /// How many, at least one. Required.
     pub quantity: Option<i32>,
+}
+
+/// Reads lines that are objects or `null`. By itself serde would also take a list
+/// of an object's fields for one.
+fn lines<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<Option<PlaceOrderItem>>>, D::Error> {
+    let Some(values) = Option::<Vec<Value>>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let line = |value: Value| match value {
+        Value::Null | Value::Object(_) => Option::deserialize(value).map_err(D::Error::custom),
+        _ => Err(D::Error::custom("a line of an order is no object")),
+    };
+    values
+        .into_iter()
+        .map(line)
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 /// An order was placed.
@@ -181,5 +203,29 @@ mod tests {
             assert_eq!(OrderStatus::of(status.as_str()), Some(status));
         }
         assert_eq!(OrderStatus::of("shipped"), None);
+    }
+
+    #[test]
+    fn lines_are_objects() {
+        let items = |text: &str| {
+            serde_json::from_str::<PlaceOrder>(text)
+                .map(|order| order.items)
+                .map_err(drop)
+        };
+        assert_eq!(items("{}"), Ok(None));
+        assert_eq!(items(r#"{"items":null}"#), Ok(None));
+        let read = items(r#"{"items":[null,{"sku":"A","quantity":2}]}"#);
+        let line = PlaceOrderItem {
+            sku: Some("A".into()),
+            quantity: Some(2),
+        };
+        assert_eq!(read, Ok(Some(vec![None, Some(line)])));
+        for wrong in [r#"[["A",2]]"#, "[7]", "{}", "\"A\"", r#"[{"sku":7}]"#] {
+            assert_eq!(
+                items(&format!(r#"{{"items":{wrong}}}"#)),
+                Err(()),
+                "{wrong}"
+            );
+        }
     }
 }
