@@ -1,6 +1,19 @@
-//! order-service.
+//! order-service: orders and what becomes of them.
+//!
+//! ```text
+//! routes  HTTP: list, place, detail, timeline
+//! events  what inventory tells: reserved, failed, sent off
+//! domain  what an order must have, and how far it may go
+//! store   the tables `orders` and `order_timeline`
+//! ```
 
-use dm_kit::http::{DetailsStyle, OpenApiRouter};
+mod domain;
+mod events;
+mod routes;
+mod store;
+
+use dm_contracts::topology;
+use dm_kit::http::DetailsStyle;
 use dm_kit::{Description, Parts, Platform, Schema, StartError};
 use tokio_util::sync::CancellationToken;
 
@@ -23,12 +36,13 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/or
 ///
 /// # Errors
 /// Where a setting can't be used.
-pub async fn build(
-    _platform: &mut Platform,
-    _stop: &CancellationToken,
-) -> Result<Parts, StartError> {
+pub async fn build(platform: &mut Platform, stop: &CancellationToken) -> Result<Parts, StartError> {
+    let queue = platform
+        .environment
+        .text_or("ORDER_INVENTORY_EVENTS_QUEUE", topology::ORDER_QUEUE);
+    platform.consume(stop, queue, events::Progress);
     Ok(Parts {
-        routes: OpenApiRouter::new(),
+        routes: routes::all(platform.database.clone()),
         retention: Vec::new(),
     })
 }

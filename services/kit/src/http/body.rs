@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::error::ApiError;
 
 /// A JSON body; `None` where it is empty or `null`, which is the endpoint's to
-/// complain about. Unknown fields are ignored, and so is the content type.
+/// complain about. It must be an object; unknown fields are ignored, and so is the
+/// content type.
 #[derive(Debug)]
 pub struct Body<T>(pub Option<T>);
 
@@ -53,6 +54,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| invalid(&error))?;
     if value.is_null() {
         return Ok(None);
+    }
+    // A struct would also take a list of its fields: that is not what is documented.
+    if !value.is_object() {
+        return Err(invalid(&"the body is no object"));
     }
     if has_nul(&value) {
         return Err(invalid(&"a text holds a NUL character"));
@@ -117,6 +122,7 @@ mod tests {
             &br#"{"sku":1}"#[..],
             b"{",
             b"[]",
+            b"[\"a\"]",
             b"7",
             b"\"x\"",
             b"{\"sku\":\"\\u0000\"}",

@@ -1,0 +1,40 @@
+//! The catalogue of `fixtures/products.csv`: reference data that the service brings
+//! along.
+
+use dm_kit::StartError;
+use sqlx::postgres::PgPool;
+use tracing::info;
+
+use crate::domain::product;
+use crate::store;
+
+const FIXTURE: &str = include_str!("../../../fixtures/products.csv");
+
+/// Takes in what the catalogue has and the database lacks. What is there stays as it
+/// is: stock has a life of its own.
+pub(crate) async fn take_in(pool: &PgPool) -> Result<(), StartError> {
+    let products = product::read(FIXTURE)
+        .map_err(|error| StartError::Service(format!("the catalogue: {error}")))?;
+    let mut transaction = pool.begin().await?;
+    let added = store::products::add_missing(&mut transaction, &products).await?;
+    transaction.commit().await?;
+    info!(products = products.len(), added, "the catalogue is in");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fixture_is_a_believable_paper_company() {
+        let products = product::read(FIXTURE).unwrap();
+        assert!((40..=60).contains(&products.len()), "{}", products.len());
+        let white = products
+            .iter()
+            .find(|product| product.sku == "PPR-A4-WHT-500")
+            .unwrap();
+        assert_eq!((white.on_hand, white.unit.as_str()), (1_000_000, "ream"));
+        assert!(products.iter().all(|product| product.on_hand >= 1000));
+    }
+}

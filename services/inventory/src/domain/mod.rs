@@ -1,0 +1,8 @@
+//! The rules, without database or wire.
+
+pub(crate) mod dispatch;
+pub(crate) mod key;
+pub(crate) mod product;
+pub(crate) mod scan;
+pub(crate) mod shipment;
+pub(crate) mod stock;

@@ -1,0 +1,126 @@
+//! Sending a shipment off.
+
+use axum::Json;
+use axum::extract::{FromRequest as _, Request, State};
+use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::order::OrderStatus;
+use dm_contracts::api::shipment::{Dispatch, Dispatched, ShipmentStatus};
+use dm_contracts::events::ShipmentDispatched;
+use dm_contracts::time;
+use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id};
+use dm_kit::{Trace, outbox};
+use sqlx::PgConnection;
+use sqlx::postgres::PgPool;
+
+use super::key::IdempotencyKey;
+use super::not_found;
+use crate::domain::dispatch as rules;
+use crate::domain::{shipment, stock as arithmetic};
+use crate::store::idempotency::{self, Operation};
+use crate::store::shipments::{self, Departed, Locked};
+use crate::store::{reservations, stock};
+
+/// Sends a shipment off. A repetition answers the same and changes nothing; another
+/// key is told that it left before.
+#[utoipa::path(
+    post,
+    path = "/internal/shipments/{shipmentId}/dispatch",
+    tag = "shipments",
+    params(
+        ("x-user-id" = String, Header, description = "The signed-in user"),
+        ("Idempotency-Key" = String, Header, description = "Names this dispatch"),
+        ("shipmentId" = String, Path, description = "The shipment"),
+    ),
+    request_body = Dispatch,
+    responses(
+        (status = 200, body = Dispatched),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+pub(super) async fn dispatch(
+    Caller(user): Caller,
+    State(pool): State<PgPool>,
+    CurrentTrace(trace): CurrentTrace,
+    Id(shipment_id): Id,
+    key: IdempotencyKey,
+    request: Request,
+) -> Result<Json<Dispatched>, ApiError> {
+    // The header is checked before the body is so much as read.
+    let key = key.required()?;
+    let Body(request) = Body::from_request(request, &()).await?;
+    let departure = rules::check(request).map_err(|fault| ApiError::invalid(fault.message()))?;
+
+    let mut transaction = pool.begin().await?;
+    let before = idempotency::claim(&mut transaction, Operation::Dispatch, &key).await?;
+    if let Some(answer) = before {
+        return Ok(Json(answer));
+    }
+    let found = shipments::lock(&mut transaction, &shipment_id)
+        .await?
+        .ok_or_else(|| not_found(&shipment_id))?;
+    let answer = match found.departed.clone() {
+        Some(departed) => answer(found, departed, true),
+        None if shipment::is_open(found.status) => {
+            let departed = Departed {
+                dispatched_at: departure.dispatched_at,
+                dispatched_by: user,
+                truck_id: departure.truck_id,
+                dispatch_id: rules::new_id(),
+            };
+            send_off(&mut transaction, &found, &departed, &trace).await?;
+            answer(found, departed, false)
+        }
+        None => return Err(not_found(&shipment_id)),
+    };
+    idempotency::record(
+        &mut transaction,
+        Operation::Dispatch,
+        &key,
+        &shipment_id,
+        &answer,
+    )
+    .await?;
+    transaction.commit().await?;
+    Ok(Json(answer))
+}
+
+/// The shipment leaves, and with it what was reserved for its order.
+async fn send_off(
+    transaction: &mut PgConnection,
+    found: &Locked,
+    departed: &Departed,
+    trace: &Trace,
+) -> Result<(), ApiError> {
+    let now = time::now();
+    let needs = reservations::close(transaction, &found.order_id, now).await?;
+    let levels = stock::lock(transaction, &needs).await?;
+    let levels = arithmetic::send_off(&needs, &levels).map_err(ApiError::internal)?;
+    stock::write(transaction, &levels, now).await?;
+    shipments::depart(transaction, &found.shipment_id, departed).await?;
+    let event = ShipmentDispatched {
+        shipment_id: found.shipment_id.clone(),
+        order_id: found.order_id.clone(),
+        order_created_by: found.created_by.clone(),
+        dispatched_by: departed.dispatched_by.clone(),
+        truck_id: departed.truck_id.clone(),
+        dispatched_at: departed.dispatched_at,
+    };
+    outbox::append(transaction, &event, trace).await?;
+    Ok(())
+}
+
+fn answer(found: Locked, departed: Departed, already_dispatched: bool) -> Dispatched {
+    Dispatched {
+        shipment_id: found.shipment_id,
+        order_id: found.order_id,
+        shipment_status: ShipmentStatus::Dispatched,
+        order_status: OrderStatus::Shipped,
+        dispatched_at: departed.dispatched_at,
+        dispatched_by: departed.dispatched_by,
+        dispatch_id: departed.dispatch_id,
+        truck_id: departed.truck_id,
+        already_dispatched,
+    }
+}

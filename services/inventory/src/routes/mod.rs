@@ -1,0 +1,31 @@
+//! HTTP.
+
+mod dispatch;
+mod key;
+mod scan;
+mod shipments;
+mod stock;
+
+use dm_kit::http::{ApiError, OpenApiRouter};
+use sqlx::postgres::PgPool;
+use utoipa_axum::routes;
+
+/// All routes.
+pub(crate) fn all(pool: PgPool) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(shipments::list))
+        .routes(routes!(scan::scan))
+        .routes(routes!(dispatch::dispatch))
+        .routes(routes!(stock::products))
+        .routes(routes!(stock::levels))
+        .routes(routes!(stock::level))
+        .with_state(pool)
+}
+
+/// A shipment that isn't there, or isn't in the warehouse's hands.
+fn not_found(shipment_id: &str) -> ApiError {
+    ApiError::not_found(
+        "SHIPMENT_NOT_FOUND",
+        format!("Shipment {shipment_id} was not found"),
+    )
+}

@@ -1,0 +1,80 @@
+//! Scanning parcels onto a shipment.
+
+use axum::Json;
+use axum::extract::State;
+use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::shipment::{LastScan, Scan, Scanned, ShipmentStatus};
+use dm_contracts::time;
+use dm_kit::http::{ApiError, Body, Caller, Id};
+use sqlx::postgres::PgPool;
+
+use super::key::IdempotencyKey;
+use super::not_found;
+use crate::domain::{scan as rules, shipment};
+use crate::store::idempotency::{self, Operation};
+use crate::store::{scans, shipments};
+
+/// Scans a parcel. With a key, a repetition answers the same and changes nothing.
+#[utoipa::path(
+    post,
+    path = "/internal/shipments/{shipmentId}/scan",
+    tag = "shipments",
+    params(
+        ("x-user-id" = String, Header, description = "The signed-in user"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Names this scan"),
+        ("shipmentId" = String, Path, description = "The shipment"),
+    ),
+    request_body = Scan,
+    responses(
+        (status = 200, body = Scanned),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+pub(super) async fn scan(
+    Caller(user): Caller,
+    State(pool): State<PgPool>,
+    Id(shipment_id): Id,
+    key: IdempotencyKey,
+    Body(request): Body<Scan>,
+) -> Result<Json<Scanned>, ApiError> {
+    let parcel =
+        rules::check(request).ok_or_else(|| ApiError::invalid("Scan payload validation failed"))?;
+    let key = key.optional()?;
+    let mut transaction = pool.begin().await?;
+    if let Some(key) = &key {
+        let before = idempotency::claim(&mut transaction, Operation::Scan, key).await?;
+        if let Some(answer) = before {
+            return Ok(Json(answer));
+        }
+    }
+    let found = shipments::lock(&mut transaction, &shipment_id).await?;
+    let found = found
+        .filter(|found| shipment::is_open(found.status))
+        .ok_or_else(|| not_found(&shipment_id))?;
+    let scan = LastScan {
+        barcode: parcel.barcode,
+        quantity: parcel.quantity,
+        scanned_by: user,
+        scanned_at: time::now(),
+    };
+    scans::insert(&mut transaction, &shipment_id, &scan, key.as_deref()).await?;
+    let status = ShipmentStatus::Loading;
+    if found.status != status {
+        let at = scan.scanned_at;
+        shipments::set_status(&mut transaction, &found.order_id, status, at).await?;
+    }
+    let answer = Scanned {
+        shipment_id,
+        order_id: found.order_id,
+        status,
+        last_scan: scan,
+    };
+    if let Some(key) = &key {
+        let shipment = &answer.shipment_id;
+        idempotency::record(&mut transaction, Operation::Scan, key, shipment, &answer).await?;
+    }
+    transaction.commit().await?;
+    Ok(Json(answer))
+}

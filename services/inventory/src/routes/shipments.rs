@@ -1,0 +1,46 @@
+//! The list of shipments.
+
+use axum::Json;
+use axum::extract::State;
+use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::shipment::{ShipmentList, ShipmentStatus};
+use dm_kit::http::{ApiError, Caller, Params};
+use sqlx::postgres::PgPool;
+
+use crate::store::shipments::{self, Which};
+
+/// Shipments, oldest first. `status=PENDING` means those that can still be sent off,
+/// so that those that are being loaded are among them.
+#[utoipa::path(
+    get,
+    path = "/internal/shipments",
+    tag = "shipments",
+    params(
+        ("x-user-id" = String, Header, description = "The signed-in user"),
+        ("status" = Option<String>, Query, description = "`PENDING`, or all of them"),
+    ),
+    responses(
+        (status = 200, body = ShipmentList),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+    )
+)]
+pub(super) async fn list(
+    _: Caller,
+    State(pool): State<PgPool>,
+    params: Params,
+) -> Result<Json<ShipmentList>, ApiError> {
+    let which = match params.get("status") {
+        None => Which::All,
+        Some(word) if word == ShipmentStatus::Pending.as_str() => Which::Open,
+        Some(_) => {
+            let message = "Only status=PENDING is supported for this demo";
+            return Err(ApiError::invalid(message));
+        }
+    };
+    let items = shipments::list(&pool, which).await?;
+    Ok(Json(ShipmentList {
+        total: items.len(),
+        items,
+    }))
+}

@@ -1,0 +1,74 @@
+//! Products and stock, for tools: no client of the contract asks.
+
+use axum::Json;
+use axum::extract::State;
+use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::stock::{ProductList, StockLevel, StockList};
+use dm_kit::http::{ApiError, Caller, Id};
+use sqlx::postgres::PgPool;
+
+use crate::store;
+
+/// The catalogue, by SKU.
+#[utoipa::path(
+    get,
+    path = "/internal/products",
+    tag = "stock",
+    params(("x-user-id" = String, Header, description = "The signed-in user")),
+    responses((status = 200, body = ProductList), (status = 401, body = ErrorBody))
+)]
+pub(super) async fn products(
+    _: Caller,
+    State(pool): State<PgPool>,
+) -> Result<Json<ProductList>, ApiError> {
+    let items = store::products::list(&pool).await?;
+    Ok(Json(ProductList {
+        total: items.len(),
+        items,
+    }))
+}
+
+/// The whole stock, by SKU.
+#[utoipa::path(
+    get,
+    path = "/internal/stock",
+    tag = "stock",
+    params(("x-user-id" = String, Header, description = "The signed-in user")),
+    responses((status = 200, body = StockList), (status = 401, body = ErrorBody))
+)]
+pub(super) async fn levels(
+    _: Caller,
+    State(pool): State<PgPool>,
+) -> Result<Json<StockList>, ApiError> {
+    let items = store::stock::list(&pool).await?;
+    Ok(Json(StockList {
+        total: items.len(),
+        items,
+    }))
+}
+
+/// How much there is of a product.
+#[utoipa::path(
+    get,
+    path = "/internal/stock/{sku}",
+    tag = "stock",
+    params(
+        ("x-user-id" = String, Header, description = "The signed-in user"),
+        ("sku" = String, Path, description = "The stock-keeping unit"),
+    ),
+    responses(
+        (status = 200, body = StockLevel),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+pub(super) async fn level(
+    _: Caller,
+    State(pool): State<PgPool>,
+    Id(sku): Id,
+) -> Result<Json<StockLevel>, ApiError> {
+    let level = store::stock::find(&pool, &sku).await?;
+    level.map(Json).ok_or_else(|| {
+        ApiError::not_found("PRODUCT_NOT_FOUND", format!("Product {sku} was not found"))
+    })
+}

@@ -1,0 +1,8 @@
+//! The tables.
+
+pub(crate) mod idempotency;
+pub(crate) mod products;
+pub(crate) mod reservations;
+pub(crate) mod scans;
+pub(crate) mod shipments;
+pub(crate) mod stock;

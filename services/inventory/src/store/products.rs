@@ -1,0 +1,63 @@
+//! The table `products`.
+
+use dm_contracts::api::stock as api;
+use sqlx::PgConnection;
+use sqlx::postgres::PgPool;
+
+use crate::domain::product::Product;
+
+/// Adds the products that are not there yet, and the stock of those that have none.
+/// Answers how many products were new. They must come by SKU: instances that start
+/// at once then never wait for each other in a circle.
+pub(crate) async fn add_missing(
+    transaction: &mut PgConnection,
+    products: &[Product],
+) -> Result<u64, sqlx::Error> {
+    let texts = |text: fn(&Product) -> &str| -> Vec<&str> { products.iter().map(text).collect() };
+    let skus = texts(|product| &product.sku);
+    let added = sqlx::query(
+        "INSERT INTO products (sku, name, category, unit, price)
+         SELECT sku, name, category, unit, price::numeric
+           FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+                AS catalogue (sku, name, category, unit, price)
+         ON CONFLICT (sku) DO NOTHING",
+    )
+    .bind(&skus)
+    .bind(texts(|product| &product.name))
+    .bind(texts(|product| &product.category))
+    .bind(texts(|product| &product.unit))
+    .bind(texts(|product| &product.price))
+    .execute(&mut *transaction)
+    .await?
+    .rows_affected();
+    let on_hand: Vec<i64> = products.iter().map(|product| product.on_hand).collect();
+    sqlx::query(
+        "INSERT INTO stock (sku, on_hand)
+         SELECT sku, on_hand FROM unnest($1::text[], $2::bigint[]) AS catalogue (sku, on_hand)
+         ON CONFLICT (sku) DO NOTHING",
+    )
+    .bind(&skus)
+    .bind(on_hand)
+    .execute(transaction)
+    .await?;
+    Ok(added)
+}
+
+/// The catalogue, by SKU.
+pub(crate) async fn list(pool: &PgPool) -> Result<Vec<api::Product>, sqlx::Error> {
+    let rows: Vec<(String, String, String, String, f64)> = sqlx::query_as(
+        "SELECT sku, name, category, unit, price::float8 FROM products ORDER BY sku",
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(sku, name, category, unit, price)| api::Product {
+            sku,
+            name,
+            category,
+            unit,
+            price,
+        })
+        .collect())
+}

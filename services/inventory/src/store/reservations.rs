@@ -1,0 +1,83 @@
+//! The table `reservations`.
+
+use chrono::{DateTime, Utc};
+use dm_contracts::api::order::OrderItem;
+use dm_contracts::events::stock as outcome;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use crate::domain::stock::{self, Needs};
+
+/// What became of a reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReservationStatus {
+    /// The stock is kept for the order.
+    Reserved,
+    /// Something was short: nothing is kept.
+    Failed,
+    /// It left the warehouse.
+    Dispatched,
+}
+
+impl ReservationStatus {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reserved => outcome::RESERVED,
+            Self::Failed => outcome::FAILED,
+            Self::Dispatched => "DISPATCHED",
+        }
+    }
+}
+
+/// Writes what became of an order's needs. Answers the reservation's id.
+pub(crate) async fn insert(
+    transaction: &mut PgConnection,
+    order_id: &str,
+    status: ReservationStatus,
+    needs: &Needs,
+    at: DateTime<Utc>,
+) -> Result<String, sqlx::Error> {
+    let items: Vec<OrderItem> = needs
+        .iter()
+        .map(|(sku, &quantity)| OrderItem {
+            sku: sku.clone(),
+            quantity,
+        })
+        .collect();
+    sqlx::query_scalar(
+        "INSERT INTO reservations (order_id, status, items, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $4)
+         RETURNING reservation_id",
+    )
+    .bind(order_id)
+    .bind(status.as_str())
+    .bind(Json(items))
+    .bind(at)
+    .fetch_one(transaction)
+    .await
+}
+
+/// Closes the reservation of an order that leaves the warehouse. Answers what it
+/// holds.
+///
+/// # Errors
+/// [`sqlx::Error::RowNotFound`] where there is none that is open: its shipment must
+/// not leave then.
+pub(crate) async fn close(
+    transaction: &mut PgConnection,
+    order_id: &str,
+    at: DateTime<Utc>,
+) -> Result<Needs, sqlx::Error> {
+    let items: Json<Vec<OrderItem>> = sqlx::query_scalar(
+        "UPDATE reservations SET status = $3, updated_at = $4
+          WHERE order_id = $1 AND status = $2
+      RETURNING items",
+    )
+    .bind(order_id)
+    .bind(ReservationStatus::Reserved.as_str())
+    .bind(ReservationStatus::Dispatched.as_str())
+    .bind(at)
+    .fetch_one(transaction)
+    .await?;
+    Ok(stock::needs(&items))
+}

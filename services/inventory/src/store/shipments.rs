@@ -1,0 +1,219 @@
+//! The table `shipments`.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use dm_contracts::api::order::OrderItem;
+use dm_contracts::api::shipment::{Shipment, ShipmentStatus};
+use dm_contracts::time;
+use sqlx::postgres::PgPool;
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
+
+use crate::domain::shipment::{self, NewShipment};
+
+/// How a shipment left.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub(crate) struct Departed {
+    pub(crate) dispatched_at: DateTime<Utc>,
+    pub(crate) dispatched_by: String,
+    pub(crate) truck_id: String,
+    pub(crate) dispatch_id: String,
+}
+
+/// A shipment that is locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Locked {
+    pub(crate) shipment_id: String,
+    pub(crate) order_id: String,
+    pub(crate) created_by: String,
+    pub(crate) status: ShipmentStatus,
+    /// There where it is dispatched.
+    pub(crate) departed: Option<Departed>,
+}
+
+#[derive(FromRow)]
+struct ListRow {
+    shipment_id: String,
+    order_id: String,
+    client_id: String,
+    status: String,
+    requested_ship_date: NaiveDate,
+    created_at: DateTime<Utc>,
+    items: Json<Vec<OrderItem>>,
+}
+
+#[derive(FromRow)]
+struct LockedRow {
+    shipment_id: String,
+    order_id: String,
+    created_by: String,
+    status: String,
+    dispatched_at: Option<DateTime<Utc>>,
+    dispatched_by: Option<String>,
+    truck_id: Option<String>,
+    dispatch_id: Option<String>,
+}
+
+/// A status as it stands in the table.
+fn status(word: &str) -> Result<ShipmentStatus, sqlx::Error> {
+    ShipmentStatus::of(word)
+        .ok_or_else(|| sqlx::Error::Decode(format!("{word} is no status of a shipment").into()))
+}
+
+/// Writes a new shipment; `false` where its order has one, which then stays as it is.
+pub(crate) async fn insert(
+    transaction: &mut PgConnection,
+    order: &NewShipment,
+) -> Result<bool, sqlx::Error> {
+    let inserted = sqlx::query(
+        "INSERT INTO shipments
+             (shipment_id, order_id, client_id, requested_ship_date, items, status, created_at,
+              created_by, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (order_id) DO NOTHING",
+    )
+    .bind(shipment::id_of(&order.order_id))
+    .bind(&order.order_id)
+    .bind(&order.client_id)
+    .bind(order.requested_ship_date)
+    .bind(Json(&order.items))
+    .bind(ShipmentStatus::Pending.as_str())
+    .bind(order.created_at)
+    .bind(&order.created_by)
+    .bind(time::now())
+    .execute(transaction)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Which shipments are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// All of them.
+    All,
+    /// Those that have not left and can: pending or loading.
+    Open,
+}
+
+/// Shipments, oldest first.
+pub(crate) async fn list(pool: &PgPool, which: Which) -> Result<Vec<Shipment>, sqlx::Error> {
+    // Ids of one instant go by number, which their text does not.
+    let rows: Vec<ListRow> = match which {
+        Which::All => {
+            sqlx::query_as(
+                "SELECT shipment_id, order_id, client_id, status, requested_ship_date,
+                        created_at, items
+                   FROM shipments
+                  ORDER BY created_at, length(shipment_id), shipment_id",
+            )
+            .fetch_all(pool)
+            .await?
+        }
+        Which::Open => {
+            sqlx::query_as(
+                "SELECT shipment_id, order_id, client_id, status, requested_ship_date,
+                        created_at, items
+                   FROM shipments
+                  WHERE status IN ('PENDING', 'LOADING')
+                  ORDER BY created_at, length(shipment_id), shipment_id",
+            )
+            .fetch_all(pool)
+            .await?
+        }
+    };
+    rows.into_iter()
+        .map(|row| {
+            Ok(Shipment {
+                status: status(&row.status)?,
+                shipment_id: row.shipment_id,
+                order_id: row.order_id,
+                client_id: row.client_id,
+                requested_ship_date: row.requested_ship_date,
+                created_at: row.created_at,
+                items: row.items.0,
+            })
+        })
+        .collect()
+}
+
+/// Locks a shipment until the transaction ends.
+pub(crate) async fn lock(
+    transaction: &mut PgConnection,
+    shipment_id: &str,
+) -> Result<Option<Locked>, sqlx::Error> {
+    let row: Option<LockedRow> = sqlx::query_as(
+        "SELECT shipment_id, order_id, created_by, status, dispatched_at, dispatched_by,
+                truck_id, dispatch_id
+           FROM shipments
+          WHERE shipment_id = $1
+            FOR UPDATE",
+    )
+    .bind(shipment_id)
+    .fetch_optional(transaction)
+    .await?;
+    row.map(|row| {
+        let departed = match (
+            row.dispatched_at,
+            row.dispatched_by,
+            row.truck_id,
+            row.dispatch_id,
+        ) {
+            (Some(dispatched_at), Some(dispatched_by), Some(truck_id), Some(dispatch_id)) => {
+                Some(Departed {
+                    dispatched_at,
+                    dispatched_by,
+                    truck_id,
+                    dispatch_id,
+                })
+            }
+            _ => None,
+        };
+        Ok(Locked {
+            status: status(&row.status)?,
+            shipment_id: row.shipment_id,
+            order_id: row.order_id,
+            created_by: row.created_by,
+            departed,
+        })
+    })
+    .transpose()
+}
+
+/// Sets the status of an order's shipment.
+pub(crate) async fn set_status(
+    transaction: &mut PgConnection,
+    order_id: &str,
+    status: ShipmentStatus,
+    at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE shipments SET status = $2, updated_at = $3 WHERE order_id = $1")
+        .bind(order_id)
+        .bind(status.as_str())
+        .bind(at)
+        .execute(transaction)
+        .await?;
+    Ok(())
+}
+
+/// Notes that a shipment left.
+pub(crate) async fn depart(
+    transaction: &mut PgConnection,
+    shipment_id: &str,
+    departed: &Departed,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE shipments
+            SET status = $2, dispatched_at = $3, dispatched_by = $4, truck_id = $5,
+                dispatch_id = $6, updated_at = $7
+          WHERE shipment_id = $1",
+    )
+    .bind(shipment_id)
+    .bind(ShipmentStatus::Dispatched.as_str())
+    .bind(departed.dispatched_at)
+    .bind(&departed.dispatched_by)
+    .bind(&departed.truck_id)
+    .bind(&departed.dispatch_id)
+    .bind(time::now())
+    .execute(transaction)
+    .await?;
+    Ok(())
+}

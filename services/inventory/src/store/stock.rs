@@ -1,0 +1,112 @@
+//! The table `stock`.
+
+use chrono::{DateTime, Utc};
+use dm_contracts::api::stock::StockLevel;
+use sqlx::postgres::PgPool;
+use sqlx::{FromRow, PgConnection};
+
+use crate::domain::stock::{Level, Levels, Needs};
+
+#[derive(FromRow)]
+struct Row {
+    sku: String,
+    on_hand: i64,
+    reserved: i64,
+    shipped: i64,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Row> for StockLevel {
+    fn from(row: Row) -> Self {
+        let level = Level {
+            on_hand: row.on_hand,
+            reserved: row.reserved,
+            shipped: row.shipped,
+        };
+        Self {
+            sku: row.sku,
+            on_hand: level.on_hand,
+            reserved: level.reserved,
+            available: level.available(),
+            shipped: level.shipped,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// Locks what is needed until the transaction ends, always by SKU. Answers its
+/// levels; an unknown SKU has none.
+pub(crate) async fn lock(
+    transaction: &mut PgConnection,
+    needs: &Needs,
+) -> Result<Levels, sqlx::Error> {
+    let skus: Vec<&str> = needs.keys().map(String::as_str).collect();
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT sku, on_hand, reserved, shipped, updated_at
+           FROM stock
+          WHERE sku = ANY($1)
+          ORDER BY sku
+            FOR UPDATE",
+    )
+    .bind(skus)
+    .fetch_all(transaction)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let level = Level {
+                on_hand: row.on_hand,
+                reserved: row.reserved,
+                shipped: row.shipped,
+            };
+            (row.sku, level)
+        })
+        .collect())
+}
+
+/// Writes levels that are locked.
+pub(crate) async fn write(
+    transaction: &mut PgConnection,
+    levels: &Levels,
+    at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let skus: Vec<&str> = levels.keys().map(String::as_str).collect();
+    let column = |value: fn(&Level) -> i64| -> Vec<i64> { levels.values().map(value).collect() };
+    sqlx::query(
+        "UPDATE stock
+            SET on_hand = new.on_hand, reserved = new.reserved, shipped = new.shipped,
+                updated_at = $5
+           FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
+                AS new (sku, on_hand, reserved, shipped)
+          WHERE stock.sku = new.sku",
+    )
+    .bind(skus)
+    .bind(column(|level| level.on_hand))
+    .bind(column(|level| level.reserved))
+    .bind(column(|level| level.shipped))
+    .bind(at)
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+/// The whole stock, by SKU.
+pub(crate) async fn list(pool: &PgPool) -> Result<Vec<StockLevel>, sqlx::Error> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT sku, on_hand, reserved, shipped, updated_at FROM stock ORDER BY sku",
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(StockLevel::from).collect())
+}
+
+/// How much there is of a product.
+pub(crate) async fn find(pool: &PgPool, sku: &str) -> Result<Option<StockLevel>, sqlx::Error> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT sku, on_hand, reserved, shipped, updated_at FROM stock WHERE sku = $1",
+    )
+    .bind(sku)
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(StockLevel::from))
+}

@@ -1,0 +1,247 @@
+//! What an order must have to be placed.
+
+use chrono::NaiveDate;
+use dm_contracts::api::error::FieldIssue;
+use dm_contracts::api::order::{OrderItem, PlaceOrder, PlaceOrderItem};
+
+/// The longest client id: PostgreSQL's index on it takes no more than some 2700
+/// bytes.
+const LONGEST_CLIENT_ID: usize = 200;
+
+/// An order that can be placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Placement {
+    pub(crate) client_id: String,
+    pub(crate) requested_ship_date: NaiveDate,
+    pub(crate) items: Vec<OrderItem>,
+    pub(crate) notes: String,
+}
+
+/// Checks a request. Answers every field that breaks a rule.
+pub(crate) fn check(request: Option<PlaceOrder>) -> Result<Placement, Vec<FieldIssue>> {
+    let Some(request) = request else {
+        return Err(vec![FieldIssue::new("body", "required")]);
+    };
+    let mut issues = Vec::new();
+    let client_id = client_id(request.client_id.as_deref(), &mut issues);
+    let date = ship_date(request.requested_ship_date.as_deref(), &mut issues);
+    let items = items(request.items.unwrap_or_default(), &mut issues);
+    match date {
+        Some(requested_ship_date) if issues.is_empty() => Ok(Placement {
+            client_id,
+            requested_ship_date,
+            items,
+            notes: request.notes.unwrap_or_default(),
+        }),
+        _ => Err(issues),
+    }
+}
+
+fn client_id(text: Option<&str>, issues: &mut Vec<FieldIssue>) -> String {
+    let id = text.unwrap_or_default().trim();
+    if id.is_empty() {
+        issues.push(FieldIssue::new("clientId", "required"));
+    } else if id.chars().count() > LONGEST_CLIENT_ID {
+        let issue = format!("max:{LONGEST_CLIENT_ID}");
+        issues.push(FieldIssue::new("clientId", issue));
+    }
+    id.to_owned()
+}
+
+fn ship_date(text: Option<&str>, issues: &mut Vec<FieldIssue>) -> Option<NaiveDate> {
+    let text = text.unwrap_or_default().trim();
+    let issue = if text.is_empty() {
+        "required"
+    } else {
+        "format:YYYY-MM-DD"
+    };
+    let date = date(text);
+    if date.is_none() {
+        issues.push(FieldIssue::new("requestedShipDate", issue));
+    }
+    date
+}
+
+/// The date of a text that is `YYYY-MM-DD` to the letter and in the calendar.
+fn date(text: &str) -> Option<NaiveDate> {
+    // chrono also takes signs, spaces and single digits.
+    let shaped = text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    shaped.then(|| text.parse().ok()).flatten()
+}
+
+fn items(lines: Vec<Option<PlaceOrderItem>>, issues: &mut Vec<FieldIssue>) -> Vec<OrderItem> {
+    if lines.is_empty() {
+        issues.push(FieldIssue::new("items", "min:1"));
+    }
+    lines
+        .into_iter()
+        .map(Option::unwrap_or_default)
+        .enumerate()
+        .map(|(at, line)| {
+            let sku = line.sku.unwrap_or_default().trim().to_owned();
+            if sku.is_empty() {
+                issues.push(FieldIssue::new(format!("items[{at}].sku"), "required"));
+            }
+            let quantity = i64::from(line.quantity.unwrap_or_default());
+            if quantity < 1 {
+                issues.push(FieldIssue::new(format!("items[{at}].quantity"), "min:1"));
+            }
+            OrderItem { sku, quantity }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn good() -> Value {
+        json!({
+            "clientId": " client_501 ",
+            "requestedShipDate": "2026-02-10",
+            "items": [{"sku": " PPR-A4-WHT-500 ", "quantity": 10}],
+            "notes": "  by the back door "
+        })
+    }
+
+    fn check_json(body: Value) -> Result<Placement, Vec<(String, String)>> {
+        check(serde_json::from_value(body).unwrap()).map_err(|issues| {
+            issues
+                .into_iter()
+                .map(|issue| (issue.field, issue.issue))
+                .collect()
+        })
+    }
+
+    fn issues(body: Value) -> Vec<(String, String)> {
+        check_json(body).unwrap_err()
+    }
+
+    fn with(field: &str, value: Value) -> Value {
+        let mut body = good();
+        body[field] = value;
+        body
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|&(field, issue)| (field.to_owned(), issue.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_good_order_is_trimmed_except_for_its_notes() {
+        let placement = check_json(good()).unwrap();
+        assert_eq!(placement.client_id, "client_501");
+        assert_eq!(placement.items[0].sku, "PPR-A4-WHT-500");
+        assert_eq!(placement.notes, "  by the back door ");
+        assert_eq!(check_json(with("notes", Value::Null)).unwrap().notes, "");
+    }
+
+    #[test]
+    fn no_body_is_one_issue() {
+        let issues = check(None).unwrap_err();
+        assert_eq!(issues, [FieldIssue::new("body", "required")]);
+    }
+
+    #[test]
+    fn everything_that_is_missing_is_told_at_once() {
+        let expected = pairs(&[
+            ("clientId", "required"),
+            ("requestedShipDate", "required"),
+            ("items", "min:1"),
+        ]);
+        assert_eq!(issues(json!({})), expected);
+        assert_eq!(
+            issues(json!({"clientId": " ", "requestedShipDate": "\t", "items": []})),
+            expected
+        );
+    }
+
+    #[test]
+    fn lines_are_told_by_their_place() {
+        let lines = json!([
+            {"sku": "A", "quantity": 1},
+            {"sku": " ", "quantity": 0},
+            null,
+            {"sku": "B", "quantity": -3},
+        ]);
+        assert_eq!(
+            issues(with("items", lines)),
+            pairs(&[
+                ("items[1].sku", "required"),
+                ("items[1].quantity", "min:1"),
+                ("items[2].sku", "required"),
+                ("items[2].quantity", "min:1"),
+                ("items[3].quantity", "min:1"),
+            ])
+        );
+    }
+
+    #[test]
+    fn only_dates_of_the_calendar_count() {
+        for bad in [
+            "2026-02-31",
+            "2026-13-01",
+            "2026-2-3",
+            "26-02-03",
+            "+2026-02-3",
+            "2026/02/03",
+            "2026-02-03T00:00:00Z",
+            "tomorrow",
+            "２０２６-02-03",
+        ] {
+            assert_eq!(
+                issues(with("requestedShipDate", json!(bad))),
+                pairs(&[("requestedShipDate", "format:YYYY-MM-DD")]),
+                "{bad}"
+            );
+        }
+        for good in ["1999-12-31", "2024-02-29", "9999-12-31"] {
+            assert!(check_json(with("requestedShipDate", json!(good))).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_client_id_fits_its_index() {
+        assert!(check_json(with("clientId", json!("ü".repeat(200)))).is_ok());
+        assert_eq!(
+            issues(with("clientId", json!("x".repeat(201)))),
+            pairs(&[("clientId", "max:200")])
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_passes_keeps_the_rules(
+            client in proptest::option::of(".{0,12}"),
+            date in proptest::option::of("[0-9]{4}-[0-9]{2}-[0-9]{2}|.{0,10}"),
+            lines in proptest::collection::vec(
+                proptest::option::of((proptest::option::of("[ A-Z]{0,4}"), proptest::option::of(-2..3_i32))), 0..4),
+        ) {
+            let request = PlaceOrder {
+                client_id: client,
+                requested_ship_date: date.clone(),
+                items: Some(lines.into_iter().map(|line| line.map(|(sku, quantity)| PlaceOrderItem { sku, quantity })).collect()),
+                notes: None,
+            };
+            match check(Some(request)) {
+                Ok(placement) => {
+                    prop_assert!(!placement.client_id.trim().is_empty());
+                    prop_assert!(!placement.items.is_empty());
+                    prop_assert!(placement.items.iter().all(|item| !item.sku.is_empty() && item.quantity > 0));
+                    prop_assert_eq!(Some(placement.requested_ship_date.to_string()), date.map(|date| date.trim().to_owned()));
+                }
+                Err(issues) => prop_assert!(!issues.is_empty()),
+            }
+        }
+    }
+}

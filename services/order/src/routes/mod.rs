@@ -1,0 +1,21 @@
+//! HTTP.
+
+mod orders;
+mod timeline;
+
+use dm_kit::http::{ApiError, OpenApiRouter};
+use sqlx::postgres::PgPool;
+use utoipa_axum::routes;
+
+/// All routes.
+pub(crate) fn all(pool: PgPool) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(orders::list, orders::place))
+        .routes(routes!(orders::detail))
+        .routes(routes!(timeline::timeline))
+        .with_state(pool)
+}
+
+fn not_found(order_id: &str) -> ApiError {
+    ApiError::not_found("ORDER_NOT_FOUND", format!("Order {order_id} was not found"))
+}

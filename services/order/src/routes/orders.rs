@@ -1,0 +1,125 @@
+//! Orders.
+
+use axum::Json;
+use axum::extract::State;
+use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::order::{OrderDetail, OrderList, OrderPlaced, OrderStatus, PlaceOrder};
+use dm_contracts::events::{OrderCreated, OrderLine};
+use dm_contracts::time;
+use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id, Params};
+use dm_kit::outbox;
+use http::StatusCode;
+use sqlx::postgres::PgPool;
+
+use super::not_found;
+use crate::SERVICE;
+use crate::domain::placement;
+use crate::store::{orders, timeline};
+
+/// Orders, oldest first, of everybody.
+#[utoipa::path(
+    get,
+    path = "/internal/orders",
+    tag = "orders",
+    params(
+        ("x-user-id" = String, Header, description = "The signed-in user"),
+        ("clientId" = Option<String>, Query, description = "Only those of this client"),
+    ),
+    responses(
+        (status = 200, body = OrderList),
+        (status = 401, body = ErrorBody),
+    )
+)]
+pub(super) async fn list(
+    _: Caller,
+    State(pool): State<PgPool>,
+    params: Params,
+) -> Result<Json<OrderList>, ApiError> {
+    let items = orders::list(&pool, params.get("clientId")).await?;
+    Ok(Json(OrderList {
+        total: items.len(),
+        items,
+    }))
+}
+
+/// Places an order.
+#[utoipa::path(
+    post,
+    path = "/internal/orders",
+    tag = "orders",
+    params(("x-user-id" = String, Header, description = "The signed-in user")),
+    request_body = PlaceOrder,
+    responses(
+        (status = 201, body = OrderPlaced),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+    )
+)]
+pub(super) async fn place(
+    Caller(user): Caller,
+    State(pool): State<PgPool>,
+    CurrentTrace(trace): CurrentTrace,
+    Body(request): Body<PlaceOrder>,
+) -> Result<(StatusCode, Json<OrderPlaced>), ApiError> {
+    let placement = placement::check(request)
+        .map_err(|issues| ApiError::validation("Order request validation failed", issues))?;
+    let created_at = time::now();
+    let status = OrderStatus::Created;
+    let mut transaction = pool.begin().await?;
+    let order_id = orders::insert(&mut transaction, &placement, &user, created_at).await?;
+    timeline::append(
+        &mut transaction,
+        &order_id,
+        status,
+        created_at,
+        SERVICE.name,
+    )
+    .await?;
+    let event = OrderCreated {
+        order_id: order_id.clone(),
+        client_id: placement.client_id,
+        requested_ship_date: placement.requested_ship_date,
+        items: placement
+            .items
+            .into_iter()
+            .map(|item| OrderLine {
+                sku: item.sku,
+                quantity: item.quantity,
+            })
+            .collect(),
+        created_by: user,
+        created_at,
+    };
+    outbox::append(&mut transaction, &event, &trace).await?;
+    transaction.commit().await?;
+    let placed = OrderPlaced {
+        order_id,
+        status,
+        created_at,
+    };
+    Ok((StatusCode::CREATED, Json(placed)))
+}
+
+/// An order.
+#[utoipa::path(
+    get,
+    path = "/internal/orders/{orderId}",
+    tag = "orders",
+    params(
+        ("x-user-id" = String, Header, description = "The signed-in user"),
+        ("orderId" = String, Path, description = "The order"),
+    ),
+    responses(
+        (status = 200, body = OrderDetail),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+pub(super) async fn detail(
+    _: Caller,
+    State(pool): State<PgPool>,
+    Id(order_id): Id,
+) -> Result<Json<OrderDetail>, ApiError> {
+    let order = orders::find(&pool, &order_id).await?;
+    order.map(Json).ok_or_else(|| not_found(&order_id))
+}

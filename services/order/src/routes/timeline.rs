@@ -1,0 +1,38 @@
+//! What happened to an order.
+
+use axum::Json;
+use axum::extract::State;
+use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::order::OrderTimeline;
+use dm_kit::http::{ApiError, Caller, Id};
+use sqlx::postgres::PgPool;
+
+use super::not_found;
+use crate::store;
+
+/// What happened to an order, earliest first.
+#[utoipa::path(
+    get,
+    path = "/internal/orders/{orderId}/timeline",
+    tag = "orders",
+    params(
+        ("x-user-id" = String, Header, description = "The signed-in user"),
+        ("orderId" = String, Path, description = "The order"),
+    ),
+    responses(
+        (status = 200, body = OrderTimeline),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+pub(super) async fn timeline(
+    _: Caller,
+    State(pool): State<PgPool>,
+    Id(order_id): Id,
+) -> Result<Json<OrderTimeline>, ApiError> {
+    let events = store::timeline::list(&pool, &order_id).await?;
+    if events.is_empty() {
+        return Err(not_found(&order_id));
+    }
+    Ok(Json(OrderTimeline { order_id, events }))
+}

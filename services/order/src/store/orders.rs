@@ -1,0 +1,160 @@
+//! The table `orders`.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use dm_contracts::api::order::{OrderDetail, OrderItem, OrderStatus, OrderSummary};
+use sqlx::postgres::PgPool;
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
+
+use super::status;
+use crate::domain::placement::Placement;
+
+#[derive(FromRow)]
+struct Row {
+    order_id: String,
+    client_id: String,
+    requested_ship_date: NaiveDate,
+    items: Json<Vec<OrderItem>>,
+    notes: String,
+    created_by: String,
+    status: String,
+    created_at: DateTime<Utc>,
+    shipment_id: Option<String>,
+}
+
+#[derive(FromRow)]
+struct SummaryRow {
+    order_id: String,
+    client_id: String,
+    status: String,
+    requested_ship_date: NaiveDate,
+    created_at: DateTime<Utc>,
+}
+
+/// Writes a new order. Answers its id.
+pub(crate) async fn insert(
+    transaction: &mut PgConnection,
+    placement: &Placement,
+    created_by: &str,
+    created_at: DateTime<Utc>,
+) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar(
+        "INSERT INTO orders
+             (client_id, requested_ship_date, items, notes, created_by, status, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         RETURNING order_id",
+    )
+    .bind(&placement.client_id)
+    .bind(placement.requested_ship_date)
+    .bind(Json(&placement.items))
+    .bind(&placement.notes)
+    .bind(created_by)
+    .bind(OrderStatus::Created.as_str())
+    .bind(created_at)
+    .fetch_one(transaction)
+    .await
+}
+
+/// The orders of a client, or all of them, oldest first.
+pub(crate) async fn list(
+    pool: &PgPool,
+    client_id: Option<&str>,
+) -> Result<Vec<OrderSummary>, sqlx::Error> {
+    // Two statements: with "$1 IS NULL OR" neither would have a plan of its own.
+    // Ids of one instant go by number, which their text does not.
+    let rows: Vec<SummaryRow> = match client_id {
+        Some(client_id) => {
+            sqlx::query_as(
+                "SELECT order_id, client_id, status, requested_ship_date, created_at
+                   FROM orders
+                  WHERE client_id = $1
+                  ORDER BY created_at, length(order_id), order_id",
+            )
+            .bind(client_id)
+            .fetch_all(pool)
+            .await?
+        }
+        None => {
+            sqlx::query_as(
+                "SELECT order_id, client_id, status, requested_ship_date, created_at
+                   FROM orders
+                  ORDER BY created_at, length(order_id), order_id",
+            )
+            .fetch_all(pool)
+            .await?
+        }
+    };
+    rows.into_iter()
+        .map(|row| {
+            Ok(OrderSummary {
+                status: status(&row.status)?,
+                order_id: row.order_id,
+                client_id: row.client_id,
+                requested_ship_date: row.requested_ship_date,
+                created_at: row.created_at,
+            })
+        })
+        .collect()
+}
+
+/// An order.
+pub(crate) async fn find(
+    pool: &PgPool,
+    order_id: &str,
+) -> Result<Option<OrderDetail>, sqlx::Error> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT order_id, client_id, requested_ship_date, items, notes, created_by, status,
+                created_at, shipment_id
+           FROM orders
+          WHERE order_id = $1",
+    )
+    .bind(order_id)
+    .fetch_optional(pool)
+    .await?;
+    row.map(|row| {
+        Ok(OrderDetail {
+            status: status(&row.status)?,
+            order_id: row.order_id,
+            client_id: row.client_id,
+            requested_ship_date: row.requested_ship_date,
+            items: row.items.0,
+            notes: row.notes,
+            created_by: row.created_by,
+            created_at: row.created_at,
+            shipment_id: row.shipment_id,
+        })
+    })
+    .transpose()
+}
+
+/// Locks an order until the transaction ends. Answers its status.
+pub(crate) async fn lock(
+    transaction: &mut PgConnection,
+    order_id: &str,
+) -> Result<Option<OrderStatus>, sqlx::Error> {
+    let word: Option<String> =
+        sqlx::query_scalar("SELECT status FROM orders WHERE order_id = $1 FOR UPDATE")
+            .bind(order_id)
+            .fetch_optional(transaction)
+            .await?;
+    word.as_deref().map(status).transpose()
+}
+
+/// Sets an order's status, and its shipment where there is one.
+pub(crate) async fn advance(
+    transaction: &mut PgConnection,
+    order_id: &str,
+    status: OrderStatus,
+    shipment_id: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE orders SET status = $2, shipment_id = coalesce($3, shipment_id)
+          WHERE order_id = $1",
+    )
+    .bind(order_id)
+    .bind(status.as_str())
+    .bind(shipment_id)
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
