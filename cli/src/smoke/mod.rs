@@ -11,6 +11,11 @@
 //! Nothing is cleaned up afterwards, and nothing needs to be: every run makes its
 //! own lead, order and expense and looks for those alone.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "a fault is made once a run, and ends it"
+)]
+
 mod call;
 pub mod junit;
 mod person;
