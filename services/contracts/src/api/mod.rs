@@ -1,3 +1,8 @@
 //! The bodies of the REST interface (`docs/contracts/rest.md`), a file a service.
 
 pub mod error;
+pub mod finance;
+pub mod list;
+pub mod notification;
+pub mod profile;
+pub mod sales;
