@@ -81,7 +81,7 @@ mod tests {
             struct Body { amount: Decimal }
             let amount = Decimal::new(cents, 2);
             let text = serde_json::to_string(&Body { amount }).unwrap();
-            prop_assert!(!text.contains('"') || !text.contains(":\""), "{}", text);
+            prop_assert!(!text.contains(":\""), "a number and no text: {}", text);
             let body: Body = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(body.amount, amount);
         }

@@ -22,6 +22,22 @@ impl Issues {
         text
     }
 
+    /// A mandatory e-mail address, trimmed. Notes one of the two issues where it is
+    /// missing or blank, or has no `@`.
+    pub fn email(
+        &mut self,
+        field: &str,
+        value: Option<&str>,
+        missing: &str,
+        invalid: &str,
+    ) -> String {
+        let text = self.text(field, value, missing);
+        if !text.is_empty() && !text.contains('@') {
+            self.add(field, invalid);
+        }
+        text
+    }
+
     /// The value that was checked, if nothing is wrong.
     ///
     /// # Errors
@@ -51,12 +67,20 @@ mod tests {
         assert_eq!(issues.text("a", Some("  x "), "required"), "x");
         assert_eq!(issues.text("b", Some(" \t\n"), "required"), "");
         assert_eq!(issues.text("c", None, "required"), "");
+        assert_eq!(
+            issues.email("e", Some(" a@b "), "required", "no email"),
+            "a@b"
+        );
+        issues.email("e", Some(" "), "required", "no email");
+        issues.email("e", Some("ab"), "required", "no email");
         issues.add("d", "min:1");
         assert_eq!(
             issues.check(()),
             Err(vec![
                 FieldIssue::new("b", "required"),
                 FieldIssue::new("c", "required"),
+                FieldIssue::new("e", "required"),
+                FieldIssue::new("e", "no email"),
                 FieldIssue::new("d", "min:1"),
             ])
         );

@@ -21,19 +21,21 @@ impl NewLead {
     pub(crate) fn of(request: Option<CreateLead>) -> Result<Self, Vec<FieldIssue>> {
         let request = request.ok_or_else(no_body)?;
         let mut issues = Issues::default();
-        let mut text = |field: &str, value: &Option<String>| {
-            issues.text(field, value.as_deref(), &format!("{field} is required"))
+        let text = |issues: &mut Issues, field: &str, value: Option<&str>| {
+            issues.text(field, value, &format!("{field} is required"))
         };
         let lead = Self {
-            company_name: text("companyName", &request.company_name),
-            contact_name: text("contactName", &request.contact_name),
-            contact_email: text("contactEmail", &request.contact_email),
-            phone: text("phone", &request.phone),
+            company_name: text(&mut issues, "companyName", request.company_name.as_deref()),
+            contact_name: text(&mut issues, "contactName", request.contact_name.as_deref()),
+            contact_email: issues.email(
+                "contactEmail",
+                request.contact_email.as_deref(),
+                "contactEmail is required",
+                "contactEmail must be a valid email",
+            ),
+            phone: text(&mut issues, "phone", request.phone.as_deref()),
             notes: trimmed(request.notes.as_deref()),
         };
-        if !lead.contact_email.is_empty() && !lead.contact_email.contains('@') {
-            issues.add("contactEmail", "contactEmail must be a valid email");
-        }
         issues.check(lead)
     }
 }
@@ -157,6 +159,7 @@ mod tests {
         let blank = CreateLead {
             company_name: Some(" ".into()),
             contact_email: Some("al".into()),
+            phone: None,
             ..whole()
         };
         assert_eq!(
@@ -164,6 +167,7 @@ mod tests {
             [
                 issue("companyName", "companyName is required"),
                 issue("contactEmail", "contactEmail must be a valid email"),
+                issue("phone", "phone is required"),
             ]
         );
     }

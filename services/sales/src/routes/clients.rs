@@ -14,6 +14,7 @@ use crate::store::clients;
 #[utoipa::path(
     get,
     path = "/internal/sales/clients",
+    operation_id = "listClients",
     params(
         ("x-user-id" = String, Header, description = "Who calls"),
         ("page" = Option<u32>, Query, description = "One page alone, from 0"),

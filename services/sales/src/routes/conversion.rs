@@ -18,6 +18,7 @@ use crate::store::{clients, leads};
 #[utoipa::path(
     post,
     path = "/internal/sales/leads/{leadId}/convert",
+    operation_id = "convertLead",
     params(
         ("x-user-id" = String, Header, description = "Who calls"),
         ("leadId" = String, Path, description = "Which lead"),

@@ -18,6 +18,7 @@ use crate::store::leads;
 #[utoipa::path(
     get,
     path = "/internal/sales/leads",
+    operation_id = "listLeads",
     params(
         ("x-user-id" = String, Header, description = "Who calls"),
         ("status" = Option<String>, Query, description = "Leads of this status alone"),
@@ -62,6 +63,7 @@ pub(super) async fn list(
 #[utoipa::path(
     post,
     path = "/internal/sales/leads",
+    operation_id = "createLead",
     params(("x-user-id" = String, Header, description = "Who calls")),
     request_body = CreateLead,
     responses(
@@ -87,6 +89,7 @@ pub(super) async fn create(
 #[utoipa::path(
     get,
     path = "/internal/sales/leads/{leadId}",
+    operation_id = "getLead",
     params(
         ("x-user-id" = String, Header, description = "Who calls"),
         ("leadId" = String, Path, description = "Which lead"),
@@ -113,6 +116,7 @@ pub(super) async fn detail(
 #[utoipa::path(
     post,
     path = "/internal/sales/leads/{leadId}",
+    operation_id = "updateLead",
     params(
         ("x-user-id" = String, Header, description = "Who calls"),
         ("leadId" = String, Path, description = "Which lead"),
@@ -145,6 +149,7 @@ pub(super) async fn update(
 #[utoipa::path(
     patch,
     path = "/internal/sales/leads/{leadId}",
+    operation_id = "patchLead",
     params(
         ("x-user-id" = String, Header, description = "Who calls"),
         ("leadId" = String, Path, description = "Which lead"),

@@ -31,13 +31,13 @@ mod tests {
         assert_eq!(
             dm_kit::http::endpoints(&api),
             [
-                "GET /internal/sales/clients 200 400 401 500",
-                "GET /internal/sales/leads 200 400 401 500",
-                "GET /internal/sales/leads/{leadId} 200 401 404 500",
-                "PATCH /internal/sales/leads/{leadId} 200 400 401 404 413 500",
-                "POST /internal/sales/leads 201 400 401 413 500",
-                "POST /internal/sales/leads/{leadId} 200 400 401 404 413 500",
-                "POST /internal/sales/leads/{leadId}/convert 200 401 404 409 500",
+                "GET /internal/sales/clients listClients 200 400 401 500",
+                "GET /internal/sales/leads listLeads 200 400 401 500",
+                "GET /internal/sales/leads/{leadId} getLead 200 401 404 500",
+                "PATCH /internal/sales/leads/{leadId} patchLead 200 400 401 404 413 500",
+                "POST /internal/sales/leads createLead 201 400 401 413 500",
+                "POST /internal/sales/leads/{leadId} updateLead 200 400 401 404 413 500",
+                "POST /internal/sales/leads/{leadId}/convert convertLead 200 401 404 409 500",
             ]
         );
     }

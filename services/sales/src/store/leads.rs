@@ -148,7 +148,8 @@ pub(crate) async fn lock(
         .await
 }
 
-/// Changes a lead. Answers what it is then, or `None` where there is no such lead.
+/// Changes a lead, unless the change is empty. Answers what it is then, or `None`
+/// where there is no such lead.
 pub(crate) async fn update(
     pool: &PgPool,
     id: &str,
@@ -158,7 +159,8 @@ pub(crate) async fn update(
     sqlx::query_as(
         "UPDATE leads
             SET status = coalesce($2, status), notes = coalesce($3, notes),
-                updated_at = greatest(updated_at, $4)
+                updated_at = greatest(updated_at,
+                                      CASE WHEN num_nonnulls($2::text, $3::text) > 0 THEN $4 END)
           WHERE lead_id = $1
          RETURNING *",
     )
