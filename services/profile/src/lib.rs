@@ -1,6 +1,16 @@
-//! profile-service.
+//! profile-service: who a user is, and what the user prefers.
+//!
+//! ```text
+//! routes   what is asked, and what is answered
+//! domain   which profiles are valid, and the one that a user begins with
+//! store    the table
+//! ```
 
-use dm_kit::http::{DetailsStyle, OpenApiRouter};
+mod domain;
+mod routes;
+mod store;
+
+use dm_kit::http::DetailsStyle;
 use dm_kit::{Description, Parts, Platform, Schema, StartError};
 use tokio_util::sync::CancellationToken;
 
@@ -24,11 +34,11 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/pr
 /// # Errors
 /// Where a setting can't be used.
 pub async fn build(
-    _platform: &mut Platform,
+    platform: &mut Platform,
     _stop: &CancellationToken,
 ) -> Result<Parts, StartError> {
     Ok(Parts {
-        routes: OpenApiRouter::new(),
+        routes: routes::all().with_state(platform.database.clone()),
         retention: Vec::new(),
     })
 }

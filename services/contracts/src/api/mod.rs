@@ -1,6 +1,11 @@
 //! The bodies of the REST interface (`docs/contracts/rest.md`), a file a service.
 
 pub mod error;
+pub mod finance;
+pub mod list;
+pub mod notification;
 pub mod order;
+pub mod profile;
+pub mod sales;
 pub mod shipment;
 pub mod stock;

@@ -9,6 +9,10 @@ use super::error::ApiError;
 /// The header in which the gateway says who is signed in.
 pub const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 
+/// The longest user id in characters: what Keycloak takes as a user name, and
+/// short enough for an index.
+pub const LONGEST_USER_ID: usize = 255;
+
 /// The signed-in user, as the gateway says. Services are reached through it alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller(pub String);
@@ -22,7 +26,47 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             .get(USER_ID)
             .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
             .filter(|user| !user.is_empty())
-            .map(Self)
             .ok_or_else(|| ApiError::unauthenticated("Missing x-user-id header"))
+            .and_then(|user| {
+                if user.chars().count() > LONGEST_USER_ID {
+                    Err(ApiError::unauthenticated("Unusable x-user-id header"))
+                } else {
+                    Ok(Self(user))
+                }
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Request};
+
+    use super::*;
+
+    async fn caller(value: Option<&[u8]>) -> Result<String, String> {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        if let Some(value) = value {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            parts.headers.insert(USER_ID, value);
+        }
+        Caller::from_request_parts(&mut parts, &())
+            .await
+            .map(|Caller(user)| user)
+            .map_err(|error| error.message)
+    }
+
+    #[tokio::test]
+    async fn a_caller_is_a_text_that_fits_into_an_index() {
+        let missing = Err("Missing x-user-id header".to_owned());
+        assert_eq!(caller(None).await, missing);
+        assert_eq!(caller(Some(b"  ")).await, missing);
+        assert_eq!(caller(Some(b" jhalpert ")).await, Ok("jhalpert".into()));
+        assert_eq!(caller(Some("zoë".as_bytes())).await, Ok("zoë".into()));
+        let longest = "x".repeat(LONGEST_USER_ID);
+        assert_eq!(caller(Some(longest.as_bytes())).await, Ok(longest.clone()));
+        assert_eq!(
+            caller(Some(format!("{longest}x").as_bytes())).await,
+            Err("Unusable x-user-id header".to_owned())
+        );
     }
 }

@@ -67,3 +67,25 @@ fn page(api: &Value) -> String {
          <table>{rows}</table></html>"
     )
 }
+
+/// Every endpoint of a description on a line of its own, with the name that
+/// generated clients give it and the statuses that it answers, sorted: for tests
+/// that keep a description whole.
+#[must_use]
+pub fn endpoints(api: &OpenApi) -> Vec<String> {
+    let api = serde_json::to_value(api).unwrap_or_default();
+    let mut lines = Vec::new();
+    for (path, verbs) in api["paths"].as_object().into_iter().flatten() {
+        for (verb, operation) in verbs.as_object().into_iter().flatten() {
+            let name = operation["operationId"].as_str().unwrap_or_default();
+            let mut line = format!("{} {path} {name}", verb.to_uppercase());
+            for (status, _) in operation["responses"].as_object().into_iter().flatten() {
+                line.push(' ');
+                line.push_str(status);
+            }
+            lines.push(line);
+        }
+    }
+    lines.sort_unstable();
+    lines
+}

@@ -5,15 +5,20 @@ mod caller;
 mod docs;
 mod error;
 mod health;
+mod issues;
 mod observe;
+mod paging;
 mod params;
 mod server;
 
 pub use body::Body;
-pub use caller::Caller;
+pub use caller::{Caller, LONGEST_USER_ID};
+pub use docs::endpoints;
 pub use error::{ApiError, DetailsStyle};
 pub use health::{Health, Indicator};
+pub use issues::{Issues, trimmed};
 pub use observe::CurrentTrace;
+pub use paging::Paging;
 pub use params::{Id, Params};
 pub use server::{Server, serve};
 

@@ -1,13 +1,18 @@
 //! Ids in paths, and query strings.
 
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 
 use super::error::ApiError;
 
+/// A sign that is in no id.
+const ODD: &str = "\u{fffd}";
+
 /// What can't be in a text of the database becomes a sign that is in no id.
 fn storable(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
+    text.replace('\0', ODD)
 }
 
 /// The one id in a path. Any text: one that is no id isn't found.
@@ -18,13 +23,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|error| ApiError {
-                cause: None,
-                ..ApiError::invalid(format!("Path is not usable: {}", error.status()))
-            })?;
-        Ok(Self(storable(&text)))
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(text)) => Ok(Self(storable(&text))),
+            Err(PathRejection::FailedToDeserializePathParams(error))
+                if matches!(error.kind(), ErrorKind::InvalidUtf8InPathParam { .. }) =>
+            {
+                Ok(Self(ODD.to_owned()))
+            }
+            Err(error) => Err(ApiError::internal(error)),
+        }
     }
 }
 
@@ -65,6 +72,30 @@ impl<S: Sync> FromRequestParts<S> for Params {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn any_segment_is_an_id() {
+        use axum::body::Body;
+        use axum::routing::get;
+        use http::Request;
+        use tower::ServiceExt as _;
+
+        let app = axum::Router::new().route("/{id}", get(|Id(id): Id| async move { id }));
+        for (path, id) in [
+            ("/ord_9001", "ord_9001"),
+            ("/a%2Fb", "a/b"),
+            ("/x'%20OR%20'1", "x' OR '1"),
+            ("/a%00b", "a\u{fffd}b"),
+            ("/%ff", "\u{fffd}"),
+        ] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let answer = app.clone().oneshot(request).await.unwrap();
+            let bytes = axum::body::to_bytes(answer.into_body(), 1000)
+                .await
+                .unwrap();
+            assert_eq!(String::from_utf8(bytes.into()).unwrap(), id, "{path}");
+        }
+    }
 
     #[test]
     fn blank_is_missing_and_the_first_counts() {

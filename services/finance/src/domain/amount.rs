@@ -1,0 +1,105 @@
+//! Money as it comes in.
+
+use std::str::FromStr as _;
+
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde_json::Number;
+
+/// What the table holds at most, in hundredths: `numeric(12, 2)`.
+const LARGEST: i64 = 999_999_999_999;
+
+/// An amount in two decimals, halves rounded up.
+///
+/// # Errors
+/// What to say of one that can't be had.
+pub(super) fn amount(number: Option<&Number>) -> Result<Decimal, &'static str> {
+    const TOO_SMALL: &str = "must be greater than 0";
+    const TOO_LARGE: &str = "must be at most 9999999999.99";
+    let Some(number) = number else {
+        return Err(TOO_SMALL);
+    };
+    let text = number.to_string();
+    let exact = Decimal::from_str(&text).or_else(|_| Decimal::from_scientific(&text));
+    let Ok(exact) = exact else {
+        // Outside of what 28 digits can say: next to nothing, or far too much.
+        return match number.as_f64() {
+            Some(value) if value >= 1.0 => Err(TOO_LARGE),
+            _ => Err(TOO_SMALL),
+        };
+    };
+    let rounded = exact.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+    if rounded <= Decimal::ZERO {
+        Err(TOO_SMALL)
+    } else if rounded > Decimal::new(LARGEST, 2) {
+        Err(TOO_LARGE)
+    } else {
+        Ok(rounded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(text: &str) -> Result<Decimal, &'static str> {
+        amount(Some(&serde_json::from_str(text).unwrap()))
+    }
+
+    #[test]
+    fn halves_are_rounded_up() {
+        for (text, rounded) in [
+            ("12", "12"),
+            ("12.5", "12.5"),
+            ("12.344", "12.34"),
+            ("12.345", "12.35"),
+            ("1.005", "1.01"),
+            ("0.005", "0.01"),
+            ("9999999999.99", "9999999999.99"),
+            ("9999999999.994", "9999999999.99"),
+            ("1e2", "100"),
+            ("1.5E-1", "0.15"),
+        ] {
+            assert_eq!(of(text), Ok(Decimal::from_str(rounded).unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_table_cannot_hold_is_refused() {
+        for text in ["0", "-0.0", "-1", "0.004", "1e-30", "-1e300", "5e-324"] {
+            assert_eq!(of(text), Err("must be greater than 0"), "{text}");
+        }
+        for text in [
+            "9999999999.995",
+            "10000000000",
+            "18446744073709551615",
+            "1e29",
+            "1.7976931348623157e308",
+        ] {
+            assert_eq!(of(text), Err("must be at most 9999999999.99"), "{text}");
+        }
+        assert_eq!(amount(None), Err("must be greater than 0"));
+    }
+
+    proptest! {
+        /// Every amount that the table can hold is kept as it is.
+        #[test]
+        fn two_decimals_are_kept(cents in 1..=LARGEST) {
+            let expected = Decimal::new(cents, 2);
+            prop_assert_eq!(of(&expected.to_string()), Ok(expected));
+        }
+
+        /// Whatever a number is, the answer fits the table or is a refusal.
+        #[test]
+        fn any_number_fits_or_is_refused(value: f64) {
+            if let Some(number) = Number::from_f64(value)
+                && let Ok(amount) = amount(Some(&number))
+            {
+                prop_assert!(amount > Decimal::ZERO && amount.scale() <= 2);
+                prop_assert!(amount <= Decimal::new(LARGEST, 2));
+                prop_assert!(value > 0.0);
+            }
+        }
+    }
+}

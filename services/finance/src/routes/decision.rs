@@ -1,0 +1,68 @@
+//! Decisions on expenses.
+
+use axum::Json;
+use axum::extract::State;
+use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::finance::{DecideExpense, Expense};
+use dm_contracts::events::ExpenseDecided;
+use dm_contracts::time;
+use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id};
+use dm_kit::outbox;
+use sqlx::postgres::PgPool;
+
+use crate::domain::Decision;
+use crate::store::expenses;
+
+/// Approves or rejects an expense, once
+#[utoipa::path(
+    post,
+    path = "/internal/expenses/{expenseId}/decision",
+    operation_id = "decideExpense",
+    params(
+        ("x-user-id" = String, Header, description = "Who decides"),
+        ("expenseId" = String, Path, description = "Which expense"),
+    ),
+    request_body = DecideExpense,
+    responses(
+        (status = 200, description = "The expense", body = Expense),
+        (status = 400, description = "Fields break a rule", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 404, description = "No such expense", body = ErrorBody),
+        (status = 409, description = "The expense is decided already", body = ErrorBody),
+        (status = 413, description = "The body is larger than 1 MiB", body = ErrorBody),
+        (status = 500, description = "A fault of the service", body = ErrorBody),
+    )
+)]
+pub(super) async fn decide(
+    State(database): State<PgPool>,
+    Caller(caller): Caller,
+    CurrentTrace(trace): CurrentTrace,
+    Id(id): Id,
+    Body(request): Body<DecideExpense>,
+) -> Result<Json<Expense>, ApiError> {
+    let decision = Decision::of(request)
+        .map_err(|issues| ApiError::validation("Expense decision validation failed", issues))?;
+    let now = time::now();
+    let mut transaction = database.begin().await?;
+    let decided = expenses::decide(&mut transaction, &id, &decision, &caller, now).await?;
+    let Some(expense) = decided else {
+        let status = expenses::status(&mut transaction, &id).await?;
+        return Err(match status {
+            Some(status) => {
+                ApiError::conflict("INVALID_STATE", format!("Expense {id} is already {status}"))
+            }
+            None => ApiError::not_found("EXPENSE_NOT_FOUND", format!("Expense {id} was not found")),
+        });
+    };
+    let event = ExpenseDecided {
+        expense_id: id,
+        submitter_user_id: expense.submitter_user_id.clone(),
+        decision: expense.status.clone(),
+        decided_by: caller,
+        comment: decision.comment,
+        decided_at: now,
+    };
+    outbox::append(&mut transaction, &event, &trace).await?;
+    transaction.commit().await?;
+    Ok(Json(expense))
+}

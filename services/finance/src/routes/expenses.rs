@@ -1,0 +1,95 @@
+//! Expenses.
+
+use axum::Json;
+use axum::extract::State;
+use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::finance::{CreateExpense, Expense};
+use dm_contracts::api::list::List;
+use dm_contracts::events::ExpenseSubmitted;
+use dm_contracts::time;
+use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Paging, Params};
+use dm_kit::outbox;
+use http::StatusCode;
+use sqlx::postgres::PgPool;
+
+use crate::domain::{ExpenseStatus, NewExpense};
+use crate::store::expenses;
+
+/// Lists the expenses, newest first
+#[utoipa::path(
+    get,
+    path = "/internal/expenses",
+    operation_id = "listExpenses",
+    params(
+        ("x-user-id" = String, Header, description = "Who calls"),
+        ("status" = Option<String>, Query, description = "Expenses of this status alone"),
+        ("page" = Option<u32>, Query, description = "One page alone, from 0"),
+        ("size" = Option<u32>, Query, description = "How many expenses a page has, at most 500"),
+    ),
+    responses(
+        (status = 200, description = "The expenses", body = List<Expense>),
+        (status = 400, description = "No such status, or no such page", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 500, description = "A fault of the service", body = ErrorBody),
+    )
+)]
+pub(super) async fn list(
+    State(database): State<PgPool>,
+    _caller: Caller,
+    params: Params,
+    paging: Paging,
+) -> Result<Json<List<Expense>>, ApiError> {
+    let status = params
+        .get("status")
+        .map(|name| {
+            ExpenseStatus::of_any_case(name).ok_or_else(|| {
+                let names = ExpenseStatus::ALL.map(ExpenseStatus::name).join(", ");
+                ApiError::invalid(format!("status must be one of {names}"))
+            })
+        })
+        .transpose()?;
+    let items = expenses::list(&database, status, paging).await?;
+    let matching = if paging.is_on() {
+        expenses::count(&database, status).await?
+    } else {
+        0
+    };
+    Ok(Json(paging.list(items, matching)))
+}
+
+/// Submits an expense
+#[utoipa::path(
+    post,
+    path = "/internal/expenses",
+    operation_id = "createExpense",
+    params(("x-user-id" = String, Header, description = "Who calls")),
+    request_body = CreateExpense,
+    responses(
+        (status = 201, description = "The expense", body = Expense),
+        (status = 400, description = "Fields break a rule", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 413, description = "The body is larger than 1 MiB", body = ErrorBody),
+        (status = 500, description = "A fault of the service", body = ErrorBody),
+    )
+)]
+pub(super) async fn create(
+    State(database): State<PgPool>,
+    Caller(caller): Caller,
+    CurrentTrace(trace): CurrentTrace,
+    Body(request): Body<CreateExpense>,
+) -> Result<(StatusCode, Json<Expense>), ApiError> {
+    let expense = NewExpense::of(request, &caller)
+        .map_err(|issues| ApiError::validation("Expense request validation failed", issues))?;
+    let mut transaction = database.begin().await?;
+    let expense = expenses::insert(&mut transaction, &expense, time::now()).await?;
+    let event = ExpenseSubmitted {
+        expense_id: expense.expense_id.clone(),
+        submitter_user_id: expense.submitter_user_id.clone(),
+        amount: expense.amount,
+        currency: expense.currency.clone(),
+        submitted_at: expense.created_at,
+    };
+    outbox::append(&mut transaction, &event, &trace).await?;
+    transaction.commit().await?;
+    Ok((StatusCode::CREATED, Json(expense)))
+}

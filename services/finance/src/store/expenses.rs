@@ -1,0 +1,146 @@
+//! The table `expenses`.
+
+use chrono::{DateTime, Utc};
+use dm_contracts::api::finance::Expense;
+use dm_kit::http::Paging;
+use rust_decimal::Decimal;
+use sqlx::postgres::PgPool;
+use sqlx::{FromRow, PgConnection};
+
+use crate::domain::{Decision, ExpenseStatus, NewExpense};
+
+#[derive(Debug, FromRow)]
+struct Row {
+    expense_id: String,
+    submitter_user_id: String,
+    category: String,
+    amount: Decimal,
+    currency: String,
+    description: String,
+    receipt_url: Option<String>,
+    status: String,
+    created_at: DateTime<Utc>,
+    decided_by: Option<String>,
+    decided_at: Option<DateTime<Utc>>,
+    decision_comment: Option<String>,
+}
+
+impl From<Row> for Expense {
+    fn from(row: Row) -> Self {
+        Self {
+            expense_id: row.expense_id,
+            submitter_user_id: row.submitter_user_id,
+            category: row.category,
+            amount: row.amount,
+            currency: row.currency,
+            description: row.description,
+            receipt_url: row.receipt_url,
+            status: row.status,
+            created_at: row.created_at,
+            decided_by: row.decided_by,
+            decided_at: row.decided_at,
+            decision_comment: row.decision_comment,
+        }
+    }
+}
+
+/// Submits an expense.
+pub(crate) async fn insert(
+    transaction: &mut PgConnection,
+    expense: &NewExpense,
+    now: DateTime<Utc>,
+) -> Result<Expense, sqlx::Error> {
+    let row: Row = sqlx::query_as(
+        "INSERT INTO expenses (submitter_user_id, category, amount, currency, description,
+                               receipt_url, status, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         RETURNING *",
+    )
+    .bind(&expense.submitter_user_id)
+    .bind(&expense.category)
+    .bind(expense.amount)
+    .bind(&expense.currency)
+    .bind(&expense.description)
+    .bind(expense.receipt_url.as_deref())
+    .bind(ExpenseStatus::Pending.name())
+    .bind(now)
+    .fetch_one(transaction)
+    .await?;
+    Ok(row.into())
+}
+
+/// The expenses, newest first, perhaps of one status alone.
+pub(crate) async fn list(
+    pool: &PgPool,
+    status: Option<ExpenseStatus>,
+    paging: Paging,
+) -> Result<Vec<Expense>, sqlx::Error> {
+    // Two statements rather than one that allows for both: each has its index.
+    let statement = match status {
+        None => {
+            "SELECT * FROM expenses
+              WHERE $1::text IS NULL
+              ORDER BY created_at DESC, expense_id DESC LIMIT $2 OFFSET $3"
+        }
+        Some(_) => {
+            "SELECT * FROM expenses
+              WHERE status = $1
+              ORDER BY created_at DESC, expense_id DESC LIMIT $2 OFFSET $3"
+        }
+    };
+    let rows: Vec<Row> = sqlx::query_as(statement)
+        .bind(status.map(ExpenseStatus::name))
+        .bind(paging.limit())
+        .bind(paging.offset())
+        .fetch_all(pool)
+        .await?;
+    Ok(rows.into_iter().map(Expense::from).collect())
+}
+
+/// How many expenses there are, perhaps of one status alone.
+pub(crate) async fn count(
+    pool: &PgPool,
+    status: Option<ExpenseStatus>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT count(*) FROM expenses WHERE $1::text IS NULL OR status = $1")
+        .bind(status.map(ExpenseStatus::name))
+        .fetch_one(pool)
+        .await
+}
+
+/// Decides on an expense that is still pending. Answers what it is then; `None`
+/// where it is decided already, or isn't there.
+pub(crate) async fn decide(
+    transaction: &mut PgConnection,
+    id: &str,
+    decision: &Decision,
+    decided_by: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Expense>, sqlx::Error> {
+    let row: Option<Row> = sqlx::query_as(
+        "UPDATE expenses
+            SET status = $2, decision_comment = $3, decided_by = $4, decided_at = $5
+          WHERE expense_id = $1 AND status = $6
+         RETURNING *",
+    )
+    .bind(id)
+    .bind(decision.status.name())
+    .bind(&decision.comment)
+    .bind(decided_by)
+    .bind(now)
+    .bind(ExpenseStatus::Pending.name())
+    .fetch_optional(transaction)
+    .await?;
+    Ok(row.map(Expense::from))
+}
+
+/// The status of an expense, by name.
+pub(crate) async fn status(
+    transaction: &mut PgConnection,
+    id: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT status FROM expenses WHERE expense_id = $1")
+        .bind(id)
+        .fetch_optional(transaction)
+        .await
+}

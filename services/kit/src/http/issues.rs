@@ -1,0 +1,89 @@
+//! What is wrong with a request, field by field and all at once.
+
+use dm_contracts::api::error::FieldIssue;
+
+/// The issues found so far.
+#[derive(Debug, Default)]
+pub struct Issues(Vec<FieldIssue>);
+
+impl Issues {
+    /// Notes an issue.
+    pub fn add(&mut self, field: impl Into<String>, issue: impl Into<String>) {
+        self.0.push(FieldIssue::new(field, issue));
+    }
+
+    /// A mandatory text, trimmed. Notes the issue where it is missing or blank, and
+    /// answers an empty one.
+    pub fn text(&mut self, field: &str, value: Option<&str>, issue: &str) -> String {
+        let text = trimmed(value);
+        if text.is_empty() {
+            self.add(field, issue);
+        }
+        text
+    }
+
+    /// A mandatory e-mail address, trimmed. Notes one of the two issues where it is
+    /// missing or blank, or has no `@`.
+    pub fn email(
+        &mut self,
+        field: &str,
+        value: Option<&str>,
+        missing: &str,
+        invalid: &str,
+    ) -> String {
+        let text = self.text(field, value, missing);
+        if !text.is_empty() && !text.contains('@') {
+            self.add(field, invalid);
+        }
+        text
+    }
+
+    /// The value that was checked, if nothing is wrong.
+    ///
+    /// # Errors
+    /// The issues, in the order in which they were found.
+    pub fn check<T>(self, value: T) -> Result<T, Vec<FieldIssue>> {
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.0)
+        }
+    }
+}
+
+/// A text without the space around it; an empty one where there is none.
+#[must_use]
+pub fn trimmed(value: Option<&str>) -> String {
+    value.unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_issues_are_told_in_order() {
+        let mut issues = Issues::default();
+        assert_eq!(issues.text("a", Some("  x "), "required"), "x");
+        assert_eq!(issues.text("b", Some(" \t\n"), "required"), "");
+        assert_eq!(issues.text("c", None, "required"), "");
+        assert_eq!(
+            issues.email("e", Some(" a@b "), "required", "no email"),
+            "a@b"
+        );
+        issues.email("e", Some(" "), "required", "no email");
+        issues.email("e", Some("ab"), "required", "no email");
+        issues.add("d", "min:1");
+        assert_eq!(
+            issues.check(()),
+            Err(vec![
+                FieldIssue::new("b", "required"),
+                FieldIssue::new("c", "required"),
+                FieldIssue::new("e", "required"),
+                FieldIssue::new("e", "no email"),
+                FieldIssue::new("d", "min:1"),
+            ])
+        );
+        assert_eq!(Issues::default().check(7), Ok(7));
+    }
+}

@@ -1,0 +1,154 @@
+//! Pages of lists, for who asks for them.
+
+use axum::extract::FromRequestParts;
+use dm_contracts::api::list::List;
+use http::request::Parts;
+
+use super::error::ApiError;
+use super::issues::Issues;
+use super::params::Params;
+
+/// How many items a page has unless `size` says otherwise.
+const SIZE: u32 = 50;
+
+/// The most items that a page can have.
+const LARGEST: u32 = 500;
+
+/// Which page is asked for by `page` (from 0) and `size`; all of the list where
+/// the query has neither.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Paging(Option<Page>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Page {
+    number: u32,
+    size: u32,
+}
+
+impl Paging {
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    /// A validation error where one can't be used.
+    pub fn of(params: &Params) -> Result<Self, ApiError> {
+        let (page, size) = (params.get("page"), params.get("size"));
+        if page.is_none() && size.is_none() {
+            return Ok(Self(None));
+        }
+        let mut issues = Issues::default();
+        let number = page.map_or(Some(0), |text| text.parse().ok());
+        if number.is_none() {
+            issues.add("page", "page must be a number of at least 0");
+        }
+        let size = size.map_or(Some(SIZE), |text| {
+            text.parse()
+                .ok()
+                .filter(|size| (1..=LARGEST).contains(size))
+        });
+        if size.is_none() {
+            issues.add("size", format!("size must be a number from 1 to {LARGEST}"));
+        }
+        let page = number.zip(size).map(|(number, size)| Page { number, size });
+        issues
+            .check(Self(page))
+            .map_err(|issues| ApiError::validation("Invalid paging", issues))
+    }
+
+    /// Whether a page is asked for, so that somebody has to count.
+    #[must_use]
+    pub const fn is_on(self) -> bool {
+        self.0.is_some()
+    }
+
+    /// For `LIMIT`, where `NULL` is none.
+    #[must_use]
+    pub fn limit(self) -> Option<i64> {
+        self.0.map(|page| i64::from(page.size))
+    }
+
+    /// For `OFFSET`.
+    #[must_use]
+    pub fn offset(self) -> i64 {
+        self.0.map_or(0, |page| {
+            i64::from(page.number).saturating_mul(i64::from(page.size))
+        })
+    }
+
+    /// The answer: of a page with the number of items on all pages, which doesn't
+    /// matter for all of a list.
+    #[must_use]
+    pub fn list<T>(self, items: Vec<T>, matching: i64) -> List<T> {
+        match self.0 {
+            None => List::whole(items),
+            Some(page) => List {
+                items,
+                total: u64::try_from(matching).unwrap_or_default(),
+                page: Some(page.number),
+                size: Some(page.size),
+            },
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Paging {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Self::of(&Params::parse(parts.uri.query().unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(query: &str) -> Result<Paging, Vec<String>> {
+        Paging::of(&Params::parse(query)).map_err(|error| {
+            error
+                .issues
+                .into_iter()
+                .flatten()
+                .map(|issue| issue.issue)
+                .collect()
+        })
+    }
+
+    #[test]
+    fn without_parameters_all_of_the_list_is_asked_for() {
+        let all = of("status=NEW&page=&size=+").unwrap();
+        assert_eq!((all.is_on(), all.limit(), all.offset()), (false, None, 0));
+        assert_eq!(all.list(vec![1], 9), List::whole(vec![1]));
+    }
+
+    #[test]
+    fn one_parameter_is_enough() {
+        let second = of("page=1").unwrap();
+        assert_eq!((second.limit(), second.offset()), (Some(50), 50));
+        let first = of("size=3").unwrap();
+        assert_eq!((first.limit(), first.offset()), (Some(3), 0));
+        let text = serde_json::to_string(&first.list(vec![1], 9)).unwrap();
+        assert_eq!(text, r#"{"items":[1],"total":9,"page":0,"size":3}"#);
+    }
+
+    #[test]
+    fn what_is_no_page_is_told_at_once() {
+        let page = "page must be a number of at least 0".to_owned();
+        let size = "size must be a number from 1 to 500".to_owned();
+        assert_eq!(of("page=-1&size=0"), Err(vec![page.clone(), size.clone()]));
+        assert_eq!(of("page=99999999999"), Err(vec![page]));
+        assert_eq!(of("page=0&size=501"), Err(vec![size]));
+    }
+
+    proptest! {
+        /// Pages next to each other lie next to each other in the list.
+        #[test]
+        fn pages_neither_overlap_nor_leave_gaps(page: u32, size in 1..=LARGEST) {
+            let at = |page: u32| of(&format!("page={page}&size={size}")).unwrap();
+            let (here, next) = (at(page), at(page.saturating_add(1)));
+            let gap = if page == u32::MAX { 0 } else { i64::from(size) };
+            prop_assert_eq!(here.offset() + gap, next.offset());
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The rules.
+
+mod app;
+mod settings;
+
+pub(crate) use app::App;
+pub(crate) use settings::Settings;

@@ -1,0 +1,252 @@
+//! What a user can set.
+
+use dm_contracts::api::error::FieldIssue;
+use dm_contracts::api::profile::{SavePerson, SavePreferences, SaveProfile};
+use dm_kit::http::{Issues, trimmed};
+
+use super::App;
+
+/// What a user can set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) full_name: String,
+    pub(crate) email: String,
+    pub(crate) title: String,
+    pub(crate) phone: String,
+    pub(crate) default_app: App,
+    pub(crate) notifications_enabled: bool,
+}
+
+impl Settings {
+    /// What a user begins with.
+    pub(crate) fn initial(user_id: &str, display_name: Option<&str>) -> Self {
+        Self {
+            full_name: display_name.unwrap_or(user_id).to_owned(),
+            email: format!("{user_id}@dundermifflin.local"),
+            title: String::new(),
+            phone: String::new(),
+            default_app: App::Portal,
+            notifications_enabled: true,
+        }
+    }
+
+    /// Checks a request.
+    pub(crate) fn of(request: Option<SaveProfile>) -> Result<Self, Vec<FieldIssue>> {
+        let request =
+            request.ok_or_else(|| vec![FieldIssue::new("body", "request body is required")])?;
+        let mut issues = Issues::default();
+        let person = match request.profile {
+            Some(person) => checked_person(&mut issues, person),
+            None => {
+                issues.add("profile", "profile object is required");
+                Person::default()
+            }
+        };
+        let preferences = match &request.preferences {
+            Some(preferences) => checked_preferences(&mut issues, preferences),
+            None => {
+                issues.add("preferences", "preferences object is required");
+                None
+            }
+        };
+        // Without preferences there is an issue.
+        let (default_app, notifications_enabled) = preferences.unwrap_or((App::Portal, true));
+        issues.check(Self {
+            full_name: person.full_name,
+            email: person.email,
+            title: person.title,
+            phone: person.phone,
+            default_app,
+            notifications_enabled,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Person {
+    full_name: String,
+    email: String,
+    title: String,
+    phone: String,
+}
+
+fn checked_person(issues: &mut Issues, person: SavePerson) -> Person {
+    let full_name = issues.text(
+        "profile.fullName",
+        person.full_name.as_deref(),
+        "fullName is required",
+    );
+    let email = issues.email(
+        "profile.email",
+        person.email.as_deref(),
+        "email is required",
+        "email must be valid",
+    );
+    Person {
+        full_name,
+        email,
+        title: trimmed(person.title.as_deref()),
+        phone: trimmed(person.phone.as_deref()),
+    }
+}
+
+/// Both preferences; `None` with an issue at least.
+fn checked_preferences(issues: &mut Issues, preferences: &SavePreferences) -> Option<(App, bool)> {
+    const APP: &str = "preferences.defaultApp";
+    let name = issues.text(
+        APP,
+        preferences.default_app.as_deref(),
+        "defaultApp is required",
+    );
+    let app = App::of(&name);
+    if !name.is_empty() && app.is_none() {
+        let names = App::ALL.map(App::name).join(", ");
+        issues.add(APP, format!("defaultApp must be one of: {names}"));
+    }
+    if preferences.notifications_enabled.is_none() {
+        issues.add(
+            "preferences.notificationsEnabled",
+            "notificationsEnabled is required",
+        );
+    }
+    app.zip(preferences.notifications_enabled)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn of(body: Value) -> Result<Settings, Vec<(String, String)>> {
+        Settings::of(serde_json::from_value(body).unwrap()).map_err(|issues| {
+            issues
+                .into_iter()
+                .map(|FieldIssue { field, issue }| (field, issue))
+                .collect()
+        })
+    }
+
+    fn issue(field: &str, issue: &str) -> (String, String) {
+        (field.to_owned(), issue.to_owned())
+    }
+
+    fn whole() -> Value {
+        json!({
+            "profile": {"fullName": " Jim ", "email": " j@d ", "title": " rep", "phone": null},
+            "preferences": {"defaultApp": " Warehouse-MOBILE", "notificationsEnabled": false},
+        })
+    }
+
+    #[test]
+    fn a_user_begins_with_what_is_known() {
+        let named = Settings::initial("jhalpert", Some("Jim Halpert"));
+        assert_eq!(
+            named,
+            Settings {
+                full_name: "Jim Halpert".into(),
+                email: "jhalpert@dundermifflin.local".into(),
+                title: String::new(),
+                phone: String::new(),
+                default_app: App::Portal,
+                notifications_enabled: true,
+            }
+        );
+        assert_eq!(Settings::initial("jhalpert", None).full_name, "jhalpert");
+    }
+
+    #[test]
+    fn texts_are_trimmed_and_apps_known_in_any_case() {
+        assert_eq!(
+            of(whole()),
+            Ok(Settings {
+                full_name: "Jim".into(),
+                email: "j@d".into(),
+                title: "rep".into(),
+                phone: String::new(),
+                default_app: App::WarehouseMobile,
+                notifications_enabled: false,
+            })
+        );
+    }
+
+    #[test]
+    fn missing_objects_are_told_and_not_what_would_be_in_them() {
+        assert_eq!(
+            of(json!(null)),
+            Err(vec![issue("body", "request body is required")])
+        );
+        for body in [json!({}), json!({"profile": null, "preferences": null})] {
+            assert_eq!(
+                of(body),
+                Err(vec![
+                    issue("profile", "profile object is required"),
+                    issue("preferences", "preferences object is required"),
+                ])
+            );
+        }
+    }
+
+    #[test]
+    fn every_broken_field_is_told() {
+        for body in [
+            json!({"profile": {}, "preferences": {}}),
+            json!({
+                "profile": {"fullName": " ", "email": ""},
+                "preferences": {"defaultApp": " ", "notificationsEnabled": null},
+            }),
+        ] {
+            assert_eq!(
+                of(body),
+                Err(vec![
+                    issue("profile.fullName", "fullName is required"),
+                    issue("profile.email", "email is required"),
+                    issue("preferences.defaultApp", "defaultApp is required"),
+                    issue(
+                        "preferences.notificationsEnabled",
+                        "notificationsEnabled is required"
+                    ),
+                ])
+            );
+        }
+        let mut body = whole();
+        body["profile"]["email"] = json!("jim");
+        body["preferences"]["defaultApp"] = json!("grafana");
+        assert_eq!(
+            of(body),
+            Err(vec![
+                issue("profile.email", "email must be valid"),
+                issue(
+                    "preferences.defaultApp",
+                    "defaultApp must be one of: portal, infinity, warehouse-mobile, accounting"
+                ),
+            ])
+        );
+    }
+
+    proptest! {
+        /// Whatever is accepted is what was asked for: nothing is made up.
+        #[test]
+        fn what_is_accepted_was_asked_for(
+            app in proptest::option::of("(portal|infinity|ACCOUNTING|x| )"),
+            enabled: Option<bool>,
+            email in proptest::option::of("[ a@]{0,4}"),
+        ) {
+            let body = json!({
+                "profile": {"fullName": "x", "email": email},
+                "preferences": {"defaultApp": app, "notificationsEnabled": enabled},
+            });
+            match of(body) {
+                Ok(settings) => {
+                    prop_assert_eq!(Some(settings.notifications_enabled), enabled);
+                    let app = app.unwrap_or_default().to_lowercase();
+                    prop_assert_eq!(settings.default_app.name(), app.as_str());
+                    let email = email.unwrap_or_default();
+                    prop_assert_eq!(settings.email.as_str(), email.trim());
+                }
+                Err(issues) => prop_assert!(!issues.is_empty()),
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The caller's own profile.
+
+use axum::Json;
+use axum::extract::State;
+use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::profile::{Profile, SaveProfile};
+use dm_contracts::events::ProfileUpdated;
+use dm_contracts::time;
+use dm_kit::http::{ApiError, Body, Caller, CurrentTrace};
+use dm_kit::outbox;
+use sqlx::postgres::PgPool;
+
+use super::display_name::DisplayName;
+use crate::domain::Settings;
+use crate::store::profiles;
+
+/// Answers the caller's profile, made on the first request
+#[utoipa::path(
+    get,
+    path = "/internal/profile/me",
+    operation_id = "getProfile",
+    params(
+        ("x-user-id" = String, Header, description = "Who calls"),
+        ("x-user-display-name" = Option<String>, Header, description = "What the caller is called"),
+    ),
+    responses(
+        (status = 200, description = "The profile", body = Profile),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 500, description = "A fault of the service", body = ErrorBody),
+    )
+)]
+pub(super) async fn answer(
+    State(database): State<PgPool>,
+    Caller(caller): Caller,
+    DisplayName(name): DisplayName,
+) -> Result<Json<Profile>, ApiError> {
+    if let Some(profile) = profiles::find(&database, &caller).await? {
+        return Ok(Json(profile));
+    }
+    // Several first requests at a time all come to this; one of them stores.
+    let settings = Settings::initial(&caller, name.as_deref());
+    profiles::begin(&database, &caller, &settings, time::now()).await?;
+    profiles::find(&database, &caller)
+        .await?
+        .map(Json)
+        .ok_or_else(|| ApiError::internal("a profile is gone that was just stored"))
+}
+
+/// Replaces the caller's profile
+#[utoipa::path(
+    post,
+    path = "/internal/profile/me",
+    operation_id = "saveProfile",
+    params(("x-user-id" = String, Header, description = "Who calls")),
+    request_body = SaveProfile,
+    responses(
+        (status = 200, description = "The profile", body = Profile),
+        (status = 400, description = "Fields break a rule", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 413, description = "The body is larger than 1 MiB", body = ErrorBody),
+        (status = 500, description = "A fault of the service", body = ErrorBody),
+    )
+)]
+pub(super) async fn save(
+    State(database): State<PgPool>,
+    Caller(caller): Caller,
+    CurrentTrace(trace): CurrentTrace,
+    Body(request): Body<SaveProfile>,
+) -> Result<Json<Profile>, ApiError> {
+    let settings = Settings::of(request)
+        .map_err(|issues| ApiError::validation("Profile update validation failed", issues))?;
+    let mut transaction = database.begin().await?;
+    let saved = profiles::save(&mut transaction, &caller, &settings, time::now()).await?;
+    let event = ProfileUpdated {
+        user_id: saved.user_id.clone(),
+        full_name: saved.profile.full_name.clone(),
+        email: saved.profile.email.clone(),
+        default_app: saved.preferences.default_app.clone(),
+        notifications_enabled: saved.preferences.notifications_enabled,
+        updated_by: caller,
+        updated_at: saved.updated_at,
+    };
+    outbox::append(&mut transaction, &event, &trace).await?;
+    transaction.commit().await?;
+    Ok(Json(saved))
+}

@@ -1,0 +1,30 @@
+//! What is asked, and what is answered.
+
+mod display_name;
+mod me;
+
+use dm_kit::http::OpenApiRouter;
+use sqlx::postgres::PgPool;
+use utoipa_axum::routes;
+
+/// Every route of the service.
+pub(crate) fn all() -> OpenApiRouter<PgPool> {
+    OpenApiRouter::new().routes(routes!(me::answer, me::save))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_has_every_endpoint_with_its_answers() {
+        let (_, api) = all().split_for_parts();
+        assert_eq!(
+            dm_kit::http::endpoints(&api),
+            [
+                "GET /internal/profile/me getProfile 200 401 500",
+                "POST /internal/profile/me saveProfile 200 400 401 413 500",
+            ]
+        );
+    }
+}

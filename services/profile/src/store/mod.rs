@@ -1,0 +1,3 @@
+//! The table.
+
+pub(crate) mod profiles;

@@ -1,0 +1,112 @@
+//! The table `user_profiles`.
+
+use chrono::{DateTime, Utc};
+use dm_contracts::api::profile::{Person, Preferences, Profile};
+use sqlx::postgres::PgPool;
+use sqlx::{FromRow, PgConnection};
+
+use crate::domain::{App, Settings};
+
+#[derive(Debug, FromRow)]
+struct Row {
+    user_id: String,
+    full_name: String,
+    email: String,
+    title: String,
+    phone: String,
+    default_app: String,
+    notifications_enabled: bool,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Row> for Profile {
+    fn from(row: Row) -> Self {
+        // The table takes no other names.
+        let app = App::of_stored(&row.default_app).unwrap_or(App::Portal);
+        Self {
+            user_id: row.user_id,
+            profile: Person {
+                full_name: row.full_name,
+                email: row.email,
+                title: row.title,
+                phone: row.phone,
+            },
+            preferences: Preferences {
+                default_app: app.name().to_owned(),
+                notifications_enabled: row.notifications_enabled,
+            },
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// A user's profile.
+pub(crate) async fn find(pool: &PgPool, user_id: &str) -> Result<Option<Profile>, sqlx::Error> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM user_profiles WHERE user_id = $1")
+        .bind(user_id)
+        .fetch_optional(pool)
+        .await?;
+    Ok(row.map(Profile::from))
+}
+
+/// Stores what a user begins with; what is there stays.
+pub(crate) async fn begin(
+    pool: &PgPool,
+    user_id: &str,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO user_profiles (user_id, full_name, email, title, phone, default_app,
+                                    notifications_enabled, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+         ON CONFLICT (user_id) DO NOTHING",
+    )
+    .bind(user_id)
+    .bind(&settings.full_name)
+    .bind(&settings.email)
+    .bind(&settings.title)
+    .bind(&settings.phone)
+    .bind(settings.default_app.stored())
+    .bind(settings.notifications_enabled)
+    .bind(now)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Stores what a user wants, whether there was a profile before or not.
+pub(crate) async fn save(
+    transaction: &mut PgConnection,
+    user_id: &str,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<Profile, sqlx::Error> {
+    let row: Row = sqlx::query_as(
+        "INSERT INTO user_profiles AS saved
+                (user_id, full_name, email, title, phone, default_app,
+                 notifications_enabled, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+         ON CONFLICT (user_id) DO UPDATE
+            SET full_name = excluded.full_name, email = excluded.email,
+                title = excluded.title, phone = excluded.phone,
+                default_app = excluded.default_app,
+                notifications_enabled = excluded.notifications_enabled,
+                -- One that waited for another to be saved is the later one.
+                updated_at = greatest(saved.updated_at, excluded.updated_at)
+         RETURNING *",
+    )
+    .bind(user_id)
+    .bind(&settings.full_name)
+    .bind(&settings.email)
+    .bind(&settings.title)
+    .bind(&settings.phone)
+    .bind(settings.default_app.stored())
+    .bind(settings.notifications_enabled)
+    .bind(now)
+    .fetch_one(transaction)
+    .await?;
+    Ok(row.into())
+}

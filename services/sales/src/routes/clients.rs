@@ -1,0 +1,42 @@
+//! Clients.
+
+use axum::Json;
+use axum::extract::State;
+use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::list::List;
+use dm_contracts::api::sales::ClientSummary;
+use dm_kit::http::{ApiError, Caller, Paging};
+use sqlx::postgres::PgPool;
+
+use crate::store::clients;
+
+/// Lists the clients, newest first
+#[utoipa::path(
+    get,
+    path = "/internal/sales/clients",
+    operation_id = "listClients",
+    params(
+        ("x-user-id" = String, Header, description = "Who calls"),
+        ("page" = Option<u32>, Query, description = "One page alone, from 0"),
+        ("size" = Option<u32>, Query, description = "How many clients a page has, at most 500"),
+    ),
+    responses(
+        (status = 200, description = "The clients", body = List<ClientSummary>),
+        (status = 400, description = "No such page", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 500, description = "A fault of the service", body = ErrorBody),
+    )
+)]
+pub(super) async fn list(
+    State(database): State<PgPool>,
+    _caller: Caller,
+    paging: Paging,
+) -> Result<Json<List<ClientSummary>>, ApiError> {
+    let items = clients::list(&database, paging).await?;
+    let matching = if paging.is_on() {
+        clients::count(&database).await?
+    } else {
+        0
+    };
+    Ok(Json(paging.list(items, matching)))
+}

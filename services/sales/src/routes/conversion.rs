@@ -1,0 +1,83 @@
+//! Leads that become clients.
+
+use axum::Json;
+use axum::extract::State;
+use dm_contracts::api::error::{ErrorBody, FieldIssue};
+use dm_contracts::api::sales::ConvertedLead;
+use dm_contracts::events::LeadConverted;
+use dm_contracts::time;
+use dm_kit::http::{ApiError, Caller, CurrentTrace, Id};
+use dm_kit::outbox;
+use sqlx::postgres::PgPool;
+
+use super::no_lead;
+use crate::domain::{Conversion, Converted, NotQualified, conversion};
+use crate::store::{clients, leads};
+
+/// Makes a client of a qualified lead, once
+#[utoipa::path(
+    post,
+    path = "/internal/sales/leads/{leadId}/convert",
+    operation_id = "convertLead",
+    params(
+        ("x-user-id" = String, Header, description = "Who calls"),
+        ("leadId" = String, Path, description = "Which lead"),
+    ),
+    responses(
+        (status = 200, description = "The client, new or not", body = ConvertedLead),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 404, description = "No such lead", body = ErrorBody),
+        (status = 409, description = "The lead is not qualified", body = ErrorBody),
+        (status = 500, description = "A fault of the service", body = ErrorBody),
+    )
+)]
+pub(super) async fn convert(
+    State(database): State<PgPool>,
+    Caller(caller): Caller,
+    CurrentTrace(trace): CurrentTrace,
+    Id(id): Id,
+) -> Result<Json<ConvertedLead>, ApiError> {
+    let mut transaction = database.begin().await?;
+    // Whoever asks at the same time waits here, and then finds the client.
+    let lead = leads::lock(&mut transaction, &id)
+        .await?
+        .ok_or_else(|| no_lead(&id))?;
+    let due = conversion(&lead.status, lead.converted()).map_err(|reason| refused(&id, &reason))?;
+    let (client, already_converted) = match due {
+        Conversion::Done(client) => (client, true),
+        Conversion::Due => {
+            let at = time::now();
+            let client_id = clients::insert(&mut transaction, &lead, &caller, at).await?;
+            let client = Converted { client_id, at };
+            leads::converted(&mut transaction, &id, &client).await?;
+            let event = LeadConverted {
+                lead_id: lead.lead_id,
+                client_id: client.client_id.clone(),
+                company_name: lead.company_name,
+                contact_name: lead.contact_name,
+                contact_email: lead.contact_email,
+                converted_by: caller,
+                converted_at: client.at,
+            };
+            outbox::append(&mut transaction, &event, &trace).await?;
+            (client, false)
+        }
+    };
+    transaction.commit().await?;
+    Ok(Json(ConvertedLead {
+        lead_id: id,
+        client_id: client.client_id,
+        converted_at: client.at,
+        already_converted,
+    }))
+}
+
+fn refused(id: &str, NotQualified { status }: &NotQualified) -> ApiError {
+    ApiError {
+        issues: Some(vec![FieldIssue::new(
+            "status",
+            format!("current status is {status}"),
+        )]),
+        ..ApiError::conflict("LEAD_NOT_QUALIFIED", format!("Lead {id} is not qualified"))
+    }
+}

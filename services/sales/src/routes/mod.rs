@@ -1,0 +1,44 @@
+//! What is asked, and what is answered.
+
+mod clients;
+mod conversion;
+mod leads;
+
+use dm_kit::http::{ApiError, OpenApiRouter};
+use sqlx::postgres::PgPool;
+use utoipa_axum::routes;
+
+/// Every route of the service.
+pub(crate) fn all() -> OpenApiRouter<PgPool> {
+    OpenApiRouter::new()
+        .routes(routes!(leads::list, leads::create))
+        .routes(routes!(leads::detail, leads::update, leads::patch))
+        .routes(routes!(conversion::convert))
+        .routes(routes!(clients::list))
+}
+
+fn no_lead(id: &str) -> ApiError {
+    ApiError::not_found("LEAD_NOT_FOUND", format!("Lead {id} was not found"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_has_every_endpoint_with_its_answers() {
+        let (_, api) = all().split_for_parts();
+        assert_eq!(
+            dm_kit::http::endpoints(&api),
+            [
+                "GET /internal/sales/clients listClients 200 400 401 500",
+                "GET /internal/sales/leads listLeads 200 400 401 500",
+                "GET /internal/sales/leads/{leadId} getLead 200 401 404 500",
+                "PATCH /internal/sales/leads/{leadId} patchLead 200 400 401 404 413 500",
+                "POST /internal/sales/leads createLead 201 400 401 413 500",
+                "POST /internal/sales/leads/{leadId} updateLead 200 400 401 404 413 500",
+                "POST /internal/sales/leads/{leadId}/convert convertLead 200 401 404 409 500",
+            ]
+        );
+    }
+}

@@ -1,0 +1,77 @@
+//! The table `clients`.
+
+use chrono::{DateTime, Utc};
+use dm_contracts::api::sales::ClientSummary;
+use dm_kit::http::Paging;
+use sqlx::postgres::PgPool;
+use sqlx::{FromRow, PgConnection};
+
+use super::leads::Lead;
+
+#[derive(Debug, FromRow)]
+struct Client {
+    client_id: String,
+    source_lead_id: String,
+    company_name: String,
+    contact_name: String,
+    contact_email: String,
+    created_at: DateTime<Utc>,
+}
+
+impl From<Client> for ClientSummary {
+    fn from(client: Client) -> Self {
+        Self {
+            client_id: client.client_id,
+            source_lead_id: client.source_lead_id,
+            company_name: client.company_name,
+            contact_name: client.contact_name,
+            contact_email: client.contact_email,
+            created_at: client.created_at,
+        }
+    }
+}
+
+/// Makes a client of a lead. Answers its id.
+pub(crate) async fn insert(
+    transaction: &mut PgConnection,
+    lead: &Lead,
+    created_by: &str,
+    now: DateTime<Utc>,
+) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar(
+        "INSERT INTO clients (source_lead_id, company_name, contact_name, contact_email, phone,
+                              created_by, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         RETURNING client_id",
+    )
+    .bind(&lead.lead_id)
+    .bind(&lead.company_name)
+    .bind(&lead.contact_name)
+    .bind(&lead.contact_email)
+    .bind(&lead.phone)
+    .bind(created_by)
+    .bind(now)
+    .fetch_one(transaction)
+    .await
+}
+
+/// The clients, newest first.
+pub(crate) async fn list(pool: &PgPool, paging: Paging) -> Result<Vec<ClientSummary>, sqlx::Error> {
+    let clients: Vec<Client> = sqlx::query_as(
+        "SELECT client_id, source_lead_id, company_name, contact_name, contact_email, created_at
+           FROM clients
+          ORDER BY created_at DESC, client_id DESC LIMIT $1 OFFSET $2",
+    )
+    .bind(paging.limit())
+    .bind(paging.offset())
+    .fetch_all(pool)
+    .await?;
+    Ok(clients.into_iter().map(ClientSummary::from).collect())
+}
+
+/// How many clients there are.
+pub(crate) async fn count(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT count(*) FROM clients")
+        .fetch_one(pool)
+        .await
+}

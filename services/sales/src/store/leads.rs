@@ -1,0 +1,193 @@
+//! The table `leads`.
+
+use chrono::{DateTime, Utc};
+use dm_contracts::api::sales::{LeadDetail, LeadSummary};
+use dm_kit::http::Paging;
+use sqlx::postgres::PgPool;
+use sqlx::{FromRow, PgConnection};
+
+use crate::domain::{Converted, LeadStatus, NewLead, PartialChange};
+
+/// A lead.
+#[derive(Debug, FromRow)]
+pub(crate) struct Lead {
+    pub(crate) lead_id: String,
+    pub(crate) company_name: String,
+    pub(crate) contact_name: String,
+    pub(crate) contact_email: String,
+    pub(crate) phone: String,
+    pub(crate) status: String,
+    notes: String,
+    created_by: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    converted_client_id: Option<String>,
+    converted_at: Option<DateTime<Utc>>,
+}
+
+impl Lead {
+    /// The client that it became, if it did.
+    pub(crate) fn converted(&self) -> Option<Converted> {
+        let client_id = self.converted_client_id.clone()?;
+        Some(Converted {
+            client_id,
+            at: self.converted_at?,
+        })
+    }
+}
+
+impl From<Lead> for LeadDetail {
+    fn from(lead: Lead) -> Self {
+        Self {
+            lead_id: lead.lead_id,
+            company_name: lead.company_name,
+            contact_name: lead.contact_name,
+            contact_email: lead.contact_email,
+            phone: lead.phone,
+            status: lead.status,
+            notes: lead.notes,
+            created_by: lead.created_by,
+            created_at: lead.created_at,
+            updated_at: lead.updated_at,
+            converted_client_id: lead.converted_client_id,
+            converted_at: lead.converted_at,
+        }
+    }
+}
+
+impl From<Lead> for LeadSummary {
+    fn from(lead: Lead) -> Self {
+        Self {
+            lead_id: lead.lead_id,
+            company_name: lead.company_name,
+            contact_name: lead.contact_name,
+            contact_email: lead.contact_email,
+            status: lead.status,
+            created_at: lead.created_at,
+            converted_client_id: lead.converted_client_id,
+        }
+    }
+}
+
+/// Notes a lead.
+pub(crate) async fn insert(
+    pool: &PgPool,
+    lead: &NewLead,
+    created_by: &str,
+    now: DateTime<Utc>,
+) -> Result<Lead, sqlx::Error> {
+    sqlx::query_as(
+        "INSERT INTO leads (company_name, contact_name, contact_email, phone, notes,
+                            status, created_by, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+         RETURNING *",
+    )
+    .bind(&lead.company_name)
+    .bind(&lead.contact_name)
+    .bind(&lead.contact_email)
+    .bind(&lead.phone)
+    .bind(&lead.notes)
+    .bind(LeadStatus::New.name())
+    .bind(created_by)
+    .bind(now)
+    .fetch_one(pool)
+    .await
+}
+
+/// The leads, newest first, perhaps of one status alone.
+pub(crate) async fn list(
+    pool: &PgPool,
+    status: Option<LeadStatus>,
+    paging: Paging,
+) -> Result<Vec<Lead>, sqlx::Error> {
+    // Two statements rather than one that allows for both: each has its index.
+    let statement = match status {
+        None => {
+            "SELECT * FROM leads
+              WHERE $1::text IS NULL
+              ORDER BY created_at DESC, lead_id DESC LIMIT $2 OFFSET $3"
+        }
+        Some(_) => {
+            "SELECT * FROM leads
+              WHERE status = $1
+              ORDER BY created_at DESC, lead_id DESC LIMIT $2 OFFSET $3"
+        }
+    };
+    sqlx::query_as(statement)
+        .bind(status.map(LeadStatus::name))
+        .bind(paging.limit())
+        .bind(paging.offset())
+        .fetch_all(pool)
+        .await
+}
+
+/// How many leads there are, perhaps of one status alone.
+pub(crate) async fn count(pool: &PgPool, status: Option<LeadStatus>) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT count(*) FROM leads WHERE $1::text IS NULL OR status = $1")
+        .bind(status.map(LeadStatus::name))
+        .fetch_one(pool)
+        .await
+}
+
+/// A lead.
+pub(crate) async fn find(pool: &PgPool, id: &str) -> Result<Option<Lead>, sqlx::Error> {
+    sqlx::query_as("SELECT * FROM leads WHERE lead_id = $1")
+        .bind(id)
+        .fetch_optional(pool)
+        .await
+}
+
+/// A lead that nobody else changes before the transaction ends.
+pub(crate) async fn lock(
+    transaction: &mut PgConnection,
+    id: &str,
+) -> Result<Option<Lead>, sqlx::Error> {
+    sqlx::query_as("SELECT * FROM leads WHERE lead_id = $1 FOR UPDATE")
+        .bind(id)
+        .fetch_optional(transaction)
+        .await
+}
+
+/// Changes a lead, unless the change is empty. Answers what it is then, or `None`
+/// where there is no such lead.
+pub(crate) async fn update(
+    pool: &PgPool,
+    id: &str,
+    change: &PartialChange,
+    now: DateTime<Utc>,
+) -> Result<Option<Lead>, sqlx::Error> {
+    sqlx::query_as(
+        "UPDATE leads
+            SET status = coalesce($2, status), notes = coalesce($3, notes),
+                updated_at = greatest(updated_at,
+                                      CASE WHEN num_nonnulls($2::text, $3::text) > 0 THEN $4 END)
+          WHERE lead_id = $1
+         RETURNING *",
+    )
+    .bind(id)
+    .bind(change.status.map(LeadStatus::name))
+    .bind(change.notes.as_deref())
+    .bind(now)
+    .fetch_optional(pool)
+    .await
+}
+
+/// Notes that a lead is a client now.
+pub(crate) async fn converted(
+    transaction: &mut PgConnection,
+    id: &str,
+    client: &Converted,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE leads
+            SET status = $2, converted_client_id = $3, converted_at = $4, updated_at = $4
+          WHERE lead_id = $1",
+    )
+    .bind(id)
+    .bind(LeadStatus::Converted.name())
+    .bind(&client.client_id)
+    .bind(client.at)
+    .execute(transaction)
+    .await?;
+    Ok(())
+}

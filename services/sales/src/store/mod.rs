@@ -1,0 +1,4 @@
+//! The tables.
+
+pub(crate) mod clients;
+pub(crate) mod leads;

@@ -1,0 +1,31 @@
+//! What is asked, and what is answered.
+
+mod notifications;
+
+use dm_kit::http::OpenApiRouter;
+use sqlx::postgres::PgPool;
+use utoipa_axum::routes;
+
+/// Every route of the service.
+pub(crate) fn all() -> OpenApiRouter<PgPool> {
+    OpenApiRouter::new()
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::read))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_has_every_endpoint_with_its_answers() {
+        let (_, api) = all().split_for_parts();
+        assert_eq!(
+            dm_kit::http::endpoints(&api),
+            [
+                "GET /internal/notifications listNotifications 200 400 401 500",
+                "POST /internal/notifications/{notificationId}/read readNotification 200 401 404 500",
+            ]
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! A user's notifications.
+
+use axum::Json;
+use axum::extract::State;
+use dm_contracts::api::error::{ErrorBody, FieldIssue};
+use dm_contracts::api::notification::{Notification, Notifications};
+use dm_contracts::time;
+use dm_kit::http::{ApiError, Caller, Id, Params};
+use sqlx::postgres::PgPool;
+
+use crate::store::notifications;
+
+/// Lists the caller's notifications, newest first
+#[utoipa::path(
+    get,
+    path = "/internal/notifications",
+    operation_id = "listNotifications",
+    params(
+        ("x-user-id" = String, Header, description = "Who calls"),
+        ("unreadOnly" = Option<bool>, Query, description = "The unread ones alone"),
+    ),
+    responses(
+        (status = 200, description = "The newest 100", body = Notifications),
+        (status = 400, description = "unreadOnly is neither true nor false", body = ErrorBody),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 500, description = "A fault of the service", body = ErrorBody),
+    )
+)]
+pub(super) async fn list(
+    State(database): State<PgPool>,
+    Caller(caller): Caller,
+    params: Params,
+) -> Result<Json<Notifications>, ApiError> {
+    let unread_only = unread_only(&params)?;
+    let items = notifications::list(&database, &caller, unread_only).await?;
+    Ok(Json(answer(items)))
+}
+
+/// Marks one of the caller's notifications as read
+#[utoipa::path(
+    post,
+    path = "/internal/notifications/{notificationId}/read",
+    operation_id = "readNotification",
+    params(
+        ("x-user-id" = String, Header, description = "Who calls"),
+        ("notificationId" = String, Path, description = "Which notification"),
+    ),
+    responses(
+        (status = 200, description = "The notification", body = Notification),
+        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 404, description = "The caller has no such notification", body = ErrorBody),
+        (status = 500, description = "A fault of the service", body = ErrorBody),
+    )
+)]
+pub(super) async fn read(
+    State(database): State<PgPool>,
+    Caller(caller): Caller,
+    Id(id): Id,
+) -> Result<Json<Notification>, ApiError> {
+    notifications::read(&database, &id, &caller, time::now())
+        .await?
+        .map(Json)
+        .ok_or_else(|| {
+            ApiError::not_found(
+                "NOTIFICATION_NOT_FOUND",
+                format!("Notification {id} was not found"),
+            )
+        })
+}
+
+fn unread_only(params: &Params) -> Result<bool, ApiError> {
+    match params.get("unreadOnly") {
+        None => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+        Some(_) => Err(ApiError::validation(
+            "Invalid unreadOnly filter",
+            vec![FieldIssue::new(
+                "unreadOnly",
+                "unreadOnly must be true or false",
+            )],
+        )),
+    }
+}
+
+fn answer(items: Vec<Notification>) -> Notifications {
+    let unread = items.iter().filter(|item| !item.is_read).count();
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    Notifications {
+        total: number(items.len()),
+        unread_count: number(unread),
+        items,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_true_or_false() {
+        let of = |query: &str| unread_only(&Params::parse(query)).map_err(|error| error.message);
+        assert_eq!(of(""), Ok(false));
+        assert_eq!(of("unreadOnly="), Ok(false));
+        assert_eq!(of("unreadOnly=false"), Ok(false));
+        assert_eq!(of("unreadOnly=TRUE"), Ok(true));
+        for odd in ["1", "yes", "truee"] {
+            assert_eq!(
+                of(&format!("unreadOnly={odd}")),
+                Err("Invalid unreadOnly filter".to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_unread_is_counted() {
+        let item = |is_read| Notification {
+            notification_id: "ntf_1000".into(),
+            user_id: "jhalpert".into(),
+            kind: "ORDER_PLACED".into(),
+            title: String::new(),
+            body: String::new(),
+            deep_link: String::new(),
+            is_read,
+            created_at: time::now(),
+            read_at: None,
+        };
+        let answer = answer(vec![item(true), item(false), item(false)]);
+        assert_eq!((answer.total, answer.unread_count), (3, 2));
+    }
+}

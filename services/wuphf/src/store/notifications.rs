@@ -1,0 +1,111 @@
+//! The table `notifications`.
+
+use chrono::{DateTime, Utc};
+use dm_contracts::api::notification::Notification;
+use sqlx::postgres::PgPool;
+use sqlx::{FromRow, PgConnection};
+
+use crate::domain::Draft;
+
+/// How many notifications a list has at most.
+const NEWEST: i64 = 100;
+
+#[derive(Debug, FromRow)]
+struct Row {
+    notification_id: String,
+    user_id: String,
+    kind: String,
+    title: String,
+    body: String,
+    deep_link: String,
+    is_read: bool,
+    created_at: DateTime<Utc>,
+    read_at: Option<DateTime<Utc>>,
+}
+
+impl From<Row> for Notification {
+    fn from(row: Row) -> Self {
+        Self {
+            notification_id: row.notification_id,
+            user_id: row.user_id,
+            kind: row.kind,
+            title: row.title,
+            body: row.body,
+            deep_link: row.deep_link,
+            is_read: row.is_read,
+            created_at: row.created_at,
+            read_at: row.read_at,
+        }
+    }
+}
+
+/// Stores a notification. `None` where the user was told of that event before.
+pub(crate) async fn insert(
+    transaction: &mut PgConnection,
+    draft: &Draft,
+    event_id: &str,
+) -> Result<Option<Notification>, sqlx::Error> {
+    let row: Option<Row> = sqlx::query_as(
+        "INSERT INTO notifications (user_id, kind, title, body, deep_link, created_at,
+                                    source_event_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (user_id, source_event_id) WHERE source_event_id IS NOT NULL DO NOTHING
+         RETURNING *",
+    )
+    .bind(&draft.user_id)
+    .bind(draft.kind)
+    .bind(&draft.title)
+    .bind(&draft.body)
+    .bind(&draft.deep_link)
+    .bind(draft.created_at)
+    .bind(event_id)
+    .fetch_optional(transaction)
+    .await?;
+    Ok(row.map(Notification::from))
+}
+
+/// A user's newest notifications, newest first, perhaps the unread ones alone.
+pub(crate) async fn list(
+    pool: &PgPool,
+    user_id: &str,
+    unread_only: bool,
+) -> Result<Vec<Notification>, sqlx::Error> {
+    // Two statements rather than one that allows for both: each has its index.
+    let statement = if unread_only {
+        "SELECT * FROM notifications
+          WHERE user_id = $1 AND is_read = false
+          ORDER BY created_at DESC, notification_id DESC LIMIT $2"
+    } else {
+        "SELECT * FROM notifications
+          WHERE user_id = $1
+          ORDER BY created_at DESC, notification_id DESC LIMIT $2"
+    };
+    let rows: Vec<Row> = sqlx::query_as(statement)
+        .bind(user_id)
+        .bind(NEWEST)
+        .fetch_all(pool)
+        .await?;
+    Ok(rows.into_iter().map(Notification::from).collect())
+}
+
+/// Marks a user's notification as read; the first time stays. `None` where the
+/// user has no such notification.
+pub(crate) async fn read(
+    pool: &PgPool,
+    id: &str,
+    user_id: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Notification>, sqlx::Error> {
+    let row: Option<Row> = sqlx::query_as(
+        "UPDATE notifications
+            SET is_read = true, read_at = coalesce(read_at, $3)
+          WHERE notification_id = $1 AND user_id = $2
+         RETURNING *",
+    )
+    .bind(id)
+    .bind(user_id)
+    .bind(now)
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(Notification::from))
+}
