@@ -9,13 +9,13 @@ mod observe;
 mod params;
 mod server;
 
-pub use body::Body;
+pub use body::{Body, Raw};
 pub use caller::Caller;
 pub use error::{ApiError, DetailsStyle};
 pub use health::{Health, Indicator};
 pub use observe::CurrentTrace;
 pub use params::{Id, Params};
-pub use server::{Server, serve};
+pub use server::{Around, Server, serve};
 
 /// What [`utoipa_axum`] calls a router that describes itself.
 pub use utoipa_axum::router::OpenApiRouter;
