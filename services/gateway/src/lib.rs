@@ -1,7 +1,38 @@
 //! The gateway: the one door for browsers and phones.
+//!
+//! ```text
+//! routes      pages, login, who am I, the services' routes, streams
+//! access      which roles open what
+//! sessions    who is signed in, in memory
+//! oidc        Keycloak: the code flow, keys, tokens
+//! downstream  how the services behind are called
+//! cors        which scripts may call
+//! ```
 
-use dm_kit::http::{DetailsStyle, OpenApiRouter};
-use dm_kit::{Description, Environment, StartError};
+pub mod access;
+pub mod cookies;
+pub mod cors;
+pub mod downstream;
+pub mod expiring;
+pub mod html;
+pub mod oidc;
+pub mod origin;
+pub mod random;
+pub mod return_to;
+pub mod routes;
+pub mod sessions;
+pub mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dm_kit::http::DetailsStyle;
+use dm_kit::{Description, Environment, Front, StartError};
+use tokio_util::sync::CancellationToken;
+
+use crate::oidc::provider::Provider;
+use crate::sessions::Sessions;
+use crate::settings::{AppSettings, ServiceSettings, Settings};
 
 /// What this service is.
 pub const SERVICE: Description = Description {
@@ -10,10 +41,48 @@ pub const SERVICE: Description = Description {
     details: DetailsStyle::Absent,
 };
 
+/// What all routes share.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Keycloak.
+    pub provider: Provider,
+    /// Who is signed in.
+    pub sessions: Sessions,
+    /// For calls to the services.
+    pub client: reqwest::Client,
+    /// Where the services are.
+    pub services: ServiceSettings,
+    /// Where the web apps are.
+    pub apps: AppSettings,
+    /// How often a stream looks at its order.
+    pub stream_pace: Duration,
+    /// When streams end.
+    pub stop: CancellationToken,
+}
+
 /// Puts the gateway together.
 ///
 /// # Errors
 /// Where a setting can't be used.
-pub async fn build(_environment: &mut Environment) -> Result<OpenApiRouter, StartError> {
-    Ok(OpenApiRouter::new())
+pub async fn build(
+    environment: &mut Environment,
+    stop: &CancellationToken,
+) -> Result<Front, StartError> {
+    let settings = Settings::read(environment);
+    environment.check()?;
+    let client = downstream::client().map_err(|error| StartError::Service(error.to_string()))?;
+    let gateway = Arc::new(Gateway {
+        provider: Provider::new(settings.oidc, client.clone(), settings.login_life),
+        sessions: Sessions::new(settings.session_life),
+        client,
+        services: settings.services,
+        apps: settings.apps,
+        stream_pace: settings.stream_pace,
+        stop: stop.clone(),
+    });
+    let origins = settings.origins;
+    Ok(Front {
+        routes: routes::all(gateway),
+        around: Box::new(|router| cors::around(router, origins)),
+    })
 }

@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::broker::Broker;
 use crate::database::{self, SchemaError};
 use crate::environment::{Environment, EnvironmentError};
-use crate::http::{self, DetailsStyle, Health, Server};
+use crate::http::{self, Around, DetailsStyle, Health, Server};
 use crate::inbox::{Consumer, Handler};
 use crate::outbox::Relay;
 use crate::retention::{self, Rule};
@@ -194,17 +194,34 @@ where
     })
 }
 
-/// Runs a service that keeps nothing until it is asked to stop.
+/// What a service that keeps nothing adds to the kit.
+pub struct Front {
+    /// Its routes.
+    pub routes: OpenApiRouter,
+    /// Lays its middleware around all routes: those of the kit, and the answers to
+    /// unknown paths and verbs, too. Trace headers and the error envelope are
+    /// outside of it.
+    pub around: Around,
+}
+
+/// Runs a service that keeps nothing until it is asked to stop. Its streams are to
+/// end when the token says so.
 pub fn run_stateless<F>(description: &'static Description, build: F) -> ExitCode
 where
-    F: AsyncFnOnce(&mut Environment) -> Result<OpenApiRouter, StartError>,
+    F: AsyncFnOnce(&mut Environment, &CancellationToken) -> Result<Front, StartError>,
 {
     in_runtime(description, async |stop| {
         let mut environment = Environment::of_process();
         let port = environment.get("SERVER_PORT", description.port);
-        let routes = build(&mut environment).await?;
+        let front = build(&mut environment, &stop).await?;
         environment.check()?;
-        let server = server(description, routes, Health::default(), Metrics::default());
+        let mut server = server(
+            description,
+            front.routes,
+            Health::default(),
+            Metrics::default(),
+        );
+        server.around = front.around;
         http::serve(server.into_router(), port, stop).await?;
         Ok(())
     })
@@ -227,6 +244,7 @@ fn server(
         health,
         details: description.details,
         metrics,
+        around: Box::new(|router| router),
     }
 }
 

@@ -21,5 +21,5 @@ pub mod telemetry;
 pub mod trace;
 
 pub use environment::Environment;
-pub use launch::{Description, Parts, Platform, Schema, StartError, run, run_stateless};
+pub use launch::{Description, Front, Parts, Platform, Schema, StartError, run, run_stateless};
 pub use trace::Trace;

@@ -1,5 +1,6 @@
 //! The bodies of the REST interface (`docs/contracts/rest.md`), a file a service.
 
+pub mod auth;
 pub mod error;
 pub mod finance;
 pub mod list;

@@ -1,4 +1,4 @@
-//! JSON bodies.
+//! Bodies: as JSON, or as they came.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -23,20 +23,31 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| {
-                if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    ApiError::new(
-                        StatusCode::PAYLOAD_TOO_LARGE,
-                        "PAYLOAD_TOO_LARGE",
-                        "Request body is too large",
-                    )
-                } else {
-                    ApiError::invalid_json()
-                }
-            })?;
+        let Raw(bytes) = Raw::from_request(request, state).await?;
         parse(&bytes).map(Self)
+    }
+}
+
+/// A body as it came, within the limit.
+#[derive(Debug)]
+pub struct Raw(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
+        let bytes = Bytes::from_request(request, state).await;
+        bytes.map(Self).map_err(|rejection| {
+            if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
+                ApiError::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "PAYLOAD_TOO_LARGE",
+                    "Request body is too large",
+                )
+            } else {
+                ApiError::invalid_json()
+            }
+        })
     }
 }
 

@@ -11,7 +11,7 @@ mod paging;
 mod params;
 mod server;
 
-pub use body::Body;
+pub use body::{Body, Raw};
 pub use caller::{Caller, LONGEST_USER_ID};
 pub use docs::endpoints;
 pub use error::{ApiError, DetailsStyle};
@@ -20,7 +20,7 @@ pub use issues::{Issues, trimmed};
 pub use observe::CurrentTrace;
 pub use paging::Paging;
 pub use params::{Id, Params};
-pub use server::{Server, serve};
+pub use server::{Around, Server, serve};
 
 /// What [`utoipa_axum`] calls a router that describes itself.
 pub use utoipa_axum::router::OpenApiRouter;

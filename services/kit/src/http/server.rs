@@ -28,6 +28,9 @@ const BODY_LIMIT: usize = 1 << 20;
 /// How long requests may take to end after the service was asked to.
 const DRAIN_LIMIT: Duration = Duration::from_secs(8);
 
+/// Lays middleware around a router.
+pub type Around = Box<dyn FnOnce(Router) -> Router + Send>;
+
 /// A server before it listens.
 pub struct Server {
     /// The service's own routes.
@@ -40,6 +43,8 @@ pub struct Server {
     pub details: DetailsStyle,
     /// What it counts.
     pub metrics: Metrics,
+    /// The service's own middleware, around all routes.
+    pub around: Around,
 }
 
 impl Server {
@@ -54,7 +59,7 @@ impl Server {
             let text = metrics.text();
             async move { ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text) }
         });
-        Router::new()
+        let routes = Router::new()
             .merge(self.routes)
             .merge(self.health.routes())
             .merge(docs::routes(&self.api))
@@ -69,8 +74,8 @@ impl Server {
                 )
             })
             .layer(DefaultBodyLimit::max(BODY_LIMIT))
-            .layer(CatchPanicLayer::custom(panicked))
-            .layer(from_fn_with_state(observer, observe))
+            .layer(CatchPanicLayer::custom(panicked));
+        (self.around)(routes).layer(from_fn_with_state(observer, observe))
     }
 }
 

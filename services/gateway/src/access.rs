@@ -1,0 +1,181 @@
+//! Who may do what. The realm roles of the access token alone decide; groups are
+//! never consulted.
+
+/// Opens everything.
+const MANAGER: &str = "manager";
+const SALES: &str = "sales-associate";
+const WAREHOUSE: &str = "warehouse-operator";
+const ACCOUNTING: &str = "accountant";
+
+/// A part of the business that roles open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Area {
+    /// One's own profile and notifications: everybody who is signed in.
+    Own,
+    /// Leads, clients and orders.
+    Sales,
+    /// Shipments.
+    Warehouse,
+    /// Expenses.
+    Accounting,
+}
+
+impl Area {
+    /// Whether somebody with these roles may enter.
+    #[must_use]
+    pub fn permits<R: AsRef<str>>(self, roles: &[R]) -> bool {
+        let needed = match self {
+            Self::Own => return true,
+            Self::Sales => SALES,
+            Self::Warehouse => WAREHOUSE,
+            Self::Accounting => ACCOUNTING,
+        };
+        roles
+            .iter()
+            .map(AsRef::as_ref)
+            .any(|role| role == needed || role == MANAGER)
+    }
+
+    /// Whether a bearer token is as good as a session.
+    #[must_use]
+    pub const fn takes_bearers(self) -> bool {
+        matches!(self, Self::Warehouse)
+    }
+
+    /// What somebody is told who isn't signed in.
+    #[must_use]
+    pub const fn unauthenticated(self) -> &'static str {
+        match self {
+            Self::Own | Self::Sales | Self::Accounting => "Login is required",
+            Self::Warehouse => "Bearer token or session is required",
+        }
+    }
+
+    /// What somebody is told who is signed in without the role.
+    #[must_use]
+    pub const fn forbidden(self) -> &'static str {
+        match self {
+            // Nobody is told this.
+            Self::Own => "Access denied",
+            Self::Sales => "Sales role is required to access orders",
+            Self::Warehouse => "Warehouse role is required to access shipments",
+            Self::Accounting => "Accounting role is required to access expenses",
+        }
+    }
+}
+
+/// An app for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum App {
+    /// The portal.
+    Portal,
+    /// The sales app.
+    Infinity,
+    /// The warehouse's app.
+    WarehouseMobile,
+    /// The accounting app.
+    Accounting,
+}
+
+impl App {
+    /// All, in the order of the contract.
+    pub const ALL: [Self; 4] = [
+        Self::Portal,
+        Self::Infinity,
+        Self::WarehouseMobile,
+        Self::Accounting,
+    ];
+
+    /// Its name in the interface.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portal => "portal",
+            Self::Infinity => "infinity",
+            Self::WarehouseMobile => "warehouse-mobile",
+            Self::Accounting => "accounting",
+        }
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub const fn area(self) -> Area {
+        match self {
+            Self::Portal => Area::Own,
+            Self::Infinity => Area::Sales,
+            Self::WarehouseMobile => Area::Warehouse,
+            Self::Accounting => Area::Accounting,
+        }
+    }
+}
+
+/// The names of the apps that these roles open.
+#[must_use]
+pub fn apps_of<R: AsRef<str>>(roles: &[R]) -> Vec<String> {
+    App::ALL
+        .into_iter()
+        .filter(|app| app.area().permits(roles))
+        .map(|app| app.name().to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_access_table() {
+        let rows: [(&[&str], &[&str]); 8] = [
+            (&["sales-associate"], &["portal", "infinity"]),
+            (&["warehouse-operator"], &["portal", "warehouse-mobile"]),
+            (&["accountant"], &["portal", "accounting"]),
+            (
+                &["manager"],
+                &["portal", "infinity", "warehouse-mobile", "accounting"],
+            ),
+            (&["portal-user"], &["portal"]),
+            (&["it-support"], &["portal"]),
+            (&["default-roles-scranton-branch"], &["portal"]),
+            (&[], &["portal"]),
+        ];
+        for (roles, apps) in rows {
+            assert_eq!(apps_of(roles), apps, "{roles:?}");
+        }
+    }
+
+    #[test]
+    fn roles_add_up() {
+        assert_eq!(
+            apps_of(&["accountant", "sales-associate"]),
+            ["portal", "infinity", "accounting"]
+        );
+    }
+
+    #[test]
+    fn names_that_merely_look_alike_open_nothing() {
+        for role in ["Manager", "manager ", "sales", "/management", "accounting"] {
+            assert_eq!(apps_of(&[role]), ["portal"], "{role:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_more_role_never_takes_an_app_away(
+            roles in proptest::collection::vec(
+                prop_oneof![
+                    Just("manager".to_owned()), Just("accountant".to_owned()),
+                    Just("sales-associate".to_owned()), Just("warehouse-operator".to_owned()),
+                    "[a-z-]{1,12}",
+                ],
+                0..5,
+            ),
+            more in "[a-z-]{1,12}",
+        ) {
+            let before = apps_of(&roles);
+            let after = apps_of(&[roles, vec![more]].concat());
+            prop_assert!(before.iter().all(|app| after.contains(app)));
+        }
+    }
+}

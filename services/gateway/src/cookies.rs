@@ -1,0 +1,71 @@
+//! Cookies in and out.
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+/// The values of a cookie, in the order they came: a browser may send one name more
+/// than once.
+pub fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(|header| header.split(';'))
+        .filter_map(|pair| pair.split_once('='))
+        .filter(move |(key, _)| key.trim() == name)
+        .map(|(_, value)| value.trim())
+}
+
+/// A cookie for the whole host that no script reads. `value` is base64url; with an
+/// age of 0 the browser forgets it.
+#[must_use]
+pub fn set(name: &str, value: &str, max_age_seconds: u64) -> Option<HeaderValue> {
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_seconds}");
+    HeaderValue::from_str(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|line| (COOKIE, HeaderValue::from_str(line).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn a_cookie_is_found_among_others() {
+        let headers = headers(&[
+            "theme=dark; dmf_session=abc; xdmf_session=no",
+            "dmf_session = def ;dmf_session_old=no; dmf_session",
+        ]);
+        let found: Vec<_> = values(&headers, "dmf_session").collect();
+        assert_eq!(found, ["abc", "def"]);
+    }
+
+    #[test]
+    fn the_cookie_is_as_the_contract_says() {
+        assert_eq!(
+            set("dmf_session", "abc", 1800).unwrap(),
+            "dmf_session=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=1800"
+        );
+        assert_eq!(
+            set("dmf_session", "", 0).unwrap(),
+            "dmf_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_set_is_read_again(value in "[A-Za-z0-9_-]{1,40}", other in "[a-z]{1,8}=[!-:<-~]{0,20}") {
+            let cookie = set("dmf_login", &value, 300).unwrap();
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+            let headers = headers(&[&format!("{other}; {pair}")]);
+            prop_assert_eq!(values(&headers, "dmf_login").collect::<Vec<_>>(), [value]);
+        }
+    }
+}

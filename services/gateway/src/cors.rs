@@ -1,0 +1,188 @@
+//! Scripts of other origins: the web apps alone, on the interface alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use dm_kit::http::ApiError;
+use dm_kit::trace::{REQUEST_ID, TRACE_ID, TRACEPARENT};
+use http::{HeaderName, HeaderValue, Method, header};
+use tower::{Layer as _, ServiceExt as _};
+use tower_http::cors::CorsLayer;
+
+use crate::origin::Origin;
+use crate::settings::Origins;
+
+/// What the interface's paths begin with.
+const PREFIX: &str = "/api/v1/";
+
+/// How long a browser may remember what it was allowed.
+const MAX_AGE: Duration = Duration::from_secs(3600);
+
+struct Cors {
+    origins: Origins,
+    layer: CorsLayer,
+}
+
+/// Lays the rules around all routes, so that refusals carry the headers, too.
+pub fn around(router: Router, origins: Origins) -> Router {
+    let layer = CorsLayer::new()
+        .allow_origin(origins.all().to_vec())
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::POST, Method::OPTIONS])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
+            header::ACCEPT,
+            TRACE_ID,
+            REQUEST_ID,
+            TRACEPARENT,
+        ])
+        .expose_headers([
+            header::CONTENT_TYPE,
+            header::CACHE_CONTROL,
+            TRACE_ID,
+            REQUEST_ID,
+            TRACEPARENT,
+        ])
+        .max_age(MAX_AGE);
+    router.layer(from_fn_with_state(Arc::new(Cors { origins, layer }), apply))
+}
+
+async fn apply(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with(PREFIX) {
+        return next.run(request).await;
+    }
+    let mut response = match request.headers().get(header::ORIGIN) {
+        Some(origin) if cors.origins.contain(origin) => {
+            let Ok(response) = cors.layer.layer(next).oneshot(request).await;
+            response
+        }
+        Some(origin) if !is_own(origin, &request) => {
+            ApiError::forbidden("Origin is not allowed").into_response()
+        }
+        // The gateway's own pages, and everything that is no script of a page.
+        _ => next.run(request).await,
+    };
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Whether the script is of the very origin that it calls.
+fn is_own(origin: &HeaderValue, request: &Request) -> bool {
+    Origin::of_request(request.headers()).is_some_and(|own| own.to_text().as_bytes() == origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use http::StatusCode;
+
+    use super::*;
+
+    async fn answer(method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+        let routes = Router::new()
+            .route("/api/v1/auth/me", get(|| async { "me" }))
+            .route("/portal", get(|| async { "portal" }))
+            .fallback(|| async { StatusCode::NOT_FOUND });
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        around(routes, Origins::default())
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap()
+    }
+
+    fn text<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+        let value = response.headers().get(name)?;
+        Some(value.to_str().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_preflight_of_an_app_is_answered_as_the_contract_says() {
+        let origin = "http://host.docker.internal:3004";
+        let asked = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "idempotency-key"),
+        ];
+        let response = answer(Method::OPTIONS, "/api/v1/orders", &asked).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        for (name, value) in [
+            ("access-control-allow-origin", origin),
+            ("access-control-allow-credentials", "true"),
+            ("access-control-allow-methods", "GET,POST,OPTIONS"),
+            (
+                "access-control-allow-headers",
+                "authorization,content-type,idempotency-key,accept,x-trace-id,x-request-id,traceparent",
+            ),
+            ("access-control-max-age", "3600"),
+        ] {
+            assert_eq!(text(&response, name), Some(value), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_and_refusals_carry_the_headers() {
+        for (path, status) in [
+            ("/api/v1/auth/me", StatusCode::OK),
+            ("/api/v1/nothing", StatusCode::NOT_FOUND),
+        ] {
+            let origin = "http://localhost:3001";
+            let response = answer(Method::GET, path, &[("origin", origin)]).await;
+            assert_eq!(response.status(), status);
+            for (name, value) in [
+                ("access-control-allow-origin", origin),
+                ("access-control-allow-credentials", "true"),
+                (
+                    "access-control-expose-headers",
+                    "content-type,cache-control,x-trace-id,x-request-id,traceparent",
+                ),
+                ("cache-control", "no-store"),
+            ] {
+                assert_eq!(text(&response, name), Some(value), "{path} {name}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn other_origins_are_refused() {
+        for origin in [
+            "http://localhost:3003",
+            "http://evil.example",
+            "https://localhost:3000",
+            "http://localhost:3000.evil.example",
+            "null",
+        ] {
+            for method in [Method::GET, Method::OPTIONS] {
+                let response = answer(method, "/api/v1/auth/me", &[("origin", origin)]).await;
+                assert_eq!(response.status(), StatusCode::FORBIDDEN, "{origin}");
+                assert_eq!(text(&response, "access-control-allow-origin"), None);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn own_pages_and_other_paths_are_no_matter_of_it() {
+        let own = [
+            ("origin", "http://localhost:8081"),
+            ("host", "localhost:8081"),
+        ];
+        let response = answer(Method::GET, "/api/v1/auth/me", &own).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let other = [("origin", "http://evil.example")];
+        let response = answer(Method::GET, "/portal", &other).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(text(&response, "access-control-allow-origin"), None);
+    }
+}

@@ -1,0 +1,316 @@
+//! The services behind the gateway, and how they are called.
+
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dm_kit::Trace;
+use dm_kit::trace::{REQUEST_ID, TRACE_ID, TRACEPARENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use thiserror::Error;
+use url::Url;
+
+use crate::sessions::User;
+use crate::settings::BaseUrl;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long a request may take.
+const REQUEST: Duration = Duration::from_secs(15);
+
+/// Who calls.
+const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+/// The person's name, for the profile.
+const DISPLAY_NAME: HeaderName = HeaderName::from_static("x-user-display-name");
+/// Which call of one and the same effect it is.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A service behind the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Profiles.
+    Profile,
+    /// Leads and clients.
+    Sales,
+    /// Orders.
+    Order,
+    /// Shipments.
+    Inventory,
+    /// Expenses.
+    Finance,
+    /// Notifications.
+    Wuphf,
+}
+
+impl Service {
+    /// All of them, in the order of their ports.
+    pub const ALL: [Self; 6] = [
+        Self::Profile,
+        Self::Sales,
+        Self::Order,
+        Self::Inventory,
+        Self::Finance,
+        Self::Wuphf,
+    ];
+
+    /// Its host name in the stack.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Profile => "profile",
+            Self::Sales => "sales",
+            Self::Order => "order",
+            Self::Inventory => "inventory",
+            Self::Finance => "finance",
+            Self::Wuphf => "wuphf",
+        }
+    }
+
+    /// Its port in the stack.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        8091 + self as u16
+    }
+}
+
+/// The client for everything behind the gateway: plain HTTP, no proxy, redirects
+/// are answers like any other.
+///
+/// # Errors
+/// Where the system refuses.
+pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .tls_certs_only([])
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT)
+        .timeout(REQUEST)
+        .build()
+}
+
+/// A call.
+#[derive(Debug)]
+pub struct Call {
+    /// The verb.
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// Exactly these headers.
+    pub headers: HeaderMap,
+    /// The body as the client sent it.
+    pub body: Bytes,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A service that can't be asked.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct Unreachable(String);
+
+/// Calls a service.
+///
+/// # Errors
+/// [`Unreachable`] where it doesn't answer, or not in time.
+pub async fn send(client: &reqwest::Client, call: Call) -> Result<Answer, Unreachable> {
+    let response = client
+        .request(call.method, call.url)
+        .headers(call.headers)
+        .body(call.body)
+        .send()
+        .await
+        .map_err(unreachable)?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(unreachable)?;
+    Ok(Answer { status, body })
+}
+
+fn unreachable(error: reqwest::Error) -> Unreachable {
+    Unreachable(in_full(&error))
+}
+
+/// An error with all that is behind it.
+pub(crate) fn in_full(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut inner = error.source();
+    while let Some(source) = inner {
+        text = format!("{text}: {source}");
+        inner = source.source();
+    }
+    text
+}
+
+/// The headers of a call for `user`; `None` where the name can't stand in one.
+#[must_use]
+pub fn headers(service: Service, user: &User, trace: &Trace) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(USER_ID, HeaderValue::from_bytes(user.id.as_bytes()).ok()?);
+    if service == Service::Profile {
+        let name = HeaderValue::from_bytes(user.display_name.as_bytes()).ok()?;
+        headers.insert(DISPLAY_NAME, name);
+    }
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    trace.write(&mut headers);
+    debug_assert!(
+        [TRACE_ID, REQUEST_ID, TRACEPARENT]
+            .iter()
+            .all(|name| headers.contains_key(name))
+    );
+    Some(headers)
+}
+
+/// The address behind a path of the interface, with the path's segments encoded as
+/// they came; `None` for a path that would lead elsewhere.
+#[must_use]
+pub fn target(base: &BaseUrl, path: &str, query: Option<&str>) -> Option<Url> {
+    let rest = path
+        .strip_prefix("/api/v1/warehouse/")
+        .or_else(|| path.strip_prefix("/api/v1/"))?;
+    if rest.split('/').any(climbs) {
+        return None;
+    }
+    // An address's parser takes a backslash for a slash.
+    let rest = rest.replace('\\', "%5C");
+    let mut text = format!("{}/internal/{rest}", base.as_str());
+    if let Some(query) = query {
+        text.push('?');
+        text.push_str(query);
+    }
+    Url::parse(&text).ok()
+}
+
+/// Whether an address's parser takes a segment for `.` or `..`.
+fn climbs(segment: &str) -> bool {
+    let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+    plain == "." || plain == ".."
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn to(path: &str, query: Option<&str>) -> Option<String> {
+        let base = "http://order:8093".parse().unwrap();
+        target(&base, path, query).map(|url| url.to_string())
+    }
+
+    #[test]
+    fn paths_lead_where_the_route_table_says() {
+        for (path, query, url) in [
+            (
+                "/api/v1/orders",
+                Some("clientId=client%201&x=+"),
+                "http://order:8093/internal/orders?clientId=client%201&x=+",
+            ),
+            (
+                "/api/v1/orders/ord_1/timeline",
+                None,
+                "http://order:8093/internal/orders/ord_1/timeline",
+            ),
+            (
+                "/api/v1/warehouse/shipments/ship_1/scan",
+                None,
+                "http://order:8093/internal/shipments/ship_1/scan",
+            ),
+        ] {
+            assert_eq!(to(path, query).as_deref(), Some(url));
+        }
+    }
+
+    #[test]
+    fn ids_stay_encoded_and_lead_nowhere_else() {
+        for id in [
+            "a%2Fb",
+            "%2e%2e%2fprofile",
+            "a%20b",
+            "%00",
+            "...",
+            "a%3Fb%23c",
+        ] {
+            assert_eq!(
+                to(&format!("/api/v1/orders/{id}"), None),
+                Some(format!("http://order:8093/internal/orders/{id}"))
+            );
+        }
+        assert_eq!(
+            to("/api/v1/orders/..\\..\\x", None).as_deref(),
+            Some("http://order:8093/internal/orders/..%5C..%5Cx")
+        );
+        for id in ["..", ".", "%2e%2E", ".%2e", "%2E"] {
+            assert_eq!(to(&format!("/api/v1/orders/{id}/timeline"), None), None);
+        }
+    }
+
+    #[test]
+    fn exactly_the_headers_of_the_contract_are_sent() {
+        let user = User {
+            id: "jhalpert".into(),
+            display_name: "Jim Hälpert".into(),
+            roles: vec!["manager".into()],
+            groups: vec!["/sales".into()],
+        };
+        let trace = Trace::of_event(None);
+        let names = |service| {
+            let headers = headers(service, &user, &trace).unwrap();
+            let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
+            names.sort();
+            names
+        };
+        let always = ["content-type", "traceparent", "x-request-id", "x-trace-id"];
+        assert_eq!(
+            names(Service::Order),
+            [&always[..2], &["x-request-id", "x-trace-id", "x-user-id"]].concat()
+        );
+        assert_eq!(
+            names(Service::Profile),
+            [
+                &always[..2],
+                &[
+                    "x-request-id",
+                    "x-trace-id",
+                    "x-user-display-name",
+                    "x-user-id"
+                ]
+            ]
+            .concat()
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_no_header_is_not_sent() {
+        let user = User {
+            id: "jim\r\nx-user-id: mscott".into(),
+            display_name: String::new(),
+            roles: Vec::new(),
+            groups: Vec::new(),
+        };
+        assert!(headers(Service::Order, &user, &Trace::of_event(None)).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_id_is_it_stays_one_segment(id in "[!$-.0->@-~]{1,20}") {
+            if let Some(url) = to(&format!("/api/v1/orders/{id}/timeline"), None) {
+                let url = Url::parse(&url).unwrap();
+                let segments: Vec<_> = url.path_segments().unwrap().collect();
+                prop_assert_eq!(segments.len(), 4);
+                prop_assert_eq!(segments[1], "orders");
+                prop_assert_eq!(segments[3], "timeline");
+            }
+        }
+    }
+}

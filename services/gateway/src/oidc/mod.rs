@@ -1,0 +1,5 @@
+//! Keycloak: how people sign in, and how what it says is proved.
+
+pub mod keys;
+pub mod provider;
+pub mod tokens;

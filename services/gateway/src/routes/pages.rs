@@ -1,0 +1,146 @@
+//! The gateway's own pages, and the ways to the apps.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use dm_kit::http::OpenApiRouter;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use url::form_urlencoded;
+use utoipa_axum::routes;
+
+use crate::Gateway;
+use crate::access::App;
+use crate::html;
+use crate::return_to::header_safe;
+use crate::settings::BaseUrl;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
+    OpenApiRouter::new()
+        .routes(routes!(home))
+        .routes(routes!(index))
+        .routes(routes!(portal))
+        .routes(routes!(infinity))
+        .routes(routes!(accounting))
+        .routes(routes!(apps_portal))
+        .routes(routes!(apps_infinity))
+        .routes(routes!(apps_accounting))
+}
+
+/// A redirect that nobody remembers.
+pub(super) fn found(location: &str) -> Response {
+    let mut response = StatusCode::FOUND.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(location) = HeaderValue::from_str(&header_safe(location)) {
+        headers.insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// The gateway's home.
+#[utoipa::path(get, path = "/", tag = "pages", responses((status = 200, content_type = "text/html")))]
+async fn home(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    let notice = match gateway.sessions.of_request(&headers) {
+        Some(session) => format!(
+            "<p>You are signed in as {}. <a href=\"/logout\">Sign out</a></p>",
+            html::escape(&session.user.display_name)
+        ),
+        None => "<p>You are not signed in. \
+                 <a href=\"/oauth2/authorization/keycloak?returnTo=%2F\">Sign in</a></p>"
+            .to_owned(),
+    };
+    let content = format!(
+        "{notice}<nav><a href=\"/portal\">Portal</a><a href=\"/infinity\">Infinity</a>\
+         <a href=\"/accounting\">Accounting</a></nav>"
+    );
+    html::page(StatusCode::OK, "Dunder Mifflin Gateway", &content)
+}
+
+/// The gateway's home by its other name.
+#[utoipa::path(get, path = "/index.html", tag = "pages", responses((status = 200, content_type = "text/html")))]
+async fn index(state: State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    home(state, headers).await
+}
+
+/// To the portal.
+#[utoipa::path(get, path = "/portal", tag = "pages", responses((status = 302, description = "To the app, or to the login.")))]
+async fn portal(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
+    go(&gateway, &headers, &uri, App::Portal, &gateway.apps.portal)
+}
+
+/// To the sales app.
+#[utoipa::path(get, path = "/infinity", tag = "pages", responses(
+    (status = 302, description = "To the app, or to the login."),
+    (status = 403, description = "Neither sales nor manager.", content_type = "text/html"),
+))]
+async fn infinity(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
+    go(
+        &gateway,
+        &headers,
+        &uri,
+        App::Infinity,
+        &gateway.apps.infinity,
+    )
+}
+
+/// To the accounting app.
+#[utoipa::path(get, path = "/accounting", tag = "pages", responses(
+    (status = 302, description = "To the app, or to the login."),
+    (status = 403, description = "Neither accounting nor manager.", content_type = "text/html"),
+))]
+async fn accounting(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
+    go(
+        &gateway,
+        &headers,
+        &uri,
+        App::Accounting,
+        &gateway.apps.accounting,
+    )
+}
+
+/// The portal by its older address.
+#[utoipa::path(get, path = "/apps/portal", tag = "pages", responses((status = 302, description = "To `/portal`.")))]
+async fn apps_portal() -> Response {
+    found("/portal")
+}
+
+/// The sales app by its older address.
+#[utoipa::path(get, path = "/apps/infinity", tag = "pages", responses((status = 302, description = "To `/infinity`.")))]
+async fn apps_infinity() -> Response {
+    found("/infinity")
+}
+
+/// The accounting app by its older address.
+#[utoipa::path(get, path = "/apps/accounting", tag = "pages", responses((status = 302, description = "To `/accounting`.")))]
+async fn apps_accounting() -> Response {
+    found("/accounting")
+}
+
+fn go(gateway: &Gateway, headers: &HeaderMap, uri: &Uri, app: App, base: &BaseUrl) -> Response {
+    let Some(session) = gateway.sessions.of_request(headers) else {
+        let here = uri.path_and_query().map_or("/", |here| here.as_str());
+        let here: String = form_urlencoded::byte_serialize(here.as_bytes()).collect();
+        return found(&format!("/oauth2/authorization/keycloak?returnTo={here}"));
+    };
+    if !app.area().permits(&session.user.roles) {
+        return denied(app);
+    }
+    let query = uri
+        .query()
+        .map_or_else(String::new, |query| format!("?{query}"));
+    found(&format!("{}/{query}", base.as_str()))
+}
+
+fn denied(app: App) -> Response {
+    let name = match app {
+        App::Infinity => "Sales",
+        App::Accounting => "Accounting",
+        App::Portal | App::WarehouseMobile => app.name(),
+    };
+    let content = format!(
+        "<p>Your account has no access to the {name} app.</p>\
+         <nav><a href=\"/portal\">Portal</a><a href=\"/logout\">Sign out</a></nav>"
+    );
+    html::page(StatusCode::FORBIDDEN, "Access denied", &content)
+}

@@ -1,0 +1,165 @@
+//! Who is signed in: in memory only, so that a restart signs everybody out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::HeaderMap;
+
+use crate::cookies;
+use crate::expiring::Expiring;
+use crate::random::{self, NoRandomness};
+
+/// The cookie of a session.
+pub const COOKIE: &str = "dmf_session";
+
+/// How many sessions there can be at once.
+const CAPACITY: usize = 10_000;
+
+/// Somebody who proved who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The user's name, e.g. `jhalpert`.
+    pub id: String,
+    /// The person's name.
+    pub display_name: String,
+    /// The realm roles.
+    pub roles: Vec<String>,
+    /// The groups, for information.
+    pub groups: Vec<String>,
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    /// What the cookie holds.
+    pub id: String,
+    /// Whose it is.
+    pub user: User,
+    /// When it ends, for people.
+    pub expires_at: DateTime<Utc>,
+    /// When it ends, for this process.
+    pub expires: Instant,
+}
+
+/// All sessions.
+#[derive(Debug)]
+pub struct Sessions {
+    live: Expiring<Arc<Session>>,
+    /// The end of the latest session: clients tell logins apart by it.
+    latest: Mutex<DateTime<Utc>>,
+}
+
+impl Sessions {
+    /// No sessions yet; each will live so long from its login.
+    #[must_use]
+    pub fn new(life: Duration) -> Self {
+        Self {
+            live: Expiring::new(life, CAPACITY),
+            latest: Mutex::new(DateTime::UNIX_EPOCH),
+        }
+    }
+
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// [`NoRandomness`].
+    pub fn begin(&self, user: User) -> Result<Arc<Session>, NoRandomness> {
+        let now = Instant::now();
+        let session = Arc::new(Session {
+            id: random::text::<24>()?,
+            user,
+            expires_at: self.end_of_new(),
+            expires: now + self.live.life(),
+        });
+        self.live
+            .insert(now, session.id.clone(), Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// The live session that a request brings, if any.
+    #[must_use]
+    pub fn of_request(&self, headers: &HeaderMap) -> Option<Arc<Session>> {
+        let now = Instant::now();
+        cookies::values(headers, COOKIE).find_map(|id| self.live.get(now, id))
+    }
+
+    /// Whether a session goes on.
+    #[must_use]
+    pub fn is_live(&self, session: &Session) -> bool {
+        self.live.get(Instant::now(), &session.id).is_some()
+    }
+
+    /// Ends the sessions that a request brings.
+    pub fn end(&self, headers: &HeaderMap) {
+        let now = Instant::now();
+        for id in cookies::values(headers, COOKIE) {
+            self.live.take(now, id);
+        }
+    }
+
+    /// How long a session lives.
+    #[must_use]
+    pub const fn life(&self) -> Duration {
+        self.live.life()
+    }
+
+    fn end_of_new(&self) -> DateTime<Utc> {
+        let life = TimeDelta::from_std(self.live.life()).unwrap_or_default();
+        let end = dm_contracts::time::now() + life;
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = end.max(*latest + TimeDelta::microseconds(1));
+        *latest = end;
+        end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use http::{HeaderValue, header};
+
+    use super::*;
+
+    fn jim() -> User {
+        User {
+            id: "jhalpert".into(),
+            display_name: "Jim Halpert".into(),
+            roles: vec!["sales-associate".into()],
+            groups: Vec::new(),
+        }
+    }
+
+    fn request(cookie: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_str(cookie).unwrap())])
+    }
+
+    #[test]
+    fn a_session_goes_on_until_it_is_ended() {
+        let sessions = Sessions::new(Duration::from_secs(60));
+        let session = sessions.begin(jim()).unwrap();
+        assert_eq!(session.id.len(), 32);
+        let brought = request(&format!("dmf_session=stale; dmf_session={}", session.id));
+        assert_eq!(sessions.of_request(&brought).unwrap().user, jim());
+        sessions.end(&brought);
+        assert!(sessions.of_request(&brought).is_none());
+        assert!(!sessions.is_live(&session));
+    }
+
+    #[test]
+    fn a_session_of_no_life_is_none() {
+        let sessions = Sessions::new(Duration::ZERO);
+        let session = sessions.begin(jim()).unwrap();
+        assert!(!sessions.is_live(&session));
+    }
+
+    #[test]
+    fn no_two_sessions_end_at_the_same_instant() {
+        let sessions = Sessions::new(Duration::from_secs(60));
+        let ends: HashSet<_> = (0..500)
+            .map(|_| sessions.begin(jim()).unwrap().expires_at)
+            .collect();
+        assert_eq!(ends.len(), 500);
+    }
+}

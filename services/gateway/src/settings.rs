@@ -1,0 +1,330 @@
+//! Settings from the environment.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use dm_kit::Environment;
+use http::HeaderValue;
+use url::Url;
+
+use crate::downstream::Service;
+
+/// The web apps of the demo, as browsers name them.
+const ORIGINS: &str = "http://localhost:3000,http://localhost:3001,http://localhost:3002,\
+    http://localhost:3004,http://host.docker.internal:3000,http://host.docker.internal:3001,\
+    http://host.docker.internal:3002,http://host.docker.internal:3004";
+
+/// All that can be set.
+#[derive(Debug)]
+pub struct Settings {
+    /// The realm and this gateway's client in it.
+    pub oidc: OidcSettings,
+    /// The life of a session, from the login.
+    pub session_life: Duration,
+    /// The life of a login that has begun.
+    pub login_life: Duration,
+    /// How often an order's timeline is looked at for a stream.
+    pub stream_pace: Duration,
+    /// The web apps' addresses.
+    pub apps: AppSettings,
+    /// The services' addresses.
+    pub services: ServiceSettings,
+    /// Whose scripts may call.
+    pub origins: Origins,
+}
+
+/// The realm and this gateway's client in it.
+#[derive(Debug)]
+pub struct OidcSettings {
+    /// Its name.
+    pub realm: RealmName,
+    /// Keycloak as this process reaches it.
+    pub internal: BaseUrl,
+    /// Keycloak's port as browsers reach it, on the host name that they use.
+    pub public_port: u16,
+    /// The client.
+    pub client: String,
+    /// The client's secret.
+    pub secret: Secret,
+    /// The clients whose access tokens are taken as bearers.
+    pub bearer_clients: Vec<String>,
+}
+
+/// The web apps' addresses.
+#[derive(Debug)]
+pub struct AppSettings {
+    /// The portal.
+    pub portal: BaseUrl,
+    /// The sales app.
+    pub infinity: BaseUrl,
+    /// The accounting app.
+    pub accounting: BaseUrl,
+}
+
+/// The services' addresses, by [`Service`].
+#[derive(Debug)]
+pub struct ServiceSettings([BaseUrl; Service::ALL.len()]);
+
+impl ServiceSettings {
+    /// Where a service is.
+    #[must_use]
+    pub fn of(&self, service: Service) -> &BaseUrl {
+        &self.0[service as usize]
+    }
+}
+
+impl Settings {
+    /// Reads all of them. What can't be used is told by [`Environment::check`].
+    pub fn read(environment: &mut Environment) -> Self {
+        let client = environment.text_or("OIDC_CLIENT_ID", "dunder-mifflin-gateway");
+        let oidc = OidcSettings {
+            realm: environment.get("KEYCLOAK_REALM", RealmName("scranton-branch".into())),
+            internal: base(environment, "KEYCLOAK_INTERNAL_BASE_URL", "keycloak:8080"),
+            public_port: environment.get("KEYCLOAK_PUBLIC_PORT", 8080),
+            secret: Secret(environment.text_or("OIDC_CLIENT_SECRET", "gateway-secret-change-me")),
+            bearer_clients: environment.list("BEARER_CLIENT_IDS", &["warehouse-mobile", &client]),
+            client,
+        };
+        Self {
+            oidc,
+            session_life: time(environment, "SESSION_MAX_AGE_MS", 1_800_000),
+            login_life: time(environment, "OIDC_STATE_MAX_AGE_MS", 300_000),
+            stream_pace: time(environment, "TIMELINE_STREAM_POLL_MS", 2_000),
+            apps: AppSettings {
+                portal: base(environment, "PORTAL_WEB_BASE_URL", "localhost:3000"),
+                infinity: base(environment, "INFINITY_WEB_BASE_URL", "localhost:3001"),
+                accounting: base(environment, "ACCOUNTING_WEB_BASE_URL", "localhost:3002"),
+            },
+            services: ServiceSettings(Service::ALL.map(|service| {
+                let name = service.name();
+                let variable = format!("{}_SERVICE_BASE_URL", name.to_uppercase());
+                base(
+                    environment,
+                    &variable,
+                    &format!("{name}:{}", service.port()),
+                )
+            })),
+            origins: environment.get("MOBILE_WEB_ORIGINS", Origins::default()),
+        }
+    }
+}
+
+fn base(environment: &mut Environment, name: &str, default: &str) -> BaseUrl {
+    environment.get(name, BaseUrl(format!("http://{default}")))
+}
+
+fn time(environment: &mut Environment, name: &str, default: u64) -> Duration {
+    let Milliseconds(time) = environment.get(name, Milliseconds(Duration::from_millis(default)));
+    time
+}
+
+/// From a millisecond to a year, in milliseconds.
+struct Milliseconds(Duration);
+
+impl FromStr for Milliseconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let year = 365 * 24 * 3600 * 1000;
+        match text.parse() {
+            Ok(number) if (1..=year).contains(&number) => Ok(Self(Duration::from_millis(number))),
+            _ => Err(format!("whole milliseconds from 1 to {year} are needed")),
+        }
+    }
+}
+
+/// An address that paths are put behind: no slash at its end, no query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl(String);
+
+impl BaseUrl {
+    /// The address.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = Url::parse(text).map_err(|error| error.to_string())?;
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if plain {
+            Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+        } else {
+            Err("an address like `http://host:port` is needed".to_owned())
+        }
+    }
+}
+
+/// The name of a realm: it stands in paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RealmName(String);
+
+impl RealmName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RealmName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if text.bytes().all(plain) && text.trim_matches('.') != "" {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("letters, digits, `-`, `_` and `.` alone make a realm's name".to_owned())
+        }
+    }
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(…)")
+    }
+}
+
+/// The origins whose scripts may call, separated by commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origins(Vec<HeaderValue>);
+
+impl Origins {
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn contain(&self, origin: &HeaderValue) -> bool {
+        self.0.contains(origin)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[HeaderValue] {
+        &self.0
+    }
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        ORIGINS.parse().unwrap_or(Self(Vec::new()))
+    }
+}
+
+impl FromStr for Origins {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',')
+            .map(str::trim)
+            .filter(|origin| !origin.is_empty())
+            .map(|origin| {
+                let serialized = Url::parse(origin)
+                    .map(|url| url.origin().ascii_serialization())
+                    .unwrap_or_default();
+                if serialized == origin {
+                    HeaderValue::from_str(origin).map_err(|error| error.to_string())
+                } else {
+                    Err(format!("`{origin}` is no origin like `http://host:port`"))
+                }
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn without_variables_it_is_the_contract() {
+        let mut environment = environment(&[]);
+        let settings = Settings::read(&mut environment);
+        assert_eq!(environment.check(), Ok(()));
+        assert_eq!(settings.oidc.internal.as_str(), "http://keycloak:8080");
+        assert_eq!(settings.oidc.realm.as_str(), "scranton-branch");
+        assert_eq!(settings.session_life, Duration::from_millis(1_800_000));
+        assert_eq!(settings.login_life, Duration::from_millis(300_000));
+        assert_eq!(settings.origins.all().len(), 8);
+        let services: Vec<_> = Service::ALL
+            .into_iter()
+            .map(|service| settings.services.of(service).as_str().to_owned())
+            .collect();
+        assert_eq!(
+            services,
+            [
+                "http://profile:8091",
+                "http://sales:8092",
+                "http://order:8093",
+                "http://inventory:8094",
+                "http://finance:8095",
+                "http://wuphf:8096",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cant_be_used_is_told_all_at_once() {
+        let mut environment = environment(&[
+            ("KEYCLOAK_INTERNAL_BASE_URL", "keycloak"),
+            ("KEYCLOAK_REALM", "../master"),
+            ("KEYCLOAK_PUBLIC_PORT", "70000"),
+            ("ORDER_SERVICE_BASE_URL", "ftp://order"),
+            ("MOBILE_WEB_ORIGINS", "http://localhost:3000/,*"),
+            ("SESSION_MAX_AGE_MS", "30m"),
+        ]);
+        Settings::read(&mut environment);
+        let told = environment.check().unwrap_err().to_string();
+        for name in [
+            "KEYCLOAK_INTERNAL_BASE_URL",
+            "KEYCLOAK_REALM",
+            "KEYCLOAK_PUBLIC_PORT",
+            "ORDER_SERVICE_BASE_URL",
+            "MOBILE_WEB_ORIGINS",
+            "SESSION_MAX_AGE_MS",
+        ] {
+            assert!(told.contains(name), "{name} is not in {told}");
+        }
+    }
+
+    #[test]
+    fn a_slash_at_the_end_is_no_part_of_an_address() {
+        let url: BaseUrl = "http://localhost:3001/".parse().unwrap();
+        assert_eq!(url.as_str(), "http://localhost:3001");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let settings = Settings::read(&mut environment(&[("OIDC_CLIENT_SECRET", "s3cret")]));
+        assert_eq!(settings.oidc.secret.expose(), "s3cret");
+        assert!(!format!("{settings:?}").contains("s3cret"));
+    }
+}
