@@ -3,3 +3,6 @@
 pub mod keys;
 pub mod provider;
 pub mod tokens;
+
+#[cfg(test)]
+mod tests;
