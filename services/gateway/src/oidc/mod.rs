@@ -5,4 +5,6 @@ pub mod provider;
 pub mod tokens;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

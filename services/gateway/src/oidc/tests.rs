@@ -1,23 +1,16 @@
 //! Tokens of a realm with keys of its own, proved by keys that are fetched from it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_lc_rs::encoding::AsDer as _;
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use axum::routing::get;
-use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
+use jsonwebtoken::jwk::AlgorithmParameters;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 use super::keys::{KeyError, Keys, Pace};
+use super::testing::{Realm, Signer, claims};
 use super::tokens::{AccessClaims, TokenError, Verifier};
 
 const MOBILE: &[&str] = &["warehouse-mobile"];
@@ -29,109 +22,10 @@ const EAGER: Pace = Pace {
     fresh: Duration::from_secs(600),
 };
 
-/// A key of a realm, with both halves.
-struct Signer {
-    id: &'static str,
-    key: EncodingKey,
-    public: Jwk,
-}
-
-impl Signer {
-    fn new(id: &'static str) -> Self {
-        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-        let wrapped = pair.as_der().unwrap();
-        // The key itself (PKCS#1) follows the 26 bytes that say that it is one.
-        let key = EncodingKey::from_rsa_der(&wrapped.as_ref()[26..]);
-        let mut public = Jwk::from_encoding_key(&key, Algorithm::RS256).unwrap();
-        public.common.key_id = Some(id.to_owned());
-        Self { id, key, public }
-    }
-
-    fn header(&self) -> Header {
-        Header {
-            kid: Some(self.id.to_owned()),
-            ..Header::new(Algorithm::RS256)
-        }
-    }
-
-    fn sign(&self, claims: &Value) -> String {
-        encode(&self.header(), claims, &self.key).unwrap()
-    }
-}
-
-/// A realm that shows keys, and counts how often it is asked.
-struct Realm {
-    url: String,
-    shown: Arc<Mutex<Value>>,
-    asked: Arc<AtomicUsize>,
-    server: JoinHandle<()>,
-}
-
 impl Realm {
-    async fn showing(signers: &[&Signer]) -> Self {
-        let shown = Arc::new(Mutex::new(Value::Null));
-        let asked = Arc::new(AtomicUsize::new(0));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/certs", listener.local_addr().unwrap());
-        let (keys, count) = (Arc::clone(&shown), Arc::clone(&asked));
-        let certs = get(move || {
-            count.fetch_add(1, Ordering::Relaxed);
-            let keys = keys.lock().unwrap().clone();
-            async move { Json(keys) }
-        });
-        let router = Router::new().route("/certs", certs);
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let realm = Self {
-            url,
-            shown,
-            asked,
-            server,
-        };
-        realm.show(signers);
-        realm
-    }
-
-    fn show(&self, signers: &[&Signer]) {
-        let mut keys: Vec<Value> = signers
-            .iter()
-            .map(|signer| serde_json::to_value(&signer.public).unwrap())
-            .collect();
-        // As Keycloak does: a key for something else, and one of tomorrow.
-        keys.push(json!({"kid": "enc", "kty": "RSA", "alg": "RSA-OAEP", "use": "enc", "n": "AQAB", "e": "AQAB"}));
-        keys.push(json!({"kid": "new", "kty": "LATTICE", "alg": "ML-DSA-65"}));
-        *self.shown.lock().unwrap() = json!({ "keys": keys });
-    }
-
-    fn keys(&self, pace: Pace) -> Keys {
-        Keys::at(crate::downstream::client().unwrap(), self.url.clone(), pace)
-    }
-
     fn verifier(&self) -> Verifier {
         Verifier::new(self.keys(EAGER), "scranton-branch")
     }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
-    }
-}
-
-/// What Keycloak says in an access token, with some of it changed.
-fn claims(changes: Value) -> Value {
-    let mut claims = json!({
-        "iss": "http://localhost:8080/realms/scranton-branch",
-        "exp": get_current_timestamp() + 300,
-        "typ": "Bearer",
-        "azp": "warehouse-mobile",
-        "aud": "account",
-        "sub": "8d2f",
-        "preferred_username": "dphilbin",
-        "name": "Darryl Philbin",
-        "realm_access": {"roles": ["warehouse-operator"]},
-    });
-    for (name, value) in changes.as_object().unwrap() {
-        claims[name] = value.clone();
-    }
-    claims
 }
 
 async fn access(verifier: &Verifier, token: &str) -> Result<AccessClaims, TokenError> {

@@ -8,6 +8,8 @@ mod pages;
 mod proxy;
 mod stream;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
