@@ -1,6 +1,7 @@
 //! The routes, a file a kind.
 
 mod auth;
+mod changes;
 mod describe;
 mod entry;
 mod login;
