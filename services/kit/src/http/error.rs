@@ -22,7 +22,7 @@ pub enum DetailsStyle {
 
 /// An error on its way to the caller.
 ///
-/// It becomes a body where the trace is known, in [`super::observe`].
+/// It becomes a body where the trace is known: in the outermost layer.
 #[derive(Debug)]
 pub struct ApiError {
     /// The status.
