@@ -11,9 +11,9 @@ pub fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item =
     headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|header| header.to_str().ok())
-        .flat_map(|header| header.split(';'))
-        .filter_map(|pair| pair.split_once('='))
+        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
+        // Another app's cookie may be anything: it must not hide ours.
+        .filter_map(|pair| str::from_utf8(pair).ok()?.split_once('='))
         .filter(move |(key, _)| key.trim() == name)
         .map(|(_, value)| value.trim())
 }
@@ -48,6 +48,13 @@ mod tests {
         ]);
         let found: Vec<_> = values(&headers, "dmf_session").collect();
         assert_eq!(found, ["abc", "def"]);
+    }
+
+    #[test]
+    fn a_cookie_that_is_no_text_hides_no_other() {
+        let line = HeaderValue::from_bytes(b"theme=\xff\xfe; dmf_session=abc").unwrap();
+        let headers = HeaderMap::from_iter([(COOKIE, line)]);
+        assert_eq!(values(&headers, "dmf_session").collect::<Vec<_>>(), ["abc"]);
     }
 
     #[test]

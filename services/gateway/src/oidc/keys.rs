@@ -109,10 +109,9 @@ impl Keys {
     pub async fn find(&self, id: &str) -> Result<Arc<PublicKey>, KeyError> {
         let known = self.known();
         if let Some(key) = known.keys.get(id) {
-            if known
-                .fetched
-                .is_some_and(|at| at.elapsed() > self.0.pace.fresh)
-            {
+            let fresh = self.0.pace.fresh;
+            let stale = known.fetched.is_some_and(|at| at.elapsed() > fresh);
+            if stale && self.0.asking.try_lock().is_ok() {
                 let keys = self.clone();
                 // Nobody needs to wait for it.
                 tokio::spawn(async move { keys.ask().await });

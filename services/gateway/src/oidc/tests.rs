@@ -246,6 +246,27 @@ async fn a_new_key_is_fetched_and_a_withdrawn_one_is_forgotten() {
 }
 
 #[tokio::test]
+async fn old_keys_are_used_while_they_are_fetched_again() {
+    let signer = Signer::new("one");
+    let realm = Realm::showing(&[&signer]).await;
+    let keys = realm.keys(Pace {
+        fresh: Duration::ZERO,
+        ..EAGER
+    });
+    assert!(keys.find("one").await.is_ok());
+    realm.show(&[]);
+    assert!(keys.find("one").await.is_ok(), "the caller had to wait");
+    // A withdrawn key is gone once the fetch behind the scenes has ended.
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while keys.find("one").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn keys_are_kept_while_keycloak_is_away() {
     let signer = Signer::new("one");
     let realm = Realm::showing(&[&signer]).await;
