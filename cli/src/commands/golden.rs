@@ -2,7 +2,6 @@
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -16,10 +15,6 @@ use crate::stack::{golden, up};
 
 /// The schema of `dm golden ls --json`.
 const SCHEMA: &str = "dm.golden/1";
-
-/// The least time that a training start is given: it is several times slower
-/// than a usual one, and nobody waits for it.
-const TRAINING: Duration = Duration::from_secs(15 * 60);
 
 /// Golden images: what fresh starts, resets and parallel instances begin with.
 #[derive(Debug, Args)]
@@ -57,8 +52,8 @@ pub async fn make(context: &Context) -> Result<()> {
     let engine = context.engine(project.config()).await?;
     let request = up::Request {
         only: Vec::new(),
-        wait: project.config().timeouts.wait.get().max(TRAINING),
-        golden: up::GoldenUse::Train,
+        wait: project.config().timeouts.wait.get(),
+        golden: up::GoldenUse::Ignore,
     };
     let (outcome, _) = reported(
         context,

@@ -124,8 +124,8 @@ impl Component for OpenLdap {
         vec![format!("ldap://127.0.0.1:{}", host_port(ports, NAME))]
     }
 
-    fn golden(&self) -> GoldenPart {
-        GoldenPart::Data(DATA)
+    fn golden(&self) -> Option<GoldenPart> {
+        Some(GoldenPart::Data(DATA))
     }
 
     fn wait_timeout(&self) -> Option<Duration> {

@@ -120,11 +120,11 @@ impl Component for Postgres {
         )]
     }
 
-    fn golden(&self) -> GoldenPart {
-        GoldenPart::Copied {
+    fn golden(&self) -> Option<GoldenPart> {
+        Some(GoldenPart::Copied {
             data: DATA,
             kept: GOLDEN,
-        }
+        })
     }
 
     fn wait_timeout(&self) -> Option<Duration> {

@@ -175,8 +175,8 @@ impl Component for RabbitMq {
         ))
     }
 
-    fn golden(&self) -> GoldenPart {
-        GoldenPart::Data(DATA)
+    fn golden(&self) -> Option<GoldenPart> {
+        Some(GoldenPart::Data(DATA))
     }
 
     fn readable(&self, line: String) -> String {
