@@ -21,6 +21,7 @@ fi
 
 class_path=$home/lib/quarkus-run.jar
 main=io.quarkus.bootstrap.runner.QuarkusEntryPoint
+compiler='-XX:TieredStopAtLevel=4 -XX:ReservedCodeCacheSize=240m'
 aot=
 if [ "${DM_AOT:-auto}" = train ]; then
     aot=-XX:AOTCacheOutput=$cache
@@ -29,18 +30,19 @@ elif [ "${DM_AOT:-auto}" = auto ] && [ -s "$cache" ]; then
     aot=-XX:AOTCache=$cache
 fi
 if [ -n "$aot" ]; then
+    compiler='-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=128m'
     class_path=$(cat "$home/lib/classpath")
     main=org.keycloak.quarkus.runtime.KeycloakMain
 fi
 
 # - A cache wants the collector and the module options that it was trained with, so they stand here.
-# - C1 alone is quicker to the first answer and enough for a demo.
+# - With the cache C1 alone is quicker to the first answer and enough for a demo. Without it a first
+#   start migrates the database for long enough that C2 pays.
 # - The default code cache of C1 is so small that it forces a full collection during the start.
 # Unquoted on purpose: lists of options.
 # shellcheck disable=SC2086
 exec java $aot \
-    -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
-    -XX:ReservedCodeCacheSize=128m -XX:InitialCodeCacheSize=64m \
+    -XX:+UseSerialGC $compiler -XX:InitialCodeCacheSize=64m \
     ${JAVA_OPTS_KC_HEAP:--Xms192m -Xmn96m -Xmx512m} \
     -XX:MetaspaceSize=96M -XX:MaxMetaspaceSize=256m -XX:+ExitOnOutOfMemoryError \
     --add-opens=java.base/java.util=ALL-UNNAMED \

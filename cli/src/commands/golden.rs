@@ -2,7 +2,6 @@
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -17,10 +16,6 @@ use crate::stack::{golden, up};
 
 /// The schema of `dm golden ls --json`.
 const SCHEMA: &str = "dm.golden/1";
-
-/// The least time that a training start is given: it is several times slower
-/// than a usual one, and nobody waits for it.
-const TRAINING: Duration = Duration::from_secs(15 * 60);
 
 /// Golden images: what fresh starts, resets and parallel instances begin with.
 #[derive(Debug, Args)]
@@ -63,8 +58,8 @@ pub async fn make(context: &Context) -> Result<()> {
         .collect();
     let request = up::Request {
         only: only.clone(),
-        wait: project.config().timeouts.wait.get().max(TRAINING),
-        golden: up::GoldenUse::Train,
+        wait: project.config().timeouts.wait.get(),
+        golden: up::GoldenUse::Ignore,
     };
     let (outcome, _) = reported(
         context,

@@ -6,6 +6,7 @@ pub mod keycloak;
 pub mod openldap;
 pub mod postgres;
 pub mod rabbitmq;
+pub mod recorded;
 pub mod service;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use self::recorded::RecordedSchema;
 use crate::config::Config;
 use crate::engine::spec::{ContainerSpec, Port};
 use crate::error::{Coded, Exit};
@@ -112,9 +114,6 @@ pub enum GoldenPart {
         /// The folder in the golden image that it goes to.
         kept: &'static str,
     },
-    /// Something beside its program that makes it start sooner, at this path. An
-    /// image that makes no such thing has no golden image.
-    Accelerator(&'static str),
 }
 
 impl GoldenPart {
@@ -122,7 +121,7 @@ impl GoldenPart {
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
-            Self::Data(path) | Self::Accelerator(path) => path,
+            Self::Data(path) => path,
             Self::Copied { data, .. } => data,
         }
     }
@@ -131,9 +130,7 @@ impl GoldenPart {
     #[must_use]
     pub fn kept(self) -> &'static str {
         match self {
-            Self::Data(path) | Self::Accelerator(path) => {
-                path.rsplit_once('/').map_or("", |(parent, _)| parent)
-            }
+            Self::Data(path) => path.rsplit_once('/').map_or("", |(parent, _)| parent),
             Self::Copied { kept, .. } => kept,
         }
     }
@@ -181,10 +178,10 @@ pub trait Component: Debug + Send + Sync {
         None
     }
 
-    /// The variables with which its container makes what its golden image holds,
-    /// where it does not do so by itself.
-    fn training(&self) -> Vec<(String, String)> {
-        Vec::new()
+    /// The database schema that can be filled from its image before its first
+    /// start, where it has one.
+    fn recorded_schema(&self, _ports: &Ports) -> Option<RecordedSchema> {
+        None
     }
 
     /// A line of its log as a person wants to read it.

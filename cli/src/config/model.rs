@@ -151,8 +151,8 @@ pub struct Timeouts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Golden {
-    /// When the golden start is prepared: the database with all migrations and
-    /// the realm in it, and Keycloak's ahead-of-time cache.
+    /// When the golden start is prepared: the data of a first start, with all
+    /// migrations and the realm in the database.
     pub prepare: Prepare,
 }
 

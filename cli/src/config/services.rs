@@ -37,7 +37,6 @@ pub struct Services {
 pub struct Service {
     /// Whether it is part of the stack. Set to `false` to run it yourself, e.g. from
     /// an editor, on the same port.
-    #[serde(default = "yes")]
     pub run: bool,
     /// The port on 127.0.0.1 and inside the stack.
     pub port: Port,
@@ -60,10 +59,6 @@ pub struct Service {
     /// How long it may take to become ready, within `timeouts.wait`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_timeout: Option<Wait>,
-}
-
-const fn yes() -> bool {
-    true
 }
 
 impl Services {

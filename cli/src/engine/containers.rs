@@ -1,6 +1,7 @@
 //! Containers: list, create, start, stop, remove, wait.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -383,6 +384,39 @@ impl Engine {
                 source,
             })
     }
+
+    /// What is in one file of a container, running or not; `None` where there is
+    /// no such file.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses, or the path is no file.
+    pub async fn read_file(&self, name: &str, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
+        let chunks: Result<Vec<bytes::Bytes>, _> = self.export_path(name, path).try_collect().await;
+        let archive = match chunks {
+            Err(error) if error.status() == Some(404) => return Ok(None),
+            other => other?.concat(),
+        };
+        only_file(&archive)
+            .map(Some)
+            .map_err(|error| EngineError::Api {
+                doing: format!("read {path} of container {name}"),
+                source: error.into(),
+            })
+    }
+}
+
+/// What is in the one file of a tar archive.
+fn only_file(archive: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut archive = tar::Archive::new(archive);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if entry.header().entry_type().is_file() {
+            let mut contents = Vec::new();
+            entry.read_to_end(&mut contents)?;
+            return Ok(contents);
+        }
+    }
+    Err(std::io::Error::other("it is no file"))
 }
 
 /// The filter expressions of labels.
@@ -547,6 +581,27 @@ mod tests {
         assert_eq!(ports["postgres"], 5432);
         assert_eq!(ports["rabbitmq-management"], 15672);
         assert!(parse_ports("").is_empty());
+    }
+
+    #[test]
+    fn a_file_comes_out_of_its_archive_and_a_folder_does_not() {
+        let mut packed = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(3);
+        packed
+            .append_data(&mut header, "keycloak.sql", &b"sql"[..])
+            .unwrap();
+        assert_eq!(only_file(&packed.into_inner().unwrap()).unwrap(), b"sql");
+
+        let mut packed = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_size(0);
+        packed
+            .append_data(&mut header, "schema/", &b""[..])
+            .unwrap();
+        let error = only_file(&packed.into_inner().unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "it is no file");
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Golden start: what is slow to make and the same every time is kept in images.
 //!
-//! A scratch instance is brought up once from empty volumes, trained, stopped
-//! cleanly, and its data directories become images: the database with every
-//! role, migration and the realm in it, the broker with its topology, the
-//! directory with its people, and Keycloak's ahead-of-time cache. A new
-//! volume is filled from its image, by the engine itself or by the image's
-//! entrypoint, so a fresh start with golden images has nothing left to do but to
-//! start.
+//! A scratch instance is brought up once from empty volumes, stopped cleanly, and
+//! its data directories become images: the database with every role, migration
+//! and the realm in it, the broker with its topology, the directory with its
+//! people. A new volume is filled from its image, by the engine itself or by the
+//! image's entrypoint, so a fresh start with golden images has nothing left to do
+//! but to start.
 //!
 //! All images of a set carry one digest of everything that went into them;
 //! another configuration never finds them.
@@ -24,7 +23,7 @@ use super::event::{Node, NodeKind, NodeState, Unit};
 use super::executor::{Emitter, Outcome};
 use super::images::node as image_node;
 use super::{Stack, StackError, down, up};
-use crate::components::{Component, GoldenPart, Ports, Site, keycloak, postgres};
+use crate::components::{Component, GoldenPart, Ports, Site, postgres};
 use crate::error::Result;
 use crate::images::Derivation;
 use crate::images::recipe::Digest;
@@ -32,18 +31,15 @@ use crate::images::recipe::Digest;
 /// The scratch instance that golden images are made in.
 pub const INSTANCE: &str = "golden";
 
-/// How long a component may take to stop: Keycloak then writes its
-/// ahead-of-time cache, for more than a minute on a busy machine.
-const STOP_PATIENCE: Duration = Duration::from_secs(240);
+/// How long a component may take to stop: one that is killed leaves no data to
+/// keep.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A golden image of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Golden {
     /// Its reference.
     pub image: String,
-    /// True where it holds data for the component's volume, which the engine
-    /// puts into an empty one.
-    pub fills_volume: bool,
 }
 
 /// A digest of everything that goes into the golden images of a stack.
@@ -71,7 +67,7 @@ pub fn digest(stack: &Stack) -> Result<Digest> {
 }
 
 /// The golden images that fit the stack as it is configured now, by component.
-/// All that hold data or none, since their data belongs together.
+/// All or none, since their data belongs together.
 ///
 /// # Errors
 /// Unreadable fixtures, or a failing engine.
@@ -84,16 +80,9 @@ pub async fn find(stack: &Stack) -> Result<BTreeMap<String, Golden>> {
         };
         let image = derivation(component, part, &digest, from.reference).reference();
         if stack.engine.image(&image).await?.is_none() {
-            if fills_volume(part) {
-                return Ok(BTreeMap::new());
-            }
-            continue;
+            return Ok(BTreeMap::new());
         }
-        let golden = Golden {
-            image,
-            fills_volume: fills_volume(part),
-        };
-        found.insert(component.name().to_owned(), golden);
+        found.insert(component.name().to_owned(), Golden { image });
     }
     Ok(found)
 }
@@ -133,9 +122,12 @@ async fn fill(
     if !outcome.ok() {
         return Ok(outcome);
     }
-    train(stack).await;
     // The database stops last: Keycloak still writes while it stops.
-    for (component, _) in kept(stack).rev() {
+    let running = stack
+        .components
+        .iter()
+        .filter(|component| request.only.iter().any(|name| name == component.name()));
+    for component in running.rev() {
         let name = component.name();
         if name == postgres::NAME {
             stack.database.settle(&stack.ports).await?;
@@ -179,52 +171,16 @@ async fn fill(
         let files = stack.engine.export_path(&container, part.path());
         let files = Box::pin(files.map_err(std::io::Error::other));
         let derivation = derivation(component, part, digest, from.reference);
-        let state = match stack.images.build_derived(&derivation, files).await {
-            Err(error) if !fills_volume(part) => {
-                emitter.note(Some(name), format!("has no golden image: {error}"));
-                NodeState::Gone
-            }
-            built => {
-                drop(built?);
-                NodeState::Ready { kept: false }
-            }
-        };
-        emitter.node(&image_node(name), state);
+        stack.images.build_derived(&derivation, files).await?;
+        emitter.node(&image_node(name), NodeState::Ready { kept: false });
     }
     Ok(outcome)
 }
 
-/// Asks Keycloak for what every first user of a fresh stack asks for, so that
-/// the classes behind it are in the cache. Whatever fails here costs time
-/// later and nothing else.
-async fn train(stack: &Stack) {
-    let base = keycloak::base_url(&stack.ports);
-    let Ok(client) = crate::components::http_client().build() else {
-        return;
-    };
-    let login = format!(
-        "/realms/master/protocol/openid-connect/auth?client_id=security-admin-console\
-         &response_type=code&scope=openid&redirect_uri={base}/admin/master/console/"
-    );
-    // A page alone: somebody who signed in would stay in the data.
-    for path in [
-        login.as_str(),
-        "/realms/master/protocol/openid-connect/certs",
-    ] {
-        let _ = client.get(format!("{base}{path}")).send().await;
-    }
-}
-
-/// The components of which something is kept, with what that is.
-fn kept(stack: &Stack) -> impl DoubleEndedIterator<Item = (&dyn Component, GoldenPart)> {
-    stack
-        .components
-        .iter()
-        .filter_map(|component| Some((component.as_ref(), component.golden()?)))
-}
-
-fn fills_volume(part: GoldenPart) -> bool {
-    !matches!(part, GoldenPart::Accelerator(_))
+/// The components that have data to keep, and which.
+fn kept(stack: &Stack) -> impl Iterator<Item = (&dyn Component, GoldenPart)> {
+    let components = stack.components.iter().map(AsRef::as_ref);
+    components.filter_map(|component| Some((component, component.golden()?)))
 }
 
 /// How a component's golden image is made.

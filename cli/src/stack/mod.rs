@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod instance;
 pub mod plan;
 pub mod readiness;
+mod recorded;
 pub mod restart;
 pub mod status;
 pub mod timings;
@@ -25,6 +26,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::components::database::{self, Database};
+use crate::components::recorded::RecordedError;
 use crate::components::{Component, Ports, Site};
 use crate::engine::spec::ContainerSpec;
 use crate::engine::{Engine, EngineError};
@@ -90,6 +92,9 @@ pub enum StackError {
     /// An image can't be had.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A component's tables can't be made.
+    #[error(transparent)]
+    Recorded(#[from] RecordedError),
 }
 
 impl Coded for StackError {
@@ -107,6 +112,7 @@ impl Coded for StackError {
             Self::NetworkInUse { .. } => "network-in-use",
             Self::Engine(error) => error.code(),
             Self::Image(error) => error.code(),
+            Self::Recorded(error) => error.code(),
         }
     }
 
@@ -117,6 +123,7 @@ impl Coded for StackError {
             Self::NetworkInUse { .. } => Exit::Engine,
             Self::Engine(error) => error.exit(),
             Self::Image(error) => error.exit(),
+            Self::Recorded(error) => error.exit(),
         }
     }
 
@@ -143,6 +150,7 @@ impl Coded for StackError {
                 .collect(),
             Self::Engine(error) => error.next(),
             Self::Image(error) => error.next(),
+            Self::Recorded(error) => error.next(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::failure;
 use super::images::node as image_node;
 use super::plan::{Action, Step, Wanted, plan};
 use super::readiness::{self, NotReady, Pace};
-use super::{Stack, StackError, executor, golden, select};
+use super::{Stack, StackError, executor, golden, recorded, select};
 use crate::components::{Component, database};
 use crate::engine::containers::Container;
 use crate::engine::spec::ContainerSpec;
@@ -28,8 +28,6 @@ pub enum GoldenUse {
     Begin,
     /// They are left alone.
     Ignore,
-    /// The run is made to make them.
-    Train,
 }
 
 /// How long the engine may take to show a container whose name it has taken.
@@ -88,10 +86,7 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
     let mut specs = Vec::new();
     for component in &stack.components {
         if selected.contains(component.name()) {
-            let mut spec = stack.specify(component.as_ref(), &site)?;
-            if request.golden == GoldenUse::Train {
-                spec.env.extend(component.training());
-            }
+            let spec = stack.specify(component.as_ref(), &site)?;
             specs.push((component.clone(), spec));
         }
     }
@@ -175,7 +170,7 @@ pub async fn execute(
     }
     let goldens = match request.golden {
         GoldenUse::Begin => golden::find(stack).await?,
-        GoldenUse::Ignore | GoldenUse::Train => BTreeMap::new(),
+        GoldenUse::Ignore => BTreeMap::new(),
     };
     let goldens = Arc::new(goldens);
     let selected: BTreeSet<&str> = plan
@@ -478,6 +473,8 @@ impl ComponentRun {
                     engine.ensure_volume(&mount.volume, &labels).await?;
                 }
                 self.create(&spec, &labels).await?;
+                let component = self.item.component.as_ref();
+                recorded::fill(&self.stack, component, &spec.name, &self.emitter).await?;
                 engine.start(&spec.name).await?;
             }
         }

@@ -16,6 +16,7 @@ mod broker;
 mod commands;
 mod engine_faults;
 mod failures;
+mod first_start;
 mod foreign;
 mod healing;
 mod identity;
@@ -33,6 +34,7 @@ fn trials() -> Vec<libtest_mimic::Trial> {
         instances::trials(),
         lifecycle::trials(),
         kills::trials(),
+        first_start::trials(),
         failures::trials(),
         interrupts::trials(),
         healing::trials(),

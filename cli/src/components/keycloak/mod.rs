@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::recorded::RecordedSchema;
 use super::{
-    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Site, container, host_port,
-    http_client, innermost, read,
+    Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port, http_client,
+    innermost, read,
 };
-use crate::components::openldap;
+use crate::components::{openldap, postgres};
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File};
 
@@ -20,14 +21,14 @@ pub const NAME: &str = "keycloak";
 /// The role and the schema of Keycloak in the database.
 pub const DATABASE_ROLE: &str = "keycloak";
 
-/// Where the image keeps the ahead-of-time cache of its classes.
-const AOT_CACHE: &str = "/opt/keycloak/aot";
+/// Where the image that is built here keeps the schema as its migrations leave it.
+const RECORDED_SCHEMA: &str = "/opt/keycloak/schema/keycloak.sql";
 
 /// Keycloak.
 #[derive(Debug, Clone)]
 pub struct Keycloak {
     config: config::Keycloak,
-    database: String,
+    postgres: config::Postgres,
     ldap_bind_dn: String,
     ldap_bind_password: String,
 }
@@ -38,7 +39,7 @@ impl Keycloak {
     pub fn new(config: &Config) -> Self {
         Self {
             config: config.keycloak.clone(),
-            database: config.postgres.database.to_string(),
+            postgres: config.postgres.clone(),
             ldap_bind_dn: openldap::admin_dn(config.openldap.domain.as_str()),
             ldap_bind_password: config.openldap.admin_password.reveal().to_owned(),
         }
@@ -102,7 +103,10 @@ impl Component for Keycloak {
             ),
             ("KC_DB".into(), "postgres".into()),
             ("KC_DB_URL_HOST".into(), "postgres".into()),
-            ("KC_DB_URL_DATABASE".into(), self.database.clone()),
+            (
+                "KC_DB_URL_DATABASE".into(),
+                self.postgres.database.to_string(),
+            ),
             ("KC_DB_SCHEMA".into(), DATABASE_ROLE.into()),
             ("KC_DB_USERNAME".into(), DATABASE_ROLE.into()),
             (
@@ -176,13 +180,15 @@ impl Component for Keycloak {
         Some(format!("{}/admin/", base_url(ports)))
     }
 
-    fn golden(&self) -> Option<GoldenPart> {
-        Some(GoldenPart::Accelerator(AOT_CACHE))
-    }
-
-    fn training(&self) -> Vec<(String, String)> {
-        // The image's own entrypoint reads it; the official image's does not.
-        vec![("DM_AOT".into(), "train".into())]
+    fn recorded_schema(&self, ports: &Ports) -> Option<RecordedSchema> {
+        let owner = postgres::connect_options(&self.postgres, ports)
+            .username(DATABASE_ROLE)
+            .password(self.config.database_password.reveal());
+        Some(RecordedSchema {
+            script: RECORDED_SCHEMA,
+            schema: DATABASE_ROLE,
+            owner,
+        })
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
