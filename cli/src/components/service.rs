@@ -28,6 +28,8 @@ pub(super) fn all(config: &Config) -> impl Iterator<Item = Service> {
     config
         .services
         .all()
+        .into_iter()
+        .filter(|(_, service)| service.run)
         .map(|(name, service)| Service {
             name,
             config: service.clone(),
@@ -37,7 +39,6 @@ pub(super) fn all(config: &Config) -> impl Iterator<Item = Service> {
                 for_service(config, name, service)
             },
         })
-        .into_iter()
 }
 
 /// How a service reaches its schema and the broker.

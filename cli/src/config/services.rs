@@ -35,6 +35,10 @@ pub struct Services {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
+    /// Whether it is part of the stack. Set to `false` to run it yourself, e.g. from
+    /// an editor, on the same port.
+    #[serde(default = "yes")]
+    pub run: bool,
     /// The port on 127.0.0.1 and inside the stack.
     pub port: Port,
     /// The schema that the service owns; no other service may read or write it.
@@ -56,6 +60,10 @@ pub struct Service {
     /// How long it may take to become ready, within `timeouts.wait`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_timeout: Option<Wait>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Services {

@@ -1,5 +1,7 @@
 //! Cookies in and out.
 
+use std::time::Duration;
+
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
@@ -9,18 +11,19 @@ pub fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item =
     headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|header| header.to_str().ok())
-        .flat_map(|header| header.split(';'))
-        .filter_map(|pair| pair.split_once('='))
+        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
+        // Another app's cookie may be anything: it must not hide ours.
+        .filter_map(|pair| str::from_utf8(pair).ok()?.split_once('='))
         .filter(move |(key, _)| key.trim() == name)
         .map(|(_, value)| value.trim())
 }
 
-/// A cookie for the whole host that no script reads. `value` is base64url; with an
-/// age of 0 the browser forgets it.
+/// A cookie for the whole host that no script reads. `value` is base64url; with a
+/// life of nothing the browser forgets it.
 #[must_use]
-pub fn set(name: &str, value: &str, max_age_seconds: u64) -> Option<HeaderValue> {
-    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_seconds}");
+pub fn set(name: &str, value: &str, life: Duration) -> Option<HeaderValue> {
+    let seconds = life.as_millis().div_ceil(1000);
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}");
     HeaderValue::from_str(&text).ok()
 }
 
@@ -48,13 +51,20 @@ mod tests {
     }
 
     #[test]
+    fn a_cookie_that_is_no_text_hides_no_other() {
+        let line = HeaderValue::from_bytes(b"theme=\xff\xfe; dmf_session=abc").unwrap();
+        let headers = HeaderMap::from_iter([(COOKIE, line)]);
+        assert_eq!(values(&headers, "dmf_session").collect::<Vec<_>>(), ["abc"]);
+    }
+
+    #[test]
     fn the_cookie_is_as_the_contract_says() {
         assert_eq!(
-            set("dmf_session", "abc", 1800).unwrap(),
+            set("dmf_session", "abc", Duration::from_millis(1_799_001)).unwrap(),
             "dmf_session=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=1800"
         );
         assert_eq!(
-            set("dmf_session", "", 0).unwrap(),
+            set("dmf_session", "", Duration::ZERO).unwrap(),
             "dmf_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
         );
     }
@@ -62,7 +72,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_set_is_read_again(value in "[A-Za-z0-9_-]{1,40}", other in "[a-z]{1,8}=[!-:<-~]{0,20}") {
-            let cookie = set("dmf_login", &value, 300).unwrap();
+            let cookie = set("dmf_login", &value, Duration::from_secs(300)).unwrap();
             let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
             let headers = headers(&[&format!("{other}; {pair}")]);
             prop_assert_eq!(values(&headers, "dmf_login").collect::<Vec<_>>(), [value]);

@@ -68,6 +68,13 @@ pub async fn build(
     environment: &mut Environment,
     stop: &CancellationToken,
 ) -> Result<Front, StartError> {
+    assemble(environment, stop).map(|(_, front)| front)
+}
+
+fn assemble(
+    environment: &mut Environment,
+    stop: &CancellationToken,
+) -> Result<(Arc<Gateway>, Front), StartError> {
     let settings = Settings::read(environment);
     environment.check()?;
     let client = downstream::client().map_err(|error| StartError::Service(error.to_string()))?;
@@ -81,8 +88,9 @@ pub async fn build(
         stop: stop.clone(),
     });
     let origins = settings.origins;
-    Ok(Front {
-        routes: routes::all(gateway),
+    let front = Front {
+        routes: routes::all(Arc::clone(&gateway)),
         around: Box::new(|router| cors::around(router, origins)),
-    })
+    };
+    Ok((gateway, front))
 }

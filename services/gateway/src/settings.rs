@@ -181,7 +181,7 @@ impl FromStr for RealmName {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if text.bytes().all(plain) && text.trim_matches('.') != "" {
+        if text.bytes().all(plain) && !text.trim_matches('.').is_empty() {
             Ok(Self(text.to_owned()))
         } else {
             Err("letters, digits, `-`, `_` and `.` alone make a realm's name".to_owned())

@@ -15,16 +15,28 @@ use tracing::{info, warn};
 
 use crate::downstream::in_full;
 
-/// The least time between two fetches: whoever sends made-up key ids can't make
-/// the gateway ask more often.
-const PACE: Duration = Duration::from_secs(10);
+/// How often Keycloak is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// The least time between two fetches: whoever sends made-up key ids can't make
+    /// the gateway ask more often.
+    pub between: Duration,
+    /// The same while there are no keys at all, as when Keycloak starts last.
+    pub at_first: Duration,
+    /// Older keys are fetched again, so that one that was withdrawn is not taken
+    /// for ever.
+    pub fresh: Duration,
+}
 
-/// The same while there are no keys at all, as when Keycloak starts last.
-const PACE_WITHOUT: Duration = Duration::from_secs(1);
-
-/// Older keys are fetched again, so that one that was withdrawn is not taken for
-/// ever.
-const FRESH: Duration = Duration::from_secs(600);
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            between: Duration::from_secs(10),
+            at_first: Duration::from_secs(1),
+            fresh: Duration::from_secs(600),
+        }
+    }
+}
 
 /// How long Keycloak may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -65,6 +77,7 @@ pub struct Keys(Arc<Inner>);
 struct Inner {
     client: reqwest::Client,
     url: String,
+    pace: Pace,
     known: RwLock<Known>,
     /// Held while Keycloak is asked: once for all who wait.
     asking: Mutex<Option<Instant>>,
@@ -79,10 +92,11 @@ struct Known {
 impl Keys {
     /// The keys at this address. None is fetched yet.
     #[must_use]
-    pub fn at(client: reqwest::Client, url: String) -> Self {
+    pub fn at(client: reqwest::Client, url: String, pace: Pace) -> Self {
         Self(Arc::new(Inner {
             client,
             url,
+            pace,
             known: RwLock::default(),
             asking: Mutex::default(),
         }))
@@ -95,7 +109,9 @@ impl Keys {
     pub async fn find(&self, id: &str) -> Result<Arc<PublicKey>, KeyError> {
         let known = self.known();
         if let Some(key) = known.keys.get(id) {
-            if known.fetched.is_some_and(|at| at.elapsed() > FRESH) {
+            let fresh = self.0.pace.fresh;
+            let stale = known.fetched.is_some_and(|at| at.elapsed() > fresh);
+            if stale && self.0.asking.try_lock().is_ok() {
                 let keys = self.clone();
                 // Nobody needs to wait for it.
                 tokio::spawn(async move { keys.ask().await });
@@ -115,8 +131,11 @@ impl Keys {
     /// is kept.
     async fn ask(&self) {
         let mut asked = self.0.asking.lock().await;
-        let known = self.known().fetched.is_some();
-        if !may_ask(asked.map(|at| at.elapsed()), known) {
+        let pace = match self.known().fetched {
+            Some(_) => self.0.pace.between,
+            None => self.0.pace.at_first,
+        };
+        if asked.is_some_and(|at| at.elapsed() < pace) {
             return;
         }
         match self.fetch().await {
@@ -158,20 +177,15 @@ impl Keys {
     }
 }
 
-fn may_ask(since: Option<Duration>, known: bool) -> bool {
-    let pace = if known { PACE } else { PACE_WITHOUT };
-    since.is_none_or(|since| since >= pace)
-}
-
 /// A key set as it comes. One key that isn't understood must not spoil the others.
 #[derive(Debug, Deserialize)]
-pub(super) struct Set {
+struct Set {
     keys: Vec<Value>,
 }
 
 impl Set {
     /// The keys that can verify a signature, by id.
-    pub(super) fn usable(self) -> HashMap<String, Arc<PublicKey>> {
+    fn usable(self) -> HashMap<String, Arc<PublicKey>> {
         self.keys
             .into_iter()
             .filter_map(|value| usable(&serde_json::from_value(value).ok()?))

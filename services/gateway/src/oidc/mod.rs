@@ -3,3 +3,8 @@
 pub mod keys;
 pub mod provider;
 pub mod tokens;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

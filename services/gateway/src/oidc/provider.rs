@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use url::form_urlencoded;
 
-use super::keys::Keys;
+use super::keys::{Keys, Pace};
 use super::tokens::{AccessClaims, TokenError, Verifier};
 use crate::downstream::in_full;
 use crate::expiring::Expiring;
@@ -80,7 +80,11 @@ impl Provider {
     /// Keycloak as it is set.
     #[must_use]
     pub fn new(settings: OidcSettings, client: reqwest::Client, login_life: Duration) -> Self {
-        let keys = Keys::at(client.clone(), endpoint(&settings, "certs"));
+        let keys = Keys::at(
+            client.clone(),
+            endpoint(&settings, "certs"),
+            Pace::default(),
+        );
         let verifier = Verifier::new(keys, settings.realm.as_str());
         Self {
             settings,

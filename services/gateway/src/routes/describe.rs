@@ -115,7 +115,7 @@ fn parameter(name: &str, place: ParameterIn, required: Required) -> ParameterBui
 
 /// The one filter that a list takes.
 fn filter_of(route: &Route) -> Option<&'static str> {
-    (route.sends == Sends::Query).then(|| match route.path {
+    (route.sends == Sends::Query).then_some(match route.path {
         "/api/v1/orders" => "clientId",
         "/api/v1/notifications" => "unreadOnly",
         _ => "status",

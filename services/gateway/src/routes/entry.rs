@@ -47,10 +47,10 @@ pub async fn enter(gateway: &Gateway, area: Area, headers: &HeaderMap) -> Result
             return Ok(user);
         }
         Some(Ok(_)) => debug!("a bearer token names no user"),
-        Some(Err(cause)) if cause.is_undecided() => {
-            if gateway.sessions.of_request(headers).is_none() {
-                return Err(ApiError::internal(cause));
-            }
+        Some(Err(cause))
+            if cause.is_undecided() && gateway.sessions.of_request(headers).is_none() =>
+        {
+            return Err(ApiError::internal(cause));
         }
         Some(Err(cause)) => debug!(%cause, "a bearer token is not usable"),
         None => {}

@@ -1,6 +1,7 @@
 //! Signing in through Keycloak, and out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -71,7 +72,7 @@ fn send_out(
         Some(browser) => browser.to_owned(),
         None => random::text::<24>()?,
     };
-    let cookie = cookies::set(BROWSER, &browser, gateway.provider.login_life().as_secs());
+    let cookie = cookies::set(BROWSER, &browser, gateway.provider.login_life());
     let url = gateway.provider.begin(origin, return_to, browser)?;
     let mut response = found(&url);
     set_cookie(&mut response, cookie);
@@ -139,11 +140,8 @@ async fn callback(
         Ok(session) => {
             info!(user = session.user.id, "signed in");
             let mut response = found(login.return_to.as_str());
-            let age = gateway.sessions.life().as_secs();
-            set_cookie(
-                &mut response,
-                cookies::set(sessions::COOKIE, &session.id, age),
-            );
+            let cookie = cookies::set(sessions::COOKIE, &session.id, gateway.sessions.life());
+            set_cookie(&mut response, cookie);
             response
         }
         Err(cause) => out_of_order(&cause),
@@ -165,7 +163,10 @@ fn is_of(login: &Login, headers: &HeaderMap) -> bool {
 async fn logout(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
     gateway.sessions.end(&headers);
     let mut response = found("/");
-    set_cookie(&mut response, cookies::set(sessions::COOKIE, "", 0));
+    set_cookie(
+        &mut response,
+        cookies::set(sessions::COOKIE, "", Duration::ZERO),
+    );
     response
 }
 

@@ -1,6 +1,7 @@
 //! The routes, a file a kind.
 
 mod auth;
+mod changes;
 mod describe;
 mod entry;
 mod login;
@@ -8,6 +9,8 @@ mod pages;
 mod proxy;
 mod stream;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -207,3 +207,129 @@ pub static ROUTES: [Route; 20] = {
         ),
     ]
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Section 4 of the contract: S, W, A and any.
+    const CONTRACT: &str = "
+        GET  /api/v1/profile/me                              any  profile    200
+        POST /api/v1/profile/me                              any  profile    200
+        GET  /api/v1/sales/leads                             S    sales      200
+        POST /api/v1/sales/leads                             S    sales      201
+        GET  /api/v1/sales/leads/{leadId}                    S    sales      200
+        POST /api/v1/sales/leads/{leadId}                    S    sales      200
+        POST /api/v1/sales/leads/{leadId}/convert            S    sales      200
+        GET  /api/v1/sales/clients                           S    sales      200
+        GET  /api/v1/orders                                  S    order      200
+        POST /api/v1/orders                                  S    order      201
+        GET  /api/v1/orders/{orderId}                        S    order      200
+        GET  /api/v1/orders/{orderId}/timeline               S    order      200
+        GET  /api/v1/expenses                                A    finance    200
+        POST /api/v1/expenses                                A    finance    201
+        POST /api/v1/expenses/{expenseId}/decision           A    finance    200
+        GET  /api/v1/notifications                           any  wuphf      200
+        POST /api/v1/notifications/{id}/read                 any  wuphf      200
+        GET  /api/v1/warehouse/shipments                     W    inventory  200
+        POST /api/v1/warehouse/shipments/{id}/scan           W    inventory  200
+        POST /api/v1/warehouse/shipments/{id}/dispatch       W    inventory  200";
+
+    fn words(text: &str) -> Vec<Vec<&str>> {
+        text.trim()
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect()
+    }
+
+    #[test]
+    fn every_row_of_the_contract_is_there_and_no_other() {
+        let rows: Vec<_> = ROUTES
+            .iter()
+            .map(|route| {
+                let who = match route.area {
+                    Area::Own => "any",
+                    Area::Sales => "S",
+                    Area::Warehouse => "W",
+                    Area::Accounting => "A",
+                };
+                let Route {
+                    method,
+                    path,
+                    service,
+                    ok,
+                    ..
+                } = route;
+                format!("{method} {path} {who} {} {ok}", service.name())
+            })
+            .collect();
+        assert_eq!(words(&rows.join("\n")), words(CONTRACT));
+    }
+
+    #[test]
+    fn roles_open_the_rows_that_they_should() {
+        let open = |role: &str| -> Vec<&str> {
+            let rows = words(CONTRACT);
+            let mut who: Vec<_> = ROUTES
+                .iter()
+                .zip(&rows)
+                .filter(|(route, _)| route.area.permits(&[role]))
+                .map(|(_, row)| match row[2] {
+                    "any" => "any",
+                    "S" => "S",
+                    "W" => "W",
+                    _ => "A",
+                })
+                .collect();
+            who.sort_unstable();
+            who.dedup();
+            who
+        };
+        for (role, rows) in [
+            ("sales-associate", &["S", "any"][..]),
+            ("warehouse-operator", &["W", "any"]),
+            ("accountant", &["A", "any"]),
+            ("manager", &["A", "S", "W", "any"]),
+            ("portal-user", &["any"]),
+            ("it-support", &["any"]),
+        ] {
+            assert_eq!(open(role), rows, "{role}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_in_the_words_of_the_contract() {
+        for route in &ROUTES {
+            let (unauthenticated, forbidden) = match route.service {
+                Service::Order | Service::Sales => (
+                    "Login is required",
+                    "Sales role is required to access orders",
+                ),
+                Service::Finance => (
+                    "Login is required",
+                    "Accounting role is required to access expenses",
+                ),
+                Service::Inventory => (
+                    "Bearer token or session is required",
+                    "Warehouse role is required to access shipments",
+                ),
+                Service::Profile | Service::Wuphf => {
+                    assert!(route.area.permits::<&str>(&[]), "{} has a 403", route.path);
+                    ("Login is required", route.area.forbidden())
+                }
+            };
+            assert_eq!(route.area.unauthenticated(), unauthenticated);
+            assert_eq!(route.area.forbidden(), forbidden);
+            let bearers = route.service == Service::Inventory;
+            assert_eq!(route.area.takes_bearers(), bearers, "{}", route.path);
+        }
+    }
+
+    #[test]
+    fn keys_go_on_with_scans_and_dispatches_alone() {
+        for route in &ROUTES {
+            let keyed = route.path.ends_with("/scan") || route.path.ends_with("/dispatch");
+            assert_eq!(route.sends == Sends::BodyAndKey, keyed, "{}", route.path);
+        }
+    }
+}

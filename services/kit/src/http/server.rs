@@ -9,11 +9,12 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use http::{StatusCode, header};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::info;
+use tracing::{debug, info};
 use utoipa::openapi::OpenApi;
 
 use super::docs;
@@ -94,6 +95,12 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 /// Where the port can't be had.
 pub async fn serve(router: Router, port: u16, stop: CancellationToken) -> std::io::Result<()> {
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await?;
+    // Answers and events are small, and somebody waits for each.
+    let listener = listener.tap_io(|stream| {
+        if let Err(cause) = stream.set_nodelay(true) {
+            debug!(%cause, "a connection stays with Nagle's algorithm");
+        }
+    });
     info!(port, "listening");
     let asked = stop.clone();
     let serving = axum::serve(listener, router)

@@ -1,0 +1,57 @@
+//! The seven services on real servers, as their callers meet them.
+//!
+//! All tests share one instance of the repository's own stack, which is built and
+//! brought up first and taken down last.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "all of this is a test"
+)]
+
+mod faults;
+mod flow;
+mod hostile;
+mod stack;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("smoke_passes_again_and_again", flow::smoke),
+        Trial::test("one_service_brings_what_it_needs", flow::only),
+        Trial::test("stock_is_conserved_under_a_rush", flow::rush),
+        Trial::test("one_key_has_one_effect", flow::one_key),
+        Trial::test("no_body_makes_a_service_fail", hostile::bodies),
+        Trial::test("no_path_makes_a_service_fail", hostile::paths),
+        Trial::test("descriptions_are_whole", hostile::descriptions),
+    ]
+}
+
+/// What others must not be disturbed by: one after the other, and at the end.
+fn disturbing() -> Vec<Trial> {
+    vec![
+        Trial::test("a_broker_restart_loses_nothing", faults::broker),
+        Trial::test("a_killed_service_loses_nothing", faults::killed),
+        Trial::test("everything_was_published_and_nothing_died", faults::law),
+    ]
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    if arguments.list {
+        let all = trials().into_iter().chain(disturbing()).collect();
+        return libtest_mimic::run(&arguments, all).exit_code();
+    }
+    stack::begin();
+    let first = libtest_mimic::run(&arguments, trials());
+    arguments.test_threads = Some(1);
+    let second = libtest_mimic::run(&arguments, disturbing());
+    let ended = stack::end();
+    if first.has_failed() || second.has_failed() || !ended {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,140 @@
+//! The instance that all tests share.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Failed;
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::Value;
+
+/// The instance.
+pub const INSTANCE: &str = "test-services";
+
+/// How long something that flows through events may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+static ADDRESSES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+
+/// A call of `dm` on the instance.
+pub fn dm(arguments: &[&str]) -> Output {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join("services-state");
+    Command::new(env!("CARGO_BIN_EXE_dm"))
+        .args(["--instance", INSTANCE])
+        .args(arguments)
+        .current_dir(repository)
+        .env("XDG_STATE_HOME", state)
+        .env("DM_GOLDEN__PREPARE", "off")
+        .output()
+        .unwrap()
+}
+
+/// A call that has to succeed; its standard output.
+pub fn ok(arguments: &[&str]) -> Result<String, Failed> {
+    let output = dm(arguments);
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(format!(
+        "dm {} ended with {}:\n{}{}",
+        arguments.join(" "),
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+    .into())
+}
+
+/// Brings the stack up.
+pub fn begin() {
+    let _ = dm(&["down", "--volumes"]);
+    eprintln!("compiling the services and bringing the stack up");
+    if let Err(failed) = ok(&["up"]) {
+        let _ = dm(&["down", "--volumes"]);
+        panic!(
+            "{}",
+            failed.message().unwrap_or("the stack did not come up")
+        );
+    }
+    let status: Value = serde_json::from_str(&ok(&["status", "--json"]).unwrap()).unwrap();
+    let addresses = status["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            (text(&row["component"]), text(&row["addresses"][0]))
+        })
+        .collect();
+    ADDRESSES.set(addresses).unwrap();
+}
+
+/// Takes it down. False where that failed.
+pub fn end() -> bool {
+    match ok(&["down", "--volumes"]) {
+        Ok(_) => true,
+        Err(failed) => {
+            eprintln!("{}", failed.message().unwrap_or_default());
+            false
+        }
+    }
+}
+
+/// A request to a service by itself, as the gateway sends it for a user.
+pub fn request(client: &Client, method: Method, service: &str, path: &str) -> RequestBuilder {
+    let base = &ADDRESSES.get().unwrap()[service];
+    client
+        .request(method, format!("{base}{path}"))
+        .header("x-user-id", "jhalpert")
+}
+
+/// A client for one test.
+pub fn client() -> Client {
+    Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(30))
+        .build()
+        .unwrap()
+}
+
+/// Runs the test's own requests.
+pub fn block_on<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test)
+}
+
+/// What a query on the instance's database prints.
+pub fn sql(query: &str) -> Result<String, Failed> {
+    let arguments = [
+        "psql",
+        "-c",
+        query,
+        "--",
+        "--tuples-only",
+        "--no-align",
+        "--quiet",
+    ];
+    Ok(ok(&arguments)?.trim().to_owned())
+}
+
+/// Asks again and again until the answer is the expected one.
+pub fn eventually(query: &str, expected: &str) -> Result<(), Failed> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let found = sql(query)?;
+        if found == expected {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(format!("{query}\nis {found} and not {expected}").into());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}

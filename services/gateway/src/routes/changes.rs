@@ -1,0 +1,230 @@
+//! What of an order's timeline is new to a client that watches it.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::downstream::Answer;
+
+/// What a look at the timeline has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Look {
+    /// The timeline, in one line.
+    Timeline(String),
+    /// There is no such order.
+    Unknown,
+    /// It can't be had.
+    Failed,
+}
+
+impl Look {
+    /// What order-service's answer means.
+    pub(super) fn of(answer: Answer) -> Self {
+        if answer.status == StatusCode::NOT_FOUND {
+            return Self::Unknown;
+        }
+        match String::from_utf8(answer.body.into()) {
+            // Line ends mean something in the protocol, and nothing in JSON.
+            Ok(text) if answer.status.is_success() => {
+                Self::Timeline(text.replace(['\r', '\n'], " "))
+            }
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// What a client is told.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum News {
+    /// The whole timeline.
+    Timeline(String),
+    /// One step of it.
+    Step(Value),
+    /// There is no such order.
+    Unknown {
+        /// Which.
+        order: String,
+    },
+    /// It can't be had right now.
+    Failed,
+}
+
+impl News {
+    /// Whether nothing can follow.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
+}
+
+/// What a client knows already.
+#[derive(Debug)]
+pub(super) struct Changes {
+    order: String,
+    /// Whether it is told step by step.
+    by_step: bool,
+    /// The timeline it was told last.
+    told: Option<String>,
+    /// How many steps it was told.
+    steps: usize,
+}
+
+impl Changes {
+    /// For a client that is told the whole timeline.
+    pub(super) fn whole(order: String) -> Self {
+        Self {
+            order,
+            by_step: false,
+            told: None,
+            steps: 0,
+        }
+    }
+
+    /// For a client that is told each step once.
+    pub(super) fn by_step(order: String) -> Self {
+        Self {
+            by_step: true,
+            ..Self::whole(order)
+        }
+    }
+
+    /// What is new to the client. After a failure the whole timeline is told again:
+    /// otherwise the failure would seem to last.
+    pub(super) fn after(&mut self, look: Look) -> Vec<News> {
+        match look {
+            Look::Timeline(text) if self.told.as_ref() == Some(&text) => Vec::new(),
+            Look::Timeline(text) => {
+                let news = if self.by_step {
+                    self.new_steps(&text)
+                } else {
+                    vec![News::Timeline(text.clone())]
+                };
+                self.told = Some(text);
+                news
+            }
+            Look::Unknown => vec![News::Unknown {
+                order: self.order.clone(),
+            }],
+            Look::Failed => {
+                self.told = None;
+                vec![News::Failed]
+            }
+        }
+    }
+
+    fn new_steps(&mut self, text: &str) -> Vec<News> {
+        let timeline: Value = serde_json::from_str(text).unwrap_or_default();
+        let Some(steps) = timeline["events"].as_array() else {
+            return vec![News::Failed];
+        };
+        let new = steps.iter().skip(self.steps).map(|step| {
+            let mut step = step.clone();
+            if let Some(fields) = step.as_object_mut() {
+                fields.insert("orderId".to_owned(), timeline["orderId"].clone());
+            }
+            News::Step(step)
+        });
+        let new = new.collect();
+        self.steps = self.steps.max(steps.len());
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn timeline(text: &str) -> Look {
+        Look::Timeline(text.to_owned())
+    }
+
+    fn whole() -> Changes {
+        Changes::whole("ord_1".into())
+    }
+
+    #[test]
+    fn a_timeline_is_told_only_if_it_changed() {
+        let mut changes = whole();
+        let told: Vec<_> = ["a", "a", "b", "b", "a"]
+            .into_iter()
+            .flat_map(|text| changes.after(timeline(text)))
+            .collect();
+        let news = |text: &str| News::Timeline(text.to_owned());
+        assert_eq!(told, [news("a"), news("b"), news("a")]);
+    }
+
+    #[test]
+    fn a_failure_is_told_and_the_stream_goes_on() {
+        let mut changes = whole();
+        changes.after(timeline("a"));
+        let news = changes.after(Look::Failed);
+        assert_eq!(news, [News::Failed]);
+        assert!(!news[0].is_last());
+        assert_eq!(
+            changes.after(timeline("a")),
+            [News::Timeline("a".to_owned())]
+        );
+    }
+
+    #[test]
+    fn an_unknown_order_ends_the_stream() {
+        let news = whole().after(Look::Unknown);
+        assert!(news.len() == 1 && news[0].is_last());
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let answer = |status, body: &'static [u8]| {
+            Look::of(Answer {
+                status,
+                body: Bytes::from_static(body),
+            })
+        };
+        assert_eq!(
+            answer(StatusCode::OK, b"{\r\n\"a\":1}"),
+            timeline("{  \"a\":1}")
+        );
+        assert_eq!(answer(StatusCode::NOT_FOUND, b""), Look::Unknown);
+        assert_eq!(answer(StatusCode::OK, b"\xff"), Look::Failed);
+        for status in [
+            StatusCode::FOUND,
+            StatusCode::BAD_REQUEST,
+            StatusCode::BAD_GATEWAY,
+        ] {
+            assert_eq!(answer(status, b""), Look::Failed);
+        }
+    }
+
+    #[test]
+    fn what_is_no_timeline_has_no_steps() {
+        for text in ["", "[]", "{}", r#"{"events":1}"#] {
+            let mut changes = Changes::by_step("ord_1".into());
+            assert_eq!(changes.after(timeline(text)), [News::Failed], "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_step_is_told_once_in_order_whatever_fails_between(
+            looks in proptest::collection::vec((0..4_usize, any::<bool>()), 0..20)
+        ) {
+            let mut changes = Changes::by_step("ord_1".into());
+            let (mut so_far, mut told) = (0, Vec::new());
+            for (more, fails) in looks {
+                so_far += more;
+                let steps: Vec<_> = (0..so_far).map(|n| json!({"status": n})).collect();
+                let text = json!({"orderId": "ord_1", "events": steps}).to_string();
+                let look = if fails { Look::Failed } else { Look::Timeline(text) };
+                told.extend(changes.after(look).into_iter().filter_map(|news| match news {
+                    News::Step(step) => Some(step),
+                    _ => None,
+                }));
+            }
+            let expected = (0..told.len()).map(|n| json!({"orderId": "ord_1", "status": n}));
+            prop_assert!(told.len() <= so_far);
+            prop_assert!(told.iter().cloned().eq(expected));
+        }
+    }
+}

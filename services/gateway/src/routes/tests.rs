@@ -1,0 +1,454 @@
+//! The whole gateway before a realm and a service of the test's own.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::response::Response;
+use dm_kit::Environment;
+use dm_kit::http::{Health, Server};
+use dm_kit::telemetry::Metrics;
+use http::{Method, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+use url::Url;
+
+use crate::Gateway;
+use crate::oidc::testing::{Realm, Signer, claims};
+use crate::sessions::User;
+
+const CALLBACK: &str = "/login/oauth2/code/keycloak";
+
+/// A gateway, and what is behind it.
+struct Stack {
+    router: Router,
+    gateway: Arc<Gateway>,
+    realm: Realm,
+    signer: Signer,
+}
+
+impl Stack {
+    async fn up() -> Self {
+        let signer = Signer::new("one");
+        let realm = Realm::showing(&[&signer]).await;
+        let service = echo().await;
+        let mut environment: Environment = [("KEYCLOAK_INTERNAL_BASE_URL", &realm.base)]
+            .into_iter()
+            .chain(
+                [
+                    "PROFILE_SERVICE_BASE_URL",
+                    "ORDER_SERVICE_BASE_URL",
+                    "INVENTORY_SERVICE_BASE_URL",
+                ]
+                .map(|name| (name, &service)),
+            )
+            // Nobody listens there.
+            .chain([("FINANCE_SERVICE_BASE_URL", &"http://127.0.0.1:1".to_owned())])
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .collect();
+        let stop = CancellationToken::new();
+        let (gateway, front) = crate::assemble(&mut environment, &stop).unwrap();
+        let (routes, api) = front.routes.split_for_parts();
+        let server = Server {
+            routes,
+            api,
+            health: Health::default(),
+            details: crate::SERVICE.details,
+            metrics: Metrics::default(),
+            around: front.around,
+        };
+        Self {
+            router: server.into_router(),
+            gateway,
+            realm,
+            signer,
+        }
+    }
+
+    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "localhost:8081");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(r#"{"a":  1}"#)).unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        self.ask(Method::GET, path, headers).await
+    }
+
+    /// The cookie of somebody who is signed in.
+    fn signed_in(&self, user: &str, role: &str) -> String {
+        let user = User {
+            id: user.to_owned(),
+            display_name: format!("Mx {user}"),
+            roles: vec![role.to_owned()],
+            groups: Vec::new(),
+        };
+        let session = self.gateway.sessions.begin(user).unwrap();
+        format!("dmf_session={}", session.id)
+    }
+
+    fn bearer(&self, changes: Value) -> String {
+        format!("Bearer {}", self.signer.sign(&claims(changes)))
+    }
+
+    /// Begins a login: the query that Keycloak gets, and the browser's cookie.
+    async fn begin(&self, return_to: &str) -> (Url, String) {
+        let path = format!("/oauth2/authorization/keycloak?returnTo={return_to}");
+        let response = self.get(&path, &[]).await;
+        assert_eq!(response.status(), StatusCode::FOUND);
+        let url = Url::parse(text(&response, "location")).unwrap();
+        let cookie = text(&response, "set-cookie").split(';').next().unwrap();
+        (url, cookie.to_owned())
+    }
+
+    /// Makes the realm answer a code as it should.
+    fn grant(&self, nonce: &str, access: Value) {
+        let party = "dunder-mifflin-gateway";
+        let identity = claims(json!({"typ": "ID", "aud": party, "azp": party, "nonce": nonce}));
+        let mut said = claims(json!({ "azp": party }));
+        for (name, value) in access.as_object().unwrap() {
+            said[name] = value.clone();
+        }
+        *self.realm.tokens.lock().unwrap() = Some(json!({
+            "access_token": self.signer.sign(&said),
+            "id_token": self.signer.sign(&identity),
+        }));
+    }
+}
+
+/// A service that answers what it was asked, with headers of its own.
+async fn echo() -> String {
+    let answer = async |request: Request| {
+        let mut headers: Vec<_> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+            .collect();
+        headers.sort();
+        let line = format!("{} {}", request.method(), request.uri());
+        let body = to_bytes(request.into_body(), 1 << 21).await.unwrap();
+        let said = json!({
+            "line": line,
+            "headers": headers,
+            "body": String::from_utf8_lossy(&body),
+        });
+        let own = [("set-cookie", "inner=1"), ("x-inner", "1")];
+        (StatusCode::IM_A_TEAPOT, own, Json(said))
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    base
+}
+
+fn text<'a>(response: &'a Response, name: &str) -> &'a str {
+    response.headers()[name].to_str().unwrap()
+}
+
+fn parameter(url: &Url, name: &str) -> String {
+    let found = url.query_pairs().find(|(known, _)| known == name);
+    found.unwrap().1.into_owned()
+}
+
+async fn body(response: Response) -> String {
+    let bytes = to_bytes(response.into_body(), 1 << 21).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+async fn message(response: Response) -> String {
+    let body: Value = serde_json::from_str(&body(response).await).unwrap();
+    body["error"]["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_login_leads_back_with_its_query_and_a_session() {
+    let stack = Stack::up().await;
+    let response = stack.get("/infinity?orderId=ord_9001&x=%26", &[]).await;
+    assert_eq!(
+        text(&response, "location"),
+        "/oauth2/authorization/keycloak?returnTo=%2Finfinity%3ForderId%3Dord_9001%26x%3D%2526"
+    );
+    let (url, browser) = stack
+        .begin("%2Finfinity%3ForderId%3Dord_9001%26x%3D%2526")
+        .await;
+    stack.grant(
+        &parameter(&url, "nonce"),
+        json!({"realm_access": {"roles": ["manager"]}}),
+    );
+
+    let path = format!("{CALLBACK}?state={}&code=c0de", parameter(&url, "state"));
+    let response = stack.get(&path, &[("cookie", &browser)]).await;
+    assert_eq!(response.status(), StatusCode::FOUND);
+    assert_eq!(
+        text(&response, "location"),
+        "/infinity?orderId=ord_9001&x=%26"
+    );
+    assert_eq!(text(&response, "cache-control"), "no-store");
+    let cookie = text(&response, "set-cookie");
+    let (cookie, attributes) = cookie.split_once("; ").unwrap();
+    assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax; Max-Age=1800");
+
+    let sent = stack.realm.sent.lock().unwrap().clone();
+    assert_eq!(sent["grant_type"], "authorization_code");
+    assert_eq!(sent["code"], "c0de");
+    assert_eq!(sent["redirect_uri"], parameter(&url, "redirect_uri"));
+    assert_eq!(sent["client_secret"], "gateway-secret-change-me");
+    assert_eq!(sent["code_verifier"].len(), 43);
+
+    let response = stack
+        .get(text(&response, "location"), &[("cookie", cookie)])
+        .await;
+    assert_eq!(
+        text(&response, "location"),
+        "http://localhost:3001/?orderId=ord_9001&x=%26"
+    );
+    let me = body(stack.get("/api/v1/auth/me", &[("cookie", cookie)]).await).await;
+    let me: Value = serde_json::from_str(&me).unwrap();
+    assert_eq!(me["displayName"], "Darryl Philbin");
+    assert_eq!(
+        me["apps"],
+        json!(["portal", "infinity", "warehouse-mobile", "accounting"])
+    );
+
+    let again = stack.get(&path, &[("cookie", &browser)]).await;
+    assert_eq!(again.status(), StatusCode::BAD_REQUEST);
+    assert!(body(again).await.contains("Login state expired"));
+
+    let response = stack.get("/logout", &[("cookie", cookie)]).await;
+    assert_eq!(text(&response, "location"), "/");
+    assert!(text(&response, "set-cookie").ends_with("; Max-Age=0"));
+    let response = stack.get("/api/v1/auth/me", &[("cookie", cookie)]).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(body(response).await, r#"{"error":"unauthenticated"}"#);
+}
+
+#[tokio::test]
+async fn a_login_of_another_browser_or_realm_does_not_end_here() {
+    let stack = Stack::up().await;
+    for (cookie, nonce, access, status) in [
+        (Some("dmf_login=another"), None, json!({}), 400),
+        (None, None, json!({}), 400),
+        (Some(""), Some("another"), json!({}), 401),
+        (Some(""), None, json!({"azp": "warehouse-mobile"}), 401),
+        (Some(""), None, json!({"sub": "somebody-else"}), 401),
+        (Some(""), None, json!({"exp": 1}), 401),
+    ] {
+        let (url, browser) = stack.begin("/portal").await;
+        let own = parameter(&url, "nonce");
+        stack.grant(nonce.unwrap_or(&own), access.clone());
+        let cookie = cookie.map(|cookie| if cookie.is_empty() { &browser } else { cookie });
+        let headers: Vec<_> = cookie
+            .map(|cookie| ("cookie", cookie))
+            .into_iter()
+            .collect();
+        let path = format!("{CALLBACK}?state={}&code=c", parameter(&url, "state"));
+        let response = stack.get(&path, &headers).await;
+        assert_eq!(response.status(), status, "{cookie:?} {access}");
+        assert!(!response.headers().contains_key("set-cookie"));
+    }
+}
+
+#[tokio::test]
+async fn what_keycloak_refuses_is_a_page() {
+    let stack = Stack::up().await;
+    let (url, browser) = stack.begin("/portal").await;
+    let state = parameter(&url, "state");
+    for (query, status) in [
+        (String::new(), 400),
+        ("state=x".to_owned(), 400),
+        ("code=x".to_owned(), 400),
+        ("error=access_denied".to_owned(), 401),
+        ("state=x&code=x".to_owned(), 400),
+        (format!("state={state}&code=stale"), 401),
+    ] {
+        let response = stack
+            .get(&format!("{CALLBACK}?{query}"), &[("cookie", &browser)])
+            .await;
+        assert_eq!(response.status(), status, "{query}");
+        assert!(text(&response, "content-type").starts_with("text/html"));
+    }
+}
+
+#[tokio::test]
+async fn a_second_tab_does_not_spoil_the_first_ones_login() {
+    let stack = Stack::up().await;
+    let (url, browser) = stack.begin("/portal").await;
+    let second = stack
+        .get("/oauth2/authorization/keycloak", &[("cookie", &browser)])
+        .await;
+    assert!(text(&second, "set-cookie").starts_with(&browser));
+    stack.grant(&parameter(&url, "nonce"), json!({}));
+    let path = format!("{CALLBACK}?state={}&code=c", parameter(&url, "state"));
+    let response = stack.get(&path, &[("cookie", &browser)]).await;
+    assert_eq!(response.status(), StatusCode::FOUND);
+}
+
+#[tokio::test]
+async fn apps_are_for_those_who_have_the_role() {
+    let stack = Stack::up().await;
+    for (role, path, status, named) in [
+        ("sales-associate", "/portal", 302, ""),
+        ("sales-associate", "/infinity", 302, ""),
+        ("sales-associate", "/accounting", 403, "Accounting"),
+        ("accountant", "/infinity", 403, "Sales"),
+        ("accountant", "/accounting", 302, ""),
+        ("manager", "/accounting", 302, ""),
+        ("warehouse-operator", "/infinity", 403, "Sales"),
+        ("portal-user", "/portal", 302, ""),
+    ] {
+        let cookie = stack.signed_in("somebody", role);
+        let response = stack.get(path, &[("cookie", &cookie)]).await;
+        assert_eq!(response.status(), status, "{role} {path}");
+        if status == 403 {
+            assert!(text(&response, "content-type").starts_with("text/html"));
+            let page = body(response).await;
+            assert!(page.contains("<h1>Access denied</h1>") && page.contains(named));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_goes_on_with_the_headers_of_the_contract_alone() {
+    let stack = Stack::up().await;
+    let cookie = stack.signed_in("jhalpert", "sales-associate");
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let response = stack
+        .ask(
+            Method::POST,
+            "/api/v1/orders?x=1",
+            &[
+                ("cookie", &cookie),
+                ("x-trace-id", trace),
+                ("x-user-id", "mscott"),
+                ("authorization", "Bearer x"),
+                ("idempotency-key", "k"),
+            ],
+        )
+        .await;
+    assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
+    assert_eq!(text(&response, "cache-control"), "no-store");
+    assert_eq!(
+        text(&response, "content-type"),
+        "application/json; charset=utf-8"
+    );
+    assert_eq!(text(&response, "x-trace-id"), trace);
+    for inner in ["set-cookie", "x-inner"] {
+        assert!(!response.headers().contains_key(inner), "{inner}");
+    }
+    let said: Value = serde_json::from_str(&body(response).await).unwrap();
+    assert_eq!(said["line"], "POST /internal/orders");
+    assert_eq!(said["body"], r#"{"a":  1}"#);
+    let names: Vec<_> = said["headers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|line| line.as_str()?.split(':').next())
+        // What HTTP itself needs.
+        .filter(|name| !["accept", "host", "content-length"].contains(name))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "content-type",
+            "traceparent",
+            "x-request-id",
+            "x-trace-id",
+            "x-user-id"
+        ]
+    );
+    assert!(said["headers"].to_string().contains("x-user-id: jhalpert"));
+}
+
+#[tokio::test]
+async fn a_bearer_wins_where_it_is_usable_and_bearers_are_taken() {
+    let stack = Stack::up().await;
+    let foreman = stack.signed_in("foreman", "warehouse-operator");
+    let own = stack.bearer(json!({}));
+    let sales = stack.bearer(json!({"realm_access": {"roles": ["sales-associate"]}}));
+    let nameless = stack.bearer(json!({"preferred_username": null}));
+    let expired = stack.bearer(json!({"exp": 1}));
+    let shipments = "/api/v1/warehouse/shipments";
+    for (token, cookie, status, user) in [
+        (&own, None, 418, "dphilbin"),
+        (&own, Some(&foreman), 418, "dphilbin"),
+        (&sales, Some(&foreman), 403, ""),
+        (&nameless, Some(&foreman), 418, "foreman"),
+        (&expired, Some(&foreman), 418, "foreman"),
+        (&nameless, None, 401, ""),
+        (&expired, None, 401, ""),
+    ] {
+        let mut headers = vec![("authorization", token.as_str())];
+        headers.extend(cookie.map(|cookie| ("cookie", cookie.as_str())));
+        let response = stack.get(shipments, &headers).await;
+        assert_eq!(response.status(), status);
+        let body = body(response).await;
+        assert!(body.contains(user), "{user} is not in {body}");
+    }
+    let response = stack
+        .get("/api/v1/profile/me", &[("authorization", &own)])
+        .await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(message(response).await, "Login is required");
+}
+
+#[tokio::test]
+async fn without_keycloaks_keys_a_bearer_is_nobodys_fault() {
+    let stack = Stack::up().await;
+    stack.realm.server.abort();
+    let own = stack.bearer(json!({}));
+    let foreman = stack.signed_in("foreman", "warehouse-operator");
+    let shipments = "/api/v1/warehouse/shipments";
+    let response = stack.get(shipments, &[("authorization", &own)]).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(message(response).await, "Unexpected error");
+    let both = [("authorization", own.as_str()), ("cookie", &foreman)];
+    let response = stack.get(shipments, &both).await;
+    assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_is_an_error_without_a_word_of_it() {
+    let stack = Stack::up().await;
+    let cookie = stack.signed_in("amartin", "accountant");
+    let origin = ("origin", "http://localhost:3002");
+    let response = stack
+        .get("/api/v1/expenses", &[("cookie", &cookie), origin])
+        .await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(text(&response, "access-control-allow-origin"), origin.1);
+    let body = body(response).await;
+    assert!(
+        body.contains("INTERNAL_ERROR") && !body.contains("127.0.0.1"),
+        "{body}"
+    );
+}
+
+#[tokio::test]
+async fn unknown_paths_and_verbs_are_refused_in_the_envelope() {
+    let stack = Stack::up().await;
+    let origin = [("origin", "http://localhost:3000")];
+    for (method, path, status) in [
+        (Method::GET, "/api/v1/nothing", 404),
+        (Method::DELETE, "/api/v1/orders", 405),
+        (Method::PUT, "/api/v1/auth/me", 405),
+    ] {
+        let response = stack.ask(method, path, &origin).await;
+        assert_eq!(response.status(), status);
+        assert_eq!(text(&response, "access-control-allow-origin"), origin[0].1);
+        assert!(!message(response).await.is_empty());
+    }
+}
