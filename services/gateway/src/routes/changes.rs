@@ -1,5 +1,7 @@
 //! What of an order's timeline is new to a client that watches it.
 
+use std::collections::HashSet;
+
 use http::StatusCode;
 use serde_json::Value;
 
@@ -63,8 +65,8 @@ pub(super) struct Changes {
     by_step: bool,
     /// The timeline it was told last.
     told: Option<String>,
-    /// How many steps it was told.
-    steps: usize,
+    /// The steps it was told. A late one may stand before others that came sooner.
+    steps: HashSet<String>,
 }
 
 impl Changes {
@@ -74,7 +76,7 @@ impl Changes {
             order,
             by_step: false,
             told: None,
-            steps: 0,
+            steps: HashSet::new(),
         }
     }
 
@@ -115,15 +117,17 @@ impl Changes {
         let Some(steps) = timeline["events"].as_array() else {
             return vec![News::Failed];
         };
-        let new = steps.iter().skip(self.steps).map(|step| {
+        let mut new = Vec::new();
+        for step in steps {
+            if !self.steps.insert(step.to_string()) {
+                continue;
+            }
             let mut step = step.clone();
             if let Some(fields) = step.as_object_mut() {
                 fields.insert("orderId".to_owned(), timeline["orderId"].clone());
             }
-            News::Step(step)
-        });
-        let new = new.collect();
-        self.steps = self.steps.max(steps.len());
+            new.push(News::Step(step));
+        }
         new
     }
 }
@@ -203,6 +207,28 @@ mod tests {
             let mut changes = Changes::by_step("ord_1".into());
             assert_eq!(changes.after(timeline(text)), [News::Failed], "{text}");
         }
+    }
+
+    #[test]
+    fn a_step_that_comes_late_is_told_though_it_stands_before_another() {
+        let mut changes = Changes::by_step("ord_1".into());
+        let mut statuses = |statuses: &[&str]| {
+            let steps: Vec<_> = statuses
+                .iter()
+                .map(|name| json!({"status": name}))
+                .collect();
+            let text = json!({"orderId": "ord_1", "events": steps}).to_string();
+            changes
+                .after(Look::Timeline(text))
+                .into_iter()
+                .map(|news| match news {
+                    News::Step(step) => step["status"].as_str().unwrap_or_default().to_owned(),
+                    other => panic!("{other:?}"),
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(statuses(&["CREATED", "SHIPPED"]), ["CREATED", "SHIPPED"]);
+        assert_eq!(statuses(&["CREATED", "RESERVED", "SHIPPED"]), ["RESERVED"]);
     }
 
     proptest! {

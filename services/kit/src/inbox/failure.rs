@@ -11,7 +11,7 @@ use crate::broker::{self, Message};
 use crate::trace::Trace;
 
 /// How often an event is tried before it is a dead letter: nine times, over about
-/// three and a half minutes.
+/// two and a half minutes.
 const ATTEMPTS: u32 = 9;
 
 /// A failed attempt.
