@@ -1,6 +1,6 @@
 #!/bin/bash
 # Brings the server up once while its image is built, against a database that is thrown away, and
-# keeps two things of that first start, in the folder that is named:
+# keeps two things of that first start, below the folder of the server:
 #   aot/keycloak.aot      the ahead-of-time cache of the JVM (see docker-entrypoint.sh)
 #   schema/keycloak.sql   the empty tables, as the server's own migrations leave them
 # Whatever goes wrong here fails the build.
@@ -51,11 +51,13 @@ dump() {
     } | sed -E '/^(--|$|\\(un)?restrict |SET |SELECT pg_catalog\.set_config|CREATE SCHEMA )/d'
 }
 
-postgres initdb -D "$scratch/data" --auth=trust --encoding=UTF8 --locale=C --no-sync > /dev/null
+# With a password over TCP, as in the stack: the classes for that are to be in the cache.
+postgres initdb -D "$scratch/data" --auth=trust --auth-host=scram-sha-256 --encoding=UTF8 --locale=C \
+    --no-sync > /dev/null
 postgres pg_ctl -D "$scratch/data" -w -s -l "$scratch/postgres.log" \
     -o "-c fsync=off -c unix_socket_directories='$scratch'" start
 postgres createdb -h "$scratch" keycloak
-sql -c "CREATE ROLE keycloak LOGIN" -c "CREATE SCHEMA keycloak AUTHORIZATION keycloak" \
+sql -c "CREATE ROLE keycloak LOGIN PASSWORD 'keycloak'" -c "CREATE SCHEMA keycloak AUTHORIZATION keycloak" \
     -c "ALTER ROLE keycloak SET search_path = keycloak"
 
 install -o 1000 -g 0 "$(dirname -- "$0")/training-realm.json" "$home/data/import/"
