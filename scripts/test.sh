@@ -38,6 +38,7 @@ if ! $quick; then
     step 'images' ./dm images build --yes
     step 'registry tests' cargo test --quiet --locked --package dm --test images
     step 'golden images' ./dm golden make
+    step 'service tests' cargo test --quiet --locked --package dm --test services
     printf '\nTimings so far:\n'
     printf '%s\n' "${timings[@]}"
     printf '\n── stack tests\n'
