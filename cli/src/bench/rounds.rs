@@ -54,6 +54,9 @@ pub(super) async fn run(
     overrides.push("golden.prepare=off".to_owned());
     // However slow the machine is, its figures are wanted.
     overrides.push("timeouts.wait=1800s".to_owned());
+    // The compose file has the servers alone.
+    let services = bench.config.services.all();
+    overrides.extend(services.map(|(name, _)| format!("services.{name}.run=false")));
     let rounds = Rounds {
         bench,
         components,
