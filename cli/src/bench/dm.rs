@@ -83,6 +83,9 @@ pub(super) async fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // A terminal's interrupt goes to a whole group: in that of its own it gets
+        // one from here, and not a second one that makes it stop at once.
+        .process_group(0)
         .kill_on_drop(true);
     let failed = |source| BenchError::Spawn {
         program: shown.clone(),
@@ -100,7 +103,7 @@ pub(super) async fn run(
         output = &mut ended => output,
         () = interrupt.cancelled() => {
             if let Some(pid) = pid {
-                // It may have had it from the terminal, or have ended.
+                // It may have ended.
                 let _ = kill_process(pid, Signal::INT);
             }
             let _ = ended.await;

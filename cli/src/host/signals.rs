@@ -1,7 +1,14 @@
 //! Interrupts: Ctrl-C, and the signal that service managers and CI send.
 
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// How soon after the first interrupt another one is the same one: programs such
+/// as `timeout` signal a process and then its group, which it is in.
+const ECHO: Duration = Duration::from_millis(150);
 
 /// Listens for interrupts of this process.
 #[derive(Debug)]
@@ -22,6 +29,7 @@ impl Interrupts {
             first: CancellationToken::new(),
             last: CancellationToken::new(),
         };
+        let began: Arc<OnceLock<Instant>> = Arc::default();
         for kind in [
             SignalKind::interrupt(),
             SignalKind::terminate(),
@@ -31,9 +39,11 @@ impl Interrupts {
                 continue;
             };
             let (first, last) = (interrupts.first.clone(), interrupts.last.clone());
+            let began = began.clone();
             tokio::spawn(async move {
                 while stream.recv().await.is_some() {
-                    if !graceful || first.is_cancelled() {
+                    let echoed = began.get_or_init(Instant::now).elapsed() < ECHO;
+                    if !graceful || (first.is_cancelled() && !echoed) {
                         last.cancel();
                     }
                     first.cancel();

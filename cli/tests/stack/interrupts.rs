@@ -1,5 +1,7 @@
 //! Ctrl-C, at moments that the run itself tells.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -87,6 +89,8 @@ async fn a_second_interrupt_does_not_wait_for_the_engine() {
     assert!(running.sees_event(|event| event["state"] == "creating"));
     proxy.wait_for("/start").await;
     running.signal(Signal::INT);
+    // As a person does: what follows at once is taken for an echo of the first.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     running.signal(Signal::INT);
     // Were it to wait for the answer, it would hang here.
     running.wait().exits(130);

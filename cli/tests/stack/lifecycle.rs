@@ -177,6 +177,8 @@ async fn only_what_is_named_and_what_it_needs_comes_up() {
         steps,
         [
             (json!("postgres"), json!("keep")),
+            // Nobody could sign in without it.
+            (json!("openldap"), json!("create")),
             (json!("keycloak"), json!("create"))
         ]
     );
