@@ -288,7 +288,15 @@ async fn the_realm_has_its_clients() {
     let clients = admin(shared, "/clients").await;
     let hosts = ["localhost", "host.docker.internal"];
     let at = |port: u16, path: &str| hosts.map(|host| format!("http://{host}:{port}{path}"));
-    let gateway: Vec<String> = [&at(8081, "/*")[..], &["http://localhost:5173/*".into()]].concat();
+    let gateway: Vec<String> = [
+        &at(8081, "/*")[..],
+        // Any port of localhost: the gateways of parallel instances.
+        &[
+            "http://localhost/*".into(),
+            "http://localhost:5173/*".into(),
+        ],
+    ]
+    .concat();
     let mobile: Vec<String> = [
         &at(3004, "/*")[..],
         &["exp://*".into(), "dundermifflin://*".into()],
