@@ -6,6 +6,8 @@
 
 use std::error::Error as StdError;
 
+use serde::{Deserialize, Serialize};
+
 /// The process exit codes that `dm` documents (`docs/operations.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -66,10 +68,37 @@ pub trait Coded: StdError + Send + Sync + 'static {
         &[]
     }
 
+    /// What a compiler found in the project's own sources, first one first.
+    fn source_errors(&self) -> &[SourceError] {
+        &[]
+    }
+
     /// The failure as a miette diagnostic, where it points into a source text.
     fn diagnostic(&self) -> Option<&dyn miette::Diagnostic> {
         None
     }
+}
+
+/// An error that a compiler found in the project's own sources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceError {
+    /// One sentence: what is wrong.
+    pub message: String,
+    /// Where, if it is about one place.
+    pub place: Option<Place>,
+    /// The whole of it as the compiler shows it, without colour.
+    pub rendered: String,
+}
+
+/// A place in a source file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The file, seen from the project's folder.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1.
+    pub column: u32,
 }
 
 /// Any failure of a command.

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod commands;
 pub mod components;
 pub mod config;
+pub mod dev;
 pub mod doctor;
 pub mod engine;
 pub mod error;

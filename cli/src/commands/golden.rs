@@ -60,6 +60,7 @@ pub async fn make(context: &Context) -> Result<()> {
         only: only.clone(),
         wait: project.config().timeouts.wait.get(),
         golden: up::GoldenUse::Ignore,
+        kept: up::Kept::Ask,
     };
     let (outcome, _) = reported(
         context,

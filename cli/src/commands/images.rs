@@ -11,10 +11,11 @@ use super::context::{Context, Project};
 use super::run::reported;
 use crate::error::{Coded, Exit, Result};
 use crate::images::archive::Transferred;
-use crate::images::{Acquired, ImageError, Images, Progress, Silent, Update};
+use crate::images::{Acquired, How, ImageError, Images, Progress, SERVICES, Silent, Update};
 use crate::output::{self, text};
-use crate::stack::event::{Event, Failure, Node, NodeKind, NodeState};
+use crate::stack::event::{Event, Node, NodeKind, NodeState};
 use crate::stack::executor::Emitter;
+use crate::stack::failure;
 
 /// The node of what concerns all images at once: saving and loading.
 const ALL: &str = "images";
@@ -37,9 +38,10 @@ pub struct Arguments {
 enum Command {
     /// Show the images that are here, whether they are current, and who uses them.
     Ls,
-    /// Build images from their recipes, without a registry.
+    /// Build images from their recipes, without a registry, and the services' from
+    /// their sources.
     Build {
-        /// Which ones; all if none is named.
+        /// Which ones; all if none is named. Services are compiled together.
         names: Vec<String>,
         /// Build them anew even if they are here, every step.
         #[arg(long)]
@@ -179,15 +181,24 @@ async fn obtain(
             let named: Vec<&str> = match (names.is_empty(), command) {
                 (false, _) => names.iter().map(String::as_str).collect(),
                 (true, "images pull") => images.published(),
-                (true, _) => images.catalog().names().collect(),
+                (true, _) => images
+                    .catalog()
+                    .names()
+                    .chain(images.service_names().iter().copied())
+                    .collect(),
             };
             for name in &named {
-                images.catalog().get(name)?;
+                images.check(name)?;
             }
-            progress.announce(project, NodeKind::Image, &named);
+            let (services, mut nodes): (Vec<&str>, Vec<&str>) =
+                named.iter().partition(|name| images.is_service(name));
+            if !services.is_empty() {
+                nodes.push(SERVICES);
+            }
+            progress.announce(project, NodeKind::Image, &nodes);
             let result = work(&images, &named).await;
             match &result {
-                Ok(obtained) => obtained.iter().for_each(|image| tell_done(&emitter, image)),
+                Ok(obtained) => tell_done(&emitter, obtained, &services),
                 Err(error) => tell_failure(&emitter, error),
             }
             Ok(result?)
@@ -271,32 +282,32 @@ async fn transfer(
     Ok(Exit::Success)
 }
 
-fn tell_done(emitter: &Emitter, image: &Acquired) {
-    let kept = image.how == crate::images::How::Local;
-    emitter.node(&image.name, NodeState::Ready { kept });
+fn tell_done(emitter: &Emitter, images: &[Acquired], services: &[&str]) {
+    let is_kept = |image: &Acquired| image.how == How::Local;
+    let (compiled, others): (Vec<_>, Vec<_>) = images
+        .iter()
+        .partition(|image| services.contains(&image.name.as_str()));
+    for image in others {
+        let kept = is_kept(image);
+        emitter.node(&image.name, NodeState::Ready { kept });
+    }
+    if !compiled.is_empty() {
+        let kept = compiled.into_iter().all(is_kept);
+        emitter.node(SERVICES, NodeState::Ready { kept });
+    }
 }
 
 /// Tells of a failure that has output to show; the error itself follows anyway.
 fn tell_failure(emitter: &Emitter, error: &ImageError) {
-    let (ImageError::Build { name, .. } | ImageError::Pull { name, .. }) = error else {
-        return;
+    let name = match error {
+        ImageError::Build { name, .. } | ImageError::Pull { name, .. } => name,
+        ImageError::Compile { .. } => SERVICES,
+        _ => return,
     };
     emitter.node(name, NodeState::Failed);
-    if error.log().is_empty() {
-        return;
+    if !error.log().is_empty() || !error.source_errors().is_empty() {
+        emitter.send(Event::Failed(failure::of_error(name, error, emitter.at())));
     }
-    emitter.send(Event::Failed(Failure {
-        name: name.clone(),
-        what: error.to_string(),
-        state: None,
-        exit_code: None,
-        out_of_memory: false,
-        probe: None,
-        log: error.log().to_vec(),
-        blocks: Vec::new(),
-        next: error.next(),
-        at: emitter.at(),
-    }));
 }
 
 /// Sends what is told of images as events of nodes of the same names. A base that

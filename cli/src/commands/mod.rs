@@ -4,6 +4,7 @@ mod bench;
 mod completions;
 mod config;
 mod context;
+mod dev;
 mod doctor;
 mod down;
 mod engine;
@@ -13,6 +14,7 @@ mod images;
 mod logs;
 mod open;
 mod psql;
+mod rebuild;
 mod reset;
 mod restart;
 mod run;
@@ -85,6 +87,10 @@ enum Command {
     Logs(logs::Arguments),
     /// Stop components and bring them up again.
     Restart(restart::Arguments),
+    /// Compile the services and restart those whose binary changed.
+    Rebuild(rebuild::Arguments),
+    /// Rebuild and restart at every change of the sources.
+    Dev(dev::Arguments),
     /// Throw all data away and start fresh.
     Reset(reset::Arguments),
     /// Prove the running stack: the business flow, as real users.
@@ -128,6 +134,8 @@ impl Cli {
             Command::Up(_)
                 | Command::Down(_)
                 | Command::Restart(_)
+                | Command::Rebuild(_)
+                | Command::Dev(_)
                 | Command::Reset(_)
                 | Command::Smoke(_)
                 | Command::Golden(_)
@@ -149,6 +157,8 @@ impl Cli {
             Command::Status(arguments) => status::run(&context, arguments).await,
             Command::Logs(arguments) => logs::run(&context, arguments).await,
             Command::Restart(arguments) => restart::run(&context, arguments).await,
+            Command::Rebuild(arguments) => rebuild::run(&context, arguments).await,
+            Command::Dev(arguments) => dev::run(&context, arguments).await,
             Command::Reset(arguments) => reset::run(&context, arguments).await,
             Command::Smoke(arguments) => smoke::run(&context, arguments).await,
             Command::Exec(arguments) => exec::run(&context, arguments).await,

@@ -6,12 +6,10 @@ use clap::Args;
 use thiserror::Error;
 
 use super::context::{Context, PortUse};
-use super::doctor;
-use super::run::{RunError, reported};
-use super::up::show;
+use super::run::{BringUp, show};
 use crate::error::{Coded, Exit, Result};
-use crate::stack::images::NodeProgress;
-use crate::stack::{down, inspect, up};
+use crate::stack::executor::Emitter;
+use crate::stack::{Stack, down, up};
 
 /// Throw all data of the instance away and bring it up fresh.
 #[derive(Debug, Clone, Args)]
@@ -52,44 +50,24 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         return Err(NotConfirmed { instance }.into());
     }
     let _guard = context.lock(&project, "dm reset").await?;
-    let engine = context.engine(project.config()).await?;
-    let wait = project.config().timeouts.wait.get();
-    let (result, _) = reported(
-        context,
-        "reset",
-        Some(wait),
-        async |emitter| {
-            let progress = Arc::new(NodeProgress::new(emitter.clone()));
-            let consent = context.consent(arguments.yes);
-            let stack = context
-                .stack(&project, engine, PortUse::Existing, progress, consent)
-                .await?;
-            let stack = Arc::new(stack);
-            let removed = down::down(&stack, true, &emitter, &context.interrupt).await?;
-            if !removed.outcome.ok() {
-                return Ok((stack, removed.outcome));
-            }
-            let request = up::Request {
-                only: Vec::new(),
-                wait,
-                golden: up::GoldenUse::Begin,
-            };
-            let plan = up::prepare(&stack, &request).await?;
-            let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
-            if !outcome.failures.is_empty() {
-                doctor::bundle_failure(&project, &emitter).await;
-            }
-            Ok((stack, outcome))
+    let run = BringUp {
+        command: "reset",
+        project: &project,
+        engine: context.engine(project.config()).await?,
+        ports: PortUse::Existing,
+        consent: context.consent(arguments.yes),
+        request: up::Request {
+            only: Vec::new(),
+            wait: project.config().timeouts.wait.get(),
+            golden: up::GoldenUse::Begin,
+            kept: up::Kept::Ask,
         },
-        |(_, outcome)| outcome.ok(),
-    )
-    .await?;
-    let (stack, outcome) = result;
-    match RunError::of(&outcome) {
-        Some(error) => Err(error.into()),
-        None => {
-            show(context, &stack, &inspect::rows(&stack, false).await?)?;
-            Ok(Exit::Success)
-        }
-    }
+    };
+    let remove = async |stack: &Arc<Stack>, emitter: &Emitter| {
+        let removed = down::down(stack, true, emitter, &context.interrupt).await?;
+        Ok(Some(removed.outcome))
+    };
+    let brought = run.after(context, remove).await?.complete()?;
+    show(context, &brought.stack).await?;
+    Ok(Exit::Success)
 }

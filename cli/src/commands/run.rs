@@ -1,15 +1,23 @@
 //! What the commands that run the graph share: events out, outcome in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use super::context::Context;
+use super::context::{Context, PortUse, Project};
+use super::doctor;
+use crate::engine::Engine;
 use crate::error::{Coded, Exit, Result};
+use crate::host::consent::Consent;
+use crate::output;
 use crate::output::progress::{self, Recording};
 use crate::stack::event::Event;
 use crate::stack::executor::{Emitter, Outcome};
+use crate::stack::images::NodeProgress;
+use crate::stack::status::StatusRow;
+use crate::stack::{Stack, inspect, up};
 
 /// A run that did not do what was asked; its failures have been shown.
 #[derive(Debug, Error)]
@@ -73,6 +81,135 @@ impl RunError {
             Some(Self::Failed(names()))
         }
     }
+}
+
+/// A run that ends with components that are up.
+pub struct BringUp<'a> {
+    /// What was asked for, e.g. `up`.
+    pub command: &'static str,
+    /// The project with its instance.
+    pub project: &'a Project,
+    /// The engine that it runs on.
+    pub engine: Engine,
+    /// How the instance's ports are come by.
+    pub ports: PortUse<'a>,
+    /// Consent to install what is missing.
+    pub consent: Arc<Consent>,
+    /// What is to be up.
+    pub request: up::Request,
+}
+
+/// What became of such a run.
+pub struct Brought {
+    /// The stack.
+    pub stack: Arc<Stack>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it told.
+    pub recording: Recording,
+}
+
+impl Brought {
+    /// The run, if it did what was asked.
+    ///
+    /// # Errors
+    /// [`RunError`] for an outcome that is one.
+    pub fn complete(self) -> Result<Self> {
+        match RunError::of(&self.outcome) {
+            Some(error) => Err(error.into()),
+            None => Ok(self),
+        }
+    }
+}
+
+impl BringUp<'_> {
+    /// Does `before`, and then brings up what was asked for. An outcome of `before`
+    /// that is not as asked is the end of it.
+    ///
+    /// # Errors
+    /// What stops the run before its first node; what fails in a node is in the
+    /// outcome.
+    pub async fn after(
+        self,
+        context: &Context,
+        before: impl AsyncFnOnce(&Arc<Stack>, &Emitter) -> Result<Option<Outcome>>,
+    ) -> Result<Brought> {
+        let Self {
+            command,
+            project,
+            engine,
+            ports,
+            consent,
+            request,
+        } = self;
+        let work = async |emitter: Emitter| {
+            let progress = Arc::new(NodeProgress::new(emitter.clone()));
+            let stack = context
+                .stack(project, engine, ports, progress.clone(), consent)
+                .await?;
+            let stack = Arc::new(stack);
+            if let Some(outcome) = before(&stack, &emitter).await?.filter(|it| !it.ok()) {
+                return Ok((stack, outcome));
+            }
+            let plan = up::prepare(&stack, &request).await?;
+            progress.expect(&plan.images);
+            let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
+            // What a compiler says needs no look at the machine.
+            if outcome
+                .failures
+                .iter()
+                .any(|it| it.source_errors.is_empty())
+            {
+                doctor::bundle_failure(project, &emitter).await;
+            }
+            Ok((stack, outcome))
+        };
+        let ((stack, outcome), recording) = reported(
+            context,
+            command,
+            Some(request.wait),
+            work,
+            |(_, outcome)| outcome.ok(),
+        )
+        .await?;
+        Ok(Brought {
+            stack,
+            outcome,
+            recording,
+        })
+    }
+
+    /// Brings up what was asked for.
+    ///
+    /// # Errors
+    /// As [`BringUp::after`].
+    pub async fn run(self, context: &Context) -> Result<Brought> {
+        self.after(context, async |_, _| Ok(None)).await
+    }
+}
+
+/// Shows what runs now.
+///
+/// # Errors
+/// A failing engine, or a closed output.
+pub async fn show(context: &Context, stack: &Stack) -> Result<()> {
+    let rows = inspect::rows(stack, false).await?;
+    table(context, stack, &rows)
+}
+
+/// Shows these rows of the stack.
+///
+/// # Errors
+/// A closed output.
+pub fn table(context: &Context, stack: &Stack, rows: &[StatusRow]) -> Result<()> {
+    let printer = &context.printer;
+    if printer.is_json() {
+        let document = output::status::Document::new(&stack.instance.name, rows);
+        printer.document(output::status::SCHEMA, &document)?;
+    } else {
+        printer.data(&output::status::render(rows, &printer.out()))?;
+    }
+    Ok(())
 }
 
 /// Runs `work` while its events are shown, and tells the end of the run.

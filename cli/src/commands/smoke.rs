@@ -83,7 +83,6 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         &arguments.password,
         config.services.all().map(|(name, _)| name),
     );
-    let in_actions = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
     let mut runs: Vec<Vec<Step>> = Vec::new();
     for number in 1..=arguments.repeat {
         if arguments.repeat > 1 {
@@ -102,8 +101,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             if let Outcome::Failed(fault) = &mut step.outcome {
                 fault.log = logged(&project, &engine, fault).await;
                 context.printer.message(&output::smoke::step(step, &canvas));
-                if let Some(annotation) = output::smoke::annotation(step).filter(|_| in_actions) {
-                    context.printer.message(&annotation);
+                if let Some(annotation) = output::smoke::annotation(step) {
+                    context.printer.annotate(&annotation);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::context::Context;
-use super::up::show;
+use super::run::table;
 use crate::error::{Exit, Result};
 use crate::output::watch;
 use crate::stack::inspect;
@@ -40,7 +40,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         }
     }
     let rows = inspect::rows(&stack, arguments.memory).await?;
-    show(context, &stack, &rows)?;
+    table(context, &stack, &rows)?;
     let all_ready = rows
         .iter()
         .all(|row| matches!(row.state, ComponentState::Ready | ComponentState::Done));

@@ -6,18 +6,15 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::context::{Context, PortUse, Project};
-use super::doctor;
 use super::golden;
-use super::run::{RunError, reported};
+use super::run::{BringUp, show};
 use crate::config::Prepare;
 use crate::error::{Exit, Result};
 use crate::host::consent::Consent;
 use crate::output::plan::PlanRow;
 use crate::output::{self, Canvas};
-use crate::stack::images::NodeProgress;
-use crate::stack::status::StatusRow;
 use crate::stack::timings::Timings;
-use crate::stack::{Stack, inspect, up};
+use crate::stack::{Stack, up};
 
 /// Where an instance's ports come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -66,59 +63,29 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         return dry_run(context, &project, &arguments, consent).await;
     }
     let _guard = context.lock(&project, "dm up").await?;
-    let (stack, recording) = bring_up(context, &project, &arguments, consent).await?;
+    let engine = context.engine_or_start(&project, &consent).await?;
+    let run = BringUp {
+        command: "up",
+        project: &project,
+        engine,
+        ports: PortUse::Allocate {
+            free: arguments.ports == PortChoice::Auto,
+            only: &arguments.only,
+        },
+        consent,
+        request: request(&project, &arguments),
+    };
+    let brought = run.run(context).await?.complete()?;
     if arguments.timings
-        && let Some(timings) = Timings::of(&recording.events)
+        && let Some(timings) = Timings::of(&brought.recording.events)
     {
         context
             .printer
             .message(&output::timings::render(&timings, &context.printer.err()));
     }
-    show(context, &stack, &inspect::rows(&stack, false).await?)?;
-    prepare_golden(context, &project, &stack, &arguments).await?;
+    show(context, &brought.stack).await?;
+    prepare_golden(context, &project, &brought.stack, &arguments).await?;
     Ok(Exit::Success)
-}
-
-/// Runs the graph, with the engine installed and started first if need be.
-async fn bring_up(
-    context: &Context,
-    project: &Project,
-    arguments: &Arguments,
-    consent: Arc<Consent>,
-) -> Result<(Arc<Stack>, output::progress::Recording)> {
-    let engine = context.engine_or_start(project, &consent).await?;
-    let request = request(project, arguments);
-    let ports = PortUse::Allocate {
-        free: arguments.ports == PortChoice::Auto,
-        only: &arguments.only,
-    };
-    let (result, recording) = reported(
-        context,
-        "up",
-        Some(request.wait),
-        async |emitter| {
-            let progress = Arc::new(NodeProgress::new(emitter.clone()));
-            let stack = Arc::new(
-                context
-                    .stack(project, engine, ports, progress.clone(), consent)
-                    .await?,
-            );
-            let plan = up::prepare(&stack, &request).await?;
-            progress.expect(&plan.images);
-            let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
-            if !outcome.failures.is_empty() {
-                doctor::bundle_failure(project, &emitter).await;
-            }
-            Ok((stack, outcome))
-        },
-        |(_, outcome)| outcome.ok(),
-    )
-    .await?;
-    let (stack, outcome) = result;
-    match RunError::of(&outcome) {
-        Some(error) => Err(error.into()),
-        None => Ok((stack, recording)),
-    }
 }
 
 fn request(project: &Project, arguments: &Arguments) -> up::Request {
@@ -132,6 +99,7 @@ fn request(project: &Project, arguments: &Arguments) -> up::Request {
         } else {
             up::GoldenUse::Begin
         },
+        kept: up::Kept::Ask,
     }
 }
 
@@ -170,21 +138,6 @@ async fn dry_run(
             .data(&output::plan::render(&rows, &canvas))?;
     }
     Ok(Exit::Success)
-}
-
-/// The table of what runs now.
-pub fn show(context: &Context, stack: &Stack, rows: &[StatusRow]) -> Result<()> {
-    if context.printer.is_json() {
-        let document = output::status::Document::new(&stack.instance.name, rows);
-        context
-            .printer
-            .document(output::status::SCHEMA, &document)?;
-    } else {
-        context
-            .printer
-            .data(&output::status::render(rows, &context.printer.out()))?;
-    }
-    Ok(())
 }
 
 /// Sees to it that the next fresh start begins with golden images.

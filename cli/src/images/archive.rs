@@ -47,6 +47,10 @@ pub struct Manifest {
     pub created: DateTime<Utc>,
     /// The images.
     pub images: Vec<Saved>,
+    /// The digest of the sources that the services' images were compiled from,
+    /// where all of those are in the file.
+    #[serde(default)]
+    pub sources: Option<String>,
 }
 
 /// One image of a file.
@@ -108,10 +112,12 @@ impl Images {
             .save_images(&references)
             .map(|chunk| chunk.map_err(io::Error::other));
         let tar = SyncIoBridge::new(StreamReader::new(stream));
+        let services = self.complete_services().await?;
         let manifest = Manifest {
             format: FORMAT.to_owned(),
             created: Utc::now(),
             images,
+            sources: services.map(|sources| sources.to_string()),
         };
         let (target, meter) = (path.to_owned(), self.meter("saving", None));
         let contents = manifest.clone();
@@ -179,6 +185,18 @@ impl Images {
                     reason: format!("did not bring {}, which it names", image.reference),
                     hints: vec!["save the images again with this version of dm".into()],
                 });
+            }
+        }
+        if let Some(sources) = &manifest.sources {
+            let references = manifest
+                .images
+                .iter()
+                .filter(|image| self.is_service(&image.component))
+                .map(|image| (image.component.clone(), image.reference.clone()))
+                .collect();
+            if !self.adopt_services(sources, references)? {
+                let text = "the services' sources are others here; the next dm up compiles them";
+                self.progress.note(NAME, text.to_owned());
             }
         }
         Ok(Transferred {
@@ -502,6 +520,7 @@ mod tests {
         Manifest {
             format: FORMAT.into(),
             created: DateTime::default(),
+            sources: None,
             images: vec![Saved {
                 component: "postgres".into(),
                 reference: "dm/postgres:1".into(),

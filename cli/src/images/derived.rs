@@ -21,6 +21,9 @@ pub const LABEL_FROM: &str = "com.dundermifflin.dm.from";
 /// The label of an image that holds the state after a first start.
 pub const LABEL_GOLDEN: &str = "com.dundermifflin.dm.golden";
 
+/// What an image stands on that stands on nothing.
+pub(super) const SCRATCH: &str = "scratch";
+
 /// What an image is derived from, beside the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Derivation {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::engine::EngineError;
-use crate::error::{Coded, Exit};
+use crate::error::{Coded, Exit, SourceError};
 
 /// Why a registry gave no image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +89,14 @@ pub enum ImageError {
         /// What to do.
         hints: Vec<String>,
     },
+    /// The services' sources are wrong.
+    #[error("{}", compile(targets, errors))]
+    Compile {
+        /// The crates that did not compile, e.g. `order-service`.
+        targets: Vec<String>,
+        /// What the compiler found, first one first.
+        errors: Vec<SourceError>,
+    },
     /// A program is needed that this machine lacks.
     #[error("{tool} is needed and not installed: {reason}")]
     ToolMissing {
@@ -156,6 +164,15 @@ impl ImageError {
     }
 }
 
+/// What does not compile, in one sentence.
+fn compile(targets: &[String], errors: &[SourceError]) -> String {
+    let errors = match errors.len() {
+        1 => "1 error".to_owned(),
+        count => format!("{count} errors"),
+    };
+    format!("{} did not compile: {errors}", targets.join(" and "))
+}
+
 /// A refusal as the end of a sentence.
 fn describe(refusal: &PullRefusal) -> String {
     match refusal {
@@ -188,6 +205,13 @@ impl Coded for ImageError {
         }
     }
 
+    fn source_errors(&self) -> &[SourceError] {
+        match self {
+            Self::Compile { errors, .. } => errors,
+            _ => &[],
+        }
+    }
+
     fn code(&self) -> &'static str {
         match self {
             Self::Unknown { .. } => "image-unknown",
@@ -204,6 +228,7 @@ impl Coded for ImageError {
             Self::NotPublished { .. } => "image-not-published",
             Self::Build { .. } => "image-build",
             Self::Program { .. } => "program-failed",
+            Self::Compile { .. } => "sources-not-compiling",
             Self::ToolMissing { .. } => "tool-missing",
             Self::NoBase { .. } => "image-no-base",
             Self::Fetch { .. } => "fetch-failed",
@@ -259,6 +284,7 @@ impl Coded for ImageError {
                 next.push("install mmdebstrap, or set images.mirror to a registry that has debian:trixie-slim".into());
                 next
             }
+            Self::Compile { .. } => Vec::new(),
             Self::NothingToSave => vec!["dm images build".into()],
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 disk_full_hints()

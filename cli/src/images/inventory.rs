@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::derived::{LABEL_FROM, LABEL_GOLDEN};
+use super::derived::{LABEL_FROM, LABEL_GOLDEN, SCRATCH};
 use super::error::ImageError;
 use super::recipe::{LABEL_COMPONENT, LABEL_ORIGIN, LABEL_RECIPE};
 use super::store::Images;
@@ -187,6 +187,12 @@ impl Images {
                 current.insert(self.usable_reference(spec, &official, &image));
             }
         }
+        if let Some(services) = &self.services {
+            for name in services.names() {
+                let image = self.local_service(services, name).await?;
+                current.extend(image.map(|image| image.reference));
+            }
+        }
         Ok(current)
     }
 
@@ -216,7 +222,7 @@ impl Images {
         Ok(images
             .into_iter()
             .map(|image| {
-                let standing = standing(&image, &current, &newest);
+                let standing = standing(&image, &current, newest.get(&component(&image)));
                 let used = in_use(users.remove(&image.id));
                 Known {
                     row: row(&image, standing, used),
@@ -249,22 +255,16 @@ fn component(image: &Image) -> String {
         .unwrap_or_default()
 }
 
-/// A derived image is current where what it was made from is, and nothing newer
-/// was made for the same component.
-fn standing(
-    image: &Image,
-    current: &BTreeSet<String>,
-    newest: &HashMap<String, String>,
-) -> Standing {
+/// An image is current where the next run would use it. A derived one, where what it
+/// was made from is current and it is the newest for its component.
+fn standing(image: &Image, current: &BTreeSet<String>, newest: Option<&String>) -> Standing {
     if image.references.is_empty() {
         return Standing::Dangling;
     }
     let is_current = match image.labels.get(LABEL_FROM) {
-        Some(from) => {
-            (from == "scratch" || current.contains(from))
-                && newest.get(&component(image)) == Some(&image.id)
-        }
-        None => image
+        // A service's image is known by its reference, as any other is.
+        Some(from) if from != SCRATCH => current.contains(from) && newest == Some(&image.id),
+        _ => image
             .references
             .iter()
             .any(|reference| current.contains(reference)),
@@ -359,18 +359,33 @@ mod tests {
     fn a_derived_image_goes_stale_with_what_it_was_made_from() {
         let current = BTreeSet::from(["dm/postgres:new".to_owned()]);
         let mut golden = image("golden", 1, &[]);
-        let newest = HashMap::from([("golden".to_owned(), "golden".to_owned())]);
+        let newest = "golden".to_owned();
         for (from, expected) in [
             ("dm/postgres:new", Standing::Current),
             ("dm/postgres:old", Standing::Stale),
-            ("scratch", Standing::Current),
         ] {
             golden.labels.insert(LABEL_FROM.into(), from.into());
-            assert_eq!(standing(&golden, &current, &newest), expected, "{from}");
+            assert_eq!(
+                standing(&golden, &current, Some(&newest)),
+                expected,
+                "{from}"
+            );
         }
         golden.id = "older".into();
-        assert_eq!(standing(&golden, &current, &newest), Standing::Stale);
+        assert_eq!(standing(&golden, &current, Some(&newest)), Standing::Stale);
         golden.references.clear();
-        assert_eq!(standing(&golden, &current, &newest), Standing::Dangling);
+        assert_eq!(
+            standing(&golden, &current, Some(&newest)),
+            Standing::Dangling
+        );
+    }
+
+    #[test]
+    fn a_services_image_is_current_by_its_reference() {
+        let mut order = image("order", 1, &[]);
+        order.labels.insert(LABEL_FROM.into(), SCRATCH.into());
+        let current = BTreeSet::from(["dm/order:1".to_owned()]);
+        assert_eq!(standing(&order, &current, None), Standing::Current);
+        assert_eq!(standing(&order, &BTreeSet::new(), None), Standing::Stale);
     }
 }

@@ -28,7 +28,7 @@ pub use derived::Derivation;
 pub use error::ImageError;
 pub use process::{InstalledTools, Tools};
 pub use progress::{Progress, Silent, Unit, Update};
-pub use services::{SERVICES, ServiceImages};
+pub use services::{SERVICES, SOURCES, ServiceImages, is_editors_rest, sources_digest};
 pub use settings::{Dirs, ImageSettings, Source};
 pub use store::{Acquired, How, Images};
 

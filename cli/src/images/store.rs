@@ -243,11 +243,42 @@ impl Images {
     }
 
     /// Builds images whatever the source, those that are here already only where
-    /// `no_cache` asks for it.
+    /// `no_cache` asks for it. Services are compiled together, whichever is named.
     ///
     /// # Errors
-    /// The first failure.
+    /// The first failure; what else was under way is stopped.
     pub async fn build(&self, names: &[&str], no_cache: bool) -> Result<Vec<Acquired>, ImageError> {
+        let (services, recipes): (Vec<&str>, Vec<&str>) =
+            names.iter().partition(|name| self.is_service(name));
+        let (built, compiled) = tokio::join!(
+            self.stopping_others(self.build_recipes(&recipes, no_cache)),
+            self.stopping_others(async {
+                if services.is_empty() {
+                    return Ok(Vec::new());
+                }
+                self.build_services().await
+            }),
+        );
+        let (mut built, compiled) = match (built, compiled) {
+            // What was stopped says less than what stopped it.
+            (Err(ImageError::Cancelled), compiled) => {
+                (Vec::new(), compiled.and(Err(ImageError::Cancelled))?)
+            }
+            (built, compiled) => (built?, compiled?),
+        };
+        built.extend(
+            compiled
+                .into_iter()
+                .filter(|image| services.contains(&image.name.as_str())),
+        );
+        Ok(built)
+    }
+
+    async fn build_recipes(
+        &self,
+        names: &[&str],
+        no_cache: bool,
+    ) -> Result<Vec<Acquired>, ImageError> {
         let again = if no_cache {
             Again::Rebuild
         } else {
@@ -261,6 +292,43 @@ impl Images {
                 .await
         })
         .await
+    }
+
+    /// Ends everything that is under way for images where this fails.
+    async fn stopping_others<T>(
+        &self,
+        work: impl Future<Output = Result<T, ImageError>>,
+    ) -> Result<T, ImageError> {
+        let result = work.await;
+        if result.is_err() {
+            self.cancel.cancel();
+        }
+        result
+    }
+
+    /// Checks that there is an image of that name.
+    ///
+    /// # Errors
+    /// [`ImageError::Unknown`] with the names that there are.
+    pub fn check(&self, name: &str) -> Result<(), ImageError> {
+        if self.is_service(name) {
+            return Ok(());
+        }
+        match self.catalog.get(name) {
+            Err(ImageError::Unknown { name, mut known }) => {
+                known.extend(self.service_names().iter().map(|&name| name.to_owned()));
+                Err(ImageError::Unknown { name, known })
+            }
+            found => found.map(drop),
+        }
+    }
+
+    /// The names of the services.
+    #[must_use]
+    pub fn service_names(&self) -> &[&'static str] {
+        self.services
+            .as_ref()
+            .map_or(&[], |services| services.names())
     }
 
     /// Pulls images whatever the source and whatever is here. What no registry has

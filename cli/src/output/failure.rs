@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use super::annotation;
 use super::report::next_steps;
+use super::source_error;
 use super::style::{Canvas, Glyph, Role};
 use super::text;
 use crate::stack::event::Failure;
@@ -29,7 +31,11 @@ pub fn render(failure: &Failure, canvas: &Canvas) -> String {
     let mut lines = vec![canvas.wrap(&head, &sign, "  ")];
     lines.extend(facts(failure, canvas));
     lines.push(String::new());
-    lines.extend(log(&failure.log, canvas));
+    if failure.source_errors.is_empty() {
+        lines.extend(log(&failure.log, canvas));
+    } else {
+        lines.extend(source_error::all(&failure.source_errors, canvas));
+    }
     if !failure.next.is_empty() {
         lines.push(String::new());
         lines.extend(next_steps(&failure.next, canvas));
@@ -136,30 +142,28 @@ fn log(log: &[String], canvas: &Canvas) -> Vec<String> {
     lines
 }
 
-/// The failure as a workflow command of GitHub Actions, which shows it on the
-/// run's summary page.
+/// The failure as workflow commands of GitHub Actions: one, or one for every error
+/// in the sources, beside the line that it is about.
 #[must_use]
-pub fn annotation(failure: &Failure) -> String {
-    let mut message = text::harmless(&failure.what, false);
+pub fn annotations(failure: &Failure) -> Vec<String> {
+    let title = format!("dm: {} failed", failure.name);
+    if !failure.source_errors.is_empty() {
+        return failure
+            .source_errors
+            .iter()
+            .map(|error| annotation::error(&title, &error.message, error.place.as_ref()))
+            .collect();
+    }
+    let mut message = failure.what.clone();
     if let Some(probe) = &failure.probe {
         message.push_str("\nlast probe: ");
-        message.push_str(&text::harmless(probe, false));
+        message.push_str(probe);
     }
     if let Some(last) = failure.log.last() {
         message.push_str("\nlast log line: ");
-        message.push_str(&text::harmless(last, false));
+        message.push_str(last);
     }
-    let data = |text: &str| {
-        text.replace('%', "%25")
-            .replace('\r', "%0D")
-            .replace('\n', "%0A")
-    };
-    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
-    format!(
-        "::error title={}::{}",
-        property(&format!("dm: {} failed", failure.name)),
-        data(&message)
-    )
+    vec![annotation::error(&title, &message, None)]
 }
 
 #[cfg(test)]
@@ -183,6 +187,7 @@ mod tests {
                 "GET http://127.0.0.1:8080/realms/dunder-mifflin: connection refused".into(),
             ),
             log,
+            source_errors: Vec::new(),
             blocks: vec!["gateway".into(), "profile".into(), "order".into()],
             next: vec![
                 "dm logs keycloak".into(),
@@ -202,6 +207,7 @@ mod tests {
             out_of_memory: true,
             probe: None,
             log: vec![],
+            source_errors: Vec::new(),
             blocks: vec![],
             next: vec![],
             at: Duration::from_millis(900),
@@ -240,7 +246,10 @@ mod tests {
 
     #[test]
     fn an_annotation_stays_on_one_line() {
-        let annotation = annotation(&keycloak());
+        let annotations = annotations(&keycloak());
+        let [annotation] = annotations.as_slice() else {
+            panic!("{annotations:?}");
+        };
         assert!(annotation.starts_with("::error title=dm%3A keycloak failed::the container"));
         assert_eq!(annotation.lines().count(), 1);
     }

@@ -6,8 +6,10 @@
 //! text: each `render` is a pure function of a value and a [`Canvas`], so that
 //! a test can look at exactly what a person would.
 
+pub mod annotation;
 pub mod bench;
 pub mod config;
+pub mod dev;
 pub mod doctor;
 pub mod engine;
 mod error;
@@ -24,6 +26,7 @@ pub mod report;
 pub mod session;
 mod settings;
 pub mod smoke;
+mod source_error;
 pub mod status;
 pub mod style;
 pub mod table;

@@ -215,8 +215,16 @@ impl Printer {
     /// Actions an annotation is added.
     pub fn failure(&self, failure: &Failure) {
         self.message(&failure::render(failure, &self.err()));
+        for annotation in failure::annotations(failure) {
+            self.annotate(&annotation);
+        }
+    }
+
+    /// Writes a workflow command where GitHub Actions reads them, see
+    /// [`annotation`](super::annotation).
+    pub fn annotate(&self, annotation: &str) {
         if self.0.settings.annotate {
-            self.message(&failure::annotation(failure));
+            self.message(annotation);
         }
     }
 

@@ -55,24 +55,13 @@ pub fn summary(counts: Counts, runs: usize) -> String {
 }
 
 /// A failure as GitHub Actions annotates it.
-/// <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
 #[must_use]
 pub fn annotation(step: &Step) -> Option<String> {
     let Outcome::Failed(fault) = &step.outcome else {
         return None;
     };
-    let escape = |text: &str| {
-        text.replace('%', "%25")
-            .replace('\r', "%0D")
-            .replace('\n', "%0A")
-    };
-    let title = escape(&format!("{}: {}", step.service, step.name))
-        .replace(':', "%3A")
-        .replace(',', "%2C");
-    Some(format!(
-        "::error title={title}::{}",
-        escape(&describe(fault))
-    ))
+    let title = format!("{}: {}", step.service, step.name);
+    Some(super::annotation::error(&title, &describe(fault), None))
 }
 
 #[cfg(test)]

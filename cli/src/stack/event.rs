@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::SourceError;
 pub use crate::images::Unit;
 use crate::images::Update;
 
@@ -176,6 +177,9 @@ pub struct Failure {
     pub probe: Option<String>,
     /// Its last log lines, oldest first.
     pub log: Vec<String>,
+    /// What a compiler found in the project's own sources, first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_errors: Vec<SourceError>,
     /// The nodes that can't begin because of it.
     pub blocks: Vec<String>,
     /// Commands or sentences: what to do next.

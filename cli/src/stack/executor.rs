@@ -242,6 +242,7 @@ fn defect(name: &str, error: &str, at: Duration) -> Failure {
         out_of_memory: false,
         probe: None,
         log: Vec::new(),
+        source_errors: Vec::new(),
         blocks: Vec::new(),
         next: vec!["dm doctor --bundle".into()],
         at,

@@ -1,9 +1,10 @@
 //! The stack of an instance: its graph, its plan, the executor and readiness.
 
+pub mod compile;
 pub mod down;
 pub mod event;
 pub mod executor;
-mod failure;
+pub mod failure;
 pub mod golden;
 pub mod graph;
 pub mod images;
@@ -30,7 +31,7 @@ use crate::components::recorded::RecordedError;
 use crate::components::{Component, Ports, Site};
 use crate::engine::spec::ContainerSpec;
 use crate::engine::{Engine, EngineError};
-use crate::error::{Coded, Exit, Result};
+use crate::error::{Coded, Exit, Result, SourceError};
 use crate::images::{ImageError, Images};
 use graph::{Graph, GraphError};
 use instance::Instance;
@@ -72,6 +73,14 @@ pub enum StackError {
         /// The names that there are.
         known: Vec<String>,
     },
+    /// There is no such service.
+    #[error("there is no service `{name}`")]
+    UnknownService {
+        /// The name that was given.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
     /// An image that was there is not there any more.
     #[error("the image of {component} was removed while it was needed")]
     ImageGone {
@@ -105,9 +114,17 @@ impl Coded for StackError {
         }
     }
 
+    fn source_errors(&self) -> &[SourceError] {
+        match self {
+            Self::Image(error) => error.source_errors(),
+            _ => &[],
+        }
+    }
+
     fn code(&self) -> &'static str {
         match self {
             Self::UnknownComponent { .. } => "component-unknown",
+            Self::UnknownService { .. } => "service-unknown",
             Self::ImageGone { .. } => "image-gone",
             Self::NetworkInUse { .. } => "network-in-use",
             Self::Engine(error) => error.code(),
@@ -118,7 +135,7 @@ impl Coded for StackError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::UnknownComponent { .. } => Exit::Usage,
+            Self::UnknownComponent { .. } | Self::UnknownService { .. } => Exit::Usage,
             Self::ImageGone { .. } => Exit::Component,
             Self::NetworkInUse { .. } => Exit::Engine,
             Self::Engine(error) => error.exit(),
@@ -129,19 +146,8 @@ impl Coded for StackError {
 
     fn next(&self) -> Vec<String> {
         match self {
-            Self::UnknownComponent { name, known } => {
-                let nearest = known
-                    .iter()
-                    .max_by(|a, b| {
-                        strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
-                    })
-                    .filter(|nearest| strsim::jaro_winkler(nearest, name) > 0.7);
-                nearest
-                    .map(|nearest| format!("did you mean `{nearest}`?"))
-                    .into_iter()
-                    .chain([format!("the components are {}", known.join(", "))])
-                    .collect()
-            }
+            Self::UnknownComponent { name, known } => nearest(name, "components", known),
+            Self::UnknownService { name, known } => nearest(name, "services", known),
             Self::ImageGone { .. } => vec!["dm up".into()],
             Self::NetworkInUse { network, users } => users
                 .iter()
@@ -153,6 +159,19 @@ impl Coded for StackError {
             Self::Recorded(error) => error.next(),
         }
     }
+}
+
+/// What may have been meant by a name, and what names there are.
+fn nearest(name: &str, what: &str, known: &[String]) -> Vec<String> {
+    let similarity = |candidate: &String| strsim::jaro_winkler(candidate, name);
+    known
+        .iter()
+        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
+        .filter(|nearest| similarity(nearest) > 0.7)
+        .map(|nearest| format!("did you mean `{nearest}`?"))
+        .into_iter()
+        .chain([format!("the {what} are {}", known.join(", "))])
+        .collect()
 }
 
 /// The component of that name.

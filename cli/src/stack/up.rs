@@ -19,7 +19,7 @@ use crate::components::{Component, database};
 use crate::engine::containers::Container;
 use crate::engine::spec::ContainerSpec;
 use crate::error::Result;
-use crate::images::SERVICES;
+use crate::images::{How, SERVICES};
 
 /// What golden images are to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,15 @@ pub enum GoldenUse {
     Begin,
     /// They are left alone.
     Ignore,
+}
+
+/// What components that are as they should be are to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// They are part of it: each has to answer.
+    Ask,
+    /// They are left out: a run in the midst of work is about what changed.
+    Leave,
 }
 
 /// How long the engine may take to show a container whose name it has taken.
@@ -42,6 +51,8 @@ pub struct Request {
     pub wait: Duration,
     /// What golden images are to it.
     pub golden: GoldenUse,
+    /// What components are to it that are as they should be.
+    pub kept: Kept,
 }
 
 /// A component with what its container should be and what is to be done about it.
@@ -65,6 +76,8 @@ pub struct Plan {
     /// built together, as [`SERVICES`].
     pub images: Vec<String>,
     items: Vec<Item>,
+    /// Whether the database is to be set up.
+    database: bool,
     removals: Vec<Container>,
 }
 
@@ -99,8 +112,8 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
             digest: spec.digest(),
         })
         .collect();
-    let steps = plan(&wanted, &actual, request.only.is_empty());
-    let mut items = Vec::new();
+    let mut steps = plan(&wanted, &actual, request.only.is_empty());
+    let mut items: Vec<Item> = Vec::new();
     let mut missing = Vec::new();
     for ((component, spec), step) in specs.into_iter().zip(&steps) {
         let needs_image = matches!(step.action, Action::Create | Action::Recreate);
@@ -141,9 +154,14 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
                 .any(|step| step.action == Action::Remove && step.component == container.component)
         })
         .collect();
+    if request.kept == Kept::Leave {
+        items.retain(|item| item.action != Action::Keep);
+        steps.retain(|step| step.action != Action::Keep);
+    }
     Ok(Plan {
         steps,
         images: missing,
+        database: selected.contains(crate::components::postgres::NAME),
         items,
         removals,
     })
@@ -178,16 +196,18 @@ pub async fn execute(
         .iter()
         .map(|item| item.component.name())
         .collect();
-    let needs_database = plan
-        .items
-        .iter()
-        .any(|item| item.component.name() == crate::components::postgres::NAME);
     let (images_left, images_done) = watch::channel((plan.images.len(), Instant::now()));
     let images_left = Arc::new(images_left);
 
     let mut tasks = Vec::new();
     for name in &plan.images {
-        tasks.push(image_task(stack, name, emitter, &images_left));
+        let images_left = images_left.clone();
+        tasks.push(image_task(stack, name, emitter, move || {
+            images_left.send_modify(|(left, at)| {
+                *left = left.saturating_sub(1);
+                *at = Instant::now();
+            });
+        }));
     }
     for item in &plan.items {
         let after = item
@@ -195,7 +215,9 @@ pub async fn execute(
             .after()
             .iter()
             .map(|&name| name.to_owned())
-            .filter(|name| selected.contains(name.as_str()) || name == database::NAME)
+            .filter(|name| {
+                selected.contains(name.as_str()) || (plan.database && name == database::NAME)
+            })
             .chain(item.image_node.clone())
             .collect();
         let run = ComponentRun {
@@ -215,8 +237,11 @@ pub async fn execute(
             work: Box::new(move |cancel| Box::pin(run.run(cancel)) as Work),
         });
     }
-    if needs_database {
-        tasks.push(database_task(stack, emitter));
+    if plan.database {
+        let after = selected
+            .get(crate::components::postgres::NAME)
+            .map(|&name| name.to_owned());
+        tasks.push(database_task(stack, after, emitter));
     }
     for container in plan.removals {
         tasks.push(super::down::removal_task(
@@ -231,23 +256,19 @@ pub async fn execute(
     Ok(executor::run(tasks, emitter, interrupt).await?)
 }
 
-fn image_task(
+/// The task that gets an image, or those of all services, and then calls `ended`.
+pub(super) fn image_task(
     stack: &Arc<Stack>,
     component: &str,
     emitter: &Emitter,
-    images_left: &Arc<watch::Sender<(usize, Instant)>>,
+    ended: impl FnOnce() + Send + 'static,
 ) -> Task {
     let node = Node {
         name: image_node(component),
         kind: NodeKind::Image,
         after: Vec::new(),
     };
-    let (stack, component, emitter, images_left) = (
-        stack.clone(),
-        component.to_owned(),
-        emitter.clone(),
-        images_left.clone(),
-    );
+    let (stack, component, emitter) = (stack.clone(), component.to_owned(), emitter.clone());
     let work = move |cancel: CancellationToken| {
         Box::pin(async move {
             let name = image_node(&component);
@@ -271,16 +292,15 @@ fn image_task(
                     acquire.await
                 }
             };
-            images_left.send_modify(|(left, at)| {
-                *left = left.saturating_sub(1);
-                *at = Instant::now();
-            });
+            ended();
             match acquired {
                 Ok(acquired) => {
-                    for image in acquired {
+                    let mut kept = true;
+                    for image in acquired.iter().filter(|image| image.how != How::Local) {
+                        kept = false;
                         emitter.note(Some(&name), image.to_string());
                     }
-                    Ok(NodeState::Ready { kept: false })
+                    Ok(NodeState::Ready { kept })
                 }
                 Err(_) if cancel.is_cancelled() => Err(TaskError::Cancelled),
                 Err(error) => Err(TaskError::Failed(Box::new(failure::of_error(
@@ -297,11 +317,11 @@ fn image_task(
     }
 }
 
-fn database_task(stack: &Arc<Stack>, emitter: &Emitter) -> Task {
+fn database_task(stack: &Arc<Stack>, after: Option<String>, emitter: &Emitter) -> Task {
     let node = Node {
         name: database::NAME.to_owned(),
         kind: NodeKind::Job,
-        after: vec![crate::components::postgres::NAME.to_owned()],
+        after: Vec::from_iter(after),
     };
     let (stack, emitter) = (stack.clone(), emitter.clone());
     let work = move |cancel: CancellationToken| {

@@ -1,9 +1,8 @@
 //! Cargo, once for all services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +10,7 @@ use super::super::error::ImageError;
 use super::super::process;
 use super::super::progress::{Progress, Update};
 use super::SERVICES;
+use super::message::Line;
 
 /// The profile of the workspace that services are built with.
 const PROFILE: &str = "service";
@@ -24,25 +24,6 @@ pub(super) struct Compiler<'a> {
     pub(super) root: &'a Path,
     pub(super) progress: &'a dyn Progress,
     pub(super) cancel: &'a CancellationToken,
-}
-
-/// A line of `--message-format json`, as far as it matters here.
-/// <https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages>
-#[derive(Debug, Deserialize)]
-#[serde(tag = "reason", rename_all = "kebab-case")]
-enum Message {
-    CompilerArtifact {
-        target: Target,
-        fresh: bool,
-        executable: Option<PathBuf>,
-    },
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Debug, Deserialize)]
-struct Target {
-    name: String,
 }
 
 impl Compiler<'_> {
@@ -68,7 +49,7 @@ impl Compiler<'_> {
                 "--target",
                 &triple,
             ])
-            .args(["--message-format", "json-render-diagnostics"])
+            .args(["--message-format", "json"])
             // All at once, whichever changed: with others left out cargo would unify
             // features anew, and compile what is compiled already.
             .args(
@@ -81,30 +62,43 @@ impl Compiler<'_> {
         self.progress.working(SERVICES, Update::doing("compiling"));
         let mut found = BTreeMap::new();
         let mut compiled = 0;
-        process::run_filtered("cargo", command, self.cancel, |line| {
-            let Some(message) = message(line) else {
-                return true;
-            };
-            let Message::CompilerArtifact {
-                target,
-                fresh,
-                executable,
-            } = message
-            else {
-                return false;
-            };
-            if !fresh {
-                compiled += 1;
-                let detail = format!("{} ({compiled})", target.name);
-                self.progress
-                    .working(SERVICES, Update::doing("compiling").with(detail));
-            }
-            if let Some(executable) = executable {
-                found.insert(target.name, executable);
+        let (mut targets, mut errors) = (BTreeSet::new(), Vec::new());
+        let built = process::run_filtered("cargo", command, self.cancel, |line| {
+            match Line::parse(line) {
+                Line::Text => return true,
+                Line::Other => {}
+                Line::Wrong { target, error } => {
+                    targets.insert(target);
+                    errors.push(error);
+                }
+                Line::Made {
+                    target,
+                    fresh,
+                    executable,
+                } => {
+                    if !fresh {
+                        compiled += 1;
+                        let detail = format!("{target} ({compiled})");
+                        self.progress
+                            .working(SERVICES, Update::doing("compiling").with(detail));
+                    }
+                    if let Some(executable) = executable {
+                        found.insert(target, executable);
+                    }
+                }
             }
             false
         })
-        .await?;
+        .await;
+        match built {
+            Err(ImageError::Program { .. }) if !errors.is_empty() => {
+                return Err(ImageError::Compile {
+                    targets: targets.into_iter().collect(),
+                    errors,
+                });
+            }
+            built => built?,
+        }
         names
             .iter()
             .map(|&name| match found.remove(&binary(name)) {
@@ -149,32 +143,5 @@ fn binary(name: &str) -> String {
     match name {
         "gateway" => name.to_owned(),
         _ => format!("{name}-service"),
-    }
-}
-
-/// The message of a line, unless the line is for a person.
-fn message(line: &str) -> Option<Message> {
-    line.starts_with('{')
-        .then(|| serde_json::from_str(line).ok())
-        .flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn artifacts_are_told_from_what_is_for_a_person() {
-        let line = r#"{"reason":"compiler-artifact","package_id":"x","target":{"kind":["bin"],"name":"order-service"},"fresh":true,"executable":"/t/order-service"}"#;
-        assert!(matches!(
-            message(line),
-            Some(Message::CompilerArtifact { executable: Some(_), fresh: true, target })
-                if target.name == "order-service"
-        ));
-        assert!(matches!(
-            message(r#"{"reason":"build-finished","success":true}"#),
-            Some(Message::Other)
-        ));
-        assert!(message("error[E0308]: mismatched types").is_none());
     }
 }

@@ -1,28 +1,32 @@
 //! The services' images: one static binary each, compiled on this machine.
 //!
 //! ```text
-//! sources   a digest of all that goes into the binaries
-//! compile   cargo, once for all of them
-//! record    which images the sources became the last time
+//! sources      a digest of all that goes into the binaries
+//! compile      cargo, once for all of them
+//! record       which images the sources became the last time
+//! superseded   what nothing needs any more, and goes
 //! ```
 //!
 //! An image is named by its binary and not by the sources, so that a change
 //! which leaves a binary as it was makes no new image and restarts nothing.
 
 mod compile;
+mod message;
 mod record;
 mod sources;
+mod superseded;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use super::context;
-use super::derived::Derivation;
+use super::derived::{Derivation, SCRATCH};
 use super::error::ImageError;
 use super::recipe::Digest;
 use super::store::{Acquired, How, Images, acquired};
 use record::Record;
+pub use sources::{SOURCES, is_editors_rest};
 
 /// The name under which progress of the whole is told.
 pub const SERVICES: &str = "services";
@@ -38,7 +42,7 @@ const USER: &str = "65532:65532";
 pub struct ServiceImages {
     root: PathBuf,
     names: Vec<&'static str>,
-    sources: OnceLock<Result<Digest, String>>,
+    sources: Mutex<Option<Digest>>,
 }
 
 impl ServiceImages {
@@ -48,7 +52,7 @@ impl ServiceImages {
         Self {
             root: root.to_owned(),
             names: names.into_iter().collect(),
-            sources: OnceLock::new(),
+            sources: Mutex::default(),
         }
     }
 
@@ -58,15 +62,31 @@ impl ServiceImages {
         &self.names
     }
 
-    /// The digest of the sources, read once.
-    fn digest(&self) -> Result<&Digest, ImageError> {
-        self.sources
-            .get_or_init(|| sources::digest(&self.root).map_err(|error| error.to_string()))
-            .as_ref()
-            .map_err(|error| {
-                ImageError::io("read the services' sources")(std::io::Error::other(error.clone()))
-            })
+    /// The digest of the sources, as they were when it was last read.
+    fn digest(&self) -> Result<Digest, ImageError> {
+        let known = self
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        known.map_or_else(|| self.read_digest(), Ok)
     }
+
+    /// The digest of the sources as they are now.
+    fn read_digest(&self) -> Result<Digest, ImageError> {
+        let digest = sources_digest(&self.root)?;
+        let mut known = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(digest.clone());
+        Ok(digest)
+    }
+}
+
+/// A digest of all that the services below `root` are made of.
+///
+/// # Errors
+/// Where something can't be read.
+pub fn sources_digest(root: &Path) -> Result<Digest, ImageError> {
+    sources::digest(root).map_err(ImageError::io("read the services' sources"))
 }
 
 impl Images {
@@ -80,7 +100,7 @@ impl Images {
         let sources = services.digest()?;
         let record = Record::read(&self.dirs.state, &services.root);
         Ok(record
-            .of_sources(sources, name)
+            .of_sources(&sources, name)
             .unwrap_or_else(|| format!("sources {sources}")))
     }
 
@@ -90,15 +110,48 @@ impl Images {
         services: &ServiceImages,
         name: &str,
     ) -> Result<Option<Acquired>, ImageError> {
-        let reference = self.service_identity(services, name)?;
-        if reference.starts_with("sources ") {
+        let record = Record::read(&self.dirs.state, &services.root);
+        let Some(reference) = record.of_sources(&services.digest()?, name) else {
             return Ok(None);
-        }
+        };
         let image = self.engine.image(&reference).await?;
         Ok(image.map(|image| acquired(name, &reference, image, How::Local, "it is here")))
     }
 
-    /// Compiles the services and makes an image of each whose binary is new.
+    /// The digest of the services' sources, where the images that they become are
+    /// all here.
+    pub(super) async fn complete_services(&self) -> Result<Option<Digest>, ImageError> {
+        let Some(services) = &self.services else {
+            return Ok(None);
+        };
+        for name in services.names() {
+            if self.local_service(services, name).await?.is_none() {
+                return Ok(None);
+            }
+        }
+        services.digest().map(Some)
+    }
+
+    /// Takes images, which came from elsewhere, for what the services' sources
+    /// become. Answers false where they are of other sources.
+    pub(super) fn adopt_services(
+        &self,
+        sources: &str,
+        references: BTreeMap<String, String>,
+    ) -> Result<bool, ImageError> {
+        let Some(services) = &self.services else {
+            return Ok(false);
+        };
+        let own = services.read_digest()?;
+        if own.as_str() != sources {
+            return Ok(false);
+        }
+        Record::new(&own, references).write(&self.dirs.state, &services.root)?;
+        Ok(true)
+    }
+
+    /// Compiles the services and makes an image of each whose binary is new. Images
+    /// that nothing needs any more go.
     ///
     /// # Errors
     /// What the compiler said; no compiler; a failing engine; cancellation.
@@ -106,7 +159,6 @@ impl Images {
         let Some(services) = &self.services else {
             return Ok(Vec::new());
         };
-        let sources = services.digest()?;
         let cargo = self
             .tools
             .ensure("cargo")
@@ -121,30 +173,38 @@ impl Images {
             progress: self.progress.as_ref(),
             cancel: &self.cancel,
         };
-        let binaries = compiler.compile(services.names()).await?;
-        let mut made = Vec::new();
-        let mut references = BTreeMap::new();
-        for (name, binary) in binaries {
-            let reference = self.image_of(name, &binary).await?;
-            if let Some(image) = self.engine.image(&reference).await? {
-                let why = "its sources were compiled";
-                made.push(acquired(name, &reference, image, How::Built, why));
+        let mut sources = services.read_digest()?;
+        let binaries = loop {
+            let binaries = compiler.compile(services.names()).await?;
+            // Of sources that changed meanwhile nobody knows what was compiled.
+            let now = services.read_digest()?;
+            if now == sources {
+                break binaries;
             }
-            references.insert(name.to_owned(), reference);
+            sources = now;
+        };
+        let mut images = Vec::new();
+        for (name, binary) in binaries {
+            images.push(self.image_of(name, &binary).await?);
         }
-        Record::new(sources, references).write(&self.dirs.state, &services.root)?;
-        Ok(made)
+        let references = images
+            .iter()
+            .map(|image| (image.name.clone(), image.reference.clone()))
+            .collect();
+        Record::new(&sources, references).write(&self.dirs.state, &services.root)?;
+        self.remove_superseded(services).await?;
+        Ok(images)
     }
 
     /// The image of a binary, made where it is not there.
-    async fn image_of(&self, name: &str, binary: &Path) -> Result<String, ImageError> {
+    async fn image_of(&self, name: &str, binary: &Path) -> Result<Acquired, ImageError> {
         let doing = || ImageError::io(format!("read {}", binary.display()));
         let program = tokio::fs::read(binary).await.map_err(doing())?;
         let derivation = Derivation {
             component: name.to_owned(),
             told_as: SERVICES.to_owned(),
             key: Digest::of(&program),
-            from: "scratch".into(),
+            from: SCRATCH.into(),
             golden: false,
             to: "/".into(),
             labels: HashMap::new(),
@@ -154,8 +214,9 @@ impl Images {
             ],
         };
         let reference = derivation.reference();
-        if self.engine.image(&reference).await?.is_some() {
-            return Ok(reference);
+        if let Some(image) = self.engine.image(&reference).await? {
+            let why = "its binary is the same as before";
+            return Ok(acquired(name, &reference, image, How::Local, why));
         }
         let files = context::produce(move |writer| {
             let mut tar = tar::Builder::new(writer);
@@ -167,6 +228,9 @@ impl Images {
             tar.append_data(&mut header, path, program.as_slice())?;
             tar.into_inner()?.flush()
         });
-        self.build_derived(&derivation, files).await
+        self.build_derived(&derivation, files).await?;
+        let image = self.present(&reference).await?;
+        let why = "its sources were compiled";
+        Ok(acquired(name, &reference, image, How::Built, why))
     }
 }

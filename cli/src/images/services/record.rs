@@ -2,7 +2,7 @@
 //!
 //! A cache: without it, cargo finds out again that nothing is to be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::ImageError;
 use super::super::recipe::Digest;
+
+/// The folder of the records.
+const FOLDER: &str = "services";
 
 /// The record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,12 +60,22 @@ impl Record {
     }
 }
 
+/// The images that any clone's sources became the last time.
+pub(super) fn all_references(state: &Path) -> BTreeSet<String> {
+    fs::read_dir(state.join(FOLDER))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| fs::read(entry.path()).ok())
+        .filter_map(|text| serde_json::from_slice::<Record>(&text).ok())
+        .flat_map(|record| record.images.into_values())
+        .collect()
+}
+
 /// Two clones have a record each.
 fn path(state: &Path, root: &Path) -> PathBuf {
     let root = Digest::of(root.as_os_str().as_encoded_bytes());
-    state
-        .join("services")
-        .join(format!("{}.json", root.short()))
+    state.join(FOLDER).join(format!("{}.json", root.short()))
 }
 
 #[cfg(test)]
@@ -86,6 +99,20 @@ mod tests {
         assert_eq!(found.of_sources(&sources, "sales"), None);
         assert_eq!(found.of_sources(&Digest::of(b"changed"), "order"), None);
         assert_eq!(Record::read(state.path(), other), Record::default());
+    }
+
+    #[test]
+    fn what_any_clone_needs_is_known() {
+        let state = tempfile::tempdir().unwrap();
+        assert!(all_references(state.path()).is_empty());
+        for (root, reference) in [("/one", "dm/order:1"), ("/other", "dm/order:2")] {
+            let images = BTreeMap::from([("order".to_owned(), reference.to_owned())]);
+            Record::new(&Digest::of(b"sources"), images)
+                .write(state.path(), Path::new(root))
+                .unwrap();
+        }
+        let all: Vec<_> = all_references(state.path()).into_iter().collect();
+        assert_eq!(all, ["dm/order:1", "dm/order:2"]);
     }
 
     #[test]

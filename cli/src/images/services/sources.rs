@@ -9,7 +9,7 @@ use super::super::recipe::Digest;
 
 /// The files and folders of a project that the services are compiled from.
 /// Migrations are compiled in, and so is the product catalogue.
-const INPUTS: [&str; 5] = [
+pub const SOURCES: [&str; 5] = [
     "Cargo.toml",
     "Cargo.lock",
     "services",
@@ -23,13 +23,17 @@ const INPUTS: [&str; 5] = [
 /// Where something can't be read.
 pub(super) fn digest(root: &Path) -> io::Result<Digest> {
     let mut files = Vec::new();
-    for input in INPUTS {
+    for input in SOURCES {
         collect(&root.join(input), &mut files)?;
     }
     files.sort();
     let mut hash = Sha256::new_with_prefix("dm services 1");
     for path in files {
-        let contents = std::fs::read(&path)?;
+        let contents = match std::fs::read(&path) {
+            // An editor put it aside in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            contents => contents?,
+        };
         let name = path.strip_prefix(root).unwrap_or(&path);
         hash.update(name.as_os_str().as_encoded_bytes());
         hash.update([0]);
@@ -39,8 +43,8 @@ pub(super) fn digest(root: &Path) -> io::Result<Digest> {
     Ok(Digest::from_hash(hash))
 }
 
-/// Adds the file, or every file below the folder. What editors leave behind, names
-/// that begin with a dot or end in `~`, is left out.
+/// Adds the file, or every file below the folder, without what editors leave behind.
+/// A file that is gone meanwhile is none.
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let found = match std::fs::metadata(path) {
         Ok(found) => found,
@@ -53,12 +57,18 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     }
     for entry in std::fs::read_dir(path)? {
         let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if !name.starts_with('.') && !name.ends_with('~') {
+        if !is_editors_rest(&path) {
             collect(&path, files)?;
         }
     }
     Ok(())
+}
+
+/// True for what editors leave behind: names that begin with a dot or end in `~`.
+#[must_use]
+pub fn is_editors_rest(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') || name.ends_with('~')
 }
 
 #[cfg(test)]

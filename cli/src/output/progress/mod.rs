@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{Printer, ProgressChoice};
-use crate::stack::event::{Event, Failure, NodeState};
+use crate::stack::event::{Event, Failure, NodeKind, NodeState};
 
 /// How often live lines are redrawn: often enough for a spinner, seldom enough
 /// to cost nothing.
@@ -69,6 +69,30 @@ impl Recording {
             _ => {}
         }
         self.events.push(event);
+    }
+
+    /// The containers that the run started, in the order in which they were ready.
+    #[must_use]
+    pub fn brought_up(&self) -> Vec<String> {
+        let is_service = |node: &str| {
+            self.events.iter().any(|event| match event {
+                Event::Started { nodes, .. } => nodes
+                    .iter()
+                    .any(|it| it.name == node && it.kind == NodeKind::Service),
+                _ => false,
+            })
+        };
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Node {
+                    name,
+                    state: NodeState::Ready { kept: false },
+                    ..
+                } if is_service(name) => Some(name.clone()),
+                _ => None,
+            })
+            .collect()
     }
 
     /// True where the node's last recorded state differs in numbers only.

@@ -55,6 +55,7 @@ fn failure() -> Failure {
         out_of_memory: false,
         probe: Some("connection refused".into()),
         log: vec!["ERROR: no database".into()],
+        source_errors: Vec::new(),
         blocks: vec!["gateway".into()],
         next: vec!["dm logs keycloak".into()],
         at: Duration::from_millis(9_000),

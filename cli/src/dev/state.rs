@@ -1,0 +1,27 @@
+//! What decides whether something has to be made anew.
+
+use std::path::Path;
+
+use crate::config;
+use crate::images::{self, ImageError};
+
+/// The sources and the configuration, as they were at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceState {
+    sources: images::recipe::Digest,
+    configuration: [Option<Vec<u8>>; 2],
+}
+
+impl SourceState {
+    /// Reads them below the project's folder.
+    ///
+    /// # Errors
+    /// Where the sources can't be read.
+    pub fn read(root: &Path) -> Result<Self, ImageError> {
+        Ok(Self {
+            sources: images::sources_digest(root)?,
+            configuration: [config::FILE, config::LOCAL_FILE]
+                .map(|file| std::fs::read(root.join(file)).ok()),
+        })
+    }
+}

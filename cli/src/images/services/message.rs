@@ -1,0 +1,177 @@
+//! What cargo tells of a build on its standard output, line by line.
+//! <https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages>
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::error::{Place, SourceError};
+
+/// A line of it, as far as it matters here.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Something is made, or was made before.
+    Made {
+        /// The crate's target.
+        target: String,
+        /// True where nothing had to be done.
+        fresh: bool,
+        /// The program, where it is one.
+        executable: Option<PathBuf>,
+    },
+    /// The compiler found an error.
+    Wrong {
+        /// The crate's target.
+        target: String,
+        /// The error.
+        error: SourceError,
+    },
+    /// Something else for programs.
+    Other,
+    /// A line for a person.
+    Text,
+}
+
+impl Line {
+    /// Reads a line.
+    pub(super) fn parse(line: &str) -> Self {
+        if !line.starts_with('{') {
+            return Self::Text;
+        }
+        match serde_json::from_str(line) {
+            Ok(Message::Artifact {
+                target,
+                fresh,
+                executable,
+            }) => Self::Made {
+                target: target.name,
+                fresh,
+                executable,
+            },
+            Ok(Message::Diagnostic { target, message }) => match message.into_error() {
+                Some(error) => Self::Wrong {
+                    target: target.name,
+                    error,
+                },
+                None => Self::Other,
+            },
+            Ok(Message::Other) => Self::Other,
+            Err(_) => Self::Text,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "reason")]
+enum Message {
+    #[serde(rename = "compiler-artifact")]
+    Artifact {
+        target: Target,
+        fresh: bool,
+        executable: Option<PathBuf>,
+    },
+    #[serde(rename = "compiler-message")]
+    Diagnostic { target: Target, message: Diagnostic },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// <https://doc.rust-lang.org/rustc/json.html#diagnostics>
+#[derive(Debug, Deserialize)]
+struct Diagnostic {
+    level: String,
+    message: String,
+    rendered: Option<String>,
+    spans: Vec<Span>,
+    code: Option<serde_json::Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Span {
+    file_name: String,
+    line_start: u32,
+    column_start: u32,
+    is_primary: bool,
+}
+
+impl Diagnostic {
+    fn into_error(self) -> Option<SourceError> {
+        if !self.level.starts_with("error") {
+            return None;
+        }
+        // "aborting due to 2 previous errors" counts what was told before.
+        if self.spans.is_empty() && self.code.is_none() && self.message.starts_with("aborting") {
+            return None;
+        }
+        let place = self.spans.into_iter().find(|span| span.is_primary);
+        Some(SourceError {
+            rendered: self.rendered.unwrap_or_else(|| self.message.clone()),
+            message: self.message,
+            place: place.map(|span| Place {
+                file: span.file_name,
+                line: span.line_start,
+                column: span.column_start,
+            }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn artifacts_are_told_from_what_is_for_a_person() {
+        let line = r#"{"reason":"compiler-artifact","package_id":"x","target":{"kind":["bin"],"name":"order-service"},"fresh":true,"executable":"/t/order-service"}"#;
+        assert_eq!(
+            Line::parse(line),
+            Line::Made {
+                target: "order-service".into(),
+                fresh: true,
+                executable: Some("/t/order-service".into()),
+            }
+        );
+        let finished = r#"{"reason":"build-finished","success":true}"#;
+        assert_eq!(Line::parse(finished), Line::Other);
+        assert_eq!(
+            Line::parse("error: could not compile `order-service`"),
+            Line::Text
+        );
+    }
+
+    #[test]
+    fn an_error_has_its_place_and_warnings_are_left_out() {
+        let line = |level: &str| {
+            format!(
+                r#"{{"reason":"compiler-message","target":{{"name":"order-service"}},"message":{{"level":"{level}","message":"mismatched types","rendered":"{level}[E0308]: mismatched types\n","code":{{"code":"E0308"}},"spans":[{{"file_name":"a.rs","line_start":1,"column_start":1,"is_primary":false}},{{"file_name":"services/order/src/main.rs","line_start":7,"column_start":3,"is_primary":true}}]}}}}"#
+            )
+        };
+        assert_eq!(
+            Line::parse(&line("error")),
+            Line::Wrong {
+                target: "order-service".into(),
+                error: SourceError {
+                    message: "mismatched types".into(),
+                    place: Some(Place {
+                        file: "services/order/src/main.rs".into(),
+                        line: 7,
+                        column: 3,
+                    }),
+                    rendered: "error[E0308]: mismatched types\n".into(),
+                },
+            }
+        );
+        assert_eq!(Line::parse(&line("warning")), Line::Other);
+    }
+
+    #[test]
+    fn a_count_of_errors_is_none() {
+        let line = r#"{"reason":"compiler-message","target":{"name":"x"},"message":{"level":"error","message":"aborting due to 1 previous error","rendered":"error: aborting","code":null,"spans":[]}}"#;
+        assert_eq!(Line::parse(line), Line::Other);
+    }
+}

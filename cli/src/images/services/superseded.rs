@@ -1,0 +1,43 @@
+//! Images of services that a newer binary has taken the place of. While somebody
+//! works on a service, every change makes one.
+
+use chrono::{TimeDelta, Utc};
+
+use super::super::derived::{LABEL_FROM, SCRATCH};
+use super::super::error::ImageError;
+use super::super::recipe::LABEL_COMPONENT;
+use super::super::store::Images;
+use super::ServiceImages;
+use super::record;
+
+/// So young an image may be another run's, which has not recorded it yet.
+const YOUNG: TimeDelta = TimeDelta::minutes(10);
+
+impl Images {
+    /// Removes the services' images that no record names and no container uses.
+    pub(super) async fn remove_superseded(
+        &self,
+        services: &ServiceImages,
+    ) -> Result<(), ImageError> {
+        let recorded = record::all_references(&self.dirs.state);
+        let young = Utc::now() - YOUNG;
+        for image in self.engine.images_labelled(LABEL_COMPONENT).await? {
+            let component = image.labels.get(LABEL_COMPONENT).map(String::as_str);
+            let is_service = component.is_some_and(|name| services.names().contains(&name))
+                && image
+                    .labels
+                    .get(LABEL_FROM)
+                    .is_some_and(|from| from == SCRATCH);
+            if !is_service || image.created > young {
+                continue;
+            }
+            for reference in &image.references {
+                if !recorded.contains(reference) {
+                    // The engine keeps one that a container uses.
+                    self.engine.remove_image(reference).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

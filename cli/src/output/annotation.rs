@@ -1,0 +1,64 @@
+//! Workflow commands of GitHub Actions: what a run's summary page and a pull
+//! request's files show.
+//! <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
+
+use super::text;
+use crate::error::Place;
+
+/// An error on one line, at its place in the sources where it has one.
+#[must_use]
+pub fn error(title: &str, message: &str, place: Option<&Place>) -> String {
+    let title = property(&text::harmless(title, false));
+    let message = data(&harmless_lines(message));
+    let place = place.map_or_else(String::new, |place| {
+        format!(
+            "file={},line={},col={},",
+            property(&place.file),
+            place.line,
+            place.column
+        )
+    });
+    format!("::error {place}title={title}::{message}")
+}
+
+fn harmless_lines(message: &str) -> String {
+    let lines: Vec<_> = message
+        .lines()
+        .map(|line| text::harmless(line, false))
+        .collect();
+    lines.join("\n")
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_annotation_is_one_line_whatever_is_in_it() {
+        let text = error("a: b, c", "50 %\n::warning::x\x1b[2J", None);
+        assert_eq!(text, "::error title=a%3A b%2C c::50 %25%0A::warning::x");
+    }
+
+    #[test]
+    fn a_place_stands_beside_the_code() {
+        let place = Place {
+            file: "services/order/src/main.rs".into(),
+            line: 7,
+            column: 3,
+        };
+        assert_eq!(
+            error("order", "mismatched types", Some(&place)),
+            "::error file=services/order/src/main.rs,line=7,col=3,title=order::mismatched types"
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! What a rebuild did.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::style::{Canvas, Role};
+use super::text;
+
+/// The schema of the JSON form: a document of `dm rebuild`, a line of `dm dev`.
+pub const SCHEMA: &str = "dm.rebuild/1";
+
+/// One rebuild.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Round {
+    /// True where all that was wanted runs as the sources have it.
+    pub ok: bool,
+    /// The components that were made anew or started, in order.
+    pub restarted: Vec<String>,
+    /// How many errors the compiler found.
+    pub compile_errors: usize,
+    /// The components that failed.
+    pub failed: Vec<String>,
+    /// From the change, or the call, to the end.
+    #[serde(rename = "seconds", serialize_with = "as_seconds")]
+    pub took: Duration,
+}
+
+fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+/// The rebuild in a sentence.
+#[must_use]
+pub fn render(round: &Round, canvas: &Canvas) -> String {
+    let took = text::duration(round.took);
+    if round.compile_errors > 0 {
+        let errors = text::count(round.compile_errors, "error");
+        let sentence = format!("{errors} after {took}; what ran before keeps running");
+        return canvas.paint(Role::Bad, &sentence);
+    }
+    if !round.failed.is_empty() {
+        let sentence = format!("{} failed after {took}", round.failed.join(" and "));
+        return canvas.paint(Role::Bad, &sentence);
+    }
+    if round.restarted.is_empty() {
+        return canvas.paint(
+            Role::Good,
+            &format!("no binary changed: nothing to restart ({took})"),
+        );
+    }
+    let sentence = format!("{} live after {took}", round.restarted.join(", "));
+    canvas.paint(Role::Good, &sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn round() -> Round {
+        Round {
+            ok: true,
+            restarted: Vec::new(),
+            compile_errors: 0,
+            failed: Vec::new(),
+            took: Duration::from_millis(3_210),
+        }
+    }
+
+    #[test]
+    fn each_end_has_its_sentence() {
+        let canvas = testing::pipe();
+        let sentence = |round: Round| render(&round, &canvas);
+        insta::assert_snapshot!(sentence(round()), @"");
+        let restarted = vec!["order".to_owned(), "inventory".to_owned()];
+        insta::assert_snapshot!(sentence(Round { restarted, ..round() }), @"");
+        insta::assert_snapshot!(sentence(Round { ok: false, compile_errors: 1, ..round() }), @"");
+        let failed = vec!["order".to_owned()];
+        insta::assert_snapshot!(sentence(Round { ok: false, failed, ..round() }), @"");
+    }
+}
