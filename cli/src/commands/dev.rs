@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::context::{Context, Project};
 use super::rebuild::{Rebuild, check_services, round};
 use crate::dev::{Changes, SourceState, Watch};
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::host::consent::Consent;
 use crate::output;
 
@@ -60,13 +60,25 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         // A wrong line in dm.toml, an engine that went away: the next change may
         // be its remedy.
         if let Err(error) = round.await {
-            let _exit = context.printer.error(&error);
+            tell(context, &error)?;
         }
     }
     context
         .printer
         .note("no longer watching; the stack keeps running");
     Ok(Exit::Success)
+}
+
+/// Tells of a failure that ends nothing.
+fn tell(context: &Context, error: &Error) -> Result<()> {
+    let printer = &context.printer;
+    if printer.is_json() {
+        let document = output::report::document(error);
+        printer.data(&output::json::line(output::report::SCHEMA, &document)?)?;
+    } else {
+        printer.message(&output::report::text(error, &printer.err()));
+    }
+    Ok(())
 }
 
 /// Waits until the sources are others than those that were built, and takes them for

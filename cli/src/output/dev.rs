@@ -72,11 +72,11 @@ mod tests {
     fn each_end_has_its_sentence() {
         let canvas = testing::pipe();
         let sentence = |round: Round| render(&round, &canvas);
-        insta::assert_snapshot!(sentence(round()), @"");
+        insta::assert_snapshot!(sentence(round()), @"no binary changed: nothing to restart (3.2s)");
         let restarted = vec!["order".to_owned(), "inventory".to_owned()];
-        insta::assert_snapshot!(sentence(Round { restarted, ..round() }), @"");
-        insta::assert_snapshot!(sentence(Round { ok: false, compile_errors: 1, ..round() }), @"");
+        insta::assert_snapshot!(sentence(Round { restarted, ..round() }), @"order, inventory live after 3.2s");
+        insta::assert_snapshot!(sentence(Round { ok: false, compile_errors: 1, ..round() }), @"1 error after 3.2s; what ran before keeps running");
         let failed = vec!["order".to_owned()];
-        insta::assert_snapshot!(sentence(Round { ok: false, failed, ..round() }), @"");
+        insta::assert_snapshot!(sentence(Round { ok: false, failed, ..round() }), @"order failed after 3.2s");
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn all(errors: &[SourceError], canvas: &Canvas) -> Vec<String> {
     }
     let more = errors.len().saturating_sub(SHOWN);
     if more > 0 {
-        let sentence = format!("  and {} more", text::count(more, "error"));
+        let sentence = format!("  and {} besides", text::count(more, "error"));
         lines.push(canvas.paint(Role::Muted, &sentence));
     } else {
         lines.pop();
@@ -53,7 +53,13 @@ mod tests {
     #[test]
     fn an_error_is_drawn_as_the_compiler_draws_it() {
         let shown = all(&[error(7)], &testing::terminal(80)).join("\n");
-        insta::assert_snapshot!(shown, @"");
+        insta::assert_snapshot!(shown, @r"
+        │ error[E0308]: mismatched types
+        │  --> services/order/src/main.rs:7:5
+        │   |
+        │ 7 |     7
+        │   |     ^ expected `()`
+        ");
     }
 
     #[test]
@@ -66,7 +72,7 @@ mod tests {
         );
         assert_eq!(
             shown.last().map(String::as_str),
-            Some("  and 2 more errors")
+            Some("  and 2 errors besides")
         );
     }
 }
