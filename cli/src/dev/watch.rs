@@ -64,6 +64,17 @@ impl Coded for WatchError {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes(BTreeSet<PathBuf>);
 
+impl Changes {
+    /// The same without what was there only in between: many programs write a file
+    /// under another name first. What was removed counts where nothing else changed.
+    fn settled(mut self, root: &Path) -> Self {
+        if self.0.iter().any(|path| root.join(path).exists()) {
+            self.0.retain(|path| root.join(path).exists());
+        }
+        self
+    }
+}
+
 impl std::fmt::Display for Changes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let named: Vec<_> = self
@@ -144,7 +155,7 @@ impl Watch {
             } else {
                 match tokio::time::timeout(QUIET, self.events.recv()).await {
                     Ok(event) => event,
-                    Err(_) => return Ok(changes),
+                    Err(_) => return Ok(changes.settled(&self.root)),
                 }
             };
             match event {
@@ -227,6 +238,19 @@ mod tests {
         let paths = ["a", "b", "c", "d", "e"].map(PathBuf::from);
         let changes = Changes(paths.into_iter().collect());
         assert_eq!(changes.to_string(), "a, b, c and 2 more");
+    }
+
+    #[test]
+    fn what_was_there_only_in_between_is_no_change() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("main.rs"), "x").unwrap();
+        let changes = |paths: &[&str]| {
+            Changes(paths.iter().map(PathBuf::from).collect())
+                .settled(root.path())
+                .to_string()
+        };
+        assert_eq!(changes(&["main.rs", "sedX1"]), "main.rs");
+        assert_eq!(changes(&["gone.rs"]), "gone.rs");
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
     reason = "all of this is a test"
 )]
 
+mod dev;
 mod faults;
 mod flow;
 mod hostile;
@@ -33,6 +34,7 @@ fn trials() -> Vec<Trial> {
 /// What others must not be disturbed by: one after the other, and at the end.
 fn disturbing() -> Vec<Trial> {
     vec![
+        Trial::test("a_change_restarts_what_it_is_in", dev::changes),
         Trial::test("a_broker_restart_loses_nothing", faults::broker),
         Trial::test("a_killed_service_loses_nothing", faults::killed),
         Trial::test("everything_was_published_and_nothing_died", faults::law),
