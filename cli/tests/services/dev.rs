@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// The instance.
 const INSTANCE: &str = "test-dev";
@@ -18,7 +19,7 @@ const SOURCE: &str = "services/order/src/main.rs";
 /// and the next change is taken all the same.
 pub fn changes() -> Result<(), Failed> {
     let copy = Copy::new()?;
-    let original = std::fs::read_to_string(copy.folder.join(SOURCE))?;
+    let original = std::fs::read_to_string(copy.folder.path().join(SOURCE))?;
     let mut dev = copy.dev()?;
 
     let first = dev.round()?;
@@ -45,38 +46,51 @@ pub fn changes() -> Result<(), Failed> {
     dev.interrupt()
 }
 
-/// A copy of the project, whose instance goes with it. Its place is the same every
-/// time, so that cargo finds what it compiled there before.
+/// A copy of the project with what was compiled of it, and an instance. All of it
+/// goes in the end.
 struct Copy {
-    folder: PathBuf,
+    folder: TempDir,
 }
 
 impl Copy {
     fn new() -> Result<Self, Failed> {
+        let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let copy = Self {
-            folder: Path::new(env!("CARGO_TARGET_TMPDIR")).join("dev-project"),
-        };
-        std::fs::create_dir_all(&copy.folder)?;
+        let folder = tempfile::Builder::new()
+            .prefix("dev-")
+            .tempdir_in(temporary)?;
+        // With their times: cargo goes by them, and so finds nothing to compile. A
+        // target folder of its own, because cargo tells clones in one apart by
+        // nothing but times, too.
         let parts = dm::images::SOURCES.into_iter().chain(["cli", "dm.toml"]);
-        for part in parts {
-            update(&repository.join(part), &copy.folder.join(part))?;
+        copy(parts.map(|part| repository.join(part)), folder.path())?;
+        let target = temporary.parent().unwrap();
+        let compiled: Vec<_> = std::fs::read_dir(target)?
+            .flatten()
+            .map(|entry| entry.path().join("service"))
+            .chain([target.join("service")])
+            .filter(|path| path.is_dir())
+            .collect();
+        for path in compiled {
+            let parent = path.parent().unwrap().strip_prefix(target)?;
+            let to = folder.path().join("target").join(parent);
+            std::fs::create_dir_all(&to)?;
+            copy([path], &to)?;
         }
+        let copy = Self { folder };
         // What a run that was killed has left.
         let _ = copy.dm(&["down", "--volumes"]).output();
         Ok(copy)
     }
 
     fn dm(&self, arguments: &[&str]) -> Command {
-        let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_dm"));
         command
             .args(["--instance", INSTANCE])
             .args(arguments)
-            .current_dir(&self.folder)
-            // What the services stand on is compiled already.
-            .env("CARGO_TARGET_DIR", temporary.parent().unwrap())
-            .env("XDG_STATE_HOME", temporary.join("services-state"))
+            .current_dir(self.folder.path())
+            .env_remove("CARGO_TARGET_DIR")
+            .env("XDG_STATE_HOME", super::stack::state())
             .env("DM_GOLDEN__PREPARE", "off")
             .env_remove("DM_PROJECT_DIR");
         command
@@ -96,7 +110,7 @@ impl Copy {
 
     /// Saves the file as an editor does: whole, by another name.
     fn write(&self, text: &str) -> Result<(), Failed> {
-        let path = self.folder.join(SOURCE);
+        let path = self.folder.path().join(SOURCE);
         let other = path.with_extension("rs.new");
         std::fs::write(&other, text)?;
         Ok(std::fs::rename(other, path)?)
@@ -122,33 +136,13 @@ impl Drop for Copy {
     }
 }
 
-/// Makes the copy what the original is. What is the same keeps its time, so that it
-/// is not compiled again.
-fn update(from: &Path, to: &Path) -> Result<(), Failed> {
-    if !from.is_dir() {
-        let contents = std::fs::read(from)?;
-        if std::fs::read(to).ok().as_ref() != Some(&contents) {
-            std::fs::write(to, contents)?;
-        }
+/// Copies files and folders into a folder, with their times.
+fn copy(from: impl IntoIterator<Item = PathBuf>, to: &Path) -> Result<(), Failed> {
+    let status = Command::new("cp").arg("-a").args(from).arg(to).status()?;
+    if status.success() {
         return Ok(());
     }
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(to)? {
-        let entry = entry?;
-        if !from.join(entry.file_name()).exists() {
-            let path = entry.path();
-            if path.is_dir() {
-                std::fs::remove_dir_all(path)?;
-            } else {
-                std::fs::remove_file(path)?;
-            }
-        }
-    }
-    for entry in std::fs::read_dir(from)? {
-        let name = entry?.file_name();
-        update(&from.join(&name), &to.join(&name))?;
-    }
-    Ok(())
+    Err(format!("cp ended with {status}").into())
 }
 
 /// A `dm dev` at work.

@@ -1,7 +1,7 @@
 //! The instance that all tests share.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -18,15 +18,19 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 static ADDRESSES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
 
+/// Where the tests' own calls keep what they must remember.
+pub fn state() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("services-state")
+}
+
 /// A call of `dm` on the instance.
 pub fn dm(arguments: &[&str]) -> Output {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join("services-state");
     Command::new(env!("CARGO_BIN_EXE_dm"))
         .args(["--instance", INSTANCE])
         .args(arguments)
         .current_dir(repository)
-        .env("XDG_STATE_HOME", state)
+        .env("XDG_STATE_HOME", state())
         .env("DM_GOLDEN__PREPARE", "off")
         .output()
         .unwrap()
