@@ -124,6 +124,22 @@ impl Context {
         }
     }
 
+    /// The same, for what has to be done even where the command was interrupted.
+    #[must_use]
+    pub fn undisturbed(&self) -> Self {
+        Self {
+            printer: self.printer.clone(),
+            interrupt: CancellationToken::new(),
+            globals: self.globals.clone(),
+        }
+    }
+
+    /// The instance that was named, or the default one.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.globals.instance
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors

@@ -1,21 +1,19 @@
 //! `dm doctor`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::context::{Context, Project, engine_settings, is_outside_project};
 use crate::config::Loaded;
-use crate::doctor::bundle::{self, BundleFile};
+use crate::doctor::bundle::{self, BundleError, BundleFile};
 use crate::doctor::mask::Masker;
 use crate::doctor::{self, Finding, NeededImage, Status, Subject};
 use crate::engine::EngineSettings;
-use crate::error::{Error, Exit, Result, chain};
+use crate::error::{Error, Exit, Result};
 use crate::host::state::StateDir;
 use crate::images::{Catalog, ImageError, ImageSettings};
 use crate::output::doctor as view;
-use crate::stack::event::Event;
-use crate::stack::executor::Emitter;
 
 /// Check this machine.
 #[derive(Debug, Clone, Args)]
@@ -78,9 +76,21 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     })
 }
 
-/// Writes a bundle about a run that failed, and tells of it. It replaces the one
-/// of the instance's last failure, so that they don't pile up.
-pub async fn bundle_failure(project: &Project, emitter: &Emitter) {
+/// Where the bundle about the last failure of an instance lies: the next one takes
+/// its place, so that they don't pile up.
+#[must_use]
+pub fn failure_bundle(project: &Project) -> PathBuf {
+    project.state.path().join(format!(
+        "{}.{}.failure.tar.zst",
+        project.instance.project, project.instance.name
+    ))
+}
+
+/// Writes a bundle about something that failed.
+///
+/// # Errors
+/// Where it can't be written.
+pub async fn bundle_failure(project: &Project, path: &Path) -> Result<(), BundleError> {
     let mut findings = configuration(&project.loaded);
     let subject = subject(Some(project), &mut findings);
     let mut examination = doctor::examine(&subject).await;
@@ -88,15 +98,7 @@ pub async fn bundle_failure(project: &Project, emitter: &Emitter) {
     let masker = masker(Some(&project.loaded));
     let mut files = bundle::gather(&examination, &subject.project, &masker).await;
     files.extend(configuration_file(&project.loaded));
-    let name = format!(
-        "{}.{}.failure.tar.zst",
-        project.instance.project, project.instance.name
-    );
-    let path = project.state.path().join(name);
-    match bundle::write(&path, &files, &masker) {
-        Ok(()) => emitter.send(Event::Diagnostics { path }),
-        Err(error) => emitter.note(None, chain(&error).join(": ")),
-    }
+    bundle::write(path, &files, &masker)
 }
 
 fn configuration(loaded: &Loaded) -> Vec<Finding> {

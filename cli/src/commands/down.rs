@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::context::{Context, PortUse};
+use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
+use crate::engine::Engine;
 use crate::error::{Exit, Result};
 use crate::host::ports::Allocator;
 use crate::images::Silent;
@@ -24,33 +25,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
     let _guard = context.lock(&project, "dm down").await?;
     let engine = context.engine(project.config()).await?;
-    let consent = context.consent(false);
-    let stack = context
-        .stack(
-            &project,
-            engine,
-            PortUse::Existing,
-            Arc::new(Silent),
-            consent,
-        )
-        .await?;
-    let stack = Arc::new(stack);
-    let (removed, _) = reported(
-        context,
-        "down",
-        None,
-        async |emitter| down::down(&stack, arguments.volumes, &emitter, &context.interrupt).await,
-        |removed| removed.outcome.ok(),
-    )
-    .await?;
-    if let Some(error) = RunError::of(&removed.outcome) {
-        return Err(error.into());
-    }
-    // Its ports stay its own as long as its data does.
-    if removed.kept_volumes.is_empty() {
-        Allocator::new(project.state.clone())
-            .release(&project.instance.project, &project.instance.name)?;
-    }
+    let removed = take_down(context, &project, engine, arguments.volumes).await?;
     if context.printer.is_json() {
         context.printer.document("dm.down/1", &removed)?;
         return Ok(Exit::Success);
@@ -65,6 +40,46 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         ));
     }
     Ok(Exit::Success)
+}
+
+/// Stops and removes the instance, and shows it. The caller has the instance's lock.
+///
+/// # Errors
+/// A failing engine, or [`RunError`] where something is left.
+pub async fn take_down(
+    context: &Context,
+    project: &Project,
+    engine: Engine,
+    volumes: bool,
+) -> Result<Removed> {
+    let consent = context.consent(false);
+    let stack = context
+        .stack(
+            project,
+            engine,
+            PortUse::Existing,
+            Arc::new(Silent),
+            consent,
+        )
+        .await?;
+    let stack = Arc::new(stack);
+    let (removed, _) = reported(
+        context,
+        "down",
+        None,
+        async |emitter| down::down(&stack, volumes, &emitter, &context.interrupt).await,
+        |removed| removed.outcome.ok(),
+    )
+    .await?;
+    if let Some(error) = RunError::of(&removed.outcome) {
+        return Err(error.into());
+    }
+    // Its ports stay its own as long as its data does.
+    if removed.kept_volumes.is_empty() {
+        Allocator::new(project.state.clone())
+            .release(&project.instance.project, &project.instance.name)?;
+    }
+    Ok(removed)
 }
 
 /// What the run over the components has not told.

@@ -1,6 +1,7 @@
 //! The commands: each parses its arguments, calls the logic, and renders.
 
 mod bench;
+mod ci;
 mod completions;
 mod config;
 mod context;
@@ -95,6 +96,8 @@ enum Command {
     Reset(reset::Arguments),
     /// Prove the running stack: the business flow, as real users.
     Smoke(smoke::Arguments),
+    /// Do a whole CI job: an own instance, up, smoke, reports, down.
+    Ci(ci::Arguments),
     /// Run a command in a component's container.
     Exec(exec::Arguments),
     /// Open psql on the stack's database.
@@ -138,6 +141,7 @@ impl Cli {
                 | Command::Dev(_)
                 | Command::Reset(_)
                 | Command::Smoke(_)
+                | Command::Ci(_)
                 | Command::Golden(_)
                 | Command::Images(_)
                 | Command::Engine(_)
@@ -161,6 +165,7 @@ impl Cli {
             Command::Dev(arguments) => dev::run(&context, arguments).await,
             Command::Reset(arguments) => reset::run(&context, arguments).await,
             Command::Smoke(arguments) => smoke::run(&context, arguments).await,
+            Command::Ci(arguments) => ci::run(&context, arguments).await,
             Command::Exec(arguments) => exec::run(&context, arguments).await,
             Command::Psql(arguments) => psql::run(&context, arguments).await,
             Command::Token(arguments) => token::run(&context, arguments).await,

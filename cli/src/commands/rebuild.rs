@@ -110,6 +110,7 @@ impl Rebuild<'_> {
                 golden: up::GoldenUse::Begin,
                 kept: up::Kept::Leave,
             },
+            bundle: None,
         };
         let compile = async |stack: &Arc<Stack>, emitter: &Emitter| {
             let compiled = compile::services(stack, emitter, &context.interrupt).await?;

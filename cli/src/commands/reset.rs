@@ -62,6 +62,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             golden: up::GoldenUse::Begin,
             kept: up::Kept::Ask,
         },
+        bundle: None,
     };
     let remove = async |stack: &Arc<Stack>, emitter: &Emitter| {
         let removed = down::down(stack, true, emitter, &context.interrupt).await?;

@@ -32,6 +32,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             golden: up::GoldenUse::Begin,
             kept: up::Kept::Ask,
         },
+        bundle: None,
     };
     let stop = async |stack: &Arc<Stack>, emitter: &Emitter| {
         restart::stop(stack, &arguments.names, emitter).await?;

@@ -1,5 +1,6 @@
 //! What the commands that run the graph share: events out, outcome in.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 use super::context::{Context, PortUse, Project};
 use super::doctor;
 use crate::engine::Engine;
-use crate::error::{Coded, Exit, Result};
+use crate::error::{Coded, Exit, Result, chain};
 use crate::host::consent::Consent;
 use crate::output;
 use crate::output::progress::{self, Recording};
@@ -97,6 +98,8 @@ pub struct BringUp<'a> {
     pub consent: Arc<Consent>,
     /// What is to be up.
     pub request: up::Request,
+    /// Where a bundle about a failure goes, if not to the usual place.
+    pub bundle: Option<PathBuf>,
 }
 
 /// What became of such a run.
@@ -141,6 +144,7 @@ impl BringUp<'_> {
             ports,
             consent,
             request,
+            bundle,
         } = self;
         let work = async |emitter: Emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));
@@ -160,7 +164,11 @@ impl BringUp<'_> {
                 .iter()
                 .any(|it| it.source_errors.is_empty())
             {
-                doctor::bundle_failure(project, &emitter).await;
+                let path = bundle.unwrap_or_else(|| doctor::failure_bundle(project));
+                match doctor::bundle_failure(project, &path).await {
+                    Ok(()) => emitter.send(Event::Diagnostics { path }),
+                    Err(error) => emitter.note(None, chain(&error).join(": ")),
+                }
             }
             Ok((stack, outcome))
         };

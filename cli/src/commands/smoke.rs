@@ -25,12 +25,19 @@ const LOG_LINES: usize = 40;
 /// expense and can be repeated at will.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// Run it so many times; the first failure ends it.
-    #[arg(long, default_value_t = 1, value_name = "TIMES", value_parser = clap::value_parser!(u16).range(1..))]
-    repeat: u16,
+    #[command(flatten)]
+    proof: Proof,
     /// Write the result as a JUnit file, too.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+}
+
+/// How a running stack is proved.
+#[derive(Debug, Clone, Args)]
+pub struct Proof {
+    /// Run it so many times; the first failure ends it.
+    #[arg(long, default_value_t = 1, value_name = "TIMES", value_parser = clap::value_parser!(u16).range(1..))]
+    repeat: u16,
     /// The password of the people who sign in.
     #[arg(
         long,
@@ -75,43 +82,10 @@ impl Coded for SmokeError {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
     let engine = context.engine(project.config()).await?;
-    let ports = existing_ports(&project, &engine).await?;
-    let config = project.config();
-    let site = Site::new(
-        &ports,
-        config.keycloak.realm.as_str(),
-        &arguments.password,
-        config.services.all().map(|(name, _)| name),
-    );
-    let mut runs: Vec<Vec<Step>> = Vec::new();
-    for number in 1..=arguments.repeat {
-        if arguments.repeat > 1 {
-            context
-                .printer
-                .note(&format!("run {number} of {}", arguments.repeat));
-        }
-        let canvas = context.printer.err();
-        let mut steps = smoke::run(&site, &context.interrupt, |step| {
-            if !matches!(step.outcome, Outcome::Failed(_)) {
-                context.printer.message(&output::smoke::step(step, &canvas));
-            }
-        })
-        .await;
-        for step in &mut steps {
-            if let Outcome::Failed(fault) = &mut step.outcome {
-                fault.log = logged(&project, &engine, fault).await;
-                context.printer.message(&output::smoke::step(step, &canvas));
-                if let Some(annotation) = output::smoke::annotation(step) {
-                    context.printer.annotate(&annotation);
-                }
-            }
-        }
-        let ok = Counts::of(&steps).ok();
-        runs.push(steps);
-        if !ok {
-            break;
-        }
-    }
+    let runs = arguments
+        .proof
+        .run(context, &project, &engine, |_, _| Ok(()))
+        .await?;
     let counts = Counts::of(runs.iter().flatten());
     if let Some(path) = &arguments.junit {
         let xml = junit::xml(&runs).map_err(SmokeError::from)?;
@@ -141,6 +115,61 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     } else {
         Exit::Found
     })
+}
+
+impl Proof {
+    /// Runs the scenario as often as was asked, or until it fails, and shows the
+    /// steps. Each is handed to `told` with the number of its run, from 1, once all
+    /// is known of it.
+    ///
+    /// # Errors
+    /// Unreadable ports, a failing engine, and what `told` answers.
+    pub async fn run(
+        &self,
+        context: &Context,
+        project: &Project,
+        engine: &Engine,
+        mut told: impl FnMut(usize, &Step) -> Result<()>,
+    ) -> Result<Vec<Vec<Step>>> {
+        let ports = existing_ports(project, engine).await?;
+        let config = project.config();
+        let site = Site::new(
+            &ports,
+            config.keycloak.realm.as_str(),
+            &self.password,
+            config.services.all().map(|(name, _)| name),
+        );
+        let printer = &context.printer;
+        let canvas = printer.err();
+        let mut runs = Vec::new();
+        for number in 1..=usize::from(self.repeat) {
+            if self.repeat > 1 {
+                printer.note(&format!("run {number} of {}", self.repeat));
+            }
+            let mut steps = smoke::run(&site, &context.interrupt, |step| {
+                if !matches!(step.outcome, Outcome::Failed(_)) {
+                    printer.message(&output::smoke::step(step, &canvas));
+                }
+            })
+            .await;
+            for step in &mut steps {
+                if let Outcome::Failed(fault) = &mut step.outcome {
+                    fault.log = logged(project, engine, fault).await;
+                    printer.message(&output::smoke::step(step, &canvas));
+                    if let Some(annotation) = output::smoke::annotation(step) {
+                        printer.annotate(&annotation);
+                    }
+                }
+                told(number, step)?;
+            }
+            let ok = Counts::of(&steps).ok();
+            runs.push(steps);
+            if !ok {
+                break;
+            }
+        }
+        Ok(runs)
+    }
 }
 
 /// What all containers logged under the trace of a fault, oldest first. Where it

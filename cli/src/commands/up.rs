@@ -74,6 +74,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         },
         consent,
         request: request(&project, &arguments),
+        bundle: None,
     };
     let brought = run.run(context).await?.complete()?;
     if arguments.timings

@@ -8,6 +8,7 @@
 
 pub mod annotation;
 pub mod bench;
+pub mod ci;
 pub mod config;
 pub mod dev;
 pub mod doctor;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use super::report::{Outcome, Step};
 
@@ -10,37 +10,61 @@ use super::report::{Outcome, Step};
 ///
 /// # Errors
 /// Where the writer fails.
-pub fn xml(runs: &[Vec<Step>]) -> Result<String, quick_junit::SerializeError> {
-    let mut suites: BTreeMap<&str, TestSuite> = BTreeMap::new();
-    for (number, steps) in runs.iter().enumerate() {
-        for step in steps {
-            let status = match &step.outcome {
-                Outcome::Passed => TestCaseStatus::success(),
-                Outcome::Skipped => TestCaseStatus::skipped(),
-                Outcome::Failed(fault) => {
-                    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                    status.set_message(fault.what.as_str());
-                    status.set_description(super::report::describe(fault));
-                    status
-                }
-            };
-            let name = if runs.len() > 1 {
-                format!("{} (run {})", step.name, number + 1)
-            } else {
-                step.name.to_owned()
-            };
-            let mut case = TestCase::new(name, status);
-            case.set_classname(format!("smoke.{}", step.service))
-                .set_time(step.took);
-            suites
-                .entry(step.service)
-                .or_insert_with(|| TestSuite::new(step.service))
-                .add_test_case(case);
+pub fn xml(runs: &[Vec<Step>]) -> Result<String, SerializeError> {
+    let mut suites = Suites::default();
+    suites.add_smoke(runs);
+    suites.xml("dm smoke")
+}
+
+/// A suite for every service.
+#[derive(Debug, Default)]
+pub struct Suites(BTreeMap<String, TestSuite>);
+
+impl Suites {
+    /// Adds a case to the suite of a service.
+    pub fn add(&mut self, service: &str, case: TestCase) {
+        self.0
+            .entry(service.to_owned())
+            .or_insert_with(|| TestSuite::new(service))
+            .add_test_case(case);
+    }
+
+    /// Adds a case for every step of these runs.
+    pub fn add_smoke(&mut self, runs: &[Vec<Step>]) {
+        for (number, steps) in runs.iter().enumerate() {
+            for step in steps {
+                let status = match &step.outcome {
+                    Outcome::Passed => TestCaseStatus::success(),
+                    Outcome::Skipped => TestCaseStatus::skipped(),
+                    Outcome::Failed(fault) => {
+                        let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                        status.set_message(fault.what.as_str());
+                        status.set_description(super::report::describe(fault));
+                        status
+                    }
+                };
+                let name = if runs.len() > 1 {
+                    format!("{} (run {})", step.name, number + 1)
+                } else {
+                    step.name.to_owned()
+                };
+                let mut case = TestCase::new(name, status);
+                case.set_classname(format!("smoke.{}", step.service))
+                    .set_time(step.took);
+                self.add(step.service, case);
+            }
         }
     }
-    let mut report = Report::new("dm smoke");
-    report.add_test_suites(suites.into_values());
-    report.to_string()
+
+    /// All of it as XML.
+    ///
+    /// # Errors
+    /// Where the writer fails.
+    pub fn xml(self, name: &str) -> Result<String, SerializeError> {
+        let mut report = Report::new(name);
+        report.add_test_suites(self.0.into_values());
+        report.to_string()
+    }
 }
 
 #[cfg(test)]

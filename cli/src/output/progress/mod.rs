@@ -9,6 +9,7 @@ mod silent;
 mod view;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -93,6 +94,15 @@ impl Recording {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The diagnostics bundle that the run wrote.
+    #[must_use]
+    pub fn bundle(&self) -> Option<PathBuf> {
+        self.events.iter().rev().find_map(|event| match event {
+            Event::Diagnostics { path } => Some(path.clone()),
+            _ => None,
+        })
     }
 
     /// True where the node's last recorded state differs in numbers only.

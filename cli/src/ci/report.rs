@@ -1,0 +1,297 @@
+//! What came out of a job.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::smoke::report::{Counts, Step};
+use crate::stack::event::{Event, Failure, Node, NodeState};
+use crate::stack::timings::Timings;
+
+/// How a component, a job or an image of the start ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It is ready.
+    Ready,
+    /// It failed.
+    Failed(Box<Failure>),
+    /// Something else failed before it was ready.
+    NotReached,
+}
+
+/// One node of the start.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+    /// From when it began to work until it ended.
+    #[serde(rename = "seconds", serialize_with = "seconds")]
+    pub took: Duration,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// A part of the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StageName {
+    /// From an engine to a stack that is ready.
+    Up,
+    /// The business flow, as real users.
+    Smoke,
+    /// Nothing is left.
+    Down,
+}
+
+impl StageName {
+    /// The name as a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Smoke => "smoke",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// How a part of the job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stage {
+    /// Which part.
+    pub name: StageName,
+    /// True where it did what it should.
+    pub ok: bool,
+    /// How long it took.
+    #[serde(rename = "seconds", serialize_with = "seconds")]
+    pub took: Duration,
+    /// Why it failed, in a sentence.
+    pub error: Option<String>,
+}
+
+/// Everything that came out of a job.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// The instance that the job made for itself.
+    pub instance: String,
+    /// The parts of the job that were begun.
+    pub stages: Vec<Stage>,
+    /// The nodes of the start.
+    pub components: Vec<Component>,
+    /// The steps of each run of the smoke test.
+    pub smoke: Vec<Vec<Step>>,
+    /// Where the time of the start went.
+    pub timings: Option<Timings>,
+    /// The diagnostics bundle about what failed.
+    pub bundle: Option<PathBuf>,
+    /// True where somebody interrupted the job.
+    pub interrupted: bool,
+}
+
+impl Report {
+    /// True where every part did what it should.
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        !self.interrupted && self.stages.iter().all(|stage| stage.ok)
+    }
+
+    /// How the steps of all runs ended.
+    #[must_use]
+    pub fn steps(&self) -> Counts {
+        Counts::of(self.smoke.iter().flatten())
+    }
+
+    /// How long the job took.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        self.stages.iter().map(|stage| stage.took).sum()
+    }
+
+    /// The failures of the start.
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        self.components.iter().filter_map(|it| match &it.outcome {
+            Outcome::Failed(failure) => Some(failure.as_ref()),
+            Outcome::Ready | Outcome::NotReached => None,
+        })
+    }
+}
+
+/// The nodes of a run, in the order in which they were announced, from its events.
+#[must_use]
+pub fn components(events: &[Event], timings: Option<&Timings>) -> Vec<Component> {
+    let mut nodes: Vec<&Node> = Vec::new();
+    for event in events {
+        if let Event::Started { nodes: more, .. } = event {
+            for node in more {
+                if !nodes.iter().any(|known| known.name == node.name) {
+                    nodes.push(node);
+                }
+            }
+        }
+    }
+    let span = |name: &str| timings?.spans.iter().find(|span| span.node == name);
+    nodes
+        .into_iter()
+        .map(|node| Component {
+            name: node.name.clone(),
+            took: span(&node.name).map_or(Duration::ZERO, |span| span.ended - span.began),
+            outcome: outcome(&node.name, events),
+        })
+        .collect()
+}
+
+fn outcome(name: &str, events: &[Event]) -> Outcome {
+    let mut outcome = Outcome::NotReached;
+    for event in events {
+        match event {
+            Event::Node {
+                name: node,
+                state: NodeState::Ready { .. },
+                ..
+            } if node == name => outcome = Outcome::Ready,
+            Event::Failed(failure) if failure.name == name => {
+                outcome = Outcome::Failed(Box::new(failure.clone()));
+            }
+            _ => {}
+        }
+    }
+    outcome
+}
+
+pub(super) fn seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((took.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::smoke::report::{Fault, Outcome as StepOutcome};
+    use crate::stack::event::NodeKind;
+
+    /// A failure of a component.
+    pub(crate) fn failure(name: &str) -> Failure {
+        Failure {
+            name: name.into(),
+            what: "exited with code 1 before it was ready".into(),
+            state: Some("exited".into()),
+            exit_code: Some(1),
+            out_of_memory: false,
+            probe: Some("connection refused".into()),
+            log: vec!["no such table".into()],
+            source_errors: Vec::new(),
+            blocks: Vec::new(),
+            next: Vec::new(),
+            at: Duration::from_secs(4),
+        }
+    }
+
+    /// The events of a start in which `order` failed.
+    pub(crate) fn events() -> Vec<Event> {
+        let node = |name: &str, after: &[&str]| Node {
+            name: name.into(),
+            kind: NodeKind::Service,
+            after: after.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let state = |name: &str, state, millis| Event::Node {
+            name: name.into(),
+            state,
+            at: Duration::from_millis(millis),
+        };
+        vec![
+            Event::Started {
+                command: "ci".into(),
+                instance: "ci-1".into(),
+                nodes: vec![
+                    node("postgres", &[]),
+                    node("order", &["postgres"]),
+                    node("gateway", &["order"]),
+                ],
+            },
+            state("postgres", NodeState::Creating, 0),
+            state("postgres", NodeState::Ready { kept: false }, 1500),
+            state("order", NodeState::Creating, 1500),
+            state("order", NodeState::Failed, 4000),
+            Event::Failed(failure("order")),
+            Event::Finished {
+                ok: false,
+                at: Duration::from_millis(4000),
+            },
+        ]
+    }
+
+    /// A report with something of everything.
+    pub(crate) fn report() -> Report {
+        let events = events();
+        let timings = Timings::of(&events);
+        let step = |name, outcome| Step {
+            service: "order",
+            name,
+            took: Duration::from_millis(120),
+            outcome,
+        };
+        Report {
+            instance: "ci-1".into(),
+            stages: vec![
+                Stage {
+                    name: StageName::Up,
+                    ok: false,
+                    took: Duration::from_secs(4),
+                    error: Some("order failed".into()),
+                },
+                Stage {
+                    name: StageName::Down,
+                    ok: true,
+                    took: Duration::from_millis(1200),
+                    error: None,
+                },
+            ],
+            components: components(&events, timings.as_ref()),
+            smoke: vec![vec![
+                step("an order is placed", StepOutcome::Passed),
+                step(
+                    "the order is <RESERVED>",
+                    StepOutcome::Failed(Fault::new("it is | CREATED")),
+                ),
+                step("it ships", StepOutcome::Skipped),
+            ]],
+            timings,
+            bundle: Some("ci/diagnostics.tar.zst".into()),
+            interrupted: false,
+        }
+    }
+
+    #[test]
+    fn components_end_as_the_events_tell() {
+        let ends: Vec<_> = report()
+            .components
+            .iter()
+            .map(|it| {
+                let end = match it.outcome {
+                    Outcome::Ready => "ready",
+                    Outcome::Failed(_) => "failed",
+                    Outcome::NotReached => "not reached",
+                };
+                (it.name.clone(), end, it.took.as_millis())
+            })
+            .collect();
+        assert_eq!(
+            ends,
+            [
+                ("postgres".to_owned(), "ready", 1500),
+                ("order".to_owned(), "failed", 2500),
+                ("gateway".to_owned(), "not reached", 0),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_interrupted_job_is_not_ok() {
+        let mut report = Report::default();
+        assert!(report.ok());
+        report.interrupted = true;
+        assert!(!report.ok());
+    }
+}
