@@ -56,7 +56,33 @@ mod tests {
 
     #[test]
     fn a_service_has_a_suite_with_its_start_and_its_steps() {
-        insta::assert_snapshot!(xml(&report()).unwrap(), @"");
+        insta::assert_snapshot!(xml(&report()).unwrap(), @r###"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="dm ci" tests="6" skipped="2" failures="2" errors="0">
+            <testsuite name="gateway" tests="1" skipped="1" errors="0" failures="0">
+                <testcase name="is ready" classname="up.gateway" time="0.000">
+                    <skipped/>
+                </testcase>
+            </testsuite>
+            <testsuite name="order" tests="4" skipped="1" errors="0" failures="2">
+                <testcase name="is ready" classname="up.order" time="2.500">
+                    <failure message="exited with code 1 before it was ready">exited with code 1 before it was ready
+        last probe: connection refused
+        no such table</failure>
+                </testcase>
+                <testcase name="an order is placed" classname="smoke.order" time="0.120"/>
+                <testcase name="the order is &lt;RESERVED&gt;" classname="smoke.order" time="0.120">
+                    <failure message="it is | CREATED">it is | CREATED</failure>
+                </testcase>
+                <testcase name="it ships" classname="smoke.order" time="0.120">
+                    <skipped/>
+                </testcase>
+            </testsuite>
+            <testsuite name="postgres" tests="1" skipped="0" errors="0" failures="0">
+                <testcase name="is ready" classname="up.postgres" time="1.500"/>
+            </testsuite>
+        </testsuites>
+        "###);
     }
 
     #[test]

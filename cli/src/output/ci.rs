@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_sentence_names_the_parts() {
-        insta::assert_snapshot!(sentence(&report(), &testing::pipe()), @"");
+        insta::assert_snapshot!(sentence(&report(), &testing::pipe()), @"failed after 5.2s: up failed 4.0s, down 1.2s");
     }
 
     #[test]

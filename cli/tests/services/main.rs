@@ -9,6 +9,7 @@
     reason = "all of this is a test"
 )]
 
+mod ci;
 mod dev;
 mod faults;
 mod flow;
@@ -34,6 +35,8 @@ fn trials() -> Vec<Trial> {
 /// What others must not be disturbed by: one after the other, and at the end.
 fn disturbing() -> Vec<Trial> {
     vec![
+        Trial::test("a_job_passes_and_leaves_its_reports", ci::passes),
+        Trial::test("a_job_that_fails_says_so_and_tidies_up", ci::fails),
         Trial::test("a_change_restarts_what_it_is_in", dev::changes),
         Trial::test("a_broker_restart_loses_nothing", faults::broker),
         Trial::test("a_killed_service_loses_nothing", faults::killed),

@@ -23,15 +23,25 @@ pub fn state() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("services-state")
 }
 
-/// A call of `dm` on the instance.
-pub fn dm(arguments: &[&str]) -> Output {
+/// A call of `dm`.
+pub fn dm_command() -> Command {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    Command::new(env!("CARGO_BIN_EXE_dm"))
-        .args(["--instance", INSTANCE])
-        .args(arguments)
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dm"));
+    command
         .current_dir(repository)
         .env("XDG_STATE_HOME", state())
         .env("DM_GOLDEN__PREPARE", "off")
+        // Whatever runs the tests, they are not its steps.
+        .env_remove("GITHUB_ACTIONS")
+        .env_remove("GITHUB_STEP_SUMMARY");
+    command
+}
+
+/// A call of `dm` on the instance.
+pub fn dm(arguments: &[&str]) -> Output {
+    dm_command()
+        .args(["--instance", INSTANCE])
+        .args(arguments)
         .output()
         .unwrap()
 }
