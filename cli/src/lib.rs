@@ -1,6 +1,7 @@
 //! `dm`: developer CLI and orchestrator of the Dunder Mifflin demo stack.
 
 pub mod bench;
+pub mod client;
 pub mod commands;
 pub mod components;
 pub mod config;
