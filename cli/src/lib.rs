@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod ci;
+pub mod client;
 pub mod commands;
 pub mod components;
 pub mod config;

@@ -168,7 +168,8 @@ pub(super) fn seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::smoke::report::{Fault, Outcome as StepOutcome};
+    use crate::client::Fault;
+    use crate::smoke::report::Outcome as StepOutcome;
     use crate::stack::event::NodeKind;
 
     /// A failure of a component.

@@ -8,12 +8,13 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::context::{Context, Project, existing_ports};
+use crate::client::{Fault, Site};
 use crate::engine::Engine;
 use crate::engine::logs::LogQuery;
 use crate::error::{Coded, Exit, Result};
 use crate::output;
-use crate::smoke::report::{Counts, Fault, Outcome, SCHEMA, Step};
-use crate::smoke::{self, Site, junit};
+use crate::smoke::report::{Counts, Outcome, SCHEMA, Step};
+use crate::smoke::{self, junit};
 
 /// How many log lines of a failed trace are shown.
 const LOG_LINES: usize = 40;

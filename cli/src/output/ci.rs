@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::style::{Canvas, Role};
 use super::{smoke, text};
 use crate::ci::report::{Outcome, Report, StageName};
-use crate::smoke::report::{Outcome as StepOutcome, describe};
+use crate::client::describe;
+use crate::smoke::report::Outcome as StepOutcome;
 use crate::stack::timings::CriticalChain;
 
 /// How many log lines of a failure are in the summary.

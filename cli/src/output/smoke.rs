@@ -2,7 +2,8 @@
 
 use super::style::{Canvas, Glyph, Role};
 use super::text;
-use crate::smoke::report::{Counts, Outcome, Step, describe};
+use crate::client::describe;
+use crate::smoke::report::{Counts, Outcome, Step};
 
 /// The widest name of a service, so that steps stand below each other.
 const SERVICE: usize = 9;
@@ -70,7 +71,7 @@ mod tests {
 
     use super::super::testing;
     use super::*;
-    use crate::smoke::report::Fault;
+    use crate::client::Fault;
 
     fn failed() -> Step {
         let mut fault = Fault::new("expected 201");

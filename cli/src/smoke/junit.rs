@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use super::report::{Outcome, Step};
+use crate::client::describe;
 
 /// The runs as JUnit's XML.
 ///
@@ -39,7 +40,7 @@ impl Suites {
                     Outcome::Failed(fault) => {
                         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                         status.set_message(fault.what.as_str());
-                        status.set_description(super::report::describe(fault));
+                        status.set_description(describe(fault));
                         status
                     }
                 };
@@ -71,8 +72,8 @@ impl Suites {
 mod tests {
     use std::time::Duration;
 
-    use super::super::report::Fault;
     use super::*;
+    use crate::client::Fault;
 
     fn step(name: &'static str, outcome: Outcome) -> Step {
         Step {

@@ -11,13 +11,8 @@ use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::call::{Answer, Call, trace_id};
-use super::person::Person;
-use super::report::Fault;
-use super::{PATIENCE, Site};
-use crate::components::keycloak::token::{SignInError, sign_in};
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+use super::PATIENCE;
+use crate::client::{Answer, Fault, IDEMPOTENCY_KEY, Person, Phone, Site, trace_id};
 
 /// The paper that everything is about.
 const SKU: &str = "PPR-A4-WHT-500";
@@ -30,7 +25,7 @@ pub(super) struct World {
     site: Site,
     seller: Option<Person>,
     accountant: Option<Person>,
-    warehouse: String,
+    warehouse: Option<Phone>,
     lead: String,
     client: String,
     order: String,
@@ -44,7 +39,7 @@ impl World {
             site,
             seller: None,
             accountant: None,
-            warehouse: String::new(),
+            warehouse: None,
             lead: String::new(),
             client: String::new(),
             order: String::new(),
@@ -63,15 +58,9 @@ impl World {
         self.accountant.as_ref().ok_or_else(missing)
     }
 
-    /// A request of the warehouse's phone: a token, and no cookie.
-    fn phone(&self, method: reqwest::Method, path: &str) -> Result<Call, Fault> {
-        let nobody = Person::stranger(&self.site)?;
-        let call = if method == reqwest::Method::POST {
-            nobody.post(path)
-        } else {
-            nobody.get(path)
-        };
-        Ok(call.header(AUTHORIZATION, &format!("Bearer {}", self.warehouse)))
+    fn phone(&self) -> Result<&Phone, Fault> {
+        let missing = || Fault::new("nobody of the warehouse is signed in");
+        self.warehouse.as_ref().ok_or_else(missing)
     }
 }
 
@@ -361,19 +350,13 @@ async fn timeline_streams(world: &mut World) -> Result<(), Fault> {
 }
 
 async fn shipment_is_pending(world: &mut World) -> Result<(), Fault> {
-    let site = &world.site;
-    let tokens = sign_in(&site.keycloak, &site.realm, "dphilbin", &site.password)
-        .await
-        .map_err(|error: SignInError| Fault::new(error.to_string()))?;
-    world.warehouse = tokens.access_token;
+    world.warehouse = Some(Phone::sign_in(&world.site, "dphilbin").await?);
     let shipment = world.shipment.clone();
     eventually(
         async || {
             world
-                .phone(
-                    reqwest::Method::GET,
-                    "/api/v1/warehouse/shipments?status=PENDING",
-                )?
+                .phone()?
+                .get("/api/v1/warehouse/shipments?status=PENDING")
                 .expect(200)
                 .await
         },
@@ -386,14 +369,16 @@ async fn shipment_is_scanned(world: &mut World) -> Result<(), Fault> {
     let path = format!("/api/v1/warehouse/shipments/{}/scan", world.shipment);
     let scan = json!({"barcode": format!("SKU:{SKU}"), "quantity": 3});
     let broken = world
-        .phone(reqwest::Method::POST, &path)?
+        .phone()?
+        .post(&path)
         .json(&json!({"barcode": " ", "quantity": 0}))
         .expect(400)
         .await?;
     broken.has("/error/message", "Scan payload validation failed")?;
     let key = format!("wm_scan_{}", trace_id());
     let first = world
-        .phone(reqwest::Method::POST, &path)?
+        .phone()?
+        .post(&path)
         .header(IDEMPOTENCY_KEY, &key)
         .json(&scan)
         .expect(200)
@@ -402,7 +387,8 @@ async fn shipment_is_scanned(world: &mut World) -> Result<(), Fault> {
         .has("/status", "LOADING")?
         .has("/lastScan/scannedBy", "dphilbin")?;
     let again = world
-        .phone(reqwest::Method::POST, &path)?
+        .phone()?
+        .post(&path)
         .header(IDEMPOTENCY_KEY, &key)
         .json(&scan)
         .expect(200)
@@ -416,15 +402,12 @@ async fn shipment_is_dispatched(world: &mut World) -> Result<(), Fault> {
         "truckId": "truck_scr_03",
         "dispatchedAt": dm_contracts::time::format(dm_contracts::time::now()),
     });
-    let missing = world
-        .phone(reqwest::Method::POST, &path)?
-        .json(&body)
-        .expect(400)
-        .await?;
+    let missing = world.phone()?.post(&path).json(&body).expect(400).await?;
     missing.has("/error/message", "Idempotency-Key header is required")?;
     let key = format!("wm_dispatch_{}", trace_id());
     let first = world
-        .phone(reqwest::Method::POST, &path)?
+        .phone()?
+        .post(&path)
         .header(IDEMPOTENCY_KEY, &key)
         .json(&body)
         .expect(200)
@@ -434,14 +417,16 @@ async fn shipment_is_dispatched(world: &mut World) -> Result<(), Fault> {
         .has("/orderId", world.order.as_str())?
         .has("/alreadyDispatched", false)?;
     let again = world
-        .phone(reqwest::Method::POST, &path)?
+        .phone()?
+        .post(&path)
         .header(IDEMPOTENCY_KEY, &key)
         .json(&body)
         .expect(200)
         .await?;
     same(&first, &again)?;
     let other = world
-        .phone(reqwest::Method::POST, &path)?
+        .phone()?
+        .post(&path)
         .header(IDEMPOTENCY_KEY, &format!("wm_dispatch_{}", trace_id()))
         .json(&body)
         .expect(200)
@@ -527,10 +512,8 @@ async fn order_without_stock_fails(world: &mut World) -> Result<(), Fault> {
     .await?;
     let shipment = format!("ship_{}", order.trim_start_matches("ord_"));
     let list = world
-        .phone(
-            reqwest::Method::GET,
-            "/api/v1/warehouse/shipments?status=PENDING",
-        )?
+        .phone()?
+        .get("/api/v1/warehouse/shipments?status=PENDING")
         .expect(200)
         .await?;
     if list.item("shipmentId", &shipment)?.is_some() {

@@ -3,22 +3,23 @@
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method};
 
-use super::call::{Answer, Call, trace_id};
-use super::report::Fault;
-use super::{REQUEST_LIMIT, Site};
+use super::{Answer, Call, Fault, REQUEST_LIMIT, Site, trace_id};
 use crate::components::http_client;
 use crate::components::keycloak::token::{login_action, message};
 
 /// A person at the gateway, signed in or not.
 #[derive(Debug, Clone)]
-pub(super) struct Person {
+pub struct Person {
     client: Client,
     gateway: String,
 }
 
 impl Person {
     /// Somebody who is not signed in.
-    pub(super) fn stranger(site: &Site) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    /// No client can be made.
+    pub fn stranger(site: &Site) -> Result<Self, Fault> {
         let client = http_client()
             .cookie_store(true)
             // Followed by hand: where it leads is part of the contract.
@@ -33,7 +34,10 @@ impl Person {
     }
 
     /// Signs in as a browser does: from the gateway to Keycloak's page and back.
-    pub(super) async fn sign_in(site: &Site, user: &str) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    /// Keycloak refuses, or an answer on the way is not the contract's.
+    pub async fn sign_in(site: &Site, user: &str) -> Result<Self, Fault> {
         let person = Self::stranger(site)?;
         let begin = person
             .get("/oauth2/authorization/keycloak?returnTo=/portal")
@@ -90,16 +94,26 @@ impl Person {
         Ok(person)
     }
 
-    pub(super) fn get(&self, path: &str) -> Call {
-        Call::new(&self.client, Method::GET, &self.gateway, path)
+    /// A request that reads.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
     }
 
-    pub(super) fn post(&self, path: &str) -> Call {
-        Call::new(&self.client, Method::POST, &self.gateway, path)
+    /// A request that changes something.
+    #[must_use]
+    pub fn post(&self, path: &str) -> Call {
+        self.call(Method::POST, path)
+    }
+
+    /// A request at the gateway.
+    pub(super) fn call(&self, method: Method, path: &str) -> Call {
+        Call::new(&self.client, method, &self.gateway, path)
     }
 
     /// A request elsewhere than at the gateway.
-    pub(super) fn get_from(&self, base: &str, path: &str) -> Call {
+    #[must_use]
+    pub fn get_from(&self, base: &str, path: &str) -> Call {
         Call::new(&self.client, Method::GET, base, path)
     }
 

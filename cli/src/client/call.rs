@@ -2,38 +2,46 @@
 
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::report::Fault;
+use super::Fault;
 
 /// How much of an answer is shown.
 const EXCERPT: usize = 600;
 
 /// An answer with what led to it.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) text: String,
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub text: String,
     request: String,
     trace_id: String,
 }
 
 /// A new trace id.
-pub(super) fn trace_id() -> String {
+#[must_use]
+pub fn trace_id() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
 /// A request below a base address, under a trace of its own.
-pub(super) struct Call {
+#[derive(Debug)]
+pub struct Call {
     builder: RequestBuilder,
     request: String,
     trace_id: String,
 }
 
 impl Call {
-    pub(super) fn new(client: &Client, method: Method, base: &str, path: &str) -> Self {
+    /// A request without a body.
+    #[must_use]
+    pub fn new(client: &Client, method: Method, base: &str, path: &str) -> Self {
         let trace_id = trace_id();
         Self {
             request: format!("{method} {path}"),
@@ -44,18 +52,25 @@ impl Call {
         }
     }
 
-    pub(super) fn json(mut self, body: &Value) -> Self {
+    /// With this body.
+    #[must_use]
+    pub fn json(mut self, body: &Value) -> Self {
         self.builder = self.builder.json(body);
         self
     }
 
-    pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
+    /// With this header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
         self.builder = self.builder.header(name, value);
         self
     }
 
-    /// Sends it. No answer is a fault, and so is another status.
-    pub(super) async fn expect(self, status: u16) -> Result<Answer, Fault> {
+    /// Sends it.
+    ///
+    /// # Errors
+    /// No answer is a fault, and so is another status.
+    pub async fn expect(self, status: u16) -> Result<Answer, Fault> {
         let answer = self.answer().await?;
         if answer.status.as_u16() == status {
             Ok(answer)
@@ -65,7 +80,10 @@ impl Call {
     }
 
     /// Sends it, whatever the status of the answer.
-    pub(super) async fn answer(self) -> Result<Answer, Fault> {
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn answer(self) -> Result<Answer, Fault> {
         let Self {
             builder,
             request,
@@ -89,7 +107,10 @@ impl Call {
     }
 
     /// Sends it and leaves the answer open, for a stream.
-    pub(super) async fn open(self) -> Result<reqwest::Response, Fault> {
+    ///
+    /// # Errors
+    /// There is no answer, or a refusal.
+    pub async fn open(self) -> Result<reqwest::Response, Fault> {
         let response = self.builder.send().await.map_err(|error| Fault {
             request: Some(self.request.clone()),
             trace_id: Some(self.trace_id.clone()),
@@ -109,7 +130,8 @@ impl Call {
 
 impl Answer {
     /// A fault of this answer.
-    pub(super) fn fault(&self, what: impl Into<String>) -> Fault {
+    #[must_use]
+    pub fn fault(&self, what: impl Into<String>) -> Fault {
         Fault {
             request: Some(self.request.clone()),
             status: Some(self.status.as_u16()),
@@ -120,12 +142,27 @@ impl Answer {
     }
 
     /// The body as JSON.
-    pub(super) fn json(&self) -> Result<Value, Fault> {
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn json(&self) -> Result<Value, Fault> {
         serde_json::from_str(&self.text).map_err(|_| self.fault("the answer is no JSON"))
     }
 
+    /// The body as a value of the contract.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn body<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        serde_json::from_str(&self.text)
+            .map_err(|error| self.fault(format!("the answer is not the contract's: {error}")))
+    }
+
     /// A text in the body, by JSON pointer.
-    pub(super) fn text_at(&self, pointer: &str) -> Result<String, Fault> {
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn text_at(&self, pointer: &str) -> Result<String, Fault> {
         self.json()?
             .pointer(pointer)
             .and_then(Value::as_str)
@@ -134,7 +171,10 @@ impl Answer {
     }
 
     /// Checks a value in the body, by JSON pointer.
-    pub(super) fn has(&self, pointer: &str, expected: impl Into<Value>) -> Result<&Self, Fault> {
+    ///
+    /// # Errors
+    /// It is another.
+    pub fn has(&self, pointer: &str, expected: impl Into<Value>) -> Result<&Self, Fault> {
         let expected = expected.into();
         let found = self.json()?.pointer(pointer).cloned();
         if found.as_ref() == Some(&expected) {
@@ -145,7 +185,10 @@ impl Answer {
     }
 
     /// The item of a list where a field has this value.
-    pub(super) fn item(&self, field: &str, value: &str) -> Result<Option<Value>, Fault> {
+    ///
+    /// # Errors
+    /// There is no list.
+    pub fn item(&self, field: &str, value: &str) -> Result<Option<Value>, Fault> {
         let body = self.json()?;
         let items = body
             .get("items")
@@ -158,7 +201,10 @@ impl Answer {
     }
 
     /// That item, which has to be there.
-    pub(super) fn listed(&self, field: &str, value: &str) -> Result<Value, Fault> {
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn listed(&self, field: &str, value: &str) -> Result<Value, Fault> {
         self.item(field, value)?
             .ok_or_else(|| self.fault(format!("no item has {field} {value}")))
     }

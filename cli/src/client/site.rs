@@ -1,0 +1,41 @@
+//! Where the stack is.
+
+use crate::components::service::{GATEWAY, base_url};
+use crate::components::{Ports, keycloak};
+
+/// The addresses of a stack, and how its people sign in.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The gateway.
+    pub gateway: String,
+    /// Keycloak.
+    pub keycloak: String,
+    /// The realm of its people.
+    pub realm: String,
+    /// The password that they all have.
+    pub password: String,
+    /// The services by name.
+    pub services: Vec<(&'static str, String)>,
+}
+
+impl Site {
+    /// The stack at these ports, whose people all have this password.
+    #[must_use]
+    pub fn new(
+        ports: &Ports,
+        realm: &str,
+        password: &str,
+        services: impl IntoIterator<Item = &'static str>,
+    ) -> Self {
+        Self {
+            gateway: base_url(GATEWAY, ports),
+            keycloak: keycloak::base_url(ports),
+            realm: realm.to_owned(),
+            password: password.to_owned(),
+            services: services
+                .into_iter()
+                .map(|name| (name, base_url(name, ports)))
+                .collect(),
+        }
+    }
+}
