@@ -121,13 +121,7 @@ pub static ROUTES: [Route; 20] = {
             200,
             "Makes a client of a lead",
         ),
-        get(
-            "/api/v1/sales/clients",
-            sales,
-            leads,
-            Nothing,
-            "All clients",
-        ),
+        get("/api/v1/sales/clients", sales, leads, Query, "All clients"),
         get("/api/v1/orders", sales, Order, Query, "All orders"),
         post("/api/v1/orders", sales, Order, Body, 201, "Places an order"),
         get(
@@ -330,6 +324,15 @@ mod tests {
         for route in &ROUTES {
             let keyed = route.path.ends_with("/scan") || route.path.ends_with("/dispatch");
             assert_eq!(route.sends == Sends::BodyAndKey, keyed, "{}", route.path);
+        }
+    }
+
+    #[test]
+    fn every_list_is_asked_with_its_filters() {
+        for route in ROUTES.iter().filter(|route| route.method == Method::GET) {
+            let one = route.path.contains('{') || route.path.ends_with("/me");
+            let expected = if one { Sends::Nothing } else { Sends::Query };
+            assert_eq!(route.sends, expected, "{}", route.path);
         }
     }
 }
