@@ -1,6 +1,7 @@
 //! Why there are no figures.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -50,6 +51,28 @@ pub enum BenchError {
     /// There was no free port.
     #[error("could not get a free port on 127.0.0.1: {0}")]
     Port(std::io::Error),
+    /// A request was not answered as it has to be.
+    #[error("{request}: {what}")]
+    Request {
+        /// The request.
+        request: String,
+        /// What became of it.
+        what: String,
+    },
+    /// Something did not happen in time, so that its time means nothing.
+    #[error("after {} s, {what}", patience.as_secs())]
+    Missing {
+        /// What there was instead.
+        what: String,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+    /// The database refused.
+    #[error("the database refused")]
+    Sql(#[from] sqlx::Error),
+    /// The broker refused.
+    #[error("the broker refused")]
+    Broker(#[from] lapin::Error),
     /// It was interrupted.
     #[error("interrupted; the scratch stacks were removed")]
     Interrupted,
@@ -75,6 +98,10 @@ impl Coded for BenchError {
             Self::Rival { .. } => "bench-compose",
             Self::Write { .. } => "bench-write",
             Self::Port(_) => "bench-port",
+            Self::Request { .. } => "bench-request",
+            Self::Missing { .. } => "bench-missing",
+            Self::Sql(_) => "bench-database",
+            Self::Broker(_) => "bench-broker",
             Self::Interrupted => "interrupted",
             Self::Engine(error) => error.code(),
             Self::Component(error) => error.code(),
@@ -86,7 +113,12 @@ impl Coded for BenchError {
     fn exit(&self) -> Exit {
         match self {
             Self::Spawn { .. } | Self::Write { .. } | Self::Port(_) => Exit::Usage,
-            Self::Run { .. } | Self::Rival { .. } => Exit::Component,
+            Self::Run { .. }
+            | Self::Rival { .. }
+            | Self::Request { .. }
+            | Self::Missing { .. }
+            | Self::Sql(_)
+            | Self::Broker(_) => Exit::Component,
             Self::Interrupted => Exit::Interrupted,
             Self::Engine(error) => error.exit(),
             Self::Component(error) => error.exit(),
@@ -105,9 +137,14 @@ impl Coded for BenchError {
             Self::Rival { .. } => {
                 vec!["dm bench up --keep keeps the compose file, to run it by hand".into()]
             }
-            Self::Spawn { .. } | Self::Write { .. } | Self::Port(_) | Self::Interrupted => {
-                Vec::new()
-            }
+            Self::Spawn { .. }
+            | Self::Write { .. }
+            | Self::Port(_)
+            | Self::Request { .. }
+            | Self::Missing { .. }
+            | Self::Sql(_)
+            | Self::Broker(_)
+            | Self::Interrupted => Vec::new(),
             Self::Engine(error) => error.next(),
             Self::Component(error) => error.next(),
             Self::Database(error) => error.next(),

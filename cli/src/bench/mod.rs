@@ -1,4 +1,4 @@
-//! Measures the stack, beside the same stack under docker-compose.
+//! Measures the stack, beside the same stack under docker-compose, and its services.
 //!
 //! Everything is paired: each round runs every subject once, one after the
 //! other on the same machine, so that what slows one down slows down the
@@ -12,6 +12,7 @@ mod error;
 pub mod machine;
 pub mod report;
 mod rounds;
+pub mod services;
 pub mod statistics;
 
 use std::path::PathBuf;
@@ -78,5 +79,19 @@ impl Bench {
     ) -> Result<Report> {
         let components = components::infrastructure(&self.config, &self.instance.root);
         rounds::run(self, &components, request, interrupt, told).await
+    }
+
+    /// Measures the services on a scratch stack, which is removed at the end, whatever
+    /// happens. `told` gets a sentence at each step.
+    ///
+    /// # Errors
+    /// A run or request that fails, or an interrupt.
+    pub async fn services(
+        &self,
+        request: &services::Request,
+        interrupt: &CancellationToken,
+        told: &(dyn Fn(&str) + Sync),
+    ) -> Result<services::Report> {
+        services::run(self, request, interrupt, told).await
     }
 }

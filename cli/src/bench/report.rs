@@ -11,6 +11,13 @@ use super::{Bound, Case, Rival};
 use crate::stack::event::Event;
 use crate::stack::timings::Timings;
 
+/// How this program was compiled.
+pub(super) const PROFILE: &str = if cfg!(debug_assertions) {
+    "debug"
+} else {
+    "release"
+};
+
 /// Everything that was measured.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {

@@ -280,11 +280,7 @@ impl Rounds<'_> {
             .collect();
         Report {
             dm: env!("CARGO_PKG_VERSION").to_owned(),
-            profile: if cfg!(debug_assertions) {
-                "debug"
-            } else {
-                "release"
-            },
+            profile: super::report::PROFILE,
             began,
             machine,
             runs: self.request.runs,

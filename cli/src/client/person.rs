@@ -1,7 +1,10 @@
 //! Somebody with a browser.
 
+use std::sync::Arc;
+
+use reqwest::cookie::{CookieStore as _, Jar};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, Url};
 
 use super::{Answer, Call, Fault, REQUEST_LIMIT, Site, trace_id};
 use crate::components::http_client;
@@ -11,6 +14,7 @@ use crate::components::keycloak::token::{login_action, message};
 #[derive(Debug, Clone)]
 pub struct Person {
     client: Client,
+    cookies: Arc<Jar>,
     gateway: String,
 }
 
@@ -20,8 +24,9 @@ impl Person {
     /// # Errors
     /// No client can be made.
     pub fn stranger(site: &Site) -> Result<Self, Fault> {
+        let cookies = Arc::new(Jar::default());
         let client = http_client()
-            .cookie_store(true)
+            .cookie_provider(Arc::clone(&cookies))
             // Followed by hand: where it leads is part of the contract.
             .redirect(Policy::none())
             .timeout(REQUEST_LIMIT)
@@ -29,6 +34,7 @@ impl Person {
             .map_err(|error| Fault::new(error.to_string()))?;
         Ok(Self {
             client,
+            cookies,
             gateway: site.gateway.clone(),
         })
     }
@@ -92,6 +98,18 @@ impl Person {
             }
         }
         Ok(person)
+    }
+
+    /// The cookie of the session, for requests that are made elsewhere.
+    ///
+    /// # Errors
+    /// The person is not signed in.
+    pub fn cookie(&self) -> Result<String, Fault> {
+        let gateway = Url::parse(&self.gateway).map_err(|error| Fault::new(error.to_string()))?;
+        self.cookies
+            .cookies(&gateway)
+            .and_then(|cookies| cookies.to_str().ok().map(str::to_owned))
+            .ok_or_else(|| Fault::new("there is no session"))
     }
 
     /// A request that reads.

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::context::{Context, Project};
 use crate::bench::compose::Program;
-use crate::bench::{self, Bench, BenchError, Case, Report, Request, Rival};
+use crate::bench::{self, Bench, BenchError, Case, Report, Request, Rival, services};
 use crate::components::database::Database;
 use crate::error::{Exit, Result};
 use crate::host::detach;
@@ -27,6 +27,8 @@ pub struct Arguments {
 enum Action {
     /// Measure how long a start takes, beside the same stack under docker-compose.
     Up(UpArguments),
+    /// Measure the services: gateway, relay, orders, memory, and the time until ready.
+    Services(ServicesArguments),
 }
 
 /// Measure starts.
@@ -50,8 +52,37 @@ struct UpArguments {
     yes: bool,
 }
 
+/// Measure the services, on a scratch stack that is removed in the end.
+///
+/// Ratios are of two measurements in one round. Stock results are not held back.
+#[derive(Debug, Clone, Args)]
+struct ServicesArguments {
+    /// How many rounds; each measures everything once.
+    #[arg(long, value_name = "N", default_value_t = RUNS,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Only these cases.
+    #[arg(long = "case", value_enum, value_name = "NAME", value_delimiter = ',')]
+    cases: Vec<services::Case>,
+    /// Print the figures as Markdown, for a page.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// The password of the people who sign in.
+    #[arg(
+        long,
+        env = "DM_TOKEN_PASSWORD",
+        default_value = "password",
+        hide_env_values = true
+    )]
+    password: String,
+    /// Install and start what is missing on this machine without asking.
+    #[arg(long, short)]
+    yes: bool,
+}
+
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     match arguments.action {
+        Action::Services(arguments) => bench_services(context, arguments).await,
         Action::Up(arguments) => up(context, arguments).await,
     }
 }
@@ -66,13 +97,7 @@ async fn up(context: &Context, arguments: UpArguments) -> Result<Exit> {
     cases.dedup();
     let project = context.project_of(bench::INSTANCE)?;
     let _guard = context.lock(&project, "dm bench up").await?;
-    let folder = tempfile::Builder::new()
-        .prefix("dm-bench-")
-        .tempdir()
-        .map_err(|source| BenchError::Write {
-            path: std::env::temp_dir(),
-            source,
-        })?;
+    let folder = scratch_folder()?;
     let request = Request {
         cases,
         runs: arguments.runs,
@@ -103,9 +128,52 @@ async fn measure(
     } else {
         None
     };
+    let bench = prepare(context, project, folder, compose, yes).await?;
+    let told = |sentence: &str| context.printer.note(sentence);
+    bench.run(request, &context.interrupt, &told).await
+}
+
+async fn bench_services(context: &Context, arguments: ServicesArguments) -> Result<Exit> {
+    let mut cases = if arguments.cases.is_empty() {
+        services::Case::ALL.to_vec()
+    } else {
+        arguments.cases.clone()
+    };
+    cases.sort_unstable();
+    cases.dedup();
+    let project = context.project_of(bench::INSTANCE)?;
+    let _guard = context.lock(&project, "dm bench services").await?;
+    let folder = scratch_folder()?;
+    let bench = prepare(context, &project, &folder, None, arguments.yes).await?;
+    let request = services::Request {
+        cases,
+        runs: arguments.runs,
+        password: arguments.password,
+    };
+    let told = |sentence: &str| context.printer.note(sentence);
+    let report = bench.services(&request, &context.interrupt, &told).await?;
+    let printer = &context.printer;
+    if printer.is_json() {
+        printer.document(output::bench_services::SCHEMA, &report)?;
+    } else if arguments.markdown {
+        printer.data(&output::bench_services::markdown(&report))?;
+    } else {
+        let canvas = printer.out();
+        printer.data(&output::bench_services::render(&report, &canvas))?;
+    }
+    Ok(Exit::Success)
+}
+
+async fn prepare(
+    context: &Context,
+    project: &Project,
+    folder: &TempDir,
+    compose: Option<Program>,
+    yes: bool,
+) -> Result<Bench> {
     let consent = context.consent(yes);
     let engine = context.engine_or_start(project, &consent).await?;
-    let bench = Bench {
+    Ok(Bench {
         images: project.images(
             &engine,
             std::sync::Arc::new(Silent),
@@ -120,9 +188,15 @@ async fn measure(
         program: detach::own_program()?,
         compose,
         folder: folder.path().to_owned(),
-    };
-    let told = |sentence: &str| context.printer.note(sentence);
-    bench.run(request, &context.interrupt, &told).await
+    })
+}
+
+fn scratch_folder() -> Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("dm-bench-").tempdir();
+    Ok(folder.map_err(|source| BenchError::Write {
+        path: std::env::temp_dir(),
+        source,
+    })?)
 }
 
 /// docker-compose, installed first where it is missing and there is consent.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::{text, timings};
+use crate::bench::machine::Machine;
 use crate::bench::report::{Breakdown, CaseResult, Verdict};
 use crate::bench::statistics::Summary;
 use crate::bench::{Bound, Case, Report, Rival};
@@ -182,7 +183,16 @@ fn share(share: f64) -> String {
 
 /// Where and when it was measured.
 fn circumstances(report: &Report) -> String {
-    let machine = &report.machine;
+    let facts = facts(&report.machine, &report.dm, report.profile);
+    format!(
+        "{}, paired and interleaved, {}: {facts}.",
+        text::count(report.runs as usize, "round"),
+        report.began,
+    )
+}
+
+/// The machine and what ran on it, in one line.
+pub(super) fn facts(machine: &Machine, dm: &str, profile: &str) -> String {
     let mut facts = vec![format!("{} processors", machine.processors)];
     if let Some(processor) = &machine.processor {
         facts[0] = format!("{} × {processor}", machine.processors);
@@ -193,16 +203,11 @@ fn circumstances(report: &Report) -> String {
     facts.push(machine.engine.clone());
     facts.extend(machine.storage.clone());
     facts.extend(machine.compose.clone());
-    facts.push(format!("dm {} ({} build)", report.dm, report.profile));
+    facts.push(format!("dm {dm} ({profile} build)"));
     if let Some(load) = machine.load {
         facts.push(format!("load {load} at the beginning"));
     }
-    format!(
-        "{}, paired and interleaved, {}: {}.",
-        text::count(report.runs as usize, "round"),
-        report.began,
-        facts.join(", ")
-    )
+    facts.join(", ")
 }
 
 /// The memory of all containers, where it was asked for.

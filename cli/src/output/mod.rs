@@ -8,6 +8,7 @@
 
 pub mod annotation;
 pub mod bench;
+pub mod bench_services;
 pub mod ci;
 pub mod config;
 pub mod dev;

@@ -1,0 +1,123 @@
+//! What is measured of the services, and what it is held against.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// One measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Case {
+    /// How long a service takes from the start of its container until it is ready.
+    Ready,
+    /// Calls through the gateway beside calls of the service itself.
+    Gateway,
+    /// From a commit to a consumer, at 200 events a second.
+    Relay,
+    /// Events a second through an outbox, beside a bare publisher.
+    Throughput,
+    /// From an order to its reservation, at 50 orders a second.
+    Orders,
+    /// The memory of the seven services, after all of that.
+    Memory,
+}
+
+impl Case {
+    /// All of them, in the order in which they are measured.
+    pub const ALL: [Self; 6] = [
+        Self::Ready,
+        Self::Gateway,
+        Self::Relay,
+        Self::Throughput,
+        Self::Orders,
+        Self::Memory,
+    ];
+}
+
+/// One figure that comes out of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Figure {
+    /// Requests a second through the gateway, as a share of those without it.
+    GatewayRate,
+    /// What the gateway adds to the median of one call after the other, in seconds.
+    GatewayDelay,
+    /// The median from commit to consumer, in seconds.
+    RelayMedian,
+    /// The 99th percentile of that.
+    RelaySlowest,
+    /// Events a second by the relay, as a share of a bare publisher's.
+    RelayRate,
+    /// The 99th percentile from an order's answer to its reservation, in seconds.
+    OrderSlowest,
+    /// The memory of all services, in bytes.
+    Memory,
+    /// The slowest service's time until ready, in seconds.
+    Ready,
+}
+
+/// What a figure should be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// This or more.
+    AtLeast(f64),
+    /// This or less.
+    AtMost(f64),
+}
+
+impl Target {
+    /// Whether a value is as it should be.
+    #[must_use]
+    pub fn is_met(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(limit) => value >= limit,
+            Self::AtMost(limit) => value <= limit,
+        }
+    }
+}
+
+/// A megabyte.
+const MEGABYTE: f64 = 1e6;
+
+impl Figure {
+    /// What it is, in a few words.
+    #[must_use]
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::GatewayRate => "gateway: requests/s, of a direct call's",
+            Self::GatewayDelay => "gateway: more at the median",
+            Self::RelayMedian => "relay: commit to consumer, p50",
+            Self::RelaySlowest => "relay: commit to consumer, p99",
+            Self::RelayRate => "relay: events/s, of a bare publisher's",
+            Self::OrderSlowest => "order: placed to RESERVED, p99",
+            Self::Memory => "seven services: memory",
+            Self::Ready => "slowest service: ready",
+        }
+    }
+
+    /// What it should be.
+    #[must_use]
+    pub const fn target(self) -> Target {
+        match self {
+            Self::GatewayRate => Target::AtLeast(0.6),
+            Self::GatewayDelay => Target::AtMost(0.001_5),
+            Self::RelayMedian => Target::AtMost(0.005),
+            Self::RelaySlowest => Target::AtMost(0.025),
+            Self::RelayRate => Target::AtLeast(0.8),
+            Self::OrderSlowest => Target::AtMost(0.1),
+            Self::Memory => Target::AtMost(150.0 * MEGABYTE),
+            Self::Ready => Target::AtMost(1.0),
+        }
+    }
+
+    /// A value of it, with its unit.
+    #[must_use]
+    pub fn show(self, value: f64) -> String {
+        match self {
+            Self::GatewayRate | Self::RelayRate => format!("{value:.2}"),
+            Self::Memory => format!("{:.0} MB", value / MEGABYTE),
+            _ if value.abs() < 0.01 => format!("{:.1} ms", value * 1e3),
+            _ => format!("{:.0} ms", value * 1e3),
+        }
+    }
+}
