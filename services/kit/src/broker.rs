@@ -104,12 +104,17 @@ impl Broker {
         Ok(Connection::connect(&uri, properties).await?)
     }
 
-    /// A connection for publishing alone: the broker blocks those when it runs out
-    /// of memory or disk, and consumers have to go on.
+    /// A connection for publishing alone, with so many channels: the broker blocks
+    /// those connections when it runs out of memory or disk, and consumers have to go
+    /// on.
     ///
     /// # Errors
     /// [`BrokerError::Amqp`] where the broker is away or refuses.
-    pub async fn publisher(&self, purpose: &str) -> Result<Publisher, BrokerError> {
+    pub async fn publisher(
+        &self,
+        purpose: &str,
+        channels: usize,
+    ) -> Result<Publisher, BrokerError> {
         let connection = self.connect(purpose).await?;
         let blocked = Arc::new(AtomicBool::new(false));
         let mut events = Box::pin(connection.events_listener());
@@ -131,23 +136,27 @@ impl Broker {
                 }
             }
         });
-        let channel = connection.create_channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
+        let mut opened = Vec::with_capacity(channels);
+        for _ in 0..channels {
+            let channel = connection.create_channel().await?;
+            channel
+                .confirm_select(ConfirmSelectOptions::default())
+                .await?;
+            opened.push(channel);
+        }
         Ok(Publisher {
             connection,
-            channel,
+            channels: opened,
             blocked,
         })
     }
 }
 
-/// A channel with confirms, on a connection of its own.
+/// Channels with confirms, on a connection of their own.
 #[derive(Debug)]
 pub struct Publisher {
     connection: Connection,
-    channel: Channel,
+    channels: Vec<Channel>,
     blocked: Arc<AtomicBool>,
 }
 
@@ -161,7 +170,11 @@ impl Publisher {
     /// Whether the connection still stands, as far as is known.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.connection.status().connected() && self.channel.status().connected()
+        self.connection.status().connected()
+            && self
+                .channels
+                .iter()
+                .all(|channel| channel.status().connected())
     }
 
     /// Publishes all of them at once and waits for every confirm. The outcomes
@@ -171,64 +184,24 @@ impl Publisher {
     /// [`BrokerError`] where the connection broke or the broker is silent: then it
     /// may have some of them, and each is to be published again with the same id.
     pub async fn publish(&self, messages: &[Message]) -> Result<Vec<Outcome>, BrokerError> {
-        tokio::time::timeout(CONFIRM_LIMIT, self.publish_patiently(messages))
-            .await
-            .map_err(|_| BrokerError::Silent(CONFIRM_LIMIT))?
+        self.publish_on(0, messages).await
     }
 
-    async fn publish_patiently(&self, messages: &[Message]) -> Result<Vec<Outcome>, BrokerError> {
-        let mut confirms = Vec::with_capacity(messages.len());
-        for message in messages {
-            let options = BasicPublishOptions {
-                mandatory: message.mandatory,
-                ..BasicPublishOptions::default()
-            };
-            let properties = message
-                .properties
-                .clone()
-                .with_message_id(message.id.as_str().into())
-                .with_delivery_mode(PERSISTENT);
-            let confirm = self
-                .channel
-                .basic_publish(
-                    message.exchange.as_str().into(),
-                    message.routing_key.as_str().into(),
-                    options,
-                    &message.body,
-                    properties,
-                )
-                .await?;
-            confirms.push(confirm);
-        }
-        let mut acknowledged = Vec::with_capacity(messages.len());
-        let mut returned = HashSet::new();
-        for confirm in confirms {
-            let confirmation = confirm.await?;
-            acknowledged.push(confirmation.is_ack());
-            // A return is attached to whichever confirm comes next: only its own
-            // message id says whose it is.
-            returned.extend(
-                confirmation
-                    .take_message()
-                    .and_then(|message| id_of(&message.properties)),
-            );
-        }
-        // A return precedes its confirm, so that these are the last of them.
-        let rest = self.channel.wait_for_confirms().await?;
-        returned.extend(rest.iter().filter_map(|message| id_of(&message.properties)));
-        Ok(messages
-            .iter()
-            .zip(acknowledged)
-            .map(|(message, acknowledged)| {
-                if returned.contains(&message.id) {
-                    Outcome::Returned
-                } else if acknowledged {
-                    Outcome::Confirmed
-                } else {
-                    Outcome::Refused
-                }
-            })
-            .collect())
+    /// The same on one of the channels, counted from 0 and round. While one waits for
+    /// its confirms another sends; of one channel only one caller at a time may make
+    /// use, because returns are told from others by their channel.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub async fn publish_on(
+        &self,
+        channel: usize,
+        messages: &[Message],
+    ) -> Result<Vec<Outcome>, BrokerError> {
+        let channel = &self.channels[channel % self.channels.len()];
+        tokio::time::timeout(CONFIRM_LIMIT, publish_patiently(channel, messages))
+            .await
+            .map_err(|_| BrokerError::Silent(CONFIRM_LIMIT))?
     }
 
     /// Takes leave of the broker.
@@ -236,6 +209,63 @@ impl Publisher {
         // Whoever closes has no use for the answer.
         let _ = self.connection.close(200, "done".into()).await;
     }
+}
+
+async fn publish_patiently(
+    channel: &Channel,
+    messages: &[Message],
+) -> Result<Vec<Outcome>, BrokerError> {
+    let mut confirms = Vec::with_capacity(messages.len());
+    for message in messages {
+        let options = BasicPublishOptions {
+            mandatory: message.mandatory,
+            ..BasicPublishOptions::default()
+        };
+        let properties = message
+            .properties
+            .clone()
+            .with_message_id(message.id.as_str().into())
+            .with_delivery_mode(PERSISTENT);
+        let confirm = channel
+            .basic_publish(
+                message.exchange.as_str().into(),
+                message.routing_key.as_str().into(),
+                options,
+                &message.body,
+                properties,
+            )
+            .await?;
+        confirms.push(confirm);
+    }
+    let mut acknowledged = Vec::with_capacity(messages.len());
+    let mut returned = HashSet::new();
+    for confirm in confirms {
+        let confirmation = confirm.await?;
+        acknowledged.push(confirmation.is_ack());
+        // A return is attached to whichever confirm comes next: only its own
+        // message id says whose it is.
+        returned.extend(
+            confirmation
+                .take_message()
+                .and_then(|message| id_of(&message.properties)),
+        );
+    }
+    // A return precedes its confirm, so that these are the last of them.
+    let rest = channel.wait_for_confirms().await?;
+    returned.extend(rest.iter().filter_map(|message| id_of(&message.properties)));
+    Ok(messages
+        .iter()
+        .zip(acknowledged)
+        .map(|(message, acknowledged)| {
+            if returned.contains(&message.id) {
+                Outcome::Returned
+            } else if acknowledged {
+                Outcome::Confirmed
+            } else {
+                Outcome::Refused
+            }
+        })
+        .collect())
 }
 
 fn id_of(properties: &BasicProperties) -> Option<String> {

@@ -296,7 +296,7 @@ impl<H: Handler> Consumer<H> {
         let mut slot = self.publisher.lock().await;
         let publisher = match slot.take().filter(Publisher::is_connected) {
             Some(publisher) => publisher,
-            None => self.site.broker.publisher("failures").await?,
+            None => self.site.broker.publisher("failures", 1).await?,
         };
         // Put back only if it still works.
         let outcomes = publisher.publish(std::slice::from_ref(message)).await?;

@@ -1,9 +1,11 @@
 //! The relay: from the outbox to the broker.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use chrono::Utc;
 use dm_contracts::{envelope, headers, topology};
+use futures_util::{StreamExt as _, stream};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
@@ -18,7 +20,23 @@ use crate::http::Indicator;
 use crate::telemetry::Metrics;
 
 /// How many events are read at once.
-const BATCH: i64 = 500;
+const BATCH: u16 = 2000;
+
+/// How many are sent before their confirms are waited for.
+const PART: usize = 250;
+
+/// How many parts are under way at the same time, each on a channel of its own; the
+/// part before them is marked meanwhile.
+const CHANNELS: usize = 2;
+
+/// An outbox is empty or full from one moment to the next, so that what the planner
+/// believes of it is seldom true: where it takes it for empty it reads all of it for
+/// every event. The relay's questions are all answered by an index.
+const BY_INDEX: [(&str, &str); 3] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+];
 
 /// How long to trust in being woken: a notification can be lost.
 const POLL: Duration = Duration::from_secs(1);
@@ -81,14 +99,14 @@ impl Relay {
 
     /// One session with the database and one with the broker.
     async fn session(&self, stop: &CancellationToken) -> Result<(), RelayError> {
-        let publisher = self.broker.publisher("relay").await?;
+        let publisher = self.broker.publisher("relay", CHANNELS).await?;
         self.indicator.set(true);
         // Of its own, and closed with it: the lock lives as long as the session, and
         // whoever lost it can't mark anything any more.
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(5))
-            .connect_with(self.database.clone())
+            .connect_with(self.database.clone().options(BY_INDEX))
             .await?;
         let result = self.relay(&pool, &publisher, stop).await;
         self.metrics.relaying.set(0);
@@ -126,12 +144,16 @@ impl Relay {
             let batch = if publisher.is_blocked() {
                 Vec::new()
             } else {
-                store::due(&mut session, BATCH).await?
+                store::due(&mut session, BATCH.into()).await?
             };
-            if batch.is_empty() {
-                self.wait(&mut session, stop).await?;
-            } else {
+            let whole = batch.len() == usize::from(BATCH);
+            if !batch.is_empty() {
                 self.publish(&mut session, publisher, batch).await?;
+            }
+            // What is committed after a look wakes this session, so that no second
+            // look is needed where the first one saw everything.
+            if !whole {
+                self.wait(&mut session, stop).await?;
             }
         }
         Ok(())
@@ -178,47 +200,82 @@ impl Relay {
                 .into_iter()
                 .map(|pending| (pending.subject.clone(), pending)),
         );
+        // What the broker has and the outbox does not say yet. To say it later than the
+        // next event of an aggregate is sent is safe: killed in between, both are sent
+        // again in their order, and inboxes absorb them.
+        let mut confirmed = Vec::new();
         while let Some(wave) = waves.next() {
-            if wave.is_empty() {
-                continue;
-            }
-            let messages: Vec<Message> = wave.iter().map(message).collect();
-            let outcomes = publisher.publish(&messages).await?;
-            let mut confirmed = Vec::with_capacity(wave.len());
-            for (pending, outcome) in wave.into_iter().zip(outcomes) {
-                let error = match outcome {
-                    Outcome::Confirmed => {
-                        if !pending.held {
-                            let lag = (Utc::now() - pending.created_at).as_seconds_f64();
-                            self.metrics.publish_lag.observe(lag.max(0.0));
-                        }
-                        confirmed.push(pending.event_id);
-                        continue;
-                    }
-                    Outcome::Returned => "no queue takes it",
-                    Outcome::Refused => "a queue refused it",
-                };
-                self.metrics.refused.inc();
-                waves.stop(&pending.subject);
-                let pause = pause(pending.attempts);
-                warn!(
-                    event_id = pending.event_id,
-                    routing_key = pending.routing_key,
-                    error,
-                    "an event stays in the outbox"
+            // Of different aggregates all of them: their order is nobody's.
+            let parts: Vec<_> = wave
+                .chunks(PART)
+                .enumerate()
+                .map(|(number, part)| send(publisher, number, part))
+                .collect();
+            // The next part takes a channel when the one that had it is done.
+            let mut parts = pin!(stream::iter(parts).buffered(CHANNELS));
+            loop {
+                let (part, marked) = tokio::join!(
+                    parts.next(),
+                    self.mark(session, std::mem::take(&mut confirmed)),
                 );
-                store::refused(session, &pending.event_id, error, pause).await?;
-            }
-            if !confirmed.is_empty() {
-                store::published(session, &confirmed).await?;
-                debug!(count = confirmed.len(), "published");
-                self.metrics
-                    .published
-                    .inc_by(u64::try_from(confirmed.len()).unwrap_or_default());
+                marked?;
+                let Some(part) = part else { break };
+                for (pending, outcome) in part? {
+                    let error = match outcome {
+                        Outcome::Confirmed => {
+                            if !pending.held {
+                                let lag = (Utc::now() - pending.created_at).as_seconds_f64();
+                                self.metrics.publish_lag.observe(lag.max(0.0));
+                            }
+                            confirmed.push(pending.event_id.clone());
+                            continue;
+                        }
+                        Outcome::Returned => "no queue takes it",
+                        Outcome::Refused => "a queue refused it",
+                    };
+                    self.metrics.refused.inc();
+                    waves.stop(&pending.subject);
+                    let pause = pause(pending.attempts);
+                    warn!(
+                        event_id = pending.event_id,
+                        routing_key = pending.routing_key,
+                        error,
+                        "an event stays in the outbox"
+                    );
+                    store::refused(session, &pending.event_id, error, pause).await?;
+                }
             }
         }
+        self.mark(session, confirmed).await
+    }
+
+    /// Notes what the broker has.
+    async fn mark(
+        &self,
+        session: &mut PgListener,
+        confirmed: Vec<String>,
+    ) -> Result<(), RelayError> {
+        if confirmed.is_empty() {
+            return Ok(());
+        }
+        store::published(session, &confirmed).await?;
+        debug!(count = confirmed.len(), "published");
+        self.metrics
+            .published
+            .inc_by(u64::try_from(confirmed.len()).unwrap_or_default());
         Ok(())
     }
+}
+
+/// Sends a part on one of the channels. Answers what became of each event.
+async fn send<'p>(
+    publisher: &Publisher,
+    channel: usize,
+    part: &'p [Pending],
+) -> Result<Vec<(&'p Pending, Outcome)>, BrokerError> {
+    let messages: Vec<Message> = part.iter().map(message).collect();
+    let outcomes = publisher.publish_on(channel, &messages).await?;
+    Ok(part.iter().zip(outcomes).collect())
 }
 
 /// The message of a row.
