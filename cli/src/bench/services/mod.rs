@@ -68,6 +68,16 @@ impl Stack<'_> {
             self.bench.instance.project, self.instance
         )
     }
+
+    /// Has the database do now what it would do at some time: a measurement is not to
+    /// pay for what others left.
+    async fn settle(&self, table: &'static str) -> Result<(), BenchError> {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("VACUUM (ANALYZE) {table}")))
+            .execute(&self.database)
+            .await?;
+        sqlx::raw_sql("CHECKPOINT").execute(&self.database).await?;
+        Ok(())
+    }
 }
 
 /// Brings a scratch stack up, measures, and removes it, whatever happens.

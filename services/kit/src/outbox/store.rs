@@ -59,18 +59,23 @@ pub(super) async fn insert(
 /// By state and never by "id greater than the last": numbers are given in another
 /// order than transactions commit.
 pub(super) async fn due(session: &mut PgListener, limit: i64) -> Result<Vec<Pending>, sqlx::Error> {
+    // What is held back is looked up once, and not for every event: a planner that knows
+    // little of the table would look through all of it each time.
     sqlx::query_as(
-        "SELECT event_id, event_type, routing_key, subject, traceparent,
+        "WITH held AS MATERIALIZED (
+             SELECT subject, min(sequence) AS sequence
+               FROM outbox_events
+              WHERE published_at IS NULL AND not_before > clock_timestamp()
+              GROUP BY subject
+         )
+         SELECT event_id, event_type, routing_key, subject, traceparent,
                 payload::text AS payload, attempts, created_at,
                 not_before IS NOT NULL AS held
            FROM outbox_events AS event
           WHERE published_at IS NULL
-            AND NOT EXISTS (
-                SELECT FROM outbox_events AS earlier
-                 WHERE earlier.subject = event.subject
-                   AND earlier.published_at IS NULL
-                   AND earlier.sequence <= event.sequence
-                   AND earlier.not_before > clock_timestamp())
+            AND (subject NOT IN (SELECT subject FROM held)
+                 OR sequence < (SELECT held.sequence FROM held
+                                 WHERE held.subject = event.subject))
           ORDER BY sequence
           LIMIT $1",
     )
