@@ -6,6 +6,7 @@ pub mod client;
 pub mod commands;
 pub mod components;
 pub mod config;
+pub mod data;
 pub mod dev;
 pub mod doctor;
 pub mod engine;

@@ -19,6 +19,7 @@ mod rebuild;
 mod reset;
 mod restart;
 mod run;
+mod seed;
 mod smoke;
 mod status;
 mod token;
@@ -94,6 +95,8 @@ enum Command {
     Dev(dev::Arguments),
     /// Throw all data away and start fresh.
     Reset(reset::Arguments),
+    /// Fill the running stack with a demo's business.
+    Seed(seed::Arguments),
     /// Prove the running stack: the business flow, as real users.
     Smoke(smoke::Arguments),
     /// Do a whole CI job: an own instance, up, smoke, reports, down.
@@ -140,6 +143,7 @@ impl Cli {
                 | Command::Rebuild(_)
                 | Command::Dev(_)
                 | Command::Reset(_)
+                | Command::Seed(_)
                 | Command::Smoke(_)
                 | Command::Ci(_)
                 | Command::Golden(_)
@@ -164,6 +168,7 @@ impl Cli {
             Command::Rebuild(arguments) => rebuild::run(&context, arguments).await,
             Command::Dev(arguments) => dev::run(&context, arguments).await,
             Command::Reset(arguments) => reset::run(&context, arguments).await,
+            Command::Seed(arguments) => seed::run(&context, arguments).await,
             Command::Smoke(arguments) => smoke::run(&context, arguments).await,
             Command::Ci(arguments) => ci::run(&context, arguments).await,
             Command::Exec(arguments) => exec::run(&context, arguments).await,

@@ -25,6 +25,7 @@ mod printer;
 pub mod progress;
 pub mod prompt;
 pub mod report;
+pub mod seed;
 pub mod session;
 mod settings;
 pub mod smoke;

@@ -14,6 +14,7 @@ mod dev;
 mod faults;
 mod flow;
 mod hostile;
+mod seed;
 mod stack;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn trials() -> Vec<Trial> {
 /// What others must not be disturbed by: one after the other, and at the end.
 fn disturbing() -> Vec<Trial> {
     vec![
+        Trial::test("a_seed_is_there_as_told", seed::seeds),
         Trial::test("a_job_passes_and_leaves_its_reports", ci::passes),
         Trial::test("a_job_that_fails_says_so_and_tidies_up", ci::fails),
         Trial::test("a_change_restarts_what_it_is_in", dev::changes),

@@ -1,0 +1,3 @@
+//! The stack's data: what fills it.
+
+pub mod seed;

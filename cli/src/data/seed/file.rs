@@ -1,0 +1,168 @@
+//! The file that says what a demo's business is made of.
+
+use std::path::{Path, PathBuf};
+
+use rust_decimal::Decimal;
+use serde::Deserialize;
+
+use super::SeedError;
+
+/// Where it is in a project.
+pub const PATH: &str = "fixtures/demo/seed.toml";
+
+/// What a demo's business is made of.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeedFile {
+    /// The people who look after leads and orders.
+    pub sellers: Vec<String>,
+    /// Who submits and decides expenses.
+    pub accountant: String,
+    /// Who scans shipments and sends them off.
+    pub warehouse: String,
+    /// What shipments leave with.
+    pub trucks: Vec<String>,
+    /// What tells the companies of later runs from those of the first.
+    pub towns: Vec<String>,
+    /// The companies.
+    pub companies: Vec<Company>,
+    /// What orders are like.
+    pub order: OrderShape,
+    /// The expenses.
+    pub expenses: Vec<ExpenseText>,
+}
+
+/// A company that may become a client.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Company {
+    /// Its name.
+    pub name: String,
+    /// Who speaks for it.
+    pub contact: String,
+    /// That person's address.
+    pub email: String,
+    /// That person's number.
+    pub phone: String,
+    /// What the seller has noted.
+    pub notes: String,
+}
+
+/// What orders are like.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderShape {
+    /// What is written on them.
+    pub notes: Vec<String>,
+    /// How many of one product may be ordered.
+    pub quantities: Vec<i64>,
+    /// How many products an order has at most.
+    pub most_items: usize,
+}
+
+/// An expense.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpenseText {
+    /// Whose money it was.
+    pub submitter: String,
+    /// What for.
+    pub category: String,
+    /// What it was.
+    pub description: String,
+    /// How much, in dollars; a run varies it by a few.
+    pub amount: Decimal,
+    /// What is said of it where it is rejected; without this it never is.
+    pub rejection: Option<String>,
+}
+
+impl SeedFile {
+    /// Reads the project's file.
+    ///
+    /// # Errors
+    /// It is not there, or not what it should be.
+    pub fn read(root: &Path) -> Result<Self, SeedError> {
+        let path = root.join(PATH);
+        let text = std::fs::read_to_string(&path).map_err(|source| SeedError::File {
+            path: path.clone(),
+            source,
+        })?;
+        Self::parse(&text, &path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, SeedError> {
+        let wrong = |line: Option<usize>, what: String| SeedError::Content {
+            path: PathBuf::from(path),
+            line,
+            what,
+        };
+        let file: Self = toml::from_str(text).map_err(|error| {
+            let line = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map(|before| before.lines().count().max(1));
+            wrong(line, error.message().to_owned())
+        })?;
+        let empty = [
+            ("sellers", file.sellers.is_empty()),
+            ("trucks", file.trucks.is_empty()),
+            ("companies", file.companies.is_empty()),
+            ("order.notes", file.order.notes.is_empty()),
+            ("order.quantities", file.order.quantities.is_empty()),
+            ("expenses", file.expenses.is_empty()),
+        ];
+        if let Some((name, _)) = empty.into_iter().find(|(_, empty)| *empty) {
+            return Err(wrong(None, format!("`{name}` is empty")));
+        }
+        if file.order.most_items == 0 || file.order.quantities.iter().any(|&it| it < 1) {
+            let what = "`order.most_items` and each of `order.quantities` must be 1 or more";
+            return Err(wrong(None, what.into()));
+        }
+        Ok(file)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The repository's own file.
+    pub(crate) fn file() -> SeedFile {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        SeedFile::read(root).unwrap()
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let text = std::fs::read_to_string(root.join(PATH)).unwrap();
+        let line = text
+            .lines()
+            .position(|line| line.starts_with("phone"))
+            .unwrap();
+        let broken = text.replacen("phone =", "fone =", 1);
+        let error = SeedFile::parse(&broken, Path::new("seed.toml")).unwrap_err();
+        let told = error.to_string();
+        assert!(told.contains("fone"), "{told}");
+        let SeedError::Content {
+            line: Some(told), ..
+        } = error
+        else {
+            panic!("{error:?}");
+        };
+        assert!(told.abs_diff(line + 1) <= 5, "line {told}, and not {line}");
+    }
+
+    #[test]
+    fn an_empty_list_is_refused() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let text = std::fs::read_to_string(root.join(PATH)).unwrap();
+        let broken = text.replacen(
+            "trucks = [\"truck_scr_01\", \"truck_scr_02\", \"truck_scr_03\"]",
+            "trucks = []",
+            1,
+        );
+        let error = SeedFile::parse(&broken, Path::new("seed.toml")).unwrap_err();
+        assert!(error.to_string().contains("`trucks` is empty"), "{error}");
+    }
+}

@@ -1,0 +1,73 @@
+//! What a seed has made, counted.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+/// What a seed has made, by kind and by status as the contract has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Made {
+    /// Leads.
+    pub leads: BTreeMap<String, usize>,
+    /// Clients.
+    pub clients: usize,
+    /// Orders.
+    pub orders: BTreeMap<String, usize>,
+    /// Expenses.
+    pub expenses: BTreeMap<String, usize>,
+}
+
+impl Made {
+    pub(super) fn count(statuses: &mut BTreeMap<String, usize>, status: &str) {
+        *statuses.entry(status.to_owned()).or_default() += 1;
+    }
+
+    /// How many of a kind there are, whatever their status.
+    #[must_use]
+    pub fn total(statuses: &BTreeMap<String, usize>) -> usize {
+        statuses.values().sum()
+    }
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} leads, {} clients, {} orders and {} expenses",
+            Self::total(&self.leads),
+            self.clients,
+            Self::total(&self.orders),
+            Self::total(&self.expenses)
+        )
+    }
+}
+
+/// What a stack has already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Existing {
+    /// Leads.
+    pub leads: u64,
+    /// Orders.
+    pub orders: u64,
+    /// Expenses.
+    pub expenses: u64,
+}
+
+impl Existing {
+    /// True where there is nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.leads == 0 && self.orders == 0 && self.expenses == 0
+    }
+}
+
+impl fmt::Display for Existing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} leads, {} orders and {} expenses",
+            self.leads, self.orders, self.expenses
+        )
+    }
+}

@@ -1,0 +1,102 @@
+//! What a seed has made.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::style::{Canvas, Role};
+use super::table::{Cell, Column, Table};
+use super::text;
+use crate::data::seed::Made;
+
+/// The schema of the JSON form.
+pub const SCHEMA: &str = "dm.seed/1";
+
+/// A seed that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Document {
+    /// The number that it was worked out from.
+    pub seed_number: u64,
+    /// What was made.
+    #[serde(flatten)]
+    pub made: Made,
+    /// How long it took.
+    #[serde(rename = "seconds", serialize_with = "as_seconds")]
+    pub took: Duration,
+}
+
+fn as_seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((took.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+/// The counts for a person, and what to do with them.
+#[must_use]
+pub fn render(document: &Document, canvas: &Canvas) -> String {
+    let made = &document.made;
+    let mut table = Table::new(vec![
+        Column::new("made").least(8),
+        Column::new("count").least(5),
+        Column::new("of which").least(10),
+    ]);
+    let clients = BTreeMap::new();
+    for (kind, count, statuses) in [
+        ("leads", Made::total(&made.leads), &made.leads),
+        ("clients", made.clients, &clients),
+        ("orders", Made::total(&made.orders), &made.orders),
+        ("expenses", Made::total(&made.expenses), &made.expenses),
+    ] {
+        let parts: Vec<_> = statuses
+            .iter()
+            .map(|(status, count)| format!("{count} {status}"))
+            .collect();
+        table.row(vec![
+            Cell::new(kind),
+            Cell::new(count.to_string()),
+            Cell::new(parts.join(", ")).role(Role::Muted),
+        ]);
+    }
+    let sentence = format!(
+        "seed {} after {}; sign in as jhalpert, amartin or dphilbin and look",
+        document.seed_number,
+        text::duration(document.took)
+    );
+    format!(
+        "{}\n\n{}",
+        table.render(canvas),
+        canvas.wrap(&sentence, "", "")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_fits, terminal};
+    use super::*;
+
+    fn document() -> Document {
+        let counts = |pairs: &[(&str, usize)]| {
+            pairs
+                .iter()
+                .map(|&(status, count)| (status.to_owned(), count))
+                .collect()
+        };
+        Document {
+            seed_number: 1,
+            made: Made {
+                leads: counts(&[("CONVERTED", 6), ("NEW", 2), ("QUALIFIED", 4)]),
+                clients: 6,
+                orders: counts(&[("RESERVED", 7), ("SHIPPED", 5)]),
+                expenses: counts(&[("APPROVED", 5), ("PENDING", 2), ("REJECTED", 3)]),
+            },
+            took: Duration::from_millis(4_210),
+        }
+    }
+
+    #[test]
+    fn kinds_are_counted_by_status() {
+        insta::assert_snapshot!("seed_80", render(&document(), &terminal(80)));
+        for width in [50, 80, 200] {
+            assert_fits(&render(&document(), &terminal(width)), width);
+        }
+    }
+}
