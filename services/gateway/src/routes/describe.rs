@@ -1,6 +1,7 @@
 //! The routes of the table in the OpenAPI description.
 
 use http::Method;
+use utoipa::ToSchema as _;
 use utoipa::openapi::path::{
     HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn,
 };
@@ -10,10 +11,10 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{
     Components, ContentBuilder, OpenApi, Ref, Required, ResponseBuilder, SecurityRequirement,
 };
-use utoipa::{PartialSchema as _, ToSchema as _};
 
-use dm_contracts::api::error::{ErrorBody, ErrorObject, FieldIssue};
+use dm_contracts::api::error::ErrorBody;
 
+use super::shape::Shape;
 use super::table::{Route, Sends};
 use crate::sessions;
 
@@ -29,21 +30,13 @@ pub(super) fn add(api: &mut OpenApi, route: &Route) {
     } else {
         HttpMethod::Get
     };
+    let operation = operation(route, components);
     api.paths
-        .add_path_operation(route.path, vec![method], operation(route));
+        .add_path_operation(route.path, vec![method], operation);
 }
 
 fn describe_common(components: &mut Components) {
-    for (name, schema) in [
-        (ErrorBody::name(), ErrorBody::schema()),
-        (ErrorObject::name(), ErrorObject::schema()),
-        (FieldIssue::name(), FieldIssue::schema()),
-    ] {
-        components
-            .schemas
-            .entry(name.into_owned())
-            .or_insert(schema);
-    }
+    Shape::of::<ErrorBody>().add(components);
     let cookie = ApiKey::Cookie(ApiKeyValue::new(sessions::COOKIE));
     components.add_security_scheme(COOKIE, SecurityScheme::ApiKey(cookie));
     let bearer = HttpBuilder::new()
@@ -53,7 +46,7 @@ fn describe_common(components: &mut Components) {
     components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
 }
 
-fn operation(route: &Route) -> Operation {
+fn operation(route: &Route, components: &mut Components) -> Operation {
     let mut operation = OperationBuilder::new()
         .tag(route.service.name())
         .summary(Some(route.summary))
@@ -73,21 +66,24 @@ fn operation(route: &Route) -> Operation {
         operation =
             operation.parameter(parameter("Idempotency-Key", ParameterIn::Header, required));
     }
-    if let Some(name) = filter_of(route) {
+    for name in filters_of(route) {
         operation = operation.parameter(parameter(name, ParameterIn::Query, Required::False));
     }
-    if matches!(route.sends, Sends::Body | Sends::BodyAndKey) {
-        let any = ContentBuilder::new()
-            .schema(Some(ObjectBuilder::new().schema_type(Type::Object)))
+    if let Some(shape) = route.takes {
+        let content = ContentBuilder::new()
+            .schema(Some(shape.add(components)))
             .build();
         let body = RequestBodyBuilder::new()
-            .content("application/json", any)
+            .content("application/json", content)
             .build();
         operation = operation.request_body(Some(body));
     }
+    let content = ContentBuilder::new()
+        .schema(Some(route.answers.add(components)))
+        .build();
     let fine = ResponseBuilder::new()
         .description("As the service answers.")
-        .content("application/json", ContentBuilder::new().build());
+        .content("application/json", content);
     operation = operation.response(route.ok.to_string(), fine);
     for (status, when) in [
         ("401", route.area.unauthenticated()),
@@ -113,16 +109,67 @@ fn parameter(name: &str, place: ParameterIn, required: Required) -> ParameterBui
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
 }
 
-/// The one filter that a list takes.
-fn filter_of(route: &Route) -> Option<&'static str> {
-    (route.sends == Sends::Query).then_some(match route.path {
-        "/api/v1/orders" => "clientId",
-        "/api/v1/notifications" => "unreadOnly",
-        _ => "status",
-    })
+/// The filters that a list takes.
+fn filters_of(route: &Route) -> &'static [&'static str] {
+    match (route.sends, route.path) {
+        (Sends::Query, "/api/v1/orders") => &["clientId"],
+        (Sends::Query, "/api/v1/notifications") => &["unreadOnly"],
+        (Sends::Query, "/api/v1/warehouse/shipments") => &["status"],
+        (Sends::Query, "/api/v1/sales/clients") => &["page", "size"],
+        (Sends::Query, _) => &["status", "page", "size"],
+        _ => &[],
+    }
 }
 
 fn placeholders(path: &str) -> impl Iterator<Item = &str> {
     path.split('/')
         .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::table::ROUTES;
+    use super::*;
+
+    fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    match value.as_str() {
+                        Some(reference) if name == "$ref" => found.push(reference),
+                        _ => references(value, found),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn a_client_can_be_made_of_it_alone() {
+        let mut api = OpenApi::default();
+        for route in &ROUTES {
+            add(&mut api, route);
+        }
+        let api = serde_json::to_value(&api).unwrap();
+        let mut found = Vec::new();
+        references(&api, &mut found);
+        assert!(found.len() > ROUTES.len());
+        for reference in found {
+            let pointer = reference.trim_start_matches('#');
+            assert!(api.pointer(pointer).is_some(), "{reference} leads nowhere");
+        }
+        for route in &ROUTES {
+            let method = route.method.as_str().to_lowercase();
+            let operation = &api["paths"][route.path][method];
+            let json = |body: &Value| body["content"]["application/json"]["schema"].clone();
+            let answer = json(&operation["responses"][route.ok.to_string()]);
+            assert!(answer.is_object(), "{} has no answer", route.path);
+            let takes = json(&operation["requestBody"]).is_object();
+            assert_eq!(takes, route.takes.is_some(), "{}", route.path);
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod entry;
 mod login;
 mod pages;
 mod proxy;
+mod shape;
 mod stream;
 mod table;
 #[cfg(test)]

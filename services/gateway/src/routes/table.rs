@@ -1,7 +1,16 @@
 //! The routes of the services, as data.
 
+use dm_contracts::api::finance::{CreateExpense, DecideExpense, Expense};
+use dm_contracts::api::notification::{Notification, Notifications};
+use dm_contracts::api::order::{OrderDetail, OrderList, OrderPlaced, OrderTimeline, PlaceOrder};
+use dm_contracts::api::profile::{Profile, SaveProfile};
+use dm_contracts::api::sales::{
+    ClientSummary, ConvertedLead, CreateLead, LeadDetail, LeadSummary, UpdateLead,
+};
+use dm_contracts::api::shipment::{Dispatch, Dispatched, Scan, Scanned, ShipmentList};
 use http::Method;
 
+use super::shape::Shape;
 use crate::access::Area;
 use crate::downstream::Service;
 
@@ -31,8 +40,12 @@ pub struct Route {
     pub service: Service,
     /// What goes on.
     pub sends: Sends,
+    /// What the body has to be, where one goes on.
+    pub takes: Option<Shape>,
     /// The status where all is well.
     pub ok: u16,
+    /// What is answered then.
+    pub answers: Shape,
     /// What it does.
     pub summary: &'static str,
 }
@@ -42,6 +55,7 @@ const fn get(
     area: Area,
     service: Service,
     sends: Sends,
+    answers: Shape,
     summary: &'static str,
 ) -> Route {
     Route {
@@ -50,7 +64,9 @@ const fn get(
         area,
         service,
         sends,
+        takes: None,
         ok: 200,
+        answers,
         summary,
     }
 }
@@ -61,6 +77,7 @@ const fn post(
     service: Service,
     sends: Sends,
     ok: u16,
+    answers: Shape,
     summary: &'static str,
 ) -> Route {
     Route {
@@ -69,8 +86,18 @@ const fn post(
         area,
         service,
         sends,
+        takes: None,
         ok,
+        answers,
         summary,
+    }
+}
+
+impl Route {
+    /// The same with a body that has to be so.
+    const fn taking(mut self, shape: Shape) -> Self {
+        self.takes = Some(shape);
+        self
     }
 }
 
@@ -78,31 +105,51 @@ const fn post(
 pub static ROUTES: [Route; 20] = {
     use Area::{Accounting, Own, Warehouse};
     use Sends::{Body, BodyAndKey, Nothing, Query};
-    use Service::{Finance, Inventory, Order, Profile, Wuphf};
+    use Service::{Finance, Inventory, Order, Wuphf};
     let (leads, sales) = (Service::Sales, Area::Sales);
     [
         get(
             "/api/v1/profile/me",
             Own,
-            Profile,
+            Service::Profile,
             Nothing,
+            Shape::of::<Profile>(),
             "One's own profile",
         ),
         post(
             "/api/v1/profile/me",
             Own,
-            Profile,
+            Service::Profile,
             Body,
             200,
+            Shape::of::<Profile>(),
             "Replaces one's own profile",
+        )
+        .taking(Shape::of::<SaveProfile>()),
+        get(
+            "/api/v1/sales/leads",
+            sales,
+            leads,
+            Query,
+            Shape::list_of::<LeadSummary>(),
+            "All leads",
         ),
-        get("/api/v1/sales/leads", sales, leads, Query, "All leads"),
-        post("/api/v1/sales/leads", sales, leads, Body, 201, "A new lead"),
+        post(
+            "/api/v1/sales/leads",
+            sales,
+            leads,
+            Body,
+            201,
+            Shape::of::<LeadDetail>(),
+            "A new lead",
+        )
+        .taking(Shape::of::<CreateLead>()),
         get(
             "/api/v1/sales/leads/{leadId}",
             sales,
             leads,
             Nothing,
+            Shape::of::<LeadDetail>(),
             "A lead",
         ),
         post(
@@ -111,24 +158,51 @@ pub static ROUTES: [Route; 20] = {
             leads,
             Body,
             200,
+            Shape::of::<LeadDetail>(),
             "Changes a lead",
-        ),
+        )
+        .taking(Shape::of::<UpdateLead>()),
         post(
             "/api/v1/sales/leads/{leadId}/convert",
             sales,
             leads,
             Nothing,
             200,
+            Shape::of::<ConvertedLead>(),
             "Makes a client of a lead",
         ),
-        get("/api/v1/sales/clients", sales, leads, Query, "All clients"),
-        get("/api/v1/orders", sales, Order, Query, "All orders"),
-        post("/api/v1/orders", sales, Order, Body, 201, "Places an order"),
+        get(
+            "/api/v1/sales/clients",
+            sales,
+            leads,
+            Query,
+            Shape::list_of::<ClientSummary>(),
+            "All clients",
+        ),
+        get(
+            "/api/v1/orders",
+            sales,
+            Order,
+            Query,
+            Shape::of::<OrderList>(),
+            "All orders",
+        ),
+        post(
+            "/api/v1/orders",
+            sales,
+            Order,
+            Body,
+            201,
+            Shape::of::<OrderPlaced>(),
+            "Places an order",
+        )
+        .taking(Shape::of::<PlaceOrder>()),
         get(
             "/api/v1/orders/{orderId}",
             sales,
             Order,
             Nothing,
+            Shape::of::<OrderDetail>(),
             "An order",
         ),
         get(
@@ -136,6 +210,7 @@ pub static ROUTES: [Route; 20] = {
             sales,
             Order,
             Nothing,
+            Shape::of::<OrderTimeline>(),
             "What happened to an order",
         ),
         get(
@@ -143,6 +218,7 @@ pub static ROUTES: [Route; 20] = {
             Accounting,
             Finance,
             Query,
+            Shape::list_of::<Expense>(),
             "All expenses",
         ),
         post(
@@ -151,21 +227,26 @@ pub static ROUTES: [Route; 20] = {
             Finance,
             Body,
             201,
+            Shape::of::<Expense>(),
             "A new expense",
-        ),
+        )
+        .taking(Shape::of::<CreateExpense>()),
         post(
             "/api/v1/expenses/{expenseId}/decision",
             Accounting,
             Finance,
             Body,
             200,
+            Shape::of::<Expense>(),
             "Decides on an expense",
-        ),
+        )
+        .taking(Shape::of::<DecideExpense>()),
         get(
             "/api/v1/notifications",
             Own,
             Wuphf,
             Query,
+            Shape::of::<Notifications>(),
             "One's own notifications",
         ),
         post(
@@ -174,6 +255,7 @@ pub static ROUTES: [Route; 20] = {
             Wuphf,
             Body,
             200,
+            Shape::of::<Notification>(),
             "Marks a notification read",
         ),
         get(
@@ -181,6 +263,7 @@ pub static ROUTES: [Route; 20] = {
             Warehouse,
             Inventory,
             Query,
+            Shape::of::<ShipmentList>(),
             "Shipments",
         ),
         post(
@@ -189,16 +272,20 @@ pub static ROUTES: [Route; 20] = {
             Inventory,
             BodyAndKey,
             200,
+            Shape::of::<Scanned>(),
             "Scans a line of a shipment",
-        ),
+        )
+        .taking(Shape::of::<Scan>()),
         post(
             "/api/v1/warehouse/shipments/{id}/dispatch",
             Warehouse,
             Inventory,
             BodyAndKey,
             200,
+            Shape::of::<Dispatched>(),
             "Sends a shipment off",
-        ),
+        )
+        .taking(Shape::of::<Dispatch>()),
     ]
 };
 
@@ -333,6 +420,16 @@ mod tests {
             let one = route.path.contains('{') || route.path.ends_with("/me");
             let expected = if one { Sends::Nothing } else { Sends::Query };
             assert_eq!(route.sends, expected, "{}", route.path);
+        }
+    }
+
+    #[test]
+    fn a_body_that_goes_on_is_described() {
+        for route in &ROUTES {
+            let goes_on = matches!(route.sends, Sends::Body | Sends::BodyAndKey);
+            // Reading a notification takes none that would say anything.
+            let says = goes_on && !route.path.ends_with("/read");
+            assert_eq!(route.takes.is_some(), says, "{}", route.path);
         }
     }
 }
