@@ -36,8 +36,6 @@ pub type Probe = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 pub struct PortWish {
     /// Its name in allocations.
     pub name: &'static str,
-    /// The key in `dm.toml` that sets it.
-    pub key: &'static str,
     /// The port inside the container.
     pub container: u16,
     /// The port on the host that `dm.toml` asks for.

@@ -59,7 +59,6 @@ impl Component for OpenLdap {
     fn ports(&self) -> Vec<PortWish> {
         vec![PortWish {
             name: NAME,
-            key: "openldap.port",
             container: 389,
             host: self.config.port.get(),
         }]

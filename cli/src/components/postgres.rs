@@ -59,7 +59,6 @@ impl Component for Postgres {
     fn ports(&self) -> Vec<PortWish> {
         vec![PortWish {
             name: NAME,
-            key: "postgres.port",
             container: 5432,
             host: self.config.port.get(),
         }]

@@ -110,13 +110,11 @@ impl Component for RabbitMq {
         vec![
             PortWish {
                 name: NAME,
-                key: "rabbitmq.port",
                 container: 5672,
                 host: self.config.port.get(),
             },
             PortWish {
                 name: MANAGEMENT,
-                key: "rabbitmq.management_port",
                 container: 15672,
                 host: self.config.management_port.get(),
             },

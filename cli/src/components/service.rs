@@ -142,7 +142,6 @@ impl Component for Service {
         let port = self.config.port.get();
         vec![PortWish {
             name: self.name,
-            key: key(self.name),
             container: port,
             host: port,
         }]
@@ -229,17 +228,4 @@ pub fn base_url(name: &str, ports: &Ports) -> String {
         "127.0.0.1"
     };
     format!("http://{host}:{}", host_port(ports, name))
-}
-
-/// The key of a service's port.
-fn key(name: &str) -> &'static str {
-    match name {
-        "gateway" => "services.gateway.port",
-        "profile" => "services.profile.port",
-        "sales" => "services.sales.port",
-        "order" => "services.order.port",
-        "inventory" => "services.inventory.port",
-        "finance" => "services.finance.port",
-        _ => "services.wuphf.port",
-    }
 }

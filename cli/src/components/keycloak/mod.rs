@@ -79,7 +79,6 @@ impl Component for Keycloak {
     fn ports(&self) -> Vec<PortWish> {
         vec![PortWish {
             name: NAME,
-            key: "keycloak.port",
             container: 8080,
             host: self.config.port.get(),
         }]
