@@ -27,7 +27,6 @@ pub struct Arguments {
 enum Action {
     /// Measure how long a start takes, beside the same stack under docker-compose.
     Up(UpArguments),
-    /// Measure the services: gateway, relay, orders, memory, and the time until ready.
     Services(ServicesArguments),
 }
 
@@ -52,9 +51,10 @@ struct UpArguments {
     yes: bool,
 }
 
-/// Measure the services, on a scratch stack that is removed in the end.
+/// Measure the services: gateway, relay, orders, memory, and the time until ready.
 ///
-/// Ratios are of two measurements in one round. Stock results are not held back.
+/// On a scratch stack, which is removed in the end. Ratios are of two measurements in
+/// one round. Stock results are not held back.
 #[derive(Debug, Clone, Args)]
 struct ServicesArguments {
     /// How many rounds; each measures everything once.

@@ -26,8 +26,7 @@ use crate::stack::instance;
 use crate::stack::timings::Timings;
 use crate::stack::up;
 
-/// The whole job of continuous integration: an instance of its own, up, smoke, the
-/// reports, down, and nothing left.
+/// Do a whole CI job: an own instance, up, smoke, reports, down.
 ///
 /// The instance has free ports and a name that no other job has, so that jobs run
 /// beside each other and beside a developer's stack. It is removed whatever happens,

@@ -14,8 +14,7 @@ use crate::error::{Error, Exit, Result};
 use crate::host::consent::Consent;
 use crate::output;
 
-/// Keep the stack as the sources have it: at every change, compile, and restart
-/// the services whose binary changed.
+/// Rebuild and restart at every change of the sources.
 ///
 /// Watches what the services are made of (services, migrations, fixtures,
 /// Cargo.toml, Cargo.lock) and dm.toml. What the compiler finds is shown, and what

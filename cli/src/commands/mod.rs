@@ -77,6 +77,7 @@ struct Globals {
     set: Vec<String>,
 }
 
+// Where a command's own arguments say more than a line, they say it.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Bring the stack up: engine, images, components, until all are ready.
@@ -89,17 +90,12 @@ enum Command {
     Logs(logs::Arguments),
     /// Stop components and bring them up again.
     Restart(restart::Arguments),
-    /// Compile the services and restart those whose binary changed.
     Rebuild(rebuild::Arguments),
-    /// Rebuild and restart at every change of the sources.
     Dev(dev::Arguments),
     /// Throw all data away and start fresh.
     Reset(reset::Arguments),
-    /// Fill the running stack with a demo's business.
     Seed(seed::Arguments),
-    /// Prove the running stack: the business flow, as real users.
     Smoke(smoke::Arguments),
-    /// Do a whole CI job: an own instance, up, smoke, reports, down.
     Ci(ci::Arguments),
     /// Run a command in a component's container.
     Exec(exec::Arguments),
