@@ -1,42 +1,29 @@
-//! All current images in one file, for a machine without network.
-//!
-//! The file is a zstd-compressed tar: first `dm-images.json`, which says what is
-//! in it, then what the engine's own save gives, at last `dm-images.sha256`, a
-//! checksum over all entries before. An engine's own `load` takes it, too, once
-//! it is decompressed. Nothing of it is ever in memory as a whole.
+//! The file: what is in it, how it is written, and how it is read.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::Path;
-use std::sync::Arc;
+use std::io::{self, Read, Write};
 
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-use tokio_util::io::{StreamReader, SyncIoBridge};
-use tokio_util::sync::CancellationToken;
+use sha2::Digest as _;
 
-use super::context::produce;
-use super::error::ImageError;
-use super::inventory::Standing;
-use super::progress::{Progress, Update};
-use super::recipe::Digest;
-use super::store::Images;
+use super::meter::Meter;
+use super::stream::{Counted, EntryHash, Hashed};
 
 /// The name of the first entry.
 const MANIFEST: &str = "dm-images.json";
+
 /// The name of the last entry.
 const CHECKSUM: &str = "dm-images.sha256";
+
 /// What the first entry says that the file is.
-const FORMAT: &str = "dm.image-archive/1";
+pub(super) const FORMAT: &str = "dm.image-archive/1";
+
 /// Good compression at several hundred megabytes a second.
 const LEVEL: i32 = 3;
+
 /// A manifest is never larger.
 const MANIFEST_LIMIT: u64 = 1 << 20;
-/// Under which name the progress is told.
-const NAME: &str = "images";
 
 /// What is in a file of images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,197 +55,9 @@ pub struct Saved {
     pub golden: bool,
 }
 
-/// What was saved or loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Transferred {
-    /// The images.
-    pub images: Vec<Saved>,
-    /// The size of the file, in bytes.
-    pub size: u64,
-}
-
-impl Images {
-    /// Saves all current images, golden ones included, to one file. The file
-    /// appears when it is complete.
-    ///
-    /// # Errors
-    /// Where there are none, the engine fails or the file can't be written, or on
-    /// cancellation.
-    pub async fn save(&self, path: &Path) -> Result<Transferred, ImageError> {
-        let images: Vec<_> = self
-            .list()
-            .await?
-            .into_iter()
-            .filter(|row| row.standing == Standing::Current)
-            .filter_map(|row| {
-                Some(Saved {
-                    component: row.component,
-                    reference: row.reference?,
-                    id: row.id,
-                    digest: row.digest,
-                    golden: row.golden,
-                })
-            })
-            .collect();
-        if images.is_empty() {
-            return Err(ImageError::NothingToSave);
-        }
-        let references: Vec<_> = images
-            .iter()
-            .map(|image| image.reference.as_str())
-            .collect();
-        let stream = self
-            .engine
-            .save_images(&references)
-            .map(|chunk| chunk.map_err(io::Error::other));
-        let tar = SyncIoBridge::new(StreamReader::new(stream));
-        let services = self.complete_services().await?;
-        let manifest = Manifest {
-            format: FORMAT.to_owned(),
-            created: Utc::now(),
-            images,
-            sources: services.map(|sources| sources.to_string()),
-        };
-        let (target, meter) = (path.to_owned(), self.meter("saving", None));
-        let contents = manifest.clone();
-        let size = tokio::task::spawn_blocking(move || {
-            let parent = match target.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            let file = tempfile::Builder::new()
-                .prefix(".dm-images-")
-                .suffix(".partial")
-                // As any file that a program saves: the umask decides who reads it.
-                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-                .tempfile_in(parent)?;
-            write(&contents, tar, BufWriter::new(file.as_file()), meter)?;
-            file.as_file().sync_all()?;
-            let size = file.as_file().metadata()?.len();
-            file.persist(&target)?;
-            io::Result::Ok(size)
-        })
-        .await
-        .map_err(io::Error::other)
-        .flatten()
-        .map_err(|error| {
-            self.transfer_failed(format!("save images to {}", path.display()), error)
-        })?;
-        Ok(Transferred {
-            images: manifest.images,
-            size,
-        })
-    }
-
-    /// Loads the images of a file that [`Images::save`] made. The file is read
-    /// through and verified before anything of it reaches the engine.
-    ///
-    /// # Errors
-    /// Where the file is none of ours, cut short or damaged, or the engine fails,
-    /// or on cancellation.
-    pub async fn load(&self, path: &Path) -> Result<Transferred, ImageError> {
-        let file = File::open(path).map_err(ImageError::io(format!("open {}", path.display())))?;
-        let size = file
-            .metadata()
-            .map_err(ImageError::io(format!("read {}", path.display())))?
-            .len();
-        let meter = self.meter("verifying", Some(size));
-        let manifest = tokio::task::spawn_blocking(move || verify(BufReader::new(file), meter))
-            .await
-            .map_err(|error| ImageError::io("verify a file")(io::Error::other(error)))?
-            .map_err(|fault| self.refuse(path, fault))?;
-        let file = File::open(path).map_err(ImageError::io(format!("open {}", path.display())))?;
-        let mut meter = self.meter("loading", Some(size));
-        let body = produce(move |engine| {
-            let counted = Counted::new(BufReader::new(file), move |done| meter.tell(done));
-            io::copy(&mut zstd::Decoder::new(counted)?, engine)?;
-            Ok(())
-        });
-        tokio::select! {
-            () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
-            loaded = self.engine.load_images(body) => loaded?,
-        }
-        for image in &manifest.images {
-            if self.engine.image(&image.reference).await?.is_none() {
-                return Err(ImageError::Archive {
-                    path: path.to_owned(),
-                    reason: format!("did not bring {}, which it names", image.reference),
-                    hints: vec!["save the images again with this version of dm".into()],
-                });
-            }
-        }
-        if let Some(sources) = &manifest.sources {
-            let references = manifest
-                .images
-                .iter()
-                .filter(|image| self.is_service(&image.component))
-                .map(|image| (image.component.clone(), image.reference.clone()))
-                .collect();
-            if !self.adopt_services(sources, references)? {
-                let text = "the services' sources are others here; the next dm up compiles them";
-                self.progress.note(NAME, text.to_owned());
-            }
-        }
-        Ok(Transferred {
-            images: manifest.images,
-            size,
-        })
-    }
-
-    fn meter(&self, doing: &'static str, total: Option<u64>) -> Meter {
-        Meter {
-            progress: Arc::clone(&self.progress),
-            cancel: self.cancel.clone(),
-            doing,
-            total,
-        }
-    }
-
-    fn transfer_failed(&self, doing: String, error: io::Error) -> ImageError {
-        if self.cancel.is_cancelled() {
-            ImageError::Cancelled
-        } else {
-            ImageError::Io {
-                doing,
-                source: error,
-            }
-        }
-    }
-
-    fn refuse(&self, path: &Path, fault: Fault) -> ImageError {
-        let (reason, hint) = match fault {
-            _ if self.cancel.is_cancelled() => return ImageError::Cancelled,
-            Fault::Io(error) => {
-                return ImageError::io(format!("read {}", path.display()))(error);
-            }
-            Fault::Foreign => (
-                "is not a file of images that dm saved".to_owned(),
-                "`dm images save FILE` makes one",
-            ),
-            Fault::Version(format) => (
-                format!("has the format {format}; this dm reads {FORMAT}"),
-                "use the version of dm that saved it",
-            ),
-            Fault::CutShort => (
-                "is cut short".to_owned(),
-                "copy it again, and compare the sizes",
-            ),
-            Fault::Damaged(what) => (
-                format!("is damaged: {what}"),
-                "copy it again, or save it again",
-            ),
-        };
-        ImageError::Archive {
-            path: path.to_owned(),
-            reason,
-            hints: vec![hint.to_owned()],
-        }
-    }
-}
-
 /// Why a file can't be taken.
 #[derive(Debug)]
-enum Fault {
+pub(super) enum Fault {
     Foreign,
     Version(String),
     CutShort,
@@ -282,88 +81,13 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// Tells how far a transfer is, and ends it when it is interrupted.
-struct Meter {
-    progress: Arc<dyn Progress>,
-    cancel: CancellationToken,
-    doing: &'static str,
-    total: Option<u64>,
-}
-
-impl Meter {
-    fn tell(&mut self, done: u64) -> io::Result<()> {
-        if self.cancel.is_cancelled() {
-            return Err(io::Error::other("interrupted"));
-        }
-        self.progress
-            .working(NAME, Update::doing(self.doing).bytes(done, self.total));
-        Ok(())
-    }
-}
-
-/// A reader that tells how much has gone through it, each megabyte.
-struct Counted<R, F> {
-    inner: R,
-    done: u64,
-    told: u64,
-    tell: F,
-}
-
-impl<R: Read, F: FnMut(u64) -> io::Result<()>> Counted<R, F> {
-    const fn new(inner: R, tell: F) -> Self {
-        Self {
-            inner,
-            done: 0,
-            told: 0,
-            tell,
-        }
-    }
-}
-
-impl<R: Read, F: FnMut(u64) -> io::Result<()>> Read for Counted<R, F> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.done += read as u64;
-        if self.done - self.told >= 1 << 20 {
-            self.told = self.done;
-            (self.tell)(self.done)?;
-        }
-        Ok(read)
-    }
-}
-
-/// The checksum over the entries of a tar: path, size and contents of each.
-#[derive(Default)]
-struct EntryHash(Sha256);
-
-impl EntryHash {
-    fn begin(&mut self, path: &str, size: u64) {
-        self.0.update((path.len() as u64).to_be_bytes());
-        self.0.update(path);
-        self.0.update(size.to_be_bytes());
-    }
-
-    fn finish(self) -> Digest {
-        Digest::from_hash(self.0)
-    }
-}
-
-/// A reader whose bytes enter a hash.
-struct Hashed<'a, R> {
-    inner: R,
-    hash: &'a mut EntryHash,
-}
-
-impl<R: Read> Read for Hashed<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.hash.0.update(&buffer[..read]);
-        Ok(read)
-    }
-}
-
 /// Writes the file: manifest, the entries of the engine's tar, checksum.
-fn write(manifest: &Manifest, tar: impl Read, out: impl Write, mut meter: Meter) -> io::Result<()> {
+pub(super) fn write(
+    manifest: &Manifest,
+    tar: impl Read,
+    out: impl Write,
+    mut meter: Meter,
+) -> io::Result<()> {
     let mut zstd = zstd::Encoder::new(out, LEVEL)?;
     zstd.include_checksum(true)?;
     let mut to = tar::Builder::new(zstd);
@@ -402,7 +126,7 @@ fn append(to: &mut tar::Builder<impl Write>, path: &str, contents: &[u8]) -> io:
 }
 
 /// Reads a whole file and returns its manifest if all of it is as it was written.
-fn verify(file: impl Read, mut meter: Meter) -> Result<Manifest, Fault> {
+pub(super) fn verify(file: impl Read, mut meter: Meter) -> Result<Manifest, Fault> {
     let mut counted = Counted::new(file, move |done| meter.tell(done));
     let mut magic = [0; 4];
     if counted.read_exact(&mut magic).is_err() || magic != [0x28, 0xb5, 0x2f, 0xfd] {
@@ -503,9 +227,13 @@ fn same_references(manifest: &Manifest, engines: &[u8]) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::images::progress::Silent;
-    use proptest::prelude::*;
 
     fn meter() -> Meter {
         Meter {

@@ -1,0 +1,218 @@
+//! All current images in one file, for a machine without network.
+//!
+//! The file is a zstd-compressed tar: first `dm-images.json`, which says what is
+//! in it, then what the engine's own save gives, at last `dm-images.sha256`, a
+//! checksum over all entries before. An engine's own `load` takes it, too, once
+//! it is decompressed. Nothing of it is ever in memory as a whole.
+
+mod format;
+mod meter;
+mod stream;
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter};
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::Utc;
+use futures_util::StreamExt;
+use serde::Serialize;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+use self::format::{FORMAT, Fault, verify, write};
+use self::meter::{Meter, NAME};
+use self::stream::Counted;
+use super::context::produce;
+use super::error::ImageError;
+use super::inventory::Standing;
+use super::store::Images;
+
+pub use self::format::{Manifest, Saved};
+
+/// What was saved or loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Transferred {
+    /// The images.
+    pub images: Vec<Saved>,
+    /// The size of the file, in bytes.
+    pub size: u64,
+}
+
+impl Images {
+    /// Saves all current images, golden ones included, to one file. The file
+    /// appears when it is complete.
+    ///
+    /// # Errors
+    /// Where there are none, the engine fails or the file can't be written, or on
+    /// cancellation.
+    pub async fn save(&self, path: &Path) -> Result<Transferred, ImageError> {
+        let images: Vec<_> = self
+            .list()
+            .await?
+            .into_iter()
+            .filter(|row| row.standing == Standing::Current)
+            .filter_map(|row| {
+                Some(Saved {
+                    component: row.component,
+                    reference: row.reference?,
+                    id: row.id,
+                    digest: row.digest,
+                    golden: row.golden,
+                })
+            })
+            .collect();
+        if images.is_empty() {
+            return Err(ImageError::NothingToSave);
+        }
+        let references: Vec<_> = images
+            .iter()
+            .map(|image| image.reference.as_str())
+            .collect();
+        let stream = self
+            .engine
+            .save_images(&references)
+            .map(|chunk| chunk.map_err(io::Error::other));
+        let tar = SyncIoBridge::new(StreamReader::new(stream));
+        let services = self.complete_services().await?;
+        let manifest = Manifest {
+            format: FORMAT.to_owned(),
+            created: Utc::now(),
+            images,
+            sources: services.map(|sources| sources.to_string()),
+        };
+        let (target, meter) = (path.to_owned(), self.meter("saving", None));
+        let contents = manifest.clone();
+        let size = tokio::task::spawn_blocking(move || {
+            let parent = match target.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            let file = tempfile::Builder::new()
+                .prefix(".dm-images-")
+                .suffix(".partial")
+                // As any file that a program saves: the umask decides who reads it.
+                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+                .tempfile_in(parent)?;
+            write(&contents, tar, BufWriter::new(file.as_file()), meter)?;
+            file.as_file().sync_all()?;
+            let size = file.as_file().metadata()?.len();
+            file.persist(&target)?;
+            io::Result::Ok(size)
+        })
+        .await
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(|error| {
+            self.transfer_failed(format!("save images to {}", path.display()), error)
+        })?;
+        Ok(Transferred {
+            images: manifest.images,
+            size,
+        })
+    }
+
+    /// Loads the images of a file that [`Images::save`] made. The file is read
+    /// through and verified before anything of it reaches the engine.
+    ///
+    /// # Errors
+    /// Where the file is none of ours, cut short or damaged, or the engine fails,
+    /// or on cancellation.
+    pub async fn load(&self, path: &Path) -> Result<Transferred, ImageError> {
+        let file = File::open(path).map_err(ImageError::io(format!("open {}", path.display())))?;
+        let size = file
+            .metadata()
+            .map_err(ImageError::io(format!("read {}", path.display())))?
+            .len();
+        let meter = self.meter("verifying", Some(size));
+        let manifest = tokio::task::spawn_blocking(move || verify(BufReader::new(file), meter))
+            .await
+            .map_err(|error| ImageError::io("verify a file")(io::Error::other(error)))?
+            .map_err(|fault| self.refuse(path, fault))?;
+        let file = File::open(path).map_err(ImageError::io(format!("open {}", path.display())))?;
+        let mut meter = self.meter("loading", Some(size));
+        let body = produce(move |engine| {
+            let counted = Counted::new(BufReader::new(file), move |done| meter.tell(done));
+            io::copy(&mut zstd::Decoder::new(counted)?, engine)?;
+            Ok(())
+        });
+        tokio::select! {
+            () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
+            loaded = self.engine.load_images(body) => loaded?,
+        }
+        for image in &manifest.images {
+            if self.engine.image(&image.reference).await?.is_none() {
+                return Err(ImageError::Archive {
+                    path: path.to_owned(),
+                    reason: format!("did not bring {}, which it names", image.reference),
+                    hints: vec!["save the images again with this version of dm".into()],
+                });
+            }
+        }
+        if let Some(sources) = &manifest.sources {
+            let references = manifest
+                .images
+                .iter()
+                .filter(|image| self.is_service(&image.component))
+                .map(|image| (image.component.clone(), image.reference.clone()))
+                .collect();
+            if !self.adopt_services(sources, references)? {
+                let text = "the services' sources are others here; the next dm up compiles them";
+                self.progress.note(NAME, text.to_owned());
+            }
+        }
+        Ok(Transferred {
+            images: manifest.images,
+            size,
+        })
+    }
+
+    fn meter(&self, doing: &'static str, total: Option<u64>) -> Meter {
+        Meter {
+            progress: Arc::clone(&self.progress),
+            cancel: self.cancel.clone(),
+            doing,
+            total,
+        }
+    }
+
+    fn transfer_failed(&self, doing: String, error: io::Error) -> ImageError {
+        if self.cancel.is_cancelled() {
+            ImageError::Cancelled
+        } else {
+            ImageError::Io {
+                doing,
+                source: error,
+            }
+        }
+    }
+
+    fn refuse(&self, path: &Path, fault: Fault) -> ImageError {
+        let (reason, hint) = match fault {
+            _ if self.cancel.is_cancelled() => return ImageError::Cancelled,
+            Fault::Io(error) => {
+                return ImageError::io(format!("read {}", path.display()))(error);
+            }
+            Fault::Foreign => (
+                "is not a file of images that dm saved".to_owned(),
+                "`dm images save FILE` makes one",
+            ),
+            Fault::Version(format) => (
+                format!("has the format {format}; this dm reads {FORMAT}"),
+                "use the version of dm that saved it",
+            ),
+            Fault::CutShort => (
+                "is cut short".to_owned(),
+                "copy it again, and compare the sizes",
+            ),
+            Fault::Damaged(what) => (
+                format!("is damaged: {what}"),
+                "copy it again, or save it again",
+            ),
+        };
+        ImageError::Archive {
+            path: path.to_owned(),
+            reason,
+            hints: vec![hint.to_owned()],
+        }
+    }
+}

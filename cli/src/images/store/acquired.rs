@@ -1,0 +1,59 @@
+//! An image that can be used, and how it came here.
+
+use std::fmt;
+
+use crate::engine::images::Image;
+
+/// The way in which an image was obtained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// It was here already.
+    Local,
+    /// It was pulled.
+    Pulled,
+    /// It was built.
+    Built,
+}
+
+/// An image that can be used now.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Acquired {
+    /// The component.
+    pub name: String,
+    /// What a container is made from.
+    pub reference: String,
+    /// The image's id.
+    pub id: String,
+    /// The way it took.
+    pub how: How,
+    /// Why it took that way, as a sentence's end.
+    pub why: String,
+}
+
+impl fmt::Display for Acquired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.how {
+            How::Local => "is here already",
+            How::Pulled => "was pulled",
+            How::Built => "was built",
+        };
+        write!(f, "{} {how}: {}", self.reference, self.why)
+    }
+}
+
+pub(in crate::images) fn acquired(
+    name: &str,
+    reference: &str,
+    image: Image,
+    how: How,
+    why: impl Into<String>,
+) -> Acquired {
+    Acquired {
+        name: name.to_owned(),
+        reference: reference.to_owned(),
+        id: image.id,
+        how,
+        why: why.into(),
+    }
+}
