@@ -59,6 +59,7 @@ pub struct Cli {
 
 /// What every command needs to know.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 struct Globals {
     /// Which instance of the stack; another name is another stack beside it.
     #[arg(

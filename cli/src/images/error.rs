@@ -57,8 +57,8 @@ pub enum ImageError {
         #[source]
         source: Box<PullDetail>,
     },
-    /// Nothing official is known for an image, and `source = "pull"`.
-    #[error("image {name} exists in no registry, and images.source is \"pull\"")]
+    /// Nothing official is known for an image that is to be pulled.
+    #[error("image {name} exists in no registry")]
     NotPublished {
         /// The image component.
         name: String,
@@ -269,9 +269,10 @@ impl Coded for ImageError {
                 next
             }
             Self::Pull { refusal, .. } => pull_hints(refusal),
-            Self::NotPublished { .. } => {
-                vec!["set images.source = \"auto\" or \"build\" in dm.toml".into()]
-            }
+            Self::NotPublished { name } => vec![
+                format!("`dm images build {name}` makes it here"),
+                "`dm up` does so by itself while images.source is \"auto\" or \"build\"".into(),
+            ],
             Self::Build { hints, .. }
             | Self::Program { hints, .. }
             | Self::Fetch { hints, .. }

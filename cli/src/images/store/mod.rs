@@ -305,6 +305,11 @@ impl Images {
     /// # Errors
     /// The first failure.
     pub async fn pull(&self, names: &[&str]) -> Result<Vec<Acquired>, ImageError> {
+        if let Some(service) = names.iter().find(|name| self.is_service(name)) {
+            return Err(ImageError::NotPublished {
+                name: (*service).to_owned(),
+            });
+        }
         self.together(names, async |name, cancel| {
             let spec = self.catalog.get(name)?;
             self.pull_official(spec, "it was asked for".into(), cancel)
