@@ -4,7 +4,7 @@ use libtest_mimic::Failed;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::stack::{block_on, client, request};
+use super::stack::{SERVICES, block_on, client, request};
 
 const ENDPOINTS: [(&str, &str); 9] = [
     ("profile", "/internal/profile/me"),
@@ -17,8 +17,6 @@ const ENDPOINTS: [(&str, &str); 9] = [
     ("finance", "/internal/expenses"),
     ("finance", "/internal/expenses/exp_1/decision"),
 ];
-
-const SERVICES: [&str; 6] = ["profile", "sales", "order", "inventory", "finance", "wuphf"];
 
 /// Checks that an answer is a refusal of the contract.
 fn refused(what: &str, status: u16, body: &str) {

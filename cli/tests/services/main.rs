@@ -14,6 +14,7 @@ mod dev;
 mod faults;
 mod flow;
 mod hostile;
+mod openapi;
 mod seed;
 mod stack;
 
@@ -40,6 +41,8 @@ fn disturbing() -> Vec<Trial> {
         Trial::test("a_job_passes_and_leaves_its_reports", ci::passes),
         Trial::test("a_job_that_fails_says_so_and_tidies_up", ci::fails),
         Trial::test("a_change_restarts_what_it_is_in", dev::changes),
+        Trial::test("services_do_what_they_describe", openapi::services),
+        Trial::test("the_gateway_does_what_it_describes", openapi::gateway),
         Trial::test("a_broker_restart_loses_nothing", faults::broker),
         Trial::test("a_killed_service_loses_nothing", faults::killed),
         Trial::test("everything_was_published_and_nothing_died", faults::law),

@@ -13,6 +13,9 @@ use serde_json::Value;
 /// The instance.
 pub const INSTANCE: &str = "test-services";
 
+/// The services behind the gateway.
+pub const SERVICES: [&str; 6] = ["profile", "sales", "order", "inventory", "finance", "wuphf"];
+
 /// How long something that flows through events may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -97,11 +100,15 @@ pub fn end() -> bool {
     }
 }
 
+/// Where a component is.
+pub fn address(component: &str) -> &'static str {
+    &ADDRESSES.get().unwrap()[component]
+}
+
 /// A request to a service by itself, as the gateway sends it for a user.
 pub fn request(client: &Client, method: Method, service: &str, path: &str) -> RequestBuilder {
-    let base = &ADDRESSES.get().unwrap()[service];
     client
-        .request(method, format!("{base}{path}"))
+        .request(method, format!("{}{path}", address(service)))
         .header("x-user-id", "jhalpert")
 }
 

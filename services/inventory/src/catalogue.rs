@@ -1,8 +1,8 @@
 //! The catalogue of `fixtures/products.csv`: reference data that the service brings
 //! along.
 
+use dm_kit::Database;
 use dm_kit::StartError;
-use sqlx::postgres::PgPool;
 use tracing::info;
 
 use crate::domain::product;
@@ -12,10 +12,10 @@ const FIXTURE: &str = include_str!("../../../fixtures/products.csv");
 
 /// Takes in what the catalogue has and the database lacks. What is there stays as it
 /// is: stock has a life of its own.
-pub(crate) async fn take_in(pool: &PgPool) -> Result<(), StartError> {
+pub(crate) async fn take_in(database: &Database) -> Result<(), StartError> {
     let products = product::read(FIXTURE)
         .map_err(|error| StartError::Service(format!("the catalogue: {error}")))?;
-    let mut transaction = pool.begin().await?;
+    let mut transaction = database.begin().await?;
     let added = store::products::add_missing(&mut transaction, &products).await?;
     transaction.commit().await?;
     info!(products = products.len(), added, "the catalogue is in");

@@ -11,10 +11,9 @@ use dm_contracts::api::shipment::ShipmentStatus;
 use dm_contracts::events::{OrderCreated, StockFailed, StockReserved, stock as outcome};
 use dm_contracts::{DomainEvent, Envelope, time};
 use dm_kit::inbox::{Handler, HandlerError};
-use dm_kit::{Trace, outbox};
+use dm_kit::{Trace, Transaction, outbox};
 use serde::Deserialize;
 use serde_json::Value;
-use sqlx::PgConnection;
 
 use crate::domain::shipment::NewShipment;
 use crate::domain::stock;
@@ -89,7 +88,7 @@ fn read(event: &Envelope) -> Result<Option<NewShipment>, HandlerError> {
 impl Handler for Reception {
     async fn handle(
         &self,
-        transaction: &mut PgConnection,
+        transaction: &mut Transaction,
         event: &Envelope,
         trace: &Trace,
     ) -> Result<(), HandlerError> {
@@ -107,7 +106,7 @@ impl Reception {
     /// Reserves all that an order needs or nothing, and tells which.
     async fn reserve(
         &self,
-        transaction: &mut PgConnection,
+        transaction: &mut Transaction,
         order: NewShipment,
         trace: &Trace,
     ) -> Result<(), HandlerError> {

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::postgres::PgPool;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,11 +15,11 @@ use utoipa::openapi::InfoBuilder;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::broker::Broker;
-use crate::database::{self, SchemaError};
+use crate::database::{self, Database, SchemaError};
 use crate::environment::{Environment, EnvironmentError};
 use crate::http::{self, Around, DetailsStyle, Health, Server};
 use crate::inbox::{Consumer, Handler};
-use crate::outbox::Relay;
+use crate::outbox::{Relay, Waker};
 use crate::retention::{self, Rule};
 use crate::telemetry::{self, Metrics};
 
@@ -61,7 +60,7 @@ pub struct Platform {
     /// The settings that are the service's own.
     pub environment: Environment,
     /// Its database.
-    pub database: PgPool,
+    pub database: Database,
     /// What it counts.
     pub metrics: Metrics,
     name: &'static str,
@@ -78,7 +77,7 @@ impl Platform {
     pub fn consume<H: Handler>(&mut self, stop: &CancellationToken, queue: String, handler: H) {
         let site = crate::inbox::Site {
             service: self.name,
-            pool: self.database.clone(),
+            database: self.database.clone(),
             broker: self.broker.clone(),
             metrics: self.metrics.clone(),
         };
@@ -148,21 +147,26 @@ where
         database::check_schema(&pool, schema.name, schema.migrations).await?;
         let mut health = Health::default().with_database(pool.clone());
         let metrics = Metrics::default();
+        let waker = Waker::default();
         let relay = Relay {
             schema: schema.name,
             database: options,
             broker: broker.clone(),
             indicator: health.indicator("rabbit"),
             metrics: metrics.clone(),
+            waker: waker.clone(),
         };
         let mut platform = Platform {
             environment,
-            database: pool.clone(),
+            database: Database::new(pool.clone(), waker.clone()),
             metrics: metrics.clone(),
             name: description.name,
             broker,
             health,
-            tasks: vec![Box::pin(relay.run(stop.clone()))],
+            tasks: vec![
+                Box::pin(relay.run(stop.clone())),
+                Box::pin(waker.carry(pool.clone(), schema.name, stop.clone())),
+            ],
         };
         let parts = build(&mut platform, &stop).await?;
         platform.environment.check()?;
@@ -238,6 +242,7 @@ fn server(
         .title(description.name)
         .version(env!("CARGO_PKG_VERSION"))
         .build();
+    http::complete(&mut api);
     Server {
         routes,
         api,

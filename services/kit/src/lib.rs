@@ -20,6 +20,7 @@ pub mod retention;
 pub mod telemetry;
 pub mod trace;
 
+pub use database::{Database, Transaction};
 pub use environment::Environment;
 pub use launch::{Description, Front, Parts, Platform, Schema, StartError, run, run_stateless};
 pub use trace::Trace;

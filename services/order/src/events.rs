@@ -10,10 +10,9 @@ use dm_contracts::events::{
 };
 use dm_contracts::{DomainEvent, Envelope};
 use dm_kit::inbox::{Handler, HandlerError};
-use dm_kit::{Trace, outbox};
+use dm_kit::{Trace, Transaction, outbox};
 use serde::Deserialize;
 use serde_json::Value;
-use sqlx::PgConnection;
 
 use crate::domain::progress::{Fact, Step, step};
 use crate::domain::shortage;
@@ -92,7 +91,7 @@ fn read(event: &Envelope) -> Result<Option<News>, HandlerError> {
 impl Handler for Progress {
     async fn handle(
         &self,
-        transaction: &mut PgConnection,
+        transaction: &mut Transaction,
         event: &Envelope,
         trace: &Trace,
     ) -> Result<(), HandlerError> {

@@ -3,9 +3,9 @@
 use dm_contracts::Envelope;
 use dm_contracts::events::NotificationCreated;
 use dm_kit::Trace;
+use dm_kit::Transaction;
 use dm_kit::inbox::{Handler, HandlerError};
 use dm_kit::outbox;
-use sqlx::PgConnection;
 use tracing::warn;
 
 use crate::domain::{Missing, Telling, telling};
@@ -24,7 +24,7 @@ impl From<Missing> for HandlerError {
 impl Handler for Notifier {
     async fn handle(
         &self,
-        transaction: &mut PgConnection,
+        transaction: &mut Transaction,
         event: &Envelope,
         trace: &Trace,
     ) -> Result<(), HandlerError> {

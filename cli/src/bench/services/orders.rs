@@ -18,7 +18,7 @@ const ORDERS: u32 = 250;
 /// How many before them, which are not measured: connections, plans, caches.
 const WARMING: u32 = 50;
 /// How often the timelines are looked at.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(10);
 /// How many rows before the last one are looked at again.
 const AGAIN: i64 = 40;
 /// Each so manieth look is at all rows of the round.
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SKU: &str = "PPR-A4-WHT-500";
 
 /// The 99th percentile from the answer until the timeline has `RESERVED`, which is
-/// looked at every 5 ms.
+/// looked at every 10 ms.
 pub(super) async fn measure(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>, BenchError> {
     // What is measured is not the shortage.
     sqlx::query("UPDATE inventory.stock SET on_hand = on_hand + $1 WHERE sku = $2")

@@ -27,8 +27,9 @@ const EVENTS_AT_RATE: u32 = 800;
 const EVENTS_AT_ONCE: u16 = 20_000;
 /// How long a body is, in bytes.
 const BODY: usize = 1_024;
-/// How often the outbox is looked at.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often the outbox is looked at: what takes seconds needs no finer measure, and
+/// each look is work for the same processors.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// As AMQP counts: it survives a restart.
@@ -185,19 +186,25 @@ async fn relayed(stack: &Stack<'_>) -> Result<f64, BenchError> {
     let run = uuid::Uuid::new_v4().simple().to_string();
     insert(stack, &run, EVENTS_AT_ONCE.into()).await?;
     let began = Instant::now();
+    let last = format!("{run}-{EVENTS_AT_ONCE}");
     loop {
-        let pending: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM notifications.outbox_events WHERE published_at IS NULL",
+        // One row by its key, and not all that are pending: to count them took a good
+        // part of what there is of processors, which the bare publisher has to itself.
+        let published: bool = sqlx::query_scalar(
+            "SELECT published_at IS NOT NULL AND NOT EXISTS (
+                        SELECT FROM notifications.outbox_events WHERE published_at IS NULL)
+               FROM notifications.outbox_events WHERE event_id = $1",
         )
+        .bind(&last)
         .fetch_one(&stack.database)
         .await?;
         let took = began.elapsed();
-        if pending == 0 {
+        if published {
             return Ok(count(EVENTS_AT_ONCE.into()) / took.as_secs_f64());
         }
         if took > PATIENCE {
             return Err(BenchError::Missing {
-                what: format!("{pending} of {EVENTS_AT_ONCE} events stay in the outbox"),
+                what: format!("not all of {EVENTS_AT_ONCE} events left the outbox"),
                 patience: PATIENCE,
             });
         }

@@ -13,14 +13,17 @@ pub struct CreateExpense {
     /// Whose money it was; the caller's where it is missing or blank.
     pub submitter_user_id: Option<String>,
     /// What for, e.g. `OFFICE_SUPPLIES`. Mandatory.
+    #[schema(value_type = String, pattern = r"\S")]
     pub category: Option<String>,
     /// How much: more than 0, at most 9999999999.99, rounded to two decimals.
     /// Mandatory.
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = f64, exclusive_minimum = 0, maximum = 9999999999.99)]
     pub amount: Option<Number>,
     /// Of what, e.g. `USD`. Mandatory.
+    #[schema(value_type = String, pattern = r"\S")]
     pub currency: Option<String>,
     /// What it was. Mandatory.
+    #[schema(value_type = String, pattern = r"\S")]
     pub description: Option<String>,
     /// Where the receipt is.
     pub receipt_url: Option<String>,
@@ -30,6 +33,7 @@ pub struct CreateExpense {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DecideExpense {
     /// `APPROVED` or `REJECTED`. Mandatory.
+    #[schema(value_type = String, pattern = "^(APPROVED|REJECTED)$")]
     pub decision: Option<String>,
     /// Why. Mandatory for `REJECTED`.
     pub comment: Option<String>,

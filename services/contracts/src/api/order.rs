@@ -63,11 +63,14 @@ impl OrderStatus {
 #[serde(rename_all = "camelCase")]
 pub struct PlaceOrder {
     /// Who orders. Required.
+    #[schema(value_type = String, pattern = r"\S", max_length = 200)]
     pub client_id: Option<String>,
     /// When the client wants it, as `YYYY-MM-DD`. Required.
+    #[schema(value_type = NaiveDate)]
     pub requested_ship_date: Option<String>,
     /// What, at least one line. Required.
     #[serde(default, deserialize_with = "lines")]
+    #[schema(value_type = Vec<PlaceOrderItem>, min_items = 1)]
     pub items: Option<Vec<Option<PlaceOrderItem>>>,
     /// Anything else.
     pub notes: Option<String>,
@@ -77,8 +80,10 @@ pub struct PlaceOrder {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlaceOrderItem {
     /// The stock-keeping unit. Required.
+    #[schema(value_type = String, pattern = r"\S")]
     pub sku: Option<String>,
     /// How many, at least one. Required.
+    #[schema(value_type = i32, minimum = 1)]
     pub quantity: Option<i32>,
 }
 

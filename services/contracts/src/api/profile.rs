@@ -8,8 +8,10 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SaveProfile {
     /// Who it is. Mandatory.
+    #[schema(value_type = SavePerson)]
     pub profile: Option<SavePerson>,
     /// What is preferred. Mandatory.
+    #[schema(value_type = SavePreferences)]
     pub preferences: Option<SavePreferences>,
 }
 
@@ -18,8 +20,10 @@ pub struct SaveProfile {
 #[serde(rename_all = "camelCase")]
 pub struct SavePerson {
     /// The name. Mandatory.
+    #[schema(value_type = String, pattern = r"\S")]
     pub full_name: Option<String>,
     /// The address. Mandatory, with an `@`.
+    #[schema(value_type = String, pattern = "@")]
     pub email: Option<String>,
     /// The job.
     pub title: Option<String>,
@@ -33,8 +37,13 @@ pub struct SavePerson {
 pub struct SavePreferences {
     /// `portal`, `infinity`, `warehouse-mobile` or `accounting`, in any case.
     /// Mandatory.
+    #[schema(
+        value_type = String,
+        pattern = "^(portal|infinity|warehouse-mobile|accounting)$"
+    )]
     pub default_app: Option<String>,
     /// Whether notifications are wanted. Mandatory.
+    #[schema(value_type = bool)]
     pub notifications_enabled: Option<bool>,
 }
 

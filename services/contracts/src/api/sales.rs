@@ -9,12 +9,16 @@ use utoipa::ToSchema;
 #[serde(rename_all = "camelCase")]
 pub struct CreateLead {
     /// The company. Mandatory.
+    #[schema(value_type = String, pattern = r"\S")]
     pub company_name: Option<String>,
     /// Whom to ask for. Mandatory.
+    #[schema(value_type = String, pattern = r"\S")]
     pub contact_name: Option<String>,
     /// Where to write. Mandatory, with an `@`.
+    #[schema(value_type = String, pattern = "@")]
     pub contact_email: Option<String>,
     /// Where to call. Mandatory.
+    #[schema(value_type = String, pattern = r"\S")]
     pub phone: Option<String>,
     /// What else is known.
     pub notes: Option<String>,
@@ -23,10 +27,23 @@ pub struct CreateLead {
 /// What replaces a lead's status and notes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UpdateLead {
-    /// `NEW`, `CONTACTED`, `QUALIFIED`, `DISQUALIFIED` or `CONVERTED`. Mandatory,
-    /// except in a partial change.
+    /// `NEW`, `CONTACTED`, `QUALIFIED`, `DISQUALIFIED` or `CONVERTED`. Mandatory.
+    #[schema(
+        value_type = String,
+        pattern = "^(NEW|CONTACTED|QUALIFIED|DISQUALIFIED|CONVERTED)$"
+    )]
     pub status: Option<String>,
-    /// The new notes. Missing ones empty them; in a partial change they stay.
+    /// The new notes. Missing ones empty them.
+    pub notes: Option<String>,
+}
+
+/// What changes of a lead's status and notes. What is missing stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PatchLead {
+    /// `NEW`, `CONTACTED`, `QUALIFIED`, `DISQUALIFIED` or `CONVERTED`.
+    #[schema(pattern = "^(NEW|CONTACTED|QUALIFIED|DISQUALIFIED|CONVERTED)$")]
+    pub status: Option<String>,
+    /// The new notes.
     pub notes: Option<String>,
 }
 

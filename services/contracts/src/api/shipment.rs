@@ -75,8 +75,10 @@ pub struct Shipment {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Scan {
     /// What the label says, e.g. `SKU:PPR-A4-WHT-500`. Required.
+    #[schema(value_type = String, pattern = r"\S")]
     pub barcode: Option<String>,
     /// How many, at least one. Required.
+    #[schema(value_type = i32, minimum = 1)]
     pub quantity: Option<i32>,
 }
 
@@ -113,8 +115,10 @@ pub struct LastScan {
 #[serde(rename_all = "camelCase")]
 pub struct Dispatch {
     /// By which truck. Required.
+    #[schema(value_type = String, pattern = r"\S")]
     pub truck_id: Option<String>,
     /// When, as an ISO-8601 instant. Required.
+    #[schema(value_type = DateTime<Utc>)]
     pub dispatched_at: Option<String>,
 }
 

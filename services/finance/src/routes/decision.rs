@@ -6,9 +6,9 @@ use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::finance::{DecideExpense, Expense};
 use dm_contracts::events::ExpenseDecided;
 use dm_contracts::time;
+use dm_kit::Database;
 use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id};
 use dm_kit::outbox;
-use sqlx::postgres::PgPool;
 
 use crate::domain::Decision;
 use crate::store::expenses;
@@ -29,12 +29,10 @@ use crate::store::expenses;
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
         (status = 404, description = "No such expense", body = ErrorBody),
         (status = 409, description = "The expense is decided already", body = ErrorBody),
-        (status = 413, description = "The body is larger than 1 MiB", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn decide(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     Caller(caller): Caller,
     CurrentTrace(trace): CurrentTrace,
     Id(id): Id,

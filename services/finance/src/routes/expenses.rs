@@ -7,10 +7,10 @@ use dm_contracts::api::finance::{CreateExpense, Expense};
 use dm_contracts::api::list::List;
 use dm_contracts::events::ExpenseSubmitted;
 use dm_contracts::time;
+use dm_kit::Database;
 use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Paging, Params};
 use dm_kit::outbox;
 use http::StatusCode;
-use sqlx::postgres::PgPool;
 
 use crate::domain::{ExpenseStatus, NewExpense};
 use crate::store::expenses;
@@ -30,11 +30,10 @@ use crate::store::expenses;
         (status = 200, description = "The expenses", body = List<Expense>),
         (status = 400, description = "No such status, or no such page", body = ErrorBody),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn list(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     _caller: Caller,
     params: Params,
     paging: Paging,
@@ -68,12 +67,10 @@ pub(super) async fn list(
         (status = 201, description = "The expense", body = Expense),
         (status = 400, description = "Fields break a rule", body = ErrorBody),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 413, description = "The body is larger than 1 MiB", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn create(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     Caller(caller): Caller,
     CurrentTrace(trace): CurrentTrace,
     Body(request): Body<CreateExpense>,

@@ -3,12 +3,12 @@
 mod decision;
 mod expenses;
 
+use dm_kit::Database;
 use dm_kit::http::OpenApiRouter;
-use sqlx::postgres::PgPool;
 use utoipa_axum::routes;
 
 /// Every route of the service.
-pub(crate) fn all() -> OpenApiRouter<PgPool> {
+pub(crate) fn all() -> OpenApiRouter<Database> {
     OpenApiRouter::new()
         .routes(routes!(expenses::list, expenses::create))
         .routes(routes!(decision::decide))
@@ -24,9 +24,9 @@ mod tests {
         assert_eq!(
             dm_kit::http::endpoints(&api),
             [
-                "GET /internal/expenses listExpenses 200 400 401 500",
-                "POST /internal/expenses createExpense 201 400 401 413 500",
-                "POST /internal/expenses/{expenseId}/decision decideExpense 200 400 401 404 409 413 500",
+                "GET /internal/expenses listExpenses 200 400 401",
+                "POST /internal/expenses createExpense 201 400 401",
+                "POST /internal/expenses/{expenseId}/decision decideExpense 200 400 401 404 409",
             ]
         );
     }

@@ -22,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     get,
     path = "/api/v1/auth/me",
     tag = "session",
+    security(("session" = [])),
     responses(
         (status = 200, body = Me),
         (status = 401, description = "Nobody is signed in.", body = NotSignedIn),

@@ -16,6 +16,7 @@ use dm_contracts::api::error::ErrorBody;
 
 use super::shape::Shape;
 use super::table::{Route, Sends};
+use crate::access::Area;
 use crate::sessions;
 
 const COOKIE: &str = "session";
@@ -85,20 +86,34 @@ fn operation(route: &Route, components: &mut Components) -> Operation {
         .description("As the service answers.")
         .content("application/json", content);
     operation = operation.response(route.ok.to_string(), fine);
-    for (status, when) in [
-        ("401", route.area.unauthenticated()),
-        ("403", route.area.forbidden()),
-        ("500", "The service can't be asked."),
-    ] {
+    let own = route
+        .refuses
+        .iter()
+        .map(|&status| (status, meaning(status)));
+    let forbidden = (route.area != Area::Own).then(|| (403, route.area.forbidden()));
+    let gates = [
+        (401, route.area.unauthenticated()),
+        (500, "The service can't be asked."),
+    ];
+    for (status, when) in own.chain(gates).chain(forbidden) {
         let error = ContentBuilder::new()
             .schema(Some(Ref::from_schema_name(ErrorBody::name())))
             .build();
         let response = ResponseBuilder::new()
             .description(when)
             .content("application/json", error);
-        operation = operation.response(status, response);
+        operation = operation.response(status.to_string(), response);
     }
     operation.build()
+}
+
+/// What a service means by a refusal.
+const fn meaning(status: u16) -> &'static str {
+    match status {
+        404 => "There is none of that id.",
+        409 => "It is not so far, or past that.",
+        _ => "Something in the request breaks a rule.",
+    }
 }
 
 fn parameter(name: &str, place: ParameterIn, required: Required) -> ParameterBuilder {

@@ -8,6 +8,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use dm_contracts::api::error::ErrorBody;
 use dm_kit::http::{ApiError, OpenApiRouter};
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -42,11 +43,12 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     get,
     path = "/api/v1/orders/{orderId}/timeline/stream",
     tag = "order",
+    security(("session" = [])),
     params(("orderId" = String, Path, description = "The order.")),
     responses(
         (status = 200, description = "Events.", content_type = "text/event-stream"),
-        (status = 401, description = "Login is required"),
-        (status = 403, description = "Sales role is required to access orders"),
+        (status = 401, description = "Login is required", body = ErrorBody),
+        (status = 403, description = "Sales role is required to access orders", body = ErrorBody),
     )
 )]
 async fn timeline(
@@ -65,11 +67,12 @@ async fn timeline(
     get,
     path = "/api/v1/orders/{orderId}/stream",
     tag = "order",
+    security(("session" = [])),
     params(("orderId" = String, Path, description = "The order.")),
     responses(
         (status = 200, description = "Events.", content_type = "text/event-stream"),
-        (status = 401, description = "Login is required"),
-        (status = 403, description = "Sales role is required to access orders"),
+        (status = 401, description = "Login is required", body = ErrorBody),
+        (status = 403, description = "Sales role is required to access orders", body = ErrorBody),
     )
 )]
 async fn steps(

@@ -46,6 +46,8 @@ pub struct Route {
     pub ok: u16,
     /// What is answered then.
     pub answers: Shape,
+    /// The statuses of the refusals that are the service's own.
+    pub refuses: &'static [u16],
     /// What it does.
     pub summary: &'static str,
 }
@@ -67,6 +69,7 @@ const fn get(
         takes: None,
         ok: 200,
         answers,
+        refuses: &[],
         summary,
     }
 }
@@ -89,6 +92,7 @@ const fn post(
         takes: None,
         ok,
         answers,
+        refuses: &[],
         summary,
     }
 }
@@ -97,6 +101,12 @@ impl Route {
     /// The same with a body that has to be so.
     const fn taking(mut self, shape: Shape) -> Self {
         self.takes = Some(shape);
+        self
+    }
+
+    /// The same with statuses that the service may refuse by.
+    const fn refusing(mut self, statuses: &'static [u16]) -> Self {
+        self.refuses = statuses;
         self
     }
 }
@@ -125,7 +135,8 @@ pub static ROUTES: [Route; 20] = {
             Shape::of::<Profile>(),
             "Replaces one's own profile",
         )
-        .taking(Shape::of::<SaveProfile>()),
+        .taking(Shape::of::<SaveProfile>())
+        .refusing(&[400]),
         get(
             "/api/v1/sales/leads",
             sales,
@@ -133,7 +144,8 @@ pub static ROUTES: [Route; 20] = {
             Query,
             Shape::list_of::<LeadSummary>(),
             "All leads",
-        ),
+        )
+        .refusing(&[400]),
         post(
             "/api/v1/sales/leads",
             sales,
@@ -143,7 +155,8 @@ pub static ROUTES: [Route; 20] = {
             Shape::of::<LeadDetail>(),
             "A new lead",
         )
-        .taking(Shape::of::<CreateLead>()),
+        .taking(Shape::of::<CreateLead>())
+        .refusing(&[400]),
         get(
             "/api/v1/sales/leads/{leadId}",
             sales,
@@ -151,7 +164,8 @@ pub static ROUTES: [Route; 20] = {
             Nothing,
             Shape::of::<LeadDetail>(),
             "A lead",
-        ),
+        )
+        .refusing(&[404]),
         post(
             "/api/v1/sales/leads/{leadId}",
             sales,
@@ -161,7 +175,8 @@ pub static ROUTES: [Route; 20] = {
             Shape::of::<LeadDetail>(),
             "Changes a lead",
         )
-        .taking(Shape::of::<UpdateLead>()),
+        .taking(Shape::of::<UpdateLead>())
+        .refusing(&[400, 404]),
         post(
             "/api/v1/sales/leads/{leadId}/convert",
             sales,
@@ -170,7 +185,8 @@ pub static ROUTES: [Route; 20] = {
             200,
             Shape::of::<ConvertedLead>(),
             "Makes a client of a lead",
-        ),
+        )
+        .refusing(&[404, 409]),
         get(
             "/api/v1/sales/clients",
             sales,
@@ -178,7 +194,8 @@ pub static ROUTES: [Route; 20] = {
             Query,
             Shape::list_of::<ClientSummary>(),
             "All clients",
-        ),
+        )
+        .refusing(&[400]),
         get(
             "/api/v1/orders",
             sales,
@@ -196,7 +213,8 @@ pub static ROUTES: [Route; 20] = {
             Shape::of::<OrderPlaced>(),
             "Places an order",
         )
-        .taking(Shape::of::<PlaceOrder>()),
+        .taking(Shape::of::<PlaceOrder>())
+        .refusing(&[400]),
         get(
             "/api/v1/orders/{orderId}",
             sales,
@@ -204,7 +222,8 @@ pub static ROUTES: [Route; 20] = {
             Nothing,
             Shape::of::<OrderDetail>(),
             "An order",
-        ),
+        )
+        .refusing(&[404]),
         get(
             "/api/v1/orders/{orderId}/timeline",
             sales,
@@ -212,7 +231,8 @@ pub static ROUTES: [Route; 20] = {
             Nothing,
             Shape::of::<OrderTimeline>(),
             "What happened to an order",
-        ),
+        )
+        .refusing(&[404]),
         get(
             "/api/v1/expenses",
             Accounting,
@@ -220,7 +240,8 @@ pub static ROUTES: [Route; 20] = {
             Query,
             Shape::list_of::<Expense>(),
             "All expenses",
-        ),
+        )
+        .refusing(&[400]),
         post(
             "/api/v1/expenses",
             Accounting,
@@ -230,7 +251,8 @@ pub static ROUTES: [Route; 20] = {
             Shape::of::<Expense>(),
             "A new expense",
         )
-        .taking(Shape::of::<CreateExpense>()),
+        .taking(Shape::of::<CreateExpense>())
+        .refusing(&[400]),
         post(
             "/api/v1/expenses/{expenseId}/decision",
             Accounting,
@@ -240,7 +262,8 @@ pub static ROUTES: [Route; 20] = {
             Shape::of::<Expense>(),
             "Decides on an expense",
         )
-        .taking(Shape::of::<DecideExpense>()),
+        .taking(Shape::of::<DecideExpense>())
+        .refusing(&[400, 404, 409]),
         get(
             "/api/v1/notifications",
             Own,
@@ -248,7 +271,8 @@ pub static ROUTES: [Route; 20] = {
             Query,
             Shape::of::<Notifications>(),
             "One's own notifications",
-        ),
+        )
+        .refusing(&[400]),
         post(
             "/api/v1/notifications/{id}/read",
             Own,
@@ -257,7 +281,8 @@ pub static ROUTES: [Route; 20] = {
             200,
             Shape::of::<Notification>(),
             "Marks a notification read",
-        ),
+        )
+        .refusing(&[404]),
         get(
             "/api/v1/warehouse/shipments",
             Warehouse,
@@ -265,7 +290,8 @@ pub static ROUTES: [Route; 20] = {
             Query,
             Shape::of::<ShipmentList>(),
             "Shipments",
-        ),
+        )
+        .refusing(&[400]),
         post(
             "/api/v1/warehouse/shipments/{id}/scan",
             Warehouse,
@@ -275,7 +301,8 @@ pub static ROUTES: [Route; 20] = {
             Shape::of::<Scanned>(),
             "Scans a line of a shipment",
         )
-        .taking(Shape::of::<Scan>()),
+        .taking(Shape::of::<Scan>())
+        .refusing(&[400, 404]),
         post(
             "/api/v1/warehouse/shipments/{id}/dispatch",
             Warehouse,
@@ -285,7 +312,8 @@ pub static ROUTES: [Route; 20] = {
             Shape::of::<Dispatched>(),
             "Sends a shipment off",
         )
-        .taking(Shape::of::<Dispatch>()),
+        .taking(Shape::of::<Dispatch>())
+        .refusing(&[400, 404]),
     ]
 };
 

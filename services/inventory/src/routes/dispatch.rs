@@ -8,9 +8,7 @@ use dm_contracts::api::shipment::{Dispatch, Dispatched, ShipmentStatus};
 use dm_contracts::events::ShipmentDispatched;
 use dm_contracts::time;
 use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id};
-use dm_kit::{Trace, outbox};
-use sqlx::PgConnection;
-use sqlx::postgres::PgPool;
+use dm_kit::{Database, Trace, Transaction, outbox};
 
 use super::key::IdempotencyKey;
 use super::not_found;
@@ -41,7 +39,7 @@ use crate::store::{reservations, stock};
 )]
 pub(super) async fn dispatch(
     Caller(user): Caller,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     CurrentTrace(trace): CurrentTrace,
     Id(shipment_id): Id,
     key: IdempotencyKey,
@@ -52,7 +50,7 @@ pub(super) async fn dispatch(
     let Body(request) = Body::from_request(request, &()).await?;
     let departure = rules::check(request).map_err(|fault| ApiError::invalid(fault.message()))?;
 
-    let mut transaction = pool.begin().await?;
+    let mut transaction = database.begin().await?;
     let before = idempotency::claim(&mut transaction, Operation::Dispatch, &key).await?;
     if let Some(answer) = before {
         return Ok(Json(answer));
@@ -88,7 +86,7 @@ pub(super) async fn dispatch(
 
 /// The shipment leaves, and with it what was reserved for its order.
 async fn send_off(
-    transaction: &mut PgConnection,
+    transaction: &mut Transaction,
     found: &Locked,
     departed: &Departed,
     trace: &Trace,

@@ -6,12 +6,12 @@ mod scan;
 mod shipments;
 mod stock;
 
+use dm_kit::Database;
 use dm_kit::http::{ApiError, OpenApiRouter};
-use sqlx::postgres::PgPool;
 use utoipa_axum::routes;
 
 /// All routes.
-pub(crate) fn all(pool: PgPool) -> OpenApiRouter {
+pub(crate) fn all(database: Database) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(shipments::list))
         .routes(routes!(scan::scan))
@@ -19,7 +19,7 @@ pub(crate) fn all(pool: PgPool) -> OpenApiRouter {
         .routes(routes!(stock::products))
         .routes(routes!(stock::levels))
         .routes(routes!(stock::level))
-        .with_state(pool)
+        .with_state(database)
 }
 
 /// A shipment that isn't there, or isn't in the warehouse's hands.

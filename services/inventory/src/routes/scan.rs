@@ -5,8 +5,8 @@ use axum::extract::State;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::shipment::{LastScan, Scan, Scanned, ShipmentStatus};
 use dm_contracts::time;
+use dm_kit::Database;
 use dm_kit::http::{ApiError, Body, Caller, Id};
-use sqlx::postgres::PgPool;
 
 use super::key::IdempotencyKey;
 use super::not_found;
@@ -34,7 +34,7 @@ use crate::store::{scans, shipments};
 )]
 pub(super) async fn scan(
     Caller(user): Caller,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Id(shipment_id): Id,
     key: IdempotencyKey,
     Body(request): Body<Scan>,
@@ -42,7 +42,7 @@ pub(super) async fn scan(
     let parcel =
         rules::check(request).ok_or_else(|| ApiError::invalid("Scan payload validation failed"))?;
     let key = key.optional()?;
-    let mut transaction = pool.begin().await?;
+    let mut transaction = database.begin().await?;
     if let Some(key) = &key {
         let before = idempotency::claim(&mut transaction, Operation::Scan, key).await?;
         if let Some(answer) = before {

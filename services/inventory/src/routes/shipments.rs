@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::shipment::{ShipmentList, ShipmentStatus};
+use dm_kit::Database;
 use dm_kit::http::{ApiError, Caller, Params};
-use sqlx::postgres::PgPool;
 
 use crate::store::shipments::{self, Which};
 
@@ -27,7 +27,7 @@ use crate::store::shipments::{self, Which};
 )]
 pub(super) async fn list(
     _: Caller,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     params: Params,
 ) -> Result<Json<ShipmentList>, ApiError> {
     let which = match params.get("status") {
@@ -38,7 +38,7 @@ pub(super) async fn list(
             return Err(ApiError::invalid(message));
         }
     };
-    let items = shipments::list(&pool, which).await?;
+    let items = shipments::list(&database, which).await?;
     Ok(Json(ShipmentList {
         total: items.len(),
         items,

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::stock::{ProductList, StockLevel, StockList};
+use dm_kit::Database;
 use dm_kit::http::{ApiError, Caller, Id};
-use sqlx::postgres::PgPool;
 
 use crate::store;
 
@@ -19,9 +19,9 @@ use crate::store;
 )]
 pub(super) async fn products(
     _: Caller,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
 ) -> Result<Json<ProductList>, ApiError> {
-    let items = store::products::list(&pool).await?;
+    let items = store::products::list(&database).await?;
     Ok(Json(ProductList {
         total: items.len(),
         items,
@@ -38,9 +38,9 @@ pub(super) async fn products(
 )]
 pub(super) async fn levels(
     _: Caller,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
 ) -> Result<Json<StockList>, ApiError> {
-    let items = store::stock::list(&pool).await?;
+    let items = store::stock::list(&database).await?;
     Ok(Json(StockList {
         total: items.len(),
         items,
@@ -64,10 +64,10 @@ pub(super) async fn levels(
 )]
 pub(super) async fn level(
     _: Caller,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Id(sku): Id,
 ) -> Result<Json<StockLevel>, ApiError> {
-    let level = store::stock::find(&pool, &sku).await?;
+    let level = store::stock::find(&database, &sku).await?;
     level.map(Json).ok_or_else(|| {
         ApiError::not_found("PRODUCT_NOT_FOUND", format!("Product {sku} was not found"))
     })

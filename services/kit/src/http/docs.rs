@@ -5,9 +5,12 @@ use std::fmt::Write as _;
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
+use dm_contracts::api::error::ErrorBody;
 use http::header;
 use serde_json::Value;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::{Components, ContentBuilder, OpenApi, Ref, Response, ResponseBuilder};
+use utoipa::{PartialSchema as _, ToSchema as _};
 
 /// The document and a page that lists what is in it, without anything from
 /// elsewhere: the stack also runs without a network.
@@ -66,6 +69,51 @@ fn page(api: &Value) -> String {
          <h1>{title}</h1><p>The whole description: <a href=\"/v3/api-docs\">/v3/api-docs</a></p>\
          <table>{rows}</table></html>"
     )
+}
+
+/// Adds what every endpoint may answer beside its own statuses.
+pub(crate) fn complete(api: &mut OpenApi) {
+    let components = api.components.get_or_insert_with(Components::default);
+    let mut schemas = vec![(ErrorBody::name().into_owned(), ErrorBody::schema())];
+    ErrorBody::schemas(&mut schemas);
+    for (name, schema) in schemas {
+        components.schemas.entry(name).or_insert(schema);
+    }
+    for operation in api.paths.paths.values_mut().flat_map(operations) {
+        let mut add = |status: &str, when: &str| {
+            let responses = &mut operation.responses.responses;
+            if !responses.contains_key(status) {
+                responses.insert(status.to_owned(), refusal(when).into());
+            }
+        };
+        add("500", "A fault of the service");
+        if operation.request_body.is_some() {
+            add("413", "The body is larger than 1 MiB");
+        }
+    }
+}
+
+fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [
+        &mut path.get,
+        &mut path.post,
+        &mut path.put,
+        &mut path.patch,
+        &mut path.delete,
+    ]
+    .into_iter()
+    .filter_map(Option::as_mut)
+}
+
+/// An answer that is the error envelope.
+fn refusal(when: &str) -> Response {
+    let error = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(ErrorBody::name())))
+        .build();
+    ResponseBuilder::new()
+        .description(when)
+        .content("application/json", error)
+        .build()
 }
 
 /// Every endpoint of a description on a line of its own, with the name that

@@ -13,6 +13,7 @@ mod server;
 
 pub use body::{Body, Raw};
 pub use caller::{Caller, LONGEST_USER_ID};
+pub(crate) use docs::complete;
 pub use docs::endpoints;
 pub use error::{ApiError, DetailsStyle};
 pub use health::{Health, Indicator};

@@ -8,7 +8,6 @@ use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use sqlx::postgres::PgPool;
 use thiserror::Error;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
@@ -19,7 +18,7 @@ use super::failure::{self, Failure, Fate};
 use super::lanes::lane;
 use super::{Handler, HandlerError};
 use crate::broker::{self, Broker, BrokerError, Outcome, Publisher};
-use crate::database;
+use crate::database::{self, Database};
 use crate::http::Indicator;
 use crate::telemetry::Metrics;
 use crate::trace::Trace;
@@ -37,7 +36,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     pub(crate) service: &'static str,
-    pub(crate) pool: PgPool,
+    pub(crate) database: Database,
     pub(crate) broker: Broker,
     pub(crate) metrics: Metrics,
 }
@@ -239,7 +238,7 @@ impl<H: Handler> Consumer<H> {
     }
 
     async fn transact(&self, event: &Envelope, trace: &Trace) -> Result<Applied, HandlerError> {
-        let mut transaction = self.site.pool.begin().await?;
+        let mut transaction = self.site.database.begin().await?;
         let noted = sqlx::query(
             "INSERT INTO inbox_events (queue, event_id, event_type) VALUES ($1, $2, $3)
              ON CONFLICT DO NOTHING",

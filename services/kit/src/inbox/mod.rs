@@ -12,9 +12,9 @@ use std::future::Future;
 
 use dm_contracts::Envelope;
 use dm_contracts::envelope::EnvelopeError;
-use sqlx::PgConnection;
 use thiserror::Error;
 
+use crate::database::Transaction;
 use crate::trace::Trace;
 
 pub use consumer::Consumer;
@@ -64,7 +64,7 @@ pub trait Handler: Send + Sync + 'static {
     /// unknown type is no fault: it is left alone.
     fn handle(
         &self,
-        transaction: &mut PgConnection,
+        transaction: &mut Transaction,
         event: &Envelope,
         trace: &Trace,
     ) -> impl Future<Output = Result<(), HandlerError>> + Send;

@@ -4,25 +4,29 @@
 //! One relay a schema publishes at a time, whichever instance of the service it
 //! runs in, so that events of one aggregate keep their order.
 
+mod look;
 mod relay;
 mod store;
+mod waker;
 mod waves;
 
 use std::time::Duration;
 
 use dm_contracts::{DomainEvent, Envelope};
-use sqlx::PgConnection;
 
+use crate::database::Transaction;
 use crate::trace::Trace;
 
 pub use relay::Relay;
+pub(crate) use waker::Waker;
 
-/// Writes an event in the caller's transaction. Answers its id.
+/// Writes an event in the caller's transaction, whose commit wakes the relay. Answers
+/// its id.
 ///
 /// # Errors
 /// Where the database refuses; the transaction is then of no use any more.
 pub async fn append<E: DomainEvent>(
-    transaction: &mut PgConnection,
+    transaction: &mut Transaction,
     event: &E,
     trace: &Trace,
 ) -> Result<String, sqlx::Error> {
@@ -35,7 +39,7 @@ pub async fn append<E: DomainEvent>(
 /// # Errors
 /// Where the database refuses; the transaction is then of no use any more.
 pub async fn append_held<E: DomainEvent>(
-    transaction: &mut PgConnection,
+    transaction: &mut Transaction,
     event: &E,
     trace: &Trace,
     hold: Duration,
@@ -49,10 +53,11 @@ pub async fn append_held<E: DomainEvent>(
         hold,
     )
     .await?;
+    transaction.note_events();
     Ok(envelope.id)
 }
 
-/// The channel on which a schema's relay is woken.
+/// The channel on which a schema's relay is woken from outside of its process.
 fn channel(schema: &str) -> String {
     format!("outbox.{schema}")
 }

@@ -13,7 +13,9 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::look::{Look, look};
 use super::store::{self, Pending};
+use super::waker::Waker;
 use super::waves::Waves;
 use crate::broker::{Broker, BrokerError, Message, Outcome, Publisher};
 use crate::http::Indicator;
@@ -22,19 +24,19 @@ use crate::telemetry::Metrics;
 /// How many events are read at once.
 const BATCH: u16 = 2000;
 
-/// How many are sent before their confirms are waited for.
-const PART: usize = 250;
+/// How many are sent before their confirms are waited for. The broker writes to disk
+/// what lies before it, so that few large parts cost it less than many small ones.
+const PART: usize = 500;
 
-/// How many parts are under way at the same time, each on a channel of its own; the
-/// part before them is marked meanwhile.
-const CHANNELS: usize = 2;
+/// How many parts are under way at the same time, each on a channel of its own; what
+/// was confirmed before them is marked meanwhile.
+const CHANNELS: usize = 4;
 
-/// An outbox is empty or full from one moment to the next, so that what the planner
-/// believes of it is seldom true: where it takes it for empty it reads all of it, what
-/// was published too, and sorts. The relay's questions are all answered by an index.
-const BY_INDEX: [(&str, &str); 1] = [("enable_seqscan", "off")];
+/// A mark that is lost when the database server crashes costs no more than sending the
+/// event again, and so needn't wait for the disk. Nothing else is written here.
+const MARKS: [(&str, &str); 1] = [("synchronous_commit", "off")];
 
-/// How long to trust in being woken: a notification can be lost.
+/// How long to trust in being woken: who commits can be killed before the call.
 const POLL: Duration = Duration::from_secs(1);
 
 /// How often an instance that doesn't relay asks whether it should.
@@ -56,6 +58,8 @@ pub struct Relay {
     pub indicator: Indicator,
     /// What is counted.
     pub metrics: Metrics,
+    /// What wakes it.
+    pub(crate) waker: Waker,
 }
 
 #[derive(Debug, Error)]
@@ -81,7 +85,6 @@ impl Relay {
                 Err(error) => warn!(%error, "the relay begins again"),
             }
             self.indicator.set(false);
-            self.metrics.relaying.set(0);
             if began.elapsed() > Duration::from_secs(10) {
                 pause = Duration::from_millis(100);
             }
@@ -102,10 +105,10 @@ impl Relay {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(5))
-            .connect_with(self.database.clone().options(BY_INDEX))
+            .connect_with(self.database.clone().options(MARKS))
             .await?;
         let result = self.relay(&pool, &publisher, stop).await;
-        self.metrics.relaying.set(0);
+        self.relays(false);
         publisher.close().await;
         pool.close().await;
         result
@@ -131,25 +134,27 @@ impl Relay {
             }
         }
         info!(schema = self.schema, "relaying the outbox");
-        self.metrics.relaying.set(1);
+        self.relays(true);
         while !stop.is_cancelled() {
             if !publisher.is_connected() {
                 return Err(RelayError::ConnectionLost);
             }
             // Nothing is taken up that could not be sent.
-            let batch = if publisher.is_blocked() {
-                Vec::new()
-            } else {
-                store::due(&mut session, BATCH.into()).await?
-            };
-            let whole = batch.len() == usize::from(BATCH);
-            if !batch.is_empty() {
-                self.publish(&mut session, publisher, batch).await?;
+            if publisher.is_blocked() {
+                self.wait(&mut session, POLL, stop).await?;
+                continue;
             }
-            // What is committed after a look wakes this session, so that no second
-            // look is needed where the first one saw everything.
-            if !whole {
-                self.wait(&mut session, stop).await?;
+            let Look {
+                due,
+                next,
+                complete,
+            } = look(&mut session, BATCH).await?;
+            let again = self.publish(&mut session, publisher, due).await?;
+            // What is committed after a look wakes this relay, so that no second look is
+            // needed where the first one saw everything.
+            if complete {
+                let pause = [next, again].into_iter().flatten().min().unwrap_or(POLL);
+                self.wait(&mut session, pause, stop).await?;
             }
         }
         Ok(())
@@ -163,17 +168,23 @@ impl Relay {
             .await
     }
 
+    /// Notes whether it is this instance that relays.
+    fn relays(&self, here: bool) {
+        self.waker.relays(here);
+        self.metrics.relaying.set(here.into());
+    }
+
     /// Waits until there may be something to do.
     async fn wait(
         &self,
         session: &mut PgListener,
+        pause: Duration,
         stop: &CancellationToken,
     ) -> Result<(), RelayError> {
-        let due = store::next_due(session).await?;
-        let pause = due.map_or(POLL, |due| due.clamp(Duration::from_millis(1), POLL));
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(pause.clamp(Duration::from_millis(1), POLL)) => {}
+            () = self.waker.woken() => {}
             woken = session.try_recv() => {
                 if woken?.is_none() {
                     return Err(RelayError::SessionLost);
@@ -185,12 +196,15 @@ impl Relay {
         Ok(())
     }
 
+    /// Publishes a batch. Answers how long to wait for the first of those that the
+    /// broker refused.
     async fn publish(
         &self,
         session: &mut PgListener,
         publisher: &Publisher,
         batch: Vec<Pending>,
-    ) -> Result<(), RelayError> {
+    ) -> Result<Option<Duration>, RelayError> {
+        let mut again: Option<Duration> = None;
         let mut waves = Waves::new(
             batch
                 .into_iter()
@@ -239,10 +253,12 @@ impl Relay {
                         "an event stays in the outbox"
                     );
                     store::refused(session, &pending.event_id, error, pause).await?;
+                    again = Some(again.map_or(pause, |again| again.min(pause)));
                 }
             }
         }
-        self.mark(session, confirmed).await
+        self.mark(session, confirmed).await?;
+        Ok(again)
     }
 
     /// Notes what the broker has.

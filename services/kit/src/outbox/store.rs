@@ -8,7 +8,7 @@ use sqlx::postgres::PgListener;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
-/// A row that waits to be published.
+/// An event that waits to be published.
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct Pending {
     pub(super) event_id: String,
@@ -16,6 +16,7 @@ pub(super) struct Pending {
     pub(super) routing_key: String,
     pub(super) subject: String,
     pub(super) traceparent: Option<String>,
+    /// The envelope; empty while it is kept back.
     pub(super) payload: String,
     pub(super) attempts: i32,
     pub(super) created_at: DateTime<Utc>,
@@ -23,8 +24,17 @@ pub(super) struct Pending {
     pub(super) held: bool,
 }
 
-/// Writes the row, and wakes the relay once it is committed. Several in one
-/// transaction wake it once: PostgreSQL folds notifications that are alike.
+/// A row that is pending, whether or not it can be published now.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Row {
+    pub(super) sequence: i64,
+    /// In how many seconds it is due, where it was kept back.
+    pub(super) wait: Option<f64>,
+    #[sqlx(flatten)]
+    pub(super) pending: Pending,
+}
+
+/// Writes the row.
 pub(super) async fn insert(
     transaction: &mut PgConnection,
     envelope: &Envelope,
@@ -33,13 +43,10 @@ pub(super) async fn insert(
     hold: Duration,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "WITH written AS (
-             INSERT INTO outbox_events
-                 (event_id, event_type, routing_key, subject, traceparent, payload, not_before)
-             VALUES ($1, $2, $3, $4, $5, $6,
-                     CASE WHEN $7 > 0 THEN clock_timestamp() + $7 * interval '1 second' END)
-         )
-         SELECT pg_notify('outbox.' || current_schema(), '')",
+        "INSERT INTO outbox_events
+             (event_id, event_type, routing_key, subject, traceparent, payload, not_before)
+         VALUES ($1, $2, $3, $4, $5, $6,
+                 CASE WHEN $7 > 0 THEN clock_timestamp() + $7 * interval '1 second' END)",
     )
     .bind(&envelope.id)
     .bind(&envelope.event_type)
@@ -53,47 +60,27 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// What may be published now, oldest first. An event waits for those of its
-/// aggregate that are held back or were refused before it.
-///
-/// By state and never by "id greater than the last": numbers are given in another
-/// order than transactions commit.
-pub(super) async fn due(session: &mut PgListener, limit: i64) -> Result<Vec<Pending>, sqlx::Error> {
-    // What is held back is looked up once, and not for every event: a planner that knows
-    // little of the table would look through all of it each time.
+/// What is pending after a number, oldest first.
+pub(super) async fn pending(
+    session: &mut PgListener,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as(
-        "WITH held AS MATERIALIZED (
-             SELECT subject, min(sequence) AS sequence
-               FROM outbox_events
-              WHERE published_at IS NULL AND not_before > clock_timestamp()
-              GROUP BY subject
-         )
-         SELECT event_id, event_type, routing_key, subject, traceparent,
-                payload::text AS payload, attempts, created_at,
-                not_before IS NOT NULL AS held
-           FROM outbox_events AS event
-          WHERE published_at IS NULL
-            AND (subject NOT IN (SELECT subject FROM held)
-                 OR sequence < (SELECT held.sequence FROM held
-                                 WHERE held.subject = event.subject))
+        "SELECT sequence, event_id, event_type, routing_key, subject, traceparent,
+                CASE WHEN not_before > statement_timestamp() THEN '' ELSE payload::text END
+                    AS payload,
+                attempts, created_at, not_before IS NOT NULL AS held,
+                extract(epoch FROM not_before - statement_timestamp())::float8 AS wait
+           FROM outbox_events
+          WHERE published_at IS NULL AND sequence > $1
           ORDER BY sequence
-          LIMIT $1",
+          LIMIT $2",
     )
+    .bind(after)
     .bind(limit)
     .fetch_all(session)
     .await
-}
-
-/// How long until the next event that is held back is due; `None` without any.
-pub(super) async fn next_due(session: &mut PgListener) -> Result<Option<Duration>, sqlx::Error> {
-    let seconds: Option<f64> = sqlx::query_scalar(
-        "SELECT extract(epoch FROM min(not_before) - clock_timestamp())::float8
-           FROM outbox_events
-          WHERE published_at IS NULL AND not_before IS NOT NULL",
-    )
-    .fetch_one(session)
-    .await?;
-    Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
 }
 
 /// Notes that the broker has these.

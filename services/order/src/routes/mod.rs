@@ -3,17 +3,17 @@
 mod orders;
 mod timeline;
 
+use dm_kit::Database;
 use dm_kit::http::{ApiError, OpenApiRouter};
-use sqlx::postgres::PgPool;
 use utoipa_axum::routes;
 
 /// All routes.
-pub(crate) fn all(pool: PgPool) -> OpenApiRouter {
+pub(crate) fn all(database: Database) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(orders::list, orders::place))
         .routes(routes!(orders::detail))
         .routes(routes!(timeline::timeline))
-        .with_state(pool)
+        .with_state(database)
 }
 
 fn not_found(order_id: &str) -> ApiError {

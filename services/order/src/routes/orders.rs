@@ -6,10 +6,10 @@ use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::order::{OrderDetail, OrderList, OrderPlaced, OrderStatus, PlaceOrder};
 use dm_contracts::events::{OrderCreated, OrderLine};
 use dm_contracts::time;
+use dm_kit::Database;
 use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id, Params};
 use dm_kit::outbox;
 use http::StatusCode;
-use sqlx::postgres::PgPool;
 
 use super::not_found;
 use crate::SERVICE;
@@ -32,10 +32,10 @@ use crate::store::{orders, timeline};
 )]
 pub(super) async fn list(
     _: Caller,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     params: Params,
 ) -> Result<Json<OrderList>, ApiError> {
-    let items = orders::list(&pool, params.get("clientId")).await?;
+    let items = orders::list(&database, params.get("clientId")).await?;
     Ok(Json(OrderList {
         total: items.len(),
         items,
@@ -57,7 +57,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn place(
     Caller(user): Caller,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     CurrentTrace(trace): CurrentTrace,
     Body(request): Body<PlaceOrder>,
 ) -> Result<(StatusCode, Json<OrderPlaced>), ApiError> {
@@ -65,7 +65,7 @@ pub(super) async fn place(
         .map_err(|issues| ApiError::validation("Order request validation failed", issues))?;
     let created_at = time::now();
     let status = OrderStatus::Created;
-    let mut transaction = pool.begin().await?;
+    let mut transaction = database.begin().await?;
     let order_id = orders::insert(&mut transaction, &placement, &user, created_at).await?;
     timeline::append(
         &mut transaction,
@@ -117,9 +117,9 @@ pub(super) async fn place(
 )]
 pub(super) async fn detail(
     _: Caller,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Id(order_id): Id,
 ) -> Result<Json<OrderDetail>, ApiError> {
-    let order = orders::find(&pool, &order_id).await?;
+    let order = orders::find(&database, &order_id).await?;
     order.map(Json).ok_or_else(|| not_found(&order_id))
 }

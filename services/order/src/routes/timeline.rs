@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::order::OrderTimeline;
+use dm_kit::Database;
 use dm_kit::http::{ApiError, Caller, Id};
-use sqlx::postgres::PgPool;
 
 use super::not_found;
 use crate::store;
@@ -27,10 +27,10 @@ use crate::store;
 )]
 pub(super) async fn timeline(
     _: Caller,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Id(order_id): Id,
 ) -> Result<Json<OrderTimeline>, ApiError> {
-    let events = store::timeline::list(&pool, &order_id).await?;
+    let events = store::timeline::list(&database, &order_id).await?;
     if events.is_empty() {
         return Err(not_found(&order_id));
     }

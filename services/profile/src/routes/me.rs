@@ -6,9 +6,9 @@ use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::profile::{Profile, SaveProfile};
 use dm_contracts::events::ProfileUpdated;
 use dm_contracts::time;
+use dm_kit::Database;
 use dm_kit::http::{ApiError, Body, Caller, CurrentTrace};
 use dm_kit::outbox;
-use sqlx::postgres::PgPool;
 
 use super::display_name::DisplayName;
 use crate::domain::Settings;
@@ -26,11 +26,10 @@ use crate::store::profiles;
     responses(
         (status = 200, description = "The profile", body = Profile),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn answer(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     Caller(caller): Caller,
     DisplayName(name): DisplayName,
 ) -> Result<Json<Profile>, ApiError> {
@@ -57,12 +56,10 @@ pub(super) async fn answer(
         (status = 200, description = "The profile", body = Profile),
         (status = 400, description = "Fields break a rule", body = ErrorBody),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 413, description = "The body is larger than 1 MiB", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn save(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     Caller(caller): Caller,
     CurrentTrace(trace): CurrentTrace,
     Body(request): Body<SaveProfile>,

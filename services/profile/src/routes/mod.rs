@@ -3,12 +3,12 @@
 mod display_name;
 mod me;
 
+use dm_kit::Database;
 use dm_kit::http::OpenApiRouter;
-use sqlx::postgres::PgPool;
 use utoipa_axum::routes;
 
 /// Every route of the service.
-pub(crate) fn all() -> OpenApiRouter<PgPool> {
+pub(crate) fn all() -> OpenApiRouter<Database> {
     OpenApiRouter::new().routes(routes!(me::answer, me::save))
 }
 
@@ -22,8 +22,8 @@ mod tests {
         assert_eq!(
             dm_kit::http::endpoints(&api),
             [
-                "GET /internal/profile/me getProfile 200 401 500",
-                "POST /internal/profile/me saveProfile 200 400 401 413 500",
+                "GET /internal/profile/me getProfile 200 401",
+                "POST /internal/profile/me saveProfile 200 400 401",
             ]
         );
     }

@@ -1,7 +1,7 @@
 //! Leads as they come in.
 
 use dm_contracts::api::error::FieldIssue;
-use dm_contracts::api::sales::{CreateLead, UpdateLead};
+use dm_contracts::api::sales::{CreateLead, PatchLead, UpdateLead};
 use dm_kit::http::{Issues, trimmed};
 
 use super::LeadStatus;
@@ -50,7 +50,10 @@ pub(crate) struct Change {
 impl Change {
     /// Checks a request. Missing notes are empty ones.
     pub(crate) fn of(request: Option<UpdateLead>) -> Result<Self, Vec<FieldIssue>> {
-        let change = PartialChange::of(request)?;
+        let change = PartialChange::of(request.map(|request| PatchLead {
+            status: request.status,
+            notes: request.notes,
+        }))?;
         Ok(Self {
             status: change
                 .status
@@ -69,7 +72,7 @@ pub(crate) struct PartialChange {
 
 impl PartialChange {
     /// Checks a request. A blank status is a missing one.
-    pub(crate) fn of(request: Option<UpdateLead>) -> Result<Self, Vec<FieldIssue>> {
+    pub(crate) fn of(request: Option<PatchLead>) -> Result<Self, Vec<FieldIssue>> {
         let request = request.ok_or_else(no_body)?;
         let status = request
             .status
@@ -179,6 +182,13 @@ mod tests {
         })
     }
 
+    fn patch(status: Option<&str>, notes: Option<&str>) -> Option<PatchLead> {
+        Some(PatchLead {
+            status: status.map(str::to_owned),
+            notes: notes.map(str::to_owned),
+        })
+    }
+
     #[test]
     fn a_change_replaces_both() {
         assert_eq!(
@@ -209,14 +219,14 @@ mod tests {
     #[test]
     fn a_partial_change_leaves_the_rest() {
         assert_eq!(
-            PartialChange::of(update(None, Some(""))),
+            PartialChange::of(patch(None, Some(""))),
             Ok(PartialChange {
                 status: None,
                 notes: Some(String::new())
             })
         );
         assert_eq!(
-            issues(PartialChange::of(update(Some("LOST"), None))),
+            issues(PartialChange::of(patch(Some("LOST"), None))),
             [issue("status", &LeadStatus::issue())]
         );
     }

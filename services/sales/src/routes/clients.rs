@@ -5,8 +5,8 @@ use axum::extract::State;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::list::List;
 use dm_contracts::api::sales::ClientSummary;
+use dm_kit::Database;
 use dm_kit::http::{ApiError, Caller, Paging};
-use sqlx::postgres::PgPool;
 
 use crate::store::clients;
 
@@ -24,11 +24,10 @@ use crate::store::clients;
         (status = 200, description = "The clients", body = List<ClientSummary>),
         (status = 400, description = "No such page", body = ErrorBody),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn list(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     _caller: Caller,
     paging: Paging,
 ) -> Result<Json<List<ClientSummary>>, ApiError> {

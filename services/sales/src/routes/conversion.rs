@@ -6,9 +6,9 @@ use dm_contracts::api::error::{ErrorBody, FieldIssue};
 use dm_contracts::api::sales::ConvertedLead;
 use dm_contracts::events::LeadConverted;
 use dm_contracts::time;
+use dm_kit::Database;
 use dm_kit::http::{ApiError, Caller, CurrentTrace, Id};
 use dm_kit::outbox;
-use sqlx::postgres::PgPool;
 
 use super::no_lead;
 use crate::domain::{Conversion, Converted, NotQualified, conversion};
@@ -28,11 +28,10 @@ use crate::store::{clients, leads};
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
         (status = 404, description = "No such lead", body = ErrorBody),
         (status = 409, description = "The lead is not qualified", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn convert(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     Caller(caller): Caller,
     CurrentTrace(trace): CurrentTrace,
     Id(id): Id,

@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use dm_contracts::api::error::{ErrorBody, FieldIssue};
 use dm_contracts::api::list::List;
-use dm_contracts::api::sales::{CreateLead, LeadDetail, LeadSummary, UpdateLead};
+use dm_contracts::api::sales::{CreateLead, LeadDetail, LeadSummary, PatchLead, UpdateLead};
 use dm_contracts::time;
+use dm_kit::Database;
 use dm_kit::http::{ApiError, Body, Caller, Id, Paging, Params};
 use http::StatusCode;
-use sqlx::postgres::PgPool;
 
 use super::no_lead;
 use crate::domain::{Change, LeadStatus, NewLead, PartialChange};
@@ -29,11 +29,10 @@ use crate::store::leads;
         (status = 200, description = "The leads", body = List<LeadSummary>),
         (status = 400, description = "No such status, or no such page", body = ErrorBody),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn list(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     _caller: Caller,
     params: Params,
     paging: Paging,
@@ -70,12 +69,10 @@ pub(super) async fn list(
         (status = 201, description = "The lead", body = LeadDetail),
         (status = 400, description = "Fields break a rule", body = ErrorBody),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 413, description = "The body is larger than 1 MiB", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn create(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     Caller(caller): Caller,
     Body(request): Body<CreateLead>,
 ) -> Result<(StatusCode, Json<LeadDetail>), ApiError> {
@@ -98,11 +95,10 @@ pub(super) async fn create(
         (status = 200, description = "The lead", body = LeadDetail),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
         (status = 404, description = "No such lead", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn detail(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     _caller: Caller,
     Id(id): Id,
 ) -> Result<Json<LeadDetail>, ApiError> {
@@ -127,12 +123,10 @@ pub(super) async fn detail(
         (status = 400, description = "Fields break a rule", body = ErrorBody),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
         (status = 404, description = "No such lead", body = ErrorBody),
-        (status = 413, description = "The body is larger than 1 MiB", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn update(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     _caller: Caller,
     Id(id): Id,
     Body(request): Body<UpdateLead>,
@@ -154,28 +148,26 @@ pub(super) async fn update(
         ("x-user-id" = String, Header, description = "Who calls"),
         ("leadId" = String, Path, description = "Which lead"),
     ),
-    request_body = UpdateLead,
+    request_body = PatchLead,
     responses(
         (status = 200, description = "The lead", body = LeadDetail),
         (status = 400, description = "Fields break a rule", body = ErrorBody),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
         (status = 404, description = "No such lead", body = ErrorBody),
-        (status = 413, description = "The body is larger than 1 MiB", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn patch(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     _caller: Caller,
     Id(id): Id,
-    Body(request): Body<UpdateLead>,
+    Body(request): Body<PatchLead>,
 ) -> Result<Json<LeadDetail>, ApiError> {
     let change = PartialChange::of(request).map_err(invalid)?;
     apply(&database, &id, &change).await
 }
 
 async fn apply(
-    database: &PgPool,
+    database: &Database,
     id: &str,
     change: &PartialChange,
 ) -> Result<Json<LeadDetail>, ApiError> {

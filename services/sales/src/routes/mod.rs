@@ -4,12 +4,12 @@ mod clients;
 mod conversion;
 mod leads;
 
+use dm_kit::Database;
 use dm_kit::http::{ApiError, OpenApiRouter};
-use sqlx::postgres::PgPool;
 use utoipa_axum::routes;
 
 /// Every route of the service.
-pub(crate) fn all() -> OpenApiRouter<PgPool> {
+pub(crate) fn all() -> OpenApiRouter<Database> {
     OpenApiRouter::new()
         .routes(routes!(leads::list, leads::create))
         .routes(routes!(leads::detail, leads::update, leads::patch))
@@ -31,13 +31,13 @@ mod tests {
         assert_eq!(
             dm_kit::http::endpoints(&api),
             [
-                "GET /internal/sales/clients listClients 200 400 401 500",
-                "GET /internal/sales/leads listLeads 200 400 401 500",
-                "GET /internal/sales/leads/{leadId} getLead 200 401 404 500",
-                "PATCH /internal/sales/leads/{leadId} patchLead 200 400 401 404 413 500",
-                "POST /internal/sales/leads createLead 201 400 401 413 500",
-                "POST /internal/sales/leads/{leadId} updateLead 200 400 401 404 413 500",
-                "POST /internal/sales/leads/{leadId}/convert convertLead 200 401 404 409 500",
+                "GET /internal/sales/clients listClients 200 400 401",
+                "GET /internal/sales/leads listLeads 200 400 401",
+                "GET /internal/sales/leads/{leadId} getLead 200 401 404",
+                "PATCH /internal/sales/leads/{leadId} patchLead 200 400 401 404",
+                "POST /internal/sales/leads createLead 201 400 401",
+                "POST /internal/sales/leads/{leadId} updateLead 200 400 401 404",
+                "POST /internal/sales/leads/{leadId}/convert convertLead 200 401 404 409",
             ]
         );
     }

@@ -2,12 +2,12 @@
 
 mod notifications;
 
+use dm_kit::Database;
 use dm_kit::http::OpenApiRouter;
-use sqlx::postgres::PgPool;
 use utoipa_axum::routes;
 
 /// Every route of the service.
-pub(crate) fn all() -> OpenApiRouter<PgPool> {
+pub(crate) fn all() -> OpenApiRouter<Database> {
     OpenApiRouter::new()
         .routes(routes!(notifications::list))
         .routes(routes!(notifications::read))
@@ -23,8 +23,8 @@ mod tests {
         assert_eq!(
             dm_kit::http::endpoints(&api),
             [
-                "GET /internal/notifications listNotifications 200 400 401 500",
-                "POST /internal/notifications/{notificationId}/read readNotification 200 401 404 500",
+                "GET /internal/notifications listNotifications 200 400 401",
+                "POST /internal/notifications/{notificationId}/read readNotification 200 401 404",
             ]
         );
     }

@@ -5,8 +5,8 @@ use axum::extract::State;
 use dm_contracts::api::error::{ErrorBody, FieldIssue};
 use dm_contracts::api::notification::{Notification, Notifications};
 use dm_contracts::time;
+use dm_kit::Database;
 use dm_kit::http::{ApiError, Caller, Id, Params};
-use sqlx::postgres::PgPool;
 
 use crate::store::notifications;
 
@@ -23,11 +23,10 @@ use crate::store::notifications;
         (status = 200, description = "The newest 100", body = Notifications),
         (status = 400, description = "unreadOnly is neither true nor false", body = ErrorBody),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn list(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     Caller(caller): Caller,
     params: Params,
 ) -> Result<Json<Notifications>, ApiError> {
@@ -49,11 +48,10 @@ pub(super) async fn list(
         (status = 200, description = "The notification", body = Notification),
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
         (status = 404, description = "The caller has no such notification", body = ErrorBody),
-        (status = 500, description = "A fault of the service", body = ErrorBody),
     )
 )]
 pub(super) async fn read(
-    State(database): State<PgPool>,
+    State(database): State<Database>,
     Caller(caller): Caller,
     Id(id): Id,
 ) -> Result<Json<Notification>, ApiError> {

@@ -1,5 +1,7 @@
 //! The service's own schema.
 
+mod transaction;
+
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -8,6 +10,8 @@ use thiserror::Error;
 use tracing::warn;
 
 use crate::environment::Environment;
+
+pub use transaction::{Database, Transaction};
 
 /// Why a schema can't be used.
 #[derive(Debug, Error)]
@@ -31,6 +35,13 @@ pub enum SchemaError {
     Changed(i64),
 }
 
+/// A statement is planned a few times and that plan is kept, until the table's
+/// statistics change. A service that begins on an empty table would so read all of it
+/// for each question until somebody analyses it, and an outbox is empty and full from
+/// one moment to the next. What a service asks is answered by an index, or is the
+/// whole table; and no question of it is worth being compiled.
+const PLANNING: [(&str, &str); 2] = [("enable_seqscan", "off"), ("jit", "off")];
+
 /// How to reach the database: `POSTGRES_*`.
 #[must_use]
 pub fn options(environment: &mut Environment, service: &str) -> PgConnectOptions {
@@ -44,11 +55,13 @@ pub fn options(environment: &mut Environment, service: &str) -> PgConnectOptions
         .ssl_mode(sqlx::postgres::PgSslMode::Disable);
     // A peer that is gone without a word is noticed within some seconds, by both
     // sides: its locks must not outlive it for hours.
-    options.options([
-        ("tcp_keepalives_idle", "5"),
-        ("tcp_keepalives_interval", "2"),
-        ("tcp_keepalives_count", "3"),
-    ])
+    options
+        .options([
+            ("tcp_keepalives_idle", "5"),
+            ("tcp_keepalives_interval", "2"),
+            ("tcp_keepalives_count", "3"),
+        ])
+        .options(PLANNING)
 }
 
 /// A pool that has connected once. Waits for a database that isn't there yet.

@@ -1,0 +1,97 @@
+//! What tells the relay that something was committed.
+//!
+//! Not the transaction itself by `NOTIFY`: those take a lock of the whole database
+//! server at their commit and keep it until the write-ahead log is on disk, so that all
+//! commits with an event, of all services, went one after the other, each with a wait
+//! for the disk of its own (`PreCommit_Notify` in PostgreSQL's
+//! `src/backend/commands/async.c`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sqlx::postgres::PgPool;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+/// Wakes the relay of a schema, in this process or in another one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Waker(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    here: Notify,
+    elsewhere: Notify,
+    relaying: AtomicBool,
+}
+
+impl Waker {
+    /// Says whether the relay is the one of this process.
+    pub(super) fn relays(&self, here: bool) {
+        self.0.relaying.store(here, Ordering::Release);
+    }
+
+    /// Something was committed. Calls that come together are one.
+    pub(crate) fn wake(&self) {
+        if self.0.relaying.load(Ordering::Acquire) {
+            self.0.here.notify_one();
+        } else {
+            self.0.elsewhere.notify_one();
+        }
+    }
+
+    /// Waits until there was a call, be it an earlier one that nobody waited for.
+    pub(super) async fn woken(&self) {
+        self.0.here.notified().await;
+    }
+
+    /// Carries calls to the process that relays until asked to stop. By `NOTIFY` in a
+    /// transaction of its own, which has nothing to write to disk. One that is lost
+    /// costs the second until the relay looks by itself.
+    pub(crate) async fn carry(self, pool: PgPool, schema: &'static str, stop: CancellationToken) {
+        let channel = super::channel(schema);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.0.elsewhere.notified() => {}
+            }
+            let called = sqlx::query("SELECT pg_notify($1, '')")
+                .bind(&channel)
+                .execute(&pool)
+                .await;
+            if let Err(error) = called {
+                debug!(%error, "the relay was not woken");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_waits_for_whoever_relays_here() {
+        let waker = Waker::default();
+        waker.relays(true);
+        waker.wake();
+        waker.wake();
+        assert!(waker.woken().now_or_never().is_some());
+        assert!(waker.woken().now_or_never().is_none(), "two are one");
+        assert!(waker.0.elsewhere.notified().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_call_goes_elsewhere_where_nobody_relays_here() {
+        let waker = Waker::default();
+        waker.wake();
+        assert!(waker.woken().now_or_never().is_none());
+        assert!(waker.0.elsewhere.notified().now_or_never().is_some());
+        waker.relays(true);
+        waker.relays(false);
+        waker.wake();
+        assert!(waker.0.elsewhere.notified().now_or_never().is_some());
+    }
+}
