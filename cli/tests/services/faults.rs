@@ -81,8 +81,61 @@ pub fn killed() -> Result<(), Failed> {
     all_arrived(&orders)
 }
 
+/// Two instances of a service take turns at its queue. The one that relays is killed,
+/// and the other one goes on with both.
+pub fn twins() -> Result<(), Failed> {
+    let twin = Twin::of("inventory")?;
+    let orders = while_ordering(|| {
+        std::thread::sleep(Duration::from_secs(1));
+        kill("inventory")?;
+        std::thread::sleep(Duration::from_secs(1));
+        ok(&["up"]).map(drop)
+    })?;
+    all_arrived(&orders)?;
+    let log = twin.log()?;
+    assert!(log.contains("\"applied\":\"Now\""), "it had no work: {log}");
+    assert!(
+        log.contains("relaying the outbox"),
+        "it took nothing over: {log}"
+    );
+    Ok(())
+}
+
+/// A second instance of a service, that `dm` knows nothing of.
+struct Twin(String);
+
+impl Twin {
+    fn of(component: &str) -> Result<Self, Failed> {
+        let first = container(component)?;
+        let ask = |format: &str| docker(&["inspect", "--format", format, &first]);
+        let variables = ask("{{range .Config.Env}}{{println .}}{{end}}")?;
+        let network = ask("{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}")?;
+        let image = ask("{{.Config.Image}}")?;
+        let mut arguments = vec!["run", "--detach", "--network", network.trim()];
+        for variable in variables.lines().filter(|line| !line.is_empty()) {
+            arguments.extend(["--env", variable]);
+        }
+        arguments.push(image.trim());
+        Ok(Self(docker(&arguments)?.trim().to_owned()))
+    }
+
+    fn log(&self) -> Result<String, Failed> {
+        docker(&["logs", &self.0])
+    }
+}
+
+impl Drop for Twin {
+    fn drop(&mut self) {
+        let _ = docker(&["rm", "--force", &self.0]);
+    }
+}
+
 /// As `kill -9` would: no goodbye to broker or database.
 fn kill(component: &str) -> Result<(), Failed> {
+    docker(&["kill", &container(component)?]).map(drop)
+}
+
+fn container(component: &str) -> Result<String, Failed> {
     let label = |name, value| format!("label=com.dundermifflin.dm.{name}={value}");
     let found = docker(&[
         "ps",
@@ -92,7 +145,7 @@ fn kill(component: &str) -> Result<(), Failed> {
         "--filter",
         &label("instance", INSTANCE),
     ])?;
-    docker(&["kill", found.trim()]).map(drop)
+    Ok(found.trim().to_owned())
 }
 
 fn docker(arguments: &[&str]) -> Result<String, Failed> {

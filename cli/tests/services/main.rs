@@ -45,6 +45,7 @@ fn disturbing() -> Vec<Trial> {
         Trial::test("the_gateway_does_what_it_describes", openapi::gateway),
         Trial::test("a_broker_restart_loses_nothing", faults::broker),
         Trial::test("a_killed_service_loses_nothing", faults::killed),
+        Trial::test("two_instances_share_the_work", faults::twins),
         Trial::test("everything_was_published_and_nothing_died", faults::law),
     ]
 }

@@ -193,13 +193,16 @@ impl Operation<'_> {
         filled.join("/")
     }
 
-    /// Some of the parameters of the query.
+    /// Some of the parameters of the query, that fit or are spoilt.
     pub fn query(&self, values: &mut Values, known: &Known) -> Vec<(String, String)> {
         self.parameters("query")
             .filter_map(|parameter| {
                 let name = parameter["name"].as_str().unwrap_or_default();
                 let wanted = parameter["required"] == true || values.one_in(3);
-                let value = values.fitting(self.document, &parameter["schema"], name, known);
+                let mut value = values.fitting(self.document, &parameter["schema"], name, known);
+                if values.one_in(4) {
+                    values.spoil(&mut value);
+                }
                 wanted.then(|| (name.to_owned(), plain(&value)))
             })
             .collect()

@@ -164,6 +164,8 @@ impl Values {
     }
 
     fn matching(&mut self, pattern: &str) -> String {
+        // A text that is made of the whole of it needs no ends.
+        let pattern = pattern.trim_start_matches('^').trim_end_matches('$');
         let strategy = string_regex(pattern).unwrap();
         strategy.new_tree(&mut self.runner).unwrap().current()
     }

@@ -23,8 +23,11 @@ use crate::http::Indicator;
 use crate::telemetry::Metrics;
 use crate::trace::Trace;
 
-/// How many deliveries may wait here.
-const PREFETCH: u16 = 64;
+/// How many deliveries may wait here: enough for every lane to have the next one at
+/// hand. More would gain nothing and cost something: a service that is killed again and
+/// again spends one of the queue's deliveries of each of them, and at the limit the
+/// broker takes them for dead.
+const PREFETCH: u16 = 16;
 
 /// How many are applied at the same time.
 const LANES: usize = 4;
