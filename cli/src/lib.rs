@@ -13,6 +13,7 @@ pub mod engine;
 pub mod error;
 pub mod host;
 pub mod images;
+pub mod messaging;
 pub mod output;
 pub mod smoke;
 pub mod stack;

@@ -1,11 +1,13 @@
 //! The commands: each parses its arguments, calls the logic, and renders.
 
 mod bench;
+mod chaos;
 mod ci;
 mod completions;
 mod config;
 mod context;
 mod dev;
+mod dlq;
 mod doctor;
 mod down;
 mod engine;
@@ -96,6 +98,8 @@ enum Command {
     /// Throw all data away and start fresh.
     Reset(reset::Arguments),
     Seed(seed::Arguments),
+    Dlq(dlq::Arguments),
+    Chaos(chaos::Arguments),
     Smoke(smoke::Arguments),
     Ci(ci::Arguments),
     /// Run a command in a component's container.
@@ -132,22 +136,23 @@ impl Cli {
     /// True where the command winds down by itself at the first interrupt.
     #[must_use]
     pub fn is_graceful(&self) -> bool {
-        matches!(
-            self.command,
+        match &self.command {
+            Command::Dlq(arguments) => arguments.is_graceful(),
             Command::Up(_)
-                | Command::Down(_)
-                | Command::Restart(_)
-                | Command::Rebuild(_)
-                | Command::Dev(_)
-                | Command::Reset(_)
-                | Command::Seed(_)
-                | Command::Smoke(_)
-                | Command::Ci(_)
-                | Command::Golden(_)
-                | Command::Images(_)
-                | Command::Engine(_)
-                | Command::Bench(_)
-        )
+            | Command::Down(_)
+            | Command::Restart(_)
+            | Command::Rebuild(_)
+            | Command::Dev(_)
+            | Command::Reset(_)
+            | Command::Seed(_)
+            | Command::Smoke(_)
+            | Command::Ci(_)
+            | Command::Golden(_)
+            | Command::Images(_)
+            | Command::Engine(_)
+            | Command::Bench(_) => true,
+            _ => false,
+        }
     }
 
     /// Runs the command.
@@ -166,6 +171,8 @@ impl Cli {
             Command::Dev(arguments) => dev::run(&context, arguments).await,
             Command::Reset(arguments) => reset::run(&context, arguments).await,
             Command::Seed(arguments) => seed::run(&context, arguments).await,
+            Command::Dlq(arguments) => dlq::run(&context, arguments).await,
+            Command::Chaos(arguments) => chaos::run(&context, arguments).await,
             Command::Smoke(arguments) => smoke::run(&context, arguments).await,
             Command::Ci(arguments) => ci::run(&context, arguments).await,
             Command::Exec(arguments) => exec::run(&context, arguments).await,

@@ -12,6 +12,7 @@ pub mod bench_services;
 pub mod ci;
 pub mod config;
 pub mod dev;
+pub mod dlq;
 pub mod doctor;
 pub mod engine;
 mod error;

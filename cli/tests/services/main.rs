@@ -10,6 +10,7 @@
 )]
 
 mod ci;
+mod dead_letters;
 mod dev;
 mod faults;
 mod flow;
@@ -43,6 +44,10 @@ fn disturbing() -> Vec<Trial> {
         Trial::test("a_change_restarts_what_it_is_in", dev::changes),
         Trial::test("services_do_what_they_describe", openapi::services),
         Trial::test("the_gateway_does_what_it_describes", openapi::gateway),
+        Trial::test(
+            "dead_letters_go_back_and_nothing_is_lost",
+            dead_letters::story,
+        ),
         Trial::test("a_broker_restart_loses_nothing", faults::broker),
         Trial::test("a_killed_service_loses_nothing", faults::killed),
         Trial::test("two_instances_share_the_work", faults::twins),

@@ -1,0 +1,125 @@
+//! Reads a dead-letter queue and leaves it as it was.
+//!
+//! What is read is never acknowledged unless somebody says so, and goes back to its
+//! place when the channels close, or when the process is killed: dead-letter queues are
+//! classic queues, where neither a body nor a header nor the order changes by that. A
+//! channel holds a bounded number of messages, and the next ones come on another
+//! channel, so that memory is bounded whatever the queue's depth.
+
+use std::time::Duration;
+
+use dm_contracts::topology::dead_letter_queue;
+use futures_util::StreamExt as _;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, Consumer};
+
+use crate::messaging::MessagingError;
+
+/// How many messages wait here at most.
+const PORTION: u16 = 2_000;
+/// How long the broker may take for the next message.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A pass over the messages that are in a dead-letter queue now.
+pub(super) struct Reader<'c> {
+    connection: &'c Connection,
+    queue: String,
+    channels: Vec<Channel>,
+    consumer: Option<Consumer>,
+    /// What the open consumer may still give.
+    left: u16,
+    read: u64,
+    expected: u64,
+}
+
+impl<'c> Reader<'c> {
+    /// Begins a pass over the dead letters of a work queue.
+    pub(super) async fn open(
+        connection: &'c Connection,
+        work_queue: &str,
+    ) -> Result<Self, MessagingError> {
+        let queue = dead_letter_queue(work_queue);
+        let channel = connection.create_channel().await?;
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let found = channel
+            .queue_declare(queue.as_str().into(), options, FieldTable::default())
+            .await?;
+        Ok(Self {
+            connection,
+            expected: found.message_count().into(),
+            queue,
+            channels: vec![channel],
+            consumer: None,
+            left: 0,
+            read: 0,
+        })
+    }
+
+    /// The next one with its place, from 1; `None` after the last one.
+    pub(super) async fn next(&mut self) -> Result<Option<(u64, Delivery)>, MessagingError> {
+        if self.read == self.expected {
+            return Ok(None);
+        }
+        if self.left == 0 {
+            self.go_on().await?;
+        }
+        let Some(consumer) = &mut self.consumer else {
+            return Ok(None);
+        };
+        let next = tokio::time::timeout(PATIENCE, consumer.next()).await;
+        let Ok(Some(delivery)) = next else {
+            return Err(MessagingError::Stalled {
+                queue: self.queue.clone(),
+                read: self.read,
+                expected: self.expected,
+                patience: PATIENCE,
+            });
+        };
+        self.left -= 1;
+        self.read += 1;
+        Ok(Some((self.read, delivery?)))
+    }
+
+    /// Takes the next portion, on a channel of its own.
+    async fn go_on(&mut self) -> Result<(), MessagingError> {
+        if let (Some(consumer), Some(channel)) = (self.consumer.take(), self.channels.last()) {
+            // What is acknowledged on it must not make it take more.
+            channel
+                .basic_cancel(consumer.tag(), BasicCancelOptions::default())
+                .await?;
+        }
+        let rest = self.expected - self.read;
+        let portion = u16::try_from(rest).map_or(PORTION, |rest| rest.min(PORTION));
+        let channel = self.connection.create_channel().await?;
+        channel
+            .basic_qos(portion, BasicQosOptions::default())
+            .await?;
+        let consumer = channel
+            .basic_consume(
+                self.queue.as_str().into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        self.channels.push(channel);
+        self.consumer = Some(consumer);
+        self.left = portion;
+        Ok(())
+    }
+
+    /// Gives everything back that was not acknowledged.
+    pub(super) async fn close(self) -> Result<(), MessagingError> {
+        for channel in self.channels {
+            channel.close(200, "done".into()).await?;
+        }
+        Ok(())
+    }
+}

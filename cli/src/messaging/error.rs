@@ -1,0 +1,129 @@
+//! Why the event flow can't be seen, or not be repaired.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::error::{Coded, Exit};
+
+/// What went wrong with messages.
+#[derive(Debug, Error)]
+pub enum MessagingError {
+    /// The broker is away, or refuses.
+    #[error("the broker can't be asked")]
+    Broker(#[from] lapin::Error),
+    /// The database is away, or refuses.
+    #[error("the database can't be asked")]
+    Database(#[from] sqlx::Error),
+    /// There is no such queue.
+    #[error("there is no work queue `{name}`")]
+    UnknownQueue {
+        /// What was asked for.
+        name: String,
+    },
+    /// Somebody else has the dead letters in hand.
+    #[error("another dm has had the dead letters in hand for {} s", .0.as_secs())]
+    Busy(Duration),
+    /// The broker stopped in the middle.
+    #[error("{queue} gave {read} of its {expected} messages and then nothing for {} s", patience.as_secs())]
+    Stalled {
+        /// The queue.
+        queue: String,
+        /// How many came.
+        read: u64,
+        /// How many were there.
+        expected: u64,
+        /// How long was waited for the next one.
+        patience: Duration,
+    },
+    /// No dead letter has that id.
+    #[error("no dead letter has the id `{0}`")]
+    NotFound(String),
+    /// There are other dead letters than those that were to be replayed.
+    #[error(
+        "the set of dead letters is another one: its digest is {found}, and {expected} was expected"
+    )]
+    OtherSet {
+        /// What was asked for.
+        expected: String,
+        /// What there is.
+        found: String,
+    },
+    /// No run has that id.
+    #[error("there is no replay run `{0}`")]
+    NoRun(String),
+    /// A line of a file of dead letters is none.
+    #[error("line {line} is no dead letter: {what}")]
+    Line {
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// A file can't be read or written.
+    #[error("the file can't be read or written")]
+    File(#[from] std::io::Error),
+    /// Nobody said yes.
+    #[error("{0} of the dead letters are to be removed, and that was not confirmed")]
+    NotConfirmed(usize),
+    /// Somebody interrupted it.
+    #[error("interrupted; run {run} replayed {replayed} of {of}, and nothing is lost")]
+    Interrupted {
+        /// The run.
+        run: String,
+        /// How many went back so far.
+        replayed: u64,
+        /// How many it is about.
+        of: u64,
+    },
+}
+
+impl Coded for MessagingError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Broker(_) => "broker-unavailable",
+            Self::Database(_) => "database-unavailable",
+            Self::UnknownQueue { .. } => "queue-unknown",
+            Self::Busy(_) => "dead-letters-busy",
+            Self::Stalled { .. } => "queue-stalled",
+            Self::NotFound(_) => "dead-letter-not-found",
+            Self::OtherSet { .. } => "replay-other-set",
+            Self::NoRun(_) => "replay-run-unknown",
+            Self::Line { .. } => "dead-letter-file",
+            Self::File(_) => "file-access",
+            Self::NotConfirmed(_) => "not-confirmed",
+            Self::Interrupted { .. } => "interrupted",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Broker(_) | Self::Database(_) | Self::File(_) => Exit::Component,
+            Self::UnknownQueue { .. }
+            | Self::NoRun(_)
+            | Self::Line { .. }
+            | Self::NotConfirmed(_) => Exit::Usage,
+            Self::Busy(_) | Self::Stalled { .. } => Exit::TimedOut,
+            Self::NotFound(_) | Self::OtherSet { .. } => Exit::Found,
+            Self::Interrupted { .. } => Exit::Interrupted,
+        }
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::Broker(_) | Self::Database(_) => vec!["dm status".into(), "dm up".into()],
+            Self::UnknownQueue { .. } => {
+                let names = dm_contracts::topology::WORK_QUEUES.map(|queue| queue.name);
+                vec![format!("the work queues are {}", names.join(", "))]
+            }
+            Self::Busy(_) | Self::Stalled { .. } => vec!["try again in a moment".into()],
+            Self::NotFound(_) => vec!["dm dlq ls --each".into()],
+            Self::OtherSet { .. } => vec!["dm dlq replay --dry-run shows the set as it is".into()],
+            Self::NoRun(_) => vec!["dm dlq history".into()],
+            Self::Line { .. } => vec!["dm dlq export shows what a line is made of".into()],
+            Self::File(_) => Vec::new(),
+            Self::NotConfirmed(_) => vec!["say so by --yes".into()],
+            Self::Interrupted { run, .. } => vec![format!("dm dlq replay --resume {run}")],
+        }
+    }
+}

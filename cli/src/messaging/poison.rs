@@ -1,0 +1,55 @@
+//! A message that no consumer can handle, for demonstrations and tests.
+
+use dm_contracts::events::{NotificationCreated, OrderCreated, StockReserved};
+use dm_contracts::{DomainEvent as _, Envelope, envelope, time, topology};
+use lapin::{BasicProperties, Connection};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::MessagingError;
+use super::broker::{Outgoing, publish};
+
+/// Puts such a message into a work queue: a whole envelope of a type that the queue
+/// takes, whose data lack everything. Answers its id.
+///
+/// # Errors
+/// There is no such queue, or the broker refuses.
+pub async fn poison(connection: &Connection, queue: &str) -> Result<String, MessagingError> {
+    let known = topology::WORK_QUEUES
+        .iter()
+        .find(|known| known.name == queue);
+    let Some(queue) = known else {
+        return Err(MessagingError::UnknownQueue {
+            name: queue.to_owned(),
+        });
+    };
+    let event_type = match queue.name {
+        topology::ORDER_QUEUE => StockReserved::TYPE,
+        topology::READ_MODEL_QUEUE => NotificationCreated::TYPE,
+        _ => OrderCreated::TYPE,
+    };
+    let id = format!("evt_{}", Uuid::new_v4().simple());
+    let event = Envelope {
+        specversion: envelope::SPEC_VERSION.into(),
+        id: id.clone(),
+        event_type: event_type.into(),
+        source: "/dm-chaos".into(),
+        subject: format!("poison/{id}"),
+        time: time::format(time::now()),
+        datacontenttype: "application/json".into(),
+        data: json!({"note": "put here by dm chaos poison"}),
+    };
+    let message = Outgoing {
+        exchange: String::new(),
+        routing_key: queue.name.to_owned(),
+        properties: BasicProperties::default()
+            .with_message_id(id.as_str().into())
+            .with_content_type(envelope::CONTENT_TYPE.into())
+            .with_type(event_type.into())
+            .with_delivery_mode(2),
+        body: serde_json::to_vec(&event).unwrap_or_default(),
+    };
+    let channel = connection.create_channel().await?;
+    publish(&channel, &[message]).await?;
+    Ok(id)
+}

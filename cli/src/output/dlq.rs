@@ -1,0 +1,397 @@
+//! Dead letters, and their way back.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::style::{Canvas, Role};
+use super::table::{Cell, Column, Table};
+use super::text;
+use crate::messaging::dead::DeadLetter;
+use crate::messaging::dead::audit::Run;
+use crate::messaging::dead::look::{Group, Whole};
+use crate::messaging::dead::replay::{Plan, Refusal, Replayed};
+
+/// The schema of the groups.
+pub const LIST_SCHEMA: &str = "dm.dead-letter-groups/1";
+/// The schema of the letters, one by one.
+pub const EACH_SCHEMA: &str = "dm.dead-letters/1";
+/// The schema of letters with all that is in them.
+pub const SHOW_SCHEMA: &str = "dm.dead-letters-whole/1";
+/// The schema of a set that would be replayed.
+pub const PLAN_SCHEMA: &str = "dm.replay-plan/1";
+/// The schema of a replay that ended.
+pub const REPLAY_SCHEMA: &str = "dm.replay/1";
+/// The schema of the replays of the past.
+pub const HISTORY_SCHEMA: &str = "dm.replay-history/1";
+
+/// Groups as a document.
+#[derive(Debug, Serialize)]
+pub struct Groups<'a> {
+    /// The groups.
+    pub groups: &'a [Group],
+}
+
+/// Letters as a document.
+#[derive(Debug, Serialize)]
+pub struct Letters<'a, T> {
+    /// The letters.
+    pub letters: &'a [T],
+}
+
+/// Runs as a document.
+#[derive(Debug, Serialize)]
+pub struct Runs<'a> {
+    /// The runs.
+    pub runs: &'a [Run],
+}
+
+/// How long ago something was, for a person.
+fn ago(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    at.map_or_else(String::new, |at| {
+        let seconds = (now - at).num_seconds().max(0).unsigned_abs();
+        format!("{} ago", text::duration(Duration::from_secs(seconds)))
+    })
+}
+
+/// A type without what all of them begin with.
+fn short(event_type: Option<&str>) -> &str {
+    let event_type = event_type.unwrap_or("-");
+    event_type
+        .strip_prefix("com.dundermifflin.")
+        .unwrap_or(event_type)
+}
+
+/// What there is of each kind.
+#[must_use]
+pub fn groups(groups: &[Group], now: DateTime<Utc>, canvas: &Canvas) -> String {
+    if groups.is_empty() {
+        return "no dead letters".to_owned();
+    }
+    let mut table = Table::new(vec![
+        Column::new("queue").least(20),
+        Column::new("reason").least(12),
+        Column::new("type").least(16),
+        Column::new("count").right(),
+        Column::new("oldest").rank(1),
+        Column::new("latest").rank(2),
+    ]);
+    for group in groups {
+        table.row(vec![
+            Cell::new(&group.queue),
+            Cell::new(&group.reason).role(Role::Warn),
+            Cell::new(short(group.event_type.as_deref())),
+            Cell::new(group.count.to_string()),
+            Cell::new(ago(group.oldest, now)),
+            Cell::new(ago(group.latest, now)),
+        ]);
+    }
+    table.render(canvas)
+}
+
+/// Each of them on a line.
+#[must_use]
+pub fn each(letters: &[DeadLetter], now: DateTime<Utc>, canvas: &Canvas) -> String {
+    if letters.is_empty() {
+        return "no dead letters".to_owned();
+    }
+    let mut table = Table::new(vec![
+        Column::new("id").least(36),
+        Column::new("queue").rank(2).least(20),
+        Column::new("reason").least(12),
+        Column::new("type").rank(3).least(16),
+        Column::new("failed").rank(1),
+        Column::new("rounds").right().rank(5),
+        Column::new("error").rank(4),
+    ]);
+    for letter in letters {
+        table.row(vec![
+            Cell::new(letter.id.as_deref().unwrap_or(&letter.fingerprint)),
+            Cell::new(&letter.queue),
+            Cell::new(&letter.reason).role(Role::Warn),
+            Cell::new(short(letter.event_type.as_deref())),
+            Cell::new(ago(letter.failed_at, now)),
+            Cell::new(letter.replays.to_string()),
+            Cell::optional(letter.error.as_deref()),
+        ]);
+    }
+    table.render(canvas)
+}
+
+/// All that a letter is made of.
+#[must_use]
+pub fn whole(letters: &[Whole], canvas: &Canvas) -> String {
+    let blocks: Vec<String> = letters.iter().map(|letter| one(letter, canvas)).collect();
+    blocks.join("\n\n")
+}
+
+fn one(whole: &Whole, canvas: &Canvas) -> String {
+    let letter = &whole.letter;
+    let at = letter.failed_at.map(dm_contracts::time::format);
+    let counts = format!(
+        "{}, {}",
+        text::count(
+            usize::try_from(letter.attempts).unwrap_or(usize::MAX),
+            "attempt"
+        ),
+        text::count(
+            usize::try_from(letter.replays).unwrap_or(usize::MAX),
+            "replay"
+        ),
+    );
+    let place = format!("{}, place {}", letter.queue, letter.position);
+    let mut lines = Vec::new();
+    for (name, value) in [
+        ("id", letter.id.as_deref()),
+        ("type", letter.event_type.as_deref()),
+        ("subject", letter.subject.as_deref()),
+        ("queue", Some(place.as_str())),
+        ("reason", Some(letter.reason.as_str())),
+        ("error", letter.error.as_deref()),
+        ("service", letter.service.as_deref()),
+        ("failed", at.as_deref()),
+        ("tried", Some(counts.as_str())),
+        ("trace", letter.trace_id.as_deref()),
+        ("fingerprint", Some(letter.fingerprint.as_str())),
+    ] {
+        if let Some(value) = value {
+            let name = canvas.paint(Role::Muted, &text::pad(name, 12));
+            lines.push(format!("{name}{}", text::harmless(value, false)));
+        }
+    }
+    lines.push(canvas.paint(Role::Muted, "headers"));
+    for (name, value) in &whole.headers {
+        lines.push(format!("  {name}: {}", text::harmless(value, false)));
+    }
+    lines.push(canvas.paint(Role::Muted, "body"));
+    let body = serde_json::to_string_pretty(&whole.body).unwrap_or_default();
+    lines.extend(
+        body.lines()
+            .map(|line| format!("  {}", text::harmless(line, false))),
+    );
+    lines.join("\n")
+}
+
+/// A set that would go back.
+#[must_use]
+pub fn plan(plan: &Plan, now: DateTime<Utc>, canvas: &Canvas) -> String {
+    let mut blocks = Vec::new();
+    if !plan.letters.is_empty() {
+        blocks.push(each(&plan.letters, now, canvas));
+    }
+    let refusals: Vec<String> = plan
+        .refused
+        .iter()
+        .map(|(letter, refusal)| canvas.wrap(&refused(letter, *refusal), "", "  "))
+        .collect();
+    if !refusals.is_empty() {
+        blocks.push(refusals.join("\n"));
+    }
+    let sentence = if plan.letters.is_empty() {
+        "nothing to replay".to_owned()
+    } else {
+        format!(
+            "{} would go back; dm dlq replay --expect {} refuses any other set",
+            text::count(plan.letters.len(), "dead letter"),
+            plan.digest
+        )
+    };
+    blocks.push(canvas.wrap(&sentence, "", ""));
+    blocks.join("\n\n")
+}
+
+/// Why a letter stays.
+#[must_use]
+pub fn refused(letter: &DeadLetter, refusal: Refusal) -> String {
+    let id = letter.id.as_deref().unwrap_or(&letter.fingerprint);
+    match refusal {
+        Refusal::Rounds => format!(
+            "{id} stays: it was replayed {} already (--max-rounds)",
+            text::count(
+                usize::try_from(letter.replays).unwrap_or(usize::MAX),
+                "time"
+            )
+        ),
+        Refusal::Age => format!(
+            "{id} stays: its inbox may have forgotten it, and would take it twice (--force)"
+        ),
+    }
+}
+
+/// What a replay did.
+#[must_use]
+pub fn replayed(done: &Replayed, canvas: &Canvas) -> String {
+    let mut sentence = format!(
+        "run {}: {} of {} back in the queue",
+        done.run, done.replayed, done.messages
+    );
+    for (count, what) in [
+        (done.returned, "had no queue to go to and stayed"),
+        (done.missing, "were gone already"),
+    ] {
+        if count > 0 {
+            sentence.push_str(&format!("; {count} {what}"));
+        }
+    }
+    canvas.wrap(&sentence, "", "")
+}
+
+/// The replays of the past.
+#[must_use]
+pub fn history(runs: &[Run], canvas: &Canvas) -> String {
+    if runs.is_empty() {
+        return "nothing was replayed yet".to_owned();
+    }
+    let mut table = Table::new(vec![
+        Column::new("run").least(16),
+        Column::new("began").least(16),
+        Column::new("state").least(9),
+        Column::new("replayed").right(),
+        Column::new("of").right(),
+        Column::new("others").right().rank(2),
+        Column::new("to").rank(3),
+        Column::new("digest").rank(1),
+    ]);
+    for run in runs {
+        let (state, role) = match run.ended_at {
+            Some(_) => ("ended", Role::Good),
+            None => ("cut short", Role::Warn),
+        };
+        table.row(vec![
+            Cell::new(&run.run_id),
+            Cell::new(run.began_at.format("%Y-%m-%d %H:%M").to_string()),
+            Cell::new(state).role(role),
+            Cell::new(run.replayed.to_string()),
+            Cell::new(run.messages.to_string()),
+            Cell::new(run.others.to_string()),
+            Cell::new(if run.to_exchange { "exchange" } else { "queue" }),
+            Cell::new(&run.digest),
+        ]);
+    }
+    table.render(canvas)
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_contracts::time;
+    use lapin::BasicProperties;
+    use serde_json::json;
+
+    use super::super::testing::{assert_fits, terminal};
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        time::parse("2026-02-03T12:00:00Z").unwrap()
+    }
+
+    fn letter(id: &str) -> DeadLetter {
+        DeadLetter {
+            id: Some(format!("evt_{}{id}", "0".repeat(31))),
+            event_type: Some("com.dundermifflin.order.created.v1".into()),
+            subject: Some("order/ord_9001".into()),
+            reason: "invalid-data".into(),
+            error: Some("items is empty".into()),
+            service: Some("inventory-service".into()),
+            attempts: 1,
+            failed_at: time::parse("2026-02-03T10:00:00Z"),
+            fingerprint: "00112233445566778899aabbccddeeff".into(),
+            ..DeadLetter::read(
+                "inventory.order-events.q",
+                1,
+                &BasicProperties::default(),
+                b"",
+            )
+        }
+    }
+
+    fn plan_of_two() -> Plan {
+        Plan {
+            letters: vec![letter("1"), letter("2")],
+            refused: vec![(letter("3"), Refusal::Rounds), (letter("4"), Refusal::Age)],
+            digest: "0123456789ab".into(),
+        }
+    }
+
+    #[test]
+    fn kinds_are_counted() {
+        let found = [Group {
+            queue: "inventory.order-events.q".into(),
+            reason: "invalid-data".into(),
+            event_type: Some("com.dundermifflin.order.created.v1".into()),
+            count: 12,
+            oldest: time::parse("2026-02-03T10:00:00Z"),
+            latest: time::parse("2026-02-03T11:59:30Z"),
+        }];
+        insta::assert_snapshot!("dlq_groups_100", groups(&found, now(), &terminal(100)));
+        for width in [60, 80, 200] {
+            assert_fits(&groups(&found, now(), &terminal(width)), width);
+        }
+        assert_eq!(groups(&[], now(), &terminal(80)), "no dead letters");
+    }
+
+    #[test]
+    fn a_set_says_what_goes_what_stays_and_its_digest() {
+        insta::assert_snapshot!("dlq_plan_120", plan(&plan_of_two(), now(), &terminal(120)));
+        for width in [60, 80, 200] {
+            assert_fits(&plan(&plan_of_two(), now(), &terminal(width)), width);
+        }
+        let nothing = Plan {
+            letters: Vec::new(),
+            refused: Vec::new(),
+            digest: String::new(),
+        };
+        assert_eq!(plan(&nothing, now(), &terminal(80)), "nothing to replay");
+    }
+
+    #[test]
+    fn a_letter_is_shown_whole_and_harmless() {
+        let whole_letter = Whole {
+            letter: letter("1"),
+            headers: [(
+                "x-dm-error".to_owned(),
+                "a \u{1b}[31mred\u{1b}[0m one".to_owned(),
+            )]
+            .into(),
+            body: json!({"id": "evt_1", "data": {}}),
+        };
+        let text = whole(&[whole_letter], &terminal(100));
+        assert!(!text.contains("\u{1b}[31m"));
+        insta::assert_snapshot!("dlq_show_100", text);
+    }
+
+    #[test]
+    fn a_run_that_was_cut_short_is_told_from_one_that_ended() {
+        let run = |ended: Option<&str>| Run {
+            run_id: "rep_0123456789ab".into(),
+            began_at: now(),
+            ended_at: ended.and_then(time::parse),
+            digest: "0123456789ab".into(),
+            to_exchange: false,
+            messages: 10,
+            replayed: 7,
+            others: 1,
+        };
+        let runs = [run(None), run(Some("2026-02-03T12:00:01Z"))];
+        insta::assert_snapshot!("dlq_history_100", history(&runs, &terminal(100)));
+        for width in [60, 80, 200] {
+            assert_fits(&history(&runs, &terminal(width)), width);
+        }
+    }
+
+    #[test]
+    fn an_end_tells_of_what_stayed() {
+        let done = Replayed {
+            run: "rep_1".into(),
+            messages: 5,
+            replayed: 2,
+            returned: 1,
+            missing: 2,
+        };
+        assert_eq!(
+            replayed(&done, &terminal(200)),
+            "run rep_1: 2 of 5 back in the queue; 1 had no queue to go to and stayed; \
+             2 were gone already"
+        );
+    }
+}

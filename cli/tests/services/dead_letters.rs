@@ -1,0 +1,115 @@
+//! What was set aside: looks that change nothing, and the way back.
+
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use super::stack::{PATIENCE, dm, ok};
+
+const QUEUE: &str = "inventory.order-events.q";
+
+fn json(arguments: &[&str]) -> Result<Value, Failed> {
+    Ok(serde_json::from_str(&ok(arguments)?)?)
+}
+
+fn letters() -> Result<Vec<Value>, Failed> {
+    let found = json(&["dlq", "ls", "--each", "--json", "--queue", QUEUE])?;
+    Ok(found["letters"].as_array().cloned().unwrap_or_default())
+}
+
+/// Waits until each of them was replayed so often and is dead again.
+fn dead_after(rounds: u64, count: usize) -> Result<Vec<Value>, Failed> {
+    let until = std::time::Instant::now() + PATIENCE;
+    loop {
+        let found = letters()?;
+        let there = found.len() == count && found.iter().all(|letter| letter["replays"] == rounds);
+        if there {
+            return Ok(found);
+        }
+        if std::time::Instant::now() > until {
+            return Err(format!("not {count} after {rounds} rounds: {found:?}").into());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
+fn texts<'l>(letters: &'l [Value], field: &str) -> Vec<&'l str> {
+    let texts = letters.iter().filter_map(|letter| letter[field].as_str());
+    texts.collect()
+}
+
+/// From poison to an empty queue, as a person would go about it.
+pub fn story() -> Result<(), Failed> {
+    for _ in 0..3 {
+        ok(&["chaos", "poison", QUEUE])?;
+    }
+    let first = dead_after(0, 3)?;
+    assert_eq!(texts(&first, "reason"), ["invalid-data"; 3]);
+
+    // Looks.
+    for _ in 0..20 {
+        assert_eq!(letters()?, first, "a look changed something");
+    }
+    let groups = json(&["dlq", "ls", "--json", "--queue", QUEUE])?;
+    assert_eq!(groups["groups"][0]["count"], 3);
+    let id = first[1]["id"].as_str().unwrap();
+    let shown = ok(&["dlq", "show", id])?;
+    assert!(shown.contains("missing field `orderId`"), "{shown}");
+    assert_eq!(dm(&["dlq", "ls", "--fail-if-any"]).status.code(), Some(1));
+    assert_eq!(dm(&["dlq", "show", "evt_0"]).status.code(), Some(1));
+
+    // One goes back and fails again; the others stay in their places.
+    let replayed = json(&["dlq", "replay", "--id", id, "--json"])?;
+    assert_eq!(
+        (&replayed["messages"], &replayed["replayed"]),
+        (&1.into(), &1.into())
+    );
+    let until = std::time::Instant::now() + PATIENCE;
+    while letters()?.len() != 3 && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let after = letters()?;
+    let order = [&first[0]["id"], &first[2]["id"], &first[1]["id"]];
+    assert_eq!(
+        after.iter().map(|letter| &letter["id"]).collect::<Vec<_>>(),
+        order
+    );
+    assert_eq!(after[2]["replays"], 1);
+
+    // The set is the one that was looked at, or nothing happens.
+    let plan = json(&["dlq", "replay", "--dry-run", "--json", "--max-rounds", "1"])?;
+    assert_eq!(plan["letters"].as_array().map(Vec::len), Some(2));
+    assert_eq!(plan["refused"].as_array().map(Vec::len), Some(1));
+    let refused = dm(&["dlq", "replay", "--max-rounds", "1", "--expect", "0"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(letters()?, after);
+    let digest = plan["digest"].as_str().unwrap();
+    ok(&["dlq", "replay", "--max-rounds", "1", "--expect", digest])?;
+    dead_after(1, 3)?;
+
+    // The audit tells of both, and an ended run has nothing left to do.
+    let history = json(&["dlq", "history", "--json"])?;
+    assert_eq!(history["runs"][0]["replayed"], 2);
+    assert_eq!(history["runs"][1]["replayed"], 1);
+    let run = history["runs"][0]["run_id"].as_str().unwrap();
+    let again = json(&["dlq", "replay", "--resume", run, "--json"])?;
+    assert_eq!(again["replayed"], 2);
+    dead_after(1, 3)?;
+
+    // Nothing is removed without a yes and a copy; the copy is as good as the letters.
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("letters.jsonl");
+    let file = path.to_str().unwrap();
+    assert_eq!(dm(&["dlq", "purge", "--copy", file]).status.code(), Some(2));
+    let before = dead_after(1, 3)?;
+    ok(&["dlq", "purge", "--copy", file, "--yes"])?;
+    assert!(letters()?.is_empty());
+    ok(&["dlq", "import", file])?;
+    assert_eq!(letters()?, before);
+    let taken = dm(&["dlq", "purge", "--copy", file, "--yes"]);
+    assert!(!taken.status.success(), "a copy was written over");
+    assert_eq!(letters()?, before);
+    let other = folder.path().join("again.jsonl");
+    ok(&["dlq", "purge", "--copy", other.to_str().unwrap(), "--yes"])?;
+    assert!(letters()?.is_empty());
+    Ok(())
+}
