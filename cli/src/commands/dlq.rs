@@ -1,13 +1,15 @@
 //! `dm dlq`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
+use dm_contracts::topology::WORK_QUEUES;
 use lapin::Connection;
 
 use super::context::{Context, Project, existing_ports};
@@ -17,9 +19,10 @@ use crate::messaging::dead::{self, DeadLetter, Filter, audit, copy, look, replay
 use crate::messaging::{MessagingError, broker};
 use crate::output::{self, text};
 
-/// How long inboxes remember unless told otherwise: what `INBOX_RETENTION_MS` is by
-/// default.
+/// How long inboxes remember unless `INBOX_RETENTION_MS` says otherwise.
 const MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often a replay tells how far it is.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Look at dead letters, and send them back.
 ///
@@ -363,7 +366,14 @@ async fn send_back(
         in_flight: arguments.max_in_flight,
     };
     let connection = connect(project, ports).await?;
-    let told = |done, of| printer.note(&format!("{done} of {of} replayed"));
+    let last = Mutex::new(Instant::now());
+    let told = |done, of| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= BEAT {
+            *last = Instant::now();
+            printer.note(&format!("{done} of {of} replayed"));
+        }
+    };
     if let Some(run) = &arguments.resume {
         let database = database(project, ports).await?;
         let site = replay::Site {
@@ -381,7 +391,11 @@ async fn send_back(
         limit: arguments.limit,
         to_exchange: arguments.to_exchange,
         most_rounds: arguments.max_rounds,
-        oldest: (!arguments.force).then_some(MEMORY),
+        memory: if arguments.force {
+            BTreeMap::new()
+        } else {
+            memory(project)
+        },
     };
     let plan = replay::plan(&connection, &request, Utc::now()).await?;
     if let Some(expected) = arguments.expect.filter(|digest| *digest != plan.digest) {
@@ -411,6 +425,25 @@ async fn send_back(
     };
     let done = replay::run(&site, &request, &plan, speed).await?;
     ended(context, &done)
+}
+
+/// How long the inbox of each work queue remembers, as its service is set up.
+fn memory(project: &Project) -> BTreeMap<String, Duration> {
+    let services = project.config().services.all();
+    let kept = |consumer: &str| {
+        let (_, service) = services
+            .iter()
+            .find(|(name, _)| rabbitmq::broker_user(name) == consumer)?;
+        let set = service.environment.get("INBOX_RETENTION_MS")?;
+        set.parse().ok().map(Duration::from_millis)
+    };
+    WORK_QUEUES
+        .iter()
+        .filter_map(|queue| {
+            let kept = kept(queue.consumer?).unwrap_or(MEMORY);
+            Some((queue.name.to_owned(), kept))
+        })
+        .collect()
 }
 
 fn ended(context: &Context, done: &replay::Replayed) -> Result<Exit> {

@@ -59,6 +59,32 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     in_component(context, &project, &arguments.name, spec).await
 }
 
+/// The container of a component that runs.
+///
+/// # Errors
+/// There is no such component, or it doesn't run, or the engine fails.
+pub async fn running(
+    context: &Context,
+    project: &Project,
+    engine: &Engine,
+    component: &str,
+) -> Result<String> {
+    let container = project.instance.container(component);
+    let runs = engine
+        .containers(&project.instance.filter())
+        .await?
+        .into_iter()
+        .any(|it| it.name == container && it.state == State::Running);
+    if runs {
+        return Ok(container);
+    }
+    context.check_component(project, component)?;
+    Err(NotRunning {
+        component: component.to_owned(),
+    }
+    .into())
+}
+
 /// Runs a command in a component's container, joined to this process's own
 /// standard streams.
 ///
@@ -71,19 +97,7 @@ pub async fn in_component(
     mut spec: ExecSpec,
 ) -> Result<Exit> {
     let engine = context.engine(project.config()).await?;
-    let container = project.instance.container(component);
-    let running = engine
-        .containers(&project.instance.filter())
-        .await?
-        .into_iter()
-        .any(|it| it.name == container && it.state == State::Running);
-    if !running {
-        context.check_component(project, component)?;
-        return Err(NotRunning {
-            component: component.to_owned(),
-        }
-        .into());
-    }
+    let container = running(context, project, &engine, component).await?;
     let session = Session::begin();
     spec.tty = session.is_interactive();
     spec.stdin = true;

@@ -138,6 +138,7 @@ impl Cli {
     pub fn is_graceful(&self) -> bool {
         match &self.command {
             Command::Dlq(arguments) => arguments.is_graceful(),
+            Command::Chaos(arguments) => arguments.is_graceful(),
             Command::Up(_)
             | Command::Down(_)
             | Command::Restart(_)

@@ -206,6 +206,17 @@ impl Engine {
             )))
     }
 
+    /// Freezes a container: its processes stand still, its connections stay open.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where it doesn't run.
+    pub async fn pause(&self, name: &str) -> Result<(), EngineError> {
+        self.docker()
+            .pause_container(name)
+            .await
+            .map_err(EngineError::api(format!("pause container {name}")))
+    }
+
     /// Lets a paused container go on.
     ///
     /// # Errors

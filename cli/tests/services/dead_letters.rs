@@ -1,18 +1,23 @@
 //! What was set aside: looks that change nothing, and the way back.
 
-use libtest_mimic::Failed;
-use serde_json::Value;
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::Duration;
 
-use super::stack::{PATIENCE, dm, ok};
+use dm_contracts::topology::READ_MODEL_QUEUE;
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+
+use super::stack::{INSTANCE, PATIENCE, address, block_on, dm, dm_command, ok, sql};
 
 const QUEUE: &str = "inventory.order-events.q";
 
-fn json(arguments: &[&str]) -> Result<Value, Failed> {
+fn asked(arguments: &[&str]) -> Result<Value, Failed> {
     Ok(serde_json::from_str(&ok(arguments)?)?)
 }
 
 fn letters() -> Result<Vec<Value>, Failed> {
-    let found = json(&["dlq", "ls", "--each", "--json", "--queue", QUEUE])?;
+    let found = asked(&["dlq", "ls", "--each", "--json", "--queue", QUEUE])?;
     Ok(found["letters"].as_array().cloned().unwrap_or_default())
 }
 
@@ -49,7 +54,7 @@ pub fn story() -> Result<(), Failed> {
     for _ in 0..20 {
         assert_eq!(letters()?, first, "a look changed something");
     }
-    let groups = json(&["dlq", "ls", "--json", "--queue", QUEUE])?;
+    let groups = asked(&["dlq", "ls", "--json", "--queue", QUEUE])?;
     assert_eq!(groups["groups"][0]["count"], 3);
     let id = first[1]["id"].as_str().unwrap();
     let shown = ok(&["dlq", "show", id])?;
@@ -58,7 +63,7 @@ pub fn story() -> Result<(), Failed> {
     assert_eq!(dm(&["dlq", "show", "evt_0"]).status.code(), Some(1));
 
     // One goes back and fails again; the others stay in their places.
-    let replayed = json(&["dlq", "replay", "--id", id, "--json"])?;
+    let replayed = asked(&["dlq", "replay", "--id", id, "--json"])?;
     assert_eq!(
         (&replayed["messages"], &replayed["replayed"]),
         (&1.into(), &1.into())
@@ -76,7 +81,7 @@ pub fn story() -> Result<(), Failed> {
     assert_eq!(after[2]["replays"], 1);
 
     // The set is the one that was looked at, or nothing happens.
-    let plan = json(&["dlq", "replay", "--dry-run", "--json", "--max-rounds", "1"])?;
+    let plan = asked(&["dlq", "replay", "--dry-run", "--json", "--max-rounds", "1"])?;
     assert_eq!(plan["letters"].as_array().map(Vec::len), Some(2));
     assert_eq!(plan["refused"].as_array().map(Vec::len), Some(1));
     let refused = dm(&["dlq", "replay", "--max-rounds", "1", "--expect", "0"]);
@@ -87,11 +92,11 @@ pub fn story() -> Result<(), Failed> {
     dead_after(1, 3)?;
 
     // The audit tells of both, and an ended run has nothing left to do.
-    let history = json(&["dlq", "history", "--json"])?;
+    let history = asked(&["dlq", "history", "--json"])?;
     assert_eq!(history["runs"][0]["replayed"], 2);
     assert_eq!(history["runs"][1]["replayed"], 1);
     let run = history["runs"][0]["run_id"].as_str().unwrap();
-    let again = json(&["dlq", "replay", "--resume", run, "--json"])?;
+    let again = asked(&["dlq", "replay", "--resume", run, "--json"])?;
     assert_eq!(again["replayed"], 2);
     dead_after(1, 3)?;
 
@@ -112,4 +117,86 @@ pub fn story() -> Result<(), Failed> {
     ok(&["dlq", "purge", "--copy", other.to_str().unwrap(), "--yes"])?;
     assert!(letters()?.is_empty());
     Ok(())
+}
+
+/// How many letters are on their way while `dm` is killed.
+const LETTERS: usize = 300;
+
+/// A replay that is killed again and again, and resumed, loses nothing. Nobody consumes
+/// the read model's queue, so that all that arrives can be counted.
+pub fn killed() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("letters.jsonl");
+    let mut random = fastrand::Rng::with_seed(501);
+    let ids: BTreeSet<String> = (0..LETTERS)
+        .map(|number| format!("evt_replay_{number}"))
+        .collect();
+    let lines: Vec<String> = ids
+        .iter()
+        .map(|id| {
+            json!({"queue": READ_MODEL_QUEUE, "message_id": id, "headers": {}, "body": "e30="})
+                .to_string()
+        })
+        .collect();
+    std::fs::write(&path, lines.join("\n"))?;
+    ok(&["dlq", "import", path.to_str().unwrap()])?;
+
+    let slowly = ["--rate", "300", "--max-in-flight", "7"];
+    let mut kills = 0;
+    loop {
+        let run = latest_run()?;
+        let mut arguments = vec!["dlq", "replay"];
+        match &run {
+            Some((_, true)) => break,
+            Some((run, false)) => arguments.extend(["--resume", run.as_str()]),
+            None => arguments.extend(["--queue", READ_MODEL_QUEUE]),
+        }
+        arguments.extend(slowly);
+        let mut child = dm_command()
+            .args(["--instance", INSTANCE])
+            .args(&arguments)
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?;
+        // The last attempts are left alone, or it would never end.
+        if kills < 8 {
+            std::thread::sleep(Duration::from_millis(random.u64(100..700)));
+            child.kill()?;
+            kills += 1;
+        }
+        child.wait()?;
+    }
+    let left = asked(&["dlq", "ls", "--each", "--json", "--queue", READ_MODEL_QUEUE])?;
+    assert_eq!(left["letters"].as_array().map(Vec::len), Some(0));
+    let arrived = block_on(arrived())?;
+    let missing: Vec<_> = ids.difference(&arrived).collect();
+    assert!(missing.is_empty(), "lost: {missing:?}");
+    Ok(())
+}
+
+/// The latest run of the read model's letters, and whether it has ended.
+fn latest_run() -> Result<Option<(String, bool)>, Failed> {
+    let found = sql(&format!(
+        "SELECT run_id || ' ' || (ended_at IS NOT NULL) FROM dm_ops.replay_runs
+          WHERE selection->'queues' = '[\"{READ_MODEL_QUEUE}\"]'
+          ORDER BY began_at DESC LIMIT 1"
+    ))?;
+    Ok(found
+        .split_once(' ')
+        .map(|(run, ended)| (run.to_owned(), ended == "true")))
+}
+
+/// The ids of all that is in the read model's queue.
+async fn arrived() -> Result<BTreeSet<String>, Failed> {
+    let uri = address("rabbitmq").replace("dunder@", "dunder:mifflin@");
+    let properties = lapin::ConnectionProperties::default();
+    let connection = lapin::Connection::connect(&format!("{uri}/%2f"), properties).await?;
+    let channel = connection.create_channel().await?;
+    let mut ids = BTreeSet::new();
+    let options = lapin::options::BasicGetOptions { no_ack: true };
+    while let Some(message) = channel.basic_get(READ_MODEL_QUEUE.into(), options).await? {
+        let id = message.delivery.properties.message_id().clone();
+        ids.extend(id.map(|id| id.to_string()));
+    }
+    Ok(ids)
 }

@@ -81,6 +81,12 @@ pub fn killed() -> Result<(), Failed> {
     all_arrived(&orders)
 }
 
+/// The broker stands still for a while with all its connections open, and goes on.
+pub fn frozen() -> Result<(), Failed> {
+    let orders = while_ordering(|| ok(&["chaos", "pause", "rabbitmq", "--for", "3s"]).map(drop))?;
+    all_arrived(&orders)
+}
+
 /// Two instances of a service take turns at its queue. The one that relays is killed,
 /// and the other one goes on with both.
 pub fn twins() -> Result<(), Failed> {
@@ -132,7 +138,7 @@ impl Drop for Twin {
 
 /// As `kill -9` would: no goodbye to broker or database.
 fn kill(component: &str) -> Result<(), Failed> {
-    docker(&["kill", &container(component)?]).map(drop)
+    ok(&["chaos", "kill", component]).map(drop)
 }
 
 fn container(component: &str) -> Result<String, Failed> {

@@ -48,8 +48,13 @@ fn disturbing() -> Vec<Trial> {
             "dead_letters_go_back_and_nothing_is_lost",
             dead_letters::story,
         ),
+        Trial::test(
+            "a_replay_that_is_killed_loses_nothing",
+            dead_letters::killed,
+        ),
         Trial::test("a_broker_restart_loses_nothing", faults::broker),
         Trial::test("a_killed_service_loses_nothing", faults::killed),
+        Trial::test("a_frozen_broker_loses_nothing", faults::frozen),
         Trial::test("two_instances_share_the_work", faults::twins),
         Trial::test("everything_was_published_and_nothing_died", faults::law),
     ]

@@ -41,10 +41,10 @@ pub struct Request {
     pub to_exchange: bool,
     /// Messages that were replayed so often stay where they are.
     pub most_rounds: u64,
-    /// Messages that failed longer ago stay where they are: their inbox may have
-    /// forgotten them.
+    /// How long the inbox of each queue remembers. What failed longer ago stays where it
+    /// is: it would be taken twice. A queue that is not in here has no inbox to ask.
     #[serde(skip)]
-    pub oldest: Option<Duration>,
+    pub memory: BTreeMap<String, Duration>,
 }
 
 /// How fast.
@@ -128,8 +128,8 @@ impl Request {
             .map(|at| (now - at).to_std().unwrap_or_default());
         if letter.replays >= self.most_rounds {
             Some(Refusal::Rounds)
-        } else if let (Some(age), Some(oldest)) = (age, self.oldest)
-            && age > oldest
+        } else if let (Some(age), Some(memory)) = (age, self.memory.get(&letter.queue))
+            && age > *memory
         {
             Some(Refusal::Age)
         } else {
@@ -418,7 +418,7 @@ mod tests {
             limit: None,
             to_exchange: false,
             most_rounds: 3,
-            oldest: Some(Duration::from_secs(3600)),
+            memory: [("q".to_owned(), Duration::from_secs(3600))].into(),
         };
         let now = time::parse("2026-02-03T12:00:00Z").unwrap();
         for (replays, failed_at, refusal) in [
@@ -432,6 +432,11 @@ mod tests {
         ] {
             assert_eq!(request.refuses(&letter(replays, failed_at), now), refusal);
         }
+        let elsewhere = DeadLetter {
+            queue: "other".into(),
+            ..letter(0, "2020-01-01T00:00:00Z")
+        };
+        assert_eq!(request.refuses(&elsewhere, now), None, "it has no inbox");
     }
 
     #[test]
