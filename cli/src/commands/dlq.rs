@@ -206,13 +206,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         Action::Show { id } => {
             let connection = connect(&project, &ports).await?;
             let found = look::show(&connection, &dead::queues(&[])?, &id).await?;
-            let printer = &context.printer;
-            if printer.is_json() {
-                let document = output::dlq::Letters { letters: &found };
-                printer.document(output::dlq::SHOW_SCHEMA, &document)?;
-            } else {
-                printer.data(&output::dlq::whole(&found, &printer.out()))?;
-            }
+            let document = output::dlq::Letters { letters: &found };
+            context
+                .printer
+                .result(output::dlq::SHOW_SCHEMA, &document, |canvas| {
+                    output::dlq::whole(&found, canvas)
+                })?;
             Ok(Exit::Success)
         }
         Action::Replay(replay) => send_back(context, &project, &ports, replay).await,
@@ -239,13 +238,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         Action::History { limit } => {
             let database = database(&project, &ports).await?;
             let runs = audit::history(&database, limit.into()).await?;
-            let printer = &context.printer;
-            if printer.is_json() {
-                let document = output::dlq::Runs { runs: &runs };
-                printer.document(output::dlq::HISTORY_SCHEMA, &document)?;
-            } else {
-                printer.data(&output::dlq::history(&runs, &printer.out()))?;
-            }
+            let document = output::dlq::Runs { runs: &runs };
+            context
+                .printer
+                .result(output::dlq::HISTORY_SCHEMA, &document, |canvas| {
+                    output::dlq::history(&runs, canvas)
+                })?;
             Ok(Exit::Success)
         }
     }
@@ -277,13 +275,12 @@ async fn groups(
     filter: &Filter,
 ) -> Result<bool> {
     let groups = look::groups(connection, queues, filter).await?;
-    let printer = &context.printer;
-    if printer.is_json() {
-        let document = output::dlq::Groups { groups: &groups };
-        printer.document(output::dlq::LIST_SCHEMA, &document)?;
-    } else {
-        printer.data(&output::dlq::groups(&groups, Utc::now(), &printer.out()))?;
-    }
+    let document = output::dlq::Groups { groups: &groups };
+    context
+        .printer
+        .result(output::dlq::LIST_SCHEMA, &document, |canvas| {
+            output::dlq::groups(&groups, Utc::now(), canvas)
+        })?;
     Ok(!groups.is_empty())
 }
 
@@ -296,13 +293,12 @@ async fn list(
 ) -> Result<bool> {
     let mut letters: Vec<DeadLetter> = Vec::new();
     look::each(connection, queues, filter, |letter| letters.push(letter)).await?;
-    let printer = &context.printer;
-    if printer.is_json() {
-        let document = output::dlq::Letters { letters: &letters };
-        printer.document(output::dlq::EACH_SCHEMA, &document)?;
-    } else {
-        printer.data(&output::dlq::each(&letters, Utc::now(), &printer.out()))?;
-    }
+    let document = output::dlq::Letters { letters: &letters };
+    context
+        .printer
+        .result(output::dlq::EACH_SCHEMA, &document, |canvas| {
+            output::dlq::each(&letters, Utc::now(), canvas)
+        })?;
     Ok(!letters.is_empty())
 }
 
@@ -406,11 +402,9 @@ async fn send_back(
         .into());
     }
     if arguments.dry_run || plan.letters.is_empty() {
-        if printer.is_json() {
-            printer.document(output::dlq::PLAN_SCHEMA, &plan)?;
-        } else {
-            printer.data(&output::dlq::plan(&plan, Utc::now(), &printer.out()))?;
-        }
+        printer.result(output::dlq::PLAN_SCHEMA, &plan, |canvas| {
+            output::dlq::plan(&plan, Utc::now(), canvas)
+        })?;
         return Ok(Exit::Success);
     }
     for (letter, refusal) in &plan.refused {
@@ -447,12 +441,11 @@ fn memory(project: &Project) -> BTreeMap<String, Duration> {
 }
 
 fn ended(context: &Context, done: &replay::Replayed) -> Result<Exit> {
-    let printer = &context.printer;
-    if printer.is_json() {
-        printer.document(output::dlq::REPLAY_SCHEMA, done)?;
-    } else {
-        printer.data(&output::dlq::replayed(done, &printer.out()))?;
-    }
+    context
+        .printer
+        .result(output::dlq::REPLAY_SCHEMA, done, |canvas| {
+            output::dlq::replayed(done, canvas)
+        })?;
     Ok(if done.returned == 0 {
         Exit::Success
     } else {

@@ -128,6 +128,24 @@ impl Printer {
         self.data(&json::document(schema, body)?)
     }
 
+    /// Writes a result to stdout: a document where JSON was asked for, and otherwise what
+    /// a person reads.
+    ///
+    /// # Errors
+    /// As for [`Printer::document`] and [`Printer::data`].
+    pub fn result<T: Serialize>(
+        &self,
+        schema: &str,
+        body: &T,
+        render: impl FnOnce(&Canvas) -> String,
+    ) -> Result<(), OutputError> {
+        if self.is_json() {
+            self.document(schema, body)
+        } else {
+            self.data(&render(&self.out()))
+        }
+    }
+
     /// Writes text to stderr, above live lines. Failures are ignored: there is
     /// no better place to tell them.
     pub fn message(&self, text: &str) {
