@@ -229,6 +229,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let connection = connect(&project, &ports).await?;
             let there = copy::import(&connection, &lines).await?;
             let sentence = format!("{there} of {} are dead letters again", lines.len());
+            if there < lines.len() as u64 {
+                context.printer.warn(&sentence);
+                return Ok(Exit::Found);
+            }
             context.printer.done(&sentence);
             Ok(Exit::Success)
         }

@@ -50,6 +50,12 @@ pub async fn poison(connection: &Connection, queue: &str) -> Result<String, Mess
         body: serde_json::to_vec(&event).unwrap_or_default(),
     };
     let channel = connection.create_channel().await?;
-    publish(&channel, &[message]).await?;
-    Ok(id)
+    if publish(&channel, &[message]).await? == [true] {
+        Ok(id)
+    } else {
+        // It is known here, and the broker doesn't have it.
+        Err(MessagingError::UnknownQueue {
+            name: queue.name.to_owned(),
+        })
+    }
 }

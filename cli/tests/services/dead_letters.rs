@@ -119,8 +119,9 @@ pub fn story() -> Result<(), Failed> {
     Ok(())
 }
 
-/// How many letters are on their way while `dm` is killed.
-const LETTERS: usize = 300;
+/// How many letters are on their way while `dm` is killed: more than are held on one
+/// channel.
+const LETTERS: usize = 5_000;
 
 /// A replay that is killed again and again, and resumed, loses nothing. Nobody consumes
 /// the read model's queue, so that all that arrives can be counted.
@@ -141,7 +142,7 @@ pub fn killed() -> Result<(), Failed> {
     std::fs::write(&path, lines.join("\n"))?;
     ok(&["dlq", "import", path.to_str().unwrap()])?;
 
-    let slowly = ["--rate", "300", "--max-in-flight", "7"];
+    let slowly = ["--rate", "3000", "--max-in-flight", "50"];
     let mut kills = 0;
     loop {
         let run = latest_run()?;

@@ -6,7 +6,6 @@ use std::io::{BufRead, Write};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dm_contracts::topology::dead_letter_queue;
-use lapin::options::BasicAckOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection};
 use serde::{Deserialize, Serialize};
@@ -162,7 +161,7 @@ pub async fn remove(
         while let Some((position, delivery)) = reader.next().await? {
             let letter = DeadLetter::read(queue, position, &delivery.properties, &delivery.data);
             if letters.contains(&letter.fingerprint) {
-                delivery.ack(BasicAckOptions::default()).await?;
+                reader.take(position, &delivery).await?;
                 removed += 1;
             }
         }

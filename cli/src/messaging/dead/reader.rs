@@ -12,7 +12,7 @@ use dm_contracts::topology::dead_letter_queue;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
@@ -30,8 +30,10 @@ pub(super) struct Reader<'c> {
     queue: String,
     channels: Vec<Channel>,
     consumer: Option<Consumer>,
-    /// What the open consumer may still give.
+    /// What the open consumer may still give: its window without what is held.
     left: u16,
+    /// The place of the first message that the open consumer gave.
+    since: u64,
     read: u64,
     expected: u64,
 }
@@ -58,6 +60,7 @@ impl<'c> Reader<'c> {
             channels: vec![channel],
             consumer: None,
             left: 0,
+            since: 1,
             read: 0,
         })
     }
@@ -90,7 +93,7 @@ impl<'c> Reader<'c> {
     /// Takes the next portion, on a channel of its own.
     async fn go_on(&mut self) -> Result<(), MessagingError> {
         if let (Some(consumer), Some(channel)) = (self.consumer.take(), self.channels.last()) {
-            // What is acknowledged on it must not make it take more.
+            // All of its window is held here: it has given nothing that was not read.
             channel
                 .basic_cancel(consumer.tag(), BasicCancelOptions::default())
                 .await?;
@@ -112,10 +115,25 @@ impl<'c> Reader<'c> {
         self.channels.push(channel);
         self.consumer = Some(consumer);
         self.left = portion;
+        self.since = self.read + 1;
         Ok(())
     }
 
-    /// Gives everything back that was not acknowledged.
+    /// Takes a message out of the queue for good. Its consumer may then give another one
+    /// for it.
+    pub(super) async fn take(
+        &mut self,
+        position: u64,
+        delivery: &Delivery,
+    ) -> Result<(), MessagingError> {
+        delivery.ack(BasicAckOptions::default()).await?;
+        if position >= self.since {
+            self.left += 1;
+        }
+        Ok(())
+    }
+
+    /// Gives everything back that was not taken.
     pub(super) async fn close(self) -> Result<(), MessagingError> {
         for channel in self.channels {
             channel.close(200, "done".into()).await?;

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use dm_contracts::{headers, topology};
 use lapin::message::Delivery;
-use lapin::options::BasicAckOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
 use serde::Serialize;
@@ -272,7 +271,7 @@ struct Work<'a> {
 impl Work<'_> {
     async fn queue(&mut self, queue: &str, mut left: Left) -> Result<(), MessagingError> {
         let mut reader = Reader::open(self.site.connection, queue).await?;
-        let mut window: Vec<(Entry, Delivery)> = Vec::new();
+        let mut window = Vec::new();
         let in_flight = usize::from(self.speed.in_flight.max(1));
         while !left.is_empty() {
             let Some((position, delivery)) = reader.next().await? else {
@@ -284,15 +283,16 @@ impl Work<'_> {
             };
             if entry.outcome == Some(Outcome::Replayed) {
                 // It was noted, and not acknowledged any more.
-                delivery.ack(BasicAckOptions::default()).await?;
+                reader.take(position, &delivery).await?;
                 continue;
             }
-            window.push((entry, delivery));
+            window.push((entry, position, delivery));
             if window.len() == in_flight {
-                self.send(queue, std::mem::take(&mut window)).await?;
+                self.send(&mut reader, queue, std::mem::take(&mut window))
+                    .await?;
             }
         }
-        self.send(queue, window).await?;
+        self.send(&mut reader, queue, window).await?;
         reader.close().await?;
         // What was noted as replayed is gone because it was acknowledged.
         let missing: Vec<i64> = left
@@ -308,8 +308,9 @@ impl Work<'_> {
     /// Publishes, notes, acknowledges: in that order.
     async fn send(
         &mut self,
+        reader: &mut Reader<'_>,
         queue: &str,
-        window: Vec<(Entry, Delivery)>,
+        window: Vec<(Entry, u64, Delivery)>,
     ) -> Result<(), MessagingError> {
         if window.is_empty() {
             return Ok(());
@@ -324,18 +325,18 @@ impl Work<'_> {
         self.pace(window.len()).await;
         let messages: Vec<Outgoing> = window
             .iter()
-            .map(|(_, delivery)| outgoing(queue, delivery, self.to_exchange))
+            .map(|(_, _, delivery)| outgoing(queue, delivery, self.to_exchange))
             .collect();
         let taken = publish(&self.channel, &messages).await?;
         let (mut replayed, mut returned) = (Vec::new(), Vec::new());
-        for ((entry, _), &taken) in window.iter().zip(&taken) {
+        for ((entry, ..), &taken) in window.iter().zip(&taken) {
             if taken { &mut replayed } else { &mut returned }.push(entry.number);
         }
         audit::decide(self.site.database, self.run, &replayed, Outcome::Replayed).await?;
         audit::decide(self.site.database, self.run, &returned, Outcome::Returned).await?;
-        for ((_, delivery), taken) in window.iter().zip(taken) {
+        for ((_, position, delivery), taken) in window.iter().zip(taken) {
             if taken {
-                delivery.ack(BasicAckOptions::default()).await?;
+                reader.take(*position, delivery).await?;
             }
         }
         self.done.replayed += replayed.len() as u64;
