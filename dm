@@ -12,7 +12,7 @@ fi
 
 stale() {
     [[ ! -x $binary ]] || [[ -n $(find "$root/Cargo.toml" "$root/Cargo.lock" "$root/cli/Cargo.toml" \
-        "$root/cli/src" "$root/cli/images" -newer "$binary" -print -quit) ]]
+        "$root/cli/src" "$root/cli/images" "$root/services/contracts" -newer "$binary" -print -quit) ]]
 }
 
 if stale; then

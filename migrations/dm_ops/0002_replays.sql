@@ -25,6 +25,11 @@ CREATE TABLE replay_messages (
     -- Null until it was decided.
     outcome     text CHECK (outcome IN ('replayed', 'returned', 'missing')),
     decided_at  timestamptz,
+    -- Where a person changed it first: the id and the body that it went with. A run that
+    -- is resumed sends the same again.
+    edited_as   text UNIQUE,
+    edited_body text,
+    CHECK ((edited_as IS NULL) = (edited_body IS NULL)),
     PRIMARY KEY (run_id, number)
 );
 

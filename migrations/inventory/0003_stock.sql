@@ -11,15 +11,17 @@ CREATE TABLE products (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- What was ever received is on_hand + shipped; what can be promised is
--- on_hand - reserved.
+-- What can be promised is on_hand - reserved.
 CREATE TABLE stock (
     sku        text PRIMARY KEY REFERENCES products,
     -- In the building, what is reserved included.
     on_hand    bigint NOT NULL CHECK (on_hand >= 0),
     reserved   bigint NOT NULL DEFAULT 0 CHECK (reserved BETWEEN 0 AND on_hand),
     shipped    bigint NOT NULL DEFAULT 0 CHECK (shipped >= 0),
-    updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    -- What ever came in: nothing else can be in the building or have left it.
+    received   bigint NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK (on_hand + shipped = received)
 );
 
 CREATE SEQUENCE reservation_number_seq AS bigint START 1;

@@ -1,8 +1,8 @@
 -- What this service tells the others, written with the change that it tells of.
 CREATE TABLE outbox_events (
-    event_id     text PRIMARY KEY,
     -- The order within an aggregate. Across aggregates numbers commit in any order.
-    sequence     bigint GENERATED ALWAYS AS IDENTITY,
+    sequence     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    event_id     text NOT NULL UNIQUE,
     event_type   text NOT NULL,
     routing_key  text NOT NULL,
     -- The aggregate, e.g. order/ord_9001.

@@ -101,7 +101,8 @@ impl Project {
             cache: crate::host::cache::dir(),
         };
         let names = self.config().services.all().map(|(name, _)| name);
-        let services = ServiceImages::new(&self.loaded.root, names);
+        let services = ServiceImages::new(&self.loaded.root, names)
+            .with_fail_points(self.config().images.fail_points);
         Ok(Images::new(engine.clone(), catalog, settings, dirs)
             .with_services(services)
             .with_tools(Arc::new(HostTools::new(

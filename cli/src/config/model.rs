@@ -108,6 +108,9 @@ pub struct Images {
     /// array of PEM files, or `"host"` for those that were added to this host's
     /// own trust store.
     pub extra_ca_certificates: CaCertificates,
+    /// Whether the services are compiled with fail points: steps at which
+    /// `DM_FAIL_POINTS` in a service's environment ends it, for tests of faults.
+    pub fail_points: bool,
 }
 
 /// Whether images are pulled or built.

@@ -46,6 +46,27 @@ fn json_content() -> String {
     "application/json".to_owned()
 }
 
+/// What of an envelope says which event it is, of anything that may be one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Heading {
+    /// Its id.
+    pub id: Option<String>,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    /// Its aggregate.
+    pub subject: Option<String>,
+}
+
+impl Heading {
+    /// Reads the body of a message without reading all of it; nothing is known of one
+    /// that is no envelope.
+    #[must_use]
+    pub fn read(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_default()
+    }
+}
+
 /// Why a message is no event that can be handled. Neither gets better by trying
 /// again.
 #[derive(Debug, Error)]
@@ -184,6 +205,16 @@ mod tests {
         envelope.specversion = "0.3".to_owned();
         let body = serde_json::to_string(&envelope).unwrap();
         assert_eq!(code(&body), Err("unparsable"));
+    }
+
+    #[test]
+    fn a_heading_is_read_of_anything() {
+        let heading = Heading::read(br#"{"id":"evt_1","type":"t","subject":"s","data":[1]}"#);
+        assert_eq!(heading.id.as_deref(), Some("evt_1"));
+        assert_eq!(heading.subject.as_deref(), Some("s"));
+        for body in [&b""[..], b"{", b"[]", b"{\"id\":7}", b"\xff"] {
+            assert_eq!(Heading::read(body), Heading::default());
+        }
     }
 
     #[test]

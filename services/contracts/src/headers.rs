@@ -23,5 +23,7 @@ pub const EXCHANGE: &str = "x-dm-exchange";
 pub const ROUTING_KEY: &str = "x-dm-routing-key";
 /// When it failed last, ISO-8601 in UTC.
 pub const FAILED_AT: &str = "x-dm-failed-at";
+/// The id of the event whose dead letter somebody changed before it was replayed as this.
+pub const EDITED: &str = "x-dm-edited";
 /// How often it was replayed from a dead-letter queue.
 pub const REPLAYS: &str = "x-dm-replays";

@@ -8,6 +8,7 @@ pub mod api;
 pub mod envelope;
 pub mod events;
 pub mod headers;
+pub mod span;
 pub mod time;
 pub mod topology;
 

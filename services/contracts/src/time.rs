@@ -6,7 +6,25 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 /// read again is the same value.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
-    Utc::now().trunc_subsecs(6)
+    (Utc::now() + offset()).trunc_subsecs(6)
+}
+
+/// How far this process's clock is off, which tests of faults decide by
+/// `DM_CLOCK_OFFSET_MS`.
+#[cfg(feature = "fail-points")]
+fn offset() -> chrono::TimeDelta {
+    static OFFSET: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    let milliseconds = OFFSET.get_or_init(|| {
+        let set = std::env::var("DM_CLOCK_OFFSET_MS").ok();
+        set.and_then(|text| text.parse().ok()).unwrap_or_default()
+    });
+    chrono::TimeDelta::milliseconds(*milliseconds)
+}
+
+/// A clock is right unless a test says otherwise.
+#[cfg(not(feature = "fail-points"))]
+const fn offset() -> chrono::TimeDelta {
+    chrono::TimeDelta::zero()
 }
 
 /// An ISO-8601 instant in UTC, ending in `Z`, with sub-second digits where there

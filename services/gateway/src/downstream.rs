@@ -263,7 +263,7 @@ mod tests {
             roles: vec!["manager".into()],
             groups: vec!["/sales".into()],
         };
-        let trace = Trace::of_event(None);
+        let trace = Trace::begin();
         let names = |service| {
             let headers = headers(service, &user, &trace).unwrap();
             let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
@@ -298,7 +298,7 @@ mod tests {
             roles: Vec::new(),
             groups: Vec::new(),
         };
-        assert!(headers(Service::Order, &user, &Trace::of_event(None)).is_none());
+        assert!(headers(Service::Order, &user, &Trace::begin()).is_none());
     }
 
     proptest! {

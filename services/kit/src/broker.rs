@@ -1,18 +1,20 @@
 //! The broker: connections, and publishing with confirms.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub use dm_amqp::Outcome;
+use dm_amqp::Outgoing;
 use futures_util::StreamExt as _;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, ShortString};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Event};
+use lapin::options::ConfirmSelectOptions;
+use lapin::types::AMQPValue;
+use lapin::{BasicProperties, Channel, Connection, Event};
 use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::environment::Environment;
+use crate::fail_point;
 
 /// How long the broker may take to confirm.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(15);
@@ -40,17 +42,6 @@ pub enum BrokerError {
     /// The broker took too long.
     #[error("the broker did not confirm within {} s", .0.as_secs())]
     Silent(Duration),
-}
-
-/// What became of one message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The broker has it.
-    Confirmed,
-    /// No queue takes it, though one should.
-    Returned,
-    /// A queue refused it.
-    Refused,
 }
 
 /// A message to publish.
@@ -100,8 +91,7 @@ impl Broker {
             encode(&self.vhost),
         );
         let name = format!("{} {purpose}", self.service);
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        Ok(Connection::connect(&uri, properties).await?)
+        Ok(dm_amqp::connect(&uri, &name).await?)
     }
 
     /// A connection for publishing alone, with so many channels: the broker blocks
@@ -215,61 +205,23 @@ async fn publish_patiently(
     channel: &Channel,
     messages: &[Message],
 ) -> Result<Vec<Outcome>, BrokerError> {
-    let mut confirms = Vec::with_capacity(messages.len());
-    for message in messages {
-        let options = BasicPublishOptions {
-            mandatory: message.mandatory,
-            ..BasicPublishOptions::default()
-        };
-        let properties = message
-            .properties
-            .clone()
-            .with_message_id(message.id.as_str().into())
-            .with_delivery_mode(PERSISTENT);
-        let confirm = channel
-            .basic_publish(
-                message.exchange.as_str().into(),
-                message.routing_key.as_str().into(),
-                options,
-                &message.body,
-                properties,
-            )
-            .await?;
-        confirms.push(confirm);
-    }
-    let mut acknowledged = Vec::with_capacity(messages.len());
-    let mut returned = HashSet::new();
-    for confirm in confirms {
-        let confirmation = confirm.await?;
-        acknowledged.push(confirmation.is_ack());
-        // A return is attached to whichever confirm comes next: only its own
-        // message id says whose it is.
-        returned.extend(
-            confirmation
-                .take_message()
-                .and_then(|message| id_of(&message.properties)),
-        );
-    }
-    // A return precedes its confirm, so that these are the last of them.
-    let rest = channel.wait_for_confirms().await?;
-    returned.extend(rest.iter().filter_map(|message| id_of(&message.properties)));
-    Ok(messages
+    let messages: Vec<Outgoing> = messages
         .iter()
-        .zip(acknowledged)
-        .map(|(message, acknowledged)| {
-            if returned.contains(&message.id) {
-                Outcome::Returned
-            } else if acknowledged {
-                Outcome::Confirmed
-            } else {
-                Outcome::Refused
-            }
+        .map(|message| Outgoing {
+            exchange: message.exchange.clone(),
+            routing_key: message.routing_key.clone(),
+            mandatory: message.mandatory,
+            properties: message
+                .properties
+                .clone()
+                .with_message_id(message.id.as_str().into())
+                .with_delivery_mode(PERSISTENT),
+            body: message.body.clone(),
         })
-        .collect())
-}
-
-fn id_of(properties: &BasicProperties) -> Option<String> {
-    properties.message_id().as_ref().map(ShortString::to_string)
+        .collect();
+    let sent = dm_amqp::send(channel, &messages).await?;
+    fail_point::reached("publisher.sent").await;
+    Ok(sent.settle(channel).await?)
 }
 
 /// The text of a header, whichever of the two kinds of text it is.

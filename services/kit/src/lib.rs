@@ -5,6 +5,7 @@
 //! http        trace headers, error envelope, caller, bodies, health, docs
 //! outbox      events written with the change, then relayed to the broker
 //! inbox       events handled once, retried, or set aside as dead letters
+//! fail_point  where a test build can be made to end, as if killed
 //! retention   rows that are old enough go
 //! telemetry   logs as JSON lines, metrics as Prometheus text
 //! ```
@@ -12,6 +13,7 @@
 pub mod broker;
 pub mod database;
 pub mod environment;
+pub mod fail_point;
 pub mod http;
 pub mod inbox;
 pub mod launch;

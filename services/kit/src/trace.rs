@@ -46,16 +46,24 @@ impl Trace {
     }
 
     /// The trace that an event carries on; one of its own where it carries none.
+    /// `span` is that of its handling, 16 hexadecimal digits: it becomes the parent of
+    /// all that the handling causes.
     #[must_use]
-    pub fn of_event(traceparent: Option<&str>) -> Self {
-        let traceparent = traceparent
-            .and_then(valid_parent)
-            .unwrap_or_else(|| new_parent(&hex(32)));
+    pub fn of_event(traceparent: Option<&str>, span: String) -> Self {
+        let parent = traceparent.and_then(valid_parent);
+        let parent = parent.unwrap_or_else(|| new_parent(&hex(32)));
+        let (trace_id, flags) = (trace_of(&parent), &parent[parent.len() - 2..]);
         Self {
-            trace_id: trace_of(&traceparent).to_owned(),
+            trace_id: trace_id.to_owned(),
             request_id: new_request_id(),
-            traceparent,
+            traceparent: format!("00-{trace_id}-{span}-{flags}"),
         }
+    }
+
+    /// A trace that nobody began elsewhere.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self::of_event(None, hex(16))
     }
 
     /// Sets the three headers.
@@ -151,6 +159,14 @@ mod tests {
     }
 
     #[test]
+    fn an_event_goes_on_under_the_span_of_its_handling() {
+        let parent = format!("00-{ID}-b7ad6b7169203331-00");
+        let trace = Trace::of_event(Some(&parent), "00f067aa0ba902b7".into());
+        assert_eq!(trace.trace_id, ID);
+        assert_eq!(trace.traceparent, format!("00-{ID}-00f067aa0ba902b7-00"));
+    }
+
+    #[test]
     fn what_is_missing_is_made_up() {
         let trace = Trace::of_request(&headers(&[(REQUEST_ID, " ")]));
         assert!(valid_hex(&trace.trace_id, 32).is_some());
@@ -161,7 +177,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_comes_a_valid_trace_goes_on(parent in ".{0,80}") {
-            let trace = Trace::of_event(Some(&parent));
+            let trace = Trace::of_event(Some(&parent), hex(16));
             prop_assert!(valid_parent(&trace.traceparent).is_some());
             prop_assert!(valid_hex(&trace.trace_id, 32).is_some());
         }

@@ -18,10 +18,14 @@ const PROFILE: &str = "service";
 /// What makes a binary need nothing beside itself.
 const STATIC: &str = "-C target-feature=+crt-static";
 
+/// The feature that gives services their fail points.
+const FAIL_POINTS: &str = "dm-kit/fail-points";
+
 /// Cargo in a project.
 pub(super) struct Compiler<'a> {
     pub(super) cargo: PathBuf,
     pub(super) root: &'a Path,
+    pub(super) fail_points: bool,
     pub(super) progress: &'a dyn Progress,
     pub(super) cancel: &'a CancellationToken,
 }
@@ -59,6 +63,9 @@ impl Compiler<'_> {
             )
             .arg("--bins")
             .env(flags, STATIC);
+        if self.fail_points {
+            command.args(["--features", FAIL_POINTS]);
+        }
         self.progress.working(SERVICES, Update::doing("compiling"));
         let mut found = BTreeMap::new();
         let mut compiled = 0;

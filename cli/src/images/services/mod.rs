@@ -42,6 +42,7 @@ const USER: &str = "65532:65532";
 pub struct ServiceImages {
     root: PathBuf,
     names: Vec<&'static str>,
+    fail_points: bool,
     sources: Mutex<Option<Digest>>,
 }
 
@@ -52,8 +53,16 @@ impl ServiceImages {
         Self {
             root: root.to_owned(),
             names: names.into_iter().collect(),
+            fail_points: false,
             sources: Mutex::default(),
         }
+    }
+
+    /// The same, compiled with the steps at which tests can end a service.
+    #[must_use]
+    pub fn with_fail_points(mut self, fail_points: bool) -> Self {
+        self.fail_points = fail_points;
+        self
     }
 
     /// The names.
@@ -74,7 +83,10 @@ impl ServiceImages {
 
     /// The digest of the sources as they are now.
     fn read_digest(&self) -> Result<Digest, ImageError> {
-        let digest = sources_digest(&self.root)?;
+        let mut digest = sources_digest(&self.root)?;
+        if self.fail_points {
+            digest = Digest::of(format!("{digest} with fail points").as_bytes());
+        }
         let mut known = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some(digest.clone());
         Ok(digest)
@@ -170,6 +182,7 @@ impl Images {
         let compiler = compile::Compiler {
             cargo,
             root: &services.root,
+            fail_points: services.fail_points,
             progress: self.progress.as_ref(),
             cancel: &self.cancel,
         };

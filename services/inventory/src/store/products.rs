@@ -32,8 +32,8 @@ pub(crate) async fn add_missing(
     .rows_affected();
     let on_hand: Vec<i64> = products.iter().map(|product| product.on_hand).collect();
     sqlx::query(
-        "INSERT INTO stock (sku, on_hand)
-         SELECT sku, on_hand FROM unnest($1::text[], $2::bigint[]) AS catalogue (sku, on_hand)
+        "INSERT INTO stock (sku, on_hand, received)
+         SELECT sku, on_hand, on_hand FROM unnest($1::text[], $2::bigint[]) AS catalogue (sku, on_hand)
          ON CONFLICT (sku) DO NOTHING",
     )
     .bind(&skus)

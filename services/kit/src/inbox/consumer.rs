@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dm_contracts::{Envelope, headers};
+use dm_contracts::envelope::Heading;
+use dm_contracts::{Envelope, headers, span};
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -19,6 +20,7 @@ use super::lanes::lane;
 use super::{Handler, HandlerError};
 use crate::broker::{self, Broker, BrokerError, Outcome, Publisher};
 use crate::database::{self, Database};
+use crate::fail_point;
 use crate::http::Indicator;
 use crate::telemetry::Metrics;
 use crate::trace::Trace;
@@ -175,7 +177,9 @@ impl<H: Handler> Consumer<H> {
     /// Handles one delivery to its end: applied, retried later, or dead.
     async fn take(&self, delivery: Delivery, stop: &CancellationToken) {
         let parent = broker::header(&delivery.properties, headers::TRACEPARENT);
-        let trace = Trace::of_event(parent.as_deref());
+        let id = delivery.properties.message_id().as_ref();
+        let id = id.map_or("", |id| id.as_str());
+        let trace = Trace::of_event(parent.as_deref(), span::of_handling(&self.queue, id));
         let span = info_span!("event", trace_id = %trace.trace_id, queue = self.queue);
         async {
             let outcome = match self.apply(&delivery, &trace, stop).await {
@@ -191,7 +195,10 @@ impl<H: Handler> Consumer<H> {
                 None => return,
             };
             match delivery.ack(BasicAckOptions::default()).await {
-                Ok(true) => self.site.metrics.handled(&self.queue, outcome),
+                Ok(true) => {
+                    fail_point::reached("consumer.acknowledged").await;
+                    self.site.metrics.handled(&self.queue, outcome);
+                }
                 // The inbox absorbs the second delivery.
                 Ok(false) => debug!("the acknowledgement came too late"),
                 Err(error) => debug!(%error, "not acknowledged"),
@@ -241,6 +248,7 @@ impl<H: Handler> Consumer<H> {
     }
 
     async fn transact(&self, event: &Envelope, trace: &Trace) -> Result<Applied, HandlerError> {
+        fail_point::reached("consumer.delivered").await;
         let mut transaction = self.site.database.begin().await?;
         let noted = sqlx::query(
             "INSERT INTO inbox_events (queue, event_id, event_type) VALUES ($1, $2, $3)
@@ -254,8 +262,11 @@ impl<H: Handler> Consumer<H> {
         if noted.rows_affected() == 0 {
             return Ok(Applied::Before);
         }
+        fail_point::reached("consumer.noted").await;
         self.handler.handle(&mut transaction, event, trace).await?;
+        fail_point::reached("consumer.applied").await;
         transaction.commit().await?;
+        fail_point::reached("consumer.committed").await;
         Ok(Applied::Now)
     }
 
@@ -309,12 +320,5 @@ impl<H: Handler> Consumer<H> {
 
 /// The aggregate of an event, read without reading all of it.
 fn subject(delivery: &Delivery) -> String {
-    #[derive(serde::Deserialize)]
-    struct Subject {
-        #[serde(default)]
-        subject: String,
-    }
-    serde_json::from_slice::<Subject>(&delivery.data)
-        .map(|found| found.subject)
-        .unwrap_or_default()
+    Heading::read(&delivery.data).subject.unwrap_or_default()
 }

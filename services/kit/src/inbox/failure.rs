@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_second_failure_remembers_the_first_key() {
-        let trace = Trace::of_event(None);
+        let trace = Trace::begin();
         let queue = topology::INVENTORY_QUEUE;
         let (first, _) = message(
             &delivery(FieldTable::default()),

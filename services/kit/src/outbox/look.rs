@@ -29,7 +29,7 @@ pub(super) async fn look(session: &mut PgListener, batch: u16) -> Result<Look, s
         let rows = store::pending(session, after, batch.into()).await?;
         let complete = rows.len() < usize::from(batch);
         if let Some(last) = rows.last() {
-            after = last.sequence;
+            after = last.pending.sequence;
         }
         due.extend(rows.into_iter().filter_map(|row| sieve.pass(row)));
         if complete || due.len() >= usize::from(batch) {
@@ -74,9 +74,9 @@ mod tests {
 
     fn row(sequence: i64, subject: u8, wait: Option<f64>) -> Row {
         Row {
-            sequence,
             wait,
             pending: Pending {
+                sequence,
                 event_id: format!("evt_{sequence}"),
                 event_type: String::new(),
                 routing_key: String::new(),

@@ -18,6 +18,7 @@ use super::store::{self, Pending};
 use super::waker::Waker;
 use super::waves::Waves;
 use crate::broker::{Broker, BrokerError, Message, Outcome, Publisher};
+use crate::fail_point;
 use crate::http::Indicator;
 use crate::telemetry::Metrics;
 
@@ -149,6 +150,9 @@ impl Relay {
                 next,
                 complete,
             } = look(&mut session, BATCH).await?;
+            if !due.is_empty() {
+                fail_point::reached("relay.claimed").await;
+            }
             let again = self.publish(&mut session, publisher, due).await?;
             // What is committed after a look wakes this relay, so that no second look is
             // needed where the first one saw everything.
@@ -237,7 +241,7 @@ impl Relay {
                                 let lag = (Utc::now() - pending.created_at).as_seconds_f64();
                                 self.metrics.publish_lag.observe(lag.max(0.0));
                             }
-                            confirmed.push(pending.event_id.clone());
+                            confirmed.push(pending.sequence);
                             continue;
                         }
                         Outcome::Returned => "no queue takes it",
@@ -252,7 +256,7 @@ impl Relay {
                         error,
                         "an event stays in the outbox"
                     );
-                    store::refused(session, &pending.event_id, error, pause).await?;
+                    store::refused(session, pending.sequence, error, pause).await?;
                     again = Some(again.map_or(pause, |again| again.min(pause)));
                 }
             }
@@ -262,15 +266,13 @@ impl Relay {
     }
 
     /// Notes what the broker has.
-    async fn mark(
-        &self,
-        session: &mut PgListener,
-        confirmed: Vec<String>,
-    ) -> Result<(), RelayError> {
+    async fn mark(&self, session: &mut PgListener, confirmed: Vec<i64>) -> Result<(), RelayError> {
         if confirmed.is_empty() {
             return Ok(());
         }
+        fail_point::reached("relay.confirmed").await;
         store::published(session, &confirmed).await?;
+        fail_point::reached("relay.marked").await;
         debug!(count = confirmed.len(), "published");
         self.metrics
             .published

@@ -11,6 +11,7 @@ use sqlx::{FromRow, PgConnection};
 /// An event that waits to be published.
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct Pending {
+    pub(super) sequence: i64,
     pub(super) event_id: String,
     pub(super) event_type: String,
     pub(super) routing_key: String,
@@ -27,7 +28,6 @@ pub(super) struct Pending {
 /// A row that is pending, whether or not it can be published now.
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct Row {
-    pub(super) sequence: i64,
     /// In how many seconds it is due, where it was kept back.
     pub(super) wait: Option<f64>,
     #[sqlx(flatten)]
@@ -84,13 +84,16 @@ pub(super) async fn pending(
 }
 
 /// Notes that the broker has these.
-pub(super) async fn published(session: &mut PgListener, ids: &[String]) -> Result<(), sqlx::Error> {
+pub(super) async fn published(
+    session: &mut PgListener,
+    sequences: &[i64],
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE outbox_events
             SET published_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL
-          WHERE event_id = ANY($1)",
+          WHERE sequence = ANY($1)",
     )
-    .bind(ids)
+    .bind(sequences)
     .execute(session)
     .await?;
     Ok(())
@@ -99,7 +102,7 @@ pub(super) async fn published(session: &mut PgListener, ids: &[String]) -> Resul
 /// Notes that the broker didn't take this one, and when to try again.
 pub(super) async fn refused(
     session: &mut PgListener,
-    id: &str,
+    sequence: i64,
     error: &str,
     pause: Duration,
 ) -> Result<(), sqlx::Error> {
@@ -107,9 +110,9 @@ pub(super) async fn refused(
         "UPDATE outbox_events
             SET attempts = attempts + 1, last_error = $2,
                 not_before = clock_timestamp() + $3 * interval '1 second'
-          WHERE event_id = $1",
+          WHERE sequence = $1",
     )
-    .bind(id)
+    .bind(sequence)
     .bind(error)
     .bind(pause.as_secs_f64())
     .execute(session)

@@ -1,0 +1,119 @@
+//! AMQP as the services and `dm` speak it: connections, and publishing with confirms.
+//!
+//! A crate of its own for two reasons. Both need the same care about returns and
+//! confirms. And `lapin`'s connection is generic over the runtime, so that all that takes
+//! frames apart is compiled where the connection is made: here, optimised in every
+//! profile.
+
+use std::collections::HashSet;
+
+use lapin::options::BasicPublishOptions;
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Error};
+
+/// A connection that the broker shows under a name.
+///
+/// # Errors
+/// The broker is away, or refuses.
+pub async fn connect(uri: &str, name: &str) -> Result<Connection, Error> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    Connection::connect(uri, properties).await
+}
+
+/// A message on its way.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The exchange; the default one where it is empty.
+    pub exchange: String,
+    /// The routing key: the queue's name on the default exchange.
+    pub routing_key: String,
+    /// Whether it is a fault if no queue takes it.
+    pub mandatory: bool,
+    /// Its properties, an id among them: without one a return can't be told from another.
+    pub properties: BasicProperties,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The broker has it.
+    Confirmed,
+    /// No queue takes it, though one should.
+    Returned,
+    /// A queue refused it.
+    Refused,
+}
+
+/// Messages that were sent on a channel, and whose confirms are yet to come.
+#[derive(Debug)]
+pub struct Sent {
+    confirms: Vec<(Option<ShortString>, lapin::PublisherConfirm)>,
+}
+
+/// Sends messages on a channel in confirm mode. Only one caller at a time may make use of
+/// a channel, because returns are told from others by their channel.
+///
+/// # Errors
+/// The connection broke: some of them may be on their way.
+pub async fn send(channel: &Channel, messages: &[Outgoing]) -> Result<Sent, Error> {
+    let mut confirms = Vec::with_capacity(messages.len());
+    for message in messages {
+        let options = BasicPublishOptions {
+            mandatory: message.mandatory,
+            ..BasicPublishOptions::default()
+        };
+        let confirm = channel
+            .basic_publish(
+                message.exchange.as_str().into(),
+                message.routing_key.as_str().into(),
+                options,
+                &message.body,
+                message.properties.clone(),
+            )
+            .await?;
+        confirms.push((message.properties.message_id().clone(), confirm));
+    }
+    Ok(Sent { confirms })
+}
+
+impl Sent {
+    /// Waits for every confirm. The outcomes are in the order of the messages.
+    ///
+    /// # Errors
+    /// The connection broke: the broker may have some of them.
+    pub async fn settle(self, channel: &Channel) -> Result<Vec<Outcome>, Error> {
+        let mut acknowledged = Vec::with_capacity(self.confirms.len());
+        let mut returned: HashSet<Option<ShortString>> = HashSet::new();
+        for (id, confirm) in self.confirms {
+            let confirmation: Confirmation = confirm.await?;
+            acknowledged.push((id, confirmation.is_ack()));
+            // A return is attached to whichever confirm comes next: only its own
+            // message id says whose it is.
+            returned.extend(
+                confirmation
+                    .take_message()
+                    .map(|message| message.properties.message_id().clone()),
+            );
+        }
+        // A return precedes its confirm, so that these are the last of them.
+        let rest = channel.wait_for_confirms().await?;
+        returned.extend(
+            rest.iter()
+                .map(|message| message.properties.message_id().clone()),
+        );
+        Ok(acknowledged
+            .into_iter()
+            .map(|(id, acknowledged)| {
+                if returned.contains(&id) {
+                    Outcome::Returned
+                } else if acknowledged {
+                    Outcome::Confirmed
+                } else {
+                    Outcome::Refused
+                }
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,32 @@
+//! Spans of handlings: they tell which event caused which.
+
+use sha2::{Digest as _, Sha256};
+
+/// The span id of handling an event of a queue: 16 hexadecimal digits, as W3C trace
+/// contexts want them. It follows from the two, so that whoever sees an event whose
+/// parent it is knows by which event, handled where, that was caused.
+#[must_use]
+pub fn of_handling(queue: &str, event_id: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(queue);
+    hash.update([0]);
+    hash.update(event_id);
+    hash.finalize()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_of_one_queue_and_one_event() {
+        let span = of_handling("a.q", "evt_1");
+        assert_eq!(span.len(), 16);
+        assert_eq!(span, of_handling("a.q", "evt_1"));
+        assert_ne!(span, of_handling("a.q", "evt_2"));
+        assert_ne!(span, of_handling("b.q", "evt_1"));
+    }
+}
