@@ -1,6 +1,7 @@
 //! `dm`: developer CLI and orchestrator of the Dunder Mifflin demo stack.
 
 pub mod bench;
+pub mod chaos;
 pub mod ci;
 pub mod client;
 pub mod commands;

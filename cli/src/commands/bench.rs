@@ -1,6 +1,7 @@
 //! `dm bench`.
 
-use clap::{Args, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand, ValueEnum};
 use tempfile::TempDir;
 
 use super::context::{Context, Project};
@@ -28,6 +29,7 @@ enum Action {
     /// Measure how long a start takes, beside the same stack under docker-compose.
     Up(UpArguments),
     Services(ServicesArguments),
+    Events(EventsArguments),
 }
 
 /// Measure starts.
@@ -57,13 +59,36 @@ struct UpArguments {
 /// one round. Stock results are not held back.
 #[derive(Debug, Clone, Args)]
 struct ServicesArguments {
+    /// Only these cases.
+    #[arg(long = "case", value_name = "NAME", value_delimiter = ',',
+          value_parser = one_of(&services::Case::SERVICES))]
+    cases: Vec<services::Case>,
+    #[command(flatten)]
+    rounds: Rounds,
+}
+
+/// Measure what dm does with events: dead letters listed and sent back, a million events
+/// looked at and accounted for, and how soon everything goes on after a server is back.
+///
+/// On a scratch stack, which is removed in the end. Ratios are of two measurements in
+/// one round.
+#[derive(Debug, Clone, Args)]
+struct EventsArguments {
+    /// Only these cases.
+    #[arg(long = "case", value_name = "NAME", value_delimiter = ',',
+          value_parser = one_of(&services::Case::EVENTS))]
+    cases: Vec<services::Case>,
+    #[command(flatten)]
+    rounds: Rounds,
+}
+
+/// What measurements on a running stack have in common.
+#[derive(Debug, Clone, Args)]
+struct Rounds {
     /// How many rounds; each measures everything once.
     #[arg(long, value_name = "N", default_value_t = RUNS,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
-    /// Only these cases.
-    #[arg(long = "case", value_enum, value_name = "NAME", value_delimiter = ',')]
-    cases: Vec<services::Case>,
     /// Print the figures as Markdown, for a page.
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
@@ -80,9 +105,20 @@ struct ServicesArguments {
     yes: bool,
 }
 
+/// One of these cases by its name.
+fn one_of(cases: &'static [services::Case]) -> impl TypedValueParser<Value = services::Case> {
+    let names = cases.iter().filter_map(ValueEnum::to_possible_value);
+    PossibleValuesParser::new(names).try_map(|name| services::Case::from_str(&name, false))
+}
+
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     match arguments.action {
-        Action::Services(arguments) => bench_services(context, arguments).await,
+        Action::Services(ServicesArguments { cases, rounds }) => {
+            running(context, cases, &services::Case::SERVICES, rounds).await
+        }
+        Action::Events(EventsArguments { cases, rounds }) => {
+            running(context, cases, &services::Case::EVENTS, rounds).await
+        }
         Action::Up(arguments) => up(context, arguments).await,
     }
 }
@@ -133,16 +169,17 @@ async fn measure(
     bench.run(request, &context.interrupt, &told).await
 }
 
-async fn bench_services(context: &Context, arguments: ServicesArguments) -> Result<Exit> {
-    let mut cases = if arguments.cases.is_empty() {
-        services::Case::ALL.to_vec()
-    } else {
-        arguments.cases.clone()
-    };
-    cases.sort_unstable();
-    cases.dedup();
+/// Measures on a running stack, in the order of all cases.
+async fn running(
+    context: &Context,
+    named: Vec<services::Case>,
+    all: &[services::Case],
+    arguments: Rounds,
+) -> Result<Exit> {
+    let wanted = |case: &services::Case| named.is_empty() || named.contains(case);
+    let cases = all.iter().copied().filter(wanted).collect();
     let project = context.project_of(bench::INSTANCE)?;
-    let _guard = context.lock(&project, "dm bench services").await?;
+    let _guard = context.lock(&project, "dm bench").await?;
     let folder = scratch_folder()?;
     let bench = prepare(context, &project, &folder, None, arguments.yes).await?;
     let request = services::Request {

@@ -1,14 +1,16 @@
 //! `dm chaos`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::context::{Context, existing_ports};
+use super::context::Context;
+use super::desk::Desk;
 use super::exec;
-use crate::components::rabbitmq;
+use crate::chaos::{Broken, Fault, Scenario, Site, Step};
 use crate::error::{Exit, Result};
-use crate::messaging::{broker, poison};
+use crate::messaging::queues;
 use crate::output::text;
 
 /// Break something on purpose, for an audience or a test.
@@ -24,65 +26,143 @@ enum Action {
     Poison {
         /// The queue, e.g. `inventory.order-events.q`.
         queue: String,
+        #[command(flatten)]
+        when: When,
     },
     /// Kill a component as a crash would: no goodbye to anybody.
     Kill {
         /// The component, e.g. `rabbitmq` or `order`.
         component: String,
+        #[command(flatten)]
+        when: When,
+        /// Start it again after so long; otherwise dm up brings it back.
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        time: Option<Duration>,
     },
     /// Freeze a component for a while: its connections stay open, and nothing answers.
-    Pause {
+    Pause(While),
+    /// Take a component off the network for a while: its connections stay half open.
+    Cut(While),
+    /// Stop a component and start it again.
+    Restart {
         /// The component.
         component: String,
-        /// For how long, e.g. `10s`. An interrupt ends it early.
-        #[arg(
-            long = "for",
-            value_name = "TIME",
-            default_value = "10s",
-            value_parser = humantime::parse_duration
-        )]
-        time: Duration,
+        #[command(flatten)]
+        when: When,
+    },
+    /// End every connection with the broker at once.
+    Disconnect {
+        #[command(flatten)]
+        when: When,
+    },
+    /// Do what a file says, step by step; fixtures/demo/broker-outage.toml is one.
+    Scenario {
+        /// The file.
+        file: PathBuf,
     },
 }
 
+#[derive(Debug, Args)]
+struct When {
+    /// Wait for so long first.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    after: Duration,
+}
+
+#[derive(Debug, Args)]
+struct While {
+    /// The component.
+    component: String,
+    #[command(flatten)]
+    when: When,
+    /// For how long. An interrupt ends it early.
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    time: Duration,
+}
+
 impl Arguments {
-    /// True where the first interrupt ends what was begun.
-    pub const fn is_graceful(&self) -> bool {
-        matches!(self.action, Action::Pause { .. })
+    /// The faults that are asked for.
+    fn steps(self) -> Result<Vec<Step>> {
+        let (when, fault) = match self.action {
+            Action::Scenario { file } => return Ok(Scenario::read(&file)?.steps),
+            Action::Poison { queue, when } => (when, Fault::Poison { queue }),
+            Action::Kill {
+                component,
+                when,
+                time,
+            } => (when, Fault::Kill { component, time }),
+            Action::Pause(While {
+                component,
+                when,
+                time,
+            }) => (when, Fault::Pause { component, time }),
+            Action::Cut(While {
+                component,
+                when,
+                time,
+            }) => (when, Fault::Cut { component, time }),
+            Action::Restart { component, when } => (when, Fault::Restart { component }),
+            Action::Disconnect { when } => (when, Fault::Disconnect),
+        };
+        Ok(vec![Step {
+            after: when.after,
+            fault,
+        }])
     }
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let project = context.project()?;
-    let engine = context.engine(project.config()).await?;
+    let steps = arguments.steps()?;
+    let desk = Desk::open(context).await?;
+    // What can't be done is told before anything is.
+    for Step { fault, .. } in &steps {
+        if let Some(component) = fault.component() {
+            context.check_component(&desk.project, component)?;
+        }
+        if let Fault::Poison { queue } = fault {
+            queues::named(std::slice::from_ref(queue))?;
+        }
+    }
+    let management = desk.management()?;
     let printer = &context.printer;
-    match arguments.action {
-        Action::Poison { queue } => {
-            let ports = existing_ports(&project, &engine).await?;
-            let uri = rabbitmq::uri(&project.config().rabbitmq, &ports);
-            let connection = broker::connect(&uri).await?;
-            let id = poison::poison(&connection, &queue).await?;
-            printer.done(&format!(
-                "{id} is in {queue}; dm dlq ls shows what becomes of it"
-            ));
+    for Step { after, fault } in &steps {
+        tokio::select! {
+            () = context.interrupt.cancelled() => return Ok(Exit::Interrupted),
+            () = tokio::time::sleep(*after) => {}
         }
-        Action::Kill { component } => {
-            let container = exec::running(context, &project, &engine, &component).await?;
-            engine.kill(&container, "SIGKILL").await?;
-            printer.done(&format!("{component} was killed; dm up brings it back"));
+        if let Some(component) = fault.component() {
+            exec::running(context, &desk.project, &desk.engine, component).await?;
         }
-        Action::Pause { component, time } => {
-            let container = exec::running(context, &project, &engine, &component).await?;
-            engine.pause(&container).await?;
-            let shown = text::duration(time);
-            printer.note(&format!("{component} is frozen for {shown}"));
-            tokio::select! {
-                () = context.interrupt.cancelled() => {}
-                () = tokio::time::sleep(time) => {}
+        // Made anew for each: a fault before may have ended it.
+        let broker = match fault {
+            Fault::Poison { .. } => Some(desk.broker().await?),
+            _ => None,
+        };
+        let site = Site {
+            engine: &desk.engine,
+            instance: &desk.project.instance,
+            grace: desk.config().timeouts.stop.get(),
+            broker: broker.as_ref(),
+            management: &management,
+            interrupt: &context.interrupt,
+        };
+        printer.note(&fault.to_string());
+        printer.done(&match (fault.inject(&site).await?, fault.component()) {
+            (Broken::Mended, component) => format!("{} is back", component.unwrap_or("it")),
+            (Broken::Left, component) => {
+                format!(
+                    "{} is down; dm up brings it back",
+                    component.unwrap_or("it")
+                )
             }
-            engine.unpause(&container).await?;
-            printer.done(&format!("{component} goes on"));
-        }
+            (Broken::Connections(count), _) => {
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                format!("{} ended", text::count(count, "connection"))
+            }
+            (Broken::Poisoned(id), _) => {
+                format!("{id} is in it; dm dlq ls shows what becomes of it")
+            }
+        });
     }
     Ok(Exit::Success)
 }

@@ -6,18 +6,23 @@ mod ci;
 mod completions;
 mod config;
 mod context;
+mod desk;
 mod dev;
 mod dlq;
 mod doctor;
 mod down;
 mod engine;
+mod events;
 mod exec;
 mod golden;
 mod images;
+mod inbox;
 mod logs;
 mod open;
+mod outbox;
 mod psql;
 mod rebuild;
+mod reconcile;
 mod reset;
 mod restart;
 mod run;
@@ -98,7 +103,14 @@ enum Command {
     /// Throw all data away and start fresh.
     Reset(reset::Arguments),
     Seed(seed::Arguments),
+    /// Look at what the services have written to be published.
+    Outbox(outbox::Arguments),
+    /// Look at what the services have handled, and at the queues that it comes by.
+    Inbox(inbox::Arguments),
+    /// Watch events pass, or tell the story of one thing.
+    Events(events::Arguments),
     Dlq(dlq::Arguments),
+    Reconcile(reconcile::Arguments),
     Chaos(chaos::Arguments),
     Smoke(smoke::Arguments),
     Ci(ci::Arguments),
@@ -138,7 +150,6 @@ impl Cli {
     pub fn is_graceful(&self) -> bool {
         match &self.command {
             Command::Dlq(arguments) => arguments.is_graceful(),
-            Command::Chaos(arguments) => arguments.is_graceful(),
             Command::Up(_)
             | Command::Down(_)
             | Command::Restart(_)
@@ -151,6 +162,7 @@ impl Cli {
             | Command::Golden(_)
             | Command::Images(_)
             | Command::Engine(_)
+            | Command::Chaos(_)
             | Command::Bench(_) => true,
             _ => false,
         }
@@ -172,6 +184,10 @@ impl Cli {
             Command::Dev(arguments) => dev::run(&context, arguments).await,
             Command::Reset(arguments) => reset::run(&context, arguments).await,
             Command::Seed(arguments) => seed::run(&context, arguments).await,
+            Command::Outbox(arguments) => outbox::run(&context, arguments).await,
+            Command::Inbox(arguments) => inbox::run(&context, arguments).await,
+            Command::Events(arguments) => events::run(&context, arguments).await,
+            Command::Reconcile(arguments) => reconcile::run(&context, arguments).await,
             Command::Dlq(arguments) => dlq::run(&context, arguments).await,
             Command::Chaos(arguments) => chaos::run(&context, arguments).await,
             Command::Smoke(arguments) => smoke::run(&context, arguments).await,

@@ -7,7 +7,7 @@ use clap::Args;
 use super::context::Context;
 use super::run::table;
 use crate::error::{Exit, Result};
-use crate::output::watch;
+use crate::output::{status, watch};
 use crate::stack::inspect;
 use crate::stack::status::ComponentState;
 
@@ -35,7 +35,15 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         let mut screen = watch::Watch::new(&context.printer);
         loop {
             let rows = inspect::rows(&stack, arguments.memory).await?;
-            screen.show(&stack.instance.name, &rows)?;
+            let document = status::Document::new(&stack.instance.name, &rows);
+            // A change is a change of everything but the times.
+            let state = rows
+                .iter()
+                .map(|row| format!("{} {:?}\n", row.component, row.state))
+                .collect();
+            screen.show(status::SCHEMA, &document, state, |canvas| {
+                status::render(&rows, canvas)
+            })?;
             tokio::time::sleep(WATCH).await;
         }
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties, ExchangeKind};
 use regex::{Captures, Regex};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -101,6 +101,12 @@ pub fn uri(config: &config::Rabbitmq, ports: &Ports) -> String {
     )
 }
 
+/// Where the host reaches the broker's management interface.
+#[must_use]
+pub fn management_url(ports: &Ports) -> String {
+    format!("http://localhost:{}", host_port(ports, MANAGEMENT))
+}
+
 impl Component for RabbitMq {
     fn name(&self) -> &'static str {
         NAME
@@ -162,15 +168,12 @@ impl Component for RabbitMq {
                 self.config.user,
                 host_port(ports, NAME)
             ),
-            format!("http://localhost:{}", host_port(ports, MANAGEMENT)),
+            management_url(ports),
         ]
     }
 
     fn page(&self, ports: &Ports) -> Option<String> {
-        Some(format!(
-            "http://localhost:{}/",
-            host_port(ports, MANAGEMENT)
-        ))
+        Some(format!("{}/", management_url(ports)))
     }
 
     fn golden(&self) -> Option<GoldenPart> {
@@ -209,9 +212,7 @@ impl Topology {
 
     /// Asks for everything by name. Passively: that makes nothing.
     async fn is_there(&self, uri: &str) -> Result<(), lapin::Error> {
-        let properties =
-            ConnectionProperties::default().with_connection_name("dm readiness".into());
-        let connection = Connection::connect(uri, properties).await?;
+        let connection = dm_amqp::connect(uri, "dm readiness").await?;
         let channel = connection.create_channel().await?;
         for exchange in &self.exchanges {
             let options = ExchangeDeclareOptions {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bollard::models::NetworkCreateRequest;
+use bollard::models::{
+    EndpointSettings, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
+};
 use bollard::query_parameters::ListNetworksOptionsBuilder;
 
 use super::containers::{absent_is_fine, label_filter};
@@ -49,6 +51,48 @@ impl Engine {
             .await
             .map(drop)
             .map_err(EngineError::api(format!("create network {name}")))
+    }
+
+    /// Takes a container off a network, without a word to whom it is connected with.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses, e.g. it isn't on it.
+    pub async fn disconnect(&self, container: &str, network: &str) -> Result<(), EngineError> {
+        let request = NetworkDisconnectRequest {
+            container: container.to_owned(),
+            force: Some(true),
+        };
+        self.docker()
+            .disconnect_network(network, request)
+            .await
+            .map_err(EngineError::api(format!(
+                "take container {container} off network {network}"
+            )))
+    }
+
+    /// Puts a container on a network, where it is known by a name.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses.
+    pub async fn connect_as(
+        &self,
+        container: &str,
+        network: &str,
+        alias: &str,
+    ) -> Result<(), EngineError> {
+        let request = NetworkConnectRequest {
+            container: container.to_owned(),
+            endpoint_config: Some(EndpointSettings {
+                aliases: Some(vec![alias.to_owned()]),
+                ..EndpointSettings::default()
+            }),
+        };
+        self.docker()
+            .connect_network(network, request)
+            .await
+            .map_err(EngineError::api(format!(
+                "put container {container} on network {network}"
+            )))
     }
 
     /// Removes a network. One that is gone already is fine.

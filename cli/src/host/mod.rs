@@ -5,6 +5,7 @@ pub mod browser;
 pub mod cache;
 pub mod consent;
 pub mod detach;
+pub mod editor;
 pub mod init;
 pub mod lock;
 pub mod network;

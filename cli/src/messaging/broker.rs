@@ -1,12 +1,13 @@
 //! The broker, for its administrator.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use dm_amqp::Outcome;
+pub use dm_amqp::Outgoing;
+use lapin::options::{ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ErrorKind};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ErrorKind};
 
 use super::MessagingError;
 
@@ -22,8 +23,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// # Errors
 /// The broker is away, or refuses.
 pub async fn connect(uri: &str) -> Result<Connection, MessagingError> {
-    let properties = ConnectionProperties::default().with_connection_name("dm".into());
-    Ok(Connection::connect(uri, properties).await?)
+    Ok(dm_amqp::connect(uri, "dm").await?)
 }
 
 /// Waits until nobody else has the dead letters in hand. The right goes with the
@@ -62,20 +62,7 @@ fn is_locked(error: &lapin::Error) -> bool {
     }
 }
 
-/// A message on its way.
-#[derive(Debug, Clone)]
-pub struct Outgoing {
-    /// The exchange; the default one where it is empty.
-    pub exchange: String,
-    /// The routing key: the queue's name on the default exchange.
-    pub routing_key: String,
-    /// Its properties, an id among them.
-    pub properties: BasicProperties,
-    /// Its body.
-    pub body: Vec<u8>,
-}
-
-/// Publishes all of them, mandatory, and waits for every confirm. Answers, in their
+/// Publishes all of them and waits for every confirm. Answers, in their
 /// order, whether the broker has each in a queue.
 ///
 /// # Errors
@@ -87,41 +74,12 @@ pub async fn publish(
     channel
         .confirm_select(ConfirmSelectOptions::default())
         .await?;
-    let mut confirms = Vec::with_capacity(messages.len());
-    for message in messages {
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
-        let confirm = channel
-            .basic_publish(
-                message.exchange.as_str().into(),
-                message.routing_key.as_str().into(),
-                options,
-                &message.body,
-                message.properties.clone(),
-            )
-            .await?;
-        confirms.push(confirm);
-    }
-    let id = |properties: &BasicProperties| properties.message_id().clone();
-    let mut taken = Vec::with_capacity(messages.len());
-    let mut returned: HashSet<Option<ShortString>> = HashSet::new();
-    for confirm in confirms {
-        let confirmation = confirm.await?;
-        taken.push(confirmation.is_ack());
-        // A return comes with whichever confirm is next: its id says whose it is.
-        returned.extend(
-            confirmation
-                .take_message()
-                .map(|message| id(&message.properties)),
-        );
-    }
-    let rest = channel.wait_for_confirms().await?;
-    returned.extend(rest.iter().map(|message| id(&message.properties)));
-    let there = messages
+    let outcomes = dm_amqp::send(channel, messages)
+        .await?
+        .settle(channel)
+        .await?;
+    let there = outcomes
         .iter()
-        .zip(taken)
-        .map(|(message, taken)| taken && !returned.contains(&id(&message.properties)));
+        .map(|outcome| *outcome == Outcome::Confirmed);
     Ok(there.collect())
 }

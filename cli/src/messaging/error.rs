@@ -15,6 +15,23 @@ pub enum MessagingError {
     /// The database is away, or refuses.
     #[error("the database can't be asked")]
     Database(#[from] sqlx::Error),
+    /// The broker's management interface is away, or refuses.
+    #[error("the broker's management interface can't be asked")]
+    Management(#[from] reqwest::Error),
+    /// The address of the management interface is none.
+    #[error("the address of the broker's management interface is none")]
+    Address(#[from] url::ParseError),
+    /// A service has no events, or there is no such service.
+    #[error("there is no service `{name}` with events of its own")]
+    UnknownService {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// No outbox has it.
+    #[error("no outbox knows `{0}`")]
+    NoEvent(String),
     /// There is no such queue.
     #[error("there is no work queue `{name}`")]
     UnknownQueue {
@@ -39,6 +56,17 @@ pub enum MessagingError {
     /// No dead letter has that id.
     #[error("no dead letter has the id `{0}`")]
     NotFound(String),
+    /// What a person made of a letter is no event.
+    #[error("the changed event can't go back: {what}")]
+    Edit {
+        /// What is wrong.
+        what: String,
+        /// Where it still is.
+        draft: std::path::PathBuf,
+    },
+    /// There is more than one to be edited, or none.
+    #[error("{0} dead letters are meant, and one at a time can be edited")]
+    NotOne(usize),
     /// There are other dead letters than those that were to be replayed.
     #[error(
         "the set of dead letters is another one: its digest is {found}, and {expected} was expected"
@@ -83,11 +111,16 @@ impl Coded for MessagingError {
         match self {
             Self::Broker(_) => "broker-unavailable",
             Self::Database(_) => "database-unavailable",
+            Self::Management(_) | Self::Address(_) => "management-unavailable",
+            Self::UnknownService { .. } => "service-unknown",
+            Self::NoEvent(_) => "event-not-found",
             Self::UnknownQueue { .. } => "queue-unknown",
             Self::Busy(_) => "dead-letters-busy",
             Self::Stalled { .. } => "queue-stalled",
             Self::NotFound(_) => "dead-letter-not-found",
             Self::OtherSet { .. } => "replay-other-set",
+            Self::Edit { .. } => "replay-edit-invalid",
+            Self::NotOne(_) => "replay-edit-not-one",
             Self::NoRun(_) => "replay-run-unknown",
             Self::Line { .. } => "dead-letter-file",
             Self::File(_) => "file-access",
@@ -98,20 +131,36 @@ impl Coded for MessagingError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Broker(_) | Self::Database(_) | Self::File(_) => Exit::Component,
+            Self::Broker(_)
+            | Self::Database(_)
+            | Self::Management(_)
+            | Self::Address(_)
+            | Self::File(_) => Exit::Component,
             Self::UnknownQueue { .. }
+            | Self::UnknownService { .. }
             | Self::NoRun(_)
+            | Self::Edit { .. }
+            | Self::NotOne(_)
             | Self::Line { .. }
             | Self::NotConfirmed(_) => Exit::Usage,
             Self::Busy(_) | Self::Stalled { .. } => Exit::TimedOut,
-            Self::NotFound(_) | Self::OtherSet { .. } => Exit::Found,
+            Self::NotFound(_) | Self::NoEvent(_) | Self::OtherSet { .. } => Exit::Found,
             Self::Interrupted { .. } => Exit::Interrupted,
         }
     }
 
     fn next(&self) -> Vec<String> {
         match self {
-            Self::Broker(_) | Self::Database(_) => vec!["dm status".into(), "dm up".into()],
+            Self::Broker(_) | Self::Database(_) | Self::Management(_) | Self::Address(_) => {
+                vec!["dm status".into(), "dm up".into()]
+            }
+            Self::UnknownService { known, .. } => {
+                vec![format!("the services with events are {}", known.join(", "))]
+            }
+            Self::NoEvent(_) => vec![
+                "dm outbox ls shows the latest events".into(),
+                "what was published longer ago than the outboxes keep it is gone".into(),
+            ],
             Self::UnknownQueue { .. } => {
                 let names = dm_contracts::topology::WORK_QUEUES.map(|queue| queue.name);
                 vec![format!("the work queues are {}", names.join(", "))]
@@ -119,6 +168,10 @@ impl Coded for MessagingError {
             Self::Busy(_) | Self::Stalled { .. } => vec!["try again in a moment".into()],
             Self::NotFound(_) => vec!["dm dlq ls --each".into()],
             Self::OtherSet { .. } => vec!["dm dlq replay --dry-run shows the set as it is".into()],
+            Self::Edit { draft, .. } => {
+                vec![format!("what you wrote is in {}", draft.display())]
+            }
+            Self::NotOne(_) => vec!["choose one by --id; dm dlq ls --each lists them".into()],
             Self::NoRun(_) => vec!["dm dlq history".into()],
             Self::Line { .. } => vec!["dm dlq export shows what a line is made of".into()],
             Self::File(_) => Vec::new(),

@@ -1,15 +1,37 @@
 //! The event flow, seen from outside of the services.
 //!
 //! ```text
-//! broker   the way in as administrator, publishing with confirms, a turn at the dead letters
-//! dead     dead letters: looks that change nothing, and the way back
-//! error    why it can't be seen or repaired
-//! poison   a message that no consumer can handle
+//! stores      where the services keep their events
+//! outbox      what they have written to be published
+//! inbox       what they have handled
+//! filter      which events of either
+//! queues      how the work queues stand
+//! story       what became of an event, and what it caused
+//! tail        events as they pass
+//! dead        dead letters: looks that change nothing, and the way back
+//! reconcile   the account of every event for every queue, and the laws of the tables
+//! poison      a message that no consumer can handle
+//! memory      how long outboxes and inboxes remember
+//! broker      the way in as administrator, publishing with confirms, a turn at the dead letters
+//! management  what AMQP doesn't tell
+//! reader      reads a queue and leaves it as it was
+//! error       why it can't be seen or repaired
 //! ```
 
 pub mod broker;
 pub mod dead;
 pub mod error;
+pub mod filter;
+pub mod inbox;
+pub mod management;
+pub mod memory;
+pub mod outbox;
 pub mod poison;
+pub mod queues;
+mod reader;
+pub mod reconcile;
+pub mod stores;
+pub mod story;
+pub mod tail;
 
 pub use error::MessagingError;

@@ -42,6 +42,7 @@ pub async fn poison(connection: &Connection, queue: &str) -> Result<String, Mess
     let message = Outgoing {
         exchange: String::new(),
         routing_key: queue.name.to_owned(),
+        mandatory: true,
         properties: BasicProperties::default()
             .with_message_id(id.as_str().into())
             .with_content_type(envelope::CONTENT_TYPE.into())

@@ -1,7 +1,5 @@
 //! Dead letters, and their way back.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -9,9 +7,10 @@ use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
 use crate::messaging::dead::DeadLetter;
-use crate::messaging::dead::audit::Run;
+use crate::messaging::dead::audit::{Outcome, Run};
 use crate::messaging::dead::look::{Group, Whole};
-use crate::messaging::dead::replay::{Plan, Refusal, Replayed};
+use crate::messaging::dead::parked::Parked;
+use crate::messaging::dead::replay::{Plan, Refusal, Replayed, Told};
 
 /// The schema of the groups.
 pub const LIST_SCHEMA: &str = "dm.dead-letter-groups/1";
@@ -21,6 +20,10 @@ pub const EACH_SCHEMA: &str = "dm.dead-letters/1";
 pub const SHOW_SCHEMA: &str = "dm.dead-letters-whole/1";
 /// The schema of a set that would be replayed.
 pub const PLAN_SCHEMA: &str = "dm.replay-plan/1";
+/// The schema of what became of one message of a replay, a line each.
+pub const MESSAGE_SCHEMA: &str = "dm.replay-message/1";
+/// The schema of what is parked.
+pub const PARKED_SCHEMA: &str = "dm.parked-letters/1";
 /// The schema of a replay that ended.
 pub const REPLAY_SCHEMA: &str = "dm.replay/1";
 /// The schema of the replays of the past.
@@ -40,27 +43,18 @@ pub struct Letters<'a, T> {
     pub letters: &'a [T],
 }
 
+/// What is parked, as a document.
+#[derive(Debug, Serialize)]
+pub struct ParkedLetters<'a> {
+    /// The letters.
+    pub letters: &'a [Parked],
+}
+
 /// Runs as a document.
 #[derive(Debug, Serialize)]
 pub struct Runs<'a> {
     /// The runs.
     pub runs: &'a [Run],
-}
-
-/// How long ago something was, for a person.
-fn ago(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
-    at.map_or_else(String::new, |at| {
-        let seconds = (now - at).num_seconds().max(0).unsigned_abs();
-        format!("{} ago", text::duration(Duration::from_secs(seconds)))
-    })
-}
-
-/// A type without what all of them begin with.
-fn short(event_type: Option<&str>) -> &str {
-    let event_type = event_type.unwrap_or("-");
-    event_type
-        .strip_prefix("com.dundermifflin.")
-        .unwrap_or(event_type)
 }
 
 /// What there is of each kind.
@@ -81,10 +75,10 @@ pub fn groups(groups: &[Group], now: DateTime<Utc>, canvas: &Canvas) -> String {
         table.row(vec![
             Cell::new(&group.queue),
             Cell::new(&group.reason).role(Role::Warn),
-            Cell::new(short(group.event_type.as_deref())),
+            Cell::new(text::short_type(group.event_type.as_deref())),
             Cell::new(group.count.to_string()),
-            Cell::new(ago(group.oldest, now)),
-            Cell::new(ago(group.latest, now)),
+            Cell::new(text::ago(group.oldest, now)),
+            Cell::new(text::ago(group.latest, now)),
         ]);
     }
     table.render(canvas)
@@ -110,8 +104,8 @@ pub fn each(letters: &[DeadLetter], now: DateTime<Utc>, canvas: &Canvas) -> Stri
             Cell::new(letter.id.as_deref().unwrap_or(&letter.fingerprint)),
             Cell::new(&letter.queue),
             Cell::new(&letter.reason).role(Role::Warn),
-            Cell::new(short(letter.event_type.as_deref())),
-            Cell::new(ago(letter.failed_at, now)),
+            Cell::new(text::short_type(letter.event_type.as_deref())),
+            Cell::new(text::ago(letter.failed_at, now)),
             Cell::new(letter.replays.to_string()),
             Cell::optional(letter.error.as_deref()),
         ]);
@@ -217,6 +211,44 @@ pub fn refused(letter: &DeadLetter, refusal: Refusal) -> String {
             "{id} stays: its inbox may have forgotten it, and would take it twice (--force)"
         ),
     }
+}
+
+/// What became of one message of a replay.
+#[must_use]
+pub fn outcome(told: &Told<'_>) -> String {
+    let id = told.id.unwrap_or("a message without an id");
+    match told.outcome {
+        Outcome::Replayed => format!("{id} is back in {}", told.queue),
+        Outcome::Returned => format!("{id} stays: the broker has no queue for it"),
+        Outcome::Missing => format!("{id} was gone from {} already", told.queue),
+    }
+}
+
+/// What is parked.
+#[must_use]
+pub fn parked(letters: &[Parked], now: DateTime<Utc>, canvas: &Canvas) -> String {
+    if letters.is_empty() {
+        return "nothing is parked".to_owned();
+    }
+    let mut table = Table::new(vec![
+        Column::new("id").least(36),
+        Column::new("queue").rank(2).least(20),
+        Column::new("reason").least(12),
+        Column::new("type").rank(3).least(16),
+        Column::new("parked").rank(1),
+        Column::new("note").rank(4),
+    ]);
+    for letter in letters {
+        table.row(vec![
+            Cell::new(letter.event_id.as_deref().unwrap_or(&letter.fingerprint)),
+            Cell::new(&letter.queue),
+            Cell::new(&letter.reason).role(Role::Warn),
+            Cell::new(text::short_type(letter.event_type.as_deref())),
+            Cell::new(text::ago(Some(letter.parked_at), now)),
+            Cell::new(&letter.note),
+        ]);
+    }
+    table.render(canvas)
 }
 
 /// What a replay did.

@@ -5,6 +5,8 @@ use std::iter::Peekable;
 use std::str::Chars;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::style::{Glyph, Style};
 
 /// The columns that a text takes; SGR sequences take none.
@@ -132,6 +134,24 @@ pub fn count(number: usize, one: &str) -> String {
     } else {
         format!("{number} {one}s")
     }
+}
+
+/// How long ago something was; nothing where that is not known.
+#[must_use]
+pub fn ago(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    at.map_or_else(String::new, |at| {
+        let seconds = (now - at).num_seconds().max(0).unsigned_abs();
+        format!("{} ago", duration(Duration::from_secs(seconds)))
+    })
+}
+
+/// An event's type without what all of them begin with.
+#[must_use]
+pub fn short_type(event_type: Option<&str>) -> &str {
+    let event_type = event_type.unwrap_or("-");
+    event_type
+        .strip_prefix("com.dundermifflin.")
+        .unwrap_or(event_type)
 }
 
 /// A line of foreign text that can do nothing to a terminal: it can't move the

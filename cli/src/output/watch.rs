@@ -1,11 +1,12 @@
-//! `dm status --watch`: the table redrawn in place, or written again in a pipe
-//! whenever something in it changed.
+//! What `--watch` shows: a table redrawn in place, or written again in a pipe whenever
+//! something in it changed.
 
 use std::io;
 
+use serde::Serialize;
+
 use super::live::{Line, Lines, Terminal};
-use super::{Canvas, OutputError, Printer, json, status};
-use crate::stack::status::StatusRow;
+use super::{Canvas, OutputError, Printer, json};
 
 /// What is being watched.
 #[derive(Debug)]
@@ -27,14 +28,20 @@ impl Watch {
         }
     }
 
-    /// Shows how things stand now.
+    /// Shows how things stand now: a line of JSON, or a table. `state` is all of it whose
+    /// change counts; times go on by themselves.
     ///
     /// # Errors
     /// Nobody reads stdout any more.
-    pub fn show(&mut self, instance: &str, rows: &[StatusRow]) -> Result<(), OutputError> {
+    pub fn show<T: Serialize>(
+        &mut self,
+        schema: &str,
+        body: &T,
+        state: String,
+        render: impl FnOnce(&Canvas) -> String,
+    ) -> Result<(), OutputError> {
         if self.printer.is_json() {
-            let line = json::line(status::SCHEMA, &status::Document::new(instance, rows))?;
-            return self.printer.data(&line);
+            return self.printer.data(&json::line(schema, body)?);
         }
         let canvas = self.printer.out();
         if self.printer.settings().out.terminal {
@@ -42,30 +49,25 @@ impl Watch {
                 .lines
                 .size()
                 .map_or(usize::MAX, |(rows, _)| rows.into());
-            let lines = frame(rows, &canvas, room);
+            let lines = frame(render, &canvas, room);
             let shown = self.lines.show(lines, canvas.style, false);
             return shown.map_err(OutputError::write);
         }
-        // Times go on; a change is a change of everything but them.
-        let state: String = rows
-            .iter()
-            .map(|row| format!("{} {:?}\n", row.component, row.state))
-            .collect();
         if state == self.last {
             return Ok(());
         }
         self.last = state;
-        self.printer.data(&status::render(rows, &canvas))
+        self.printer.data(&render(&canvas))
     }
 }
 
 /// The table, narrower than the canvas and lower than `room` rows.
-fn frame(rows: &[StatusRow], canvas: &Canvas, room: usize) -> Vec<Line> {
+fn frame(render: impl FnOnce(&Canvas) -> String, canvas: &Canvas, room: usize) -> Vec<Line> {
     let canvas = Canvas {
         width: canvas.width.saturating_sub(1),
         ..*canvas
     };
-    let table = status::render(rows, &canvas);
+    let table = render(&canvas);
     let mut lines: Vec<&str> = table.lines().collect();
     let more;
     let room = room.saturating_sub(1).max(1);
@@ -85,23 +87,11 @@ fn frame(rows: &[StatusRow], canvas: &Canvas, room: usize) -> Vec<Line> {
 mod tests {
     use super::*;
     use crate::output::testing::terminal;
-    use crate::stack::event::NodeKind;
-    use crate::stack::status::ComponentState;
 
     #[test]
     fn a_table_fits_the_window_or_says_what_is_missing() {
-        let row = |n| StatusRow {
-            component: format!("component-{n}"),
-            kind: NodeKind::Service,
-            state: ComponentState::Ready,
-            addresses: vec![],
-            since: None,
-            image: None,
-            memory: None,
-            detail: None,
-        };
-        let rows: Vec<StatusRow> = (0..9).map(row).collect();
-        let frame = |room| frame(&rows, &terminal(80), room);
+        let table = |_: &Canvas| ["a line"; 10].join("\n");
+        let frame = |room| frame(table, &terminal(80), room);
         let full = frame(40);
         assert_eq!(frame(full.len() + 1), full);
         let cut = frame(full.len());

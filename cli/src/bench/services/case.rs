@@ -19,11 +19,21 @@ pub enum Case {
     Throughput,
     /// The memory of the seven services, after all of that.
     Memory,
+    /// Ten thousand dead letters sent back, beside a bare loop.
+    Replay,
+    /// A hundred thousand dead letters listed.
+    Letters,
+    /// A million published events listed, and accounted for.
+    Million,
+    /// The relay with a million published events in its table, beside itself without.
+    Among,
+    /// From a server that is back until an order is through.
+    Recovery,
 }
 
 impl Case {
-    /// All of them, in the order in which they are measured.
-    pub const ALL: [Self; 6] = [
+    /// What `dm bench services` measures, in this order.
+    pub const SERVICES: [Self; 6] = [
         Self::Ready,
         Self::Gateway,
         Self::Orders,
@@ -31,6 +41,15 @@ impl Case {
         // Disks are busy for a while after it.
         Self::Throughput,
         Self::Memory,
+    ];
+
+    /// What `dm bench events` measures, in this order.
+    pub const EVENTS: [Self; 5] = [
+        Self::Replay,
+        Self::Letters,
+        Self::Recovery,
+        Self::Million,
+        Self::Among,
     ];
 }
 
@@ -54,6 +73,22 @@ pub enum Figure {
     Memory,
     /// The slowest service's time until ready, in seconds.
     Ready,
+    /// Dead letters a second sent back, as a share of a bare loop's.
+    ReplayRate,
+    /// The time of `dm dlq ls` over 100,000 letters, in seconds.
+    LettersTime,
+    /// The most memory that it takes, in bytes.
+    LettersMemory,
+    /// The time of `dm outbox ls` on a million rows, in seconds.
+    OutboxList,
+    /// The time of `dm reconcile` over a million events, in seconds.
+    Reconcile,
+    /// The relay's rate among a million published rows, as a share of that without them.
+    RelayAmong,
+    /// From a broker that is back until an order is reserved, in seconds.
+    BrokerRecovery,
+    /// From a database that is back until an order is reserved, in seconds.
+    DatabaseRecovery,
 }
 
 /// What a figure should be.
@@ -93,6 +128,14 @@ impl Figure {
             Self::OrderSlowest => "order: placed to RESERVED, p99",
             Self::Memory => "seven services: memory",
             Self::Ready => "slowest service: ready",
+            Self::ReplayRate => "dlq replay of 10,000: letters/s, of a bare loop's",
+            Self::LettersTime => "dlq ls over 100,000",
+            Self::LettersMemory => "dlq ls over 100,000: memory",
+            Self::OutboxList => "outbox ls on 1,000,000",
+            Self::Reconcile => "reconcile over 1,000,000",
+            Self::RelayAmong => "relay among 1,000,000 published: events/s, of those alone",
+            Self::BrokerRecovery => "broker back to order reserved",
+            Self::DatabaseRecovery => "database back to order reserved",
         }
     }
 
@@ -108,6 +151,13 @@ impl Figure {
             Self::OrderSlowest => Target::AtMost(0.1),
             Self::Memory => Target::AtMost(150.0 * MEGABYTE),
             Self::Ready => Target::AtMost(1.0),
+            Self::ReplayRate => Target::AtLeast(0.7),
+            Self::LettersTime => Target::AtMost(3.0),
+            Self::LettersMemory => Target::AtMost(100.0 * MEGABYTE),
+            Self::OutboxList => Target::AtMost(0.2),
+            Self::Reconcile => Target::AtMost(20.0),
+            Self::RelayAmong => Target::AtLeast(0.9),
+            Self::BrokerRecovery | Self::DatabaseRecovery => Target::AtMost(5.0),
         }
     }
 
@@ -115,8 +165,10 @@ impl Figure {
     #[must_use]
     pub fn show(self, value: f64) -> String {
         match self {
-            Self::GatewayRate | Self::RelayRate => format!("{value:.2}"),
-            Self::Memory => format!("{:.0} MB", value / MEGABYTE),
+            Self::GatewayRate | Self::RelayRate | Self::ReplayRate | Self::RelayAmong => {
+                format!("{value:.2}")
+            }
+            Self::Memory | Self::LettersMemory => format!("{:.0} MB", value / MEGABYTE),
             _ if value.abs() < 0.01 => format!("{:.1} ms", value * 1e3),
             _ => format!("{:.0} ms", value * 1e3),
         }

@@ -1,4 +1,5 @@
-//! Measures the services: on a scratch stack of their own, paired within a round.
+//! Measures the services, and what `dm` does with their events: on a scratch stack of
+//! their own, paired within a round.
 //!
 //! ```text
 //! case      what is measured, and what it is held against
@@ -7,14 +8,22 @@
 //! relay     from a commit to the broker
 //! orders    from an order to its reservation
 //! process   memory, and the time until ready
+//! letters   dead letters listed, and sent back
+//! million   a million published events looked at, and relayed beside
+//! recovery  from a server that is back to an order that is through
+//! child     a command of `dm` as a user starts it
 //! report    what came out
 //! ```
 
 mod case;
+mod child;
 mod gateway;
+mod letters;
 mod load;
+mod million;
 mod orders;
 mod process;
+mod recovery;
 mod relay;
 mod report;
 
@@ -193,6 +202,11 @@ async fn one(stack: &Stack<'_>, case: Case) -> Result<Vec<(Figure, f64)>> {
         Case::Orders => orders::measure(stack).await?,
         Case::Memory => process::memory(stack).await?,
         Case::Ready => process::ready(stack).await?,
+        Case::Replay => letters::replayed(stack).await?,
+        Case::Letters => letters::listed(stack).await?,
+        Case::Million => million::looked_at(stack).await?,
+        Case::Among => million::relayed_among(stack).await?,
+        Case::Recovery => recovery::measure(stack).await?,
     })
 }
 

@@ -32,11 +32,14 @@ const SKU: &str = "PPR-A4-WHT-500";
 /// looked at every 10 ms.
 pub(super) async fn measure(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>, BenchError> {
     // What is measured is not the shortage.
-    sqlx::query("UPDATE inventory.stock SET on_hand = on_hand + $1 WHERE sku = $2")
-        .bind(i64::from(WARMING + ORDERS))
-        .bind(SKU)
-        .execute(&stack.database)
-        .await?;
+    sqlx::query(
+        "UPDATE inventory.stock SET on_hand = on_hand + $1, received = received + $1
+          WHERE sku = $2",
+    )
+    .bind(i64::from(WARMING + ORDERS))
+    .bind(SKU)
+    .execute(&stack.database)
+    .await?;
     stack.settle("inventory.stock").await?;
     round(stack, WARMING).await?;
     let (placed, reserved) = round(stack, ORDERS).await?;

@@ -11,7 +11,7 @@ use lapin::options::{
     QueueDeclareOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection};
 
 use super::super::BenchError;
 use super::load::count;
@@ -142,6 +142,18 @@ pub(super) async fn throughput(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>, 
     Ok(vec![(Figure::RelayRate, relayed / bare)])
 }
 
+/// The rate of the relay by itself, with what is in its table.
+pub(super) async fn rate(stack: &Stack<'_>) -> Result<f64, BenchError> {
+    let (connection, channel) = channel(stack).await?;
+    let relayed = relayed(stack).await?;
+    let options = QueuePurgeOptions::default();
+    channel
+        .queue_purge(READ_MODEL_QUEUE.into(), options)
+        .await?;
+    connection.close(200, "done".into()).await?;
+    Ok(relayed)
+}
+
 /// Events a second by a publisher that sends all of them and then takes the confirms.
 async fn bare(channel: &Channel) -> Result<f64, BenchError> {
     channel
@@ -224,8 +236,7 @@ async fn insert(stack: &Stack<'_>, id: &str, events: i32) -> Result<(), BenchErr
 }
 
 async fn channel(stack: &Stack<'_>) -> Result<(Connection, Channel), BenchError> {
-    let properties = ConnectionProperties::default().with_connection_name("dm bench".into());
-    let connection = Connection::connect(&stack.broker, properties).await?;
+    let connection = dm_amqp::connect(&stack.broker, "dm bench").await?;
     let channel = connection.create_channel().await?;
     Ok((connection, channel))
 }

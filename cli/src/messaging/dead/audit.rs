@@ -44,8 +44,21 @@ pub struct Entry {
     pub queue: String,
     /// Which letter it is.
     pub fingerprint: String,
+    /// The event's id.
+    pub event_id: Option<String>,
     /// What became of it so far.
     pub outcome: Option<Outcome>,
+    /// What it goes back as, where somebody changed it.
+    pub edited: Option<Edited>,
+}
+
+/// An event that somebody changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// Its new id.
+    pub id: String,
+    /// Its body, with that id in it.
+    pub body: String,
 }
 
 /// A run, in the list of them.
@@ -77,6 +90,7 @@ pub(super) async fn begin(
     to_exchange: bool,
     selection: &Value,
     letters: &[DeadLetter],
+    edited: Option<&Edited>,
 ) -> Result<(), MessagingError> {
     let mut transaction = database.begin().await?;
     sqlx::query(
@@ -94,9 +108,10 @@ pub(super) async fn begin(
     };
     sqlx::query(
         "INSERT INTO dm_ops.replay_messages
-             (run_id, number, queue, fingerprint, event_id, event_type, reason)
+             (run_id, number, queue, fingerprint, event_id, event_type, reason, edited_as,
+              edited_body)
          SELECT $1, letter.number, letter.queue, letter.fingerprint, letter.event_id,
-                letter.event_type, letter.reason
+                letter.event_type, letter.reason, $7, $8
            FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
                 WITH ORDINALITY
                 AS letter (queue, fingerprint, event_id, event_type, reason, number)",
@@ -107,6 +122,9 @@ pub(super) async fn begin(
     .bind(column(|letter| letter.id.as_deref()))
     .bind(column(|letter| letter.event_type.as_deref()))
     .bind(column(|letter| Some(&letter.reason)))
+    // Only ever with a single letter.
+    .bind(edited.map(|edited| &edited.id))
+    .bind(edited.map(|edited| &edited.body))
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;
@@ -126,24 +144,39 @@ pub(super) async fn entries(
     let Some(to_exchange) = to_exchange else {
         return Err(MessagingError::NoRun(run.to_owned()));
     };
-    let rows: Vec<(i64, String, String, Option<String>)> = sqlx::query_as(
-        "SELECT number, queue, fingerprint, outcome FROM dm_ops.replay_messages
-          WHERE run_id = $1 ORDER BY number",
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        number: i64,
+        queue: String,
+        fingerprint: String,
+        event_id: Option<String>,
+        outcome: Option<String>,
+        edited_as: Option<String>,
+        edited_body: Option<String>,
+    }
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT number, queue, fingerprint, event_id, outcome, edited_as, edited_body
+           FROM dm_ops.replay_messages WHERE run_id = $1 ORDER BY number",
     )
     .bind(run)
     .fetch_all(database)
     .await?;
     let entries = rows
         .into_iter()
-        .map(|(number, queue, fingerprint, outcome)| Entry {
-            number,
-            queue,
-            fingerprint,
-            outcome: outcome.and_then(|word| {
+        .map(|row| Entry {
+            number: row.number,
+            queue: row.queue,
+            fingerprint: row.fingerprint,
+            event_id: row.event_id,
+            outcome: row.outcome.and_then(|word| {
                 Outcome::ALL
                     .into_iter()
                     .find(|outcome| outcome.as_str() == word)
             }),
+            edited: row
+                .edited_as
+                .zip(row.edited_body)
+                .map(|(id, body)| Edited { id, body }),
         })
         .collect();
     Ok((to_exchange, entries))

@@ -10,10 +10,10 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection};
 use serde::{Deserialize, Serialize};
 
-use super::reader::Reader;
 use super::{DeadLetter, Filter};
 use crate::messaging::MessagingError;
 use crate::messaging::broker::{Outgoing, publish};
+use crate::messaging::reader::Reader;
 
 /// How many letters of a file are put back at a time.
 const PORTION: usize = 500;
@@ -72,7 +72,7 @@ impl Header {
 }
 
 impl Line {
-    fn of(queue: &str, properties: &BasicProperties, body: &[u8]) -> Self {
+    pub(super) fn of(queue: &str, properties: &BasicProperties, body: &[u8]) -> Self {
         let text =
             |text: &Option<lapin::types::ShortString>| text.as_ref().map(ToString::to_string);
         let table = properties.headers().as_ref();
@@ -110,6 +110,7 @@ impl Line {
         Some(Outgoing {
             exchange: String::new(),
             routing_key: dead_letter_queue(&self.queue),
+            mandatory: true,
             properties,
             body: STANDARD.decode(&self.body).ok()?,
         })
@@ -129,7 +130,7 @@ pub async fn export(
 ) -> Result<HashSet<String>, MessagingError> {
     let mut written = HashSet::new();
     for &queue in queues {
-        let mut reader = Reader::open(connection, queue).await?;
+        let mut reader = Reader::open(connection, &dead_letter_queue(queue)).await?;
         while let Some((position, delivery)) = reader.next().await? {
             let letter = DeadLetter::read(queue, position, &delivery.properties, &delivery.data);
             if !filter.takes(&letter) {
@@ -157,7 +158,7 @@ pub async fn remove(
 ) -> Result<u64, MessagingError> {
     let mut removed = 0;
     for &queue in queues {
-        let mut reader = Reader::open(connection, queue).await?;
+        let mut reader = Reader::open(connection, &dead_letter_queue(queue)).await?;
         while let Some((position, delivery)) = reader.next().await? {
             let letter = DeadLetter::read(queue, position, &delivery.properties, &delivery.data);
             if letters.contains(&letter.fingerprint) {
@@ -193,19 +194,57 @@ pub fn parse(from: impl BufRead) -> Result<Vec<Line>, MessagingError> {
     Ok(lines)
 }
 
-/// Puts letters back among the dead.
+/// What became of letters that were to be put back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// How many are there now.
+    pub there: u64,
+    /// How many were there before, and came no second time.
+    pub before: u64,
+    /// How many the broker had no queue for.
+    pub refused: u64,
+}
+
+/// Puts letters back among the dead, without those that are there.
 ///
 /// # Errors
 /// The broker is away: some of them may be there.
-pub async fn import(connection: &Connection, lines: &[Line]) -> Result<u64, MessagingError> {
-    let channel = connection.create_channel().await?;
-    let mut there = 0;
-    for portion in lines.chunks(PORTION) {
-        let messages: Vec<Outgoing> = portion.iter().filter_map(Line::message).collect();
-        let taken = publish(&channel, &messages).await?;
-        there += taken.into_iter().filter(|taken| *taken).count() as u64;
+pub async fn import(connection: &Connection, lines: &[Line]) -> Result<Imported, MessagingError> {
+    let mut queues: Vec<&str> = lines.iter().map(|line| line.queue.as_str()).collect();
+    queues.sort_unstable();
+    queues.dedup();
+    let mut known: HashSet<(String, String)> = HashSet::new();
+    for queue in super::queues(&queues.into_iter().map(str::to_owned).collect::<Vec<_>>())? {
+        let mut reader = Reader::open(connection, &dead_letter_queue(queue)).await?;
+        while let Some((position, delivery)) = reader.next().await? {
+            let letter = DeadLetter::read(queue, position, &delivery.properties, &delivery.data);
+            known.insert((letter.queue, letter.fingerprint));
+        }
+        reader.close().await?;
     }
-    Ok(there)
+    let (mut imported, mut new) = (Imported::default(), Vec::new());
+    for line in lines {
+        let Some(message) = line.message() else {
+            continue;
+        };
+        let letter = DeadLetter::read(&line.queue, 0, &message.properties, &message.body);
+        if known.insert((letter.queue, letter.fingerprint)) {
+            new.push(message);
+        } else {
+            imported.before += 1;
+        }
+    }
+    let channel = connection.create_channel().await?;
+    for portion in new.chunks(PORTION) {
+        for taken in publish(&channel, portion).await? {
+            if taken {
+                imported.there += 1;
+            } else {
+                imported.refused += 1;
+            }
+        }
+    }
+    Ok(imported)
 }
 
 #[cfg(test)]

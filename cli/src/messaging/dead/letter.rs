@@ -1,10 +1,11 @@
 //! One dead letter, understood.
 
 use chrono::{DateTime, TimeZone as _, Utc};
+use dm_contracts::envelope::Heading;
 use dm_contracts::{headers, time};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 /// The reason of a letter that nobody gave one.
@@ -49,14 +50,7 @@ impl DeadLetter {
     /// Reads what a message says.
     #[must_use]
     pub fn read(queue: &str, position: u64, properties: &BasicProperties, body: &[u8]) -> Self {
-        #[derive(Default, Deserialize)]
-        struct Event {
-            id: Option<String>,
-            #[serde(rename = "type")]
-            event_type: Option<String>,
-            subject: Option<String>,
-        }
-        let event: Event = serde_json::from_slice(body).unwrap_or_default();
+        let event = Heading::read(body);
         let table = properties.headers().as_ref();
         let own = |name| table.and_then(|table| text(table, name));
         let count = |name| {

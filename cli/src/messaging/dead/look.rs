@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use dm_contracts::topology::dead_letter_queue;
 use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Connection};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::reader::Reader;
 use super::{DeadLetter, Filter};
 use crate::messaging::MessagingError;
+use crate::messaging::reader::Reader;
 
 /// Dead letters that are alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,7 +53,7 @@ pub async fn each(
     mut found: impl FnMut(DeadLetter),
 ) -> Result<(), MessagingError> {
     for &queue in queues {
-        let mut reader = Reader::open(connection, queue).await?;
+        let mut reader = Reader::open(connection, &dead_letter_queue(queue)).await?;
         while let Some((position, delivery)) = reader.next().await? {
             let letter = DeadLetter::read(queue, position, &delivery.properties, &delivery.data);
             if filter.takes(&letter) {
@@ -113,7 +114,7 @@ pub async fn show(
 ) -> Result<Vec<Whole>, MessagingError> {
     let mut found = Vec::new();
     for &queue in queues {
-        let mut reader = Reader::open(connection, queue).await?;
+        let mut reader = Reader::open(connection, &dead_letter_queue(queue)).await?;
         while let Some((position, delivery)) = reader.next().await? {
             let letter = DeadLetter::read(queue, position, &delivery.properties, &delivery.data);
             if letter.id.as_deref() == Some(id) || letter.fingerprint == id {

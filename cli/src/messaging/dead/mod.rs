@@ -2,20 +2,22 @@
 //!
 //! ```text
 //! letter    one of them, understood
-//! reader    reads a dead-letter queue, and leaves it as it was
 //! filter    which of them
 //! look      what there is: grouped, each, or one
 //! replay    the way back: a set that is frozen, published, noted, acknowledged
 //! audit     what was replayed, in `dm_ops`
+//! edit      one that a person changes first
 //! copy      as a file, and back
+//! parked    put away, and back
 //! ```
 
 pub mod audit;
 pub mod copy;
+pub mod edit;
 pub mod filter;
 pub mod letter;
 pub mod look;
-mod reader;
+pub mod parked;
 pub mod replay;
 
 pub use filter::Filter;

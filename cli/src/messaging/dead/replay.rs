@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use dm_contracts::{headers, topology};
+use dm_contracts::headers;
+use dm_contracts::topology::{self, dead_letter_queue};
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
@@ -20,12 +21,12 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::audit::{self, Entry, Outcome};
+use super::audit::{self, Edited, Entry, Outcome};
 use super::letter::number;
-use super::reader::Reader;
 use super::{DeadLetter, Filter, look};
 use crate::messaging::MessagingError;
 use crate::messaging::broker::{Outgoing, publish};
+use crate::messaging::reader::Reader;
 
 /// What is to be replayed, and how.
 #[derive(Debug, Clone, Serialize)]
@@ -158,8 +159,27 @@ pub struct Site<'a> {
     pub database: &'a PgPool,
     /// Ends the run between two messages.
     pub interrupt: &'a CancellationToken,
-    /// Told of how many are done, of how many.
-    pub told: &'a (dyn Fn(u64, u64) + Sync),
+    /// Told of each message once its outcome is noted.
+    pub told: &'a (dyn Fn(&Told<'_>) + Sync),
+}
+
+/// What became of a message of a run.
+#[derive(Debug, Serialize)]
+pub struct Told<'a> {
+    /// The run.
+    pub run: &'a str,
+    /// Its place in the set.
+    pub number: i64,
+    /// The event's id.
+    pub id: Option<&'a str>,
+    /// The work queue that it failed in.
+    pub queue: &'a str,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How many of the run are back in their queues …
+    pub done: u64,
+    /// … of how many.
+    pub of: u64,
 }
 
 /// Freezes a plan and carries it out.
@@ -170,6 +190,7 @@ pub async fn run(
     site: &Site<'_>,
     request: &Request,
     plan: &Plan,
+    edited: Option<&Edited>,
     speed: Speed,
 ) -> Result<Replayed, MessagingError> {
     let run = format!("rep_{}", &Uuid::new_v4().simple().to_string()[..12]);
@@ -181,6 +202,7 @@ pub async fn run(
         request.to_exchange,
         &selection,
         &plan.letters,
+        edited,
     )
     .await?;
     resume(site, &run, speed).await
@@ -270,7 +292,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     async fn queue(&mut self, queue: &str, mut left: Left) -> Result<(), MessagingError> {
-        let mut reader = Reader::open(self.site.connection, queue).await?;
+        let mut reader = Reader::open(self.site.connection, &dead_letter_queue(queue)).await?;
         let mut window = Vec::new();
         let in_flight = usize::from(self.speed.in_flight.max(1));
         while !left.is_empty() {
@@ -295,20 +317,35 @@ impl Work<'_> {
         self.send(&mut reader, queue, window).await?;
         reader.close().await?;
         // What was noted as replayed is gone because it was acknowledged.
-        let missing: Vec<i64> = left
+        let gone: Vec<Entry> = left
             .into_entries()
             .filter(|entry| entry.outcome != Some(Outcome::Replayed))
-            .map(|entry| entry.number)
             .collect();
+        let missing: Vec<i64> = gone.iter().map(|entry| entry.number).collect();
         audit::decide(self.site.database, self.run, &missing, Outcome::Missing).await?;
         self.done.missing += missing.len() as u64;
+        for entry in &gone {
+            self.tell(entry, Outcome::Missing);
+        }
         Ok(())
+    }
+
+    fn tell(&self, entry: &Entry, outcome: Outcome) {
+        (self.site.told)(&Told {
+            run: self.run,
+            number: entry.number,
+            id: entry.event_id.as_deref(),
+            queue: &entry.queue,
+            outcome,
+            done: self.done.replayed,
+            of: self.done.messages,
+        });
     }
 
     /// Publishes, notes, acknowledges: in that order.
     async fn send(
         &mut self,
-        reader: &mut Reader<'_>,
+        reader: &mut Reader,
         queue: &str,
         window: Vec<(Entry, u64, Delivery)>,
     ) -> Result<(), MessagingError> {
@@ -325,7 +362,9 @@ impl Work<'_> {
         self.pace(window.len()).await;
         let messages: Vec<Outgoing> = window
             .iter()
-            .map(|(_, _, delivery)| outgoing(queue, delivery, self.to_exchange))
+            .map(|(entry, _, delivery)| {
+                outgoing(queue, delivery, self.to_exchange, entry.edited.as_ref())
+            })
             .collect();
         let taken = publish(&self.channel, &messages).await?;
         let (mut replayed, mut returned) = (Vec::new(), Vec::new());
@@ -334,14 +373,16 @@ impl Work<'_> {
         }
         audit::decide(self.site.database, self.run, &replayed, Outcome::Replayed).await?;
         audit::decide(self.site.database, self.run, &returned, Outcome::Returned).await?;
-        for ((_, position, delivery), taken) in window.iter().zip(taken) {
+        for ((entry, position, delivery), taken) in window.iter().zip(taken) {
             if taken {
                 reader.take(*position, delivery).await?;
+                self.done.replayed += 1;
+                self.tell(entry, Outcome::Replayed);
+            } else {
+                self.done.returned += 1;
+                self.tell(entry, Outcome::Returned);
             }
         }
-        self.done.replayed += replayed.len() as u64;
-        self.done.returned += returned.len() as u64;
-        (self.site.told)(self.done.replayed, self.done.messages);
         Ok(())
     }
 
@@ -357,9 +398,14 @@ impl Work<'_> {
     }
 }
 
-/// The message that goes back: id, properties and body as they were, one more round,
-/// and attempts counted anew.
-fn outgoing(queue: &str, delivery: &Delivery, to_exchange: bool) -> Outgoing {
+/// The message that goes back: id, properties and body as they were unless somebody
+/// changed them, one more round, and attempts counted anew.
+fn outgoing(
+    queue: &str,
+    delivery: &Delivery,
+    to_exchange: bool,
+    edited: Option<&Edited>,
+) -> Outgoing {
     let properties = &delivery.properties;
     let mut table = FieldTable::default();
     let old = properties.headers().clone().unwrap_or_default();
@@ -380,11 +426,24 @@ fn outgoing(queue: &str, delivery: &Delivery, to_exchange: bool) -> Outgoing {
         // The default exchange takes a queue's name for a key.
         _ => (String::new(), queue.to_owned()),
     };
+    let mut properties = persistent(properties.clone());
+    if let Some(edited) = edited {
+        let original = letter.id.unwrap_or_default();
+        table.insert(
+            headers::EDITED.into(),
+            AMQPValue::LongString(original.into()),
+        );
+        properties = properties.with_message_id(edited.id.as_str().into());
+    }
     Outgoing {
         exchange,
         routing_key,
-        properties: persistent(properties.clone()).with_headers(table),
-        body: delivery.data.clone(),
+        mandatory: true,
+        properties: properties.with_headers(table),
+        body: edited.map_or_else(
+            || delivery.data.clone(),
+            |edited| edited.body.clone().into_bytes(),
+        ),
     }
 }
 
@@ -446,7 +505,9 @@ mod tests {
             number,
             queue: "q".into(),
             fingerprint: "a".into(),
+            event_id: None,
             outcome: None,
+            edited: None,
         };
         let mut left = Left::default();
         left.add(entry(1));

@@ -1,14 +1,15 @@
-//! Reads a dead-letter queue and leaves it as it was.
+//! Reads a queue and leaves it as it was.
 //!
 //! What is read is never acknowledged unless somebody says so, and goes back to its
-//! place when the channels close, or when the process is killed: dead-letter queues are
+//! place when the channel closes, or when the process is killed: dead-letter queues are
 //! classic queues, where neither a body nor a header nor the order changes by that. A
-//! channel holds a bounded number of messages, and the next ones come on another
-//! channel, so that memory is bounded whatever the queue's depth.
+//! consumer is given a bounded number of messages, and the next ones come by another
+//! consumer of the same channel, so that memory is bounded whatever the queue's depth. Of
+//! quorum queues, which work queues are, a pass spends one of the deliveries after which
+//! the broker gives up on a message.
 
 use std::time::Duration;
 
-use dm_contracts::topology::dead_letter_queue;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -24,11 +25,10 @@ const PORTION: u16 = 2_000;
 /// How long the broker may take for the next message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A pass over the messages that are in a dead-letter queue now.
-pub(super) struct Reader<'c> {
-    connection: &'c Connection,
+/// A pass over the messages that are in a queue now.
+pub(super) struct Reader {
     queue: String,
-    channels: Vec<Channel>,
+    channel: Channel,
     consumer: Option<Consumer>,
     /// What the open consumer may still give: its window without what is held.
     left: u16,
@@ -38,26 +38,21 @@ pub(super) struct Reader<'c> {
     expected: u64,
 }
 
-impl<'c> Reader<'c> {
-    /// Begins a pass over the dead letters of a work queue.
-    pub(super) async fn open(
-        connection: &'c Connection,
-        work_queue: &str,
-    ) -> Result<Self, MessagingError> {
-        let queue = dead_letter_queue(work_queue);
+impl Reader {
+    /// Begins a pass over a queue.
+    pub(super) async fn open(connection: &Connection, queue: &str) -> Result<Self, MessagingError> {
         let channel = connection.create_channel().await?;
         let options = QueueDeclareOptions {
             passive: true,
             ..QueueDeclareOptions::default()
         };
         let found = channel
-            .queue_declare(queue.as_str().into(), options, FieldTable::default())
+            .queue_declare(queue.into(), options, FieldTable::default())
             .await?;
         Ok(Self {
-            connection,
             expected: found.message_count().into(),
-            queue,
-            channels: vec![channel],
+            queue: queue.to_owned(),
+            channel,
             consumer: None,
             left: 0,
             since: 1,
@@ -90,21 +85,23 @@ impl<'c> Reader<'c> {
         Ok(Some((self.read, delivery?)))
     }
 
-    /// Takes the next portion, on a channel of its own.
+    /// Takes the next portion, by a consumer of its own.
     async fn go_on(&mut self) -> Result<(), MessagingError> {
-        if let (Some(consumer), Some(channel)) = (self.consumer.take(), self.channels.last()) {
+        if let Some(consumer) = self.consumer.take() {
             // All of its window is held here: it has given nothing that was not read.
-            channel
+            self.channel
                 .basic_cancel(consumer.tag(), BasicCancelOptions::default())
                 .await?;
         }
         let rest = self.expected - self.read;
         let portion = u16::try_from(rest).map_or(PORTION, |rest| rest.min(PORTION));
-        let channel = self.connection.create_channel().await?;
-        channel
+        // Counts for each consumer by itself, from the next one on
+        // (<https://www.rabbitmq.com/docs/consumer-prefetch>).
+        self.channel
             .basic_qos(portion, BasicQosOptions::default())
             .await?;
-        let consumer = channel
+        let consumer = self
+            .channel
             .basic_consume(
                 self.queue.as_str().into(),
                 "".into(),
@@ -112,7 +109,6 @@ impl<'c> Reader<'c> {
                 FieldTable::default(),
             )
             .await?;
-        self.channels.push(channel);
         self.consumer = Some(consumer);
         self.left = portion;
         self.since = self.read + 1;
@@ -135,9 +131,6 @@ impl<'c> Reader<'c> {
 
     /// Gives everything back that was not taken.
     pub(super) async fn close(self) -> Result<(), MessagingError> {
-        for channel in self.channels {
-            channel.close(200, "done".into()).await?;
-        }
-        Ok(())
+        Ok(self.channel.close(200, "done".into()).await?)
     }
 }

@@ -1,0 +1,214 @@
+//! Dead letters: many of them listed, and some of them sent back.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use chrono::Utc;
+use dm_contracts::headers;
+use dm_contracts::topology::{READ_MODEL_QUEUE, dead_letter_queue};
+use futures_util::StreamExt as _;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions, QueuePurgeOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection};
+use tokio_util::sync::CancellationToken;
+
+use super::load::count;
+use super::{Figure, Stack, child};
+use crate::error::Result;
+use crate::messaging::MessagingError;
+use crate::messaging::broker::{self, Outgoing, publish};
+use crate::messaging::dead::Filter;
+use crate::messaging::dead::replay::{self, Request, Site, Speed};
+
+/// How many go back.
+const REPLAYED: u32 = 10_000;
+/// How many are listed.
+const LISTED: u32 = 100_000;
+/// How many are published and not yet acknowledged.
+const WINDOW: u16 = 100;
+/// How many are put into a queue at a time.
+const PORTION: usize = 1_000;
+/// How long a body is, in bytes.
+const BODY: usize = 1_024;
+
+/// The rate of a replay, its look and its audit included, as a share of what a loop
+/// reaches that takes, publishes, waits for the confirm and acknowledges, window by
+/// window.
+pub(super) async fn replayed(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
+    let connection = broker::connect(&stack.broker).await?;
+    broker::turn(&connection).await?;
+    let channel = connection
+        .create_channel()
+        .await
+        .map_err(MessagingError::from)?;
+    let dead = dead_letter_queue(READ_MODEL_QUEUE);
+    for queue in [dead.as_str(), READ_MODEL_QUEUE] {
+        purge(&channel, queue).await?;
+    }
+    let scratch = scratch(&channel).await?;
+    fill(&channel, &scratch, REPLAYED).await?;
+    let bare = bare(&connection, &scratch).await?;
+    purge(&channel, READ_MODEL_QUEUE).await?;
+
+    fill(&channel, &dead, REPLAYED).await?;
+    let request = Request {
+        queues: vec![READ_MODEL_QUEUE],
+        filter: Filter::default(),
+        limit: None,
+        to_exchange: false,
+        most_rounds: 5,
+        memory: BTreeMap::new(),
+    };
+    let speed = Speed {
+        rate: None,
+        in_flight: WINDOW,
+    };
+    let site = Site {
+        connection: &connection,
+        database: &stack.database,
+        interrupt: &CancellationToken::new(),
+        told: &|_| {},
+    };
+    let began = Instant::now();
+    let plan = replay::plan(&connection, &request, Utc::now()).await?;
+    let done = replay::run(&site, &request, &plan, None, speed).await?;
+    let own = count(done.replayed as usize) / began.elapsed().as_secs_f64();
+    purge(&channel, READ_MODEL_QUEUE).await?;
+    close(connection).await?;
+    Ok(vec![(Figure::ReplayRate, own / bare)])
+}
+
+/// How long `dm dlq ls` takes over many letters, and the memory that it takes.
+pub(super) async fn listed(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
+    let connection = broker::connect(&stack.broker).await?;
+    let channel = connection
+        .create_channel()
+        .await
+        .map_err(MessagingError::from)?;
+    let dead = dead_letter_queue(READ_MODEL_QUEUE);
+    purge(&channel, &dead).await?;
+    fill(&channel, &dead, LISTED).await?;
+    let ended = child::run(stack, &["dlq", "ls", "--json"]).await?;
+    purge(&channel, &dead).await?;
+    close(connection).await?;
+    Ok(vec![
+        (Figure::LettersTime, ended.time.as_secs_f64()),
+        (Figure::LettersMemory, count(ended.memory as usize)),
+    ])
+}
+
+/// Messages a second of the loop that nobody can do without.
+async fn bare(connection: &Connection, queue: &str) -> Result<f64> {
+    let began = Instant::now();
+    let looped = async {
+        let channel = connection.create_channel().await?;
+        let out = connection.create_channel().await?;
+        channel
+            .basic_qos(2 * WINDOW, BasicQosOptions::default())
+            .await?;
+        let mut consumer = channel
+            .basic_consume(
+                queue.into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        let mut left = REPLAYED;
+        while left > 0 {
+            let mut window: Vec<Delivery> = Vec::new();
+            while window.len() < usize::from(WINDOW).min(left as usize) {
+                let Some(delivery) = consumer.next().await else {
+                    break;
+                };
+                window.push(delivery?);
+            }
+            let messages: Vec<Outgoing> = window
+                .iter()
+                .map(|delivery| Outgoing {
+                    exchange: String::new(),
+                    routing_key: READ_MODEL_QUEUE.to_owned(),
+                    mandatory: true,
+                    properties: delivery.properties.clone(),
+                    body: delivery.data.clone(),
+                })
+                .collect();
+            publish(&out, &messages).await?;
+            for delivery in &window {
+                delivery.ack(BasicAckOptions::default()).await?;
+            }
+            left -= u32::try_from(window.len()).unwrap_or(left);
+        }
+        channel.close(200, "done".into()).await?;
+        Ok::<_, MessagingError>(())
+    };
+    looped.await?;
+    Ok(f64::from(REPLAYED) / began.elapsed().as_secs_f64())
+}
+
+/// A queue like those of dead letters, that goes with the connection.
+async fn scratch(channel: &Channel) -> Result<String> {
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let queue = channel
+        .queue_declare("".into(), options, FieldTable::default())
+        .await
+        .map_err(MessagingError::from)?;
+    Ok(queue.name().to_string())
+}
+
+/// Puts so many letters into a queue, as a service would set them aside.
+async fn fill(channel: &Channel, queue: &str, letters: u32) -> Result<()> {
+    let body = serde_json::json!({"data": "x".repeat(BODY)}).to_string();
+    let numbers: Vec<u32> = (0..letters).collect();
+    for portion in numbers.chunks(PORTION) {
+        let messages: Vec<Outgoing> = portion
+            .iter()
+            .map(|number| {
+                let mut table = FieldTable::default();
+                for (name, value) in [
+                    (headers::REASON, "invalid-data"),
+                    (headers::ERROR, "missing field `orderId`"),
+                    (headers::SERVICE, "bench"),
+                    (headers::FAILED_AT, "2026-02-03T10:00:00Z"),
+                ] {
+                    table.insert(name.into(), AMQPValue::LongString(value.into()));
+                }
+                Outgoing {
+                    exchange: String::new(),
+                    routing_key: queue.to_owned(),
+                    mandatory: true,
+                    properties: BasicProperties::default()
+                        .with_message_id(format!("evt_bench_{number}").into())
+                        .with_type("com.dundermifflin.notification.created.v1".into())
+                        .with_delivery_mode(2)
+                        .with_headers(table),
+                    body: body.clone().into_bytes(),
+                }
+            })
+            .collect();
+        publish(channel, &messages).await?;
+    }
+    Ok(())
+}
+
+async fn purge(channel: &Channel, queue: &str) -> Result<()> {
+    channel
+        .queue_purge(queue.into(), QueuePurgeOptions::default())
+        .await
+        .map_err(MessagingError::from)?;
+    Ok(())
+}
+
+async fn close(connection: Connection) -> Result<()> {
+    connection
+        .close(200, "done".into())
+        .await
+        .map_err(MessagingError::from)?;
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! What the commands about events share: the ways to the stack's tables and queues, each
+//! opened when it is first needed, and how a person names an instant.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use lapin::Connection;
+use sqlx::PgPool;
+
+use super::context::{Context, Project, existing_ports};
+use crate::components::{Ports, postgres, rabbitmq};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::messaging::filter::Filter;
+use crate::messaging::management::Management;
+use crate::messaging::stores::{self, Store};
+use crate::messaging::{MessagingError, broker};
+
+/// The ways into a stack that runs.
+pub struct Desk {
+    /// The project.
+    pub project: Project,
+    /// The engine.
+    pub engine: Engine,
+    /// The instance's ports.
+    pub ports: Ports,
+}
+
+impl Desk {
+    /// The ways into the instance that was named.
+    ///
+    /// # Errors
+    /// No configuration, no engine.
+    pub async fn open(context: &Context) -> Result<Self> {
+        let project = context.project()?;
+        let engine = context.engine(project.config()).await?;
+        let ports = existing_ports(&project, &engine).await?;
+        Ok(Self {
+            project,
+            engine,
+            ports,
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        self.project.config()
+    }
+
+    /// The services' tables.
+    pub fn stores(&self) -> Vec<Store> {
+        stores::all(self.config())
+    }
+
+    /// The database, as its superuser.
+    ///
+    /// # Errors
+    /// It is away.
+    pub async fn database(&self) -> Result<PgPool> {
+        let options = postgres::connect_options(&self.config().postgres, &self.ports);
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(options)
+            .await;
+        Ok(pool.map_err(MessagingError::from)?)
+    }
+
+    /// The broker, as its administrator.
+    ///
+    /// # Errors
+    /// It is away.
+    pub async fn broker(&self) -> Result<Connection> {
+        let uri = rabbitmq::uri(&self.config().rabbitmq, &self.ports);
+        Ok(broker::connect(&uri).await?)
+    }
+
+    /// The broker with the dead letters in hand.
+    ///
+    /// # Errors
+    /// It is away, or somebody else keeps them.
+    pub async fn dead_letters(&self) -> Result<Connection> {
+        let connection = self.broker().await?;
+        broker::turn(&connection).await?;
+        Ok(connection)
+    }
+
+    /// The broker's management interface.
+    ///
+    /// # Errors
+    /// No client can be made.
+    pub fn management(&self) -> Result<Management> {
+        let settings = &self.config().rabbitmq;
+        let base = rabbitmq::management_url(&self.ports);
+        Ok(Management::new(
+            base,
+            settings.user.as_str(),
+            settings.password.reveal(),
+        )?)
+    }
+}
+
+/// Which events of a table, and how many of them.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Of this service; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub service: Vec<String>,
+    /// Of this type or one that ends so, e.g. `order.created.v1`; may be repeated.
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Vec<String>,
+    /// Of this aggregate, e.g. `order/ord_9001`.
+    #[arg(long, value_name = "SUBJECT")]
+    aggregate: Option<String>,
+    /// Of this trace.
+    #[arg(long, value_name = "ID")]
+    trace: Option<String>,
+    /// Written, or handled, since then: an instant such as `2026-02-03T10:00:00Z`, or how
+    /// long ago, e.g. `2h`.
+    #[arg(long, value_name = "WHEN", value_parser = instant)]
+    since: Option<DateTime<Utc>>,
+    /// Written, or handled, before then.
+    #[arg(long, value_name = "WHEN", value_parser = instant)]
+    until: Option<DateTime<Utc>>,
+    /// So many.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
+impl Which {
+    /// What an event has to be like.
+    pub fn filter(self) -> Filter {
+        Filter {
+            types: self.event_type,
+            subject: self.aggregate,
+            trace: self.trace,
+            since: self.since,
+            until: self.until,
+        }
+    }
+}
+
+/// An instant, or how long ago it was.
+pub fn instant(text: &str) -> std::result::Result<DateTime<Utc>, String> {
+    if let Some(instant) = dm_contracts::time::parse(text) {
+        return Ok(instant);
+    }
+    let ago = humantime::parse_duration(text)
+        .map_err(|_| "neither an instant such as 2026-02-03T10:00:00Z nor a time such as 2h")?;
+    let ago = chrono::TimeDelta::from_std(ago).map_err(|error| error.to_string())?;
+    Utc::now()
+        .checked_sub_signed(ago)
+        .ok_or_else(|| "too long ago".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_given_or_counted_back() {
+        let given = instant("2026-02-03T10:00:00Z").unwrap();
+        assert_eq!(given.to_rfc3339(), "2026-02-03T10:00:00+00:00");
+        let ago = Utc::now() - instant("2h").unwrap();
+        assert!((ago.num_seconds() - 7200).abs() < 60);
+        for text in ["", "yesterday", "2026-02-03", "-1h", "99999999999y"] {
+            assert!(instant(text).is_err(), "{text}");
+        }
+    }
+}

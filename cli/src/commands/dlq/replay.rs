@@ -1,0 +1,200 @@
+//! `dm dlq replay`.
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+use clap::Args;
+use lapin::Connection;
+
+use super::Which;
+use crate::commands::context::Context;
+use crate::commands::desk::Desk;
+use crate::error::{Exit, Result};
+use crate::host;
+use crate::messaging::dead::{self, audit, edit, look, replay};
+use crate::messaging::{MessagingError, memory};
+use crate::output::counter::Counter;
+use crate::output::{self, json};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    which: Which,
+    /// At most so many, from the head of the queues on.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Show the set and its digest, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Refuse any other set than the one with this digest.
+    #[arg(long, value_name = "DIGEST", conflicts_with = "resume")]
+    expect: Option<String>,
+    /// At most so many a second.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// At most so many at a time that are published and not yet acknowledged.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    max_in_flight: u16,
+    /// Leave those where they are that were replayed so often.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    max_rounds: u64,
+    /// Send back what is older than the memory of the inboxes (30 days), too.
+    #[arg(long)]
+    force: bool,
+    /// Publish to the exchange, so that every queue that takes the event gets it.
+    #[arg(long)]
+    to_exchange: bool,
+    /// Change the letter in $EDITOR first: it goes back as another event, with an id of
+    /// its own, if the catalogue knows such an event.
+    #[arg(long, conflicts_with_all = ["to_exchange", "resume", "dry_run"])]
+    edit: bool,
+    /// Carry on with a run that was cut short.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["queue", "reason", "event_type", "id", "since", "until", "limit", "dry_run", "to_exchange"])]
+    resume: Option<String>,
+}
+
+/// Sends dead letters back, or shows what would be.
+pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) -> Result<Exit> {
+    let printer = &context.printer;
+    let speed = replay::Speed {
+        rate: arguments.rate,
+        in_flight: arguments.max_in_flight,
+    };
+    let connection = desk.dead_letters().await?;
+    let counter = Counter::new(printer, "replayed");
+    let told = |told: &replay::Told<'_>| {
+        counter.show(told.done, told.of);
+        // A reader that went away stops nothing: the end will find it gone, too.
+        let _ = one(context, told);
+    };
+    if let Some(run) = &arguments.resume {
+        let database = desk.database().await?;
+        let site = replay::Site {
+            connection: &connection,
+            database: &database,
+            interrupt: &context.interrupt,
+            told: &told,
+        };
+        let done = replay::resume(&site, run, speed).await?;
+        drop(counter);
+        return ended(context, &done);
+    }
+    let request = replay::Request {
+        queues: arguments.which.queues()?,
+        filter: arguments.which.filter(),
+        limit: arguments.limit,
+        to_exchange: arguments.to_exchange,
+        most_rounds: arguments.max_rounds,
+        memory: if arguments.force {
+            BTreeMap::new()
+        } else {
+            memory::of_inboxes(desk.config())
+        },
+    };
+    let plan = replay::plan(&connection, &request, Utc::now()).await?;
+    if let Some(expected) = arguments.expect.filter(|digest| *digest != plan.digest) {
+        return Err(MessagingError::OtherSet {
+            expected,
+            found: plan.digest,
+        }
+        .into());
+    }
+    if arguments.dry_run || plan.letters.is_empty() {
+        printer.result(output::dlq::PLAN_SCHEMA, &plan, |canvas| {
+            output::dlq::plan(&plan, Utc::now(), canvas)
+        })?;
+        return Ok(Exit::Success);
+    }
+    for (letter, refusal) in &plan.refused {
+        printer.warn(&output::dlq::refused(letter, *refusal));
+    }
+    let database = desk.database().await?;
+    let site = replay::Site {
+        connection: &connection,
+        database: &database,
+        interrupt: &context.interrupt,
+        told: &told,
+    };
+    let edited = if arguments.edit {
+        Some(edit(context, &connection, &plan).await?)
+    } else {
+        None
+    };
+    let done = replay::run(&site, &request, &plan, edited.as_ref(), speed).await?;
+    drop(counter);
+    ended(context, &done)
+}
+
+/// What became of one message: a line of JSON, or a word where it is of interest.
+fn one(context: &Context, told: &replay::Told<'_>) -> Result<()> {
+    let printer = &context.printer;
+    if printer.is_json() {
+        printer.data(&json::line(output::dlq::MESSAGE_SCHEMA, told)?)?;
+    } else if told.outcome == audit::Outcome::Replayed {
+        printer.detail(&output::dlq::outcome(told));
+    } else {
+        printer.warn(&output::dlq::outcome(told));
+    }
+    Ok(())
+}
+
+/// Has a person change the one letter of a plan, until it is an event.
+async fn edit(
+    context: &Context,
+    connection: &Connection,
+    plan: &replay::Plan,
+) -> Result<audit::Edited> {
+    let [letter] = plan.letters.as_slice() else {
+        return Err(MessagingError::NotOne(plan.letters.len()).into());
+    };
+    let queues = dead::queues(std::slice::from_ref(&letter.queue))?;
+    let whole = look::show(connection, &queues, &letter.fingerprint).await?;
+    let before = whole
+        .first()
+        .map_or_else(String::new, |it| edit::draft(&it.body));
+    let file = tempfile::Builder::new()
+        .prefix("dead-letter-")
+        .suffix(".json")
+        .tempfile()
+        .map_err(MessagingError::from)?;
+    std::fs::write(file.path(), &before).map_err(MessagingError::from)?;
+    loop {
+        let status = host::editor::edit(file.path()).map_err(MessagingError::from)?;
+        let after = std::fs::read_to_string(file.path()).map_err(MessagingError::from)?;
+        let what = if status.success() {
+            match edit::accept(&letter.queue, &before, &after) {
+                Ok(edited) => return Ok(edited),
+                Err(what) => what,
+            }
+        } else {
+            format!("the editor ended with {status}")
+        };
+        let printer = &context.printer;
+        if printer.can_ask() {
+            printer.warn(&what);
+            if printer.confirm("Edit it again?")? {
+                continue;
+            }
+        }
+        // What somebody wrote is not thrown away.
+        let (_, draft) = file
+            .keep()
+            .map_err(|error| MessagingError::from(error.error))?;
+        return Err(MessagingError::Edit { what, draft }.into());
+    }
+}
+
+fn ended(context: &Context, done: &replay::Replayed) -> Result<Exit> {
+    let printer = &context.printer;
+    if printer.is_json() {
+        // The last of the lines that tell of each message.
+        printer.data(&json::line(output::dlq::REPLAY_SCHEMA, done)?)?;
+    } else {
+        printer.data(&output::dlq::replayed(done, &printer.out()))?;
+    }
+    Ok(if done.returned == 0 {
+        Exit::Success
+    } else {
+        Exit::Found
+    })
+}

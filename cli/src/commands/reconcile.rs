@@ -1,0 +1,70 @@
+//! `dm reconcile`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::context::Context;
+use super::desk::Desk;
+use crate::error::{Exit, Result};
+use crate::messaging::memory;
+use crate::messaging::reconcile::{self, Kind, Report, Site};
+use crate::output;
+
+/// Account for every event, and prove that nothing is missing.
+///
+/// From one snapshot of the database and the broker's queues: for every queue that takes
+/// it an event is pending, in flight, consumed or dead. The laws of the business tables
+/// are checked in the same snapshot. Exit code 1 where anything is missing, doubled or
+/// orphaned, or a law is broken.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Publish what is missing again, each event to the one queue where it is missing.
+    #[arg(long)]
+    repair: bool,
+    /// How long what is in flight may take to arrive, before queues are looked into.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    settle: Duration,
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let desk = Desk::open(context).await?;
+    let (stores, database) = (desk.stores(), desk.database().await?);
+    let connection = desk.dead_letters().await?;
+    let (management, memory) = (desk.management()?, memory::of_services(desk.config()));
+    let printer = &context.printer;
+    let site = Site {
+        stores: &stores,
+        database: &database,
+        connection: &connection,
+        management: &management,
+        memory: &memory,
+        settle: arguments.settle,
+        told: &|what| printer.note(what),
+    };
+    let mut report = reconcile::run(&site).await?;
+    let missing = report.count(Kind::Missing);
+    if arguments.repair && missing > 0 {
+        let repaired = reconcile::repair(&site, &report.findings).await?;
+        printer.note(&format!(
+            "{repaired} of {missing} missing are published again"
+        ));
+        report = reconcile::run(&site).await?;
+    }
+    show(context, &report)?;
+    Ok(if report.is_clean() {
+        Exit::Success
+    } else {
+        Exit::Found
+    })
+}
+
+fn show(context: &Context, report: &Report) -> Result<()> {
+    let document = output::reconcile::Document::new(report);
+    context
+        .printer
+        .result(output::reconcile::SCHEMA, &document, |canvas| {
+            output::reconcile::render(report, canvas)
+        })?;
+    Ok(())
+}

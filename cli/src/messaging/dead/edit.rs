@@ -1,0 +1,90 @@
+//! A dead letter that a person changes before it goes back.
+
+use dm_contracts::topology::{WORK_QUEUES, takes};
+use dm_contracts::{Envelope, envelope, events};
+use serde_json::Value;
+
+use super::audit::Edited;
+
+/// What a person gets to see: the body, in lines where it is JSON.
+#[must_use]
+pub fn draft(body: &Value) -> String {
+    match body {
+        Value::String(text) => text.clone(),
+        body => serde_json::to_string_pretty(body).unwrap_or_default(),
+    }
+}
+
+/// Takes what a person made of it. It gets an id of its own: it is another event, and the
+/// inboxes that know the old one are not to take it for that.
+///
+/// # Errors
+/// In a sentence, what of it is no event that the queue takes.
+pub fn accept(queue: &str, before: &str, after: &str) -> Result<Edited, String> {
+    if before.trim() == after.trim() {
+        return Err("nothing was changed; without --edit it goes back as it is".into());
+    }
+    let event = Envelope::parse(after.as_bytes()).map_err(|error| error.to_string())?;
+    let Some(kind) = events::kind(&event.event_type) else {
+        return Err(format!("the catalogue has no type {}", event.event_type));
+    };
+    kind.validate(&event).map_err(|error| error.to_string())?;
+    let taken = WORK_QUEUES
+        .iter()
+        .filter(|known| known.name == queue)
+        .any(|known| known.bindings.iter().any(|it| takes(it, kind.routing_key)));
+    if !taken {
+        return Err(format!("{queue} takes no {}", event.event_type));
+    }
+    let id = envelope::new_id();
+    let mut body: Value = serde_json::from_str(after).map_err(|error| error.to_string())?;
+    body["id"] = Value::String(id.clone());
+    Ok(Edited {
+        id,
+        body: body.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_contracts::topology::{INVENTORY_QUEUE, ORDER_QUEUE};
+
+    use super::*;
+
+    const GOOD: &str = r#"{"specversion": "1.0", "id": "evt_1", "source": "/order-service",
+        "type": "com.dundermifflin.order.created.v1", "subject": "order/ord_1", "more": 1,
+        "data": {"orderId": "ord_1", "clientId": "c", "requestedShipDate": "2026-02-03",
+                 "items": [{"sku": "a", "quantity": 1}], "createdBy": "jhalpert",
+                 "createdAt": "2026-02-03T10:00:00Z"}}"#;
+
+    #[test]
+    fn a_changed_event_is_another_one() {
+        let edited = accept(INVENTORY_QUEUE, "{}", GOOD).unwrap();
+        let body: Value = serde_json::from_str(&edited.body).unwrap();
+        assert_eq!(body["id"], Value::String(edited.id.clone()));
+        assert_ne!(edited.id, "evt_1");
+        assert_eq!(body["more"], 1, "what nobody knows stays");
+    }
+
+    #[test]
+    fn what_is_no_event_of_the_queue_is_refused() {
+        for (queue, after, part) in [
+            (INVENTORY_QUEUE, "{}", "nothing was changed"),
+            (INVENTORY_QUEUE, "{", "no CloudEvents envelope"),
+            (ORDER_QUEUE, GOOD, "takes no"),
+            (
+                INVENTORY_QUEUE,
+                &GOOD.replace("orderId", "order"),
+                "orderId",
+            ),
+            (
+                INVENTORY_QUEUE,
+                &GOOD.replace("created.v1", "created.v9"),
+                "no type",
+            ),
+        ] {
+            let error = accept(queue, "{}", after).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! How the outboxes stand.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgPool, QueryBuilder};
+
+use crate::messaging::MessagingError;
+use crate::messaging::stores::Store;
+
+/// How an outbox stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct Depth {
+    /// The service.
+    pub service: String,
+    /// How many events wait for the relay.
+    pub pending: i64,
+    /// How many are kept back on purpose.
+    pub held: i64,
+    /// How many the broker refused.
+    pub refused: i64,
+    /// Since when the oldest of those waits that are not kept back.
+    pub oldest: Option<DateTime<Utc>>,
+    /// How many were published in the last minute.
+    pub last_minute: i64,
+    /// What the broker said of the last one that it refused.
+    pub last_error: Option<String>,
+}
+
+/// What is still fine. What is missing is not looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// So many that wait in one outbox.
+    pub pending: Option<u64>,
+    /// So many refused in one outbox.
+    pub refused: Option<u64>,
+    /// So long a wait.
+    pub age: Option<Duration>,
+}
+
+impl Depth {
+    /// What of it is beyond the limits, in words.
+    #[must_use]
+    pub fn beyond(&self, limits: &Limits, now: DateTime<Utc>) -> Vec<String> {
+        let more =
+            |count: i64, most: Option<u64>| most.is_some_and(|most| count.unsigned_abs() > most);
+        let mut found = Vec::new();
+        if more(self.pending, limits.pending) {
+            found.push(format!(
+                "{}: {} wait for the relay",
+                self.service, self.pending
+            ));
+        }
+        if more(self.refused, limits.refused) {
+            found.push(format!("{}: {} were refused", self.service, self.refused));
+        }
+        let age = self.oldest.and_then(|at| (now - at).to_std().ok());
+        if let (Some(age), Some(most)) = (age, limits.age)
+            && age > most
+        {
+            let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+            found.push(format!("{}: the oldest waits for {age}", self.service));
+        }
+        found
+    }
+}
+
+/// How each outbox stands, from one snapshot.
+///
+/// # Errors
+/// The database is away.
+pub async fn depths(database: &PgPool, stores: &[Store]) -> Result<Vec<Depth>, MessagingError> {
+    let mut query = QueryBuilder::new("");
+    for (at, store) in stores.iter().enumerate() {
+        if at > 0 {
+            query.push(" UNION ALL ");
+        }
+        let table = store.table("outbox_events");
+        query.push(format!(
+            "SELECT '{}' AS service, waiting.*,
+                    (SELECT count(*) FROM {table}
+                      WHERE published_at > now() - interval '1 minute') AS last_minute,
+                    (SELECT last_error FROM {table}
+                      WHERE published_at IS NULL AND last_error IS NOT NULL
+                      ORDER BY sequence DESC LIMIT 1) AS last_error
+               FROM (SELECT count(*) FILTER (WHERE last_error IS NULL AND NOT held) AS pending,
+                            count(*) FILTER (WHERE last_error IS NULL AND held) AS held,
+                            count(*) FILTER (WHERE last_error IS NOT NULL) AS refused,
+                            min(created_at) FILTER (WHERE last_error IS NOT NULL OR NOT held)
+                                AS oldest
+                       FROM (SELECT last_error, created_at,
+                                    coalesce(not_before > now(), false) AS held
+                               FROM {table} WHERE published_at IS NULL) AS event) AS waiting",
+            store.service
+        ));
+    }
+    Ok(query.build_query_as().fetch_all(database).await?)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use dm_contracts::time;
+
+    use super::*;
+
+    pub(crate) fn depth(service: &str, pending: i64, refused: i64) -> Depth {
+        Depth {
+            service: service.into(),
+            pending,
+            held: 1,
+            refused,
+            oldest: (pending + refused > 0)
+                .then(|| time::parse("2026-02-03T10:00:00Z"))
+                .flatten(),
+            last_minute: 120,
+            last_error: (refused > 0).then(|| "no queue takes it".into()),
+        }
+    }
+
+    #[test]
+    fn only_what_is_beyond_a_limit_is_told() {
+        let now = time::parse("2026-02-03T10:02:00Z").unwrap();
+        let limits = |pending, refused, age| Limits {
+            pending,
+            refused,
+            age,
+        };
+        let told = |limits: Limits| depth("order", 5, 2).beyond(&limits, now);
+        assert!(told(Limits::default()).is_empty());
+        assert!(told(limits(Some(5), Some(2), Some(Duration::from_secs(120)))).is_empty());
+        assert_eq!(
+            told(limits(Some(4), Some(0), Some(Duration::from_secs(119)))),
+            [
+                "order: 5 wait for the relay",
+                "order: 2 were refused",
+                "order: the oldest waits for 2m"
+            ]
+        );
+    }
+}

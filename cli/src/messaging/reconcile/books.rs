@@ -1,0 +1,256 @@
+//! What outboxes and inboxes say, from one snapshot of the database.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use dm_contracts::topology::{self, WORK_QUEUES, WorkQueue};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use super::report::{Account, Finding, Kind, Law};
+use super::{Site, laws};
+use crate::messaging::MessagingError;
+use crate::messaging::stores::Store;
+
+/// How long anything is kept unless a service is told otherwise.
+const MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What is not read to its end: rows that are about to go may be gone from one table and
+/// not yet from the other.
+const TRUSTED: f64 = 0.9;
+
+/// An event that was published, and that the snapshot doesn't know to be handled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Open {
+    /// Its type.
+    pub(super) event_type: String,
+    /// Its aggregate.
+    pub(super) subject: String,
+}
+
+/// What the snapshot says.
+pub(super) struct Books {
+    pub(super) pending: i64,
+    pub(super) accounts: Vec<Account>,
+    /// By queue and by id.
+    pub(super) open: BTreeMap<&'static str, HashMap<String, Open>>,
+    pub(super) orphans: Vec<Finding>,
+    pub(super) laws: Vec<Law>,
+    pub(super) broken: Vec<Finding>,
+}
+
+/// Reads all of it in one transaction that sees one state of everything.
+pub(super) async fn read(site: &Site<'_>) -> Result<Books, MessagingError> {
+    let mut session = site.database.acquire().await?;
+    let mut snapshot = session
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?;
+    // Whole tables are joined: on disk that takes many times as long.
+    sqlx::raw_sql("SET LOCAL work_mem = '256MB'; SET LOCAL jit = off")
+        .execute(&mut *snapshot)
+        .await?;
+    let keys = keys(&mut snapshot, site.stores).await?;
+    let pending = keys.values().map(|(pending, _)| pending).sum();
+    let (mut accounts, mut open, mut orphans) = (Vec::new(), BTreeMap::new(), Vec::new());
+    for queue in WORK_QUEUES {
+        let taken: Vec<String> = keys
+            .keys()
+            .filter(|key| queue.bindings.iter().any(|it| topology::takes(it, key)))
+            .cloned()
+            .collect();
+        let mut account = Account {
+            queue: queue.name,
+            consumer: queue.consumer,
+            published: taken.iter().map(|key| keys[key].1).sum(),
+            consumed: 0,
+            in_flight: 0,
+            dead: 0,
+            missing: 0,
+        };
+        let store = site
+            .stores
+            .iter()
+            .find(|store| store.queue == Some(queue.name));
+        if let Some(store) = store {
+            let unhandled = unhandled(&mut snapshot, site, store, &queue, &taken).await?;
+            account.consumed = account.published - unhandled.len() as i64;
+            open.insert(queue.name, unhandled);
+            orphans.extend(unknown(&mut snapshot, site, store).await?);
+        }
+        accounts.push(account);
+    }
+    let (laws, broken) = laws::check(&mut snapshot, site.stores, oldest(site, None)).await?;
+    snapshot.rollback().await?;
+    Ok(Books {
+        pending,
+        accounts,
+        open,
+        orphans,
+        laws,
+        broken,
+    })
+}
+
+/// How long ago an event may have passed and still be known everywhere it should be, in
+/// seconds.
+fn oldest(site: &Site<'_>, consumer: Option<&str>) -> f64 {
+    let services = site.memory.iter();
+    let kept = services.filter(|(service, _)| consumer.is_none_or(|it| it == service.as_str()));
+    let shortest = kept.map(|(_, memory)| *memory).min().unwrap_or(MEMORY);
+    shortest.as_secs_f64() * TRUSTED
+}
+
+/// How many events of each routing key are pending, and published.
+async fn keys(
+    snapshot: &mut PgConnection,
+    stores: &[Store],
+) -> Result<BTreeMap<String, (i64, i64)>, MessagingError> {
+    let mut keys: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    for store in stores {
+        let statement = format!(
+            "SELECT routing_key, count(*) FILTER (WHERE published_at IS NULL),
+                    count(published_at)
+               FROM {} GROUP BY routing_key",
+            store.table("outbox_events")
+        );
+        let rows: Vec<(String, i64, i64)> = sqlx::query_as(AssertSqlSafe(statement))
+            .fetch_all(&mut *snapshot)
+            .await?;
+        for (key, pending, published) in rows {
+            let sum = keys.entry(key).or_default();
+            sum.0 += pending;
+            sum.1 += published;
+        }
+    }
+    Ok(keys)
+}
+
+/// What was published to a queue, and is not in its consumer's inbox. What somebody
+/// changed before it was replayed is looked for as what it went back as.
+async fn unhandled(
+    snapshot: &mut PgConnection,
+    site: &Site<'_>,
+    store: &Store,
+    queue: &WorkQueue,
+    keys: &[String],
+) -> Result<HashMap<String, Open>, MessagingError> {
+    let mut open = HashMap::new();
+    for publisher in site.stores {
+        let statement = format!(
+            "SELECT coalesce(edited.edited_as, open.event_id), open.event_type, open.subject
+               FROM (SELECT event_id, event_type, subject FROM {outbox} AS event
+                      WHERE routing_key = ANY($1)
+                        AND published_at > now() - $2 * interval '1 second'
+                        AND NOT EXISTS (SELECT FROM {inbox} AS seen
+                                         WHERE seen.queue = $3
+                                           AND seen.event_id = event.event_id)) AS open
+               LEFT JOIN dm_ops.replay_messages AS edited
+                      ON edited.event_id = open.event_id AND edited.queue = $3
+                     AND edited.edited_as IS NOT NULL AND edited.outcome = 'replayed'
+              WHERE NOT EXISTS (SELECT FROM {inbox} AS seen
+                                 WHERE seen.queue = $3 AND seen.event_id = edited.edited_as)",
+            outbox = publisher.table("outbox_events"),
+            inbox = store.table("inbox_events"),
+        );
+        let rows: Vec<(String, String, String)> = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(keys)
+            .bind(oldest(site, Some(&store.service)))
+            .bind(queue.name)
+            .fetch_all(&mut *snapshot)
+            .await?;
+        let rows = rows.into_iter().map(|(id, event_type, subject)| {
+            let event = Open {
+                event_type,
+                subject,
+            };
+            (id, event)
+        });
+        open.extend(rows);
+    }
+    Ok(open)
+}
+
+/// What a consumer has handled, and no outbox has written. What was replayed may be older
+/// than any outbox remembers.
+async fn unknown(
+    snapshot: &mut PgConnection,
+    site: &Site<'_>,
+    store: &Store,
+) -> Result<Vec<Finding>, MessagingError> {
+    let known: Vec<String> = site
+        .stores
+        .iter()
+        .map(|publisher| {
+            format!(
+                "AND NOT EXISTS (SELECT FROM {} AS event WHERE event.event_id = seen.event_id)",
+                publisher.table("outbox_events")
+            )
+        })
+        .collect();
+    let statement = format!(
+        "SELECT queue, event_id, event_type FROM {} AS seen
+          WHERE processed_at > now() - $1 * interval '1 second' {}
+            AND NOT EXISTS (SELECT FROM dm_ops.replay_messages AS replayed
+                             WHERE replayed.event_id = seen.event_id)
+            AND NOT EXISTS (SELECT FROM dm_ops.replay_messages AS replayed
+                             WHERE replayed.edited_as = seen.event_id)",
+        store.table("inbox_events"),
+        known.join(" ")
+    );
+    let rows: Vec<(String, String, String)> = sqlx::query_as(AssertSqlSafe(statement))
+        .bind(oldest(site, None))
+        .fetch_all(snapshot)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(queue, event_id, event_type)| Finding {
+            kind: Kind::Orphaned,
+            of: queue,
+            what: event_id,
+            detail: format!("{event_type} was handled, and no outbox has written it"),
+        })
+        .collect())
+}
+
+/// Which of these events a consumer has handled by now.
+pub(super) async fn handled(
+    site: &Site<'_>,
+    queue: &str,
+    ids: &[String],
+) -> Result<Vec<String>, MessagingError> {
+    let Some(store) = site.stores.iter().find(|store| store.queue == Some(queue)) else {
+        return Ok(Vec::new());
+    };
+    let statement = format!(
+        "SELECT event_id FROM {} WHERE queue = $1 AND event_id = ANY($2)",
+        store.table("inbox_events")
+    );
+    Ok(sqlx::query_scalar(AssertSqlSafe(statement))
+        .bind(queue)
+        .bind(ids)
+        .fetch_all(site.database)
+        .await?)
+}
+
+/// Which of these events some outbox has written, as far as it remembers, or somebody who
+/// changed one of them.
+pub(super) async fn written(
+    site: &Site<'_>,
+    ids: &[String],
+) -> Result<Vec<String>, MessagingError> {
+    let edited = "SELECT edited_as FROM dm_ops.replay_messages WHERE edited_as = ANY($1)";
+    let parts: Vec<String> = site
+        .stores
+        .iter()
+        .map(|store| {
+            format!(
+                "SELECT event_id FROM {} WHERE event_id = ANY($1)",
+                store.table("outbox_events")
+            )
+        })
+        .chain([edited.to_owned()])
+        .collect();
+    Ok(sqlx::query_scalar(AssertSqlSafe(parts.join(" UNION ALL ")))
+        .bind(ids)
+        .fetch_all(site.database)
+        .await?)
+}

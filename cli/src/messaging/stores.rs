@@ -1,0 +1,66 @@
+//! Where the services keep their events: an outbox and an inbox each.
+
+use dm_contracts::topology::WORK_QUEUES;
+
+use super::MessagingError;
+use crate::components::rabbitmq;
+use crate::config::Config;
+
+/// The tables of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// The service, as `dm.toml` calls it.
+    pub service: String,
+    /// Its schema, which is an identifier by its type in the configuration.
+    pub schema: String,
+    /// The work queue that it consumes.
+    pub queue: Option<&'static str>,
+}
+
+impl Store {
+    /// A table of its schema, as SQL names it.
+    pub(super) fn table(&self, name: &str) -> String {
+        format!("\"{}\".{name}", self.schema)
+    }
+}
+
+/// Those of every service that has a schema.
+#[must_use]
+pub fn all(config: &Config) -> Vec<Store> {
+    config
+        .services
+        .all()
+        .into_iter()
+        .filter_map(|(service, settings)| {
+            let user = rabbitmq::broker_user(service);
+            let queue = WORK_QUEUES
+                .iter()
+                .find(|queue| queue.consumer == Some(user.as_str()));
+            Some(Store {
+                service: service.to_owned(),
+                schema: settings.schema.as_ref()?.to_string(),
+                queue: queue.map(|queue| queue.name),
+            })
+        })
+        .collect()
+}
+
+/// Those of these services; all where none is named.
+///
+/// # Errors
+/// [`MessagingError::UnknownService`] where one of them has none.
+pub fn named(stores: &[Store], services: &[String]) -> Result<Vec<Store>, MessagingError> {
+    if services.is_empty() {
+        return Ok(stores.to_vec());
+    }
+    let one = |name: &String| {
+        let found = stores.iter().find(|store| store.service == *name);
+        found
+            .cloned()
+            .ok_or_else(|| MessagingError::UnknownService {
+                name: name.clone(),
+                known: stores.iter().map(|store| store.service.clone()).collect(),
+            })
+    };
+    services.iter().map(one).collect()
+}

@@ -1,0 +1,211 @@
+//! The account of everything.
+
+use serde::Serialize;
+
+use super::style::{Canvas, Glyph, Role};
+use super::table::{Cell, Column, Table};
+use super::text;
+use crate::messaging::reconcile::{Kind, Report};
+
+/// The schema of the account.
+pub const SCHEMA: &str = "dm.reconcile/1";
+
+/// How many findings a person is shown; a document has all of them.
+const SHOWN: usize = 50;
+
+/// The account as a document.
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    /// Whether nothing is wrong.
+    clean: bool,
+    /// The account.
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+impl<'a> Document<'a> {
+    /// The document of an account.
+    #[must_use]
+    pub fn new(report: &'a Report) -> Self {
+        Self {
+            clean: report.is_clean(),
+            report,
+        }
+    }
+}
+
+/// The account, for a person.
+#[must_use]
+pub fn render(report: &Report, canvas: &Canvas) -> String {
+    let mut blocks = vec![accounts(report, canvas), laws(report, canvas)];
+    if !report.findings.is_empty() {
+        blocks.push(findings(report, canvas));
+    }
+    blocks.push(verdict(report, canvas));
+    blocks.join("\n\n")
+}
+
+fn accounts(report: &Report, canvas: &Canvas) -> String {
+    let mut table = Table::new(vec![
+        Column::new("queue").least(20),
+        Column::new("published").right(),
+        Column::new("handled").right(),
+        Column::new("in flight").right(),
+        Column::new("dead").right(),
+        Column::new("missing").right(),
+    ]);
+    for account in &report.accounts {
+        let count = |count: i64, role: Role| {
+            let cell = Cell::new(count.to_string());
+            if count > 0 { cell.role(role) } else { cell }
+        };
+        // What is handed over is out of sight.
+        let seen = |cell: Cell| {
+            if account.consumer.is_some() {
+                cell
+            } else {
+                Cell::default()
+            }
+        };
+        table.row(vec![
+            Cell::new(account.queue),
+            Cell::new(account.published.to_string()),
+            if account.consumer.is_some() {
+                Cell::new(account.consumed.to_string())
+            } else {
+                Cell::new("outside").role(Role::Muted)
+            },
+            seen(count(account.in_flight, Role::Active)),
+            seen(count(account.dead, Role::Warn)),
+            seen(count(account.missing, Role::Bad)),
+        ]);
+    }
+    table.render(canvas)
+}
+
+fn laws(report: &Report, canvas: &Canvas) -> String {
+    let mut table = Table::new(vec![
+        Column::new("law").least(16),
+        Column::new("says").rank(1).least(30).wraps(),
+        Column::new("checked").right(),
+        Column::new("broken").right(),
+    ]);
+    for law in &report.laws {
+        let broken = Cell::new(law.broken.to_string());
+        table.row(vec![
+            Cell::new(law.name),
+            Cell::new(law.says),
+            Cell::new(law.checked.to_string()),
+            if law.broken > 0 {
+                broken.role(Role::Bad)
+            } else {
+                broken
+            },
+        ]);
+    }
+    table.render(canvas)
+}
+
+fn findings(report: &Report, canvas: &Canvas) -> String {
+    let mut lines: Vec<String> = report
+        .findings
+        .iter()
+        .take(SHOWN)
+        .map(|finding| {
+            let first = format!("{} ", canvas.sign(Role::Bad, Glyph::Failed));
+            let sentence = format!(
+                "{} in {}: {}: {}",
+                finding.kind.as_str(),
+                finding.of,
+                finding.what,
+                finding.detail
+            );
+            canvas.wrap(&text::harmless(&sentence, false), &first, "  ")
+        })
+        .collect();
+    if report.findings.len() > SHOWN {
+        let more = report.findings.len() - SHOWN;
+        lines.push(format!("and {more} more; --json has all of them"));
+    }
+    lines.join("\n")
+}
+
+fn verdict(report: &Report, canvas: &Canvas) -> String {
+    let events = report
+        .accounts
+        .iter()
+        .map(|account| account.published)
+        .sum::<i64>();
+    let pending = usize::try_from(report.pending).unwrap_or(usize::MAX);
+    let pending = format!("{} still in the outboxes", text::count(pending, "event"));
+    if report.is_clean() {
+        let sentence = format!("{events} deliveries accounted for, every law kept; {pending}");
+        let first = format!("{} ", canvas.sign(Role::Good, Glyph::Ready));
+        return canvas.wrap(&sentence, &first, "  ");
+    }
+    let counts: Vec<String> = [Kind::Missing, Kind::Doubled, Kind::Orphaned, Kind::Broken]
+        .into_iter()
+        .map(|kind| format!("{} {}", report.count(kind), kind.as_str()))
+        .collect();
+    let mut sentence = format!("{}; {pending}", counts.join(", "));
+    if report.count(Kind::Missing) > 0 {
+        sentence.push_str("; dm reconcile --repair publishes what is missing again");
+    }
+    let first = format!("{} ", canvas.sign(Role::Bad, Glyph::Failed));
+    canvas.wrap(&sentence, &first, "  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_fits, terminal};
+    use super::*;
+    use crate::messaging::reconcile::{Account, Finding, Law};
+
+    fn report(missing: i64) -> Report {
+        let account = |queue, consumer, missing| Account {
+            queue,
+            consumer,
+            published: 120,
+            consumed: 118 - missing,
+            in_flight: 1,
+            dead: 1,
+            missing,
+        };
+        Report {
+            pending: 2,
+            accounts: vec![
+                account(
+                    "inventory.order-events.q",
+                    Some("inventory-service"),
+                    missing,
+                ),
+                account("notification.readmodel.q", None, 0),
+            ],
+            laws: vec![Law {
+                name: "stock-reserved",
+                says: "what is reserved is what the open reservations hold",
+                checked: 20,
+                broken: 0,
+            }],
+            findings: (0..missing)
+                .map(|number| Finding {
+                    kind: Kind::Missing,
+                    of: "inventory.order-events.q".into(),
+                    what: format!("evt_{number}"),
+                    detail: "com.dundermifflin.order.created.v1 of order/ord_1 is nowhere".into(),
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn an_account_says_whether_it_adds_up() {
+        let (clean, not) = (report(0), report(2));
+        assert!(clean.is_clean() && !not.is_clean());
+        insta::assert_snapshot!("reconcile_clean_100", render(&clean, &terminal(100)));
+        insta::assert_snapshot!("reconcile_missing_100", render(&not, &terminal(100)));
+        for width in [60, 80, 200] {
+            assert_fits(&render(&not, &terminal(width)), width);
+        }
+    }
+}
