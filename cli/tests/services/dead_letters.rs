@@ -8,12 +8,23 @@ use dm_contracts::topology::READ_MODEL_QUEUE;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use super::stack::{INSTANCE, PATIENCE, address, block_on, dm, dm_command, ok, sql};
+use super::flow::place;
+use super::stack::{
+    INSTANCE, PATIENCE, address, block_on, client, dm, dm_command, eventually, ok, sql,
+};
 
 const QUEUE: &str = "inventory.order-events.q";
 
 fn asked(arguments: &[&str]) -> Result<Value, Failed> {
     Ok(serde_json::from_str(&ok(arguments)?)?)
+}
+
+/// What `dm dlq replay --json` says in the end, after a line for each message.
+fn replayed(arguments: &[&str]) -> Result<Value, Failed> {
+    let text = ok(&[&["dlq", "replay", "--json"], arguments].concat())?;
+    Ok(serde_json::from_str(
+        text.lines().last().unwrap_or_default(),
+    )?)
 }
 
 fn letters() -> Result<Vec<Value>, Failed> {
@@ -63,11 +74,8 @@ pub fn story() -> Result<(), Failed> {
     assert_eq!(dm(&["dlq", "show", "evt_0"]).status.code(), Some(1));
 
     // One goes back and fails again; the others stay in their places.
-    let replayed = asked(&["dlq", "replay", "--id", id, "--json"])?;
-    assert_eq!(
-        (&replayed["messages"], &replayed["replayed"]),
-        (&1.into(), &1.into())
-    );
+    let one = replayed(&["--id", id])?;
+    assert_eq!((&one["messages"], &one["replayed"]), (&1.into(), &1.into()));
     let until = std::time::Instant::now() + PATIENCE;
     while letters()?.len() != 3 && std::time::Instant::now() < until {
         std::thread::sleep(std::time::Duration::from_millis(200));
@@ -96,7 +104,7 @@ pub fn story() -> Result<(), Failed> {
     assert_eq!(history["runs"][0]["replayed"], 2);
     assert_eq!(history["runs"][1]["replayed"], 1);
     let run = history["runs"][0]["run_id"].as_str().unwrap();
-    let again = asked(&["dlq", "replay", "--resume", run, "--json"])?;
+    let again = replayed(&["--resume", run])?;
     assert_eq!(again["replayed"], 2);
     dead_after(1, 3)?;
 
@@ -110,12 +118,78 @@ pub fn story() -> Result<(), Failed> {
     assert!(letters()?.is_empty());
     ok(&["dlq", "import", file])?;
     assert_eq!(letters()?, before);
+    ok(&["dlq", "import", file])?;
+    assert_eq!(letters()?, before, "a letter came twice");
+
+    // Parked they are out of the way, and come back as they were.
+    assert_eq!(dm(&["dlq", "park"]).status.code(), Some(2));
+    ok(&["dlq", "park", "--note", "later", "--yes"])?;
+    assert!(letters()?.is_empty());
+    let parked = asked(&["dlq", "parked", "--json"])?;
+    assert_eq!(parked["letters"].as_array().map(Vec::len), Some(3));
+    ok(&["dlq", "unpark"])?;
+    assert_eq!(asked(&["dlq", "parked", "--json"])?["letters"], json!([]));
+    assert_eq!(letters()?, before);
+
     let taken = dm(&["dlq", "purge", "--copy", file, "--yes"]);
     assert!(!taken.status.success(), "a copy was written over");
     assert_eq!(letters()?, before);
+
+    edited(&before)?;
     let other = folder.path().join("again.jsonl");
     ok(&["dlq", "purge", "--copy", other.to_str().unwrap(), "--yes"])?;
     assert!(letters()?.is_empty());
+    Ok(())
+}
+
+/// One is changed until the catalogue knows it, and goes back as another event.
+fn edited(before: &[Value]) -> Result<(), Failed> {
+    let id = before[0]["id"].as_str().unwrap_or_default();
+    let with = |editor: &str| {
+        dm_command()
+            .args([
+                "--instance",
+                INSTANCE,
+                "dlq",
+                "replay",
+                "--edit",
+                "--id",
+                id,
+            ])
+            .args(["--max-rounds", "9"])
+            .env_remove("VISUAL")
+            .env("EDITOR", editor)
+            .output()
+    };
+    let refused = with("true")?;
+    assert_eq!(refused.status.code(), Some(2), "nothing was changed");
+    let refused = with(r#"sed -i s/note/orderId/"#)?;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("missing field"), "{told}");
+    assert_eq!(letters()?.len(), before.len());
+    let order = block_on(async { place(&client(), "PPR-A4-WHT-500", 1).await });
+    let shown = asked(&["dlq", "show", id, "--json"])?;
+    let mut event = shown["letters"][0]["body"].clone();
+    event["data"] = json!({
+        "orderId": order, "clientId": "client_5012", "requestedShipDate": "2030-01-01",
+        "items": [{"sku": "PPR-A4-WHT-500", "quantity": 1}], "createdBy": "jhalpert",
+        "createdAt": "2026-01-01T00:00:00Z",
+    });
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), event.to_string())?;
+    let output = with(&format!("cp {}", file.path().display()))?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    // Of an order that inventory knows it changes nothing, and is handled.
+    eventually(
+        &format!(
+            "SELECT count(*) FROM inventory.inbox_events
+               JOIN dm_ops.replay_messages ON edited_as = inbox_events.event_id
+              WHERE replay_messages.event_id = '{id}'"
+        ),
+        "1",
+    )?;
+    assert_eq!(letters()?.len(), before.len() - 1);
     Ok(())
 }
 

@@ -71,7 +71,7 @@ pub fn rush() -> Result<(), Failed> {
          SELECT 'PPR-TEST-RUSH', 'Paper in a rush', category, unit, price
            FROM inventory.products LIMIT 1
          ON CONFLICT DO NOTHING;
-         INSERT INTO inventory.stock (sku, on_hand) VALUES ('PPR-TEST-RUSH', 23)
+         INSERT INTO inventory.stock (sku, on_hand, received) VALUES ('PPR-TEST-RUSH', 23, 23)
          ON CONFLICT DO NOTHING",
     )?;
     block_on(async {

@@ -12,6 +12,7 @@
 mod ci;
 mod dead_letters;
 mod dev;
+mod event_flow;
 mod faults;
 mod flow;
 mod hostile;
@@ -44,6 +45,9 @@ fn disturbing() -> Vec<Trial> {
         Trial::test("a_change_restarts_what_it_is_in", dev::changes),
         Trial::test("services_do_what_they_describe", openapi::services),
         Trial::test("the_gateway_does_what_it_describes", openapi::gateway),
+        Trial::test("an_order_tells_one_story", event_flow::story),
+        Trial::test("what_rests_goes_when_told", event_flow::retries),
+        Trial::test("events_are_seen_as_they_pass", event_flow::tail),
         Trial::test(
             "dead_letters_go_back_and_nothing_is_lost",
             dead_letters::story,
@@ -52,12 +56,10 @@ fn disturbing() -> Vec<Trial> {
             "a_replay_that_is_killed_loses_nothing",
             dead_letters::killed,
         ),
-        Trial::test("a_broker_restart_loses_nothing", faults::broker),
-        Trial::test("a_killed_service_loses_nothing", faults::killed),
-        Trial::test("a_frozen_broker_loses_nothing", faults::frozen),
-        Trial::test("two_instances_share_the_work", faults::twins),
-        Trial::test("everything_was_published_and_nothing_died", faults::law),
     ]
+    .into_iter()
+    .chain(faults::trials())
+    .collect()
 }
 
 fn main() -> ExitCode {
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
     let first = libtest_mimic::run(&arguments, trials());
     arguments.test_threads = Some(1);
     let second = libtest_mimic::run(&arguments, disturbing());
+    faults::publish();
     let ended = stack::end();
     if first.has_failed() || second.has_failed() || !ended {
         return ExitCode::FAILURE;

@@ -1,0 +1,135 @@
+//! Business that goes on whatever happens: orders, dispatches, expenses.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use libtest_mimic::Failed;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::super::stack::{block_on, request};
+
+/// What is ordered, so that lanes have something to share.
+const SKUS: [&str; 4] = [
+    "PPR-A4-WHT-500",
+    "PPR-A4-PNK-500",
+    "RLL-PLT-036-002",
+    "PPR-LTR-WHT-500",
+];
+
+/// How long after one order the next one is placed.
+const PACE: Duration = Duration::from_millis(30);
+
+/// The load, until it is stopped.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<Accepted>,
+}
+
+/// What the services said yes to.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    /// The orders' ids.
+    pub orders: Vec<String>,
+    /// The expenses' ids.
+    pub expenses: Vec<String>,
+    /// How many requests got another answer, or none.
+    pub refused: u32,
+}
+
+impl Load {
+    pub fn begin() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || block_on(work(&stopped)));
+        Self { stop, thread }
+    }
+
+    /// Ends it, once what is under way has its answer.
+    pub fn end(self) -> Result<Accepted, Failed> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| "the load broke".into())
+    }
+}
+
+async fn work(stop: &AtomicBool) -> Accepted {
+    let client = Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    let (mut accepted, mut number) = (Accepted::default(), 0_usize);
+    while !stop.load(Ordering::Relaxed) {
+        number += 1;
+        let order = json!({
+            "clientId": "client_501", "requestedShipDate": "2030-01-31",
+            "items": [{"sku": SKUS[number % SKUS.len()], "quantity": 1}],
+        });
+        let order = id(&client, "order", "/internal/orders", &order, "orderId").await;
+        // A shipment has its order's number; it may not be there yet.
+        let earlier = accepted.orders.len().checked_sub(5);
+        let earlier = earlier.map(|at| accepted.orders[at].replace("ord_", "ship_"));
+        note(order, &mut accepted.orders, &mut accepted.refused);
+        if let Some(shipment) = earlier.filter(|_| number.is_multiple_of(2)) {
+            dispatch(&client, &shipment).await;
+        }
+        if number.is_multiple_of(4) {
+            let expense = json!({
+                "submitterUserId": "jhalpert", "category": "Travel", "amount": 12.5,
+                "currency": "USD", "description": "fuel",
+            });
+            let expense = id(
+                &client,
+                "finance",
+                "/internal/expenses",
+                &expense,
+                "expenseId",
+            )
+            .await;
+            note(expense, &mut accepted.expenses, &mut accepted.refused);
+            if let Some(expense) = accepted.expenses.last() {
+                let path = format!("/internal/expenses/{expense}/decision");
+                let decision = json!({"decision": "APPROVED"});
+                let _ = request(&client, Method::POST, "finance", &path)
+                    .json(&decision)
+                    .send()
+                    .await;
+            }
+        }
+        tokio::time::sleep(PACE).await;
+    }
+    accepted
+}
+
+fn note(id: Option<String>, ids: &mut Vec<String>, refused: &mut u32) {
+    match id {
+        Some(id) => ids.push(id),
+        None => *refused += 1,
+    }
+}
+
+async fn id(client: &Client, service: &str, path: &str, body: &Value, key: &str) -> Option<String> {
+    let answer = request(client, Method::POST, service, path)
+        .json(body)
+        .send()
+        .await;
+    let answer = answer
+        .ok()
+        .filter(|it| it.status() == StatusCode::CREATED)?;
+    let body: Value = answer.json().await.ok()?;
+    Some(body[key].as_str()?.to_owned())
+}
+
+async fn dispatch(client: &Client, shipment: &str) {
+    let path = format!("/internal/shipments/{shipment}/dispatch");
+    let body = json!({
+        "truckId": "TRUCK-7",
+        "dispatchedAt": dm_contracts::time::format(dm_contracts::time::now()),
+    });
+    let _ = request(client, Method::POST, "inventory", &path)
+        .header("Idempotency-Key", format!("fault_{shipment}"))
+        .json(&body)
+        .send()
+        .await;
+}

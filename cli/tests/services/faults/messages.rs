@@ -1,0 +1,222 @@
+//! What comes twice, can't be handled, goes astray, or waits for a lock.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE, WUPHF_QUEUE};
+use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use super::super::stack::{INSTANCE, address, block_on, dm, dm_command, eventually, ok, sql};
+use super::{Fault, settled};
+
+pub(super) const FAULTS: &[Fault] = &[
+    Fault {
+        test: "what_is_delivered_twice_is_applied_once",
+        name: "every event is delivered a second time",
+        inject: again,
+    },
+    Fault {
+        test: "poison_among_innocents_harms_nobody_else",
+        name: "poison among other events",
+        inject: poison,
+    },
+    Fault {
+        test: "a_lost_binding_is_found_and_repaired",
+        name: "a binding is deleted; found, and repaired by `dm reconcile --repair`",
+        inject: binding,
+    },
+    Fault {
+        test: "a_lost_queue_is_found_and_repaired",
+        name: "a queue is deleted; found, and repaired by `dm reconcile --repair`",
+        inject: queue,
+    },
+    Fault {
+        test: "two_replays_at_once_lose_nothing",
+        name: "two replays at once, of what fails again",
+        inject: replays,
+    },
+    Fault {
+        test: "a_long_idle_transaction_loses_nothing",
+        name: "a transaction keeps rows locked for 5 s",
+        inject: idle,
+    },
+];
+
+async fn channel() -> Result<(Connection, Channel), lapin::Error> {
+    let uri = address("rabbitmq").replace("dunder@", "dunder:mifflin@");
+    let properties = ConnectionProperties::default();
+    let connection = Connection::connect(&format!("{uri}/%2f"), properties).await?;
+    let channel = connection.create_channel().await?;
+    Ok((connection, channel))
+}
+
+/// Publishes what inventory and wuphf have handled once more, to each of their queues.
+fn again() -> Result<usize, Failed> {
+    std::thread::sleep(Duration::from_secs(1));
+    let events = sql(
+        "SELECT event_id || ' ' || payload::text FROM orders.outbox_events
+                       WHERE routing_key = 'order.created.v1' AND published_at IS NOT NULL
+                       ORDER BY sequence DESC LIMIT 300",
+    )?;
+    block_on(async {
+        let (connection, channel) = channel().await?;
+        for line in events.lines() {
+            let Some((id, body)) = line.split_once(' ') else {
+                continue;
+            };
+            for queue in [INVENTORY_QUEUE, WUPHF_QUEUE] {
+                let properties = BasicProperties::default().with_message_id(id.into());
+                channel
+                    .basic_publish(
+                        "".into(),
+                        queue.into(),
+                        BasicPublishOptions::default(),
+                        body.as_bytes(),
+                        properties,
+                    )
+                    .await?;
+            }
+        }
+        connection.close(200, "done".into()).await
+    })?;
+    Ok(2 * events.lines().count())
+}
+
+fn poison() -> Result<usize, Failed> {
+    let count = 10;
+    for _ in 0..count {
+        ok(&["chaos", "poison", INVENTORY_QUEUE])?;
+    }
+    purge(count)?;
+    Ok(count)
+}
+
+/// Waits until so many are dead, and removes them.
+fn purge(count: usize) -> Result<(), Failed> {
+    let until = std::time::Instant::now() + super::PATIENCE;
+    loop {
+        let letters = dead()?;
+        if letters >= count || std::time::Instant::now() > until {
+            assert_eq!(letters, count);
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("copy.jsonl");
+    let path = file.to_str().unwrap();
+    ok(&[
+        "dlq",
+        "purge",
+        "--queue",
+        INVENTORY_QUEUE,
+        "--copy",
+        path,
+        "--yes",
+    ])
+    .map(drop)
+}
+
+fn dead() -> Result<usize, Failed> {
+    let found = ok(&["dlq", "ls", "--each", "--json", "--queue", INVENTORY_QUEUE])?;
+    let found: Value = serde_json::from_str(&found)?;
+    Ok(found["letters"].as_array().map_or(0, Vec::len))
+}
+
+/// Without the binding the broker confirms and routes to others alone: nobody but the
+/// account can tell.
+fn binding() -> Result<usize, Failed> {
+    let key = "order.created.v1";
+    block_on(async {
+        let (connection, channel) = channel().await?;
+        let none = FieldTable::default;
+        channel
+            .queue_unbind(INVENTORY_QUEUE.into(), EVENTS.into(), key.into(), none())
+            .await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(
+                INVENTORY_QUEUE.into(),
+                EVENTS.into(),
+                key.into(),
+                options,
+                none(),
+            )
+            .await?;
+        connection.close(200, "done".into()).await
+    })?;
+    repaired()
+}
+
+/// A queue that is gone takes what is in it along. The broker has its definitions, and
+/// makes it again when it starts.
+fn queue() -> Result<usize, Failed> {
+    block_on(async {
+        let (connection, channel) = channel().await?;
+        let options = QueueDeleteOptions::default();
+        channel
+            .queue_delete(INVENTORY_QUEUE.into(), options)
+            .await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        connection.close(200, "done".into()).await
+    })?;
+    ok(&["restart", "rabbitmq"])?;
+    repaired()
+}
+
+/// The account finds that something is missing, and publishes only that.
+fn repaired() -> Result<usize, Failed> {
+    let found = dm(&["reconcile", "--json"]);
+    let report: Value = serde_json::from_slice(&found.stdout)?;
+    let findings = report["findings"].as_array().into_iter().flatten();
+    let missing = findings.filter(|it| it["kind"] == "missing").count();
+    assert!(missing > 0, "it was not noticed: {report}");
+    assert_eq!(found.status.code(), Some(1));
+    ok(&["reconcile", "--repair"])?;
+    assert_eq!(settled()?["clean"], true);
+    Ok(1)
+}
+
+fn replays() -> Result<usize, Failed> {
+    let count = 20;
+    for _ in 0..count {
+        ok(&["chaos", "poison", INVENTORY_QUEUE])?;
+    }
+    for _ in 0..2 {
+        let start = || {
+            dm_command()
+                .args([
+                    "--instance",
+                    INSTANCE,
+                    "dlq",
+                    "replay",
+                    "--queue",
+                    INVENTORY_QUEUE,
+                ])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+        };
+        let both = [start()?, start()?];
+        for mut child in both {
+            let status = child.wait()?;
+            assert!(status.success(), "{status}");
+        }
+    }
+    purge(count)?;
+    let noted = "SELECT count(*) FROM dm_ops.replay_messages WHERE outcome IS NULL";
+    eventually(noted, "0")?;
+    Ok(4)
+}
+
+fn idle() -> Result<usize, Failed> {
+    sql(
+        "BEGIN; LOCK TABLE inventory.stock IN SHARE ROW EXCLUSIVE MODE; SELECT pg_sleep(5); COMMIT",
+    )?;
+    Ok(1)
+}

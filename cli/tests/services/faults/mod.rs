@@ -1,0 +1,211 @@
+//! Things that break while there is work, and what is so afterwards.
+//!
+//! ```text
+//! load       orders, dispatches and expenses that go on whatever happens
+//! table      what the faults came to
+//! steps      services that end at each step of relaying and consuming
+//! servers    broker and database that go away, stand still or refuse
+//! messages   what comes twice, can't be handled, goes astray, or waits for a lock
+//! twin       a second instance of a service
+//! ```
+
+mod load;
+mod messages;
+mod servers;
+mod steps;
+mod table;
+mod twin;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+
+use super::flow::place;
+use super::stack::{INSTANCE, PATIENCE, block_on, client, dm, eventually, ok, sql};
+use load::Load;
+use table::Row;
+
+pub use table::publish;
+
+const SCHEMAS: [&str; 6] = [
+    "profile",
+    "sales",
+    "orders",
+    "inventory",
+    "finance",
+    "notifications",
+];
+
+/// All of them, in the order in which they are done.
+pub fn trials() -> Vec<Trial> {
+    let servers = servers::FAULTS.iter();
+    let all = servers.chain(steps::FAULTS).chain(messages::FAULTS);
+    let trials = all.map(|fault| Trial::test(fault.test, || survive(fault)));
+    trials
+        .chain([Trial::test(
+            "everything_was_published_and_nothing_died",
+            law,
+        )])
+        .collect()
+}
+
+/// A fault, and what undoes it.
+struct Fault {
+    /// The test's name.
+    test: &'static str,
+    /// What is broken, in words.
+    name: &'static str,
+    /// Breaks it while there is load, and puts it right. Answers how often it was done.
+    inject: fn() -> Result<usize, Failed>,
+}
+
+/// Nothing is lost or doubled by a fault under load, and afterwards it goes on.
+fn survive(fault: &Fault) -> Result<(), Failed> {
+    ok(&["up"])?;
+    let load = Load::begin();
+    std::thread::sleep(Duration::from_millis(500));
+    let injected = (fault.inject)();
+    std::thread::sleep(Duration::from_millis(300));
+    let accepted = load.end()?;
+    let runs = injected?;
+    ok(&["up"])?;
+    let recovery = through()?;
+    let report = settled()?;
+    let kept = |table: &str, key: &str, ids: &[String]| -> Result<u64, Failed> {
+        let list: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
+        let list = list.join(",");
+        let found = sql(&format!(
+            "SELECT count(*) FROM {table} WHERE {key} = ANY(ARRAY[{list}]::text[])"
+        ))?;
+        Ok(found.parse()?)
+    };
+    let orders = kept("orders.orders", "order_id", &accepted.orders)?;
+    let expenses = kept("finance.expenses", "expense_id", &accepted.expenses)?;
+    let all = accepted.orders.len() + accepted.expenses.len();
+    let count = |kind: &str| {
+        let findings = report["findings"].as_array().into_iter().flatten();
+        findings.filter(|it| it["kind"] == kind).count() as u64
+    };
+    let row = Row {
+        fault: fault.name,
+        runs,
+        accepted: all,
+        lost: all as u64 - orders - expenses + count("missing"),
+        doubled: count("doubled") + count("broken"),
+        disorder: sql(DISORDER)?.parse()?,
+        recovery,
+    };
+    table::note(row.clone());
+    assert!(all > 0, "nothing was accepted: {accepted:?}");
+    assert_eq!((row.lost, row.doubled, row.disorder), (0, 0, 0), "{row:?}");
+    assert_eq!(report["clean"], true, "{report}");
+    Ok(())
+}
+
+/// Events of an aggregate that a queue's consumer handled before an earlier one.
+const DISORDER: &str = "
+    SELECT count(*) FROM (
+        SELECT processed_at < lag(processed_at) OVER (
+                   PARTITION BY queue, outbox, subject ORDER BY sequence) AS overtook
+          FROM (SELECT 'o' AS outbox, event_id, subject, sequence FROM orders.outbox_events
+                UNION ALL
+                SELECT 'i', event_id, subject, sequence FROM inventory.outbox_events
+                UNION ALL
+                SELECT 'f', event_id, subject, sequence FROM finance.outbox_events) AS event
+          JOIN (SELECT queue, event_id, processed_at FROM orders.inbox_events
+                UNION ALL
+                SELECT queue, event_id, processed_at FROM inventory.inbox_events
+                UNION ALL
+                SELECT queue, event_id, processed_at FROM notifications.inbox_events) AS seen
+         USING (event_id)) AS handled
+     WHERE overtook";
+
+/// How long until a new order has gone all the way.
+fn through() -> Result<Duration, Failed> {
+    let began = Instant::now();
+    let order = block_on(async { place(&client(), "PPR-A4-WHT-500", 1).await });
+    eventually(
+        &format!(
+            "SELECT count(*) FROM orders.orders, notifications.notifications
+              WHERE order_id = '{order}' AND status = 'RESERVED'
+                AND title = 'Order {order} created'"
+        ),
+        "1",
+    )?;
+    Ok(began.elapsed())
+}
+
+/// The account of everything, once nothing is on its way any more.
+fn settled() -> Result<Value, Failed> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let output = dm(&["reconcile", "--json"]);
+        let report: Value = serde_json::from_slice(&output.stdout)?;
+        if report["error"].is_object() {
+            return Err(report.to_string().into());
+        }
+        let flying = |report: &Value| {
+            let accounts = report["accounts"].as_array().into_iter().flatten();
+            accounts
+                .filter_map(|it| it["in_flight"].as_i64())
+                .sum::<i64>()
+        };
+        let rests = report["pending"] == 0 && flying(&report) == 0;
+        if rests || Instant::now() > until {
+            return Ok(report);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// As `kill -9` would: no goodbye to broker or database.
+fn kill(component: &str) -> Result<(), Failed> {
+    ok(&["chaos", "kill", component]).map(drop)
+}
+
+fn container(component: &str) -> Result<String, Failed> {
+    let label = |name, value| format!("label=com.dundermifflin.dm.{name}={value}");
+    let found = docker(&[
+        "ps",
+        "--quiet",
+        "--filter",
+        &label("component", component),
+        "--filter",
+        &label("instance", INSTANCE),
+    ])?;
+    Ok(found.trim().to_owned())
+}
+
+fn docker(arguments: &[&str]) -> Result<String, Failed> {
+    let output = Command::new("docker").args(arguments).output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
+}
+
+/// What the broker's own tool says.
+fn rabbitmqctl(arguments: &[&str]) -> Result<String, Failed> {
+    ok(&[&["exec", "rabbitmq", "--", "rabbitmqctl"], arguments].concat())
+}
+
+/// After all of it: nothing waits, nothing was set aside, and everything adds up.
+fn law() -> Result<(), Failed> {
+    for schema in SCHEMAS {
+        eventually(
+            &format!("SELECT count(*) FROM {schema}.outbox_events WHERE published_at IS NULL"),
+            "0",
+        )?;
+    }
+    let report = settled()?;
+    assert_eq!(report["clean"], true, "{report}");
+    let dead = dm(&["dlq", "ls", "--fail-if-any"]);
+    assert!(
+        dead.status.success(),
+        "{}",
+        String::from_utf8_lossy(&dead.stdout)
+    );
+    Ok(())
+}
