@@ -35,7 +35,8 @@ fi
 step 'unit and text tests' cargo test --quiet --locked --workspace --lib --bins --test cli
 
 if ! $quick; then
-    step 'images' ./dm images build --yes
+    # As the service tests want the services, so that they are compiled once.
+    step 'images' env DM_IMAGES__FAIL_POINTS=true ./dm images build --yes
     step 'registry tests' cargo test --quiet --locked --package dm --test images
     step 'golden images' ./dm golden make
     step 'service tests' cargo test --quiet --locked --package dm --test services
