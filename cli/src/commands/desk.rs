@@ -1,5 +1,5 @@
 //! What the commands about events share: the ways to the stack's tables and queues, each
-//! opened when it is first needed, and how a person names an instant.
+//! opened when it is first needed, and how a person says which events, and when.
 
 use std::time::Duration;
 

@@ -71,6 +71,8 @@ pub struct Container {
     pub status: String,
     /// The digest of the specification that it was made from.
     pub digest: String,
+    /// Whether it is on any network, as far as the engine tells.
+    pub on_network: bool,
     /// Its published ports by name, running or not.
     pub ports: BTreeMap<String, u16>,
     /// All its labels.
@@ -502,6 +504,10 @@ fn from_summary(summary: ContainerSummary) -> Option<Container> {
         state,
         status: summary.status.unwrap_or_default(),
         digest: get(labels::CONFIG_DIGEST),
+        on_network: summary
+            .network_settings
+            .and_then(|settings| settings.networks)
+            .is_none_or(|networks| !networks.is_empty()),
         ports: parse_ports(&get(labels::PORTS)),
         labels,
     })

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::MessagingError;
 
@@ -45,15 +46,7 @@ impl Management {
             #[serde(default)]
             messages_unacknowledged: u64,
         }
-        let queue: Queue = self
-            .client
-            .get(format!("{}/api/queues/%2F/{queue}", self.base))
-            .basic_auth(&self.user, Some(&self.password))
-            .send()
-            .await?
-            .error_for_status()?
-            .json()
-            .await?;
+        let queue: Queue = self.get(&format!("queues/%2F/{queue}")).await?;
         Ok(queue.messages_unacknowledged)
     }
 
@@ -66,15 +59,7 @@ impl Management {
         struct Connection {
             name: String,
         }
-        let connections: Vec<Connection> = self
-            .client
-            .get(format!("{}/api/connections", self.base))
-            .basic_auth(&self.user, Some(&self.password))
-            .send()
-            .await?
-            .error_for_status()?
-            .json()
-            .await?;
+        let connections: Vec<Connection> = self.get("connections").await?;
         let mut closed = 0;
         for connection in connections {
             let mut url = url::Url::parse(&self.base)?;
@@ -91,5 +76,15 @@ impl Management {
             closed += u64::from(answer.status().is_success());
         }
         Ok(closed)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, MessagingError> {
+        let answer = self
+            .client
+            .get(format!("{}/api/{path}", self.base))
+            .basic_auth(&self.user, Some(&self.password))
+            .send()
+            .await?;
+        Ok(answer.error_for_status()?.json().await?)
     }
 }

@@ -9,7 +9,7 @@ use crate::components::rabbitmq;
 use crate::config::Config;
 
 /// How long they do unless a service is told otherwise.
-const CUSTOMARY: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const CUSTOMARY: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What tells a service how long its inbox remembers.
 const INBOX: &str = "INBOX_RETENTION_MS";

@@ -80,6 +80,11 @@ pub fn named(names: &[String]) -> Result<Vec<WorkQueue>, MessagingError> {
     names.iter().map(one).collect()
 }
 
+/// How many messages a queue has ready.
+pub(super) async fn ready(channel: &Channel, queue: &str) -> Result<u32, MessagingError> {
+    Ok(look(channel, queue).await?.0)
+}
+
 /// How many messages a queue has ready, and how many consumers.
 async fn look(channel: &Channel, queue: &str) -> Result<(u32, u32), MessagingError> {
     let options = QueueDeclareOptions {

@@ -143,6 +143,7 @@ fn way(delivery: &Delivery, since: DateTime<Utc>, canvas: &Canvas) -> String {
         Fate::Unpublished => (Role::Active, Glyph::Waiting, "not published yet"),
         Fate::Waiting => (Role::Active, Glyph::Waiting, "waits"),
         Fate::Dead => (Role::Bad, Glyph::Failed, "set aside"),
+        Fate::Parked => (Role::Warn, Glyph::Skipped, "parked"),
         Fate::HandedOver => (Role::Muted, Glyph::Ready, "handed over"),
     };
     let who = delivery.consumer.map_or("outside", |name| {

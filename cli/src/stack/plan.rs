@@ -102,6 +102,10 @@ fn decide(wanted: &Wanted, container: Option<&Container>) -> (Action, Option<Str
     if container.digest != wanted.digest {
         return (Action::Recreate, Some("its definition changed".into()));
     }
+    // Whoever took it off, for a while, was killed before putting it back.
+    if !container.on_network {
+        return (Action::Recreate, Some("it is off the network".into()));
+    }
     match container.state {
         State::Running => (Action::Keep, None),
         State::Paused => (Action::Resume, Some("it is paused".into())),
@@ -143,6 +147,7 @@ mod tests {
             state,
             status: "Exited (1) 2 minutes ago".to_owned(),
             digest: digest.to_owned(),
+            on_network: true,
             ports: BTreeMap::new(),
             labels: HashMap::new(),
         }
@@ -152,6 +157,18 @@ mod tests {
         Wanted {
             component: component.to_owned(),
             digest: "1".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_off_the_network_is_made_anew() {
+        for state in STATES {
+            let mut found = container("a", "1", state);
+            found.on_network = false;
+            assert_eq!(
+                plan(&[wanted("a")], &[found], true)[0].action,
+                Action::Recreate
+            );
         }
     }
 

@@ -189,6 +189,58 @@ pub fn retries() -> Result<(), Failed> {
     retrying(0)
 }
 
+/// An event that nobody can handle is dead, then parked, and never missing.
+pub fn parked() -> Result<(), Failed> {
+    let id = format!("evt_{:032x}", fastrand::u128(..));
+    sql(&format!(
+        "INSERT INTO orders.outbox_events (event_id, event_type, routing_key, subject, payload)
+         VALUES ('{id}', 'com.dundermifflin.order.created.v1', 'order.created.v1', 'test/{id}',
+                 '{{\"specversion\": \"1.0\", \"id\": \"{id}\", \"source\": \"/test\",
+                   \"type\": \"com.dundermifflin.order.created.v1\", \"data\": {{}}}}')"
+    ))?;
+    let until = std::time::Instant::now() + super::stack::PATIENCE;
+    let fates = || {
+        let shown = asked(&["outbox", "show", &id])?;
+        let deliveries = shown["deliveries"].as_array().cloned().unwrap_or_default();
+        let fates = deliveries.iter().filter_map(|it| it["fate"].as_str());
+        Ok::<_, Failed>(fates.map(str::to_owned).collect::<Vec<_>>())
+    };
+    while fates()? != ["dead", "dead"] {
+        if std::time::Instant::now() > until {
+            return Err(format!("{:?}", fates()?).into());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let dead = || {
+        let report = asked(&["reconcile"])?;
+        let accounts = report["accounts"].as_array().into_iter().flatten();
+        Ok::<_, Failed>(accounts.filter_map(|it| it["dead"].as_i64()).sum::<i64>())
+    };
+    assert_eq!(dead()?, 2);
+    ok(&["dlq", "park", "--id", &id, "--yes"])?;
+    assert_eq!(fates()?, ["parked", "parked"]);
+    assert_eq!(dead()?, 2, "what is parked is still accounted for");
+    ok(&["dlq", "unpark", &id])?;
+    assert_eq!(fates()?, ["dead", "dead"]);
+    let folder = tempfile::tempdir()?;
+    let copy = folder.path().join("copy.jsonl");
+    ok(&[
+        "dlq",
+        "purge",
+        "--id",
+        &id,
+        "--copy",
+        copy.to_str().unwrap(),
+        "--yes",
+    ])?;
+    // Nobody has it any more, and nobody hides that.
+    assert_eq!(dm(&["reconcile", "--settle", "0s"]).status.code(), Some(1));
+    sql(&format!(
+        "DELETE FROM orders.outbox_events WHERE event_id = '{id}'"
+    ))?;
+    ok(&["reconcile"]).map(drop)
+}
+
 /// Events are seen as they pass, and the look leaves nothing behind.
 pub fn tail() -> Result<(), Failed> {
     let mut child = dm_command()

@@ -48,6 +48,7 @@ fn disturbing() -> Vec<Trial> {
         Trial::test("an_order_tells_one_story", event_flow::story),
         Trial::test("what_rests_goes_when_told", event_flow::retries),
         Trial::test("events_are_seen_as_they_pass", event_flow::tail),
+        Trial::test("what_is_parked_is_accounted_for", event_flow::parked),
         Trial::test(
             "dead_letters_go_back_and_nothing_is_lost",
             dead_letters::story,

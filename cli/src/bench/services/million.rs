@@ -104,7 +104,7 @@ async fn write(
     Ok(())
 }
 
-/// All rows of the bench go, and the space that they took.
+/// All rows of the bench go, and the space that they took where nothing else is there.
 async fn clear(stack: &Stack<'_>, schema: &str) -> Result<(), BenchError> {
     let table = format!("{schema}.outbox_events");
     let rest = format!("SELECT EXISTS (SELECT FROM {table} WHERE subject NOT LIKE 'bench/%')");

@@ -91,9 +91,10 @@ pub(super) async fn park(
     Ok(Exit::Success)
 }
 
-/// Says what became of the letters of a file.
-pub(super) fn told(context: &Context, imported: &copy::Imported, lines: usize) -> Exit {
-    let mut sentence = format!("{} of {lines} are dead letters again", imported.there);
+/// Says what became of letters that were to be put back.
+pub(super) fn told(context: &Context, imported: &copy::Imported) -> Exit {
+    let all = imported.there + imported.before + imported.refused;
+    let mut sentence = format!("{} of {all} are dead letters again", imported.there);
     if imported.before > 0 {
         sentence.push_str(&format!("; {} were there already", imported.before));
     }

@@ -197,7 +197,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let lines = copy::parse(BufReader::new(opened))?;
             let connection = desk.dead_letters().await?;
             let imported = copy::import(&connection, &lines).await?;
-            Ok(keep::told(context, &imported, lines.len()))
+            Ok(keep::told(context, &imported))
         }
         Action::Purge { copy, which, yes } => keep::purge(context, &desk, &copy, which, yes).await,
         Action::Park { which, note, yes } => keep::park(context, &desk, which, &note, yes).await,
@@ -214,10 +214,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         }
         Action::Unpark { ids } => {
             let (connection, database) = (desk.dead_letters().await?, desk.database().await?);
-            let back = parked::unpark(&connection, &database, &ids).await?;
-            let what = text::count(usize::try_from(back).unwrap_or(usize::MAX), "letter");
-            context.printer.done(&format!("{what} put back"));
-            Ok(Exit::Success)
+            let imported = parked::unpark(&connection, &database, &ids).await?;
+            Ok(keep::told(context, &imported))
         }
         Action::History { limit } => {
             let database = desk.database().await?;

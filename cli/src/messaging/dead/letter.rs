@@ -64,7 +64,7 @@ impl DeadLetter {
         Self {
             queue: queue.to_owned(),
             position,
-            fingerprint: fingerprint(properties, body),
+            fingerprint: fingerprint(queue, properties, body),
             id: message_id.or(event.id),
             event_type: event.event_type.or(kind),
             subject: event.subject.filter(|subject| !subject.is_empty()),
@@ -126,7 +126,8 @@ fn trace_of(parent: &str) -> Option<String> {
     parent.split('-').nth(1).map(str::to_owned)
 }
 
-fn fingerprint(properties: &BasicProperties, body: &[u8]) -> String {
+/// The queue counts: what the broker itself set aside is alike in every queue.
+fn fingerprint(queue: &str, properties: &BasicProperties, body: &[u8]) -> String {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());
@@ -135,12 +136,9 @@ fn fingerprint(properties: &BasicProperties, body: &[u8]) -> String {
     let id = properties.message_id().as_ref();
     part(id.map(|id| id.as_str()).unwrap_or_default().as_bytes());
     let table = properties.headers().as_ref();
-    for name in [headers::FAILED_AT, headers::QUEUE] {
-        let value = table
-            .and_then(|table| text(table, name))
-            .unwrap_or_default();
-        part(value.as_bytes());
-    }
+    part(queue.as_bytes());
+    let failed_at = table.and_then(|table| text(table, headers::FAILED_AT));
+    part(failed_at.unwrap_or_default().as_bytes());
     let replays = table.and_then(|table| number(table, headers::REPLAYS));
     part(&replays.unwrap_or_default().to_be_bytes());
     part(body);
@@ -265,5 +263,7 @@ pub(crate) mod tests {
         assert_eq!(first, at("2026-02-03T10:00:00Z", 0));
         assert_ne!(first, at("2026-02-03T10:00:01Z", 0));
         assert_ne!(first, at("2026-02-03T10:00:00Z", 1));
+        let of = |queue| DeadLetter::read(queue, 1, &BasicProperties::default(), BODY).fingerprint;
+        assert_ne!(of("inventory.q"), of("wuphf.q"), "dead in another queue");
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgPool};
 
-use super::copy::{self, Line};
+use super::copy::{self, Imported, Line};
 use super::{DeadLetter, Filter};
 use crate::messaging::MessagingError;
 use crate::messaging::reader::Reader;
@@ -90,7 +90,7 @@ pub async fn list(database: &PgPool) -> Result<Vec<Parked>, MessagingError> {
 }
 
 /// Makes parked letters dead letters again: all of them, or those of these events or
-/// fingerprints. They are removed here once they are there. Answers how many these are.
+/// fingerprints. They are removed here once all of them are there.
 ///
 /// # Errors
 /// The broker or the database fails: what is there may still be parked, and putting it
@@ -99,7 +99,7 @@ pub async fn unpark(
     connection: &Connection,
     database: &PgPool,
     ids: &[String],
-) -> Result<u64, MessagingError> {
+) -> Result<Imported, MessagingError> {
     let rows: Vec<(String, Json<Line>)> = sqlx::query_as(
         "SELECT fingerprint, letter FROM dm_ops.parked_letters
           WHERE $1 = '{}' OR event_id = ANY($1) OR fingerprint = ANY($1)
@@ -119,5 +119,5 @@ pub async fn unpark(
             .execute(database)
             .await?;
     }
-    Ok(imported.there + imported.before)
+    Ok(imported)
 }

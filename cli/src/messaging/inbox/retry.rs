@@ -20,10 +20,15 @@ pub async fn retry(connection: &Connection, queues: &[WorkQueue]) -> Result<u64,
     let mut moved = 0;
     for queue in queues {
         for waiting in queues::retry_queues(queue) {
-            while let Some(got) = channel
-                .basic_get(waiting.as_str().into(), BasicGetOptions::default())
-                .await?
-            {
+            // What is there now, and no more: an event that fails at once comes back, and
+            // would be tried until it is dead.
+            for _ in 0..queues::ready(&channel, &waiting).await? {
+                let Some(got) = channel
+                    .basic_get(waiting.as_str().into(), BasicGetOptions::default())
+                    .await?
+                else {
+                    break;
+                };
                 let Delivery {
                     properties, data, ..
                 } = &got.delivery;

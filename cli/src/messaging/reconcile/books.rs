@@ -1,18 +1,14 @@
 //! What outboxes and inboxes say, from one snapshot of the database.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use dm_contracts::topology::{self, WORK_QUEUES, WorkQueue};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::report::{Account, Finding, Kind, Law};
 use super::{Site, laws};
-use crate::messaging::MessagingError;
 use crate::messaging::stores::Store;
-
-/// How long anything is kept unless a service is told otherwise.
-const MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);
+use crate::messaging::{MessagingError, memory};
 
 /// What is not read to its end: rows that are about to go may be gone from one table and
 /// not yet from the other.
@@ -95,7 +91,10 @@ pub(super) async fn read(site: &Site<'_>) -> Result<Books, MessagingError> {
 fn oldest(site: &Site<'_>, consumer: Option<&str>) -> f64 {
     let services = site.memory.iter();
     let kept = services.filter(|(service, _)| consumer.is_none_or(|it| it == service.as_str()));
-    let shortest = kept.map(|(_, memory)| *memory).min().unwrap_or(MEMORY);
+    let shortest = kept
+        .map(|(_, memory)| *memory)
+        .min()
+        .unwrap_or(memory::CUSTOMARY);
     shortest.as_secs_f64() * TRUSTED
 }
 

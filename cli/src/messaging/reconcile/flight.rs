@@ -8,7 +8,7 @@ use dm_contracts::topology::{WORK_QUEUES, WorkQueue, dead_letter_queue};
 use super::Site;
 use super::books::{self, Open};
 use super::report::{Account, Finding, Kind};
-use crate::messaging::dead::{DeadLetter, Filter, look};
+use crate::messaging::dead::{DeadLetter, Filter, look, parked};
 use crate::messaging::reader::Reader;
 use crate::messaging::{MessagingError, queues};
 
@@ -35,7 +35,21 @@ pub(super) async fn account_for(
         letters.push(letter)
     })
     .await?;
-    take_dead(accounts, open, &letters);
+    take_dead(
+        accounts,
+        open,
+        letters
+            .iter()
+            .filter_map(|letter| Some((letter.queue.as_str(), letter.id.as_deref()?))),
+    );
+    let parked = parked::list(site.database).await?;
+    take_dead(
+        accounts,
+        open,
+        parked
+            .iter()
+            .filter_map(|letter| Some((letter.queue.as_str(), letter.event_id.as_deref()?))),
+    );
     settle(site, accounts, open, began).await?;
     for queue in WORK_QUEUES {
         let Some(left) = open.get_mut(queue.name).filter(|left| !left.is_empty()) else {
@@ -57,15 +71,18 @@ pub(super) async fn account_for(
     Ok(())
 }
 
-/// Those that were set aside are accounted for.
-fn take_dead(accounts: &mut [Account], open: &mut Opened, letters: &[DeadLetter]) {
-    for letter in letters {
-        let Some(left) = open.get_mut(letter.queue.as_str()) else {
+/// Those that were set aside, or parked since, are accounted for.
+fn take_dead<'l>(
+    accounts: &mut [Account],
+    open: &mut Opened,
+    letters: impl Iterator<Item = (&'l str, &'l str)>,
+) {
+    for (queue, id) in letters {
+        let Some(left) = open.get_mut(queue) else {
             continue;
         };
-        let Some(id) = &letter.id else { continue };
         if left.remove(id).is_some()
-            && let Some(account) = accounts.iter_mut().find(|it| it.queue == letter.queue)
+            && let Some(account) = accounts.iter_mut().find(|it| it.queue == queue)
         {
             account.dead += 1;
         }
@@ -131,27 +148,40 @@ async fn inside(
     left: &mut HashMap<String, Open>,
     began: Instant,
 ) -> Result<(), MessagingError> {
-    let mut names = queues::retry_queues(queue);
-    names.push(queue.name.to_owned());
-    for name in names {
-        for id in ids(site, &name).await? {
+    everywhere(site, queue, account, left).await?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    // As long as they have not been gone for so long they may be in no number yet.
+    tokio::time::sleep(LAG.saturating_sub(began.elapsed())).await;
+    // What its consumer had at hand may have gone anywhere since.
+    everywhere(site, queue, account, left).await?;
+    let at_hand = site.management.at_hand(queue.name).await?;
+    if left.len() as u64 <= at_hand {
+        account.in_flight += left.len() as i64;
+        left.clear();
+    }
+    Ok(())
+}
+
+/// Looks into each queue that an event may be in, in the order in which it moves: from the
+/// work queue to a retry and back, or among the dead.
+async fn everywhere(
+    site: &Site<'_>,
+    queue: &WorkQueue,
+    account: &mut Account,
+    left: &mut HashMap<String, Open>,
+) -> Result<(), MessagingError> {
+    let retries = queues::retry_queues(queue);
+    let work = [queue.name.to_owned()];
+    for name in retries.iter().chain(&work).chain(&retries) {
+        for id in ids(site, name).await? {
             account.in_flight += i64::from(left.remove(&id).is_some());
         }
     }
     arrived(site, queue.name, account, left).await?;
     for id in ids(site, &dead_letter_queue(queue.name)).await? {
         account.dead += i64::from(left.remove(&id).is_some());
-    }
-    if left.is_empty() {
-        return Ok(());
-    }
-    // As long as they have not been gone for so long they may be in no number yet.
-    tokio::time::sleep(LAG.saturating_sub(began.elapsed())).await;
-    arrived(site, queue.name, account, left).await?;
-    let at_hand = site.management.at_hand(queue.name).await?;
-    if left.len() as u64 <= at_hand {
-        account.in_flight += left.len() as i64;
-        left.clear();
     }
     Ok(())
 }

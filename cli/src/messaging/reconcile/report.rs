@@ -55,7 +55,7 @@ pub struct Account {
     pub consumed: i64,
     /// How many are in the queue, at its consumer, or wait to be tried again.
     pub in_flight: i64,
-    /// How many were set aside and not handled since.
+    /// How many were set aside, parked ones among them, and not handled since.
     pub dead: i64,
     /// How many are nowhere.
     pub missing: i64,

@@ -8,7 +8,7 @@ use sqlx::QueryBuilder;
 
 use super::{Delivery, Event, Fate, Site};
 use crate::messaging::MessagingError;
-use crate::messaging::dead::{self, DeadLetter, look};
+use crate::messaging::dead::{self, DeadLetter, look, parked};
 use crate::messaging::outbox::Row;
 
 /// Adds how far each is on its way to each queue.
@@ -92,6 +92,7 @@ async fn set_aside(site: Site<'_>, events: &mut [Event]) -> Result<(), Messaging
         }
     })
     .await?;
+    let parked = parked::list(site.database).await?;
     for event in events {
         for delivery in event.deliveries.iter_mut().filter(|it| open(it.fate)) {
             let key = (delivery.queue.to_owned(), event.row.event_id.clone());
@@ -100,6 +101,13 @@ async fn set_aside(site: Site<'_>, events: &mut [Event]) -> Result<(), Messaging
                 delivery.at = letter.failed_at;
                 delivery.reason = Some(letter.reason);
                 delivery.error = letter.error;
+            } else if let Some(letter) = parked.iter().find(|letter| {
+                letter.queue == key.0 && letter.event_id.as_deref() == Some(key.1.as_str())
+            }) {
+                delivery.fate = Fate::Parked;
+                delivery.at = Some(letter.parked_at);
+                delivery.reason = Some(letter.reason.clone());
+                delivery.error = Some(letter.note.clone());
             }
         }
     }

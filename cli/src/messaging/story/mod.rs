@@ -40,6 +40,8 @@ pub enum Fate {
     Consumed,
     /// It was set aside.
     Dead,
+    /// It was set aside, and parked by somebody.
+    Parked,
     /// It is in a queue that no service here consumes.
     HandedOver,
 }
