@@ -1,7 +1,7 @@
 //! Dead letters: many of them listed, and some of them sent back.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use dm_contracts::headers;
@@ -34,9 +34,9 @@ const PORTION: usize = 1_000;
 /// How long a body is, in bytes.
 const BODY: usize = 1_024;
 
-/// The rate of a replay, its look and its audit included, as a share of what a loop
-/// reaches that takes, publishes, waits for the confirm and acknowledges, window by
-/// window.
+/// The rate of a replay with its audit, and with the look that precedes it, as shares of
+/// what a loop reaches that takes, publishes, waits for the confirm and acknowledges,
+/// window by window.
 pub(super) async fn replayed(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     let connection = broker::connect(&stack.broker).await?;
     broker::turn(&connection).await?;
@@ -74,11 +74,16 @@ pub(super) async fn replayed(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     };
     let began = Instant::now();
     let plan = replay::plan(&connection, &request, Utc::now()).await?;
+    let planned = began.elapsed();
     let done = replay::run(&site, &request, &plan, None, speed).await?;
-    let own = count(done.replayed as usize) / began.elapsed().as_secs_f64();
+    let whole = began.elapsed();
+    let share = |time: Duration| count(done.replayed as usize) / time.as_secs_f64() / bare;
     purge(&channel, READ_MODEL_QUEUE).await?;
     close(connection).await?;
-    Ok(vec![(Figure::ReplayRate, own / bare)])
+    Ok(vec![
+        (Figure::ReplayRate, share(whole - planned)),
+        (Figure::ReplayWhole, share(whole)),
+    ])
 }
 
 /// How long `dm dlq ls` takes over many letters, and the memory that it takes.
@@ -91,11 +96,13 @@ pub(super) async fn listed(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     let dead = dead_letter_queue(READ_MODEL_QUEUE);
     purge(&channel, &dead).await?;
     fill(&channel, &dead, LISTED).await?;
+    let bare = looked(&connection, &dead).await?;
     let ended = child::run(stack, &["dlq", "ls", "--json"]).await?;
     purge(&channel, &dead).await?;
     close(connection).await?;
     Ok(vec![
         (Figure::LettersTime, ended.time.as_secs_f64()),
+        (Figure::LettersLook, ended.time.as_secs_f64() / bare),
         (Figure::LettersMemory, count(ended.memory as usize)),
     ])
 }
@@ -147,6 +154,32 @@ async fn bare(connection: &Connection, queue: &str) -> Result<f64> {
     };
     looped.await?;
     Ok(f64::from(REPLAYED) / began.elapsed().as_secs_f64())
+}
+
+/// Seconds that it takes to be given every message of a queue once, nothing being done
+/// with it, and to give it back.
+async fn looked(connection: &Connection, queue: &str) -> Result<f64> {
+    let began = Instant::now();
+    let looked = async {
+        let channel = connection.create_channel().await?;
+        let mut consumer = channel
+            .basic_consume(
+                queue.into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        for _ in 0..LISTED {
+            if let Some(delivery) = consumer.next().await {
+                delivery?;
+            }
+        }
+        channel.close(200, "done".into()).await?;
+        Ok::<_, MessagingError>(())
+    };
+    looked.await?;
+    Ok(began.elapsed().as_secs_f64())
 }
 
 /// A queue like those of dead letters, that goes with the connection.
