@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use thiserror::Error;
 
-use super::context::{Context, PortUse};
+use super::context::{Context, PortUse, Project};
 use super::run::{BringUp, show};
 use crate::error::{Coded, Exit, Result};
 use crate::stack::executor::Emitter;
@@ -42,20 +42,37 @@ impl Coded for NotConfirmed {
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
+    confirm(context, &project, arguments.yes)?;
+    fresh(context, &project, arguments.yes).await?;
+    Ok(Exit::Success)
+}
+
+/// Asks whether the data may go.
+///
+/// # Errors
+/// Nobody says so.
+pub(super) fn confirm(context: &Context, project: &Project, yes: bool) -> Result<()> {
     let instance = project.instance.name.clone();
     let question = format!("remove all data of instance `{instance}` and start fresh?");
-    let confirmed =
-        arguments.yes || (context.printer.can_ask() && context.printer.confirm(&question)?);
+    let confirmed = yes || (context.printer.can_ask() && context.printer.confirm(&question)?);
     if !confirmed {
         return Err(NotConfirmed { instance }.into());
     }
-    let _guard = context.lock(&project, "dm reset").await?;
+    Ok(())
+}
+
+/// Throws the data away and brings the instance up fresh.
+///
+/// # Errors
+/// The engine fails, or a component does.
+pub(super) async fn fresh(context: &Context, project: &Project, yes: bool) -> Result<()> {
+    let _guard = context.lock(project, "dm reset").await?;
     let run = BringUp {
         command: "reset",
-        project: &project,
+        project,
         engine: context.engine(project.config()).await?,
         ports: PortUse::Existing,
-        consent: context.consent(arguments.yes),
+        consent: context.consent(yes),
         request: up::Request {
             only: Vec::new(),
             wait: project.config().timeouts.wait.get(),
@@ -69,6 +86,5 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         Ok(Some(removed.outcome))
     };
     let brought = run.after(context, remove).await?.complete()?;
-    show(context, &brought.stack).await?;
-    Ok(Exit::Success)
+    show(context, &brought.stack).await
 }

@@ -1,27 +1,63 @@
 //! `dm seed`.
 
+use std::path::PathBuf;
+
+use chrono::{NaiveDate, TimeDelta, Utc};
 use clap::Args;
 use tokio::time::Instant;
 
-use super::context::{Context, existing_ports};
-use crate::client::Site;
-use crate::data::seed::{self, Filling, SeedError, SeedFile};
+use super::context::Context;
+use super::desk::Desk;
+use super::reset;
+use crate::client;
+use crate::data::seed::own::Own;
+use crate::data::seed::past::{self, Only, Request, Schemas};
+use crate::data::seed::{Made, SeedError, SeedFile, front};
 use crate::error::{Exit, Result};
-use crate::output;
+use crate::messaging::memory;
+use crate::output::counter::Counter;
+use crate::output::{self};
 
-/// Fill the running stack with a demo's business: leads, clients, orders, expenses.
+/// Fill the running stack with a business: leads, clients, orders, expenses.
 ///
-/// Everything goes in at the gateway, as real people and by the services' own rules, so
-/// that live events are seen. A number gives the same demo each time. What it is made
-/// of stands in fixtures/demo/seed.toml.
+/// A demo goes in at the gateway, as real people and by the services' own rules, so that
+/// live events are seen. Any other scale is a past of months, written straight into the
+/// tables as if its events had flowed. A number gives the same business each time.
+/// docs/seed.md tells more.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// Which demo; another number is another one.
+    /// How much: `demo`, or `small`, `medium`, `large` with 1,000, 10,000, 100,000 orders,
+    /// or a number of orders.
+    #[arg(long, value_name = "SCALE", default_value = "demo", value_parser = Scale::parse)]
+    scale: Scale,
+    /// Which business; another number is another one.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed_number: u64,
+    /// Only the business that begins at this service.
+    #[arg(long, value_name = "SERVICE")]
+    only: Option<Only>,
     /// Add to what is there; no company comes twice.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "fresh")]
     append: bool,
+    /// Throw all data of the stack away first, as `dm reset` does.
+    #[arg(long)]
+    fresh: bool,
+    /// Carry on with a past that was cut short.
+    #[arg(long, conflicts_with_all = ["scale", "seed_number", "only", "append", "fresh", "days", "until", "from"])]
+    resume: bool,
+    /// Somebody's own business: leads, orders and expenses in this folder, each as .csv or
+    /// .json. Nothing is loaded where anything is wrong.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["scale", "seed_number", "only", "days", "until"])]
+    from: Option<PathBuf>,
+    /// How many days a past takes.
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u16).range(3..=3650))]
+    days: u16,
+    /// The day on which a past ends; today, unless it is given.
+    #[arg(long, value_name = "DATE")]
+    until: Option<NaiveDate>,
+    /// Don't ask before data is thrown away.
+    #[arg(long, short)]
+    yes: bool,
     /// The password of the people who sign in.
     #[arg(
         long,
@@ -32,38 +68,181 @@ pub struct Arguments {
     password: String,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let began = Instant::now();
-    let project = context.project()?;
-    let file = SeedFile::read(&project.loaded.root)?;
-    let engine = context.engine(project.config()).await?;
-    let ports = existing_ports(&project, &engine).await?;
-    let config = project.config();
-    let site = Site::new(
-        &ports,
-        config.keycloak.realm.as_str(),
-        &arguments.password,
-        config.services.all().map(|(name, _)| name),
-    );
-    // Two at once would take the same companies.
-    let _guard = context.lock(&project, "dm seed").await?;
-    let (existing, companies) = seed::existing(&site, &file).await?;
-    if !existing.is_empty() && !arguments.append {
-        return Err(SeedError::NotEmpty(existing).into());
+/// How much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scale {
+    /// What one can look through, live.
+    Demo,
+    /// A past with so many orders.
+    Orders(u64),
+}
+
+/// What nobody has the disk for.
+const MOST_ORDERS: u64 = 100_000_000;
+
+impl Scale {
+    pub(super) fn parse(text: &str) -> std::result::Result<Self, String> {
+        let orders = match text {
+            "demo" => return Ok(Self::Demo),
+            "small" => 1_000,
+            "medium" => 10_000,
+            "large" => 100_000,
+            number => number
+                .replace(['_', ','], "")
+                .parse()
+                .ok()
+                .filter(|orders| (1..=MOST_ORDERS).contains(orders))
+                .ok_or("demo, small, medium, large, or a number of orders from 1 to 100,000,000")?,
+        };
+        Ok(Self::Orders(orders))
     }
-    let filling = Filling::prepare(&site, &file, arguments.seed_number, &companies).await?;
-    let printer = &context.printer;
-    let told = |sentence: &str| printer.note(sentence);
-    let made = seed::fill(&filling, &context.interrupt, told).await?;
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    if arguments.fresh {
+        let project = context.project()?;
+        reset::confirm(context, &project, arguments.yes)?;
+        reset::fresh(context, &project, arguments.yes).await?;
+    }
+    let began = Instant::now();
+    let desk = Desk::open(context).await?;
+    // Two at once would take the same companies.
+    let _guard = context.lock(&desk.project, "dm seed").await?;
+    let (seed, made, rows) = match (&arguments.from, arguments.scale) {
+        (Some(_), _) => own(context, &desk, &arguments).await?,
+        (None, Scale::Demo) if !arguments.resume => demo(context, &desk, &arguments).await?,
+        (None, _) => a_past(context, &desk, &arguments).await?,
+    };
     let document = output::seed::Document {
-        seed_number: arguments.seed_number,
+        seed_number: seed,
         made,
+        rows,
         took: began.elapsed(),
     };
+    let printer = &context.printer;
     if printer.is_json() {
         printer.document(output::seed::SCHEMA, &document)?;
     } else {
         printer.data(&output::seed::render(&document, &printer.out()))?;
     }
     Ok(Exit::Success)
+}
+
+/// Which number, what was made, and how many rows where they were counted.
+type Seeded = (Option<u64>, Made, Option<u64>);
+
+/// Through the front door.
+async fn demo(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<Seeded> {
+    let file = SeedFile::read(&desk.project.loaded.root)?;
+    let config = desk.config();
+    let site = client::Site::new(
+        &desk.ports,
+        config.keycloak.realm.as_str(),
+        &arguments.password,
+        config.services.all().map(|(name, _)| name),
+    );
+    let (existing, companies) = front::existing(&site, &file).await?;
+    if !existing.is_empty() && !arguments.append {
+        return Err(SeedError::NotEmpty(existing).into());
+    }
+    let number = arguments.seed_number;
+    let filling = front::Filling::prepare(&site, &file, number, &companies).await?;
+    let told = |sentence: &str| context.printer.note(sentence);
+    let made = front::fill(&filling, &context.interrupt, told).await?;
+    Ok((Some(number), made, None))
+}
+
+/// Straight into the tables.
+async fn a_past(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<Seeded> {
+    let file = SeedFile::read(&desk.project.loaded.root)?;
+    let schemas = Schemas::of(&desk.stores())?;
+    let database = desk.database().await?;
+    let skus = past::products(&database, &schemas).await?;
+    let run = match (past::unfinished(&database).await?, arguments.scale) {
+        (Some(run), _) if arguments.resume => run,
+        (Some(run), _) => return Err(unfinished(&run).into()),
+        (None, Scale::Orders(orders)) => {
+            let append = arguments.append || arguments.only.is_some();
+            if !append && !past::is_empty(&database, &schemas).await? {
+                return Err(SeedError::Occupied.into());
+            }
+            let request = Request {
+                number: arguments.seed_number,
+                orders,
+                until: arguments.until.unwrap_or_else(|| Utc::now().date_naive()),
+                days: arguments.days,
+                only: arguments.only,
+            };
+            let counts = request.counts(&request.invention(&file, skus.clone()));
+            past::begin(&database, &schemas, request, counts).await?
+        }
+        (None, Scale::Demo) => return Err(SeedError::NothingToResume.into()),
+    };
+    let counter = Counter::new(&context.printer, "parts");
+    let site = past::Site {
+        database: &database,
+        schemas: &schemas,
+        keeps: keeps(desk),
+        interrupt: &context.interrupt,
+        told: &|done, of| counter.show(done, of),
+    };
+    let invention = run.request.invention(&file, skus);
+    let loaded = past::load(&site, &run, &invention).await?;
+    let made = Made::from(&loaded.made);
+    Ok((Some(run.request.number), made, Some(loaded.rows)))
+}
+
+/// From files.
+async fn own(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<Seeded> {
+    let folder = arguments.from.clone().unwrap_or_default();
+    let schemas = Schemas::of(&desk.stores())?;
+    let database = desk.database().await?;
+    let ground = past::ground(&database, &schemas).await?;
+    let own = Own::read(&folder, &ground)?;
+    if let Some(run) = past::unfinished(&database).await? {
+        return Err(unfinished(&run).into());
+    }
+    if !arguments.append && !past::is_empty(&database, &schemas).await? {
+        return Err(SeedError::Occupied.into());
+    }
+    let site = past::Site {
+        database: &database,
+        schemas: &schemas,
+        keeps: keeps(desk),
+        interrupt: &context.interrupt,
+        told: &|_, _| {},
+    };
+    let loaded = past::load_own(&site, &own).await?;
+    Ok((None, Made::from(&loaded.made), Some(loaded.rows)))
+}
+
+fn unfinished(run: &past::Run) -> SeedError {
+    SeedError::Unfinished {
+        run: run.id.clone(),
+        done: run.done.len() as u64,
+        parts: run.parts,
+    }
+}
+
+/// How long outboxes and inboxes remember: what one of them has forgotten, the others
+/// should not be written.
+fn keeps(desk: &Desk) -> TimeDelta {
+    let memory = memory::of_services(desk.config());
+    let shortest = memory.values().min().copied().unwrap_or_default();
+    TimeDelta::from_std(shortest).unwrap_or(TimeDelta::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_is_a_word_or_a_number_of_orders() {
+        assert_eq!(Scale::parse("demo"), Ok(Scale::Demo));
+        assert_eq!(Scale::parse("medium"), Ok(Scale::Orders(10_000)));
+        assert_eq!(Scale::parse("2_500"), Ok(Scale::Orders(2_500)));
+        for text in ["", "0", "-1", "huge", "100000001", "1.5"] {
+            assert!(Scale::parse(text).is_err(), "{text}");
+        }
+    }
 }

@@ -16,11 +16,14 @@ pub const SCHEMA: &str = "dm.seed/1";
 /// A seed that was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Document {
-    /// The number that it was worked out from.
-    pub seed_number: u64,
+    /// The number that it was worked out from; none for somebody's own files.
+    pub seed_number: Option<u64>,
     /// What was made.
     #[serde(flatten)]
     pub made: Made,
+    /// How many rows that took, where they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     /// How long it took.
     #[serde(rename = "seconds", serialize_with = "as_seconds")]
     pub took: Duration,
@@ -56,9 +59,14 @@ pub fn render(document: &Document, canvas: &Canvas) -> String {
             Cell::new(parts.join(", ")).role(Role::Muted),
         ]);
     }
+    let seed = document
+        .seed_number
+        .map_or_else(|| "loaded".to_owned(), |number| format!("seed {number}"));
+    let rows = document
+        .rows
+        .map_or_else(String::new, |rows| format!(", {rows} rows"));
     let sentence = format!(
-        "seed {} after {}; sign in as jhalpert, amartin or dphilbin and look",
-        document.seed_number,
+        "{seed} after {}{rows}; sign in as jhalpert, amartin or dphilbin and look",
         text::duration(document.took)
     );
     format!(
@@ -81,7 +89,8 @@ mod tests {
                 .collect()
         };
         Document {
-            seed_number: 1,
+            seed_number: Some(1),
+            rows: None,
             made: Made {
                 leads: counts(&[("CONVERTED", 6), ("NEW", 2), ("QUALIFIED", 4)]),
                 clients: 6,

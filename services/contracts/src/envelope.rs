@@ -105,9 +105,15 @@ impl Envelope {
     /// The envelope of a new event, with an id of its own.
     #[must_use]
     pub fn of<E: DomainEvent>(event: &E) -> Self {
+        Self::with_id(event, new_id())
+    }
+
+    /// The envelope of an event that has an id.
+    #[must_use]
+    pub fn with_id<E: DomainEvent>(event: &E, id: String) -> Self {
         Self {
             specversion: SPEC_VERSION.to_owned(),
-            id: new_id(),
+            id,
             event_type: E::TYPE.to_owned(),
             source: E::SOURCE.to_owned(),
             subject: event.subject(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::own::Issue;
 use super::{Existing, Made};
 use crate::client::{Fault, describe};
 use crate::error::{Coded, Exit};
@@ -35,6 +36,51 @@ pub enum SeedError {
     /// There is something already.
     #[error("the stack has data already: {0}")]
     NotEmpty(Existing),
+    /// There is something already, and nobody has counted how much.
+    #[error("the stack has business data already")]
+    Occupied,
+    /// The database is away, or refused.
+    #[error("the database refused")]
+    Database(#[from] sqlx::Error),
+    /// A worker failed.
+    #[error("a part could not be made")]
+    Worker(#[from] io::Error),
+    /// A service that takes part has no schema.
+    #[error("the stack has no service `{0}`, and an order needs all of them")]
+    NoService(&'static str),
+    /// There is nothing to order.
+    #[error("inventory has no products: it has not started yet")]
+    NoProducts,
+    /// There is nobody to order.
+    #[error("there are no clients to order anything")]
+    NoClients,
+    /// A run was ended between two parts.
+    #[error("interrupted: {done} of {parts} parts are there, each of them whole")]
+    CutShort {
+        /// How many are there.
+        done: u64,
+        /// Of how many.
+        parts: u64,
+    },
+    /// An earlier run was cut short.
+    #[error("seed run {run} was cut short: {done} of {parts} parts are there")]
+    Unfinished {
+        /// Which.
+        run: String,
+        /// How many are there.
+        done: u64,
+        /// Of how many.
+        parts: u64,
+    },
+    /// There is no run to carry on with.
+    #[error("no seed run was cut short")]
+    NothingToResume,
+    /// A folder has none of the files that are read.
+    #[error("{} has neither leads nor orders nor expenses, as .csv or .json", .0.display())]
+    NoFiles(PathBuf),
+    /// Something is wrong with somebody's files.
+    #[error("{}", issues(.0))]
+    Own(Vec<Issue>),
     /// Every company of the file is there.
     #[error("the stack has every company that the file knows, in every town")]
     Exhausted,
@@ -62,35 +108,82 @@ pub enum SeedError {
     },
 }
 
+/// How many issues are told.
+const TOLD: usize = 50;
+
+fn issues(issues: &[Issue]) -> String {
+    let mut text = match issues.len() {
+        1 => "1 thing is wrong, and nothing was loaded".to_owned(),
+        count => format!("{count} things are wrong, and nothing was loaded"),
+    };
+    for issue in issues.iter().take(TOLD) {
+        text.push_str(&format!("\n{issue}"));
+    }
+    if let Some(more) = issues.len().checked_sub(TOLD).filter(|more| *more > 0) {
+        text.push_str(&format!("\nand {more} more"));
+    }
+    text
+}
+
 impl Coded for SeedError {
     fn code(&self) -> &'static str {
         match self {
-            Self::File { .. } | Self::Content { .. } => "seed-file",
-            Self::NotEmpty(_) => "seed-not-empty",
+            Self::File { .. } | Self::Content { .. } | Self::NoFiles(_) | Self::Own(_) => {
+                "seed-file"
+            }
+            Self::NotEmpty(_) | Self::Occupied => "seed-not-empty",
+            Self::Database(_) => "database",
+            Self::Worker(_) => "internal",
+            Self::NoService(_) | Self::NoProducts | Self::NoClients => "seed-no-ground",
+            Self::Unfinished { .. } => "seed-unfinished",
+            Self::NothingToResume => "seed-nothing-to-resume",
             Self::Exhausted => "seed-exhausted",
             Self::Refused { .. } => "seed-refused",
             Self::Late { .. } => "seed-late",
-            Self::Interrupted { .. } => "interrupted",
+            Self::Interrupted { .. } | Self::CutShort { .. } => "interrupted",
         }
     }
 
     fn exit(&self) -> Exit {
         match self {
-            Self::File { .. } | Self::Content { .. } | Self::NotEmpty(_) | Self::Exhausted => {
-                Exit::Usage
+            Self::File { .. }
+            | Self::Content { .. }
+            | Self::NoFiles(_)
+            | Self::Own(_)
+            | Self::NotEmpty(_)
+            | Self::Occupied
+            | Self::NoService(_)
+            | Self::NoClients
+            | Self::Unfinished { .. }
+            | Self::NothingToResume
+            | Self::Exhausted => Exit::Usage,
+            Self::Refused { .. } | Self::Database(_) | Self::Worker(_) | Self::NoProducts => {
+                Exit::Component
             }
-            Self::Refused { .. } => Exit::Component,
             Self::Late { .. } => Exit::TimedOut,
-            Self::Interrupted { .. } => Exit::Interrupted,
+            Self::Interrupted { .. } | Self::CutShort { .. } => Exit::Interrupted,
         }
     }
 
     fn next(&self) -> Vec<String> {
         match self {
-            Self::File { .. } | Self::Content { .. } => {
+            Self::File { .. } | Self::Content { .. } | Self::NoFiles(_) | Self::Own(_) => {
                 vec!["the format is described in docs/seed.md".into()]
             }
-            Self::NotEmpty(_) => vec!["dm seed --append".into(), "dm reset".into()],
+            Self::NotEmpty(_) | Self::Occupied => vec![
+                "dm seed --append, to add to it".into(),
+                "dm seed --fresh, to throw it away first".into(),
+            ],
+            Self::Database(_) | Self::NoService(_) | Self::NoProducts => {
+                vec!["dm status".into(), "dm up".into()]
+            }
+            Self::NoClients => vec!["dm seed --only sales".into()],
+            Self::CutShort { .. } | Self::Unfinished { .. } => vec![
+                "dm seed --resume, for the rest of it".into(),
+                "dm reset, to begin anew".into(),
+            ],
+            Self::NothingToResume => vec!["dm seed --scale small".into()],
+            Self::Worker(_) => Vec::new(),
             Self::Exhausted => vec![
                 "add companies or towns to the file".into(),
                 "dm reset".into(),

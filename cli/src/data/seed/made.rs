@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use dm_business::rows;
 use serde::Serialize;
 
 /// What a seed has made, by kind and by status as the contract has it.
@@ -27,6 +28,28 @@ impl Made {
     #[must_use]
     pub fn total(statuses: &BTreeMap<String, usize>) -> usize {
         statuses.values().sum()
+    }
+}
+
+impl From<&rows::Made> for Made {
+    fn from(made: &rows::Made) -> Self {
+        let counts = |counts: &BTreeMap<&'static str, u64>| {
+            counts
+                .iter()
+                .map(|(status, count)| {
+                    (
+                        (*status).to_owned(),
+                        usize::try_from(*count).unwrap_or(usize::MAX),
+                    )
+                })
+                .collect()
+        };
+        Self {
+            leads: counts(&made.leads),
+            clients: usize::try_from(made.clients).unwrap_or(usize::MAX),
+            orders: counts(&made.orders),
+            expenses: counts(&made.expenses),
+        }
     }
 }
 

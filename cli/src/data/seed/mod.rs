@@ -1,11 +1,11 @@
-//! Fills a stack with a demo's business, through the front door: as real people, by the
-//! services' own rules.
+//! Fills a stack with a business.
 //!
 //! ```text
-//! file     what the business is made of: companies, expenses, people
-//! plan     what is to be done, worked out from a number alone
-//! carry    doing it, and waiting for what follows from it
+//! file     what a demo is made of: companies, expenses, people
 //! made     what was made
+//! front    through the front door, as real people
+//! past     straight into the tables, as if it had happened: any amount of it
+//! own      somebody's own business, from files
 //! ```
 
 #![expect(
@@ -13,14 +13,14 @@
     reason = "a fault is made once a run, and ends it"
 )]
 
-mod carry;
+pub mod front;
+pub mod own;
+pub mod past;
+
 mod error;
 mod file;
 mod made;
-mod plan;
 
-pub use carry::{Filling, existing, fill};
 pub use error::SeedError;
 pub use file::{PATH, SeedFile};
 pub use made::{Existing, Made};
-pub use plan::{End, Plan};

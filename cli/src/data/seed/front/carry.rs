@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::SeedError;
-use super::file::SeedFile;
-use super::made::{Existing, Made};
 use super::plan::{Decision, End, Plan, PlannedExpense, PlannedLead, PlannedOrder};
 use crate::client::{Fault, IDEMPOTENCY_KEY, Person, Phone, Site, trace_id};
+use crate::data::seed::SeedError;
+use crate::data::seed::file::SeedFile;
+use crate::data::seed::{Existing, Made};
 
 /// How long what follows from requests may take.
 const PATIENCE: Duration = Duration::from_secs(60);

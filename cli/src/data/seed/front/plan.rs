@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dm_contracts::api::order::OrderItem;
 use rust_decimal::Decimal;
 
-use super::file::{Company, SeedFile};
+use crate::data::seed::file::{Company, SeedFile};
 
 /// How many companies a run is about.
 const COMPANIES: usize = 12;
@@ -231,8 +231,8 @@ fn order(
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::file::tests::file;
     use super::*;
+    use crate::data::seed::file::tests::file;
 
     fn stock(each: i64) -> BTreeMap<String, i64> {
         [

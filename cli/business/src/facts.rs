@@ -1,0 +1,196 @@
+//! What has happened.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rust_decimal::Decimal;
+
+/// A company that may become a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lead {
+    /// Its place among the leads of the run, from 0.
+    pub index: u64,
+    /// The company.
+    pub company: String,
+    /// Who speaks for it.
+    pub contact: String,
+    /// That person's address.
+    pub email: String,
+    /// That person's number.
+    pub phone: String,
+    /// What the seller has noted.
+    pub notes: String,
+    /// Who looks after it.
+    pub seller: String,
+    /// When it was noted.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// How far it came.
+    pub end: LeadEnd,
+}
+
+/// How far a lead came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeadEnd {
+    /// Somebody has noted it.
+    New,
+    /// Somebody has called.
+    Contacted,
+    /// It will come to something.
+    Qualified,
+    /// It will not.
+    Disqualified,
+    /// It became a client when it last changed.
+    Converted {
+        /// The client's place among the clients of the run, from 0.
+        client: u64,
+    },
+}
+
+impl LeadEnd {
+    /// The status, as the contract has it.
+    #[must_use]
+    pub const fn status(self) -> &'static str {
+        match self {
+            Self::New => "NEW",
+            Self::Contacted => "CONTACTED",
+            Self::Qualified => "QUALIFIED",
+            Self::Disqualified => "DISQUALIFIED",
+            Self::Converted { .. } => "CONVERTED",
+        }
+    }
+}
+
+/// Who an order is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Client {
+    /// A client of the run, by its place from 0.
+    OfRun(u64),
+    /// Somebody else, by id.
+    Known(String),
+}
+
+/// So much of a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The product.
+    pub sku: String,
+    /// How many.
+    pub quantity: i64,
+}
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Its place among the orders of the run, from 0.
+    pub index: u64,
+    /// Who it is for.
+    pub client: Client,
+    /// Who placed it.
+    pub seller: String,
+    /// When.
+    pub created_at: DateTime<Utc>,
+    /// When it was to be shipped.
+    pub ship_date: NaiveDate,
+    /// What was ordered; no product twice.
+    pub items: Vec<Item>,
+    /// What is written on it.
+    pub notes: String,
+    /// How far it came.
+    pub end: OrderEnd,
+}
+
+/// How far an order came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderEnd {
+    /// Its goods are set aside.
+    Reserved,
+    /// Its first lines are scanned.
+    Loading {
+        /// By whom.
+        by: String,
+        /// How many lines.
+        lines: usize,
+        /// When the first of them was.
+        at: DateTime<Utc>,
+    },
+    /// It has left.
+    Shipped {
+        /// By whom.
+        by: String,
+        /// With what.
+        truck: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// There was not enough: this was missing.
+    Failed(Vec<Item>),
+}
+
+impl OrderEnd {
+    /// The order's status, as the contract has it.
+    #[must_use]
+    pub const fn status(&self) -> &'static str {
+        match self {
+            Self::Reserved | Self::Loading { .. } => "RESERVED",
+            Self::Shipped { .. } => "SHIPPED",
+            Self::Failed(_) => "FAILED_INSUFFICIENT_STOCK",
+        }
+    }
+}
+
+/// An expense.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expense {
+    /// Its place among the expenses of the run, from 0.
+    pub index: u64,
+    /// Whose money it was.
+    pub submitter: String,
+    /// What for.
+    pub category: String,
+    /// How much.
+    pub amount: Decimal,
+    /// In which currency.
+    pub currency: String,
+    /// What it was.
+    pub description: String,
+    /// When it was submitted.
+    pub created_at: DateTime<Utc>,
+    /// What became of it; nothing yet where it is missing.
+    pub decision: Option<Decision>,
+}
+
+/// What became of an expense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it was paid.
+    pub approved: bool,
+    /// By whom.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What was said of it.
+    pub comment: String,
+}
+
+impl Expense {
+    /// Its status, as the contract has it.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        match &self.decision {
+            None => "PENDING",
+            Some(decision) if decision.approved => "APPROVED",
+            Some(_) => "REJECTED",
+        }
+    }
+}
+
+/// Some of what has happened.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// Leads.
+    pub leads: Vec<Lead>,
+    /// Orders.
+    pub orders: Vec<Order>,
+    /// Expenses.
+    pub expenses: Vec<Expense>,
+}

@@ -1,0 +1,99 @@
+//! Somebody's own business, from files: `leads`, `orders` and `expenses`, each as `.csv`
+//! or `.json`. The format is in `docs/seed.md`.
+//!
+//! ```text
+//! records  files taken apart, with the place of every value
+//! check    records as facts, or what is wrong with them
+//! ```
+
+mod check;
+mod records;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use dm_business::Facts;
+use dm_business::rows::Counts;
+
+use super::SeedError;
+
+pub use check::Ground;
+
+/// Something that is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Issue {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: u64,
+    /// The column's name, or its number from 1 where it has none.
+    pub column: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Issue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            line,
+            column,
+            reason,
+        } = self;
+        write!(f, "{}:{line}: {column}: {reason}", file.display())
+    }
+}
+
+/// A business that was read, and of which nothing is wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Own {
+    /// What has happened.
+    pub facts: Facts,
+}
+
+impl Own {
+    /// Reads a folder's files and checks all of it.
+    ///
+    /// # Errors
+    /// [`SeedError::Own`] with everything that is wrong, or a file can't be read.
+    pub fn read(folder: &Path, ground: &Ground) -> Result<Self, SeedError> {
+        let mut issues = BTreeSet::new();
+        let mut read = |name| records::read(folder, name, &mut issues);
+        let (leads, orders, expenses) = (read("leads")?, read("orders")?, read("expenses")?);
+        if leads.is_none() && orders.is_none() && expenses.is_none() {
+            return Err(SeedError::NoFiles(folder.to_owned()));
+        }
+        let leads = check::leads(leads.unwrap_or_default(), &mut issues);
+        let clients = check::clients(&leads);
+        let orders = check::orders(orders.unwrap_or_default(), &clients, ground, &mut issues);
+        let expenses = check::expenses(expenses.unwrap_or_default(), &mut issues);
+        if !issues.is_empty() {
+            return Err(SeedError::Own(issues.into_iter().collect()));
+        }
+        Ok(Self {
+            facts: Facts {
+                leads,
+                orders,
+                expenses,
+            },
+        })
+    }
+
+    /// How much it is about.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let facts = &self.facts;
+        Counts {
+            leads: facts.leads.len() as u64,
+            orders: facts.orders.len() as u64,
+            expenses: facts.expenses.len() as u64,
+            most_items: facts
+                .orders
+                .iter()
+                .map(|order| order.items.len() as u64)
+                .max()
+                .unwrap_or_default(),
+        }
+    }
+}
