@@ -26,6 +26,7 @@ mod reconcile;
 mod reset;
 mod restart;
 mod run;
+mod schema;
 mod seed;
 mod smoke;
 mod status;
@@ -103,6 +104,7 @@ enum Command {
     /// Throw all data away and start fresh.
     Reset(reset::Arguments),
     Seed(seed::Arguments),
+    Schema(schema::Arguments),
     /// Look at what the services have written to be published.
     Outbox(outbox::Arguments),
     /// Look at what the services have handled, and at the queues that it comes by.
@@ -184,6 +186,7 @@ impl Cli {
             Command::Dev(arguments) => dev::run(&context, arguments).await,
             Command::Reset(arguments) => reset::run(&context, arguments).await,
             Command::Seed(arguments) => seed::run(&context, arguments).await,
+            Command::Schema(arguments) => schema::run(&context, arguments).await,
             Command::Outbox(arguments) => outbox::run(&context, arguments).await,
             Command::Inbox(arguments) => inbox::run(&context, arguments).await,
             Command::Events(arguments) => events::run(&context, arguments).await,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use thiserror::Error;
 
@@ -169,7 +169,7 @@ impl Database {
     /// [`DatabaseError::Folder`] where a migration can't be read.
     pub fn digest(&self) -> Result<String, DatabaseError> {
         let mut digest = Sha256::new();
-        digest.update(self.script());
+        digest.update(self.script(self.config.database.as_str()));
         for (name, contents) in self.migration_files()? {
             digest.update(name);
             digest.update(contents);
@@ -194,7 +194,9 @@ impl Database {
             .execute("SELECT pg_advisory_lock(hashtext('dm database'))")
             .await?;
         let mut transaction = connection.begin().await?;
-        transaction.execute(AssertSqlSafe(self.script())).await?;
+        transaction
+            .execute(AssertSqlSafe(self.script(self.config.database.as_str())))
+            .await?;
         transaction.commit().await?;
         for schema in &self.schemas {
             self.migrate(&mut connection, schema).await?;
@@ -208,6 +210,36 @@ impl Database {
         .await?;
         connection.close().await?;
         Ok(false)
+    }
+
+    /// Makes in an empty database of the same server what a fresh one would have.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] where the server or a migration fails.
+    pub async fn migrate_into(
+        &self,
+        server: &PgConnectOptions,
+        name: &str,
+    ) -> Result<(), DatabaseError> {
+        let mut connection = PgConnection::connect_with(&server.clone().database(name)).await?;
+        let mut transaction = connection.begin().await?;
+        let script = self.script(name);
+        transaction.execute(AssertSqlSafe(script)).await?;
+        transaction.commit().await?;
+        for schema in &self.schemas {
+            self.migrate(&mut connection, schema).await?;
+        }
+        connection.close().await?;
+        Ok(())
+    }
+
+    /// The schemas that migrations make, `dm`'s own among them.
+    #[must_use]
+    pub fn migrated_schemas(&self) -> Vec<String> {
+        let names = self.schemas.iter().map(|schema| schema.name.clone());
+        names
+            .filter(|name| self.migrations.join(name).is_dir())
+            .collect()
     }
 
     /// Leaves the data directory as small and as settled as it gets, before it is
@@ -261,7 +293,7 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Folder`] where a migration can't be read.
     pub fn init_script(&self) -> Result<String, DatabaseError> {
-        let mut sql = self.script();
+        let mut sql = self.script(self.config.database.as_str());
         for (name, contents) in self.migration_files()? {
             let Some(schema) = self
                 .schemas
@@ -282,9 +314,9 @@ impl Database {
     }
 
     /// The SQL that makes roles and schemas and gives each its rights.
-    fn script(&self) -> String {
+    fn script(&self, database: &str) -> String {
         let mut sql = String::new();
-        let database = identifier(self.config.database.as_str());
+        let database = identifier(database);
         let mut line = |text: std::fmt::Arguments<'_>| {
             // Writing to a string can't fail.
             let _ = writeln!(sql, "{text}");

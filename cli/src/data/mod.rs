@@ -1,3 +1,4 @@
-//! The stack's data: what fills it.
+//! What the stack holds, and what it is like.
 
+pub mod schema;
 pub mod seed;

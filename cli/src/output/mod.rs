@@ -31,6 +31,7 @@ pub mod progress;
 pub mod prompt;
 pub mod reconcile;
 pub mod report;
+pub mod schema;
 pub mod seed;
 pub mod session;
 mod settings;

@@ -1,0 +1,183 @@
+//! `dm schema`.
+
+use clap::{Args, Subcommand};
+
+use super::context::Context;
+use super::desk::Desk;
+use crate::components::database::Database;
+use crate::components::{keycloak, postgres, rabbitmq};
+use crate::data::schema::{self, Document, Folder, Realm, SchemaError, Site, Source};
+use crate::error::{Exit, Result};
+use crate::output;
+
+/// Keep and compare what the database, the broker and the realm are like.
+///
+/// The snapshots in docs/schemas are what a review sees: SQL a schema, a picture of it,
+/// and the broker's topology and the realm in their normal form.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Write what the running stack is like to docs/schemas.
+    Snapshot,
+    /// Show what is other, and whether it breaks anybody; exit code 1 where anything is.
+    Diff {
+        /// From here …
+        #[arg(value_enum, default_value = "snapshot")]
+        from: Source,
+        /// … to here.
+        #[arg(value_enum, default_value = "live")]
+        to: Source,
+        /// Fail only where something breaks.
+        #[arg(long)]
+        breaking: bool,
+    },
+    /// List what there is a snapshot of, and whether the running stack is so.
+    Ls,
+    /// Check that snapshots, pictures, migrations and the running stack say the same, for
+    /// CI: exit code 1 where they don't, 2 where that can't be told.
+    Check,
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let desk = Desk::open(context).await?;
+    let folder = Folder::of(&desk.project.loaded.root);
+    let printer = &context.printer;
+    match arguments.action {
+        Action::Snapshot => {
+            let documents = all(&desk, Source::Live, &folder).await?;
+            let written = folder.write(&documents)?;
+            let document = output::schema::Snapshot { files: written };
+            if printer.is_json() {
+                printer.document(output::schema::SNAPSHOT, &document)?;
+            } else {
+                printer.data(&output::schema::snapshot(&document, &printer.out()))?;
+            }
+            Ok(Exit::Success)
+        }
+        Action::Diff { from, to, breaking } => {
+            let before = all(&desk, from, &folder).await?;
+            let after = all(&desk, to, &folder).await?;
+            let differences = compared(&before, from, &after, to);
+            let report = output::schema::Diff::new(from, to, differences);
+            if printer.is_json() {
+                printer.document(output::schema::DIFF, &report)?;
+            } else {
+                printer.data(&output::schema::diff(&report, &printer.out()))?;
+            }
+            let found = if breaking {
+                report.breaks()
+            } else {
+                !report.is_same()
+            };
+            Ok(if found { Exit::Found } else { Exit::Success })
+        }
+        Action::Ls => {
+            let snapshots = folder.read()?;
+            let live = all(&desk, Source::Live, &folder).await?;
+            let list = output::schema::List::new(&snapshots, &live);
+            if printer.is_json() {
+                printer.document(output::schema::LIST, &list)?;
+            } else {
+                printer.data(&output::schema::list(&list, &printer.out()))?;
+            }
+            Ok(Exit::Success)
+        }
+        Action::Check => check(context, &desk, &folder).await,
+    }
+}
+
+/// What is compared of two sources: what both can tell.
+fn compared(
+    before: &[Document],
+    from: Source,
+    after: &[Document],
+    to: Source,
+) -> Vec<schema::Difference> {
+    // Of a realm the fixtures tell a part only.
+    let tells = |source, document: &Document, others: &[Document]| {
+        source != Source::Migrations || others.iter().any(|it| it.name == document.name)
+    };
+    let before: Vec<Document> = before
+        .iter()
+        .filter(|it| tells(to, it, after))
+        .cloned()
+        .collect();
+    let after: Vec<Document> = after
+        .iter()
+        .filter(|it| tells(from, it, &before))
+        .cloned()
+        .collect();
+    schema::compare(&before, &after)
+}
+
+async fn check(context: &Context, desk: &Desk, folder: &Folder) -> Result<Exit> {
+    let snapshots = folder.read()?;
+    let mut checks = Vec::new();
+    for to in [Source::Migrations, Source::Live] {
+        let other = all(desk, to, folder).await?;
+        let differences = compared(&snapshots, Source::Snapshot, &other, to);
+        checks.push(output::schema::Diff::new(Source::Snapshot, to, differences));
+    }
+    let report = output::schema::Check {
+        stale_pictures: folder.stale_pictures(&snapshots),
+        checks,
+    };
+    let printer = &context.printer;
+    if printer.is_json() {
+        printer.document(output::schema::CHECK, &report)?;
+    } else {
+        printer.data(&output::schema::check(&report, &printer.out()))?;
+    }
+    Ok(if report.is_clean() {
+        Exit::Success
+    } else {
+        Exit::Found
+    })
+}
+
+async fn all(desk: &Desk, source: Source, folder: &Folder) -> Result<Vec<Document>> {
+    if source == Source::Snapshot {
+        return Ok(folder.read()?);
+    }
+    let config = desk.config();
+    let root = &desk.project.loaded.root;
+    let setup = Database::new(config, root);
+    let path = config.rabbitmq.definitions.in_project(root);
+    let text = std::fs::read(&path).map_err(|source| SchemaError::File {
+        doing: "read",
+        path: path.clone(),
+        source,
+    })?;
+    let definitions = serde_json::from_slice(&text).map_err(|_| SchemaError::Definitions(path))?;
+    let container = desk.project.instance.container(postgres::NAME);
+    let site = Site {
+        engine: &desk.engine,
+        container: &container,
+        database: postgres::connect_options(&config.postgres, &desk.ports),
+        user: config.postgres.user.as_str(),
+        name: config.postgres.database.as_str(),
+        schemas: setup.migrated_schemas(),
+        setup: &setup,
+        broker: (
+            rabbitmq::management_url(&desk.ports),
+            config.rabbitmq.user.as_str(),
+            config.rabbitmq.password.reveal(),
+        ),
+        realm: Realm {
+            base: keycloak::base_url(&desk.ports),
+            name: config.keycloak.realm.as_str(),
+            user: config.keycloak.admin_user.as_str(),
+            password: config.keycloak.admin_password.reveal(),
+        },
+        definitions,
+    };
+    Ok(match source {
+        Source::Migrations => schema::fresh(&site).await?,
+        Source::Live | Source::Snapshot => schema::live(&site).await?,
+    })
+}

@@ -1,0 +1,86 @@
+//! The broker's topology in its normal form: what there is, by name, without passwords.
+
+use serde_json::{Map, Value};
+
+use super::object::Document;
+
+/// The document's name.
+pub(super) const NAME: &str = "broker";
+
+/// What is part of the topology, with what tells one from another.
+const PARTS: [(&str, &str, &[&str]); 7] = [
+    ("users", "user", &["name"]),
+    ("permissions", "permission", &["user"]),
+    (
+        "topic_permissions",
+        "topic permission",
+        &["user", "exchange"],
+    ),
+    ("exchanges", "exchange", &["name"]),
+    ("queues", "queue", &["name"]),
+    (
+        "bindings",
+        "binding",
+        &["source", "destination", "routing_key"],
+    ),
+    ("policies", "policy", &["name"]),
+];
+
+/// The topology of definitions, as the broker exports and imports them.
+pub(super) fn of(definitions: &Value) -> Document {
+    let mut values = Vec::new();
+    for (list, kind, keys) in PARTS {
+        for value in definitions[list].as_array().into_iter().flatten() {
+            let text = |key: &&str| value[*key].as_str().unwrap_or_default().to_owned();
+            let name: Vec<String> = keys.iter().map(text).collect();
+            values.push((kind.to_owned(), name.join(" → "), plain(value)));
+        }
+    }
+    Document::of_values(NAME, values)
+}
+
+/// A part without what differs where nothing differs: hashes of passwords, and what the
+/// broker says even where it is so by itself.
+fn plain(value: &Value) -> Value {
+    let mut plain = Map::new();
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let is_default = match (key.as_str(), value) {
+            ("password" | "password_hash" | "hashing_algorithm" | "vhost", _) => true,
+            ("internal" | "auto_delete", Value::Bool(false)) => true,
+            ("arguments" | "limits", Value::Object(map)) => map.is_empty(),
+            _ => false,
+        };
+        if !is_default {
+            plain.insert(key.clone(), value.clone());
+        }
+    }
+    Value::Object(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_broker_adds_by_itself_is_no_difference() {
+        let fixture = json!({
+            "users": [{"name": "a", "password": "x", "tags": [], "limits": {}}],
+            "queues": [{"name": "q", "vhost": "/", "durable": true, "auto_delete": false,
+                        "arguments": {"x-queue-type": "quorum"}}],
+            "bindings": [{"source": "e", "destination": "q", "routing_key": "k", "vhost": "/",
+                          "destination_type": "queue", "arguments": {}}],
+        });
+        let live = json!({
+            "rabbit_version": "4.0.5",
+            "users": [{"name": "a", "password_hash": "y", "hashing_algorithm": "z", "tags": []}],
+            "queues": [{"durable": true, "name": "q", "vhost": "/", "auto_delete": false,
+                        "arguments": {"x-queue-type": "quorum"}}],
+            "bindings": [{"source": "e", "destination": "q", "routing_key": "k",
+                          "destination_type": "queue"}],
+        });
+        assert_eq!(of(&fixture), of(&live));
+        assert_eq!(of(&live).objects[0].name, "e → q → k");
+    }
+}

@@ -1,0 +1,84 @@
+//! Why it can't be told what a schema is like.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::components::database::DatabaseError;
+use crate::engine::EngineError;
+use crate::error::{Coded, Exit};
+
+/// What a schema is like can't be told.
+#[derive(Debug, Error)]
+pub enum SchemaError {
+    /// The engine does not do what is asked of it.
+    #[error("the database's container can't be asked")]
+    Engine(#[from] EngineError),
+    /// pg_dump failed.
+    #[error("pg_dump failed: {0}")]
+    Dump(String),
+    /// The database refused.
+    #[error("the database refused")]
+    Sql(#[from] sqlx::Error),
+    /// The migrations can't be applied to an empty database.
+    #[error("the migrations don't make a database")]
+    Migrations(#[from] DatabaseError),
+    /// The broker or Keycloak can't be asked.
+    #[error("{who} can't be asked: {source}")]
+    Http {
+        /// Who.
+        who: &'static str,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// A file can't be read or written.
+    #[error("could not {doing} {}", path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A snapshot is no snapshot.
+    #[error("{} is not what `dm schema snapshot` writes", .0.display())]
+    NoSnapshot(PathBuf),
+    /// There are no snapshots.
+    #[error("there are no snapshots in {}", .0.display())]
+    NoSnapshots(PathBuf),
+    /// The broker's definitions are no JSON.
+    #[error("{} is no JSON", .0.display())]
+    Definitions(PathBuf),
+}
+
+impl Coded for SchemaError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Engine(_) => "engine",
+            Self::Dump(_) | Self::Sql(_) => "database",
+            Self::Migrations(_) => "migration",
+            Self::Http { .. } => "schema-source",
+            Self::File { .. } | Self::NoSnapshot(_) | Self::Definitions(_) => "schema-file",
+            Self::NoSnapshots(_) => "schema-no-snapshots",
+        }
+    }
+
+    /// Always the same: it can't be told whether anything is other.
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::Engine(_) | Self::Dump(_) | Self::Sql(_) | Self::Http { .. } => {
+                vec!["dm status".into(), "dm up".into()]
+            }
+            Self::Migrations(_) => vec!["mend the migration".into()],
+            Self::File { .. } | Self::Definitions(_) => Vec::new(),
+            Self::NoSnapshot(_) | Self::NoSnapshots(_) => vec!["dm schema snapshot".into()],
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The realm in its normal form: what Keycloak exports, without ids, keys and secrets.
+
+use serde_json::{Map, Value};
+
+use super::object::Document;
+
+/// The document's name.
+pub(super) const NAME: &str = "realm";
+
+/// Keys that are other in every realm, or nobody's business.
+const LEFT_OUT: [&str; 14] = [
+    "id",
+    "_id",
+    "containerId",
+    "secret",
+    "privateKey",
+    "certificate",
+    "kid",
+    "keycloakVersion",
+    "internalId",
+    "flowId",
+    "authenticationConfig",
+    "parentId",
+    "lastSync",
+    "users",
+];
+
+/// What tells an object of a list from the next one.
+const NAMES: [&str; 6] = [
+    "clientId",
+    "name",
+    "alias",
+    "username",
+    "providerId",
+    "authenticator",
+];
+
+/// The realm that Keycloak exports.
+pub(super) fn of(export: &Value) -> Document {
+    let mut values = Vec::new();
+    for (key, value) in export.as_object().into_iter().flatten() {
+        if LEFT_OUT.contains(&key.as_str()) {
+            continue;
+        }
+        match value {
+            Value::Array(list) if list.iter().all(|it| name(it).is_some()) && !list.is_empty() => {
+                values.extend(list.iter().map(|value| {
+                    let name = name(value).unwrap_or_default().to_owned();
+                    (key.clone(), name, plain(value))
+                }));
+            }
+            value => values.push(("setting".to_owned(), key.clone(), plain(value))),
+        }
+    }
+    Document::of_values(NAME, values)
+}
+
+fn name(value: &Value) -> Option<&str> {
+    NAMES.iter().find_map(|key| value.get(key)?.as_str())
+}
+
+/// A value without what is left out, and with lists in an order of their own.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map
+                .iter()
+                .filter(|(key, _)| !LEFT_OUT.contains(&key.as_str()))
+                .map(|(key, value)| (key.clone(), plain(value)));
+            Value::Object(kept.collect::<Map<_, _>>())
+        }
+        Value::Array(values) => {
+            let mut values: Vec<Value> = values.iter().map(plain).collect();
+            values.sort_by_key(|value| {
+                let name = name(value).unwrap_or_default().to_owned();
+                (name, super::object::sorted(value.clone()).to_string())
+            });
+            Value::Array(values)
+        }
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn two_realms_that_are_alike_are_the_same() {
+        let realm = |id: &str, first: &str, second: &str| {
+            json!({
+                "id": id, "realm": "scranton", "keycloakVersion": id,
+                "clients": [{"id": id, "clientId": "web", "secret": id,
+                             "redirectUris": [first, second]}],
+                "components": {"keys": [{"id": id, "name": "rsa", "config": {"privateKey": [id]}}]},
+                "requiredActions": [],
+            })
+        };
+        let (one, other) = (of(&realm("1", "a", "b")), of(&realm("2", "b", "a")));
+        assert_eq!(one, other);
+        let kinds: Vec<_> = one
+            .objects
+            .iter()
+            .map(|it| (it.kind.as_str(), it.name.as_str()))
+            .collect();
+        assert_eq!(
+            kinds,
+            [
+                ("clients", "web"),
+                ("setting", "components"),
+                ("setting", "realm"),
+                ("setting", "requiredActions")
+            ]
+        );
+    }
+}

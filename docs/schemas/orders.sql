@@ -1,0 +1,197 @@
+-- Schema orders, as `dm schema snapshot` wrote it. psql takes it, after the roles are there.
+
+--: SCHEMA orders
+CREATE SCHEMA orders;
+
+ALTER SCHEMA orders OWNER TO orders_owner;
+
+--: TABLE inbox_events
+CREATE TABLE orders.inbox_events (
+    queue text NOT NULL,
+    event_id text NOT NULL,
+    event_type text NOT NULL,
+    processed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE orders.inbox_events OWNER TO orders_owner;
+
+--: TABLE order_timeline
+CREATE TABLE orders.order_timeline (
+    id bigint NOT NULL,
+    order_id text NOT NULL,
+    status text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    source text NOT NULL
+);
+
+ALTER TABLE orders.order_timeline OWNER TO orders_owner;
+
+--: TABLE orders
+CREATE TABLE orders.orders (
+    order_id text NOT NULL,
+    client_id text NOT NULL,
+    requested_ship_date date NOT NULL,
+    items jsonb NOT NULL,
+    notes text DEFAULT ''::text NOT NULL,
+    created_by text NOT NULL,
+    status text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    shipment_id text,
+    CONSTRAINT orders_items_check CHECK ((jsonb_typeof(items) = 'array'::text))
+);
+
+ALTER TABLE orders.orders OWNER TO orders_owner;
+
+--: TABLE outbox_events
+CREATE TABLE orders.outbox_events (
+    sequence bigint NOT NULL,
+    event_id text NOT NULL,
+    event_type text NOT NULL,
+    routing_key text NOT NULL,
+    subject text NOT NULL,
+    traceparent text,
+    payload jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    not_before timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    last_error text,
+    published_at timestamp with time zone
+);
+
+ALTER TABLE orders.outbox_events OWNER TO orders_owner;
+
+--: TABLE schema_migrations
+CREATE TABLE orders.schema_migrations (
+    version bigint NOT NULL,
+    description text NOT NULL,
+    installed_on timestamp with time zone DEFAULT now() NOT NULL,
+    success boolean NOT NULL,
+    checksum bytea NOT NULL,
+    execution_time bigint NOT NULL
+);
+
+ALTER TABLE orders.schema_migrations OWNER TO orders_owner;
+
+--: SEQUENCE order_number_seq
+CREATE SEQUENCE orders.order_number_seq
+    START WITH 9001
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE orders.order_number_seq OWNER TO orders_owner;
+
+--: SEQUENCE order_timeline_id_seq
+CREATE SEQUENCE orders.order_timeline_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE orders.order_timeline_id_seq OWNER TO orders_owner;
+
+--: SEQUENCE outbox_events_sequence_seq
+ALTER TABLE orders.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME orders.outbox_events_sequence_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--: SEQUENCE OWNED BY order_number_seq
+ALTER SEQUENCE orders.order_number_seq OWNED BY orders.orders.order_id;
+
+--: SEQUENCE OWNED BY order_timeline_id_seq
+ALTER SEQUENCE orders.order_timeline_id_seq OWNED BY orders.order_timeline.id;
+
+--: DEFAULT order_timeline id
+ALTER TABLE ONLY orders.order_timeline ALTER COLUMN id SET DEFAULT nextval('orders.order_timeline_id_seq'::regclass);
+
+--: DEFAULT orders order_id
+ALTER TABLE ONLY orders.orders ALTER COLUMN order_id SET DEFAULT ('ord_'::text || nextval('orders.order_number_seq'::regclass));
+
+--: CONSTRAINT inbox_events inbox_events_pkey
+ALTER TABLE ONLY orders.inbox_events
+    ADD CONSTRAINT inbox_events_pkey PRIMARY KEY (queue, event_id);
+
+--: CONSTRAINT order_timeline order_timeline_pkey
+ALTER TABLE ONLY orders.order_timeline
+    ADD CONSTRAINT order_timeline_pkey PRIMARY KEY (id);
+
+--: CONSTRAINT orders orders_pkey
+ALTER TABLE ONLY orders.orders
+    ADD CONSTRAINT orders_pkey PRIMARY KEY (order_id);
+
+--: CONSTRAINT outbox_events outbox_events_event_id_key
+ALTER TABLE ONLY orders.outbox_events
+    ADD CONSTRAINT outbox_events_event_id_key UNIQUE (event_id);
+
+--: CONSTRAINT outbox_events outbox_events_pkey
+ALTER TABLE ONLY orders.outbox_events
+    ADD CONSTRAINT outbox_events_pkey PRIMARY KEY (sequence);
+
+--: CONSTRAINT schema_migrations schema_migrations_pkey
+ALTER TABLE ONLY orders.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+--: INDEX inbox_events_processed
+CREATE INDEX inbox_events_processed ON orders.inbox_events USING btree (processed_at);
+
+--: INDEX order_timeline_order
+CREATE INDEX order_timeline_order ON orders.order_timeline USING btree (order_id, at, id);
+
+--: INDEX orders_client
+CREATE INDEX orders_client ON orders.orders USING btree (client_id, created_at);
+
+--: INDEX orders_created
+CREATE INDEX orders_created ON orders.orders USING btree (created_at);
+
+--: INDEX outbox_events_pending
+CREATE INDEX outbox_events_pending ON orders.outbox_events USING btree (sequence) WHERE (published_at IS NULL);
+
+--: INDEX outbox_events_published
+CREATE INDEX outbox_events_published ON orders.outbox_events USING brin (published_at);
+
+--: INDEX outbox_events_subject
+CREATE INDEX outbox_events_subject ON orders.outbox_events USING btree (subject);
+
+--: FK CONSTRAINT order_timeline order_timeline_order_id_fkey
+ALTER TABLE ONLY orders.order_timeline
+    ADD CONSTRAINT order_timeline_order_id_fkey FOREIGN KEY (order_id) REFERENCES orders.orders(order_id) ON DELETE CASCADE;
+
+--: DEFAULT ACL DEFAULT PRIVILEGES FOR SEQUENCES
+ALTER DEFAULT PRIVILEGES FOR ROLE orders_owner IN SCHEMA orders GRANT SELECT,USAGE ON SEQUENCES TO order_service;
+
+--: DEFAULT ACL DEFAULT PRIVILEGES FOR TABLES
+ALTER DEFAULT PRIVILEGES FOR ROLE orders_owner IN SCHEMA orders GRANT SELECT,INSERT,DELETE,UPDATE ON TABLES TO order_service;
+
+--: ACL SCHEMA orders
+GRANT USAGE ON SCHEMA orders TO order_service;
+
+--: ACL SEQUENCE order_number_seq
+GRANT SELECT,USAGE ON SEQUENCE orders.order_number_seq TO order_service;
+
+--: ACL SEQUENCE order_timeline_id_seq
+GRANT SELECT,USAGE ON SEQUENCE orders.order_timeline_id_seq TO order_service;
+
+--: ACL SEQUENCE outbox_events_sequence_seq
+GRANT SELECT,USAGE ON SEQUENCE orders.outbox_events_sequence_seq TO order_service;
+
+--: ACL TABLE inbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.inbox_events TO order_service;
+
+--: ACL TABLE order_timeline
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.order_timeline TO order_service;
+
+--: ACL TABLE orders
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.orders TO order_service;
+
+--: ACL TABLE outbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.outbox_events TO order_service;
+
+--: ACL TABLE schema_migrations
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.schema_migrations TO order_service;

@@ -1,0 +1,131 @@
+-- Schema profile, as `dm schema snapshot` wrote it. psql takes it, after the roles are there.
+
+--: SCHEMA profile
+CREATE SCHEMA profile;
+
+ALTER SCHEMA profile OWNER TO profile_owner;
+
+--: TABLE inbox_events
+CREATE TABLE profile.inbox_events (
+    queue text NOT NULL,
+    event_id text NOT NULL,
+    event_type text NOT NULL,
+    processed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE profile.inbox_events OWNER TO profile_owner;
+
+--: TABLE outbox_events
+CREATE TABLE profile.outbox_events (
+    sequence bigint NOT NULL,
+    event_id text NOT NULL,
+    event_type text NOT NULL,
+    routing_key text NOT NULL,
+    subject text NOT NULL,
+    traceparent text,
+    payload jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    not_before timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    last_error text,
+    published_at timestamp with time zone
+);
+
+ALTER TABLE profile.outbox_events OWNER TO profile_owner;
+
+--: TABLE schema_migrations
+CREATE TABLE profile.schema_migrations (
+    version bigint NOT NULL,
+    description text NOT NULL,
+    installed_on timestamp with time zone DEFAULT now() NOT NULL,
+    success boolean NOT NULL,
+    checksum bytea NOT NULL,
+    execution_time bigint NOT NULL
+);
+
+ALTER TABLE profile.schema_migrations OWNER TO profile_owner;
+
+--: TABLE user_profiles
+CREATE TABLE profile.user_profiles (
+    user_id text NOT NULL,
+    full_name text NOT NULL,
+    email text NOT NULL,
+    title text DEFAULT ''::text NOT NULL,
+    phone text DEFAULT ''::text NOT NULL,
+    default_app text NOT NULL,
+    notifications_enabled boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT user_profiles_default_app_check CHECK ((default_app = ANY (ARRAY['PORTAL'::text, 'INFINITY'::text, 'WAREHOUSE_MOBILE'::text, 'ACCOUNTING'::text])))
+);
+
+ALTER TABLE profile.user_profiles OWNER TO profile_owner;
+
+--: SEQUENCE outbox_events_sequence_seq
+ALTER TABLE profile.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME profile.outbox_events_sequence_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--: CONSTRAINT inbox_events inbox_events_pkey
+ALTER TABLE ONLY profile.inbox_events
+    ADD CONSTRAINT inbox_events_pkey PRIMARY KEY (queue, event_id);
+
+--: CONSTRAINT outbox_events outbox_events_event_id_key
+ALTER TABLE ONLY profile.outbox_events
+    ADD CONSTRAINT outbox_events_event_id_key UNIQUE (event_id);
+
+--: CONSTRAINT outbox_events outbox_events_pkey
+ALTER TABLE ONLY profile.outbox_events
+    ADD CONSTRAINT outbox_events_pkey PRIMARY KEY (sequence);
+
+--: CONSTRAINT schema_migrations schema_migrations_pkey
+ALTER TABLE ONLY profile.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+--: CONSTRAINT user_profiles user_profiles_pkey
+ALTER TABLE ONLY profile.user_profiles
+    ADD CONSTRAINT user_profiles_pkey PRIMARY KEY (user_id);
+
+--: INDEX inbox_events_processed
+CREATE INDEX inbox_events_processed ON profile.inbox_events USING btree (processed_at);
+
+--: INDEX outbox_events_pending
+CREATE INDEX outbox_events_pending ON profile.outbox_events USING btree (sequence) WHERE (published_at IS NULL);
+
+--: INDEX outbox_events_published
+CREATE INDEX outbox_events_published ON profile.outbox_events USING brin (published_at);
+
+--: INDEX outbox_events_subject
+CREATE INDEX outbox_events_subject ON profile.outbox_events USING btree (subject);
+
+--: INDEX user_profiles_updated
+CREATE INDEX user_profiles_updated ON profile.user_profiles USING btree (updated_at DESC);
+
+--: DEFAULT ACL DEFAULT PRIVILEGES FOR SEQUENCES
+ALTER DEFAULT PRIVILEGES FOR ROLE profile_owner IN SCHEMA profile GRANT SELECT,USAGE ON SEQUENCES TO profile_service;
+
+--: DEFAULT ACL DEFAULT PRIVILEGES FOR TABLES
+ALTER DEFAULT PRIVILEGES FOR ROLE profile_owner IN SCHEMA profile GRANT SELECT,INSERT,DELETE,UPDATE ON TABLES TO profile_service;
+
+--: ACL SCHEMA profile
+GRANT USAGE ON SCHEMA profile TO profile_service;
+
+--: ACL SEQUENCE outbox_events_sequence_seq
+GRANT SELECT,USAGE ON SEQUENCE profile.outbox_events_sequence_seq TO profile_service;
+
+--: ACL TABLE inbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.inbox_events TO profile_service;
+
+--: ACL TABLE outbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.outbox_events TO profile_service;
+
+--: ACL TABLE schema_migrations
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.schema_migrations TO profile_service;
+
+--: ACL TABLE user_profiles
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.user_profiles TO profile_service;
