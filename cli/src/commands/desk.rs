@@ -34,7 +34,14 @@ impl Desk {
     /// # Errors
     /// No configuration, no engine.
     pub async fn open(context: &Context) -> Result<Self> {
-        let project = context.project()?;
+        Self::of(context, context.project()?).await
+    }
+
+    /// The ways into a project's instance.
+    ///
+    /// # Errors
+    /// No engine.
+    pub async fn of(context: &Context, project: Project) -> Result<Self> {
         let engine = context.engine(project.config()).await?;
         let ports = existing_ports(&project, &engine).await?;
         Ok(Self {

@@ -1,5 +1,6 @@
 //! The commands: each parses its arguments, calls the logic, and renders.
 
+mod backup;
 mod bench;
 mod chaos;
 mod ci;
@@ -105,6 +106,7 @@ enum Command {
     Reset(reset::Arguments),
     Seed(seed::Arguments),
     Schema(schema::Arguments),
+    Backup(backup::Arguments),
     /// Look at what the services have written to be published.
     Outbox(outbox::Arguments),
     /// Look at what the services have handled, and at the queues that it comes by.
@@ -187,6 +189,7 @@ impl Cli {
             Command::Reset(arguments) => reset::run(&context, arguments).await,
             Command::Seed(arguments) => seed::run(&context, arguments).await,
             Command::Schema(arguments) => schema::run(&context, arguments).await,
+            Command::Backup(arguments) => backup::run(&context, arguments).await,
             Command::Outbox(arguments) => outbox::run(&context, arguments).await,
             Command::Inbox(arguments) => inbox::run(&context, arguments).await,
             Command::Events(arguments) => events::run(&context, arguments).await,

@@ -60,6 +60,9 @@ pub enum DatabaseError {
         /// Why.
         source: MigrateError,
     },
+    /// A restore has brought the database back, and not yet the rest of the stack.
+    #[error("the restore of backup `{0}` was cut short")]
+    Restoring(String),
     /// The folder of migrations can't be read.
     #[error("could not read {}: {source}", path.display())]
     Folder {
@@ -75,6 +78,7 @@ impl Coded for DatabaseError {
         match self {
             Self::Sql(_) => "database",
             Self::Migrate { .. } => "migration",
+            Self::Restoring(_) => "restore-unfinished",
             Self::Folder { .. } => "migrations-folder",
         }
     }
@@ -93,9 +97,29 @@ impl Coded for DatabaseError {
                 format!("mend migrations/{schema}, then dm up"),
                 "or start fresh, without the data there is: dm reset".into(),
             ],
+            Self::Restoring(_) => vec!["dm backup restore --resume".into()],
             Self::Folder { .. } => Vec::new(),
         }
     }
+}
+
+/// The backup whose restore was cut short when the database was back, and not yet the rest
+/// of the stack.
+///
+/// # Errors
+/// The server fails.
+pub async fn unfinished_restore(
+    connection: &mut PgConnection,
+) -> Result<Option<String>, sqlx::Error> {
+    let known: bool = sqlx::query_scalar("SELECT to_regclass('dm_ops.restores') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !known {
+        return Ok(None);
+    }
+    sqlx::query_scalar("SELECT backup_id FROM dm_ops.restores WHERE finished_at IS NULL LIMIT 1")
+        .fetch_optional(connection)
+        .await
 }
 
 /// The database role of a service.
@@ -185,6 +209,9 @@ impl Database {
         let digest = self.digest()?;
         let options = postgres::connect_options(&self.config, ports);
         let mut connection = PgConnection::connect_with(&options).await?;
+        if let Some(backup) = unfinished_restore(&mut connection).await? {
+            return Err(DatabaseError::Restoring(backup));
+        }
         if applied_digest(&mut connection).await?.as_deref() == Some(&digest) {
             connection.close().await?;
             return Ok(true);

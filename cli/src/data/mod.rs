@@ -1,4 +1,5 @@
 //! What the stack holds, and what it is like.
 
+pub mod backup;
 pub mod schema;
 pub mod seed;

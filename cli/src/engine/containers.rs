@@ -398,6 +398,25 @@ impl Engine {
             })
     }
 
+    /// Unpacks a tar stream below `path` in a container, running or not.
+    ///
+    /// # Errors
+    /// [`EngineError::Api`] where the engine refuses.
+    pub async fn import_path(
+        &self,
+        name: &str,
+        path: &str,
+        tar: impl Stream<Item = std::io::Result<bytes::Bytes>> + Send + 'static,
+    ) -> Result<(), EngineError> {
+        let options = UploadToContainerOptionsBuilder::new().path(path).build();
+        self.docker()
+            .upload_to_container(name, Some(options), bollard::body_try_stream(tar))
+            .await
+            .map_err(EngineError::api(format!(
+                "write below {path} of container {name}"
+            )))
+    }
+
     /// What is in one file of a container, running or not; `None` where there is
     /// no such file.
     ///

@@ -7,6 +7,7 @@
 //! a test can look at exactly what a person would.
 
 pub mod annotation;
+pub mod backup;
 pub mod bench;
 pub mod bench_services;
 pub mod ci;

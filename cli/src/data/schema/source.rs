@@ -190,6 +190,20 @@ async fn topology(site: &Site<'_>) -> Result<Document, SchemaError> {
 }
 
 async fn identity(site: &Realm<'_>) -> Result<Document, SchemaError> {
+    Ok(realm::of(&site.export().await?))
+}
+
+impl Realm<'_> {
+    /// All that Keycloak exports of it: clients, groups and roles, and no people.
+    ///
+    /// # Errors
+    /// Keycloak is away, or refuses.
+    pub async fn export(&self) -> Result<Value, SchemaError> {
+        export(self).await
+    }
+}
+
+async fn export(site: &Realm<'_>) -> Result<Value, SchemaError> {
     #[derive(Deserialize)]
     struct Token {
         access_token: String,
@@ -215,7 +229,7 @@ async fn identity(site: &Realm<'_>) -> Result<Document, SchemaError> {
         .json()
         .await
         .map_err(failed)?;
-    let export: Value = client
+    client
         .post(format!(
             "{}/admin/realms/{}/partial-export?exportClients=true&exportGroupsAndRoles=true",
             site.base, site.name
@@ -227,6 +241,5 @@ async fn identity(site: &Realm<'_>) -> Result<Document, SchemaError> {
         .map_err(failed)?
         .json()
         .await
-        .map_err(failed)?;
-    Ok(realm::of(&export))
+        .map_err(failed)
 }

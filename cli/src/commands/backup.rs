@@ -1,0 +1,517 @@
+//! `dm backup`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::Utc;
+use clap::{Args, Subcommand};
+
+use super::context::{Context, PortUse, Project};
+use super::desk::Desk;
+use super::down;
+use super::run::BringUp;
+use crate::components::database::Database;
+use crate::components::{keycloak, openldap, postgres, rabbitmq};
+use crate::data::backup::{
+    self, BackupError, Keep, Listed, Purpose, Server, Set, Source, Store, Target,
+};
+use crate::data::schema::Realm;
+use crate::error::{Exit, Result};
+use crate::messaging::memory;
+use crate::messaging::reconcile::{self, Kind, Report};
+use crate::output;
+use crate::stack::up;
+
+/// What a scratch instance is called that a backup is proved in.
+const SCRATCH: &str = "verify";
+/// How long a container may take to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// How long what is in flight may take to arrive after a restore.
+const SETTLE: Duration = Duration::from_secs(20);
+
+/// Save all that the stack holds, prove that it can be brought back, and bring it back.
+///
+/// A backup is the whole database from one state, the broker's definitions and dead
+/// letters, the directory, and the realm as Keycloak exports it. Backups are kept with
+/// dm's state unless --dir says otherwise.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Where the backups are.
+    #[arg(long, value_name = "DIR", env = "DM_BACKUP_DIR", global = true)]
+    dir: Option<PathBuf>,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a backup of the running stack.
+    Create,
+    /// List the backups, oldest first.
+    Ls,
+    /// Show what is in a backup.
+    Show {
+        /// Its id, the beginning of it, or `latest`.
+        #[arg(default_value = "latest")]
+        id: String,
+    },
+    /// Check every byte of a backup; with --restore, bring it back elsewhere and count.
+    Verify {
+        /// Its id, the beginning of it, or `latest`.
+        #[arg(default_value = "latest")]
+        id: String,
+        /// Restore it into a scratch instance, account for every event there, compare what
+        /// every table has, and remove the instance.
+        #[arg(long)]
+        restore: bool,
+    },
+    /// Replace all data of the stack by that of a backup.
+    ///
+    /// What is there now is saved first. The database is restored beside the one that
+    /// runs, counted, and put in its place in one step: killed at any moment, the stack is
+    /// as before or as after. What the broker lacks is published again, and every event
+    /// is accounted for.
+    Restore {
+        /// Its id, the beginning of it, or `latest`.
+        #[arg(default_value = "latest")]
+        id: String,
+        /// Don't ask.
+        #[arg(long, short)]
+        yes: bool,
+        /// Also a backup of another instance.
+        #[arg(long)]
+        foreign: bool,
+        /// Don't save what is there now.
+        #[arg(long)]
+        no_safety: bool,
+        /// Carry on with a restore that was cut short.
+        #[arg(long, conflicts_with_all = ["id", "foreign", "no_safety"])]
+        resume: bool,
+    },
+    /// Remove old backups: all but the newest of each of the last days, and the newest one
+    /// that was proved.
+    Prune {
+        /// How many days' backups stay.
+        #[arg(long, value_name = "DAYS", default_value_t = 7)]
+        keep: usize,
+        /// Show what would go, and remove nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let project = context.project()?;
+    let store = store(&project, arguments.dir);
+    let printer = &context.printer;
+    match arguments.action {
+        Action::Ls => {
+            let sets = store.list()?;
+            let list = output::backup::List::new(store.folder(), &sets);
+            printer.result(output::backup::LIST, &list, |canvas| {
+                output::backup::list(&list, canvas)
+            })?;
+            let broken = sets.iter().any(|it| matches!(it, Listed::Broken(..)));
+            Ok(if broken { Exit::Found } else { Exit::Success })
+        }
+        Action::Show { id } => {
+            let set = store.find(&id)?;
+            printer.result(output::backup::SHOW, &set.manifest, |canvas| {
+                output::backup::show(&set, canvas)
+            })?;
+            Ok(Exit::Success)
+        }
+        Action::Prune { keep, dry_run } => prune(context, &store, Keep { days: keep }, dry_run),
+        Action::Create => {
+            let desk = Desk::open(context).await?;
+            let _guard = context.lock(&desk.project, "dm backup create").await?;
+            let set = create(context, &desk, &store, Purpose::Asked).await?;
+            printer.result(output::backup::SHOW, &set.manifest, |canvas| {
+                output::backup::show(&set, canvas)
+            })?;
+            Ok(Exit::Success)
+        }
+        Action::Verify { id, restore } => {
+            let set = store.find(&id)?;
+            set.check()?;
+            printer.done(&format!(
+                "every byte of {} is as it was written",
+                set.manifest.id
+            ));
+            if !restore {
+                return Ok(Exit::Success);
+            }
+            prove(context, &set).await
+        }
+        Action::Restore {
+            id,
+            yes,
+            foreign,
+            no_safety,
+            resume,
+        } => {
+            let desk = Desk::open(context).await?;
+            if resume {
+                let _guard = context.lock(&desk.project, "dm backup restore").await?;
+                let unfinished = unfinished(&desk).await?;
+                let set = store.find(&unfinished.ok_or(BackupError::NothingToResume)?)?;
+                set.check()?;
+                stop(&desk).await?;
+                rest(&desk, &set).await?;
+                return bring_up(context, &desk.project).await;
+            }
+            let set = store.find(&id)?;
+            check(&desk, &set, foreign)?;
+            confirm(context, &desk.project, yes)?;
+            let guard = context.lock(&desk.project, "dm backup restore").await?;
+            restore(context, &desk, &store, &set, !no_safety).await?;
+            drop(guard);
+            bring_up(context, &desk.project).await
+        }
+    }
+}
+
+/// An instance's sets.
+pub(super) fn store(project: &Project, dir: Option<PathBuf>) -> Store {
+    let instance = &project.instance;
+    let folder =
+        dir.unwrap_or_else(|| project.state.path().join("backups").join(&instance.project));
+    Store::new(folder.join(&instance.name))
+}
+
+fn prune(context: &Context, store: &Store, keep: Keep, dry_run: bool) -> Result<Exit> {
+    let sets: Vec<Set> = store
+        .list()?
+        .into_iter()
+        .filter_map(|listed| match listed {
+            Listed::Whole(set) => Some(*set),
+            Listed::Broken(..) => None,
+        })
+        .collect();
+    let leave = keep.leave(&sets);
+    let printer = &context.printer;
+    if !dry_run {
+        store.sweep()?;
+    }
+    for set in &leave {
+        if !dry_run {
+            store.remove(set)?;
+        }
+        let word = if dry_run { "would go" } else { "is gone" };
+        printer.note(&format!("{} {word}", set.manifest.id));
+    }
+    let (gone, stay) = (leave.len(), sets.len() - leave.len());
+    printer.done(&format!("{gone} of {} backups go, {stay} stay", sets.len()));
+    Ok(Exit::Success)
+}
+
+/// Makes a set of what runs.
+pub(super) async fn create(
+    context: &Context,
+    desk: &Desk,
+    store: &Store,
+    purpose: Purpose,
+) -> Result<Set> {
+    let config = desk.config();
+    let instance = &desk.project.instance;
+    let database = desk.database().await?;
+    let broker = desk.dead_letters().await?;
+    let (tables, printer) = (desk.stores(), &context.printer);
+    let (postgres, directory) = (
+        instance.container(postgres::NAME),
+        instance.container(openldap::NAME),
+    );
+    let server = |container| Server {
+        engine: &desk.engine,
+        container,
+    };
+    let source = Source {
+        project: &instance.project,
+        instance: &instance.name,
+        postgres: server(&postgres),
+        user: config.postgres.user.as_str(),
+        name: config.postgres.database.as_str(),
+        database: &database,
+        tables: &tables,
+        broker: &broker,
+        management: (
+            rabbitmq::management_url(&desk.ports),
+            config.rabbitmq.user.as_str(),
+            config.rabbitmq.password.reveal(),
+        ),
+        directory: server(&directory),
+        realm: Realm {
+            base: keycloak::base_url(&desk.ports),
+            name: config.keycloak.realm.as_str(),
+            user: config.keycloak.admin_user.as_str(),
+            password: config.keycloak.admin_password.reveal(),
+        },
+        told: &|what| printer.note(&format!("saving {what}")),
+    };
+    let creating = backup::create(&source, store, purpose);
+    tokio::select! {
+        set = creating => Ok(set?),
+        () = context.interrupt.cancelled() => {
+            store.sweep()?;
+            Err(BackupError::Interrupted("there is no new backup, and the old ones are as they were").into())
+        }
+    }
+}
+
+/// Refuses what should not be restored here.
+fn check(desk: &Desk, set: &Set, foreign: bool) -> Result<()> {
+    set.check()?;
+    let (manifest, instance) = (&set.manifest, &desk.project.instance);
+    let is_ours = manifest.project == instance.project && manifest.instance == instance.name;
+    if !is_ours && !foreign {
+        return Err(BackupError::Foreign {
+            id: manifest.id.clone(),
+            of: manifest.instance.clone(),
+            this: instance.name.clone(),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+fn confirm(context: &Context, project: &Project, yes: bool) -> Result<()> {
+    let instance = &project.instance.name;
+    let question = format!("replace all data of instance `{instance}` by that of the backup?");
+    let printer = &context.printer;
+    if yes || (printer.can_ask() && printer.confirm(&question)?) {
+        Ok(())
+    } else {
+        Err(BackupError::NotConfirmed(instance.clone()).into())
+    }
+}
+
+/// Brings a set back, all but bringing the services up again.
+pub(super) async fn restore(
+    context: &Context,
+    desk: &Desk,
+    store: &Store,
+    set: &Set,
+    safety: bool,
+) -> Result<()> {
+    let printer = &context.printer;
+    if let Some(unfinished) = unfinished(desk).await? {
+        return Err(BackupError::Unfinished(unfinished).into());
+    }
+    if safety {
+        let saved = create(context, desk, store, Purpose::Safety).await?;
+        printer.note(&format!(
+            "what is there now is backup {}",
+            saved.manifest.id
+        ));
+    }
+    printer.note(&format!("restoring the database of {}", set.manifest.id));
+    place(context, desk, set, async || stop(desk).await).await?;
+    printer.note("restoring the broker and the directory");
+    rest(desk, set).await
+}
+
+/// Makes a set's database and puts it in its place, after `before`.
+async fn place(
+    context: &Context,
+    desk: &Desk,
+    set: &Set,
+    before: impl AsyncFnOnce() -> Result<()>,
+) -> Result<()> {
+    let container = desk.project.instance.container(postgres::NAME);
+    let setup = Database::new(desk.config(), &desk.project.loaded.root);
+    let target = target(desk, &container, &setup);
+    let prepared = tokio::select! {
+        prepared = backup::prepare(&target, set) => prepared?,
+        () = context.interrupt.cancelled() => {
+            backup::sweep(&target).await?;
+            return Err(BackupError::Interrupted("nothing has changed").into());
+        }
+    };
+    before().await?;
+    backup::swap(&target, &prepared).await?;
+    Ok(())
+}
+
+fn target<'a>(desk: &'a Desk, container: &'a str, setup: &'a Database) -> Target<'a> {
+    let config = desk.config();
+    Target {
+        postgres: Server {
+            engine: &desk.engine,
+            container,
+        },
+        options: postgres::connect_options(&config.postgres, &desk.ports),
+        user: config.postgres.user.as_str(),
+        name: config.postgres.database.as_str(),
+        setup,
+    }
+}
+
+async fn unfinished(desk: &Desk) -> Result<Option<String>> {
+    let container = desk.project.instance.container(postgres::NAME);
+    let setup = Database::new(desk.config(), &desk.project.loaded.root);
+    Ok(backup::unfinished(&target(desk, &container, &setup)).await?)
+}
+
+/// Stops whoever uses the database.
+async fn stop(desk: &Desk) -> Result<()> {
+    let services = desk.config().services.all();
+    let names = services
+        .iter()
+        .map(|(name, _)| *name)
+        .chain([keycloak::NAME]);
+    for name in names {
+        let container = desk.project.instance.container(name);
+        if desk.engine.inspect(&container).await?.is_some() {
+            desk.engine.stop(&container, STOP_PATIENCE).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The broker and the directory, and the end of it.
+async fn rest(desk: &Desk, set: &Set) -> Result<()> {
+    let instance = &desk.project.instance;
+    let directory = instance.container(openldap::NAME);
+    let runs = desk.engine.inspect(&directory).await?.is_some();
+    let directory = runs.then_some(Server {
+        engine: &desk.engine,
+        container: &directory,
+    });
+    let config = &desk.config().rabbitmq;
+    let management = rabbitmq::management_url(&desk.ports);
+    let broker = desk.dead_letters().await?;
+    let access = (
+        management.as_str(),
+        config.user.as_str(),
+        config.password.reveal(),
+    );
+    backup::restore_rest(set, &broker, access, directory).await?;
+    let container = instance.container(postgres::NAME);
+    let setup = Database::new(desk.config(), &desk.project.loaded.root);
+    backup::finish(&target(desk, &container, &setup)).await?;
+    Ok(())
+}
+
+/// Brings the stack up again, and has the broker get what it lacks.
+pub(super) async fn bring_up(context: &Context, project: &Project) -> Result<Exit> {
+    BringUp {
+        command: "restore",
+        project,
+        engine: context.engine(project.config()).await?,
+        ports: PortUse::Existing,
+        consent: context.consent(false),
+        request: up::Request {
+            only: Vec::new(),
+            wait: project.config().timeouts.wait.get(),
+            golden: up::GoldenUse::Begin,
+            kept: up::Kept::Ask,
+        },
+        bundle: None,
+    }
+    .run(context)
+    .await?
+    .complete()?;
+    let desk = Desk::of(context, context.project_of(&project.instance.name)?).await?;
+    let report = account(context, &desk).await?;
+    let document = output::reconcile::Document::new(&report);
+    context
+        .printer
+        .result(output::reconcile::SCHEMA, &document, |canvas| {
+            output::reconcile::render(&report, canvas)
+        })?;
+    Ok(if is_whole(&report) {
+        Exit::Success
+    } else {
+        Exit::Found
+    })
+}
+
+/// Whether nothing got lost. A dead letter that no outbox has written is one in the backup,
+/// too.
+fn is_whole(report: &Report) -> bool {
+    let lost = [Kind::Missing, Kind::Doubled, Kind::Broken];
+    lost.into_iter().all(|kind| report.count(kind) == 0)
+}
+
+/// Accounts for every event once what the broker lacks is published again.
+async fn account(context: &Context, desk: &Desk) -> Result<Report> {
+    let (stores, database) = (desk.stores(), desk.database().await?);
+    let connection = desk.dead_letters().await?;
+    let (management, memory) = (desk.management()?, memory::of_services(desk.config()));
+    let printer = &context.printer;
+    let site = reconcile::Site {
+        stores: &stores,
+        database: &database,
+        connection: &connection,
+        management: &management,
+        memory: &memory,
+        settle: SETTLE,
+        told: &|what| printer.note(what),
+    };
+    let report = reconcile::run(&site).await?;
+    let missing = report.count(Kind::Missing);
+    if missing == 0 {
+        return Ok(report);
+    }
+    let repaired = reconcile::repair(&site, &report.findings).await?;
+    printer.note(&format!(
+        "{repaired} of {missing} events that the broker lacked are published again"
+    ));
+    Ok(reconcile::run(&site).await?)
+}
+
+/// Restores a set into an instance of its own, and compares.
+async fn prove(context: &Context, set: &Set) -> Result<Exit> {
+    let project = context.project_of(SCRATCH)?;
+    let _guard = context.lock(&project, "dm backup verify").await?;
+    let engine = context.engine(project.config()).await?;
+    // What a killed call has left.
+    down::take_down(context, &project, engine.clone(), true).await?;
+    let proved = proof(context, &project, set).await;
+    // Whatever came of it, and also where it was interrupted.
+    down::take_down(&context.undisturbed(), &project, engine, true).await?;
+    let report = proved?;
+    let document = output::reconcile::Document::new(&report);
+    let printer = &context.printer;
+    printer.result(output::reconcile::SCHEMA, &document, |canvas| {
+        output::reconcile::render(&report, canvas)
+    })?;
+    if !is_whole(&report) {
+        return Ok(Exit::Found);
+    }
+    set.prove(Utc::now())?;
+    printer.done(&format!(
+        "{} was restored, each of its {} rows is there, and no event is missing",
+        set.manifest.id,
+        set.manifest.rows()
+    ));
+    Ok(Exit::Success)
+}
+
+async fn proof(context: &Context, project: &Project, set: &Set) -> Result<Report> {
+    let only: Vec<String> = [postgres::NAME, rabbitmq::NAME].map(str::to_owned).to_vec();
+    BringUp {
+        command: "verify",
+        project,
+        engine: context.engine(project.config()).await?,
+        ports: PortUse::Allocate {
+            free: true,
+            only: &only,
+        },
+        consent: context.consent(false),
+        request: up::Request {
+            only: only.clone(),
+            wait: project.config().timeouts.wait.get(),
+            golden: up::GoldenUse::Begin,
+            kept: up::Kept::Ask,
+        },
+        bundle: None,
+    }
+    .run(context)
+    .await?
+    .complete()?;
+    let desk = Desk::of(context, context.project_of(SCRATCH)?).await?;
+    place(context, &desk, set, async || Ok(())).await?;
+    rest(&desk, set).await?;
+    account(context, &desk).await
+}

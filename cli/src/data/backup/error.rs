@@ -1,0 +1,184 @@
+//! Why a set can't be made, or is not to be trusted.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::manifest::FORMAT;
+use crate::engine::EngineError;
+use crate::error::{Coded, Exit};
+use crate::messaging::MessagingError;
+
+/// A set can't be made, read or restored.
+#[derive(Debug, Error)]
+pub enum BackupError {
+    /// A file of a set can't be read or written.
+    #[error("could not {doing} {}", path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The engine does not do what is asked of it.
+    #[error("a container can't be asked")]
+    Engine(#[from] EngineError),
+    /// A command in a container failed.
+    #[error("{command} failed: {told}")]
+    Command {
+        /// Which.
+        command: String,
+        /// What it said last.
+        told: String,
+    },
+    /// The database refused.
+    #[error("the database refused")]
+    Sql(#[from] sqlx::Error),
+    /// The database can't be set up as migrations have it.
+    #[error("the restored database can't be set up")]
+    Setup(#[from] crate::components::database::DatabaseError),
+    /// The broker refused.
+    #[error("the broker refused")]
+    Broker(#[from] MessagingError),
+    /// The broker or Keycloak can't be asked.
+    #[error("{who} can't be asked: {source}")]
+    Http {
+        /// Who.
+        who: &'static str,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// There is no such set.
+    #[error("there is no backup `{0}`")]
+    NoSet(String),
+    /// There are none at all.
+    #[error("there are no backups in {}", .0.display())]
+    NoSets(PathBuf),
+    /// A set is not what its manifest says.
+    #[error("backup `{id}` is damaged: {}", .found.join("; "))]
+    Damaged {
+        /// Which.
+        id: String,
+        /// What is wrong.
+        found: Vec<String>,
+    },
+    /// A set has another form than this `dm` knows.
+    #[error("backup `{id}` has format {found}, and this dm reads {FORMAT}")]
+    Format {
+        /// Which.
+        id: String,
+        /// Its format.
+        found: u32,
+    },
+    /// A set is of another instance.
+    #[error("backup `{id}` is of instance `{of}`, and this is `{this}`")]
+    Foreign {
+        /// Which.
+        id: String,
+        /// Of which instance.
+        of: String,
+        /// Which one this is.
+        this: String,
+    },
+    /// A set is of a newer server.
+    #[error("backup `{id}` is of PostgreSQL {of}, and the stack runs {runs}")]
+    Version {
+        /// Which.
+        id: String,
+        /// Of which version.
+        of: String,
+        /// What runs.
+        runs: String,
+    },
+    /// Nobody said that the data may be replaced.
+    #[error("a restore replaces all data of instance `{0}`, and that was not confirmed")]
+    NotConfirmed(String),
+    /// What was restored is not what was saved.
+    #[error("what was restored has other rows than the backup: {}", .0.join(", "))]
+    Counts(Vec<String>),
+    /// An earlier restore was cut short.
+    #[error("the restore of backup `{0}` was cut short")]
+    Unfinished(String),
+    /// There is no restore to carry on with.
+    #[error("no restore was cut short")]
+    NothingToResume,
+    /// Somebody interrupted it.
+    #[error("interrupted; {0}")]
+    Interrupted(&'static str),
+}
+
+impl BackupError {
+    /// A failure with a file.
+    pub(super) fn file(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File {
+            doing,
+            path,
+            source,
+        }
+    }
+}
+
+impl Coded for BackupError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "backup-file",
+            Self::Engine(_) => "engine",
+            Self::Command { .. } => "backup-command",
+            Self::Sql(_) | Self::Setup(_) => "database",
+            Self::Broker(_) | Self::Http { .. } => "backup-source",
+            Self::NoSet(_) | Self::NoSets(_) => "backup-not-found",
+            Self::Damaged { .. } => "backup-damaged",
+            Self::Format { .. } | Self::Foreign { .. } | Self::Version { .. } => "backup-refused",
+            Self::NotConfirmed(_) => "not-confirmed",
+            Self::Counts(_) => "backup-not-equal",
+            Self::Unfinished(_) => "restore-unfinished",
+            Self::NothingToResume => "restore-nothing-to-resume",
+            Self::Interrupted(_) => "interrupted",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Damaged { .. } | Self::Counts(_) => Exit::Found,
+            Self::Engine(_) => Exit::Engine,
+            Self::Interrupted(_) => Exit::Interrupted,
+            Self::NoSet(_)
+            | Self::NoSets(_)
+            | Self::Format { .. }
+            | Self::Foreign { .. }
+            | Self::Version { .. }
+            | Self::NotConfirmed(_)
+            | Self::Unfinished(_)
+            | Self::NothingToResume => Exit::Usage,
+            _ => Exit::Component,
+        }
+    }
+
+    fn next(&self) -> Vec<String> {
+        match self {
+            Self::NoSet(_) => vec!["dm backup ls".into()],
+            Self::NoSets(_) => vec!["dm backup create".into()],
+            Self::Damaged { .. } => vec!["take another one: dm backup ls".into()],
+            Self::Format { .. } => vec!["take a newer dm".into()],
+            Self::Foreign { of, .. } => vec![
+                format!("dm --instance {of} backup restore …"),
+                "or, if that is what you want: dm backup restore --foreign …".into(),
+            ],
+            Self::Version { .. } => vec!["dm images build postgres".into()],
+            Self::NotConfirmed(_) => vec!["dm backup restore --yes …".into()],
+            Self::Unfinished(_) => vec!["dm backup restore --resume".into()],
+            Self::Sql(_) | Self::Broker(_) | Self::Http { .. } | Self::Engine(_) => {
+                vec!["dm status".into(), "dm up".into()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a set is.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The form of sets that is written, and the only one that is read.
+pub const FORMAT: u32 = 1;
+
+/// Rows by table, e.g. `orders.orders`.
+pub type Counts = BTreeMap<String, i64>;
+
+/// Why a set was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Somebody asked for it.
+    Asked,
+    /// A restore was about to replace what is in it.
+    Safety,
+}
+
+/// What a set is, with the digest of each of its files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The form of the set.
+    pub format: u32,
+    /// Its id, which is its folder's name.
+    pub id: String,
+    /// Why it was made.
+    pub purpose: Purpose,
+    /// When the state was, that it holds.
+    pub taken_at: DateTime<Utc>,
+    /// The version of `dm` that made it.
+    pub dm: String,
+    /// The project that it is of.
+    pub project: String,
+    /// The instance that it is of.
+    pub instance: String,
+    /// The database.
+    pub postgres: Postgres,
+    /// What the broker had, in its dead-letter queues, by work queue.
+    pub dead_letters: BTreeMap<String, u64>,
+    /// Events that were written and not published.
+    pub pending: i64,
+    /// How long each part took, in seconds.
+    pub seconds: BTreeMap<String, f64>,
+    /// Its files, by their path in it.
+    pub files: BTreeMap<String, File>,
+}
+
+/// The database of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Postgres {
+    /// The server's version, e.g. `17.12`.
+    pub version: String,
+    /// The database's name.
+    pub database: String,
+    /// Where the server's log was.
+    pub lsn: String,
+    /// How many rows each table had, in the very state that was dumped.
+    pub rows: Counts,
+}
+
+impl Postgres {
+    /// The server's major version.
+    #[must_use]
+    pub fn major(&self) -> &str {
+        self.version.split('.').next().unwrap_or_default()
+    }
+}
+
+/// A file of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Its length, in bytes.
+    pub bytes: u64,
+    /// Its SHA-256 digest, in hexadecimal digits.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// How long all of its files are, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(|file| file.bytes).sum()
+    }
+
+    /// How many rows all of its tables have.
+    #[must_use]
+    pub fn rows(&self) -> i64 {
+        self.postgres.rows.values().sum()
+    }
+}

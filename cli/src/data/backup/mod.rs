@@ -1,0 +1,29 @@
+//! Copies of all that the stack holds, that prove themselves.
+//!
+//! ```text
+//! manifest what a set is, and the digest of each of its files
+//! store    the folder of sets: complete ones, partial ones, which of them may go
+//! server   commands in the servers' containers, and files in and out of them
+//! create   a set of the running stack
+//! database a set's database beside the one that runs, and in its place
+//! rest     what else a set has: the broker's queues, the directory
+//! ```
+//!
+//! A set is a folder. It is made under another name, its manifest is written last, and it
+//! gets its name when all of it is on the disk: what has a name is complete.
+
+mod create;
+mod database;
+mod error;
+mod manifest;
+mod rest;
+mod server;
+mod store;
+
+pub use create::{Source, create};
+pub use database::{Prepared, Target, prepare, swap, sweep, unfinished};
+pub use error::BackupError;
+pub use manifest::{Counts, Manifest, Purpose};
+pub use rest::{finish, restore_rest};
+pub use server::Server;
+pub use store::{Keep, Listed, Set, Store};

@@ -1,0 +1,149 @@
+//! What a set has besides the database. Doing any of it twice does no harm, so that a
+//! restore that was cut short is carried on with.
+
+use std::fs;
+use std::io::BufReader;
+use std::path::Path;
+
+use dm_contracts::topology::{Tier, WORK_QUEUES, dead_letter_queue, retry_queue};
+use lapin::Connection;
+use lapin::options::QueuePurgeOptions;
+use reqwest::Client;
+use sqlx::ConnectOptions as _;
+
+use super::database::Target;
+use super::{BackupError, Server, Set, database};
+use crate::messaging::MessagingError;
+use crate::messaging::dead::copy;
+
+/// Brings the broker's queues and topology back, and the directory where there is one.
+///
+/// # Errors
+/// One of them is away.
+pub async fn restore_rest(
+    set: &Set,
+    broker: &Connection,
+    (base, user, password): (&str, &str, &str),
+    directory: Option<Server<'_>>,
+) -> Result<(), BackupError> {
+    // What is in the queues is of the database that was replaced: the outboxes of the
+    // restored one know what should be there.
+    purge(broker).await?;
+    let path = set.path.join("broker/definitions.json");
+    let definitions = fs::read(&path).map_err(BackupError::file("read", &path))?;
+    let failed = |source| BackupError::Http {
+        who: "the broker",
+        source,
+    };
+    Client::builder()
+        .no_proxy()
+        .build()
+        .map_err(failed)?
+        .post(format!("{base}/api/definitions"))
+        .basic_auth(user, Some(password))
+        .header("content-type", "application/json")
+        .body(definitions)
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .map_err(failed)?;
+    dead_letters(set, broker).await?;
+    if let Some(directory) = directory {
+        entries(set, directory).await?;
+    }
+    Ok(())
+}
+
+async fn purge(broker: &Connection) -> Result<(), BackupError> {
+    let channel = broker
+        .create_channel()
+        .await
+        .map_err(MessagingError::from)?;
+    for queue in WORK_QUEUES {
+        let mut names = vec![queue.name.to_owned(), dead_letter_queue(queue.name)];
+        if queue.consumer.is_some() {
+            names.extend(Tier::ALL.map(|tier| retry_queue(queue.name, tier)));
+        }
+        for name in names {
+            channel
+                .queue_purge(name.into(), QueuePurgeOptions::default())
+                .await
+                .map_err(MessagingError::from)?;
+        }
+    }
+    Ok(())
+}
+
+async fn dead_letters(set: &Set, broker: &Connection) -> Result<(), BackupError> {
+    let path = set.path.join("broker/dead-letters.jsonl.zst");
+    let read = BackupError::file("read", &path);
+    let decoder = fs::File::open(&path).and_then(zstd::Decoder::new);
+    let lines = copy::parse(BufReader::new(decoder.map_err(read)?))?;
+    copy::import(broker, &lines).await?;
+    Ok(())
+}
+
+/// The directory's entries: loaded beside those that are served, and put in their place.
+async fn entries(set: &Set, directory: Server<'_>) -> Result<(), BackupError> {
+    const CONFIGURATION: &str = "/etc/ldap/slapd.d";
+    let path = set.path.join("directory.ldif.zst");
+    let scratch = tempfile::NamedTempFile::new().map_err(BackupError::file("make", &path))?;
+    decompress(&path, scratch.path())?;
+    directory
+        .put(scratch.path(), "/tmp", "dm-restore.ldif")
+        .await?;
+    let served = "/var/lib/ldap/db";
+    let script = format!(
+        "set -eu
+         slapcat -n 1 > /tmp/dm-served.ldif
+         if cmp -s /tmp/dm-served.ldif /tmp/dm-restore.ldif; then exit 0; fi
+         rm -rf /tmp/dm-slapd.d {served}.restoring {served}.replaced
+         cp -r {CONFIGURATION} /tmp/dm-slapd.d
+         grep -rl '^olcDbDirectory: {served}$' /tmp/dm-slapd.d |
+             xargs sed -i 's#^olcDbDirectory: .*#olcDbDirectory: {served}.restoring#'
+         mkdir -m 0700 {served}.restoring
+         slapadd -q -n 1 -F /tmp/dm-slapd.d -l /tmp/dm-restore.ldif
+         chown -R openldap:openldap {served}.restoring
+         mv {served} {served}.replaced
+         mv {served}.restoring {served}
+         echo changed"
+    );
+    let told = directory.run(&["sh", "-c", &script]).await?;
+    directory
+        .run(&[
+            "sh",
+            "-c",
+            "rm -rf /tmp/dm-restore.ldif /tmp/dm-served.ldif /tmp/dm-slapd.d",
+        ])
+        .await?;
+    if String::from_utf8_lossy(&told).trim() == "changed" {
+        // It still serves the files that it has opened.
+        directory.engine.kill(directory.container, "KILL").await?;
+        directory.engine.start(directory.container).await?;
+        let sweep = format!("rm -rf {served}.replaced");
+        directory.run(&["sh", "-c", &sweep]).await?;
+    }
+    Ok(())
+}
+
+fn decompress(from: &Path, to: &Path) -> Result<(), BackupError> {
+    let copied = (|| {
+        let mut decoder = zstd::Decoder::new(fs::File::open(from)?)?;
+        std::io::copy(&mut decoder, &mut fs::File::create(to)?)
+    })();
+    copied.map(drop).map_err(BackupError::file("read", from))
+}
+
+/// Notes that all of a restore is done, and removes what was replaced.
+///
+/// # Errors
+/// The server fails.
+pub async fn finish(target: &Target<'_>) -> Result<(), BackupError> {
+    let mut session = target.options.clone().connect().await?;
+    sqlx::query(
+        "UPDATE dm_ops.restores SET finished_at = clock_timestamp() WHERE finished_at IS NULL",
+    )
+    .execute(&mut session)
+    .await?;
+    database::sweep(target).await
+}

@@ -1,0 +1,181 @@
+//! Backups.
+
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::style::{Canvas, Role};
+use super::table::{Cell, Column, Table};
+use super::text;
+use crate::data::backup::{Listed, Purpose, Set};
+
+/// The schema of the list.
+pub const LIST: &str = "dm.backups/1";
+/// The schema of one of them.
+pub const SHOW: &str = "dm.backup/1";
+
+/// The backups of an instance.
+#[derive(Debug, Serialize)]
+pub struct List {
+    folder: String,
+    backups: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    id: String,
+    taken_at: Option<DateTime<Utc>>,
+    purpose: Option<Purpose>,
+    bytes: u64,
+    rows: i64,
+    dead_letters: u64,
+    proved_at: Option<DateTime<Utc>>,
+    /// What is wrong with it.
+    broken: Option<String>,
+}
+
+impl List {
+    /// The list of some.
+    #[must_use]
+    pub fn new(folder: &Path, sets: &[Listed]) -> Self {
+        let row = |listed: &Listed| match listed {
+            Listed::Whole(set) => Row {
+                id: set.manifest.id.clone(),
+                taken_at: Some(set.manifest.taken_at),
+                purpose: Some(set.manifest.purpose),
+                bytes: set.manifest.bytes(),
+                rows: set.manifest.rows(),
+                dead_letters: set.manifest.dead_letters.values().sum(),
+                proved_at: set.proved_at,
+                broken: None,
+            },
+            Listed::Broken(name, error) => Row {
+                id: name.clone(),
+                taken_at: None,
+                purpose: None,
+                bytes: 0,
+                rows: 0,
+                dead_letters: 0,
+                proved_at: None,
+                broken: Some(error.to_string()),
+            },
+        };
+        Self {
+            folder: folder.display().to_string(),
+            backups: sets.iter().map(row).collect(),
+        }
+    }
+}
+
+/// The list for a person.
+#[must_use]
+pub fn list(list: &List, canvas: &Canvas) -> String {
+    if list.backups.is_empty() {
+        return format!("no backups in {}; dm backup create makes one", list.folder);
+    }
+    let mut table = Table::new(vec![
+        Column::new("backup").least(20),
+        Column::new("age").right(),
+        Column::new("size").right(),
+        Column::new("rows").right(),
+        Column::new("dead letters").right(),
+        Column::new("made").least(6),
+        Column::new("proved").least(8),
+    ]);
+    for row in &list.backups {
+        if let Some(broken) = &row.broken {
+            table.row(vec![
+                Cell::new(&row.id).role(Role::Bad),
+                Cell::default(),
+                Cell::default(),
+                Cell::default(),
+                Cell::default(),
+                Cell::default(),
+                Cell::new(broken).role(Role::Bad),
+            ]);
+            continue;
+        }
+        let made = match row.purpose {
+            Some(Purpose::Safety) => Cell::new("before a restore").role(Role::Muted),
+            _ => Cell::new("asked for"),
+        };
+        let proved = match row.proved_at {
+            Some(at) => Cell::new(format!("{} ago", age(at))).role(Role::Good),
+            None => Cell::new("not yet").role(Role::Muted),
+        };
+        table.row(vec![
+            Cell::new(&row.id),
+            Cell::new(row.taken_at.map(age).unwrap_or_default()),
+            Cell::new(size(row.bytes)),
+            Cell::new(row.rows.to_string()),
+            Cell::new(row.dead_letters.to_string()),
+            made,
+            proved,
+        ]);
+    }
+    table.render(canvas)
+}
+
+fn age(at: DateTime<Utc>) -> String {
+    let age = (Utc::now() - at).to_std().unwrap_or_default();
+    text::duration(Duration::from_secs(age.as_secs()))
+}
+
+fn size(bytes: u64) -> String {
+    bytesize::ByteSize::b(bytes).display().si().to_string()
+}
+
+/// One for a person.
+#[must_use]
+pub fn show(set: &Set, canvas: &Canvas) -> String {
+    let manifest = &set.manifest;
+    let mut table = Table::new(vec![
+        Column::new("schema").least(10),
+        Column::new("tables").right(),
+        Column::new("rows").right(),
+    ]);
+    let mut schemas: Vec<(&str, usize, i64)> = Vec::new();
+    for (name, rows) in &manifest.postgres.rows {
+        let schema = name.split('.').next().unwrap_or(name);
+        match schemas.last_mut().filter(|(last, ..)| *last == schema) {
+            Some((_, tables, sum)) => {
+                *tables += 1;
+                *sum += rows;
+            }
+            None => schemas.push((schema, 1, *rows)),
+        }
+    }
+    for (schema, tables, rows) in schemas {
+        table.row(vec![
+            Cell::new(schema),
+            Cell::new(tables.to_string()),
+            Cell::new(rows.to_string()),
+        ]);
+    }
+    let dead: u64 = manifest.dead_letters.values().sum();
+    let took: f64 = manifest.seconds.values().sum();
+    let lines = [
+        format!(
+            "{}: instance {}, PostgreSQL {} at {}",
+            canvas.paint(Role::Strong, &manifest.id),
+            manifest.instance,
+            manifest.postgres.version,
+            manifest.postgres.lsn
+        ),
+        format!(
+            "{} in {} files; {dead} dead letters, {} events to be published; made in {}",
+            size(manifest.bytes()),
+            manifest.files.len(),
+            manifest.pending,
+            text::duration(Duration::from_secs_f64(took.max(0.0)))
+        ),
+        match set.proved_at {
+            Some(at) => format!("restored elsewhere and compared {} ago", age(at)),
+            None => "not restored elsewhere yet: dm backup verify --restore".to_owned(),
+        },
+        canvas.paint(Role::Muted, &set.path.display().to_string()),
+    ];
+    format!("{}\n\n{}", lines.join("\n"), table.render(canvas))
+}
