@@ -63,6 +63,11 @@ pub trait Coded: StdError + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Each thing that is wrong, where there are several.
+    fn details(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The last lines that what failed has written, oldest first.
     fn log(&self) -> &[String] {
         &[]

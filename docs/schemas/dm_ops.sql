@@ -60,6 +60,16 @@ CREATE TABLE dm_ops.replay_runs (
 
 ALTER TABLE dm_ops.replay_runs OWNER TO dm_ops_owner;
 
+--: TABLE restores
+CREATE TABLE dm_ops.restores (
+    restore_id text NOT NULL,
+    backup_id text NOT NULL,
+    restored_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone
+);
+
+ALTER TABLE dm_ops.restores OWNER TO dm_ops_owner;
+
 --: TABLE schema_migrations
 CREATE TABLE dm_ops.schema_migrations (
     version bigint NOT NULL,
@@ -112,6 +122,10 @@ ALTER TABLE ONLY dm_ops.replay_messages
 --: CONSTRAINT replay_runs replay_runs_pkey
 ALTER TABLE ONLY dm_ops.replay_runs
     ADD CONSTRAINT replay_runs_pkey PRIMARY KEY (run_id);
+
+--: CONSTRAINT restores restores_pkey
+ALTER TABLE ONLY dm_ops.restores
+    ADD CONSTRAINT restores_pkey PRIMARY KEY (restore_id);
 
 --: CONSTRAINT schema_migrations schema_migrations_pkey
 ALTER TABLE ONLY dm_ops.schema_migrations

@@ -392,6 +392,16 @@ async fn rest(desk: &Desk, set: &Set) -> Result<()> {
     Ok(())
 }
 
+/// Brings a set back into an instance that has just begun anew.
+pub(super) async fn bring(context: &Context, project: &Project, set: &Set) -> Result<Exit> {
+    let desk = Desk::open(context).await?;
+    check(&desk, set, false)?;
+    let guard = context.lock(project, "dm reset").await?;
+    restore(context, &desk, &store(project, None), set, false).await?;
+    drop(guard);
+    bring_up(context, project).await
+}
+
 /// Brings the stack up again, and has the broker get what it lacks.
 pub(super) async fn bring_up(context: &Context, project: &Project) -> Result<Exit> {
     BringUp {

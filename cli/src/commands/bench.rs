@@ -30,6 +30,7 @@ enum Action {
     Up(UpArguments),
     Services(ServicesArguments),
     Events(EventsArguments),
+    Data(DataArguments),
 }
 
 /// Measure starts.
@@ -82,6 +83,21 @@ struct EventsArguments {
     rounds: Rounds,
 }
 
+/// Measure what dm does with data: a large past seeded beside psql's copy of the same rows,
+/// a backup beside pg_dump, and the schemas read.
+///
+/// On a scratch stack, which is removed in the end. Ratios are of two measurements in
+/// one round.
+#[derive(Debug, Clone, Args)]
+struct DataArguments {
+    /// Only these cases.
+    #[arg(long = "case", value_name = "NAME", value_delimiter = ',',
+          value_parser = one_of(&services::Case::DATA))]
+    cases: Vec<services::Case>,
+    #[command(flatten)]
+    rounds: Rounds,
+}
+
 /// What measurements on a running stack have in common.
 #[derive(Debug, Clone, Args)]
 struct Rounds {
@@ -115,6 +131,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     match arguments.action {
         Action::Services(ServicesArguments { cases, rounds }) => {
             running(context, cases, &services::Case::SERVICES, rounds).await
+        }
+        Action::Data(DataArguments { cases, rounds }) => {
+            running(context, cases, &services::Case::DATA, rounds).await
         }
         Action::Events(EventsArguments { cases, rounds }) => {
             running(context, cases, &services::Case::EVENTS, rounds).await

@@ -7,6 +7,8 @@ use thiserror::Error;
 
 use super::context::{Context, PortUse, Project};
 use super::run::{BringUp, show};
+use super::seed::Scale;
+use super::{backup, seed};
 use crate::error::{Coded, Exit, Result};
 use crate::stack::executor::Emitter;
 use crate::stack::{Stack, down, up};
@@ -17,6 +19,10 @@ pub struct Arguments {
     /// Don't ask.
     #[arg(long, short)]
     yes: bool,
+    /// What to begin with: the scale of a seed, as `dm seed --scale` takes it, or the id of
+    /// a backup, or `latest`.
+    #[arg(long, value_name = "SEED|BACKUP")]
+    to: Option<String>,
 }
 
 /// The data is still there.
@@ -42,9 +48,24 @@ impl Coded for NotConfirmed {
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
+    let to = arguments.to.as_deref();
+    // What it begins with is found, and checked, while there still is what was there.
+    let seed = to.and_then(|to| Scale::parse(to).ok());
+    let set = match to {
+        Some(id) if seed.is_none() => {
+            let set = backup::store(&project, None).find(id)?;
+            set.check()?;
+            Some(set)
+        }
+        _ => None,
+    };
     confirm(context, &project, arguments.yes)?;
     fresh(context, &project, arguments.yes).await?;
-    Ok(Exit::Success)
+    match (seed, set) {
+        (Some(scale), _) => seed::run(context, seed::Arguments::of(scale)).await,
+        (None, Some(set)) => backup::bring(context, &project, &set).await,
+        (None, None) => Ok(Exit::Success),
+    }
 }
 
 /// Asks whether the data may go.

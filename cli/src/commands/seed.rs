@@ -50,7 +50,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["scale", "seed_number", "only", "days", "until"])]
     from: Option<PathBuf>,
     /// How many days a past takes.
-    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u16).range(3..=3650))]
+    #[arg(long, value_name = "N", default_value_t = DAYS, value_parser = clap::value_parser!(u16).range(3..=3650))]
     days: u16,
     /// The day on which a past ends; today, unless it is given.
     #[arg(long, value_name = "DATE")]
@@ -62,7 +62,7 @@ pub struct Arguments {
     #[arg(
         long,
         env = "DM_TOKEN_PASSWORD",
-        default_value = "password",
+        default_value = PASSWORD,
         hide_env_values = true
     )]
     password: String,
@@ -79,6 +79,30 @@ pub(super) enum Scale {
 
 /// What nobody has the disk for.
 const MOST_ORDERS: u64 = 100_000_000;
+
+impl Arguments {
+    /// A seed of a scale, and nothing else said.
+    pub(super) fn of(scale: Scale) -> Self {
+        Self {
+            scale,
+            seed_number: 1,
+            only: None,
+            append: false,
+            fresh: false,
+            resume: false,
+            from: None,
+            days: DAYS,
+            until: None,
+            yes: false,
+            password: PASSWORD.to_owned(),
+        }
+    }
+}
+
+/// How many days a past takes, unless somebody says otherwise.
+const DAYS: u16 = 90;
+/// The password of the people of the fixtures.
+const PASSWORD: &str = "password";
 
 impl Scale {
     pub(super) fn parse(text: &str) -> std::result::Result<Self, String> {

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::backup;
 use super::context::Context;
-use super::run::table;
+use crate::data::backup::Set;
 use crate::error::{Exit, Result};
-use crate::output::{status, watch};
+use crate::output::{self, status, watch};
+use crate::stack::Stack;
 use crate::stack::inspect;
-use crate::stack::status::ComponentState;
+use crate::stack::status::{ComponentState, StatusRow};
 
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);
@@ -48,7 +50,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         }
     }
     let rows = inspect::rows(&stack, arguments.memory).await?;
-    table(context, &stack, &rows)?;
+    let last = backup::store(&project, None).newest()?;
+    show(context, &stack, &rows, last.as_ref())?;
     let all_ready = rows
         .iter()
         .all(|row| matches!(row.state, ComponentState::Ready | ComponentState::Done));
@@ -57,4 +60,20 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     } else {
         Exit::Success
     })
+}
+
+fn show(context: &Context, stack: &Stack, rows: &[StatusRow], last: Option<&Set>) -> Result<()> {
+    let printer = &context.printer;
+    let last = last.map(output::backup::Last::new);
+    if printer.is_json() {
+        let mut document = status::Document::new(&stack.instance.name, rows);
+        document.last_backup = last;
+        printer.document(status::SCHEMA, &document)?;
+    } else {
+        printer.data(&status::render(rows, &printer.out()))?;
+        if let Some(last) = last {
+            printer.note(&last.sentence());
+        }
+    }
+    Ok(())
 }

@@ -16,6 +16,41 @@ pub const LIST: &str = "dm.backups/1";
 /// The schema of one of them.
 pub const SHOW: &str = "dm.backup/1";
 
+/// The newest backup of an instance, as its status has it.
+#[derive(Debug, Serialize)]
+pub struct Last {
+    id: String,
+    taken_at: DateTime<Utc>,
+    age_seconds: u64,
+    proved_at: Option<DateTime<Utc>>,
+}
+
+impl Last {
+    /// That one.
+    #[must_use]
+    pub fn new(set: &Set) -> Self {
+        let taken_at = set.manifest.taken_at;
+        let age = (Utc::now() - taken_at).to_std().unwrap_or_default();
+        Self {
+            id: set.manifest.id.clone(),
+            taken_at,
+            age_seconds: age.as_secs(),
+            proved_at: set.proved_at,
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let proved = match self.proved_at {
+            Some(_) => "restored elsewhere and compared",
+            None => "not proved: dm backup verify --restore",
+        };
+        let age = text::duration(Duration::from_secs(self.age_seconds));
+        format!("last backup {}, {age} ago, {proved}", self.id)
+    }
+}
+
 /// The backups of an instance.
 #[derive(Debug, Serialize)]
 pub struct List {

@@ -27,6 +27,9 @@ pub fn text(error: &Error, canvas: &Canvas) -> String {
         let label = canvas.paint(Role::Muted, "because: ");
         lines.push(canvas.wrap(&prose(cause), &format!("  {label}"), "           "));
     }
+    for detail in coded.details() {
+        lines.push(canvas.wrap(&prose(&detail), "  ", "    "));
+    }
     let mut help = None;
     if let Some(diagnostic) = coded.diagnostic() {
         lines.extend(snippet(diagnostic, canvas));
@@ -170,6 +173,8 @@ struct Body {
     exit_code: u8,
     message: String,
     causes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<String>,
     next: Vec<String>,
@@ -222,6 +227,7 @@ pub fn document(error: &Error) -> Document {
             exit_code: coded.exit().code(),
             message: chain.next().unwrap_or_default(),
             causes: chain.collect(),
+            details: coded.details(),
             help: diagnostic
                 .and_then(|d| d.help())
                 .map(|help| help.to_string()),

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::backup::Last;
 use super::style::{Canvas, Glyph, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
@@ -22,6 +23,9 @@ pub struct Document<'a> {
     pub ok: bool,
     /// Its components.
     pub components: &'a [StatusRow],
+    /// The newest backup that is whole, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_backup: Option<Last>,
 }
 
 impl<'a> Document<'a> {
@@ -34,6 +38,7 @@ impl<'a> Document<'a> {
                 .iter()
                 .all(|row| look(&row.state).0 == Role::Good),
             components,
+            last_backup: None,
         }
     }
 }

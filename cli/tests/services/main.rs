@@ -9,6 +9,7 @@
     reason = "all of this is a test"
 )]
 
+mod backup;
 mod ci;
 mod dead_letters;
 mod dev;
@@ -17,6 +18,8 @@ mod faults;
 mod flow;
 mod hostile;
 mod openapi;
+mod past;
+mod schema;
 mod seed;
 mod stack;
 
@@ -60,6 +63,25 @@ fn disturbing() -> Vec<Trial> {
     ]
     .into_iter()
     .chain(faults::trials())
+    .chain([
+        Trial::test("data_a_past_is_there_as_if_it_had_happened", past::seeded),
+        Trial::test(
+            "data_a_past_that_is_cut_short_is_carried_on_with",
+            past::killed,
+        ),
+        Trial::test("data_files_are_taken_whole_or_not_at_all", past::files),
+        Trial::test(
+            "data_snapshots_migrations_and_the_stack_agree",
+            schema::agree,
+        ),
+        Trial::test("data_a_difference_is_told_and_classed", schema::differ),
+        Trial::test("data_a_backup_brings_all_of_it_back", backup::story),
+        Trial::test("data_a_backup_that_is_damaged_is_refused", backup::damaged),
+        Trial::test(
+            "data_a_restore_that_is_killed_is_carried_on_with",
+            backup::killed,
+        ),
+    ])
     .collect()
 }
 

@@ -29,6 +29,12 @@ pub enum Case {
     Among,
     /// From a server that is back until an order is through.
     Recovery,
+    /// A large past seeded, beside psql's copy of the same rows.
+    Seed,
+    /// The schemas of the running stack, read and compared.
+    Schema,
+    /// A large stack saved and brought back, beside `pg_dump` and `pg_restore`.
+    Backup,
 }
 
 impl Case {
@@ -42,6 +48,9 @@ impl Case {
         Self::Throughput,
         Self::Memory,
     ];
+
+    /// What `dm bench data` measures, in this order.
+    pub const DATA: [Self; 3] = [Self::Seed, Self::Schema, Self::Backup];
 
     /// What `dm bench events` measures, in this order.
     pub const EVENTS: [Self; 5] = [
@@ -93,6 +102,16 @@ pub enum Figure {
     BrokerRecovery,
     /// From a database that is back until an order is reserved, in seconds.
     DatabaseRecovery,
+    /// The rate of a seed, as a share of psql's copying the same rows.
+    SeedRate,
+    /// The most memory that it takes, in bytes.
+    SeedMemory,
+    /// The time in which all schemas are read and compared, in seconds.
+    SchemaTime,
+    /// The time of a backup, of that of `pg_dump` alone.
+    BackupTime,
+    /// The time until a backup's database is there, of that of `pg_restore` alone.
+    RestoreTime,
 }
 
 /// What a figure should be.
@@ -142,6 +161,11 @@ impl Figure {
             Self::RelayAmong => "relay among 1,000,000 published: events/s, of those alone",
             Self::BrokerRecovery => "broker back to order reserved",
             Self::DatabaseRecovery => "database back to order reserved",
+            Self::SeedRate => "seed of 100,000 orders: rows/s, of psql's copy",
+            Self::SeedMemory => "seed of 100,000 orders: memory",
+            Self::SchemaTime => "schemas of everything, read and compared",
+            Self::BackupTime => "backup of 100,000 orders: time, of pg_dump's",
+            Self::RestoreTime => "its database brought back: time, of pg_restore's",
         }
     }
 
@@ -160,6 +184,11 @@ impl Figure {
             Self::ReplayRate | Self::ReplayWhole => Target::AtLeast(0.7),
             Self::LettersTime => Target::AtMost(3.0),
             Self::LettersLook => Target::AtMost(1.25),
+            Self::SeedRate => Target::AtLeast(0.8),
+            Self::SeedMemory => Target::AtMost(500.0 * MEGABYTE),
+            Self::SchemaTime => Target::AtMost(1.5),
+            Self::BackupTime => Target::AtMost(1.1),
+            Self::RestoreTime => Target::AtMost(1.15),
             Self::LettersMemory => Target::AtMost(100.0 * MEGABYTE),
             Self::OutboxList => Target::AtMost(0.2),
             Self::Reconcile => Target::AtMost(20.0),
@@ -177,10 +206,15 @@ impl Figure {
             | Self::ReplayRate
             | Self::ReplayWhole
             | Self::LettersLook
+            | Self::SeedRate
+            | Self::BackupTime
+            | Self::RestoreTime
             | Self::RelayAmong => {
                 format!("{value:.2}")
             }
-            Self::Memory | Self::LettersMemory => format!("{:.0} MB", value / MEGABYTE),
+            Self::Memory | Self::LettersMemory | Self::SeedMemory => {
+                format!("{:.0} MB", value / MEGABYTE)
+            }
             _ if value.abs() < 0.01 => format!("{:.1} ms", value * 1e3),
             _ => format!("{:.0} ms", value * 1e3),
         }

@@ -11,12 +11,14 @@
 //! letters   dead letters listed, and sent back
 //! million   a million published events looked at, and relayed beside
 //! recovery  from a server that is back to an order that is through
+//! data      a past seeded, a backup, the schemas
 //! child     a command of `dm` as a user starts it
 //! report    what came out
 //! ```
 
 mod case;
 mod child;
+mod data;
 mod gateway;
 mod letters;
 mod load;
@@ -207,6 +209,9 @@ async fn one(stack: &Stack<'_>, case: Case) -> Result<Vec<(Figure, f64)>> {
         Case::Million => million::looked_at(stack).await?,
         Case::Among => million::relayed_among(stack).await?,
         Case::Recovery => recovery::measure(stack).await?,
+        Case::Seed => data::seeded(stack).await?,
+        Case::Schema => data::schemas(stack).await?,
+        Case::Backup => data::backed_up(stack).await?,
     })
 }
 

@@ -59,7 +59,7 @@ pub enum BackupError {
     #[error("there are no backups in {}", .0.display())]
     NoSets(PathBuf),
     /// A set is not what its manifest says.
-    #[error("backup `{id}` is damaged: {}", .found.join("; "))]
+    #[error("backup `{id}` is damaged")]
     Damaged {
         /// Which.
         id: String,
@@ -98,7 +98,7 @@ pub enum BackupError {
     #[error("a restore replaces all data of instance `{0}`, and that was not confirmed")]
     NotConfirmed(String),
     /// What was restored is not what was saved.
-    #[error("what was restored has other rows than the backup: {}", .0.join(", "))]
+    #[error("what was restored has other rows than the backup")]
     Counts(Vec<String>),
     /// An earlier restore was cut short.
     #[error("the restore of backup `{0}` was cut short")]
@@ -142,6 +142,14 @@ impl Coded for BackupError {
             Self::Unfinished(_) => "restore-unfinished",
             Self::NothingToResume => "restore-nothing-to-resume",
             Self::Interrupted(_) => "interrupted",
+        }
+    }
+
+    fn details(&self) -> Vec<String> {
+        match self {
+            Self::Damaged { found, .. } => found.clone(),
+            Self::Counts(found) => found.clone(),
+            _ => Vec::new(),
         }
     }
 

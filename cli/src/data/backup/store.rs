@@ -137,6 +137,15 @@ impl Store {
         Ok(self.names()?.into_iter().map(read).collect())
     }
 
+    /// The newest one that is whole.
+    ///
+    /// # Errors
+    /// The folder can't be read.
+    pub fn newest(&self) -> Result<Option<Set>, BackupError> {
+        let names = self.names()?;
+        Ok(names.iter().rev().find_map(|name| self.read(name).ok()))
+    }
+
     /// The set of this id or of one that begins so; the newest one for `latest`.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ pub enum SeedError {
     #[error("{} has neither leads nor orders nor expenses, as .csv or .json", .0.display())]
     NoFiles(PathBuf),
     /// Something is wrong with somebody's files.
-    #[error("{}", issues(.0))]
+    #[error("{} in the files, and nothing was loaded", wrong(.0.len()))]
     Own(Vec<Issue>),
     /// Every company of the file is there.
     #[error("the stack has every company that the file knows, in every town")]
@@ -111,18 +111,11 @@ pub enum SeedError {
 /// How many issues are told.
 const TOLD: usize = 50;
 
-fn issues(issues: &[Issue]) -> String {
-    let mut text = match issues.len() {
-        1 => "1 thing is wrong, and nothing was loaded".to_owned(),
-        count => format!("{count} things are wrong, and nothing was loaded"),
-    };
-    for issue in issues.iter().take(TOLD) {
-        text.push_str(&format!("\n{issue}"));
+fn wrong(count: usize) -> String {
+    match count {
+        1 => "1 thing is wrong".to_owned(),
+        count => format!("{count} things are wrong"),
     }
-    if let Some(more) = issues.len().checked_sub(TOLD).filter(|more| *more > 0) {
-        text.push_str(&format!("\nand {more} more"));
-    }
-    text
 }
 
 impl Coded for SeedError {
@@ -142,6 +135,16 @@ impl Coded for SeedError {
             Self::Late { .. } => "seed-late",
             Self::Interrupted { .. } | Self::CutShort { .. } => "interrupted",
         }
+    }
+
+    fn details(&self) -> Vec<String> {
+        let Self::Own(issues) = self else {
+            return Vec::new();
+        };
+        let told = issues.iter().take(TOLD).map(ToString::to_string);
+        let more = issues.len().checked_sub(TOLD).filter(|more| *more > 0);
+        told.chain(more.map(|more| format!("and {more} more")))
+            .collect()
     }
 
     fn exit(&self) -> Exit {

@@ -178,11 +178,11 @@ fn of_json(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec<Record>
         let before = text.get(..at).unwrap_or(text);
         let line = 1 + before.matches('\n').count() as u64;
         let column = at - before.rfind('\n').map_or(0, |at| at + 1) + 1;
-        (line, column.to_string())
+        (line, column)
     };
     let mut wrong = |at: usize, reason: String| {
         let (line, column) = place(at);
-        issues.insert(issue(path, line, &column, reason));
+        issues.insert(issue(path, line, &column.to_string(), reason));
     };
     let skip = |at: usize| at + text[at..].len() - text[at..].trim_start().len();
     let mut at = skip(0);
@@ -199,10 +199,14 @@ fn of_json(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec<Record>
         let value = match values.next() {
             Some(Ok(value)) => value,
             Some(Err(error)) => {
-                let (line, _) = place(at);
-                let column = error.column().to_string();
+                // It counts from where it began to read.
+                let (line, mut column) = place(at);
+                column = match error.line() {
+                    0 | 1 => column - 1 + error.column(),
+                    _ => error.column(),
+                };
                 let line = line + error.line() as u64 - 1;
-                issues.insert(issue(path, line, &column, plain(&error)));
+                issues.insert(issue(path, line, &column.to_string(), plain(&error)));
                 return records;
             }
             None => {

@@ -1,0 +1,194 @@
+//! A past seeded, a backup made and brought back, the schemas read.
+
+use std::time::{Duration, Instant};
+
+use dm_business::Table;
+use dm_business::rows::Service;
+use sqlx::AssertSqlSafe;
+use tempfile::TempDir;
+
+use super::load::count;
+use super::{Figure, Stack, child};
+use crate::bench::BenchError;
+use crate::components::database::Database;
+use crate::components::postgres;
+use crate::data::backup::{self, Server, Store, Target};
+use crate::engine::exec::ExecSpec;
+use crate::error::Result;
+
+/// How many orders a past has: a large one.
+const ORDERS: &str = "100000";
+/// Where what is measured beside is written, in the database's container.
+const SCRATCH: &str = "/tmp/dm-bench";
+
+/// The tables that a past is in, in an order in which a row is there before another one
+/// names it.
+fn tables() -> Vec<Table> {
+    let mut tables = vec![
+        Table::Leads,
+        Table::Clients,
+        Table::Orders,
+        Table::OrderTimeline,
+        Table::Shipments,
+        Table::Reservations,
+        Table::ScanLog,
+        Table::IdempotencyRecords,
+        Table::Expenses,
+        Table::Notifications,
+    ];
+    tables.extend(Service::ALL.map(Table::Outbox));
+    tables.extend([Service::Order, Service::Inventory, Service::Wuphf].map(Table::Inbox));
+    tables
+}
+
+/// A table, as SQL names it on a stack as it comes.
+fn named(table: Table) -> String {
+    let schema = match table.service() {
+        Service::Sales => "sales",
+        Service::Order => "orders",
+        Service::Inventory => "inventory",
+        Service::Finance => "finance",
+        Service::Wuphf => "notifications",
+    };
+    format!("{schema}.{}", table.name())
+}
+
+/// A past seeded, beside psql copying the same rows into the same tables, one after the
+/// other; and the memory that the seed takes.
+pub(super) async fn seeded(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
+    empty(stack).await?;
+    let ended = child::run(stack, &["seed", "--scale", ORDERS, "--append"]).await?;
+    let (mut out, mut back) = (String::new(), String::new());
+    for table in tables() {
+        let (name, columns) = (named(table), table.columns());
+        out.push_str(&format!(
+            "\\copy (SELECT {columns} FROM {name}) TO '{SCRATCH}/{name}'\n"
+        ));
+        back.push_str(&format!(
+            "\\copy {name} ({columns}) FROM '{SCRATCH}/{name}'\n"
+        ));
+    }
+    run(stack, &format!("rm -rf {SCRATCH}; mkdir {SCRATCH}")).await?;
+    psql(stack, &out).await?;
+    empty(stack).await?;
+    let bare = psql(stack, &back).await?;
+    run(stack, &format!("rm -rf {SCRATCH}")).await?;
+    Ok(vec![
+        (
+            Figure::SeedRate,
+            bare.as_secs_f64() / ended.time.as_secs_f64(),
+        ),
+        (Figure::SeedMemory, count(ended.memory as usize)),
+    ])
+}
+
+/// A backup of the large stack beside pg_dump alone, and its database brought back beside
+/// pg_restore alone.
+pub(super) async fn backed_up(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
+    if !is_seeded(stack).await? {
+        child::run(stack, &["seed", "--scale", ORDERS, "--append"]).await?;
+    }
+    let config = stack.config();
+    let (user, name) = (
+        config.postgres.user.as_str(),
+        config.postgres.database.as_str(),
+    );
+    let dump = format!(
+        "rm -rf {SCRATCH}; pg_dump -Fd -j2 --compress=zstd:3 --no-sync -U {user} -d {name} -f {SCRATCH}"
+    );
+    let bare = run(stack, &dump).await?;
+    let folder = TempDir::new().map_err(|source| BenchError::Spawn {
+        program: "a folder for backups".into(),
+        source,
+    })?;
+    let path = folder.path().to_string_lossy().into_owned();
+    let own = child::run(stack, &["backup", "--dir", &path, "create"]).await?;
+    let restored = "dm_bench_restored";
+    let restore = format!(
+        "dropdb -U {user} --if-exists {restored} && createdb -U {user} -T template0 {restored} &&
+         pg_restore --exit-on-error -j2 -U {user} -d {restored} {SCRATCH}"
+    );
+    let bare_back = run(stack, &restore).await?;
+    run(
+        stack,
+        &format!("dropdb -U {user} {restored}; rm -rf {SCRATCH}"),
+    )
+    .await?;
+    let set = Store::new(folder.path().join(&stack.instance)).find("latest")?;
+    let container = stack.container(postgres::NAME);
+    let setup = Database::new(config, &stack.bench.instance.root);
+    let target = Target {
+        postgres: Server {
+            engine: &stack.bench.engine,
+            container: &container,
+        },
+        options: postgres::connect_options(&config.postgres, &stack.ports),
+        user,
+        name,
+        setup: &setup,
+    };
+    let began = Instant::now();
+    backup::prepare(&target, &set).await?;
+    let own_back = began.elapsed();
+    backup::sweep(&target).await?;
+    Ok(vec![
+        (
+            Figure::BackupTime,
+            own.time.as_secs_f64() / bare.as_secs_f64(),
+        ),
+        (
+            Figure::RestoreTime,
+            own_back.as_secs_f64() / bare_back.as_secs_f64(),
+        ),
+    ])
+}
+
+/// Everything read from the running stack and compared with the snapshots.
+pub(super) async fn schemas(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
+    let ended = child::run(stack, &["schema", "diff"]).await?;
+    Ok(vec![(Figure::SchemaTime, ended.time.as_secs_f64())])
+}
+
+async fn is_seeded(stack: &Stack<'_>) -> Result<bool, BenchError> {
+    let seeded = sqlx::query_scalar("SELECT count(*) >= 100000 FROM orders.orders");
+    Ok(seeded.fetch_one(&stack.database).await?)
+}
+
+async fn empty(stack: &Stack<'_>) -> Result<(), BenchError> {
+    let names: Vec<String> = tables().into_iter().map(named).collect();
+    let statement = format!("TRUNCATE {}", names.join(", "));
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(&stack.database)
+        .await?;
+    sqlx::raw_sql("CHECKPOINT").execute(&stack.database).await?;
+    Ok(())
+}
+
+/// Has psql carry out a script, and answers how long that took.
+async fn psql(stack: &Stack<'_>, script: &str) -> Result<Duration, BenchError> {
+    let config = &stack.config().postgres;
+    let (user, name) = (&config.user, &config.database);
+    run(
+        stack,
+        &format!("psql -q -v ON_ERROR_STOP=1 -U {user} -d {name} <<'END'\n{script}END"),
+    )
+    .await
+}
+
+/// Has the database's container carry out a command, and answers how long that took.
+async fn run(stack: &Stack<'_>, script: &str) -> Result<Duration, BenchError> {
+    let spec = ExecSpec {
+        command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        ..ExecSpec::default()
+    };
+    let container = stack.container(postgres::NAME);
+    let began = Instant::now();
+    let output = stack.bench.engine.exec_collect(&container, &spec).await?;
+    if output.code != 0 {
+        return Err(BenchError::Request {
+            request: script.lines().next().unwrap_or_default().to_owned(),
+            what: String::from_utf8_lossy(&output.err).into_owned(),
+        });
+    }
+    Ok(began.elapsed())
+}

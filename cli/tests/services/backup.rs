@@ -1,0 +1,136 @@
+//! Backups, made and brought back.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use super::stack::{INSTANCE, dm, dm_command, ok, sql};
+
+/// What tells two states of the business apart.
+const STATE: &str = "SELECT concat_ws('/', (SELECT count(*) FROM orders.orders),
+    (SELECT count(*) FROM orders.outbox_events), (SELECT count(*) FROM inventory.inbox_events),
+    (SELECT count(*) FROM notifications.notifications), (SELECT sum(shipped) FROM inventory.stock))";
+
+fn create() -> Result<Value, Failed> {
+    Ok(serde_json::from_str(&ok(&["backup", "create", "--json"])?)?)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// Saved with a dead letter, changed, brought back: the business, the dead letter and the
+/// directory are as they were, what was there meanwhile is a backup, too, and orders flow.
+pub fn story() -> Result<(), Failed> {
+    ok(&["chaos", "poison", "inventory.order-events.q"])?;
+    let dead =
+        || -> Result<Value, Failed> { Ok(serde_json::from_str(&ok(&["dlq", "ls", "--json"])?)?) };
+    let mut letters = dead()?;
+    while letters["groups"].as_array().is_none_or(Vec::is_empty) {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        letters = dead()?;
+    }
+    let set = create()?;
+    let id = text(&set["id"]);
+    let state = sql(STATE)?;
+    ok(&["smoke"])?;
+    ok(&["dlq", "purge", "--copy", &copy().to_string_lossy(), "--yes"])?;
+    assert_ne!(sql(STATE)?, state);
+    let refused = dm(&["backup", "restore", id]);
+    assert_eq!(refused.status.code(), Some(2));
+    let restored = dm(&["backup", "restore", id, "--yes"]);
+    let told = String::from_utf8_lossy(&restored.stderr).into_owned();
+    assert!(restored.status.success(), "{told}");
+    assert_eq!(sql(STATE)?, state);
+    assert_eq!(dead()?["groups"][0]["count"], letters["groups"][0]["count"]);
+    assert!(told.contains("what is there now is backup "), "{told}");
+    ok(&["smoke"])?;
+    ok(&["dlq", "purge", "--copy", &copy().to_string_lossy(), "--yes"])?;
+    let status: Value = serde_json::from_str(&ok(&["status", "--json"])?)?;
+    assert!(status["last_backup"]["id"].is_string(), "{status}");
+    Ok(())
+}
+
+fn copy() -> PathBuf {
+    let folder = tempfile::tempdir().unwrap().keep();
+    folder.join("letters.jsonl")
+}
+
+/// One byte is enough; nothing is touched.
+pub fn damaged() -> Result<(), Failed> {
+    let set = create()?;
+    let id = text(&set["id"]);
+    let folder = ok(&["backup", "show", id])?;
+    let folder = folder
+        .lines()
+        .find(|line| line.ends_with(id) && line.starts_with('/'));
+    let path = PathBuf::from(folder.unwrap()).join("postgres/toc.dat");
+    let whole = fs::read(&path)?;
+    let mut bytes = whole.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes)?;
+    let state = sql(STATE)?;
+    for arguments in [
+        vec!["backup", "verify", id],
+        vec!["backup", "restore", id, "--yes"],
+    ] {
+        let refused = dm(&arguments);
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            told.contains("postgres/toc.dat is other than it was"),
+            "{told}"
+        );
+    }
+    assert_eq!(sql(STATE)?, state);
+    fs::write(&path, whole)?;
+    ok(&["backup", "verify", id])?;
+    Ok(())
+}
+
+/// Killed before the databases change places, nothing has changed; killed after it, nothing
+/// starts until the restore is carried on with.
+pub fn killed() -> Result<(), Failed> {
+    let set = create()?;
+    let id = text(&set["id"]);
+    let saved = sql(STATE)?;
+    ok(&["smoke"])?;
+    let changed = sql(STATE)?;
+    kill_at(id, "restoring the database")?;
+    assert_eq!(sql(STATE)?, changed);
+    kill_at(id, "restoring the broker")?;
+    assert_eq!(sql(STATE)?, saved);
+    let up = dm(&["up"]);
+    assert!(!up.status.success());
+    let told = String::from_utf8_lossy(&up.stderr).into_owned();
+    assert!(told.contains("was cut short"), "{told}");
+    ok(&["backup", "restore", "--resume"])?;
+    assert_eq!(sql(STATE)?, saved);
+    let left = sql("SELECT count(*) FROM pg_database WHERE starts_with(datname, 'dm_re')")?;
+    assert_eq!(left, "0");
+    ok(&["smoke"])?;
+    Ok(())
+}
+
+/// Begins a restore, and kills it when it says so.
+fn kill_at(id: &str, words: &str) -> Result<(), Failed> {
+    let mut run = dm_command()
+        .args(["--instance", INSTANCE])
+        .args(["backup", "restore", id, "--yes", "--no-safety"])
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let lines = BufReader::new(run.stderr.take().unwrap()).lines();
+    for line in lines {
+        if line?.contains(words) {
+            break;
+        }
+    }
+    run.kill()?;
+    run.wait()?;
+    Ok(())
+}
