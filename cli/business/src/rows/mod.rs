@@ -261,3 +261,139 @@ impl Rows {
         copy::Line::begin(&mut text.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashMap, HashSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::facts::OrderEnd;
+    use crate::invent::tests::invention;
+
+    fn counts(invention: &crate::Invention) -> Counts {
+        Counts {
+            leads: invention.leads(),
+            orders: invention.orders,
+            expenses: invention.expenses(),
+            most_items: invention.staff.most_items as u64,
+        }
+    }
+
+    fn clerk(number: u64, first: u64, counts: Counts, days: i64) -> Clerk {
+        let first = First {
+            lead: first,
+            order: first,
+            expense: first,
+            ..First::default()
+        };
+        let memory = Memory {
+            now: "2026-11-26T00:00:00Z".parse().unwrap(),
+            keeps: TimeDelta::days(days),
+        };
+        Clerk::new(number, first, counts, memory)
+    }
+
+    /// The columns of every row of a table.
+    fn table(rows: &Rows, wanted: Table) -> Vec<Vec<String>> {
+        let text = rows.texts().find(|(table, ..)| *table == wanted);
+        let text = text.map_or("", |(_, text, _)| std::str::from_utf8(text).unwrap());
+        text.lines()
+            .map(|line| line.split('\t').map(str::to_owned).collect())
+            .collect()
+    }
+
+    fn all_tables(rows: &Rows) -> Vec<Table> {
+        rows.texts().map(|(table, ..)| table).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Every row has as many columns as its table, and a key of its own; what is in an
+        /// inbox was written to an outbox, if that remembers as far; stock is what orders
+        /// need.
+        #[test]
+        fn rows_fit_together(number: u64, orders in 1_u64..120, days in 1_i64..120) {
+            let invention = invention(number, orders);
+            let facts = invention.part(0, 1);
+            let rows = clerk(number, 100, counts(&invention), days).write(&facts);
+            let (mut written, mut handled) = (HashSet::new(), HashSet::new());
+            for wanted in all_tables(&rows) {
+                let lines = table(&rows, wanted);
+                let width = wanted.columns().split(", ").count();
+                prop_assert!(lines.iter().all(|line| line.len() == width), "{:?}", wanted);
+                let keyed = match wanted {
+                    Table::Inbox(_) => 2,
+                    Table::IdempotencyRecords => 2,
+                    _ => 1,
+                };
+                let keys: BTreeSet<_> = lines.iter().map(|line| line[..keyed].to_vec()).collect();
+                prop_assert_eq!(keys.len(), lines.len(), "{:?}", wanted);
+                match wanted {
+                    Table::Outbox(_) => written.extend(lines.into_iter().map(|line| line[1].clone())),
+                    Table::Inbox(_) => handled.extend(lines.into_iter().map(|line| line[1].clone())),
+                    _ => {}
+                }
+            }
+            prop_assert!(handled.is_subset(&written));
+            let mut needed: HashMap<&str, i64> = HashMap::new();
+            for order in &facts.orders {
+                if !matches!(order.end, OrderEnd::Failed(_)) {
+                    for item in &order.items {
+                        *needed.entry(&item.sku).or_default() += item.quantity;
+                    }
+                }
+            }
+            for (sku, movement) in &rows.stock {
+                let needed = needed.get(sku.as_str()).copied().unwrap_or_default();
+                prop_assert_eq!(movement.reserved + movement.shipped, needed);
+            }
+        }
+
+        /// Two runs of one number, one after the other, have no event in common.
+        #[test]
+        fn runs_of_one_number_differ(number: u64, orders in 1_u64..40) {
+            let invention = invention(number, orders);
+            let facts = invention.part(0, 1);
+            let ids = |first| -> HashSet<String> {
+                let rows = clerk(number, first, counts(&invention), 120).write(&facts);
+                all_tables(&rows)
+                    .into_iter()
+                    .filter(|wanted| matches!(wanted, Table::Outbox(_)))
+                    .flat_map(|wanted| table(&rows, wanted))
+                    .map(|line| line[1].clone())
+                    .collect()
+            };
+            let (one, other) = (ids(100), ids(100 + orders));
+            prop_assert!(one.is_disjoint(&other));
+            prop_assert_eq!(&one, &ids(100));
+        }
+
+        /// No number is given out that was not set aside.
+        #[test]
+        fn numbers_are_those_that_were_set_aside(number: u64, orders in 1_u64..120) {
+            let invention = invention(number, orders);
+            let counts = counts(&invention);
+            let needs = counts.needs();
+            let rows = clerk(number, 0, counts, 120).write(&invention.part(0, 1));
+            for (wanted, need) in [
+                (Table::OrderTimeline, needs.timeline),
+                (Table::ScanLog, needs.scan),
+                (Table::Notifications, needs.notification),
+                (Table::Reservations, needs.reservation),
+                (Table::Outbox(Service::Order), needs.order_event),
+                (Table::Outbox(Service::Inventory), needs.inventory_event),
+                (Table::Outbox(Service::Finance), needs.finance_event),
+                (Table::Outbox(Service::Wuphf), needs.notification_event),
+                (Table::Outbox(Service::Sales), needs.sales_event),
+            ] {
+                for line in table(&rows, wanted) {
+                    let place: u64 = line[0].rsplit('_').next().unwrap().parse().unwrap();
+                    prop_assert!(place < need, "{:?}: {}", wanted, line[0]);
+                }
+            }
+        }
+    }
+}

@@ -121,7 +121,6 @@ pub async fn prepare(target: &Target<'_>, set: &Set) -> Result<Prepared, BackupE
         .bind(&manifest.id)
         .execute(&mut session)
         .await?;
-    sqlx::raw_sql("ANALYZE").execute(&mut session).await?;
     session.close().await?;
     Ok(Prepared { name, restore })
 }

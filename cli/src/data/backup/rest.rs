@@ -145,5 +145,7 @@ pub async fn finish(target: &Target<'_>) -> Result<(), BackupError> {
     )
     .execute(&mut session)
     .await?;
+    // The planner knows nothing of what was restored.
+    sqlx::raw_sql("ANALYZE").execute(&mut session).await?;
     database::sweep(target).await
 }
