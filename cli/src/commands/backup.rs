@@ -15,7 +15,6 @@ use crate::components::{keycloak, openldap, postgres, rabbitmq};
 use crate::data::backup::{
     self, BackupError, Keep, Listed, Purpose, Server, Set, Source, Store, Target,
 };
-use crate::data::schema::Realm;
 use crate::error::{Exit, Result};
 use crate::messaging::memory;
 use crate::messaging::reconcile::{self, Kind, Report};
@@ -26,6 +25,8 @@ use crate::stack::up;
 const SCRATCH: &str = "verify";
 /// How long a container may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// How long after a backup that failed the next one is tried.
+const RETRY: Duration = Duration::from_secs(60);
 /// How long what is in flight may take to arrive after a restore.
 const SETTLE: Duration = Duration::from_secs(20);
 
@@ -88,6 +89,18 @@ enum Action {
         #[arg(long, conflicts_with_all = ["id", "foreign", "no_safety"])]
         resume: bool,
     },
+    /// Make a backup whenever one is due, and remove old ones, until interrupted.
+    ///
+    /// One that became due while nothing ran is made at once. A stack that is down is
+    /// waited for.
+    Schedule {
+        /// How long after a backup the next one is due.
+        #[arg(long, value_name = "TIME", default_value = "1d", value_parser = humantime::parse_duration)]
+        every: Duration,
+        /// How many days' backups stay.
+        #[arg(long, value_name = "DAYS", default_value_t = 7)]
+        keep: usize,
+    },
     /// Remove old backups: all but the newest of each of the last days, and the newest one
     /// that was proved.
     Prune {
@@ -120,6 +133,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 output::backup::show(&set, canvas)
             })?;
             Ok(Exit::Success)
+        }
+        Action::Schedule { every, keep } => {
+            schedule(context, &project, &store, every, Keep { days: keep }).await
         }
         Action::Prune { keep, dry_run } => prune(context, &store, Keep { days: keep }, dry_run),
         Action::Create => {
@@ -179,6 +195,44 @@ pub(super) fn store(project: &Project, dir: Option<PathBuf>) -> Store {
     Store::new(folder.join(&instance.name))
 }
 
+/// Makes backups until somebody interrupts.
+async fn schedule(
+    context: &Context,
+    project: &Project,
+    store: &Store,
+    every: Duration,
+    keep: Keep,
+) -> Result<Exit> {
+    let printer = &context.printer;
+    loop {
+        let age = store.newest()?.map(|set| set.age());
+        let wait = age.map_or(Duration::ZERO, |age| every.saturating_sub(age));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = context.interrupt.cancelled() => return Ok(Exit::Interrupted),
+        }
+        let made = async {
+            let desk = Desk::of(context, context.project_of(&project.instance.name)?).await?;
+            let _guard = context.lock(&desk.project, "dm backup schedule").await?;
+            create(context, &desk, store, Purpose::Asked).await
+        };
+        match made.await {
+            Ok(set) => {
+                printer.done(&format!("{} is made", set.manifest.id));
+                prune(context, store, keep, false)?;
+            }
+            Err(_) if context.interrupt.is_cancelled() => return Ok(Exit::Interrupted),
+            Err(error) => {
+                printer.warn(&format!("no backup: {}", error.chain().join(": ")));
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY.min(every)) => {}
+                    () = context.interrupt.cancelled() => return Ok(Exit::Interrupted),
+                }
+            }
+        }
+    }
+}
+
 fn prune(context: &Context, store: &Store, keep: Keep, dry_run: bool) -> Result<Exit> {
     let sets: Vec<Set> = store
         .list()?
@@ -215,7 +269,8 @@ pub(super) async fn create(
     let config = desk.config();
     let instance = &desk.project.instance;
     let database = desk.database().await?;
-    let broker = desk.dead_letters().await?;
+    let (broker, management) = (desk.dead_letters().await?, desk.management()?);
+    let base = keycloak::base_url(&desk.ports);
     let (tables, printer) = (desk.stores(), &context.printer);
     let (postgres, directory) = (
         instance.container(postgres::NAME),
@@ -234,18 +289,9 @@ pub(super) async fn create(
         database: &database,
         tables: &tables,
         broker: &broker,
-        management: (
-            rabbitmq::management_url(&desk.ports),
-            config.rabbitmq.user.as_str(),
-            config.rabbitmq.password.reveal(),
-        ),
+        management: &management,
         directory: server(&directory),
-        realm: Realm {
-            base: keycloak::base_url(&desk.ports),
-            name: config.keycloak.realm.as_str(),
-            user: config.keycloak.admin_user.as_str(),
-            password: config.keycloak.admin_password.reveal(),
-        },
+        realm: desk.keycloak(&base),
         told: &|what| printer.note(&format!("saving {what}")),
     };
     let creating = backup::create(&source, store, purpose);
@@ -377,15 +423,8 @@ async fn rest(desk: &Desk, set: &Set) -> Result<()> {
         engine: &desk.engine,
         container: &directory,
     });
-    let config = &desk.config().rabbitmq;
-    let management = rabbitmq::management_url(&desk.ports);
-    let broker = desk.dead_letters().await?;
-    let access = (
-        management.as_str(),
-        config.user.as_str(),
-        config.password.reveal(),
-    );
-    backup::restore_rest(set, &broker, access, directory).await?;
+    let (broker, management) = (desk.dead_letters().await?, desk.management()?);
+    backup::restore_rest(set, &broker, &management, directory).await?;
     let container = instance.container(postgres::NAME);
     let setup = Database::new(desk.config(), &desk.project.loaded.root);
     backup::finish(&target(desk, &container, &setup)).await?;
@@ -404,23 +443,7 @@ pub(super) async fn bring(context: &Context, project: &Project, set: &Set) -> Re
 
 /// Brings the stack up again, and has the broker get what it lacks.
 pub(super) async fn bring_up(context: &Context, project: &Project) -> Result<Exit> {
-    BringUp {
-        command: "restore",
-        project,
-        engine: context.engine(project.config()).await?,
-        ports: PortUse::Existing,
-        consent: context.consent(false),
-        request: up::Request {
-            only: Vec::new(),
-            wait: project.config().timeouts.wait.get(),
-            golden: up::GoldenUse::Begin,
-            kept: up::Kept::Ask,
-        },
-        bundle: None,
-    }
-    .run(context)
-    .await?
-    .complete()?;
+    start(context, project, "restore", PortUse::Existing, Vec::new()).await?;
     let desk = Desk::of(context, context.project_of(&project.instance.name)?).await?;
     let report = account(context, &desk).await?;
     let document = output::reconcile::Document::new(&report);
@@ -434,6 +457,32 @@ pub(super) async fn bring_up(context: &Context, project: &Project) -> Result<Exi
     } else {
         Exit::Found
     })
+}
+
+/// Brings components up, all where none is named.
+async fn start(
+    context: &Context,
+    project: &Project,
+    command: &'static str,
+    ports: PortUse<'_>,
+    only: Vec<String>,
+) -> Result<()> {
+    let run = BringUp {
+        command,
+        project,
+        engine: context.engine(project.config()).await?,
+        ports,
+        consent: context.consent(false),
+        request: up::Request {
+            only,
+            wait: project.config().timeouts.wait.get(),
+            golden: up::GoldenUse::Begin,
+            kept: up::Kept::Ask,
+        },
+        bundle: None,
+    };
+    run.run(context).await?.complete()?;
+    Ok(())
 }
 
 /// Whether nothing got lost. A dead letter that no outbox has written is one in the backup,
@@ -500,26 +549,11 @@ async fn prove(context: &Context, set: &Set) -> Result<Exit> {
 
 async fn proof(context: &Context, project: &Project, set: &Set) -> Result<Report> {
     let only: Vec<String> = [postgres::NAME, rabbitmq::NAME].map(str::to_owned).to_vec();
-    BringUp {
-        command: "verify",
-        project,
-        engine: context.engine(project.config()).await?,
-        ports: PortUse::Allocate {
-            free: true,
-            only: &only,
-        },
-        consent: context.consent(false),
-        request: up::Request {
-            only: only.clone(),
-            wait: project.config().timeouts.wait.get(),
-            golden: up::GoldenUse::Begin,
-            kept: up::Kept::Ask,
-        },
-        bundle: None,
-    }
-    .run(context)
-    .await?
-    .complete()?;
+    let ports = PortUse::Allocate {
+        free: true,
+        only: &only,
+    };
+    start(context, project, "verify", ports, only.clone()).await?;
     let desk = Desk::of(context, context.project_of(SCRATCH)?).await?;
     place(context, &desk, set, async || Ok(())).await?;
     rest(&desk, set).await?;

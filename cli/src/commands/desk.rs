@@ -9,6 +9,7 @@ use lapin::Connection;
 use sqlx::PgPool;
 
 use super::context::{Context, Project, existing_ports};
+use crate::components::keycloak::admin::Admin;
 use crate::components::{Ports, postgres, rabbitmq};
 use crate::config::Config;
 use crate::engine::Engine;
@@ -92,6 +93,17 @@ impl Desk {
         let connection = self.broker().await?;
         broker::turn(&connection).await?;
         Ok(connection)
+    }
+
+    /// Keycloak at this address, as its administrator.
+    pub fn keycloak<'a>(&'a self, base: &'a str) -> Admin<'a> {
+        let config = &self.config().keycloak;
+        Admin {
+            base,
+            realm: config.realm.as_str(),
+            user: config.admin_user.as_str(),
+            password: config.admin_password.reveal(),
+        }
     }
 
     /// The broker's management interface.

@@ -5,8 +5,8 @@ use clap::{Args, Subcommand};
 use super::context::Context;
 use super::desk::Desk;
 use crate::components::database::Database;
-use crate::components::{keycloak, postgres, rabbitmq};
-use crate::data::schema::{self, Document, Folder, Realm, SchemaError, Site, Source};
+use crate::components::{keycloak, postgres};
+use crate::data::schema::{self, Document, Folder, SchemaError, Site, Source};
 use crate::error::{Exit, Result};
 use crate::output;
 
@@ -155,6 +155,7 @@ async fn all(desk: &Desk, source: Source, folder: &Folder) -> Result<Vec<Documen
     })?;
     let definitions = serde_json::from_slice(&text).map_err(|_| SchemaError::Definitions(path))?;
     let container = desk.project.instance.container(postgres::NAME);
+    let (management, base) = (desk.management()?, keycloak::base_url(&desk.ports));
     let site = Site {
         engine: &desk.engine,
         container: &container,
@@ -163,17 +164,8 @@ async fn all(desk: &Desk, source: Source, folder: &Folder) -> Result<Vec<Documen
         name: config.postgres.database.as_str(),
         schemas: setup.migrated_schemas(),
         setup: &setup,
-        broker: (
-            rabbitmq::management_url(&desk.ports),
-            config.rabbitmq.user.as_str(),
-            config.rabbitmq.password.reveal(),
-        ),
-        realm: Realm {
-            base: keycloak::base_url(&desk.ports),
-            name: config.keycloak.realm.as_str(),
-            user: config.keycloak.admin_user.as_str(),
-            password: config.keycloak.admin_password.reveal(),
-        },
+        broker: &management,
+        realm: desk.keycloak(&base),
         definitions,
     };
     Ok(match source {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Client;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::MessagingError;
 
@@ -76,6 +77,30 @@ impl Management {
             closed += u64::from(answer.status().is_success());
         }
         Ok(closed)
+    }
+
+    /// All that is declared: users, queues, bindings and the rest.
+    ///
+    /// # Errors
+    /// The broker is away.
+    pub async fn definitions(&self) -> Result<Value, MessagingError> {
+        self.get("definitions").await
+    }
+
+    /// Declares all of it again. What there is besides stays.
+    ///
+    /// # Errors
+    /// The broker is away, or refuses.
+    pub async fn declare(&self, definitions: &Value) -> Result<(), MessagingError> {
+        let answer = self
+            .client
+            .post(format!("{}/api/definitions", self.base))
+            .basic_auth(&self.user, Some(&self.password))
+            .json(definitions)
+            .send()
+            .await?;
+        answer.error_for_status()?;
+        Ok(())
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, MessagingError> {

@@ -29,12 +29,10 @@ impl Last {
     /// That one.
     #[must_use]
     pub fn new(set: &Set) -> Self {
-        let taken_at = set.manifest.taken_at;
-        let age = (Utc::now() - taken_at).to_std().unwrap_or_default();
         Self {
             id: set.manifest.id.clone(),
-            taken_at,
-            age_seconds: age.as_secs(),
+            taken_at: set.manifest.taken_at,
+            age_seconds: set.age().as_secs(),
             proved_at: set.proved_at,
         }
     }

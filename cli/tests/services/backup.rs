@@ -93,6 +93,47 @@ pub fn damaged() -> Result<(), Failed> {
     Ok(())
 }
 
+/// A backup that is due is made at once, and again when it is due; old ones go. Two that
+/// are asked for at a time are made one after the other.
+pub fn scheduled() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_string_lossy().into_owned();
+    let listed = || -> Result<Vec<String>, Failed> {
+        let list: Value = serde_json::from_str(&ok(&["backup", "--dir", &path, "ls", "--json"])?)?;
+        let ids = list["backups"].as_array().into_iter().flatten();
+        Ok(ids.map(|it| text(&it["id"]).to_owned()).collect())
+    };
+    let mut run = dm_command()
+        .args(["--instance", INSTANCE, "backup", "--dir", &path])
+        .args(["schedule", "--every", "1s", "--keep", "1"])
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..600 {
+        seen.extend(listed()?);
+        if seen.len() > 2 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    run.kill()?;
+    run.wait()?;
+    assert!(seen.len() > 2, "{seen:?}");
+    assert!(listed()?.len() <= 2, "old ones stay");
+    let before = listed()?.len();
+    let create = || {
+        let mut command = dm_command();
+        command.args(["--instance", INSTANCE, "backup", "--dir", &path, "create"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    };
+    let (mut one, mut other) = (create()?, create()?);
+    assert!(one.wait()?.success() && other.wait()?.success());
+    assert_eq!(listed()?.len(), before + 2);
+    ok(&["backup", "--dir", &path, "verify"])?;
+    Ok(())
+}
+
 /// Killed before the databases change places, nothing has changed; killed after it, nothing
 /// starts until the restore is carried on with.
 pub fn killed() -> Result<(), Failed> {

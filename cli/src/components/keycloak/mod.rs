@@ -1,5 +1,6 @@
 //! Keycloak: who somebody is, by the realm and its LDAP federation.
 
+pub mod admin;
 pub mod token;
 
 use std::time::Duration;

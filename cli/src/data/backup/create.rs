@@ -7,15 +7,15 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use lapin::Connection;
-use reqwest::Client;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tokio::time::Instant;
 
 use super::manifest::{Counts, FORMAT, Postgres, Purpose};
 use super::{BackupError, Manifest, Server, Set, Store, store};
-use crate::data::schema::Realm;
+use crate::components::keycloak::admin::Admin;
 use crate::messaging::dead::{self, Filter, copy, look};
+use crate::messaging::management::Management;
 use crate::messaging::stores::Store as Tables;
 
 /// How much zstd makes of an effort: its own customary one.
@@ -41,12 +41,12 @@ pub struct Source<'a> {
     pub tables: &'a [Tables],
     /// The broker. Its turn at the dead letters must be had.
     pub broker: &'a Connection,
-    /// The broker's interface, with who may ask it.
-    pub management: (String, &'a str, &'a str),
+    /// The broker's interface.
+    pub management: &'a Management,
     /// The directory's container.
     pub directory: Server<'a>,
     /// The realm.
-    pub realm: Realm<'a>,
+    pub realm: Admin<'a>,
     /// Told of what is being done.
     pub told: &'a (dyn Fn(&str) + Sync),
 }
@@ -83,37 +83,30 @@ async fn fill(
     purpose: Purpose,
 ) -> Result<Manifest, BackupError> {
     let mut seconds = BTreeMap::new();
-    let mut part = |name: &str, began: Instant| {
+    let mut took = |name: &str, began: Instant| {
         let rounded = (began.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         seconds.insert(name.to_owned(), rounded);
     };
-    (source.told)("the database");
+    (source.told)("the database, the broker, the directory and the realm");
     let began = Instant::now();
-    let (postgres, pending) = database(source, partial, &id).await?;
-    part("postgres", began);
-    (source.told)("the broker");
-    let began = Instant::now();
-    let dead_letters = broker(source, &partial.join("broker")).await?;
-    part("broker", began);
-    (source.told)("the directory and the realm");
-    let began = Instant::now();
-    directory(source, &partial.join("directory.ldif.zst")).await?;
-    part("directory", began);
-    let began = Instant::now();
-    let realm = source.realm.export().await;
-    let realm = realm.map_err(|error| BackupError::Command {
-        command: "the realm's export".into(),
-        told: error.to_string(),
-    })?;
-    write_json(&partial.join("realm.json"), &realm)?;
-    part("realm", began);
+    // Whatever of the others changes meanwhile is made up for by the account of events
+    // after a restore.
+    let others = async {
+        let dead_letters = broker(source, &partial.join("broker")).await?;
+        directory(source, &partial.join("directory.ldif.zst")).await?;
+        write_json(&partial.join("realm.json"), &source.realm.export().await?)?;
+        Ok(dead_letters)
+    };
+    let ((postgres, pending), dead_letters) =
+        tokio::try_join!(database(source, partial, &id), others)?;
+    took("servers", began);
     let began = Instant::now();
     let folder = partial.to_owned();
     let files = tokio::task::spawn_blocking(move || store::digests(&folder)).await;
     let files = files
         .map_err(std::io::Error::other)
         .map_err(BackupError::file("read", partial))??;
-    part("digests", began);
+    took("digests", began);
     Ok(Manifest {
         format: FORMAT,
         id,
@@ -239,24 +232,7 @@ async fn pending(session: &mut PgConnection, tables: &[Tables]) -> Result<i64, B
 /// The topology, and the dead letters. What is in work queues is in the outboxes, too.
 async fn broker(source: &Source<'_>, folder: &Path) -> Result<BTreeMap<String, u64>, BackupError> {
     fs::create_dir(folder).map_err(BackupError::file("make", folder))?;
-    let (base, user, password) = &source.management;
-    let failed = |source| BackupError::Http {
-        who: "the broker",
-        source,
-    };
-    let definitions: Value = Client::builder()
-        .no_proxy()
-        .build()
-        .map_err(failed)?
-        .get(format!("{base}/api/definitions"))
-        .basic_auth(user, Some(password))
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(failed)?
-        .json()
-        .await
-        .map_err(failed)?;
+    let definitions = source.management.definitions().await?;
     write_json(&folder.join("definitions.json"), &definitions)?;
     let queues = dead::queues(&[])?;
     let path = folder.join("dead-letters.jsonl.zst");

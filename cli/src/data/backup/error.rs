@@ -44,14 +44,9 @@ pub enum BackupError {
     /// The broker refused.
     #[error("the broker refused")]
     Broker(#[from] MessagingError),
-    /// The broker or Keycloak can't be asked.
-    #[error("{who} can't be asked: {source}")]
-    Http {
-        /// Who.
-        who: &'static str,
-        /// Why.
-        source: reqwest::Error,
-    },
+    /// Keycloak can't be asked.
+    #[error("Keycloak can't be asked")]
+    Keycloak(#[from] reqwest::Error),
     /// There is no such set.
     #[error("there is no backup `{0}`")]
     NoSet(String),
@@ -133,7 +128,7 @@ impl Coded for BackupError {
             Self::Engine(_) => "engine",
             Self::Command { .. } => "backup-command",
             Self::Sql(_) | Self::Setup(_) => "database",
-            Self::Broker(_) | Self::Http { .. } => "backup-source",
+            Self::Broker(_) | Self::Keycloak(_) => "backup-source",
             Self::NoSet(_) | Self::NoSets(_) => "backup-not-found",
             Self::Damaged { .. } => "backup-damaged",
             Self::Format { .. } | Self::Foreign { .. } | Self::Version { .. } => "backup-refused",
@@ -183,7 +178,7 @@ impl Coded for BackupError {
             Self::Version { .. } => vec!["dm images build postgres".into()],
             Self::NotConfirmed(_) => vec!["dm backup restore --yes …".into()],
             Self::Unfinished(_) => vec!["dm backup restore --resume".into()],
-            Self::Sql(_) | Self::Broker(_) | Self::Http { .. } | Self::Engine(_) => {
+            Self::Sql(_) | Self::Broker(_) | Self::Keycloak(_) | Self::Engine(_) => {
                 vec!["dm status".into(), "dm up".into()]
             }
             _ => Vec::new(),

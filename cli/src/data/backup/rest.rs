@@ -8,13 +8,13 @@ use std::path::Path;
 use dm_contracts::topology::{Tier, WORK_QUEUES, dead_letter_queue, retry_queue};
 use lapin::Connection;
 use lapin::options::QueuePurgeOptions;
-use reqwest::Client;
 use sqlx::ConnectOptions as _;
 
 use super::database::Target;
 use super::{BackupError, Server, Set, database};
 use crate::messaging::MessagingError;
 use crate::messaging::dead::copy;
+use crate::messaging::management::Management;
 
 /// Brings the broker's queues and topology back, and the directory where there is one.
 ///
@@ -23,30 +23,17 @@ use crate::messaging::dead::copy;
 pub async fn restore_rest(
     set: &Set,
     broker: &Connection,
-    (base, user, password): (&str, &str, &str),
+    management: &Management,
     directory: Option<Server<'_>>,
 ) -> Result<(), BackupError> {
     // What is in the queues is of the database that was replaced: the outboxes of the
     // restored one know what should be there.
     purge(broker).await?;
     let path = set.path.join("broker/definitions.json");
-    let definitions = fs::read(&path).map_err(BackupError::file("read", &path))?;
-    let failed = |source| BackupError::Http {
-        who: "the broker",
-        source,
-    };
-    Client::builder()
-        .no_proxy()
-        .build()
-        .map_err(failed)?
-        .post(format!("{base}/api/definitions"))
-        .basic_auth(user, Some(password))
-        .header("content-type", "application/json")
-        .body(definitions)
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(failed)?;
+    let read = BackupError::file("read", &path);
+    let definitions = fs::read(&path)
+        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(std::io::Error::from));
+    management.declare(&definitions.map_err(read)?).await?;
     dead_letters(set, broker).await?;
     if let Some(directory) = directory {
         entries(set, directory).await?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sha2::{Digest as _, Sha256};
@@ -269,6 +270,13 @@ impl Keep {
 }
 
 impl Set {
+    /// How long ago the state was that it holds.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let age = Utc::now() - self.manifest.taken_at;
+        age.to_std().unwrap_or_default()
+    }
+
     /// Compares every file with what the manifest says of it.
     ///
     /// # Errors

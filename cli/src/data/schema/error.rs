@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::components::database::DatabaseError;
 use crate::engine::EngineError;
 use crate::error::{Coded, Exit};
+use crate::messaging::MessagingError;
 
 /// What a schema is like can't be told.
 #[derive(Debug, Error)]
@@ -24,14 +25,12 @@ pub enum SchemaError {
     /// The migrations can't be applied to an empty database.
     #[error("the migrations don't make a database")]
     Migrations(#[from] DatabaseError),
-    /// The broker or Keycloak can't be asked.
-    #[error("{who} can't be asked: {source}")]
-    Http {
-        /// Who.
-        who: &'static str,
-        /// Why.
-        source: reqwest::Error,
-    },
+    /// The broker can't be asked.
+    #[error("the broker can't be asked")]
+    Broker(#[from] MessagingError),
+    /// Keycloak can't be asked.
+    #[error("Keycloak can't be asked")]
+    Keycloak(#[from] reqwest::Error),
     /// A file can't be read or written.
     #[error("could not {doing} {}", path.display())]
     File {
@@ -60,7 +59,7 @@ impl Coded for SchemaError {
             Self::Engine(_) => "engine",
             Self::Dump(_) | Self::Sql(_) => "database",
             Self::Migrations(_) => "migration",
-            Self::Http { .. } => "schema-source",
+            Self::Broker(_) | Self::Keycloak(_) => "schema-source",
             Self::File { .. } | Self::NoSnapshot(_) | Self::Definitions(_) => "schema-file",
             Self::NoSnapshots(_) => "schema-no-snapshots",
         }
@@ -73,7 +72,11 @@ impl Coded for SchemaError {
 
     fn next(&self) -> Vec<String> {
         match self {
-            Self::Engine(_) | Self::Dump(_) | Self::Sql(_) | Self::Http { .. } => {
+            Self::Engine(_)
+            | Self::Dump(_)
+            | Self::Sql(_)
+            | Self::Broker(_)
+            | Self::Keycloak(_) => {
                 vec!["dm status".into(), "dm up".into()]
             }
             Self::Migrations(_) => vec!["mend the migration".into()],

@@ -25,4 +25,4 @@ pub use diff::{Change, Class, Difference, compare};
 pub use error::SchemaError;
 pub use files::{FOLDER, Folder, Written};
 pub use object::{Document, Form, Object};
-pub use source::{Realm, Site, Source, fresh, live};
+pub use source::{Site, Source, fresh, live};

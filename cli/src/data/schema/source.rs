@@ -1,9 +1,5 @@
 //! Where schemas are come by: the running stack, a fresh one, the files.
 
-use std::time::Duration;
-
-use reqwest::Client;
-use serde::Deserialize;
 use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
@@ -12,11 +8,10 @@ use uuid::Uuid;
 use super::object::Document;
 use super::{SchemaError, broker, dump, realm};
 use crate::components::database::Database;
+use crate::components::keycloak::admin::Admin;
 use crate::engine::Engine;
 use crate::engine::exec::ExecSpec;
-
-/// How long the broker and Keycloak may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::messaging::management::Management;
 
 /// A place that schemas are come by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -57,24 +52,12 @@ pub struct Site<'a> {
     pub schemas: Vec<String>,
     /// What the database is set up by.
     pub setup: &'a Database,
-    /// The broker's interface, with who may ask it.
-    pub broker: (String, &'a str, &'a str),
+    /// The broker's interface.
+    pub broker: &'a Management,
     /// The realm.
-    pub realm: Realm<'a>,
+    pub realm: Admin<'a>,
     /// The broker's definitions, which a fresh one takes in.
     pub definitions: Value,
-}
-
-/// The way to a realm.
-pub struct Realm<'a> {
-    /// Keycloak's address.
-    pub base: String,
-    /// The realm's name.
-    pub name: &'a str,
-    /// Keycloak's administrator.
-    pub user: &'a str,
-    /// The administrator's password.
-    pub password: &'a str,
 }
 
 /// What the running stack is like.
@@ -166,80 +149,10 @@ async fn schemas(site: &Site<'_>, database: &str) -> Result<Vec<Document>, Schem
     Ok(dump::read(&text, &site.schemas))
 }
 
-fn client(who: &'static str) -> Result<Client, SchemaError> {
-    let client = Client::builder().no_proxy().timeout(PATIENCE).build();
-    client.map_err(|source| SchemaError::Http { who, source })
-}
-
 async fn topology(site: &Site<'_>) -> Result<Document, SchemaError> {
-    let who = "the broker";
-    let (base, user, password) = &site.broker;
-    let asked = async {
-        client(who)?
-            .get(format!("{base}/api/definitions"))
-            .basic_auth(user, Some(password))
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
-            .map_err(|source| SchemaError::Http { who, source })?
-            .json::<Value>()
-            .await
-            .map_err(|source| SchemaError::Http { who, source })
-    };
-    Ok(broker::of(&asked.await?))
+    Ok(broker::of(&site.broker.definitions().await?))
 }
 
-async fn identity(site: &Realm<'_>) -> Result<Document, SchemaError> {
-    Ok(realm::of(&site.export().await?))
-}
-
-impl Realm<'_> {
-    /// All that Keycloak exports of it: clients, groups and roles, and no people.
-    ///
-    /// # Errors
-    /// Keycloak is away, or refuses.
-    pub async fn export(&self) -> Result<Value, SchemaError> {
-        export(self).await
-    }
-}
-
-async fn export(site: &Realm<'_>) -> Result<Value, SchemaError> {
-    #[derive(Deserialize)]
-    struct Token {
-        access_token: String,
-    }
-    let who = "Keycloak";
-    let failed = |source| SchemaError::Http { who, source };
-    let client = client(who)?;
-    let token: Token = client
-        .post(format!(
-            "{}/realms/master/protocol/openid-connect/token",
-            site.base
-        ))
-        .form(&[
-            ("grant_type", "password"),
-            ("client_id", "admin-cli"),
-            ("username", site.user),
-            ("password", site.password),
-        ])
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(failed)?
-        .json()
-        .await
-        .map_err(failed)?;
-    client
-        .post(format!(
-            "{}/admin/realms/{}/partial-export?exportClients=true&exportGroupsAndRoles=true",
-            site.base, site.name
-        ))
-        .bearer_auth(token.access_token)
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(failed)?
-        .json()
-        .await
-        .map_err(failed)
+async fn identity(admin: &Admin<'_>) -> Result<Document, SchemaError> {
+    Ok(realm::of(&admin.export().await?))
 }
