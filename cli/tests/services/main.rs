@@ -42,6 +42,11 @@ fn trials() -> Vec<Trial> {
 /// What others must not be disturbed by: one after the other, and at the end.
 fn disturbing() -> Vec<Trial> {
     vec![
+        // Before anybody breaks anything.
+        Trial::test(
+            "data_snapshots_migrations_and_the_stack_agree",
+            schema::agree,
+        ),
         Trial::test("a_seed_is_there_as_told", seed::seeds),
         Trial::test("a_job_passes_and_leaves_its_reports", ci::passes),
         Trial::test("a_job_that_fails_says_so_and_tidies_up", ci::fails),
@@ -70,10 +75,6 @@ fn disturbing() -> Vec<Trial> {
             past::killed,
         ),
         Trial::test("data_files_are_taken_whole_or_not_at_all", past::files),
-        Trial::test(
-            "data_snapshots_migrations_and_the_stack_agree",
-            schema::agree,
-        ),
         Trial::test("data_a_difference_is_told_and_classed", schema::differ),
         Trial::test("data_a_backup_brings_all_of_it_back", backup::story),
         Trial::test("data_a_backup_that_is_damaged_is_refused", backup::damaged),
