@@ -21,8 +21,10 @@ use crate::messaging::reconcile::{self, Kind, Report};
 use crate::output;
 use crate::stack::up;
 
+/// Says where backups are, for all commands.
+const FOLDER: &str = "DM_BACKUP_DIR";
 /// What a scratch instance is called that a backup is proved in.
-const SCRATCH: &str = "verify";
+const SCRATCH: &str = "backup-proof";
 /// How long a container may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// How long after a backup that failed the next one is tried.
@@ -38,7 +40,7 @@ const SETTLE: Duration = Duration::from_secs(20);
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Where the backups are.
-    #[arg(long, value_name = "DIR", env = "DM_BACKUP_DIR", global = true)]
+    #[arg(long, value_name = "DIR", env = FOLDER, global = true)]
     dir: Option<PathBuf>,
     #[command(subcommand)]
     action: Action,
@@ -95,7 +97,7 @@ enum Action {
     /// waited for.
     Schedule {
         /// How long after a backup the next one is due.
-        #[arg(long, value_name = "TIME", default_value = "1d", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "TIME", default_value = "1d", value_parser = interval)]
         every: Duration,
         /// How many days' backups stay.
         #[arg(long, value_name = "DAYS", default_value_t = 7)]
@@ -111,6 +113,15 @@ enum Action {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// A time between two backups.
+fn interval(text: &str) -> std::result::Result<Duration, String> {
+    let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if every < Duration::from_secs(1) {
+        return Err("it must be a second or more".to_owned());
+    }
+    Ok(every)
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
@@ -137,7 +148,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         Action::Schedule { every, keep } => {
             schedule(context, &project, &store, every, Keep { days: keep }).await
         }
-        Action::Prune { keep, dry_run } => prune(context, &store, Keep { days: keep }, dry_run),
+        Action::Prune { keep, dry_run } => {
+            // Nobody makes or restores one meanwhile.
+            let _guard = context.lock(&project, "dm backup prune").await?;
+            prune(context, &store, Keep { days: keep }, dry_run)
+        }
         Action::Create => {
             let desk = Desk::open(context).await?;
             let _guard = context.lock(&desk.project, "dm backup create").await?;
@@ -177,7 +192,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 return bring_up(context, &desk.project).await;
             }
             let set = store.find(&id)?;
-            check(&desk, &set, foreign)?;
+            check(&desk.project, &set, foreign)?;
             confirm(context, &desk.project, yes)?;
             let guard = context.lock(&desk.project, "dm backup restore").await?;
             restore(context, &desk, &store, &set, !no_safety).await?;
@@ -190,9 +205,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
 /// An instance's sets.
 pub(super) fn store(project: &Project, dir: Option<PathBuf>) -> Store {
     let instance = &project.instance;
-    let folder =
-        dir.unwrap_or_else(|| project.state.path().join("backups").join(&instance.project));
-    Store::new(folder.join(&instance.name))
+    let folder = dir
+        .or_else(|| std::env::var_os(FOLDER).map(PathBuf::from))
+        .unwrap_or_else(|| project.state.path().join("backups"));
+    Store::new(folder.join(&instance.project).join(&instance.name))
 }
 
 /// Makes backups until somebody interrupts.
@@ -214,13 +230,12 @@ async fn schedule(
         let made = async {
             let desk = Desk::of(context, context.project_of(&project.instance.name)?).await?;
             let _guard = context.lock(&desk.project, "dm backup schedule").await?;
-            create(context, &desk, store, Purpose::Asked).await
+            let set = create(context, &desk, store, Purpose::Asked).await?;
+            printer.done(&format!("{} is made", set.manifest.id));
+            prune(context, store, keep, false)
         };
         match made.await {
-            Ok(set) => {
-                printer.done(&format!("{} is made", set.manifest.id));
-                prune(context, store, keep, false)?;
-            }
+            Ok(_) => {}
             Err(_) if context.interrupt.is_cancelled() => return Ok(Exit::Interrupted),
             Err(error) => {
                 printer.warn(&format!("no backup: {}", error.chain().join(": ")));
@@ -305,9 +320,9 @@ pub(super) async fn create(
 }
 
 /// Refuses what should not be restored here.
-fn check(desk: &Desk, set: &Set, foreign: bool) -> Result<()> {
+pub(super) fn check(project: &Project, set: &Set, foreign: bool) -> Result<()> {
     set.check()?;
-    let (manifest, instance) = (&set.manifest, &desk.project.instance);
+    let (manifest, instance) = (&set.manifest, &project.instance);
     let is_ours = manifest.project == instance.project && manifest.instance == instance.name;
     if !is_ours && !foreign {
         return Err(BackupError::Foreign {
@@ -367,15 +382,23 @@ async fn place(
     let setup = Database::new(desk.config(), &desk.project.loaded.root);
     let target = target(desk, &container, &setup);
     let prepared = tokio::select! {
-        prepared = backup::prepare(&target, set) => prepared?,
+        prepared = backup::prepare(&target, set) => prepared,
         () = context.interrupt.cancelled() => {
-            backup::sweep(&target).await?;
-            return Err(BackupError::Interrupted("nothing has changed").into());
+            Err(BackupError::Interrupted("nothing has changed"))
         }
     };
-    before().await?;
-    backup::swap(&target, &prepared).await?;
-    Ok(())
+    let placed = match prepared {
+        Ok(prepared) => {
+            before().await?;
+            backup::swap(&target, &prepared).await
+        }
+        Err(error) => Err(error),
+    };
+    if placed.is_err() {
+        // It takes as much of the disk as the one that runs.
+        backup::sweep(&target).await?;
+    }
+    Ok(placed?)
 }
 
 fn target<'a>(desk: &'a Desk, container: &'a str, setup: &'a Database) -> Target<'a> {
@@ -434,7 +457,6 @@ async fn rest(desk: &Desk, set: &Set) -> Result<()> {
 /// Brings a set back into an instance that has just begun anew.
 pub(super) async fn bring(context: &Context, project: &Project, set: &Set) -> Result<Exit> {
     let desk = Desk::open(context).await?;
-    check(&desk, set, false)?;
     let guard = context.lock(project, "dm reset").await?;
     restore(context, &desk, &store(project, None), set, false).await?;
     drop(guard);

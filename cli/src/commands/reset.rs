@@ -9,6 +9,7 @@ use super::context::{Context, PortUse, Project};
 use super::run::{BringUp, show};
 use super::seed::Scale;
 use super::{backup, seed};
+use crate::data::seed::SeedFile;
 use crate::error::{Coded, Exit, Result};
 use crate::stack::executor::Emitter;
 use crate::stack::{Stack, down, up};
@@ -54,11 +55,14 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let set = match to {
         Some(id) if seed.is_none() => {
             let set = backup::store(&project, None).find(id)?;
-            set.check()?;
+            backup::check(&project, &set, false)?;
             Some(set)
         }
         _ => None,
     };
+    if seed.is_some() {
+        SeedFile::read(&project.loaded.root)?;
+    }
     confirm(context, &project, arguments.yes)?;
     fresh(context, &project, arguments.yes).await?;
     match (seed, set) {

@@ -33,14 +33,14 @@ pub struct Arguments {
     /// Which business; another number is another one.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed_number: u64,
-    /// Only the business that begins at this service.
+    /// Only the past of the business that begins at this service.
     #[arg(long, value_name = "SERVICE")]
     only: Option<Only>,
     /// Add to what is there; no company comes twice.
     #[arg(long, conflicts_with = "fresh")]
     append: bool,
     /// Throw all data of the stack away first, as `dm reset` does.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from")]
     fresh: bool,
     /// Carry on with a past that was cut short.
     #[arg(long, conflicts_with_all = ["scale", "seed_number", "only", "append", "fresh", "days", "until", "from"])]
@@ -49,9 +49,9 @@ pub struct Arguments {
     /// .json. Nothing is loaded where anything is wrong.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["scale", "seed_number", "only", "days", "until"])]
     from: Option<PathBuf>,
-    /// How many days a past takes.
-    #[arg(long, value_name = "N", default_value_t = DAYS, value_parser = clap::value_parser!(u16).range(3..=3650))]
-    days: u16,
+    /// How many days a past takes; 90, unless it is given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=3650))]
+    days: Option<u16>,
     /// The day on which a past ends; today, unless it is given.
     #[arg(long, value_name = "DATE")]
     until: Option<NaiveDate>,
@@ -91,7 +91,7 @@ impl Arguments {
             fresh: false,
             resume: false,
             from: None,
-            days: DAYS,
+            days: None,
             until: None,
             yes: false,
             password: PASSWORD.to_owned(),
@@ -123,8 +123,15 @@ impl Scale {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let of_a_past =
+        arguments.only.is_some() || arguments.days.is_some() || arguments.until.is_some();
+    if arguments.scale == Scale::Demo && of_a_past {
+        return Err(SeedError::DemoIsWhole.into());
+    }
     if arguments.fresh {
         let project = context.project()?;
+        // What can be wrong with it should be told while the data is still there.
+        SeedFile::read(&project.loaded.root)?;
         reset::confirm(context, &project, arguments.yes)?;
         reset::fresh(context, &project, arguments.yes).await?;
     }
@@ -181,22 +188,25 @@ async fn a_past(context: &Context, desk: &Desk, arguments: &Arguments) -> Result
     let file = SeedFile::read(&desk.project.loaded.root)?;
     let schemas = Schemas::of(&desk.stores())?;
     let database = desk.database().await?;
-    let skus = past::products(&database, &schemas).await?;
+    let ground = past::ground(&database, &schemas).await?;
+    let skus: Vec<String> = ground.skus.iter().cloned().collect();
     let run = match (past::unfinished(&database).await?, arguments.scale) {
         (Some(run), _) if arguments.resume => run,
         (Some(run), _) => return Err(unfinished(&run).into()),
         (None, Scale::Orders(orders)) => {
-            let append = arguments.append || arguments.only.is_some();
-            if !append && !past::is_empty(&database, &schemas).await? {
+            if !arguments.append && !past::is_empty(&database, &schemas).await? {
                 return Err(SeedError::Occupied.into());
             }
             let request = Request {
                 number: arguments.seed_number,
                 orders,
                 until: arguments.until.unwrap_or_else(|| Utc::now().date_naive()),
-                days: arguments.days,
+                days: arguments.days.unwrap_or(DAYS),
                 only: arguments.only,
             };
+            if arguments.only == Some(Only::Order) && ground.clients.is_empty() {
+                return Err(SeedError::NoClients.into());
+            }
             let counts = request.counts(&request.invention(&file, skus.clone()));
             past::begin(&database, &schemas, request, counts).await?
         }
@@ -211,7 +221,8 @@ async fn a_past(context: &Context, desk: &Desk, arguments: &Arguments) -> Result
         told: &|done, of| counter.show(done, of),
     };
     let invention = run.request.invention(&file, skus);
-    let loaded = past::load(&site, &run, &invention).await?;
+    let clients = ground.clients_in_order();
+    let loaded = past::load(&site, &run, &invention, clients).await?;
     let made = Made::from(&loaded.made);
     Ok((Some(run.request.number), made, Some(loaded.rows)))
 }

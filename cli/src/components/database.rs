@@ -46,6 +46,15 @@ pub struct Database {
     migrations: PathBuf,
 }
 
+/// What becomes of the roles, which are those of the whole server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Roles {
+    /// They get the passwords of the configuration.
+    Set,
+    /// They stay as they are: it is about another database of a server that is in use.
+    Kept,
+}
+
 /// Why the database could not be set up.
 #[derive(Debug, Error)]
 pub enum DatabaseError {
@@ -97,7 +106,10 @@ impl Coded for DatabaseError {
                 format!("mend migrations/{schema}, then dm up"),
                 "or start fresh, without the data there is: dm reset".into(),
             ],
-            Self::Restoring(_) => vec!["dm backup restore --resume".into()],
+            Self::Restoring(_) => vec![
+                "dm backup restore --resume".into(),
+                "or start fresh, without the data there is: dm reset".into(),
+            ],
             Self::Folder { .. } => Vec::new(),
         }
     }
@@ -193,7 +205,7 @@ impl Database {
     /// [`DatabaseError::Folder`] where a migration can't be read.
     pub fn digest(&self) -> Result<String, DatabaseError> {
         let mut digest = Sha256::new();
-        digest.update(self.script(self.config.database.as_str()));
+        digest.update(self.script(self.config.database.as_str(), Roles::Set));
         for (name, contents) in self.migration_files()? {
             digest.update(name);
             digest.update(contents);
@@ -222,7 +234,9 @@ impl Database {
             .await?;
         let mut transaction = connection.begin().await?;
         transaction
-            .execute(AssertSqlSafe(self.script(self.config.database.as_str())))
+            .execute(AssertSqlSafe(
+                self.script(self.config.database.as_str(), Roles::Set),
+            ))
             .await?;
         transaction.commit().await?;
         for schema in &self.schemas {
@@ -250,7 +264,7 @@ impl Database {
     ) -> Result<(), DatabaseError> {
         let mut connection = PgConnection::connect_with(&server.clone().database(name)).await?;
         let mut transaction = connection.begin().await?;
-        let script = self.script(name);
+        let script = self.script(name, Roles::Kept);
         transaction.execute(AssertSqlSafe(script)).await?;
         transaction.commit().await?;
         for schema in &self.schemas {
@@ -320,7 +334,7 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Folder`] where a migration can't be read.
     pub fn init_script(&self) -> Result<String, DatabaseError> {
-        let mut sql = self.script(self.config.database.as_str());
+        let mut sql = self.script(self.config.database.as_str(), Roles::Set);
         for (name, contents) in self.migration_files()? {
             let Some(schema) = self
                 .schemas
@@ -341,7 +355,7 @@ impl Database {
     }
 
     /// The SQL that makes roles and schemas and gives each its rights.
-    fn script(&self, database: &str) -> String {
+    fn script(&self, database: &str, roles: Roles) -> String {
         let mut sql = String::new();
         let database = identifier(database);
         let mut line = |text: std::fmt::Arguments<'_>| {
@@ -369,8 +383,10 @@ impl Database {
                 line(format_args!("{}", ensure_role(user)));
             }
             let user = identifier(user);
-            line(format_args!("ALTER ROLE {user} LOGIN PASSWORD {password};"));
-            line(format_args!("ALTER ROLE {user} SET search_path = {name};"));
+            if roles == Roles::Set {
+                line(format_args!("ALTER ROLE {user} LOGIN PASSWORD {password};"));
+                line(format_args!("ALTER ROLE {user} SET search_path = {name};"));
+            }
             line(format_args!(
                 "GRANT CONNECT ON DATABASE {database} TO {user};"
             ));

@@ -41,8 +41,19 @@ pub fn story() -> Result<(), Failed> {
     let id = text(&set["id"]);
     let state = sql(STATE)?;
     ok(&["smoke"])?;
-    ok(&["dlq", "purge", "--copy", &copy().to_string_lossy(), "--yes"])?;
+    let folder = tempfile::tempdir()?;
+    let purge = |name: &str| {
+        let copy = folder.path().join(name);
+        ok(&["dlq", "purge", "--copy", &copy.to_string_lossy(), "--yes"])
+    };
+    purge("before.jsonl")?;
     assert_ne!(sql(STATE)?, state);
+    let name = last_name()?;
+    directory(
+        "printf 'dn: uid=jhalpert,ou=people,%s\nchangetype: modify\nreplace: sn\nsn: Changed\n' $B |
+         ldapmodify -x -H ldap://localhost -D cn=admin,$B -w admin",
+    )?;
+    assert_ne!(last_name()?, name);
     let refused = dm(&["backup", "restore", id]);
     assert_eq!(refused.status.code(), Some(2));
     let restored = dm(&["backup", "restore", id, "--yes"]);
@@ -50,21 +61,35 @@ pub fn story() -> Result<(), Failed> {
     assert!(restored.status.success(), "{told}");
     assert_eq!(sql(STATE)?, state);
     assert_eq!(dead()?, letters);
+    assert_eq!(last_name()?, name);
     assert!(told.contains("what is there now is backup "), "{told}");
     ok(&["smoke"])?;
-    ok(&["dlq", "purge", "--copy", &copy().to_string_lossy(), "--yes"])?;
+    purge("after.jsonl")?;
     let status: Value = serde_json::from_str(&ok(&["status", "--json"])?)?;
     assert!(status["last_backup"]["id"].is_string(), "{status}");
     Ok(())
 }
 
-fn copy() -> PathBuf {
-    let folder = tempfile::tempdir().unwrap().keep();
-    folder.join("letters.jsonl")
+/// Has the directory's container do something; `$B` is the directory's base.
+fn directory(script: &str) -> Result<String, Failed> {
+    let script = format!(
+        "B=$(ldapsearch -x -H ldap://localhost -s base -b '' -LLL namingContexts | sed -n 's/^namingContexts: //p'); {script}"
+    );
+    ok(&["exec", "openldap", "--", "sh", "-c", &script])
 }
 
-/// One byte is enough; nothing is touched.
+/// A person's last name, as the directory that runs has it.
+fn last_name() -> Result<String, Failed> {
+    directory(
+        "ldapsearch -x -H ldap://localhost -D cn=admin,$B -w admin -LLL \
+             -b uid=jhalpert,ou=people,$B sn",
+    )
+}
+
+/// One byte is enough; nothing is touched. Without it the backup can be proved.
 pub fn damaged() -> Result<(), Failed> {
+    // What others have begun is still on its way.
+    dm(&["reconcile"]);
     let set = create()?;
     let id = text(&set["id"]);
     let folder = ok(&["backup", "show", id])?;
@@ -93,6 +118,14 @@ pub fn damaged() -> Result<(), Failed> {
     assert_eq!(sql(STATE)?, state);
     fs::write(&path, whole)?;
     ok(&["backup", "verify", id])?;
+    // What is whole proves itself elsewhere, and touches nothing here.
+    let shown = ok(&["backup", "verify", id, "--restore"])?;
+    assert!(shown.contains("law"), "{shown}");
+    let list: Value = serde_json::from_str(&ok(&["backup", "ls", "--json"])?)?;
+    let mut rows = list["backups"].as_array().into_iter().flatten();
+    let ours = rows.find(|it| it["id"] == id);
+    assert!(ours.is_some_and(|it| it["proved_at"].is_string()), "{list}");
+    assert_eq!(sql(STATE)?, state);
     Ok(())
 }
 

@@ -51,8 +51,13 @@ pub fn seeded() -> Result<(), Failed> {
     assert_eq!(orders()? - before, sum);
     assert_eq!(sql(available)?, promised);
     clean()?;
-    let refused = dm(&["seed", "--scale", "10"]);
-    assert_eq!(refused.status.code(), Some(2));
+    for refused in [
+        vec!["seed", "--scale", "10"],
+        vec!["seed", "--scale", "10", "--only", "sales"],
+        vec!["seed", "--only", "sales", "--append"],
+    ] {
+        assert_eq!(dm(&refused).status.code(), Some(2), "{refused:?}");
+    }
     // A live order goes on from there.
     ok(&["smoke", "--json"])?;
     Ok(())

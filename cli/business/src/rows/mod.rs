@@ -143,10 +143,6 @@ impl Clerk {
         }
     }
 
-    const fn salt(&self) -> u64 {
-        self.salt
-    }
-
     /// The rows of some facts.
     #[must_use]
     pub fn write(&self, facts: &Facts) -> Rows {

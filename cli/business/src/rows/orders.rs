@@ -317,7 +317,7 @@ impl Clerk {
         let first = self.first.scan + case.order.index * self.counts.most_items;
         let mut at = began;
         for (place, item) in (0_u64..).zip(case.items.iter().take(lines)) {
-            let key = format!("seed_{:016x}_{}_{}", self.salt(), case.order_id, item.sku);
+            let key = format!("seed_{:016x}_{}_{}", self.salt, case.order_id, item.sku);
             let scan = LastScan {
                 barcode: format!("SKU:{}", item.sku),
                 quantity: i32::try_from(item.quantity).unwrap_or(i32::MAX),
@@ -361,7 +361,7 @@ impl Clerk {
 
     /// The shipment leaves, the order hears of it, and its seller is told.
     fn dispatch(&self, rows: &mut Rows, case: &Case<'_>, by: &str, truck: &str, at: DateTime<Utc>) {
-        let key = format!("seed_{:016x}_{}", self.salt(), case.order_id);
+        let key = format!("seed_{:016x}_{}", self.salt, case.order_id);
         let answer = Dispatched {
             shipment_id: case.shipment_id.clone(),
             order_id: case.order_id.clone(),

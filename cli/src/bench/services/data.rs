@@ -114,7 +114,8 @@ pub(super) async fn backed_up(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
         &format!("dropdb -U {user} {restored}; rm -rf {SCRATCH}"),
     )
     .await?;
-    let set = Store::new(folder.path().join(&stack.instance)).find("latest")?;
+    let project = folder.path().join(&stack.bench.instance.project);
+    let set = Store::new(project.join(&stack.instance)).find("latest")?;
     let container = stack.container(postgres::NAME);
     let setup = Database::new(config, &stack.bench.instance.root);
     let target = Target {

@@ -177,7 +177,10 @@ impl Coded for BackupError {
             ],
             Self::Version { .. } => vec!["dm images build postgres".into()],
             Self::NotConfirmed(_) => vec!["dm backup restore --yes …".into()],
-            Self::Unfinished(_) => vec!["dm backup restore --resume".into()],
+            Self::Unfinished(_) => vec![
+                "dm backup restore --resume".into(),
+                "or dm reset, without the data there is".into(),
+            ],
             Self::Sql(_) | Self::Broker(_) | Self::Keycloak(_) | Self::Engine(_) => {
                 vec!["dm status".into(), "dm up".into()]
             }

@@ -82,8 +82,12 @@ async fn entries(set: &Set, directory: Server<'_>) -> Result<(), BackupError> {
     let served = "/var/lib/ldap/db";
     let script = format!(
         "set -eu
-         slapcat -n 1 > /tmp/dm-served.ldif
-         if cmp -s /tmp/dm-served.ldif /tmp/dm-restore.ldif; then exit 0; fi
+         slapcat -n 1 > /tmp/dm-served.ldif || true
+         if cmp -s /tmp/dm-served.ldif /tmp/dm-restore.ldif; then
+             # Put in place by a call that was killed before it had the server see it.
+             if [ -e {served}.replaced ]; then echo changed; fi
+             exit 0
+         fi
          rm -rf /tmp/dm-slapd.d {served}.restoring {served}.replaced
          cp -r {CONFIGURATION} /tmp/dm-slapd.d
          grep -rl '^olcDbDirectory: {served}$' /tmp/dm-slapd.d |
@@ -91,7 +95,7 @@ async fn entries(set: &Set, directory: Server<'_>) -> Result<(), BackupError> {
          mkdir -m 0700 {served}.restoring
          slapadd -q -n 1 -F /tmp/dm-slapd.d -l /tmp/dm-restore.ldif
          chown -R openldap:openldap {served}.restoring
-         mv {served} {served}.replaced
+         if [ -e {served} ]; then mv {served} {served}.replaced; fi
          mv {served}.restoring {served}
          echo changed"
     );

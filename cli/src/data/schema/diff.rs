@@ -48,8 +48,8 @@ pub struct Difference {
     pub after: Vec<String>,
 }
 
-/// What has changed from one to the other. A document that one of them doesn't have is not
-/// compared where `both` says so.
+/// What has changed from one to the other. All of a document that only one of them has was
+/// added, or removed.
 #[must_use]
 pub fn compare(before: &[Document], after: &[Document]) -> Vec<Difference> {
     let mut differences = Vec::new();

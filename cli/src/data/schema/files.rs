@@ -74,8 +74,8 @@ impl Folder {
         Ok(files)
     }
 
-    /// Writes a file for each of these, and a picture of each schema. Those of what is no
-    /// longer there go.
+    /// Writes a file for each of these, and a picture of each schema. Those that it wrote of
+    /// what is no longer there go.
     ///
     /// # Errors
     /// A file can't be written.
@@ -96,7 +96,7 @@ impl Folder {
         for path in self.files()? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let file = format!("{FOLDER}/{name}");
-            if written.iter().all(|it| it.file != file) {
+            if written.iter().all(|it| it.file != file) && is_ours(&path) {
                 fs::remove_file(&path).map_err(failed("remove", &path))?;
                 written.push(Written {
                     file,
@@ -119,6 +119,15 @@ impl Folder {
             .map(|(name, _)| format!("{FOLDER}/{name}"))
             .collect()
     }
+}
+
+/// Whether a file is one that was written here, and not somebody's own.
+fn is_ours(path: &Path) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let first = text.lines().take(3);
+    first
+        .into_iter()
+        .any(|line| line.contains("`dm schema snapshot`"))
 }
 
 /// Each file's name and text.

@@ -82,6 +82,10 @@ pub async fn live(site: &Site<'_>) -> Result<Vec<Document>, SchemaError> {
 /// The migrations fail, or the database is away.
 pub async fn fresh(site: &Site<'_>) -> Result<Vec<Document>, SchemaError> {
     let mut session = site.database.connect().await?;
+    // One at a time: each removes what others have left.
+    sqlx::raw_sql("SELECT pg_advisory_lock(hashtext('dm schema'))")
+        .execute(&mut session)
+        .await?;
     let name = format!("dm_schema_{}", Uuid::new_v4().simple());
     sqlx::raw_sql(AssertSqlSafe(format!(
         "CREATE DATABASE {name} TEMPLATE template0"

@@ -51,6 +51,9 @@ pub enum SeedError {
     /// There is nothing to order.
     #[error("inventory has no products: it has not started yet")]
     NoProducts,
+    /// A demo was asked for in part.
+    #[error("a demo has no parts: --only, --days and --until are about a past")]
+    DemoIsWhole,
     /// There is nobody to order.
     #[error("there are no clients to order anything")]
     NoClients,
@@ -127,6 +130,7 @@ impl Coded for SeedError {
             Self::NotEmpty(_) | Self::Occupied => "seed-not-empty",
             Self::Database(_) => "database",
             Self::Worker(_) => "internal",
+            Self::DemoIsWhole => "seed-demo-is-whole",
             Self::NoService(_) | Self::NoProducts | Self::NoClients => "seed-no-ground",
             Self::Unfinished { .. } => "seed-unfinished",
             Self::NothingToResume => "seed-nothing-to-resume",
@@ -157,6 +161,7 @@ impl Coded for SeedError {
             | Self::Occupied
             | Self::NoService(_)
             | Self::NoClients
+            | Self::DemoIsWhole
             | Self::Unfinished { .. }
             | Self::NothingToResume
             | Self::Exhausted => Exit::Usage,
@@ -180,7 +185,8 @@ impl Coded for SeedError {
             Self::Database(_) | Self::NoService(_) | Self::NoProducts => {
                 vec!["dm status".into(), "dm up".into()]
             }
-            Self::NoClients => vec!["dm seed --only sales".into()],
+            Self::NoClients => vec!["dm seed --scale small --only sales --append".into()],
+            Self::DemoIsWhole => vec!["dm seed --scale small --only …".into()],
             Self::CutShort { .. } | Self::Unfinished { .. } => vec![
                 "dm seed --resume, for the rest of it".into(),
                 "dm reset, to begin anew".into(),

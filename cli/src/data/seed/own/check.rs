@@ -20,6 +20,16 @@ pub struct Ground {
     pub clients: BTreeSet<String>,
 }
 
+impl Ground {
+    /// The clients, those that came first first.
+    #[must_use]
+    pub fn clients_in_order(&self) -> Vec<String> {
+        let mut clients: Vec<String> = self.clients.iter().cloned().collect();
+        clients.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
+        clients
+    }
+}
+
 /// A record that is being checked.
 struct Checked<'a> {
     record: &'a Record,

@@ -73,10 +73,7 @@ pub struct Loaded {
 }
 
 /// The products that there are to order.
-///
-/// # Errors
-/// [`SeedError::NoProducts`], or the database is away.
-pub async fn products(database: &PgPool, schemas: &Schemas) -> Result<Vec<String>, SeedError> {
+async fn products(database: &PgPool, schemas: &Schemas) -> Result<Vec<String>, SeedError> {
     let statement = format!(
         "SELECT sku FROM {} ORDER BY sku",
         schemas.table(Service::Inventory, "stock")
@@ -91,12 +88,9 @@ pub async fn products(database: &PgPool, schemas: &Schemas) -> Result<Vec<String
 }
 
 /// The clients that there are.
-///
-/// # Errors
-/// The database is away.
-pub async fn clients(database: &PgPool, schemas: &Schemas) -> Result<Vec<String>, SeedError> {
+async fn clients(database: &PgPool, schemas: &Schemas) -> Result<Vec<String>, SeedError> {
     let statement = format!(
-        "SELECT client_id FROM {} ORDER BY length(client_id), client_id",
+        "SELECT client_id FROM {}",
         schemas.table(Service::Sales, "clients")
     );
     Ok(sqlx::query_scalar(AssertSqlSafe(statement))
@@ -107,7 +101,7 @@ pub async fn clients(database: &PgPool, schemas: &Schemas) -> Result<Vec<String>
 /// What there is already that somebody's own files may name.
 ///
 /// # Errors
-/// As [`products`].
+/// [`SeedError::NoProducts`], or the database is away.
 pub async fn ground(database: &PgPool, schemas: &Schemas) -> Result<Ground, SeedError> {
     Ok(Ground {
         skus: products(database, schemas).await?.into_iter().collect(),
@@ -137,21 +131,18 @@ pub async fn load_own(site: &Site<'_>, own: &Own) -> Result<Loaded, SeedError> {
     })
 }
 
-/// Brings those parts of a run that are not there yet.
+/// Brings those parts of a run that are not there yet. Where it is about orders alone, they
+/// are of these clients.
 ///
 /// # Errors
 /// The database fails, or somebody interrupts: the run can be resumed.
-pub async fn load(site: &Site<'_>, run: &Run, invention: &Invention) -> Result<Loaded, SeedError> {
+pub async fn load(
+    site: &Site<'_>,
+    run: &Run,
+    invention: &Invention,
+    clients: Vec<String>,
+) -> Result<Loaded, SeedError> {
     let request = &run.request;
-    let clients = if request.only == Some(Only::Order) {
-        let clients = clients(site.database, site.schemas).await?;
-        if clients.is_empty() {
-            return Err(SeedError::NoClients);
-        }
-        clients
-    } else {
-        Vec::new()
-    };
     let memory = Memory {
         now: Utc::now(),
         keeps: site.keeps,
@@ -196,7 +187,7 @@ fn narrow(facts: &mut Facts, request: &Request, clients: &[String]) {
     if !request.has(Only::Order) {
         facts.orders.clear();
     }
-    if clients.is_empty() {
+    if request.only != Some(Only::Order) || clients.is_empty() {
         return;
     }
     for order in &mut facts.orders {

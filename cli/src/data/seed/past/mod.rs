@@ -16,5 +16,5 @@ mod load;
 mod request;
 
 pub use ledger::{Run, begin, is_empty, unfinished};
-pub use load::{Loaded, Schemas, Site, ground, load, load_own, products};
+pub use load::{Loaded, Schemas, Site, ground, load, load_own};
 pub use request::{Only, Request};
