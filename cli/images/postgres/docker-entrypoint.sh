@@ -13,6 +13,12 @@ readonly staging="$PGDATA/.initialising"
 # a new volume from the image's content at $PGDATA by itself, but takes ten times as long.
 readonly golden=/var/lib/dm-golden/pgdata
 
+# A reset of the stack has the cluster begin anew at the next start: `docker-entrypoint.sh
+# begin-anew`, while the server still runs, lays a copy of the golden one ready and leaves a file
+# that says so. The file goes when the new cluster is in its place; a start that is killed before
+# begins again. What was there goes beside the server that runs: that takes longer than its start.
+readonly anew="$PGDATA/.begin-anew" prepared="$PGDATA/.prepared" discarded="$PGDATA/.discarded"
+
 # The first process of a container ignores every signal that it has no handler for: without this a
 # stop in the middle of an initialisation would take until the kill.
 trap 'exit 130' INT TERM
@@ -36,6 +42,14 @@ setting() {
 # psql against the initialisation server, which listens on its socket only.
 run_sql() {
     psql --no-psqlrc --quiet -v ON_ERROR_STOP=1 --no-password --username "$POSTGRES_USER" "$@"
+}
+
+begin_anew() {
+    [[ -s "$golden/PG_VERSION" ]] || fail 'this image has no golden cluster'
+    rm -rf -- "$prepared"
+    cp -a -- "$golden" "$prepared"
+    sync -f "$prepared"
+    touch "$anew"
 }
 
 run_init_scripts() {
@@ -105,6 +119,10 @@ initialise() {
     complete
 }
 
+if [[ "${1:-}" == begin-anew ]]; then
+    begin_anew
+    exit
+fi
 # Options alone are options of the server.
 [[ "${1:-}" == -* ]] && set -- postgres "$@"
 [[ "${1:-}" == postgres ]] || exec "$@"
@@ -117,7 +135,16 @@ if [[ "$(id -u)" == 0 ]]; then
     exec setpriv --reuid=postgres --regid=postgres --init-groups --no-new-privs -- "$BASH_SOURCE" "$@"
 fi
 
-if [[ -s "$PGDATA/PG_VERSION" ]]; then
+if [[ -e "$anew" ]]; then
+    mkdir -p -- "$discarded"
+    pile="$(mktemp -d -- "$discarded/XXXXXX")"
+    find "$PGDATA" -mindepth 1 -maxdepth 1 ! -name lost+found \
+        ! -path "$anew" ! -path "$prepared" ! -path "$discarded" -exec mv -t "$pile" -- {} +
+    cp -al -- "$prepared" "$staging"
+    complete
+    rm -- "$anew"
+    mv -t "$pile" -- "$prepared"
+elif [[ -s "$PGDATA/PG_VERSION" ]]; then
     # Killed after the last move: the empty directory is all that is left to clear.
     [[ ! -d "$staging" ]] || rmdir -- "$staging"
 elif [[ -d "$staging" ]]; then
@@ -130,4 +157,7 @@ else
     fail "$PGDATA holds files but no PG_VERSION: not an empty directory and not a cluster; left as it is"
 fi
 
+if [[ -d "$discarded" ]]; then
+    (rm -rf -- "$discarded" || true) &
+fi
 exec "$@"

@@ -44,6 +44,13 @@ pub enum Bound {
         /// The share.
         limit: f64,
     },
+    /// A share of the time that another case takes in the same round.
+    Share {
+        /// The other case.
+        of: Case,
+        /// The share.
+        limit: f64,
+    },
     /// A time.
     Seconds {
         /// In seconds.
@@ -113,7 +120,11 @@ impl Case {
             Self::Noop => &[Bound::Seconds { limit: 0.4 }],
             Self::Status => &[Bound::Seconds { limit: 0.15 }],
             Self::Help => &[Bound::Seconds { limit: 0.015 }],
-            Self::Reset | Self::Down => &[],
+            Self::Reset => &[Bound::Share {
+                of: Self::Golden,
+                limit: 0.5,
+            }],
+            Self::Down => &[],
         }
     }
 

@@ -114,10 +114,12 @@ impl Verdict {
     pub fn of(
         target: Bound,
         samples: &[Sample],
+        cases: &BTreeMap<Case, Vec<Sample>>,
         rivals: &BTreeMap<Rival, Vec<Sample>>,
     ) -> Option<Self> {
         let (measured, limit) = match target {
             Bound::Ratio { of, limit } => (Summary::of_ratios(samples, rivals.get(&of)?)?, limit),
+            Bound::Share { of, limit } => (Summary::of_ratios(samples, cases.get(&of)?)?, limit),
             Bound::Seconds { limit } => (Summary::of_samples(samples)?, limit),
         };
         Some(Self {
@@ -195,12 +197,23 @@ mod tests {
             limit: 0.25,
         };
         let rivals = BTreeMap::from([(Rival::Customary, samples(&[40.0, 40.0, 40.0]))]);
-        let met = Verdict::of(bound, &samples(&[10.0, 30.0, 9.0]), &rivals).unwrap();
+        let cases = BTreeMap::from([(Case::Golden, samples(&[8.0, 20.0]))]);
+        let met = Verdict::of(bound, &samples(&[10.0, 30.0, 9.0]), &cases, &rivals).unwrap();
         assert!(met.met);
-        let missed = Verdict::of(bound, &samples(&[10.1, 30.0, 9.0]), &rivals).unwrap();
+        let missed = Verdict::of(bound, &samples(&[10.1, 30.0, 9.0]), &cases, &rivals).unwrap();
         assert!(!missed.met);
         assert_eq!(
-            Verdict::of(bound, &samples(&[1.0]), &BTreeMap::new()),
+            Verdict::of(bound, &samples(&[1.0]), &cases, &BTreeMap::new()),
+            None,
+        );
+        let share = Bound::Share {
+            of: Case::Golden,
+            limit: 0.5,
+        };
+        let halves = Verdict::of(share, &samples(&[4.0, 10.0]), &cases, &rivals).unwrap();
+        assert!(halves.met);
+        assert_eq!(
+            Verdict::of(share, &samples(&[4.0]), &BTreeMap::new(), &rivals),
             None,
             "without a rival there is no ratio"
         );

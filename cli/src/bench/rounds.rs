@@ -132,9 +132,10 @@ impl Rounds<'_> {
         }
         let instance = scratch("golden");
         let up = self.dm(&instance, UP).await?;
+        // Others may be held against it.
+        measured.sample(Case::Golden, round, &up);
+        self.tell(round, Case::Golden.what(), up.took);
         if self.wants(Case::Golden) {
-            measured.sample(Case::Golden, round, &up);
-            self.tell(round, Case::Golden.what(), up.took);
             let memory = self.memory(&instance).await?;
             measured
                 .memory
@@ -320,7 +321,7 @@ impl Measured {
             targets: case
                 .bounds()
                 .iter()
-                .filter_map(|&target| Verdict::of(target, &samples, &self.rivals))
+                .filter_map(|&target| Verdict::of(target, &samples, &self.cases, &self.rivals))
                 .collect(),
             samples,
             breakdown,

@@ -5,9 +5,10 @@ use std::time::Duration;
 use lapin::Connection;
 use tokio_util::sync::CancellationToken;
 
+use crate::components::rabbitmq::management::Management;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::messaging::management::Management;
+use crate::messaging::MessagingError;
 use crate::messaging::poison;
 use crate::stack::instance::Instance;
 
@@ -131,7 +132,12 @@ impl Fault {
                 engine.start(&container).await?;
                 Ok(Broken::Mended)
             }
-            Self::Disconnect => Ok(Broken::Connections(site.management.close_all().await?)),
+            Self::Disconnect => Ok(Broken::Connections(
+                site.management
+                    .close_all()
+                    .await
+                    .map_err(MessagingError::from)?,
+            )),
             Self::Poison { queue } => {
                 let Some(broker) = site.broker else {
                     return Ok(Broken::Left);

@@ -10,12 +10,12 @@ use sqlx::PgPool;
 
 use super::context::{Context, Project, existing_ports};
 use crate::components::keycloak::admin::Admin;
+use crate::components::rabbitmq::management::Management;
 use crate::components::{Ports, postgres, rabbitmq};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::messaging::filter::Filter;
-use crate::messaging::management::Management;
 use crate::messaging::stores::{self, Store};
 use crate::messaging::{MessagingError, broker};
 
@@ -113,11 +113,8 @@ impl Desk {
     pub fn management(&self) -> Result<Management> {
         let settings = &self.config().rabbitmq;
         let base = rabbitmq::management_url(&self.ports);
-        Ok(Management::new(
-            base,
-            settings.user.as_str(),
-            settings.password.reveal(),
-        )?)
+        let (user, password) = (settings.user.as_str(), settings.password.reveal());
+        Ok(Management::new(base, user, password).map_err(MessagingError::from)?)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{backup, seed};
 use crate::data::seed::SeedFile;
 use crate::error::{Coded, Exit, Result};
 use crate::stack::executor::Emitter;
-use crate::stack::{Stack, down, up};
+use crate::stack::{Stack, reset, up};
 
 /// Throw all data of the instance away and bring it up fresh.
 #[derive(Debug, Clone, Args)]
@@ -107,8 +107,8 @@ pub(super) async fn fresh(context: &Context, project: &Project, yes: bool) -> Re
         bundle: None,
     };
     let remove = async |stack: &Arc<Stack>, emitter: &Emitter| {
-        let removed = down::down(stack, true, emitter, &context.interrupt).await?;
-        Ok(Some(removed.outcome))
+        let cleared = reset::clear(stack, emitter, &context.interrupt).await?;
+        Ok(Some(cleared))
     };
     let brought = run.after(context, remove).await?.complete()?;
     show(context, &brought.stack).await

@@ -18,7 +18,7 @@ use crate::stack::event::Event;
 use crate::stack::executor::{Emitter, Outcome};
 use crate::stack::images::NodeProgress;
 use crate::stack::status::StatusRow;
-use crate::stack::{Stack, inspect, up};
+use crate::stack::{Stack, inspect, reset, up};
 
 /// A run that did not do what was asked; its failures have been shown.
 #[derive(Debug, Error)]
@@ -152,6 +152,10 @@ impl BringUp<'_> {
                 .stack(project, engine, ports, progress.clone(), consent)
                 .await?;
             let stack = Arc::new(stack);
+            let unfinished = reset::finish(&stack, &emitter, &context.interrupt).await?;
+            if let Some(outcome) = unfinished.filter(|it| !it.ok()) {
+                return Ok((stack, outcome));
+            }
             if let Some(outcome) = before(&stack, &emitter).await?.filter(|it| !it.ok()) {
                 return Ok((stack, outcome));
             }

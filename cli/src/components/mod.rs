@@ -134,6 +134,16 @@ impl GoldenPart {
     }
 }
 
+/// How a component becomes what it is after a first start.
+pub enum Renewal {
+    /// While it runs: its own data, and what it has read of others', which is about to be
+    /// replaced.
+    Running(Probe),
+    /// At its next start, once this command has said so. It is one of the image's own, where
+    /// that has golden data.
+    Starting(&'static [&'static str]),
+}
+
 /// A container of the stack that stays up.
 pub trait Component: Debug + Send + Sync {
     /// Its name: in the network, in commands and in tables.
@@ -179,6 +189,12 @@ pub trait Component: Debug + Send + Sync {
     /// The database schema that can be filled from its image before its first
     /// start, where it has one.
     fn recorded_schema(&self, _ports: &Ports) -> Option<RecordedSchema> {
+        None
+    }
+
+    /// How it becomes what it is after a first start without being made again; `None` for a
+    /// component that has to be.
+    fn renewal(&self, _ports: &Ports) -> Option<Renewal> {
         None
     }
 
@@ -264,7 +280,7 @@ fn host_port(ports: &Ports, name: &str) -> u16 {
 }
 
 /// Reads a fixture.
-fn read(site: &Site<'_>, path: &Path, key: &'static str) -> Result<Vec<u8>, ComponentError> {
-    let path = site.root.join(path);
+fn read(root: &Path, path: &Path, key: &'static str) -> Result<Vec<u8>, ComponentError> {
+    let path = root.join(path);
     std::fs::read(&path).map_err(|source| ComponentError::File { path, key, source })
 }

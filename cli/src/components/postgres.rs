@@ -6,7 +6,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{
-    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Site, container, host_port,
+    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Renewal, Site, container,
+    host_port,
 };
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, Mount};
@@ -20,6 +21,9 @@ const DATA: &str = "/var/lib/postgresql/pgdata";
 
 /// Where the image's entrypoint looks for a cluster to begin with.
 const GOLDEN: &str = "/var/lib/dm-golden";
+
+/// Lays a copy of that ready for the next start.
+const BEGIN_ANEW: &[&str] = &["docker-entrypoint.sh", "begin-anew"];
 
 /// PostgreSQL.
 #[derive(Debug, Clone)]
@@ -124,6 +128,10 @@ impl Component for Postgres {
             data: DATA,
             kept: GOLDEN,
         })
+    }
+
+    fn renewal(&self, _ports: &Ports) -> Option<Renewal> {
+        Some(Renewal::Starting(BEGIN_ANEW))
     }
 
     fn wait_timeout(&self) -> Option<Duration> {

@@ -134,13 +134,19 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the container is gone.
-    pub async fn exec_code(&self, running: &Running) -> Result<i64, EngineError> {
-        let inspected = self
-            .docker()
-            .inspect_exec(&running.id)
-            .await
-            .map_err(EngineError::api("read a command's exit code"))?;
-        Ok(inspected.exit_code.unwrap_or_default())
+    pub fn exec_code(
+        &self,
+        running: &Running,
+    ) -> impl Future<Output = Result<i64, EngineError>> + Send + use<> {
+        // Only the id goes along: the streams can't be shared by threads.
+        let (docker, id) = (self.docker().clone(), running.id.clone());
+        async move {
+            let inspected = docker
+                .inspect_exec(&id)
+                .await
+                .map_err(EngineError::api("read a command's exit code"))?;
+            Ok(inspected.exit_code.unwrap_or_default())
+        }
     }
 
     /// Tells a command's terminal its size in characters.

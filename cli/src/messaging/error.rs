@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::components::rabbitmq::management::ManagementError;
 use crate::error::{Coded, Exit};
 
 /// What went wrong with messages.
@@ -16,11 +17,8 @@ pub enum MessagingError {
     #[error("the database can't be asked")]
     Database(#[from] sqlx::Error),
     /// The broker's management interface is away, or refuses.
-    #[error("the broker's management interface can't be asked")]
-    Management(#[from] reqwest::Error),
-    /// The address of the management interface is none.
-    #[error("the address of the broker's management interface is none")]
-    Address(#[from] url::ParseError),
+    #[error(transparent)]
+    Management(#[from] ManagementError),
     /// A service has no events, or there is no such service.
     #[error("there is no service `{name}` with events of its own")]
     UnknownService {
@@ -111,7 +109,7 @@ impl Coded for MessagingError {
         match self {
             Self::Broker(_) => "broker-unavailable",
             Self::Database(_) => "database-unavailable",
-            Self::Management(_) | Self::Address(_) => "management-unavailable",
+            Self::Management(_) => "management-unavailable",
             Self::UnknownService { .. } => "service-unknown",
             Self::NoEvent(_) => "event-not-found",
             Self::UnknownQueue { .. } => "queue-unknown",
@@ -131,11 +129,9 @@ impl Coded for MessagingError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Broker(_)
-            | Self::Database(_)
-            | Self::Management(_)
-            | Self::Address(_)
-            | Self::File(_) => Exit::Component,
+            Self::Broker(_) | Self::Database(_) | Self::Management(_) | Self::File(_) => {
+                Exit::Component
+            }
             Self::UnknownQueue { .. }
             | Self::UnknownService { .. }
             | Self::NoRun(_)
@@ -151,7 +147,7 @@ impl Coded for MessagingError {
 
     fn next(&self) -> Vec<String> {
         match self {
-            Self::Broker(_) | Self::Database(_) | Self::Management(_) | Self::Address(_) => {
+            Self::Broker(_) | Self::Database(_) | Self::Management(_) => {
                 vec!["dm status".into(), "dm up".into()]
             }
             Self::UnknownService { known, .. } => {

@@ -13,7 +13,6 @@
 //! poison      a message that no consumer can handle
 //! memory      how long outboxes and inboxes remember
 //! broker      the way in as administrator, publishing with confirms, a turn at the dead letters
-//! management  what AMQP doesn't tell
 //! reader      reads a queue and leaves it as it was
 //! error       why it can't be seen or repaired
 //! ```
@@ -23,7 +22,6 @@ pub mod dead;
 pub mod error;
 pub mod filter;
 pub mod inbox;
-pub mod management;
 pub mod memory;
 pub mod outbox;
 pub mod poison;

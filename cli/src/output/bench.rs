@@ -121,7 +121,7 @@ fn rows(report: &Report) -> Vec<Row> {
                     .and_then(|verdict| theirs(report, verdict))
                     .unwrap_or_default(),
                 measured: verdict
-                    .filter(|verdict| matches!(verdict.target, Bound::Ratio { .. }))
+                    .filter(|verdict| !matches!(verdict.target, Bound::Seconds { .. }))
                     .map(|verdict| range(verdict.measured, share))
                     .unwrap_or_default(),
                 target: verdict
@@ -142,20 +142,22 @@ fn rows(report: &Report) -> Vec<Row> {
 }
 
 fn theirs(report: &Report, verdict: &Verdict) -> Option<String> {
-    let Bound::Ratio { of, .. } = verdict.target else {
-        return None;
-    };
-    let rival = report.rival(of)?;
-    Some(format!(
-        "{}, {} s checks",
-        range(rival.seconds, seconds),
-        of.interval()
-    ))
+    match verdict.target {
+        Bound::Ratio { of, .. } => {
+            let rival = range(report.rival(of)?.seconds, seconds);
+            Some(format!("{rival}, {} s checks", of.interval()))
+        }
+        Bound::Share { of, .. } => {
+            let other = range(report.case(of)?.seconds, seconds);
+            Some(format!("{other}, {}", of.what()))
+        }
+        Bound::Seconds { .. } => None,
+    }
 }
 
 fn target(bound: Bound) -> String {
     match bound {
-        Bound::Ratio { limit, .. } => format!("≤ {limit}"),
+        Bound::Ratio { limit, .. } | Bound::Share { limit, .. } => format!("≤ {limit}"),
         Bound::Seconds { limit } => format!("≤ {}", seconds(limit)),
     }
 }
@@ -373,7 +375,7 @@ mod tests {
                 targets: case
                     .bounds()
                     .iter()
-                    .filter_map(|&bound| Verdict::of(bound, &samples, &rivals))
+                    .filter_map(|&bound| Verdict::of(bound, &samples, &BTreeMap::new(), &rivals))
                     .collect(),
                 samples,
                 breakdown: None,

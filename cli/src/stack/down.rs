@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::event::{Node, NodeKind, NodeState};
 use super::executor::{self, Emitter, Outcome, Task, TaskError, Work};
 use super::{Stack, StackError, failure};
+use crate::components::Probe;
+use crate::engine::EngineError;
 use crate::engine::containers::{Container, State};
 use crate::error::Result;
 
@@ -45,27 +47,11 @@ pub async fn down(
 ) -> Result<Removed> {
     let filter = stack.instance.filter();
     let containers = stack.engine.containers(&filter).await?;
-    let present: BTreeSet<String> = containers
-        .iter()
-        .map(|container| container.component.clone())
-        .collect();
-    // What depends on a component stops before it.
-    let order = stack.graph()?.reversed();
-    let mut removed = Removed::default();
-    let tasks: Vec<Task> = containers
-        .into_iter()
-        .map(|container| {
-            let after = order
-                .with_dependencies(std::slice::from_ref(&container.component))
-                .into_iter()
-                .filter(|name| *name != container.component && present.contains(name))
-                .collect();
-            removal_task(stack, container, after, emitter)
-        })
-        .collect();
-    let nodes = tasks.iter().map(|task| task.node.clone()).collect();
-    emitter.announce(&stack.instance.name, nodes);
-    removed.outcome = executor::run(tasks, emitter, interrupt).await?;
+    let containers = containers.into_iter().map(|it| (it, Ending::Removed));
+    let mut removed = Removed {
+        outcome: end(stack, containers.collect(), emitter, interrupt).await?,
+        ..Removed::default()
+    };
     removed.components = removed.outcome.done.iter().cloned().collect();
     if !removed.outcome.ok() {
         return Ok(removed);
@@ -79,15 +65,60 @@ pub async fn down(
         remove_network(stack, &network).await?;
         removed.networks.push(network);
     }
-    for volume in stack.engine.volumes(&filter).await? {
-        if volumes {
-            remove_volume(stack, &volume).await?;
-            removed.volumes.push(volume);
-        } else {
-            removed.kept_volumes.push(volume);
+    let mut found = stack.engine.volumes(&filter).await?;
+    // It says that some of the others may be gone already.
+    let mark = stack.instance.reset_mark();
+    found.retain(|volume| *volume != mark);
+    if volumes {
+        for volume in &found {
+            remove_volume(stack, volume).await?;
         }
+        stack.engine.remove_volume(&mark).await?;
+        removed.volumes = found;
+    } else {
+        removed.kept_volumes = found;
     }
     Ok(removed)
+}
+
+/// What becomes of a container.
+pub(super) enum Ending {
+    /// It is stopped and removed.
+    Removed,
+    /// It is stopped, and can be started again as it is.
+    Stopped,
+    /// It is stopped once this is done; where it can't be done, it is removed.
+    StoppedAfter(Probe),
+    /// The same, and it is frozen instead.
+    FrozenAfter(Probe),
+}
+
+/// Ends these containers, what depends on a component before it.
+pub(super) async fn end(
+    stack: &Arc<Stack>,
+    containers: Vec<(Container, Ending)>,
+    emitter: &Emitter,
+    interrupt: &CancellationToken,
+) -> Result<Outcome> {
+    let present: BTreeSet<String> = containers
+        .iter()
+        .map(|(container, _)| container.component.clone())
+        .collect();
+    let order = stack.graph()?.reversed();
+    let tasks: Vec<Task> = containers
+        .into_iter()
+        .map(|(container, ending)| {
+            let after = order
+                .with_dependencies(std::slice::from_ref(&container.component))
+                .into_iter()
+                .filter(|name| *name != container.component && present.contains(name))
+                .collect();
+            ending_task(stack, container, ending, after, emitter)
+        })
+        .collect();
+    let nodes = tasks.iter().map(|task| task.node.clone()).collect();
+    emitter.announce(&stack.instance.name, nodes);
+    Ok(executor::run(tasks, emitter, interrupt).await?)
 }
 
 /// Removes the network, or says who is on it.
@@ -111,7 +142,7 @@ async fn remove_network(stack: &Stack, network: &str) -> Result<()> {
 }
 
 /// Removes the volume; a container of ours that appeared in between goes first.
-async fn remove_volume(stack: &Stack, volume: &str) -> Result<()> {
+pub(super) async fn remove_volume(stack: &Stack, volume: &str) -> Result<()> {
     let Err(error) = stack.engine.remove_volume(volume).await else {
         return Ok(());
     };
@@ -125,10 +156,11 @@ async fn remove_volume(stack: &Stack, volume: &str) -> Result<()> {
     Ok(stack.engine.remove_volume(volume).await?)
 }
 
-/// The task that stops and removes one container.
-pub(super) fn removal_task(
+/// The task that ends one container.
+pub(super) fn ending_task(
     stack: &Arc<Stack>,
     container: Container,
+    ending: Ending,
     after: Vec<String>,
     emitter: &Emitter,
 ) -> Task {
@@ -141,19 +173,7 @@ pub(super) fn removal_task(
     let work = move |cancel: CancellationToken| {
         Box::pin(async move {
             emitter.node(&container.component, NodeState::Stopping);
-            let gone = async {
-                if container.state == State::Paused {
-                    // A frozen process can't act on its stop signal.
-                    stack.engine.unpause(&container.name).await?;
-                }
-                // The longest that any component is given: what ended earlier is
-                // not waited for.
-                stack
-                    .engine
-                    .stop(&container.name, Duration::from_secs(30))
-                    .await?;
-                stack.engine.remove(&container.name).await
-            };
+            let gone = end_one(&stack, &container, ending, &emitter);
             tokio::select! {
                 () = cancel.cancelled() => Err(TaskError::Cancelled),
                 gone = gone => match gone {
@@ -169,4 +189,36 @@ pub(super) fn removal_task(
         node,
         work: Box::new(work),
     }
+}
+
+async fn end_one(
+    stack: &Stack,
+    container: &Container,
+    ending: Ending,
+    emitter: &Emitter,
+) -> Result<(), EngineError> {
+    let (engine, name) = (&stack.engine, &container.name);
+    let note = |reason| {
+        let note = format!("has to be made again: {reason}");
+        emitter.note(Some(&container.component), note);
+    };
+    let is_kept = match ending {
+        Ending::Removed => false,
+        Ending::Stopped => true,
+        Ending::StoppedAfter(work) => work.await.map_err(note).is_ok(),
+        Ending::FrozenAfter(work) => match work.await.map_err(note) {
+            Ok(()) => return engine.pause(name).await,
+            Err(()) => false,
+        },
+    };
+    if container.state == State::Paused {
+        // A frozen process can't act on its stop signal.
+        engine.unpause(name).await?;
+    }
+    // The longest that any component is given: what ended earlier is not waited for.
+    engine.stop(name, Duration::from_secs(30)).await?;
+    if is_kept {
+        return Ok(());
+    }
+    engine.remove(name).await
 }

@@ -59,8 +59,11 @@ pub fn digest(stack: &Stack) -> Result<Digest> {
         ports: &ports,
         root: &stack.root,
     };
-    for (component, _) in kept(stack) {
-        digest.update(stack.specify(component, &site)?.digest());
+    // Also what writes into another one's data, as Keycloak does with the realm.
+    for component in &stack.components {
+        if !stack.images.is_service(component.name()) {
+            digest.update(stack.specify(component.as_ref(), &site)?.digest());
+        }
     }
     digest.update(stack.database.digest()?);
     Ok(Digest::from_hash(digest))

@@ -98,6 +98,12 @@ impl Instance {
         format!("{}-{}-{component}-data", self.project, self.name)
     }
 
+    /// The name of the volume that is there while a reset is under way.
+    #[must_use]
+    pub fn reset_mark(&self) -> String {
+        self.volume("reset")
+    }
+
     /// The name of the network.
     #[must_use]
     pub fn network(&self) -> String {

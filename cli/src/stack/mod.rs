@@ -13,6 +13,7 @@ pub mod instance;
 pub mod plan;
 pub mod readiness;
 mod recorded;
+pub mod reset;
 pub mod restart;
 pub mod status;
 pub mod timings;

@@ -244,9 +244,10 @@ pub async fn execute(
         tasks.push(database_task(stack, after, emitter));
     }
     for container in plan.removals {
-        tasks.push(super::down::removal_task(
+        tasks.push(super::down::ending_task(
             stack,
             container,
+            super::down::Ending::Removed,
             Vec::new(),
             emitter,
         ));

@@ -1,14 +1,13 @@
 //! Backups, made and brought back.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::stack::{INSTANCE, dm, dm_command, ok, sql};
+use super::stack::{INSTANCE, dm, dm_command, kill_at, ok, sql};
 
 /// What tells two states of the business apart.
 const STATE: &str = "SELECT concat_ws('/', (SELECT count(*) FROM orders.orders),
@@ -178,9 +177,10 @@ pub fn killed() -> Result<(), Failed> {
     let saved = sql(STATE)?;
     ok(&["smoke"])?;
     let changed = sql(STATE)?;
-    kill_at(id, "restoring the database")?;
+    let restore = ["backup", "restore", id, "--yes", "--no-safety"];
+    kill_at(&restore, "restoring the database")?;
     assert_eq!(sql(STATE)?, changed);
-    kill_at(id, "restoring the broker")?;
+    kill_at(&restore, "restoring the broker")?;
     assert_eq!(sql(STATE)?, saved);
     let up = dm(&["up"]);
     assert!(!up.status.success());
@@ -191,23 +191,5 @@ pub fn killed() -> Result<(), Failed> {
     let left = sql("SELECT count(*) FROM pg_database WHERE starts_with(datname, 'dm_re')")?;
     assert_eq!(left, "0");
     ok(&["smoke"])?;
-    Ok(())
-}
-
-/// Begins a restore, and kills it when it says so.
-fn kill_at(id: &str, words: &str) -> Result<(), Failed> {
-    let mut run = dm_command()
-        .args(["--instance", INSTANCE])
-        .args(["backup", "restore", id, "--yes", "--no-safety"])
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let lines = BufReader::new(run.stderr.take().unwrap()).lines();
-    for line in lines {
-        if line?.contains(words) {
-            break;
-        }
-    }
-    run.kill()?;
-    run.wait()?;
     Ok(())
 }

@@ -19,6 +19,7 @@ mod flow;
 mod hostile;
 mod openapi;
 mod past;
+mod reset;
 mod schema;
 mod seed;
 mod stack;
@@ -83,6 +84,8 @@ fn disturbing() -> Vec<Trial> {
             "data_a_restore_that_is_killed_is_carried_on_with",
             backup::killed,
         ),
+        Trial::test("data_a_reset_begins_anew", reset::fresh),
+        Trial::test("data_a_reset_that_is_killed_is_done_later", reset::killed),
     ])
     .collect()
 }

@@ -1,8 +1,9 @@
 //! The instance that all tests share.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,24 @@ pub fn dm(arguments: &[&str]) -> Output {
         .args(arguments)
         .output()
         .unwrap()
+}
+
+/// Begins a call, and kills it when it says so.
+pub fn kill_at(arguments: &[&str], words: &str) -> Result<(), Failed> {
+    let mut run = dm_command()
+        .args(["--instance", INSTANCE])
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let lines = BufReader::new(run.stderr.take().unwrap()).lines();
+    for line in lines {
+        if line?.contains(words) {
+            break;
+        }
+    }
+    run.kill()?;
+    run.wait()?;
+    Ok(())
 }
 
 /// A call that has to succeed; its standard output.

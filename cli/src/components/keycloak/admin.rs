@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Response};
+use reqwest::{Client, Method, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::components::http_client;
+
 /// How long an answer may take. The first export of a Keycloak takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The realm that the administrator is in.
+const MASTER: &str = "master";
 
 /// The way to a realm, as the administrator of Keycloak.
 #[derive(Debug, Clone, Copy)]
@@ -29,41 +33,79 @@ impl Admin<'_> {
     /// # Errors
     /// Keycloak is away, or refuses.
     pub async fn export(&self) -> Result<Value, reqwest::Error> {
+        let session = self.sign_in().await?;
+        let path = format!(
+            "{}/partial-export?exportClients=true&exportGroupsAndRoles=true",
+            self.realm
+        );
+        session.call(Method::POST, &path).await?.json().await
+    }
+
+    /// Ends all sessions of the realm, and empties what Keycloak keeps in memory of its
+    /// database.
+    ///
+    /// # Errors
+    /// Keycloak is away, or refuses.
+    pub async fn forget(&self) -> Result<(), reqwest::Error> {
+        let (session, realm) = (self.sign_in().await?, self.realm);
+        let sessions = format!("{realm}/logout-all");
+        let failures = format!("{realm}/attack-detection/brute-force/users");
+        tokio::try_join!(
+            session.call(Method::POST, &sessions),
+            session.call(Method::DELETE, &failures),
+        )?;
+        // Each is all realms', whichever is asked.
+        let caches = ["user", "keys", "realm"].map(|it| format!("{MASTER}/clear-{it}-cache"));
+        for cache in &caches {
+            session.call(Method::POST, cache).await?;
+        }
+        Ok(())
+    }
+
+    async fn sign_in(&self) -> Result<Session<'_>, reqwest::Error> {
         #[derive(Deserialize)]
         struct Token {
             access_token: String,
         }
-        let Self {
-            base,
-            realm,
-            user,
-            password,
-        } = self;
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        let client = http_client().timeout(PATIENCE).build()?;
         let token: Token = client
             .post(format!(
-                "{base}/realms/master/protocol/openid-connect/token"
+                "{}/realms/{MASTER}/protocol/openid-connect/token",
+                self.base
             ))
             .form(&[
                 ("grant_type", "password"),
                 ("client_id", "admin-cli"),
-                ("username", user),
-                ("password", password),
+                ("username", self.user),
+                ("password", self.password),
             ])
             .send()
             .await
             .and_then(Response::error_for_status)?
             .json()
             .await?;
-        client
-            .post(format!(
-                "{base}/admin/realms/{realm}/partial-export?exportClients=true&exportGroupsAndRoles=true"
-            ))
-            .bearer_auth(token.access_token)
+        Ok(Session {
+            client,
+            base: self.base,
+            token: token.access_token,
+        })
+    }
+}
+
+/// An administrator who is signed in.
+struct Session<'a> {
+    client: Client,
+    base: &'a str,
+    token: String,
+}
+
+impl Session<'_> {
+    async fn call(&self, method: Method, path: &str) -> Result<Response, reqwest::Error> {
+        self.client
+            .request(method, format!("{}/admin/realms/{path}", self.base))
+            .bearer_auth(&self.token)
             .send()
             .await
-            .and_then(Response::error_for_status)?
-            .json()
-            .await
+            .and_then(Response::error_for_status)
     }
 }

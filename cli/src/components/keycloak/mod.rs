@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::recorded::RecordedSchema;
 use super::{
-    Component, ComponentError, PortWish, Ports, Probe, Site, container, host_port, http_client,
-    innermost, read,
+    Component, ComponentError, PortWish, Ports, Probe, Renewal, Site, container, host_port,
+    http_client, innermost, read,
 };
 use crate::components::{openldap, postgres};
 use crate::config::{self, Config};
@@ -87,7 +87,7 @@ impl Component for Keycloak {
 
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
         let realm = read(
-            site,
+            site.root,
             self.config.realm_file.as_path(),
             "keycloak.realm_file",
         )?;
@@ -116,7 +116,16 @@ impl Component for Keycloak {
             ("KC_HTTP_ENABLED".into(), "true".into()),
             ("KC_HOSTNAME_STRICT".into(), "false".into()),
             ("KC_CACHE".into(), "local".into()),
+            // A connection that was idle is tried before it is used. Otherwise each one of
+            // the pool fails a sign-in after the database was away.
+            (
+                "QUARKUS_DATASOURCE_JDBC_FOREGROUND_VALIDATION_INTERVAL".into(),
+                "500MS".into(),
+            ),
             ("JAVA_OPTS_KC_HEAP".into(), heap(self.config.heap.bytes())),
+            // A database that was made anew has another address; Java's own memory of it
+            // lasts half a minute.
+            ("JAVA_OPTS_APPEND".into(), "-Dsun.net.inetaddr.ttl=1".into()),
             // Placeholders in the realm file.
             (
                 "DM_GATEWAY_CLIENT_SECRET".into(),
@@ -189,6 +198,19 @@ impl Component for Keycloak {
             schema: DATABASE_ROLE,
             owner,
         })
+    }
+
+    fn renewal(&self, ports: &Ports) -> Option<Renewal> {
+        let (base, config) = (base_url(ports), self.config.clone());
+        Some(Renewal::Running(Box::pin(async move {
+            let admin = admin::Admin {
+                base: &base,
+                realm: config.realm.as_str(),
+                user: config.admin_user.as_str(),
+                password: config.admin_password.reveal(),
+            };
+            admin.forget().await.map_err(|error| innermost(&error))
+        })))
     }
 
     fn wait_timeout(&self) -> Option<Duration> {

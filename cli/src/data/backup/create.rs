@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use super::manifest::{Counts, FORMAT, Postgres, Purpose};
 use super::{BackupError, Manifest, Server, Set, Store, store};
 use crate::components::keycloak::admin::Admin;
+use crate::components::rabbitmq::management::Management;
+use crate::messaging::MessagingError;
 use crate::messaging::dead::{self, Filter, copy, look};
-use crate::messaging::management::Management;
 use crate::messaging::stores::Store as Tables;
 
 /// How much zstd makes of an effort: its own customary one.
@@ -232,7 +233,11 @@ async fn pending(session: &mut PgConnection, tables: &[Tables]) -> Result<i64, B
 /// The topology, and the dead letters. What is in work queues is in the outboxes, too.
 async fn broker(source: &Source<'_>, folder: &Path) -> Result<BTreeMap<String, u64>, BackupError> {
     fs::create_dir(folder).map_err(BackupError::file("make", folder))?;
-    let definitions = source.management.definitions().await?;
+    let definitions = source
+        .management
+        .definitions()
+        .await
+        .map_err(MessagingError::from)?;
     write_json(&folder.join("definitions.json"), &definitions)?;
     let queues = dead::queues(&[])?;
     let path = folder.join("dead-letters.jsonl.zst");

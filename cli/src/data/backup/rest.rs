@@ -12,9 +12,9 @@ use sqlx::ConnectOptions as _;
 
 use super::database::Target;
 use super::{BackupError, Server, Set, database};
+use crate::components::rabbitmq::management::Management;
 use crate::messaging::MessagingError;
 use crate::messaging::dead::copy;
-use crate::messaging::management::Management;
 
 /// Brings the broker's queues and topology back, and the directory where there is one.
 ///
@@ -33,7 +33,8 @@ pub async fn restore_rest(
     let read = BackupError::file("read", &path);
     let definitions = fs::read(&path)
         .and_then(|bytes| serde_json::from_slice(&bytes).map_err(std::io::Error::from));
-    management.declare(&definitions.map_err(read)?).await?;
+    let declared = management.declare(&definitions.map_err(read)?).await;
+    declared.map_err(MessagingError::from)?;
     dead_letters(set, broker).await?;
     if let Some(directory) = directory {
         entries(set, directory).await?;

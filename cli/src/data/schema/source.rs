@@ -9,9 +9,10 @@ use super::object::Document;
 use super::{SchemaError, broker, dump, realm};
 use crate::components::database::Database;
 use crate::components::keycloak::admin::Admin;
+use crate::components::rabbitmq::management::Management;
 use crate::engine::Engine;
 use crate::engine::exec::ExecSpec;
-use crate::messaging::management::Management;
+use crate::messaging::MessagingError;
 
 /// A place that schemas are come by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -154,7 +155,13 @@ async fn schemas(site: &Site<'_>, database: &str) -> Result<Vec<Document>, Schem
 }
 
 async fn topology(site: &Site<'_>) -> Result<Document, SchemaError> {
-    Ok(broker::of(&site.broker.definitions().await?))
+    Ok(broker::of(
+        &site
+            .broker
+            .definitions()
+            .await
+            .map_err(MessagingError::from)?,
+    ))
 }
 
 async fn identity(admin: &Admin<'_>) -> Result<Document, SchemaError> {

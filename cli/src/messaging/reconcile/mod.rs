@@ -26,8 +26,8 @@ use lapin::Connection;
 use sqlx::PgPool;
 
 use super::MessagingError;
-use super::management::Management;
 use super::stores::Store;
+use crate::components::rabbitmq::management::Management;
 use books::Books;
 
 pub use repair::repair;

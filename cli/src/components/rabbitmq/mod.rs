@@ -1,5 +1,7 @@
 //! RabbitMQ: the exchanges and queues between the services.
 
+pub mod management;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,8 +18,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use self::management::Management;
 use super::{
-    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Site, container, host_port, read,
+    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Renewal, Site, container,
+    host_port, innermost, read,
 };
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
@@ -82,6 +86,15 @@ impl RabbitMq {
     }
 }
 
+impl RabbitMq {
+    /// What is declared at the start, with everybody's password.
+    fn definitions(&self, root: &Path) -> Result<Vec<u8>, ComponentError> {
+        let fixture = &self.config.definitions;
+        let contents = read(root, fixture.as_path(), "rabbitmq.definitions")?;
+        with_passwords(&contents, &self.users, &fixture.in_project(root))
+    }
+}
+
 /// The broker user of a service.
 #[must_use]
 pub fn broker_user(service: &str) -> String {
@@ -128,13 +141,7 @@ impl Component for RabbitMq {
     }
 
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
-        let fixture = read(
-            site,
-            self.config.definitions.as_path(),
-            "rabbitmq.definitions",
-        )?;
-        let path = self.config.definitions.in_project(site.root);
-        let definitions = with_passwords(&fixture, &self.users, &path)?;
+        let definitions = self.definitions(site.root)?;
         let mut spec = container(self, site);
         spec.files = vec![
             File::readable(CONFIG, SETTINGS),
@@ -178,6 +185,23 @@ impl Component for RabbitMq {
 
     fn golden(&self) -> Option<GoldenPart> {
         Some(GoldenPart::Data(DATA))
+    }
+
+    fn renewal(&self, ports: &Ports) -> Option<Renewal> {
+        let (component, base) = (self.clone(), management_url(ports));
+        Some(Renewal::Running(Box::pin(async move {
+            let definitions = component
+                .definitions(&component.root)
+                .map_err(|error| error.to_string())?;
+            let definitions =
+                serde_json::from_slice(&definitions).map_err(|error| error.to_string())?;
+            let config = &component.config;
+            Management::new(base, config.user.as_str(), config.password.reveal())
+                .map_err(|error| innermost(&error))?
+                .begin_anew(&definitions)
+                .await
+                .map_err(|error| innermost(&error))
+        })))
     }
 
     fn readable(&self, line: String) -> String {

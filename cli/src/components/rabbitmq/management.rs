@@ -1,0 +1,155 @@
+//! RabbitMQ's management interface, for what AMQP doesn't tell.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::components::http_client;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the interface can't be asked.
+#[derive(Debug, Error)]
+pub enum ManagementError {
+    /// It is away, or refuses.
+    #[error("the broker's management interface can't be asked")]
+    Http(#[from] reqwest::Error),
+    /// Its address is none.
+    #[error("the address of the broker's management interface is none")]
+    Address(#[from] url::ParseError),
+}
+
+/// The interface, for its administrator.
+#[derive(Debug)]
+pub struct Management {
+    client: Client,
+    base: String,
+    user: String,
+    password: String,
+}
+
+impl Management {
+    /// The interface at an address.
+    ///
+    /// # Errors
+    /// No client can be made.
+    pub fn new(base: String, user: &str, password: &str) -> Result<Self, ManagementError> {
+        let client = http_client().timeout(PATIENCE).build()?;
+        Ok(Self {
+            client,
+            base,
+            user: user.to_owned(),
+            password: password.to_owned(),
+        })
+    }
+
+    /// How many messages of a queue its consumers have at hand, as it was a few seconds
+    /// ago.
+    ///
+    /// # Errors
+    /// The broker is away, or has no such queue.
+    pub async fn at_hand(&self, queue: &str) -> Result<u64, ManagementError> {
+        #[derive(Deserialize)]
+        struct Queue {
+            #[serde(default)]
+            messages_unacknowledged: u64,
+        }
+        let queue: Queue = self.get(&format!("queues/%2F/{queue}")).await?;
+        Ok(queue.messages_unacknowledged)
+    }
+
+    /// Ends every connection at once, as a network that breaks does. Answers how many.
+    ///
+    /// # Errors
+    /// The broker is away.
+    pub async fn close_all(&self) -> Result<u64, ManagementError> {
+        #[derive(Deserialize)]
+        struct Connection {
+            name: String,
+        }
+        let connections: Vec<Connection> = self.get("connections").await?;
+        let mut closed = 0;
+        for connection in connections {
+            let request = self.request(Method::DELETE, ["connections", &connection.name])?;
+            let answer = request.header("x-reason", "dm chaos").send().await?;
+            closed += u64::from(answer.status().is_success());
+        }
+        Ok(closed)
+    }
+
+    /// All that is declared: users, queues, bindings and the rest.
+    ///
+    /// # Errors
+    /// The broker is away.
+    pub async fn definitions(&self) -> Result<Value, ManagementError> {
+        self.get("definitions").await
+    }
+
+    /// Declares all of it again. What there is besides stays.
+    ///
+    /// # Errors
+    /// The broker is away, or refuses.
+    pub async fn declare(&self, definitions: &Value) -> Result<(), ManagementError> {
+        let request = self.request(Method::POST, ["definitions"])?;
+        request.json(definitions).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Throws everything away, and declares all of this anew: what a broker has that starts
+    /// for the first time. Nobody may be connected.
+    ///
+    /// # Errors
+    /// The broker is away, or refuses.
+    pub async fn begin_anew(&self, definitions: &Value) -> Result<(), ManagementError> {
+        let names = |of: &Value, list: &str| -> Vec<String> {
+            let listed = of[list].as_array().into_iter().flatten();
+            let names = listed.filter_map(|it| it["name"].as_str());
+            names.map(str::to_owned).collect()
+        };
+        let there = self.definitions().await?;
+        let wanted = names(definitions, "users");
+        // Queues, exchanges, bindings, policies and rights are a virtual host's.
+        for host in names(&there, "vhosts") {
+            self.delete(["vhosts", &host]).await?;
+        }
+        for user in names(&there, "users") {
+            if !wanted.contains(&user) {
+                self.delete(["users", &user]).await?;
+            }
+        }
+        self.declare(definitions).await
+    }
+
+    async fn delete<const N: usize>(&self, path: [&str; N]) -> Result<Response, ManagementError> {
+        let answer = self.request(Method::DELETE, path)?.send().await?;
+        Ok(answer.error_for_status()?)
+    }
+
+    fn request<const N: usize>(
+        &self,
+        method: Method,
+        path: [&str; N],
+    ) -> Result<RequestBuilder, ManagementError> {
+        let mut url = url::Url::parse(&self.base)?;
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.push("api").extend(path);
+        }
+        let request = self.client.request(method, url);
+        Ok(request.basic_auth(&self.user, Some(&self.password)))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ManagementError> {
+        let answer = self
+            .client
+            .get(format!("{}/api/{path}", self.base))
+            .basic_auth(&self.user, Some(&self.password))
+            .send()
+            .await?;
+        Ok(answer.error_for_status()?.json().await?)
+    }
+}
