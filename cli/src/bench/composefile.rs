@@ -193,6 +193,7 @@ mod tests {
                 memory: Some(1 << 30),
                 shm_size: None,
                 stop_timeout: 30,
+                host: None,
                 labels: BTreeMap::new(),
             },
             after: after.iter().map(|&name| name.to_owned()).collect(),

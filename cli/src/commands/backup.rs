@@ -1,5 +1,6 @@
 //! `dm backup`.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,10 +22,10 @@ use crate::messaging::reconcile::{self, Kind, Report};
 use crate::output;
 use crate::stack::up;
 
-/// Says where backups are, for all commands.
-const FOLDER: &str = "DM_BACKUP_DIR";
 /// What a scratch instance is called that a backup is proved in.
 const SCRATCH: &str = "backup-proof";
+/// How long after a backup the next one is due where nobody says.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a container may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// How long after a backup that failed the next one is tried.
@@ -39,8 +40,8 @@ const SETTLE: Duration = Duration::from_secs(20);
 /// dm's state unless --dir says otherwise.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Where the backups are.
-    #[arg(long, value_name = "DIR", env = FOLDER, global = true)]
+    /// Where the backups are, in place of `backup.directory`.
+    #[arg(long, value_name = "DIR", global = true)]
     dir: Option<PathBuf>,
     #[command(subcommand)]
     action: Action,
@@ -94,21 +95,22 @@ enum Action {
     /// Make a backup whenever one is due, and remove old ones, until interrupted.
     ///
     /// One that became due while nothing ran is made at once. A stack that is down is
-    /// waited for.
+    /// waited for. Where `backup.every` is set, `dm up` has this run in a container of the
+    /// stack.
     Schedule {
-        /// How long after a backup the next one is due.
-        #[arg(long, value_name = "TIME", default_value = "1d", value_parser = interval)]
-        every: Duration,
-        /// How many days' backups stay.
-        #[arg(long, value_name = "DAYS", default_value_t = 7)]
-        keep: usize,
+        /// How long after a backup the next one is due, in place of `backup.every`, or a day.
+        #[arg(long, value_name = "TIME", value_parser = interval)]
+        every: Option<Duration>,
+        /// How many days' backups stay, in place of `backup.keep`.
+        #[arg(long, value_name = "DAYS")]
+        keep: Option<NonZeroU16>,
     },
     /// Remove old backups: all but the newest of each of the last days, and the newest one
     /// that was proved.
     Prune {
-        /// How many days' backups stay.
-        #[arg(long, value_name = "DAYS", default_value_t = 7)]
-        keep: usize,
+        /// How many days' backups stay, in place of `backup.keep`.
+        #[arg(long, value_name = "DAYS")]
+        keep: Option<NonZeroU16>,
         /// Show what would go, and remove nothing.
         #[arg(long)]
         dry_run: bool,
@@ -128,6 +130,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
     let store = store(&project, arguments.dir);
     let printer = &context.printer;
+    let settings = &project.config().backup;
+    let days = |keep: Option<NonZeroU16>| Keep {
+        days: usize::from(keep.unwrap_or(settings.keep).get()),
+    };
     match arguments.action {
         Action::Ls => {
             let sets = store.list()?;
@@ -146,12 +152,15 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             Ok(Exit::Success)
         }
         Action::Schedule { every, keep } => {
-            schedule(context, &project, &store, every, Keep { days: keep }).await
+            let every = every
+                .or(settings.every.map(|period| period.get()))
+                .unwrap_or(DAY);
+            schedule(context, &project, &store, every, days(keep)).await
         }
         Action::Prune { keep, dry_run } => {
             // Nobody makes or restores one meanwhile.
             let _guard = context.lock(&project, "dm backup prune").await?;
-            prune(context, &store, Keep { days: keep }, dry_run)
+            prune(context, &store, days(keep), dry_run)
         }
         Action::Create => {
             let desk = Desk::open(context).await?;
@@ -205,9 +214,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
 /// An instance's sets.
 pub(super) fn store(project: &Project, dir: Option<PathBuf>) -> Store {
     let instance = &project.instance;
-    let folder = dir
-        .or_else(|| std::env::var_os(FOLDER).map(PathBuf::from))
-        .unwrap_or_else(|| project.state.path().join("backups"));
+    let folder = dir.unwrap_or_else(|| project.backups());
     Store::new(folder.join(&instance.project).join(&instance.name))
 }
 

@@ -83,6 +83,14 @@ impl Project {
         Ok(recorded.unwrap_or_else(|| wanted_ports(&self.loaded)))
     }
 
+    /// Where the backups of all projects and instances are.
+    #[must_use]
+    pub fn backups(&self) -> PathBuf {
+        let own = || self.state.path().join("backups");
+        let configured = self.config().backup.directory.as_ref();
+        configured.map_or_else(own, |path| path.in_project(&self.loaded.root))
+    }
+
     /// The images of the stack on an engine.
     ///
     /// # Errors
@@ -265,6 +273,8 @@ impl Context {
             ports,
             wait: config.timeouts.wait.get(),
             root: project.loaded.root.clone(),
+            state: project.state.path().to_owned(),
+            backups: project.backups(),
             components: components::all(config, &project.loaded.root),
             database: Database::new(config, &project.loaded.root),
             pace: Pace {

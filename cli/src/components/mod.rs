@@ -1,6 +1,7 @@
 //! The parts of the stack. Each says how it is configured, how it is known to be
 //! ready, and how it is reached.
 
+pub mod backup;
 pub mod database;
 pub mod keycloak;
 pub mod openldap;
@@ -149,6 +150,17 @@ pub trait Component: Debug + Send + Sync {
     /// Its name: in the network, in commands and in tables.
     fn name(&self) -> &'static str;
 
+    /// What its image is called.
+    fn image(&self) -> &'static str {
+        self.name()
+    }
+
+    /// Whether it is `dm` itself, which works on the stack from within: the image is only
+    /// what surrounds it, and its command what `dm` is called with.
+    fn is_dm(&self) -> bool {
+        false
+    }
+
     /// What must be ready before it can start.
     fn after(&self) -> &'static [&'static str] {
         &[]
@@ -223,6 +235,8 @@ pub fn infrastructure(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
 pub fn all(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
     let mut components = infrastructure(config, root);
     components.extend(service::all(config).map(|service| Arc::new(service) as Arc<dyn Component>));
+    let schedule = backup::Schedule::new(&config.backup);
+    components.extend(schedule.map(|schedule| Arc::new(schedule) as Arc<dyn Component>));
     components
 }
 
@@ -270,6 +284,7 @@ fn container(component: &dyn Component, site: &Site<'_>) -> ContainerSpec {
         memory: None,
         shm_size: None,
         stop_timeout: 10,
+        host: None,
         labels: BTreeMap::new(),
     }
 }

@@ -34,8 +34,8 @@ pub use components::{Keycloak, Memory, Openldap, Postgres, Rabbitmq};
 pub use layers::{OTHER_VARIABLES, Override};
 pub use load::{FILE, LOCAL_FILE, LoadOptions, Loaded, PROJECT_DIR};
 pub use model::{
-    Config, Credentials, Engine, Golden, ImageSource, Images, Install, Prepare, Project, Timeouts,
-    Wait,
+    Backup, Config, Credentials, Engine, Golden, ImageSource, Images, Install, Prepare, Project,
+    Timeouts, Wait,
 };
 pub use problem::{ConfigError, Problem, Problems};
 pub use reference::reference;

@@ -2,18 +2,22 @@
 //! the JSON Schema and of `docs/configuration.md`: they speak to whoever writes
 //! a `dm.toml`. Defaults stand in `defaults.toml`.
 
+use std::num::NonZeroU16;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::components::{Keycloak, Openldap, Postgres, Rabbitmq};
 use super::services::Services;
 use super::values::{
-    AccountName, CaCertificates, EngineAddress, MirrorUrl, Period, ProjectName, RegistryPrefix,
-    Secret,
+    AccountName, CaCertificates, EngineAddress, MirrorUrl, Period, ProjectName, ProjectPath,
+    RegistryPrefix, Secret,
 };
 
 /// The longest time that a run or a component may be given.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// The longest time between two backups.
+const YEAR_MS: u64 = 366 * DAY_MS;
 
 /// How long something may take to become ready.
 pub type Wait = Period<1_000, DAY_MS>;
@@ -43,6 +47,8 @@ pub struct Config {
     pub keycloak: Keycloak,
     /// The seven services of the paper company.
     pub services: Services,
+    /// Backups of all that the stack holds.
+    pub backup: Backup,
 }
 
 /// The project as a whole.
@@ -148,6 +154,23 @@ pub struct Timeouts {
     pub probe: Period<100, 60_000>,
     /// The pause between two readiness probes of one component.
     pub poll: Period<10, 10_000>,
+}
+
+/// Backups of all that the stack holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// How long after a backup the next one is made by itself, e.g. `"1d"`, in a
+    /// container of the stack, which needs the engine's socket on this machine.
+    /// Without it a backup is made when `dm backup create` is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<Period<1_000, YEAR_MS>>,
+    /// How many days' backups stay: the newest of each day.
+    pub keep: NonZeroU16,
+    /// The directory of the backups, by project and instance. Without it they are
+    /// with `dm`'s state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<ProjectPath>,
 }
 
 /// What `dm` prepares so that later fresh starts are fast.

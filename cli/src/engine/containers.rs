@@ -556,9 +556,21 @@ fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCre
         aliases: Some(vec![spec.hostname.clone()]),
         ..EndpointSettings::default()
     };
+    let host = spec.host.as_ref();
+    let on_own_network = host.is_none();
+    let mounted = spec.mounts.iter();
+    let lent = host.into_iter().flat_map(|host| &host.paths);
+    let binds = mounted
+        .map(|mount| format!("{}:{}", mount.volume, mount.path))
+        .chain(lent.map(|(path, &writable)| {
+            let rights = if writable { "rw" } else { "ro" };
+            format!("{path}:{path}:{rights}")
+        }))
+        .collect();
     ContainerCreateBody {
         image: Some(spec.image.clone()),
-        hostname: Some(spec.hostname.clone()),
+        hostname: on_own_network.then(|| spec.hostname.clone()),
+        user: host.map(|host| host.user.clone()),
         env: Some(
             spec.env
                 .iter()
@@ -570,19 +582,19 @@ fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCre
         exposed_ports: Some(bindings.keys().cloned().collect()),
         stop_timeout: Some(i64::from(spec.stop_timeout)),
         host_config: Some(HostConfig {
-            binds: Some(
-                spec.mounts
-                    .iter()
-                    .map(|mount| format!("{}:{}", mount.volume, mount.path))
-                    .collect(),
-            ),
+            binds: Some(binds),
             port_bindings: Some(bindings),
-            network_mode: Some(spec.network.clone()),
+            network_mode: Some(if on_own_network {
+                spec.network.clone()
+            } else {
+                "host".to_owned()
+            }),
+            group_add: host.map(|host| host.groups.clone()),
             memory: spec.memory.and_then(|bytes| i64::try_from(bytes).ok()),
             shm_size: spec.shm_size.and_then(|bytes| i64::try_from(bytes).ok()),
             ..HostConfig::default()
         }),
-        networking_config: Some(NetworkingConfig {
+        networking_config: on_own_network.then(|| NetworkingConfig {
             endpoints_config: Some(HashMap::from([(spec.network.clone(), endpoint)])),
         }),
         ..ContainerCreateBody::default()

@@ -51,6 +51,17 @@ pub struct Mount {
     pub path: String,
 }
 
+/// What a container has of the machine that the engine runs on, besides its network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostAccess {
+    /// Files and folders, where they are there, with whether they may be written.
+    pub paths: BTreeMap<String, bool>,
+    /// Who its process is there: `user:group`, by number.
+    pub user: String,
+    /// Further groups of that user, by number.
+    pub groups: Vec<String>,
+}
+
 /// Everything that makes a container what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ContainerSpec {
@@ -84,6 +95,9 @@ pub struct ContainerSpec {
     pub shm_size: Option<u64>,
     /// Seconds between the stop signal and the kill.
     pub stop_timeout: u32,
+    /// What it has of the host; it is on the host's network then, and not on its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostAccess>,
     /// Labels besides the ones that every object of `dm` carries.
     pub labels: BTreeMap<String, String>,
 }
@@ -135,6 +149,7 @@ mod tests {
             memory: None,
             shm_size: None,
             stop_timeout: 10,
+            host: None,
             labels: BTreeMap::new(),
         }
     }

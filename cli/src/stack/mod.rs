@@ -10,6 +10,7 @@ pub mod graph;
 pub mod images;
 pub mod inspect;
 pub mod instance;
+mod own;
 pub mod plan;
 pub mod readiness;
 mod recorded;
@@ -53,6 +54,10 @@ pub struct Stack {
     pub ports: Ports,
     /// The project's folder.
     pub root: PathBuf,
+    /// Where `dm` keeps what it must remember.
+    pub state: PathBuf,
+    /// Where the backups are, of all projects and instances.
+    pub backups: PathBuf,
     /// The containers that stay up.
     pub components: Vec<Arc<dyn Component>>,
     /// The job that sets up the database.
@@ -87,6 +92,23 @@ pub enum StackError {
     ImageGone {
         /// The component.
         component: String,
+    },
+    /// A container can't have what `dm` needs on this machine.
+    #[error("{component} runs beside the engine, and that is not on this machine but at {address}")]
+    EngineElsewhere {
+        /// The component.
+        component: String,
+        /// Where the engine is.
+        address: String,
+    },
+    /// Something that a container should have of this machine is not there.
+    #[error("a container can't have {}", path.display())]
+    Lend {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
     },
     /// Somebody else's containers are on the instance's network.
     #[error("network {network} can't be removed: {} on it", users.join(" and "))]
@@ -127,6 +149,8 @@ impl Coded for StackError {
             Self::UnknownComponent { .. } => "component-unknown",
             Self::UnknownService { .. } => "service-unknown",
             Self::ImageGone { .. } => "image-gone",
+            Self::EngineElsewhere { .. } => "engine-elsewhere",
+            Self::Lend { .. } => "file-access",
             Self::NetworkInUse { .. } => "network-in-use",
             Self::Engine(error) => error.code(),
             Self::Image(error) => error.code(),
@@ -136,8 +160,10 @@ impl Coded for StackError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::UnknownComponent { .. } | Self::UnknownService { .. } => Exit::Usage,
-            Self::ImageGone { .. } => Exit::Component,
+            Self::UnknownComponent { .. }
+            | Self::UnknownService { .. }
+            | Self::EngineElsewhere { .. } => Exit::Usage,
+            Self::ImageGone { .. } | Self::Lend { .. } => Exit::Component,
             Self::NetworkInUse { .. } => Exit::Engine,
             Self::Engine(error) => error.exit(),
             Self::Image(error) => error.exit(),
@@ -150,6 +176,10 @@ impl Coded for StackError {
             Self::UnknownComponent { name, known } => nearest(name, "components", known),
             Self::UnknownService { name, known } => nearest(name, "services", known),
             Self::ImageGone { .. } => vec!["dm up".into()],
+            Self::EngineElsewhere { .. } => vec![
+                "leave `backup.every` out, and let something else call dm backup create".into(),
+            ],
+            Self::Lend { .. } => Vec::new(),
             Self::NetworkInUse { network, users } => users
                 .iter()
                 .map(|user| format!("docker network disconnect {network} {user}"))
@@ -262,7 +292,10 @@ impl Stack {
     /// Unreadable fixtures, or an image recipe that can't be.
     pub fn specify(&self, component: &dyn Component, site: &Site<'_>) -> Result<ContainerSpec> {
         let mut spec = component.specify(site)?;
-        spec.recipe = self.images.identity(component.name())?;
+        spec.recipe = self.images.identity(component.image())?;
+        if component.is_dm() {
+            own::lend(self, &mut spec)?;
+        }
         Ok(spec)
     }
 

@@ -14,7 +14,7 @@ use super::failure;
 use super::images::node as image_node;
 use super::plan::{Action, Step, Wanted, plan};
 use super::readiness::{self, NotReady, Pace};
-use super::{Stack, StackError, executor, golden, recorded, select};
+use super::{Stack, StackError, executor, golden, own, recorded, select};
 use crate::components::{Component, database};
 use crate::engine::containers::Container;
 use crate::engine::spec::ContainerSpec;
@@ -120,7 +120,7 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
         let image = if needs_image {
             stack
                 .images
-                .local(component.name())
+                .local(component.image())
                 .await?
                 .map(|image| image.reference)
         } else {
@@ -130,7 +130,7 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
             if stack.images.is_service(component.name()) {
                 SERVICES.to_owned()
             } else {
-                component.name().to_owned()
+                component.image().to_owned()
             }
         });
         if let Some(needed) = &needed
@@ -490,6 +490,7 @@ impl ComponentRun {
                 let mut spec = spec.clone();
                 spec.image = self.image().await?;
                 let labels = self.stack.instance.labels();
+                own::make_folders(&spec)?;
                 for mount in &spec.mounts {
                     engine.ensure_volume(&mount.volume, &labels).await?;
                 }
@@ -545,7 +546,7 @@ impl ComponentRun {
             None => self
                 .stack
                 .images
-                .local(name)
+                .local(self.item.component.image())
                 .await?
                 .map(|image| image.reference)
                 .ok_or_else(|| StackError::ImageGone {

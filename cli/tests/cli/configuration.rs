@@ -99,7 +99,7 @@ fn each_layer_is_named_as_the_source() {
        ·      ╰── did you mean `postgres`?
        ╰────
 
-      next: the sections are project, engine, images, timeouts, golden, postgres, rabbitmq, openldap, keycloak, services
+      next: the sections are project, engine, images, timeouts, golden, postgres, rabbitmq, openldap, keycloak, services, backup
             every key is described in docs/configuration.md
     "#);
 }

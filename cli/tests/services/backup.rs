@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Instant;
 
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::stack::{INSTANCE, dm, dm_command, kill_at, ok, sql};
+use super::stack::{INSTANCE, PATIENCE, dm, dm_command, kill_at, ok, sql};
 
 /// What tells two states of the business apart.
 const STATE: &str = "SELECT concat_ws('/', (SELECT count(*) FROM orders.orders),
@@ -20,6 +21,37 @@ fn create() -> Result<Value, Failed> {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
+}
+
+/// A container of the stack makes them, for as long as the configuration says so.
+pub fn by_themselves() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_string_lossy().into_owned();
+    let up = |layer: &[(&str, &str)]| -> Result<String, Failed> {
+        let mut command = dm_command();
+        command.args(["--instance", INSTANCE, "up"]);
+        let output = command.envs(layer.iter().copied()).output()?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+        Ok(told)
+    };
+    up(&[("DM_BACKUP__EVERY", "1s"), ("DM_BACKUP__DIRECTORY", &path)])?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let list: Value = serde_json::from_str(&ok(&["backup", "--dir", &path, "ls", "--json"])?)?;
+        if list["backups"]
+            .as_array()
+            .is_some_and(|sets| !sets.is_empty())
+        {
+            break;
+        }
+        assert!(Instant::now() < until, "{}", ok(&["logs", "backup"])?);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    ok(&["backup", "--dir", &path, "verify"])?;
+    let told = up(&[])?;
+    assert!(told.contains("backup gone"), "{told}");
+    Ok(())
 }
 
 /// Saved with a dead letter, changed, brought back: the business, the dead letter and the

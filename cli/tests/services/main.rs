@@ -80,6 +80,7 @@ fn disturbing() -> Vec<Trial> {
         Trial::test("data_a_backup_brings_all_of_it_back", backup::story),
         Trial::test("data_a_backup_that_is_damaged_is_refused", backup::damaged),
         Trial::test("data_backups_are_made_when_due", backup::scheduled),
+        Trial::test("data_backups_are_made_in_the_stack", backup::by_themselves),
         Trial::test(
             "data_a_restore_that_is_killed_is_carried_on_with",
             backup::killed,

@@ -67,7 +67,7 @@ fn an_unknown_section() {
      2 │ port = 5433
        ╰────
       help: the sections are project, engine, images, timeouts, golden, postgres,
-            rabbitmq, openldap, keycloak, services
+            rabbitmq, openldap, keycloak, services, backup
     ");
 }
 
