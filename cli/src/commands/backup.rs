@@ -14,7 +14,7 @@ use super::run::BringUp;
 use crate::components::database::Database;
 use crate::components::{keycloak, openldap, postgres, rabbitmq};
 use crate::data::backup::{
-    self, BackupError, Keep, Listed, Purpose, Server, Set, Source, Store, Target,
+    self, BackupError, Keep, Listed, Prepared, Purpose, Server, Set, Source, Store, Target,
 };
 use crate::error::{Exit, Result};
 use crate::messaging::memory;
@@ -88,8 +88,12 @@ enum Action {
         /// Don't save what is there now.
         #[arg(long)]
         no_safety: bool,
+        /// This schema alone: tables, sequences and rights. The rest stays, and the account
+        /// of events tells what does not fit.
+        #[arg(long, value_name = "NAME")]
+        schema: Option<String>,
         /// Carry on with a restore that was cut short.
-        #[arg(long, conflicts_with_all = ["id", "foreign", "no_safety"])]
+        #[arg(long, conflicts_with_all = ["id", "foreign", "no_safety", "schema"])]
         resume: bool,
     },
     /// Make a backup whenever one is due, and remove old ones, until interrupted.
@@ -188,6 +192,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             yes,
             foreign,
             no_safety,
+            schema,
             resume,
         } => {
             let desk = Desk::open(context).await?;
@@ -202,9 +207,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             }
             let set = store.find(&id)?;
             check(&desk.project, &set, foreign)?;
-            confirm(context, &desk.project, yes)?;
+            let extent = Extent::of(&set, schema.as_deref())?;
+            confirm(context, &desk.project, &extent, yes)?;
             let guard = context.lock(&desk.project, "dm backup restore").await?;
-            restore(context, &desk, &store, &set, !no_safety).await?;
+            restore(context, &desk, &store, &set, &extent, !no_safety).await?;
             drop(guard);
             bring_up(context, &desk.project).await
         }
@@ -342,9 +348,39 @@ pub(super) fn check(project: &Project, set: &Set, foreign: bool) -> Result<()> {
     Ok(())
 }
 
-fn confirm(context: &Context, project: &Project, yes: bool) -> Result<()> {
+/// How much of a set is restored.
+pub(super) enum Extent<'a> {
+    /// All of it.
+    Whole,
+    /// A schema of its database.
+    Schema(&'a str),
+}
+
+impl<'a> Extent<'a> {
+    fn of(set: &Set, schema: Option<&'a str>) -> Result<Self> {
+        let Some(name) = schema else {
+            return Ok(Self::Whole);
+        };
+        let known = set.manifest.schemas();
+        if known.contains(name) {
+            return Ok(Self::Schema(name));
+        }
+        Err(BackupError::NoSchema {
+            id: set.manifest.id.clone(),
+            name: name.to_owned(),
+            known: known.into_iter().map(str::to_owned).collect(),
+        }
+        .into())
+    }
+}
+
+fn confirm(context: &Context, project: &Project, extent: &Extent<'_>, yes: bool) -> Result<()> {
     let instance = &project.instance.name;
-    let question = format!("replace all data of instance `{instance}` by that of the backup?");
+    let what = match extent {
+        Extent::Whole => "all data".to_owned(),
+        Extent::Schema(name) => format!("schema `{name}`"),
+    };
+    let question = format!("replace {what} of instance `{instance}` by that of the backup?");
     let printer = &context.printer;
     if yes || (printer.can_ask() && printer.confirm(&question)?) {
         Ok(())
@@ -359,6 +395,7 @@ pub(super) async fn restore(
     desk: &Desk,
     store: &Store,
     set: &Set,
+    extent: &Extent<'_>,
     safety: bool,
 ) -> Result<()> {
     let printer = &context.printer;
@@ -372,18 +409,35 @@ pub(super) async fn restore(
             saved.manifest.id
         ));
     }
-    printer.note(&format!("restoring the database of {}", set.manifest.id));
-    place(context, desk, set, async || stop(desk).await).await?;
-    printer.note("restoring the broker and the directory");
-    rest(desk, set).await
+    let id = &set.manifest.id;
+    match extent {
+        Extent::Whole => {
+            printer.note(&format!("restoring the database of {id}"));
+            place(context, desk, set, async |target, prepared| {
+                stop(desk).await?;
+                Ok(backup::swap(target, prepared).await?)
+            })
+            .await?;
+            printer.note("restoring the broker and the directory");
+            rest(desk, set).await
+        }
+        Extent::Schema(name) => {
+            printer.note(&format!("restoring schema {name} of {id}"));
+            place(context, desk, set, async |target, prepared| {
+                stop(desk).await?;
+                Ok(backup::replace_schema(target, prepared, name).await?)
+            })
+            .await
+        }
+    }
 }
 
-/// Makes a set's database and puts it in its place, after `before`.
+/// Makes a set's database beside the one that runs, and has `take` put it in its place.
 async fn place(
     context: &Context,
     desk: &Desk,
     set: &Set,
-    before: impl AsyncFnOnce() -> Result<()>,
+    take: impl AsyncFnOnce(&Target<'_>, &Prepared) -> Result<()>,
 ) -> Result<()> {
     let container = desk.project.instance.container(postgres::NAME);
     let setup = Database::new(desk.config(), &desk.project.loaded.root);
@@ -395,17 +449,14 @@ async fn place(
         }
     };
     let placed = match prepared {
-        Ok(prepared) => {
-            before().await?;
-            backup::swap(&target, &prepared).await
-        }
-        Err(error) => Err(error),
+        Ok(prepared) => take(&target, &prepared).await,
+        Err(error) => Err(error.into()),
     };
     if placed.is_err() {
         // It takes as much of the disk as the one that runs.
         backup::sweep(&target).await?;
     }
-    Ok(placed?)
+    placed
 }
 
 fn target<'a>(desk: &'a Desk, container: &'a str, setup: &'a Database) -> Target<'a> {
@@ -465,7 +516,8 @@ async fn rest(desk: &Desk, set: &Set) -> Result<()> {
 pub(super) async fn bring(context: &Context, project: &Project, set: &Set) -> Result<Exit> {
     let desk = Desk::open(context).await?;
     let guard = context.lock(project, "dm reset").await?;
-    restore(context, &desk, &store(project, None), set, false).await?;
+    let store = store(project, None);
+    restore(context, &desk, &store, set, &Extent::Whole, false).await?;
     drop(guard);
     bring_up(context, project).await
 }
@@ -584,7 +636,10 @@ async fn proof(context: &Context, project: &Project, set: &Set) -> Result<Report
     };
     start(context, project, "verify", ports, only.clone()).await?;
     let desk = Desk::of(context, context.project_of(SCRATCH)?).await?;
-    place(context, &desk, set, async || Ok(())).await?;
+    place(context, &desk, set, async |target, prepared| {
+        Ok(backup::swap(target, prepared).await?)
+    })
+    .await?;
     rest(&desk, set).await?;
     account(context, &desk).await
 }

@@ -117,6 +117,26 @@ fn last_name() -> Result<String, Failed> {
     )
 }
 
+/// A schema alone comes back, with its tables as they were; the others stay as they are.
+pub fn one_schema() -> Result<(), Failed> {
+    const BOTH: &str = "SELECT (SELECT count(*) FROM finance.expenses) || '/' ||
+        (SELECT count(*) FROM orders.orders)";
+    ok(&["smoke"])?;
+    let set = create()?;
+    let id = text(&set["id"]);
+    let before = sql(BOTH)?;
+    sql("ALTER TABLE finance.expenses DROP COLUMN status CASCADE; DELETE FROM finance.expenses")?;
+    let unknown = dm(&["backup", "restore", id, "--schema", "nope", "--yes"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    let restored = dm(&["backup", "restore", id, "--schema", "finance", "--yes"]);
+    let told = String::from_utf8_lossy(&restored.stderr).into_owned();
+    assert!(restored.status.success(), "{told}");
+    assert_eq!(sql(BOTH)?, before);
+    ok(&["schema", "check"])?;
+    ok(&["smoke"])?;
+    Ok(())
+}
+
 /// One byte is enough; nothing is touched. Without it the backup can be proved.
 pub fn damaged() -> Result<(), Failed> {
     // What others have begun is still on its way.

@@ -164,6 +164,62 @@ pub async fn swap(target: &Target<'_>, prepared: &Prepared) -> Result<(), Backup
     Ok(())
 }
 
+/// Replaces one schema by that of a prepared database, in one transaction. Nobody may use it
+/// meanwhile.
+///
+/// # Errors
+/// The server fails: nothing has changed.
+pub async fn replace_schema(
+    target: &Target<'_>,
+    prepared: &Prepared,
+    schema: &str,
+) -> Result<(), BackupError> {
+    let script = format!("/tmp/dm-schema-{}.sql", prepared.restore);
+    let (selected, output) = (format!("--schema={schema}"), format!("--file={script}"));
+    let dump = [
+        "pg_dump",
+        "--username",
+        target.user,
+        "--dbname",
+        &prepared.name,
+        &selected,
+        &output,
+    ];
+    // Nothing of another schema hangs on it: what would goes along, and the law of the
+    // services is that there is nothing.
+    let drop = format!("DROP SCHEMA \"{schema}\" CASCADE");
+    let load = [
+        "psql",
+        "--no-psqlrc",
+        "--quiet",
+        "--single-transaction",
+        "--set=ON_ERROR_STOP=1",
+        "--username",
+        target.user,
+        "--dbname",
+        target.name,
+        "--output=/dev/null",
+        "--command",
+        &drop,
+        "--file",
+        &script,
+    ];
+    let replaced = async {
+        target.postgres.run(&dump).await?;
+        target.postgres.run(&load).await
+    };
+    let replaced = replaced.await;
+    let removed = target.postgres.run(&["rm", "-f", &script]).await;
+    replaced?;
+    removed?;
+    sweep(target).await?;
+    let mut session = target.session(target.name).await?;
+    // The planner knows nothing of what was restored.
+    sqlx::raw_sql("ANALYZE").execute(&mut session).await?;
+    session.close().await?;
+    Ok(())
+}
+
 /// `object_in_use`: somebody is in there
 /// (<https://www.postgresql.org/docs/17/errcodes-appendix.html>).
 fn is_in_use(error: &sqlx::Error) -> bool {

@@ -89,8 +89,18 @@ pub enum BackupError {
         /// What runs.
         runs: String,
     },
+    /// A set has no such schema.
+    #[error("backup `{id}` has no schema `{name}`")]
+    NoSchema {
+        /// Which.
+        id: String,
+        /// What was asked for.
+        name: String,
+        /// What it has.
+        known: Vec<String>,
+    },
     /// Nobody said that the data may be replaced.
-    #[error("a restore replaces all data of instance `{0}`, and that was not confirmed")]
+    #[error("a restore replaces data of instance `{0}`, and that was not confirmed")]
     NotConfirmed(String),
     /// What was restored is not what was saved.
     #[error("what was restored has other rows than the backup")]
@@ -130,6 +140,7 @@ impl Coded for BackupError {
             Self::Sql(_) | Self::Setup(_) => "database",
             Self::Broker(_) | Self::Keycloak(_) => "backup-source",
             Self::NoSet(_) | Self::NoSets(_) => "backup-not-found",
+            Self::NoSchema { .. } => "schema-unknown",
             Self::Damaged { .. } => "backup-damaged",
             Self::Format { .. } | Self::Foreign { .. } | Self::Version { .. } => "backup-refused",
             Self::NotConfirmed(_) => "not-confirmed",
@@ -155,6 +166,7 @@ impl Coded for BackupError {
             Self::Interrupted(_) => Exit::Interrupted,
             Self::NoSet(_)
             | Self::NoSets(_)
+            | Self::NoSchema { .. }
             | Self::Format { .. }
             | Self::Foreign { .. }
             | Self::Version { .. }
@@ -175,6 +187,9 @@ impl Coded for BackupError {
                 format!("dm --instance {of} backup restore …"),
                 "or, if that is what you want: dm backup restore --foreign …".into(),
             ],
+            Self::NoSchema { known, .. } => {
+                vec![format!("its schemas are {}", known.join(", "))]
+            }
             Self::Version { .. } => vec!["dm images build postgres".into()],
             Self::NotConfirmed(_) => vec!["dm backup restore --yes …".into()],
             Self::Unfinished(_) => vec![

@@ -1,6 +1,6 @@
 //! What a set is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,15 @@ impl Manifest {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.files.values().map(|file| file.bytes).sum()
+    }
+
+    /// The schemas that it has tables of.
+    #[must_use]
+    pub fn schemas(&self) -> BTreeSet<&str> {
+        let tables = self.postgres.rows.keys();
+        tables
+            .filter_map(|table| Some(table.split_once('.')?.0))
+            .collect()
     }
 
     /// How many rows all of its tables have.

@@ -21,7 +21,7 @@ mod server;
 mod store;
 
 pub use create::{Source, create};
-pub use database::{Prepared, Target, prepare, swap, sweep, unfinished};
+pub use database::{Prepared, Target, prepare, replace_schema, swap, sweep, unfinished};
 pub use error::BackupError;
 pub use manifest::{Counts, Manifest, Purpose};
 pub use rest::{finish, restore_rest};
