@@ -14,7 +14,8 @@ use super::run::BringUp;
 use crate::components::database::Database;
 use crate::components::{keycloak, openldap, postgres, rabbitmq};
 use crate::data::backup::{
-    self, BackupError, Keep, Listed, Prepared, Purpose, Server, Set, Source, Store, Target,
+    self, BackupError, Identities, Keep, Listed, Opened, Prepared, Purpose, Recipients, Server,
+    Set, Source, Store, Target,
 };
 use crate::error::{Exit, Result};
 use crate::messaging::memory;
@@ -43,6 +44,9 @@ pub struct Arguments {
     /// Where the backups are, in place of `backup.directory`.
     #[arg(long, value_name = "DIR", global = true)]
     dir: Option<PathBuf>,
+    /// The key of an encrypted backup, in place of `backup.identity`.
+    #[arg(long, value_name = "FILE", global = true)]
+    identity: Option<PathBuf>,
     #[command(subcommand)]
     action: Action,
 }
@@ -50,7 +54,11 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a backup of the running stack.
-    Create,
+    Create {
+        /// To whom it is encrypted, in place of `backup.recipients`: a recipient of age.
+        #[arg(long = "recipient", value_name = "AGE1…")]
+        recipients: Vec<String>,
+    },
     /// List the backups, oldest first.
     Ls,
     /// Show what is in a backup.
@@ -133,6 +141,7 @@ fn interval(text: &str) -> std::result::Result<Duration, String> {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
     let store = store(&project, arguments.dir);
+    let keys = identities(&project, arguments.identity)?;
     let printer = &context.printer;
     let settings = &project.config().backup;
     let days = |keep: Option<NonZeroU16>| Keep {
@@ -166,10 +175,15 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let _guard = context.lock(&project, "dm backup prune").await?;
             prune(context, &store, days(keep), dry_run)
         }
-        Action::Create => {
+        Action::Create { recipients } => {
             let desk = Desk::open(context).await?;
+            let recipients = if recipients.is_empty() {
+                configured(&desk.project)?
+            } else {
+                Recipients::parse(&recipients)?
+            };
             let _guard = context.lock(&desk.project, "dm backup create").await?;
-            let set = create(context, &desk, &store, Purpose::Asked).await?;
+            let set = create(context, &desk, &store, &recipients, Purpose::Asked).await?;
             printer.result(output::backup::SHOW, &set.manifest, |canvas| {
                 output::backup::show(&set, canvas)
             })?;
@@ -185,7 +199,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             if !restore {
                 return Ok(Exit::Success);
             }
-            prove(context, &set).await
+            prove(context, &set.open(&keys)?).await
         }
         Action::Restore {
             id,
@@ -201,20 +215,37 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 let unfinished = unfinished(&desk).await?;
                 let set = store.find(&unfinished.ok_or(BackupError::NothingToResume)?)?;
                 set.check()?;
+                let opened = set.open(&keys)?;
                 stop(&desk).await?;
-                rest(&desk, &set).await?;
+                rest(&desk, &opened).await?;
                 return bring_up(context, &desk.project).await;
             }
             let set = store.find(&id)?;
             check(&desk.project, &set, foreign)?;
             let extent = Extent::of(&set, schema.as_deref())?;
+            let opened = set.open(&keys)?;
             confirm(context, &desk.project, &extent, yes)?;
             let guard = context.lock(&desk.project, "dm backup restore").await?;
-            restore(context, &desk, &store, &set, &extent, !no_safety).await?;
+            restore(context, &desk, &store, &opened, &extent, !no_safety).await?;
             drop(guard);
             bring_up(context, &desk.project).await
         }
     }
+}
+
+/// To whom backups are encrypted by the configuration.
+fn configured(project: &Project) -> Result<Recipients> {
+    Ok(Recipients::parse(&project.config().backup.recipients)?)
+}
+
+/// The keys to encrypted backups.
+pub(super) fn identities(project: &Project, file: Option<PathBuf>) -> Result<Identities> {
+    let configured = project.config().backup.identity.as_ref();
+    let file = file.or_else(|| Some(configured?.in_project(&project.loaded.root)));
+    Ok(match file {
+        Some(path) => Identities::read(&path)?,
+        None => Identities::default(),
+    })
 }
 
 /// An instance's sets.
@@ -243,7 +274,8 @@ async fn schedule(
         let made = async {
             let desk = Desk::of(context, context.project_of(&project.instance.name)?).await?;
             let _guard = context.lock(&desk.project, "dm backup schedule").await?;
-            let set = create(context, &desk, store, Purpose::Asked).await?;
+            let recipients = configured(&desk.project)?;
+            let set = create(context, &desk, store, &recipients, Purpose::Asked).await?;
             printer.done(&format!("{} is made", set.manifest.id));
             prune(context, store, keep, false)
         };
@@ -292,6 +324,7 @@ pub(super) async fn create(
     context: &Context,
     desk: &Desk,
     store: &Store,
+    recipients: &Recipients,
     purpose: Purpose,
 ) -> Result<Set> {
     let config = desk.config();
@@ -320,6 +353,7 @@ pub(super) async fn create(
         management: &management,
         directory: server(&directory),
         realm: desk.keycloak(&base),
+        recipients,
         told: &|what| printer.note(&format!("saving {what}")),
     };
     let creating = backup::create(&source, store, purpose);
@@ -394,7 +428,7 @@ pub(super) async fn restore(
     context: &Context,
     desk: &Desk,
     store: &Store,
-    set: &Set,
+    opened: &Opened<'_>,
     extent: &Extent<'_>,
     safety: bool,
 ) -> Result<()> {
@@ -403,27 +437,34 @@ pub(super) async fn restore(
         return Err(BackupError::Unfinished(unfinished).into());
     }
     if safety {
-        let saved = create(context, desk, store, Purpose::Safety).await?;
+        let saved = create(
+            context,
+            desk,
+            store,
+            &configured(&desk.project)?,
+            Purpose::Safety,
+        )
+        .await?;
         printer.note(&format!(
             "what is there now is backup {}",
             saved.manifest.id
         ));
     }
-    let id = &set.manifest.id;
+    let id = &opened.set.manifest.id;
     match extent {
         Extent::Whole => {
             printer.note(&format!("restoring the database of {id}"));
-            place(context, desk, set, async |target, prepared| {
+            place(context, desk, opened, async |target, prepared| {
                 stop(desk).await?;
                 Ok(backup::swap(target, prepared).await?)
             })
             .await?;
             printer.note("restoring the broker and the directory");
-            rest(desk, set).await
+            rest(desk, opened).await
         }
         Extent::Schema(name) => {
             printer.note(&format!("restoring schema {name} of {id}"));
-            place(context, desk, set, async |target, prepared| {
+            place(context, desk, opened, async |target, prepared| {
                 stop(desk).await?;
                 Ok(backup::replace_schema(target, prepared, name).await?)
             })
@@ -436,14 +477,14 @@ pub(super) async fn restore(
 async fn place(
     context: &Context,
     desk: &Desk,
-    set: &Set,
+    opened: &Opened<'_>,
     take: impl AsyncFnOnce(&Target<'_>, &Prepared) -> Result<()>,
 ) -> Result<()> {
     let container = desk.project.instance.container(postgres::NAME);
     let setup = Database::new(desk.config(), &desk.project.loaded.root);
     let target = target(desk, &container, &setup);
     let prepared = tokio::select! {
-        prepared = backup::prepare(&target, set) => prepared,
+        prepared = backup::prepare(&target, opened) => prepared,
         () = context.interrupt.cancelled() => {
             Err(BackupError::Interrupted("nothing has changed"))
         }
@@ -496,7 +537,7 @@ async fn stop(desk: &Desk) -> Result<()> {
 }
 
 /// The broker and the directory, and the end of it.
-async fn rest(desk: &Desk, set: &Set) -> Result<()> {
+async fn rest(desk: &Desk, opened: &Opened<'_>) -> Result<()> {
     let instance = &desk.project.instance;
     let directory = instance.container(openldap::NAME);
     let runs = desk.engine.inspect(&directory).await?.is_some();
@@ -505,7 +546,7 @@ async fn rest(desk: &Desk, set: &Set) -> Result<()> {
         container: &directory,
     });
     let (broker, management) = (desk.dead_letters().await?, desk.management()?);
-    backup::restore_rest(set, &broker, &management, directory).await?;
+    backup::restore_rest(opened, &broker, &management, directory).await?;
     let container = instance.container(postgres::NAME);
     let setup = Database::new(desk.config(), &desk.project.loaded.root);
     backup::finish(&target(desk, &container, &setup)).await?;
@@ -513,11 +554,15 @@ async fn rest(desk: &Desk, set: &Set) -> Result<()> {
 }
 
 /// Brings a set back into an instance that has just begun anew.
-pub(super) async fn bring(context: &Context, project: &Project, set: &Set) -> Result<Exit> {
+pub(super) async fn bring(
+    context: &Context,
+    project: &Project,
+    opened: &Opened<'_>,
+) -> Result<Exit> {
     let desk = Desk::open(context).await?;
     let guard = context.lock(project, "dm reset").await?;
     let store = store(project, None);
-    restore(context, &desk, &store, set, &Extent::Whole, false).await?;
+    restore(context, &desk, &store, opened, &Extent::Whole, false).await?;
     drop(guard);
     bring_up(context, project).await
 }
@@ -601,13 +646,14 @@ async fn account(context: &Context, desk: &Desk) -> Result<Report> {
 }
 
 /// Restores a set into an instance of its own, and compares.
-async fn prove(context: &Context, set: &Set) -> Result<Exit> {
+async fn prove(context: &Context, opened: &Opened<'_>) -> Result<Exit> {
+    let set = opened.set;
     let project = context.project_of(SCRATCH)?;
     let _guard = context.lock(&project, "dm backup verify").await?;
     let engine = context.engine(project.config()).await?;
     // What a killed call has left.
     down::take_down(context, &project, engine.clone(), true).await?;
-    let proved = proof(context, &project, set).await;
+    let proved = proof(context, &project, opened).await;
     // Whatever came of it, and also where it was interrupted.
     down::take_down(&context.undisturbed(), &project, engine, true).await?;
     let report = proved?;
@@ -628,7 +674,7 @@ async fn prove(context: &Context, set: &Set) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-async fn proof(context: &Context, project: &Project, set: &Set) -> Result<Report> {
+async fn proof(context: &Context, project: &Project, opened: &Opened<'_>) -> Result<Report> {
     let only: Vec<String> = [postgres::NAME, rabbitmq::NAME].map(str::to_owned).to_vec();
     let ports = PortUse::Allocate {
         free: true,
@@ -636,10 +682,10 @@ async fn proof(context: &Context, project: &Project, set: &Set) -> Result<Report
     };
     start(context, project, "verify", ports, only.clone()).await?;
     let desk = Desk::of(context, context.project_of(SCRATCH)?).await?;
-    place(context, &desk, set, async |target, prepared| {
+    place(context, &desk, opened, async |target, prepared| {
         Ok(backup::swap(target, prepared).await?)
     })
     .await?;
-    rest(&desk, set).await?;
+    rest(&desk, opened).await?;
     account(context, &desk).await
 }

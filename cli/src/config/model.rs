@@ -167,6 +167,13 @@ pub struct Backup {
     pub every: Option<Period<1_000, YEAR_MS>>,
     /// How many days' backups stay: the newest of each day.
     pub keep: NonZeroU16,
+    /// To whom backups are encrypted: recipients of age, `age1…`. Without any they
+    /// are plain, in a directory that is their owner's alone.
+    pub recipients: Vec<String>,
+    /// The file with the key of one of the recipients, as `age-keygen` writes it, to
+    /// read encrypted backups; put it into `dm.local.toml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<ProjectPath>,
     /// The directory of the backups, by project and instance. Without it they are
     /// with `dm`'s state.
     #[serde(skip_serializing_if = "Option::is_none")]

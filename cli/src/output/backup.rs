@@ -204,6 +204,10 @@ pub fn show(set: &Set, canvas: &Canvas) -> String {
             manifest.pending,
             text::duration(Duration::from_secs_f64(took.max(0.0)))
         ),
+        match manifest.recipients.len() {
+            0 => "not encrypted".to_owned(),
+            count => format!("encrypted for {}", text::count(count, "recipient")),
+        },
         match set.proved_at {
             Some(at) => format!("restored elsewhere and compared {} ago", age(at)),
             None => "not restored elsewhere yet: dm backup verify --restore".to_owned(),

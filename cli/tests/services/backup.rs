@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use libtest_mimic::Failed;
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
+use super::faults::settled;
 use super::stack::{INSTANCE, PATIENCE, dm, dm_command, kill_at, ok, sql};
 
 /// What tells two states of the business apart.
@@ -15,8 +17,31 @@ const STATE: &str = "SELECT concat_ws('/', (SELECT count(*) FROM orders.orders),
     (SELECT count(*) FROM orders.outbox_events), (SELECT count(*) FROM inventory.inbox_events),
     (SELECT count(*) FROM notifications.notifications), (SELECT sum(shipped) FROM inventory.stock))";
 
+/// A key of nobody but this test, and the recipient that goes with it.
+const KEY: &str = "AGE-SECRET-KEY-1UMY34ETUDRUA8JT5DYHUE8L4FYRGWSYPCPCT827YZPGLRAKZ8YUS7Z9NLF";
+const RECIPIENT: &str = "age1cf86tudt65u9xnd80q9xsr33f4smafy8rqxn2j4cmaknvhn6s53qrzp7qw";
+
+/// A backup, once nothing is on its way any more: what arrives later would be in no state
+/// that can be compared.
 fn create() -> Result<Value, Failed> {
+    settled()?;
     Ok(serde_json::from_str(&ok(&["backup", "create", "--json"])?)?)
+}
+
+/// The same, encrypted.
+fn create_encrypted() -> Result<Value, Failed> {
+    settled()?;
+    let created = ok(&["backup", "create", "--json", "--recipient", RECIPIENT])?;
+    let set: Value = serde_json::from_str(&created)?;
+    assert_eq!(set["recipients"][0], RECIPIENT);
+    Ok(set)
+}
+
+/// A file with the key.
+fn key() -> Result<NamedTempFile, Failed> {
+    let key = NamedTempFile::new()?;
+    fs::write(key.path(), KEY)?;
+    Ok(key)
 }
 
 fn text(value: &Value) -> &str {
@@ -68,7 +93,7 @@ pub fn story() -> Result<(), Failed> {
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
     let letters = dead()?;
-    let set = create()?;
+    let set = create_encrypted()?;
     let id = text(&set["id"]);
     let state = sql(STATE)?;
     ok(&["smoke"])?;
@@ -87,7 +112,9 @@ pub fn story() -> Result<(), Failed> {
     assert_ne!(last_name()?, name);
     let refused = dm(&["backup", "restore", id]);
     assert_eq!(refused.status.code(), Some(2));
-    let restored = dm(&["backup", "restore", id, "--yes"]);
+    let key = key()?;
+    let file = key.path().to_string_lossy().into_owned();
+    let restored = dm(&["backup", "restore", id, "--yes", "--identity", &file]);
     let told = String::from_utf8_lossy(&restored.stderr).into_owned();
     assert!(restored.status.success(), "{told}");
     assert_eq!(sql(STATE)?, state);
@@ -117,18 +144,28 @@ fn last_name() -> Result<String, Failed> {
     )
 }
 
-/// A schema alone comes back, with its tables as they were; the others stay as they are.
+/// A schema alone comes back, with its tables as they were; the others stay as they are. Of
+/// a backup that is encrypted, only to whoever has the key.
 pub fn one_schema() -> Result<(), Failed> {
     const BOTH: &str = "SELECT (SELECT count(*) FROM finance.expenses) || '/' ||
         (SELECT count(*) FROM orders.orders)";
     ok(&["smoke"])?;
-    let set = create()?;
+    let set = create_encrypted()?;
     let id = text(&set["id"]);
     let before = sql(BOTH)?;
     sql("ALTER TABLE finance.expenses DROP COLUMN status CASCADE; DELETE FROM finance.expenses")?;
-    let unknown = dm(&["backup", "restore", id, "--schema", "nope", "--yes"]);
-    assert_eq!(unknown.status.code(), Some(2));
-    let restored = dm(&["backup", "restore", id, "--schema", "finance", "--yes"]);
+    let key = key()?;
+    let file = key.path().to_string_lossy().into_owned();
+    let restore = |schema: &str, identity: &[&str]| {
+        let call = ["backup", "restore", id, "--yes", "--schema", schema];
+        dm(&[&call, identity].concat())
+    };
+    assert_eq!(restore("nope", &[]).status.code(), Some(2));
+    let locked = restore("finance", &[]);
+    assert_eq!(locked.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&locked.stderr).into_owned();
+    assert!(told.contains("is encrypted"), "{told}");
+    let restored = restore("finance", &["--identity", &file]);
     let told = String::from_utf8_lossy(&restored.stderr).into_owned();
     assert!(restored.status.success(), "{told}");
     assert_eq!(sql(BOTH)?, before);
@@ -139,8 +176,6 @@ pub fn one_schema() -> Result<(), Failed> {
 
 /// One byte is enough; nothing is touched. Without it the backup can be proved.
 pub fn damaged() -> Result<(), Failed> {
-    // What others have begun is still on its way.
-    dm(&["reconcile"]);
     let set = create()?;
     let id = text(&set["id"]);
     let folder = ok(&["backup", "show", id])?;
@@ -228,6 +263,7 @@ pub fn killed() -> Result<(), Failed> {
     let id = text(&set["id"]);
     let saved = sql(STATE)?;
     ok(&["smoke"])?;
+    settled()?;
     let changed = sql(STATE)?;
     let restore = ["backup", "restore", id, "--yes", "--no-safety"];
     kill_at(&restore, "restoring the database")?;

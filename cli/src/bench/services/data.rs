@@ -129,7 +129,8 @@ pub(super) async fn backed_up(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
         setup: &setup,
     };
     let began = Instant::now();
-    backup::prepare(&target, &set).await?;
+    let keys = backup::Identities::default();
+    backup::prepare(&target, &set.open(&keys)?).await?;
     let own_back = began.elapsed();
     backup::sweep(&target).await?;
     Ok(vec![

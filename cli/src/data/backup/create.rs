@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tokio::time::Instant;
 
 use super::manifest::{Counts, FORMAT, Postgres, Purpose};
-use super::{BackupError, Manifest, Server, Set, Store, store};
+use super::{BackupError, Manifest, Recipients, Server, Set, Store, store};
 use crate::components::keycloak::admin::Admin;
 use crate::components::rabbitmq::management::Management;
 use crate::messaging::MessagingError;
@@ -48,6 +48,8 @@ pub struct Source<'a> {
     pub directory: Server<'a>,
     /// The realm.
     pub realm: Admin<'a>,
+    /// To whom it is encrypted.
+    pub recipients: &'a Recipients,
     /// Told of what is being done.
     pub told: &'a (dyn Fn(&str) + Sync),
 }
@@ -95,7 +97,8 @@ async fn fill(
     let others = async {
         let dead_letters = broker(source, &partial.join("broker")).await?;
         directory(source, &partial.join("directory.ldif.zst")).await?;
-        write_json(&partial.join("realm.json"), &source.realm.export().await?)?;
+        let realm = source.realm.export().await?;
+        write_json(source, &partial.join("realm.json"), &realm)?;
         Ok(dead_letters)
     };
     let ((postgres, pending), dead_letters) =
@@ -119,6 +122,7 @@ async fn fill(
         postgres,
         dead_letters,
         pending,
+        recipients: source.recipients.texts(),
         seconds,
         files,
     })
@@ -153,7 +157,10 @@ async fn database(
         Ok(((), counted)) => {
             let to = partial.join("postgres");
             fs::create_dir(&to).map_err(BackupError::file("make", &to))?;
-            let fetched = source.postgres.fetch(&format!("{folder}/."), &to).await;
+            let fetched = source
+                .postgres
+                .fetch(&format!("{folder}/."), &to, source.recipients)
+                .await;
             fetched.map(|()| counted)
         }
         Err(error) => Err(error),
@@ -238,11 +245,12 @@ async fn broker(source: &Source<'_>, folder: &Path) -> Result<BTreeMap<String, u
         .definitions()
         .await
         .map_err(MessagingError::from)?;
-    write_json(&folder.join("definitions.json"), &definitions)?;
+    write_json(source, &folder.join("definitions.json"), &definitions)?;
     let queues = dead::queues(&[])?;
     let path = folder.join("dead-letters.jsonl.zst");
-    let file = fs::File::create(&path).map_err(BackupError::file("write", &path))?;
-    let mut encoder = zstd::Encoder::new(file, 0).map_err(BackupError::file("write", &path))?;
+    let written = BackupError::file("write", &path);
+    let sealed = source.recipients.create(&path)?;
+    let mut encoder = zstd::Encoder::new(sealed, 0).map_err(written)?;
     copy::export(
         source.broker,
         &queues,
@@ -250,9 +258,10 @@ async fn broker(source: &Source<'_>, folder: &Path) -> Result<BTreeMap<String, u
         BufWriter::new(&mut encoder),
     )
     .await?;
-    encoder
-        .finish()
-        .map_err(BackupError::file("write", &path))?;
+    let sealed = encoder.finish();
+    sealed
+        .map_err(BackupError::file("write", &path))?
+        .finish()?;
     let mut counts = BTreeMap::new();
     let groups = look::groups(source.broker, &queues, &Filter::default()).await?;
     for group in groups {
@@ -264,17 +273,18 @@ async fn broker(source: &Source<'_>, folder: &Path) -> Result<BTreeMap<String, u
 /// The directory's entries, with what the server keeps of each.
 async fn directory(source: &Source<'_>, path: &Path) -> Result<(), BackupError> {
     let ldif = source.directory.run(&["slapcat", "-n", "1"]).await?;
+    let sealed = source.recipients.create(path)?;
     let written = (|| {
-        let mut encoder = zstd::Encoder::new(fs::File::create(path)?, 0)?;
+        let mut encoder = zstd::Encoder::new(sealed, 0)?;
         encoder.write_all(&ldif)?;
         encoder.finish()
     })();
-    written.map(drop).map_err(BackupError::file("write", path))
+    written.map_err(BackupError::file("write", path))?.finish()
 }
 
-fn write_json(path: &Path, value: &Value) -> Result<(), BackupError> {
-    let text = serde_json::to_vec_pretty(value)
-        .map_err(std::io::Error::other)
-        .map_err(BackupError::file("write", path))?;
-    fs::write(path, text).map_err(BackupError::file("write", path))
+fn write_json(source: &Source<'_>, path: &Path, value: &Value) -> Result<(), BackupError> {
+    let mut sealed = source.recipients.create(path)?;
+    let written = serde_json::to_writer_pretty(&mut sealed, value).map_err(std::io::Error::from);
+    written.map_err(BackupError::file("write", path))?;
+    sealed.finish()
 }

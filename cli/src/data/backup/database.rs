@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
 use super::create::{JOBS, counts};
-use super::{BackupError, Server, Set};
+use super::{BackupError, Opened, Server};
 use crate::components::database::Database;
 
 /// What a database is called that is not in its place yet.
@@ -56,8 +56,8 @@ pub struct Prepared {
 /// # Errors
 /// [`BackupError::Version`], [`BackupError::Counts`], or the server fails: nothing has
 /// changed.
-pub async fn prepare(target: &Target<'_>, set: &Set) -> Result<Prepared, BackupError> {
-    let manifest = &set.manifest;
+pub async fn prepare(target: &Target<'_>, opened: &Opened<'_>) -> Result<Prepared, BackupError> {
+    let manifest = &opened.set.manifest;
     sweep(target).await?;
     let mut server = target.session("postgres").await?;
     let major: String =
@@ -80,12 +80,15 @@ pub async fn prepare(target: &Target<'_>, set: &Set) -> Result<Prepared, BackupE
     .execute(&mut server)
     .await?;
     let folder = format!("dm-restore-{restore}");
-    let path = set.path.join("postgres");
+    let files = opened.below("postgres")?;
+    let files = files
+        .into_iter()
+        .map(|(name, content)| (format!("{folder}/{name}"), content));
     target
         .postgres
         .run(&["sh", "-c", "rm -rf /tmp/dm-restore-*"])
         .await?;
-    target.postgres.put(&path, "/tmp", &folder).await?;
+    target.postgres.put(files.collect(), "/tmp").await?;
     let folder = format!("/tmp/{folder}");
     let command = [
         "pg_restore",

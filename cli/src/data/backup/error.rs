@@ -99,6 +99,30 @@ pub enum BackupError {
         /// What it has.
         known: Vec<String>,
     },
+    /// A text is no recipient of age.
+    #[error("`{text}` is no recipient of age: {reason}")]
+    Recipient {
+        /// The text.
+        text: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A file has no key of age.
+    #[error("{} has no key of age that can be read: {reason}", path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// No key fits.
+    #[error("backup `{id}` is encrypted: {reason}")]
+    Locked {
+        /// Which.
+        id: String,
+        /// Why it can't be read.
+        reason: String,
+    },
     /// Nobody said that the data may be replaced.
     #[error("a restore replaces data of instance `{0}`, and that was not confirmed")]
     NotConfirmed(String),
@@ -141,6 +165,9 @@ impl Coded for BackupError {
             Self::Broker(_) | Self::Keycloak(_) => "backup-source",
             Self::NoSet(_) | Self::NoSets(_) => "backup-not-found",
             Self::NoSchema { .. } => "schema-unknown",
+            Self::Recipient { .. } => "backup-recipient",
+            Self::Identity { .. } => "backup-identity",
+            Self::Locked { .. } => "backup-encrypted",
             Self::Damaged { .. } => "backup-damaged",
             Self::Format { .. } | Self::Foreign { .. } | Self::Version { .. } => "backup-refused",
             Self::NotConfirmed(_) => "not-confirmed",
@@ -167,6 +194,9 @@ impl Coded for BackupError {
             Self::NoSet(_)
             | Self::NoSets(_)
             | Self::NoSchema { .. }
+            | Self::Recipient { .. }
+            | Self::Identity { .. }
+            | Self::Locked { .. }
             | Self::Format { .. }
             | Self::Foreign { .. }
             | Self::Version { .. }
@@ -186,6 +216,13 @@ impl Coded for BackupError {
             Self::Foreign { of, .. } => vec![
                 format!("dm --instance {of} backup restore …"),
                 "or, if that is what you want: dm backup restore --foreign …".into(),
+            ],
+            Self::Recipient { .. } => {
+                vec!["age-keygen writes a key, and the recipient that goes with it: age1…".into()]
+            }
+            Self::Locked { .. } | Self::Identity { .. } => vec![
+                "dm backup … --identity FILE, with the key of one of its recipients".into(),
+                "or set `backup.identity` in dm.local.toml".into(),
             ],
             Self::NoSchema { known, .. } => {
                 vec![format!("its schemas are {}", known.join(", "))]

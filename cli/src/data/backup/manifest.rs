@@ -44,6 +44,9 @@ pub struct Manifest {
     pub dead_letters: BTreeMap<String, u64>,
     /// Events that were written and not published.
     pub pending: i64,
+    /// To whom its files are encrypted, as age writes recipients; to nobody: they are plain.
+    #[serde(default)]
+    pub recipients: Vec<String>,
     /// How long each part took, in seconds.
     pub seconds: BTreeMap<String, f64>,
     /// Its files, by their path in it.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! manifest what a set is, and the digest of each of its files
+//! seal     the files of a set, encrypted for its recipients
 //! store    the folder of sets: complete ones, partial ones, which of them may go
 //! server   commands in the servers' containers, and files in and out of them
 //! create   a set of the running stack
@@ -17,6 +18,7 @@ mod database;
 mod error;
 mod manifest;
 mod rest;
+mod seal;
 mod server;
 mod store;
 
@@ -25,5 +27,6 @@ pub use database::{Prepared, Target, prepare, replace_schema, swap, sweep, unfin
 pub use error::BackupError;
 pub use manifest::{Counts, Manifest, Purpose};
 pub use rest::{finish, restore_rest};
+pub use seal::{Identities, Opened, Recipients};
 pub use server::Server;
 pub use store::{Keep, Listed, Set, Store};

@@ -1,17 +1,17 @@
 //! What a set has besides the database. Doing any of it twice does no harm, so that a
 //! restore that was cut short is carried on with.
 
-use std::fs;
 use std::io::BufReader;
-use std::path::Path;
 
 use dm_contracts::topology::{Tier, WORK_QUEUES, dead_letter_queue, retry_queue};
 use lapin::Connection;
 use lapin::options::QueuePurgeOptions;
+use serde_json::Value;
 use sqlx::ConnectOptions as _;
 
 use super::database::Target;
-use super::{BackupError, Server, Set, database};
+use super::seal::Content;
+use super::{BackupError, Opened, Server, database};
 use crate::components::rabbitmq::management::Management;
 use crate::messaging::MessagingError;
 use crate::messaging::dead::copy;
@@ -21,7 +21,7 @@ use crate::messaging::dead::copy;
 /// # Errors
 /// One of them is away.
 pub async fn restore_rest(
-    set: &Set,
+    opened: &Opened<'_>,
     broker: &Connection,
     management: &Management,
     directory: Option<Server<'_>>,
@@ -29,15 +29,14 @@ pub async fn restore_rest(
     // What is in the queues is of the database that was replaced: the outboxes of the
     // restored one know what should be there.
     purge(broker).await?;
-    let path = set.path.join("broker/definitions.json");
-    let read = BackupError::file("read", &path);
-    let definitions = fs::read(&path)
-        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(std::io::Error::from));
-    let declared = management.declare(&definitions.map_err(read)?).await;
+    let definitions = serde_json::from_reader(opened.read("broker/definitions.json")?);
+    let read = BackupError::file("read", opened.set.path.join("broker"));
+    let definitions: Value = definitions.map_err(std::io::Error::from).map_err(read)?;
+    let declared = management.declare(&definitions).await;
     declared.map_err(MessagingError::from)?;
-    dead_letters(set, broker).await?;
+    dead_letters(opened, broker).await?;
     if let Some(directory) = directory {
-        entries(set, directory).await?;
+        entries(opened, directory).await?;
     }
     Ok(())
 }
@@ -62,24 +61,22 @@ async fn purge(broker: &Connection) -> Result<(), BackupError> {
     Ok(())
 }
 
-async fn dead_letters(set: &Set, broker: &Connection) -> Result<(), BackupError> {
-    let path = set.path.join("broker/dead-letters.jsonl.zst");
-    let read = BackupError::file("read", &path);
-    let decoder = fs::File::open(&path).and_then(zstd::Decoder::new);
+async fn dead_letters(opened: &Opened<'_>, broker: &Connection) -> Result<(), BackupError> {
+    let decoder = zstd::Decoder::new(opened.read("broker/dead-letters.jsonl.zst")?);
+    let read = BackupError::file("read", opened.set.path.join("broker"));
     let lines = copy::parse(BufReader::new(decoder.map_err(read)?))?;
     copy::import(broker, &lines).await?;
     Ok(())
 }
 
 /// The directory's entries: loaded beside those that are served, and put in their place.
-async fn entries(set: &Set, directory: Server<'_>) -> Result<(), BackupError> {
+async fn entries(opened: &Opened<'_>, directory: Server<'_>) -> Result<(), BackupError> {
     const CONFIGURATION: &str = "/etc/ldap/slapd.d";
-    let path = set.path.join("directory.ldif.zst");
-    let scratch = tempfile::NamedTempFile::new().map_err(BackupError::file("make", &path))?;
-    decompress(&path, scratch.path())?;
-    directory
-        .put(scratch.path(), "/tmp", "dm-restore.ldif")
-        .await?;
+    let ldif = zstd::decode_all(opened.read("directory.ldif.zst")?);
+    let read = BackupError::file("read", opened.set.path.join("directory.ldif.zst"));
+    let ldif = Content::of(ldif.map_err(read)?);
+    let files = vec![("dm-restore.ldif".to_owned(), ldif)];
+    directory.put(files, "/tmp").await?;
     let served = "/var/lib/ldap/db";
     let script = format!(
         "set -eu
@@ -116,14 +113,6 @@ async fn entries(set: &Set, directory: Server<'_>) -> Result<(), BackupError> {
         directory.run(&["sh", "-c", &sweep]).await?;
     }
     Ok(())
-}
-
-fn decompress(from: &Path, to: &Path) -> Result<(), BackupError> {
-    let copied = (|| {
-        let mut decoder = zstd::Decoder::new(fs::File::open(from)?)?;
-        std::io::copy(&mut decoder, &mut fs::File::create(to)?)
-    })();
-    copied.map(drop).map_err(BackupError::file("read", from))
 }
 
 /// Notes that all of a restore is done, and removes what was replaced.

@@ -1,12 +1,14 @@
 //! Commands in a server's container, and files in and out of it.
 
-use std::io;
-use std::path::Path;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
 
 use futures_util::TryStreamExt as _;
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 
-use super::BackupError;
+use super::seal::Content;
+use super::{BackupError, Recipients};
 use crate::engine::Engine;
 use crate::engine::exec::{Chunk, ExecSpec};
 
@@ -72,37 +74,40 @@ impl Server<'_> {
     ///
     /// # Errors
     /// It is not there, or the disk is full.
-    pub(super) async fn fetch(&self, from: &str, to: &Path) -> Result<(), BackupError> {
+    pub(super) async fn fetch(
+        &self,
+        from: &str,
+        to: &Path,
+        recipients: &Recipients,
+    ) -> Result<(), BackupError> {
         let stream = self.engine.export_path(self.container, from);
         let stream = Box::pin(stream.map_err(io::Error::other));
-        let target = to.to_owned();
+        let (target, recipients) = (to.to_owned(), recipients.clone());
         let unpacked = tokio::task::spawn_blocking(move || {
             let tar = SyncIoBridge::new(StreamReader::new(stream));
-            let mut archive = tar::Archive::new(tar);
-            archive.set_preserve_ownerships(false);
-            archive.set_preserve_permissions(false);
-            archive.unpack(&target)
+            unpack(tar::Archive::new(tar), &target, &recipients)
         });
-        unpacked
-            .await
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(BackupError::file("write", to))
+        let unpacked = unpacked.await.map_err(io::Error::other);
+        unpacked.map_err(BackupError::file("write", to))?
     }
 
-    /// Copies a file or a folder of the host below a folder of the container, under a name.
+    /// Copies files below a folder of the container.
     ///
     /// # Errors
-    /// It can't be read, or the container's disk is full.
-    pub(super) async fn put(&self, from: &Path, to: &str, name: &str) -> Result<(), BackupError> {
+    /// One can't be read, or the container's disk is full.
+    pub(super) async fn put(
+        &self,
+        files: Vec<(String, Content)>,
+        to: &str,
+    ) -> Result<(), BackupError> {
         let (read, write) = tokio::io::duplex(256 << 10);
-        let (source, name) = (from.to_owned(), name.to_owned());
         let packing = tokio::task::spawn_blocking(move || -> io::Result<()> {
             let mut archive = tar::Builder::new(SyncIoBridge::new(write));
-            if source.is_dir() {
-                archive.append_dir_all(&name, &source)?;
-            } else {
-                archive.append_path_with_name(&source, &name)?;
+            for (name, content) in files {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(content.bytes);
+                header.set_mode(0o600);
+                archive.append_data(&mut header, name, content)?;
             }
             archive.into_inner()?;
             Ok(())
@@ -112,8 +117,36 @@ impl Server<'_> {
             .import_path(self.container, to, ReaderStream::new(read))
             .await;
         let packed = packing.await.map_err(io::Error::other).flatten();
-        packed.map_err(BackupError::file("read", from))?;
+        packed.map_err(BackupError::file("read", "the backup"))?;
         put?;
         Ok(())
     }
+}
+
+/// Writes the files of an archive below a folder, encrypted for the recipients.
+fn unpack(
+    mut archive: tar::Archive<impl Read>,
+    to: &Path,
+    recipients: &Recipients,
+) -> Result<(), BackupError> {
+    let failed = |source| BackupError::file("write", to)(source);
+    for entry in archive.entries().map_err(failed)? {
+        let mut entry = entry.map_err(failed)?;
+        // Whatever it says of folders above: it stays below.
+        let inner: PathBuf = entry
+            .path()
+            .map_err(failed)?
+            .components()
+            .filter(|part| matches!(part, Component::Normal(_)))
+            .collect();
+        let path = to.join(inner);
+        if entry.header().entry_type().is_dir() {
+            fs::create_dir_all(&path).map_err(failed)?;
+            continue;
+        }
+        let mut sealed = recipients.create(&path)?;
+        io::copy(&mut entry, &mut sealed).map_err(BackupError::file("write", &path))?;
+        sealed.finish()?;
+    }
+    Ok(())
 }

@@ -424,6 +424,7 @@ pub(super) mod tests {
             },
             dead_letters: BTreeMap::new(),
             pending: 0,
+            recipients: Vec::new(),
             seconds: BTreeMap::new(),
             files: BTreeMap::new(),
         }

@@ -138,7 +138,7 @@ fn through() -> Result<Duration, Failed> {
 }
 
 /// The account of everything, once nothing is on its way any more.
-fn settled() -> Result<Value, Failed> {
+pub fn settled() -> Result<Value, Failed> {
     let until = Instant::now() + PATIENCE;
     loop {
         let output = dm(&["reconcile", "--json"]);

@@ -1,0 +1,271 @@
+//! The files of a set, encrypted where it has recipients. The form is that of age
+//! (<https://age-encryption.org/v1>), so that `age --decrypt` opens each of them, too.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek as _, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use age::stream::StreamWriter;
+use age::x25519::Recipient;
+use age::{Decryptor, Encryptor, Identity, IdentityFile};
+
+use super::{BackupError, Set};
+
+/// Ends the name of a file that is encrypted.
+const SUFFIX: &str = ".age";
+
+/// To whom the files of a set are encrypted. Where to nobody, they are plain.
+#[derive(Clone, Default)]
+pub struct Recipients(Vec<Recipient>);
+
+impl Recipients {
+    /// The recipients of these texts: `age1…`.
+    ///
+    /// # Errors
+    /// [`BackupError::Recipient`] for a text that is none.
+    pub fn parse(texts: &[String]) -> Result<Self, BackupError> {
+        let one = |text: &String| {
+            text.parse().map_err(|reason: &str| BackupError::Recipient {
+                text: text.clone(),
+                reason: reason.to_owned(),
+            })
+        };
+        texts.iter().map(one).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Each as a text.
+    pub(super) fn texts(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
+    }
+
+    /// A new file, under this name or what it is called where it is encrypted.
+    pub(super) fn create(&self, path: &Path) -> Result<Sealed, BackupError> {
+        let mut path = path.as_os_str().to_owned();
+        if !self.0.is_empty() {
+            path.push(SUFFIX);
+        }
+        let path = PathBuf::from(path);
+        let created = File::create(&path).and_then(|file| self.writer(BufWriter::new(file)));
+        let writer = created.map_err(BackupError::file("write", &path))?;
+        Ok(Sealed { path, writer })
+    }
+
+    fn writer(&self, to: BufWriter<File>) -> io::Result<Writer> {
+        if self.0.is_empty() {
+            return Ok(Writer::Plain(to));
+        }
+        let recipients = self.0.iter().map(|it| it as &dyn age::Recipient);
+        let encryptor = Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
+        Ok(Writer::Age(Box::new(encryptor.wrap_output(to)?)))
+    }
+}
+
+enum Writer {
+    Plain(BufWriter<File>),
+    Age(Box<StreamWriter<BufWriter<File>>>),
+}
+
+/// A file of a set that is being written.
+pub(super) struct Sealed {
+    path: PathBuf,
+    writer: Writer,
+}
+
+impl Sealed {
+    /// Writes what is left. Without it the file is not whole.
+    pub(super) fn finish(self) -> Result<(), BackupError> {
+        let plain = match self.writer {
+            Writer::Plain(writer) => Ok(writer),
+            Writer::Age(writer) => writer.finish(),
+        };
+        plain
+            .and_then(|mut writer| writer.flush())
+            .map_err(BackupError::file("write", self.path))
+    }
+}
+
+impl Write for Sealed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.writer {
+            Writer::Plain(writer) => writer.write(bytes),
+            Writer::Age(writer) => writer.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.writer {
+            Writer::Plain(writer) => writer.flush(),
+            Writer::Age(writer) => writer.flush(),
+        }
+    }
+}
+
+/// The keys to encrypted sets.
+#[derive(Default)]
+pub struct Identities(Vec<Box<dyn Identity + Send + Sync>>);
+
+impl Identities {
+    /// The keys of a file, as `age-keygen` writes it.
+    ///
+    /// # Errors
+    /// [`BackupError::Identity`] where it can't be read, or has none.
+    pub fn read(path: &Path) -> Result<Self, BackupError> {
+        let failed = |reason: String| BackupError::Identity {
+            path: path.to_owned(),
+            reason,
+        };
+        let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+        let file = IdentityFile::from_buffer(BufReader::new(file));
+        let keys = file.map_err(|error| failed(error.to_string()))?;
+        let keys = keys.into_identities();
+        let keys = keys.map_err(|error| failed(error.to_string()))?;
+        if keys.is_empty() {
+            return Err(failed("it has no key".to_owned()));
+        }
+        Ok(Self(keys))
+    }
+}
+
+/// A set that can be read.
+pub struct Opened<'a> {
+    /// The set.
+    pub set: &'a Set,
+    keys: &'a Identities,
+}
+
+/// A file of a set that is being read.
+pub(super) struct Content {
+    /// How long it is, in bytes.
+    pub(super) bytes: u64,
+    reader: Box<dyn Read + Send>,
+}
+
+impl Content {
+    /// What is in memory already.
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes: bytes.len() as u64,
+            reader: Box::new(Cursor::new(bytes)),
+        }
+    }
+}
+
+impl Read for Content {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(into)
+    }
+}
+
+impl Set {
+    /// The set with the keys to it.
+    ///
+    /// # Errors
+    /// [`BackupError::Locked`] where none of them fits.
+    pub fn open<'a>(&'a self, keys: &'a Identities) -> Result<Opened<'a>, BackupError> {
+        let opened = Opened { set: self, keys };
+        if !self.manifest.recipients.is_empty() {
+            // All files have the same recipients.
+            opened.read("broker/definitions.json")?;
+        }
+        Ok(opened)
+    }
+}
+
+impl Opened<'_> {
+    /// The files below a folder of the set, by their path in that.
+    pub(super) fn below(&self, folder: &str) -> Result<Vec<(String, Content)>, BackupError> {
+        let names = self.set.manifest.files.keys();
+        let inner = names.filter_map(|name| name.strip_prefix(folder)?.strip_prefix('/'));
+        inner
+            .map(|name| name.strip_suffix(SUFFIX).unwrap_or(name))
+            .map(|name| Ok((name.to_owned(), self.read(&format!("{folder}/{name}"))?)))
+            .collect()
+    }
+
+    /// A file of the set.
+    pub(super) fn read(&self, name: &str) -> Result<Content, BackupError> {
+        let is_sealed = !self.set.manifest.recipients.is_empty();
+        let suffix = if is_sealed { SUFFIX } else { "" };
+        let path = self.set.path.join(format!("{name}{suffix}"));
+        let read = || BackupError::file("read", path.clone());
+        let file = File::open(&path).map_err(read())?;
+        if !is_sealed {
+            return Ok(Content {
+                bytes: file.metadata().map_err(read())?.len(),
+                reader: Box::new(file),
+            });
+        }
+        let keys = self.keys.0.iter().map(|key| &**key as &dyn Identity);
+        let opened = Decryptor::new_buffered(BufReader::new(file)).and_then(|it| it.decrypt(keys));
+        let mut reader = opened.map_err(|error| BackupError::Locked {
+            id: self.set.manifest.id.clone(),
+            reason: error.to_string(),
+        })?;
+        let measured = reader.seek(SeekFrom::End(0)).and_then(|bytes| {
+            reader.rewind()?;
+            Ok(bytes)
+        });
+        Ok(Content {
+            bytes: measured.map_err(read())?,
+            reader: Box::new(reader),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use age::secrecy::ExposeSecret as _;
+
+    use super::super::store::tests::manifest;
+    use super::*;
+
+    #[test]
+    fn what_is_encrypted_comes_back_to_whoever_has_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = age::x25519::Identity::generate();
+        let recipients = Recipients::parse(&[key.to_public().to_string()]).unwrap();
+        let text = vec![7; 200_000];
+        let mut sealed = recipients.create(&folder.path().join("file")).unwrap();
+        sealed.write_all(&text).unwrap();
+        sealed.finish().unwrap();
+        let stored = std::fs::read(folder.path().join("file.age")).unwrap();
+        assert!(stored.starts_with(b"age-encryption.org/v1"));
+
+        let path = folder.path().join("key.txt");
+        std::fs::write(&path, key.to_string().expose_secret()).unwrap();
+        let keys = Identities::read(&path).unwrap();
+        let mut manifest = manifest("it", "2026-11-26T10:00:00Z");
+        manifest.recipients = recipients.texts();
+        let set = Set {
+            path: folder.path().to_owned(),
+            manifest,
+            proved_at: None,
+        };
+        let opened = Opened {
+            set: &set,
+            keys: &keys,
+        };
+        let mut content = opened.read("file").unwrap();
+        assert_eq!(content.bytes, 200_000);
+        let mut back = Vec::new();
+        content.read_to_end(&mut back).unwrap();
+        assert_eq!(back, text);
+
+        let opened = Opened {
+            set: &set,
+            keys: &Identities::default(),
+        };
+        let locked = opened.read("file").map(|_| ());
+        assert!(matches!(locked, Err(BackupError::Locked { .. })));
+    }
+
+    #[test]
+    fn what_is_no_key_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.txt");
+        std::fs::write(&path, "# nothing\n").unwrap();
+        assert!(Identities::read(&path).is_err());
+        let recipients = Recipients::parse(&["age1nobody".to_owned()]).map(|_| ());
+        assert!(matches!(recipients, Err(BackupError::Recipient { .. })));
+    }
+}
