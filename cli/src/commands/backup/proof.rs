@@ -1,0 +1,61 @@
+//! A set that proves itself in an instance of its own.
+
+use chrono::Utc;
+
+use super::super::context::{Context, PortUse, Project};
+use super::super::desk::Desk;
+use super::super::down;
+use super::restore::{account, is_whole, place, rest, start};
+use crate::components::{postgres, rabbitmq};
+use crate::data::backup::{self, Opened};
+use crate::error::{Exit, Result};
+use crate::messaging::reconcile::Report;
+use crate::output;
+
+/// What a scratch instance is called that a backup is proved in.
+const SCRATCH: &str = "backup-proof";
+
+/// Restores a set into an instance of its own, and compares.
+pub(super) async fn run(context: &Context, opened: &Opened<'_>) -> Result<Exit> {
+    let set = opened.set;
+    let project = context.project_of(SCRATCH)?;
+    let _guard = context.lock(&project, "dm backup verify").await?;
+    let engine = context.engine(project.config()).await?;
+    // What a killed call has left.
+    down::take_down(context, &project, engine.clone(), true).await?;
+    let proved = proof(context, &project, opened).await;
+    // Whatever came of it, and also where it was interrupted.
+    down::take_down(&context.undisturbed(), &project, engine, true).await?;
+    let report = proved?;
+    let document = output::reconcile::Document::new(&report);
+    let printer = &context.printer;
+    printer.result(output::reconcile::SCHEMA, &document, |canvas| {
+        output::reconcile::render(&report, canvas)
+    })?;
+    if !is_whole(&report) {
+        return Ok(Exit::Found);
+    }
+    set.prove(Utc::now())?;
+    printer.done(&format!(
+        "{} was restored, each of its {} rows is there, and no event is missing",
+        set.manifest.id,
+        set.manifest.rows()
+    ));
+    Ok(Exit::Success)
+}
+
+async fn proof(context: &Context, project: &Project, opened: &Opened<'_>) -> Result<Report> {
+    let only: Vec<String> = [postgres::NAME, rabbitmq::NAME].map(str::to_owned).to_vec();
+    let ports = PortUse::Allocate {
+        free: true,
+        only: &only,
+    };
+    start(context, project, "verify", ports, only.clone()).await?;
+    let desk = Desk::of(context, context.project_of(SCRATCH)?).await?;
+    place(context, &desk, opened, async |target, prepared| {
+        Ok(backup::swap(target, prepared).await?)
+    })
+    .await?;
+    rest(&desk, opened).await?;
+    account(context, &desk).await
+}
