@@ -10,6 +10,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection};
 use serde::{Deserialize, Serialize};
 
+use super::letter::Death;
 use super::{DeadLetter, Filter};
 use crate::messaging::MessagingError;
 use crate::messaging::broker::{Outgoing, publish};
@@ -30,7 +31,7 @@ pub struct Line {
     pub kind: Option<String>,
     /// What its body is.
     pub content_type: Option<String>,
-    /// Its headers; not those that the broker writes.
+    /// Its headers. What the broker wrote of its death is among them as ours.
     pub headers: BTreeMap<String, Header>,
     /// Its body, in base64.
     pub body: String,
@@ -71,6 +72,21 @@ impl Header {
     }
 }
 
+fn headers_of(table: &FieldTable) -> BTreeMap<String, Header> {
+    let own = table.inner().iter();
+    let mut headers: BTreeMap<String, Header> = own
+        .filter_map(|(name, value)| Some((name.to_string(), Header::of(value)?)))
+        .collect();
+    if let Some(death) = Death::latest(table) {
+        for (name, value) in death.as_headers() {
+            headers
+                .entry(name.to_owned())
+                .or_insert(Header::Text(value));
+        }
+    }
+    headers
+}
+
 impl Line {
     pub(super) fn of(queue: &str, properties: &BasicProperties, body: &[u8]) -> Self {
         let text =
@@ -81,11 +97,7 @@ impl Line {
             message_id: text(properties.message_id()),
             kind: text(properties.kind()),
             content_type: text(properties.content_type()),
-            headers: table
-                .into_iter()
-                .flat_map(|table| table.inner())
-                .filter_map(|(name, value)| Some((name.to_string(), Header::of(value)?)))
-                .collect(),
+            headers: table.map(headers_of).unwrap_or_default(),
             body: STANDARD.encode(body),
         }
     }
@@ -277,6 +289,26 @@ mod tests {
         let one = |properties| DeadLetter::read("q", 1, properties, &message.body);
         let (before, after) = (one(&properties), one(&message.properties));
         assert_eq!(before, after, "the same letter, by its fingerprint, too");
+    }
+
+    #[test]
+    fn what_the_broker_said_survives_it_too() {
+        let mut death = FieldTable::default();
+        death.insert(
+            "reason".into(),
+            AMQPValue::LongString("delivery_limit".into()),
+        );
+        death.insert("time".into(), AMQPValue::Timestamp(1_770_000_000));
+        let deaths = AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into());
+        let mut table = FieldTable::default();
+        table.insert("x-death".into(), deaths);
+        let properties = BasicProperties::default().with_headers(table);
+        let message = Line::of(INVENTORY_QUEUE, &properties, b"{}")
+            .message()
+            .unwrap();
+        let one = |properties| DeadLetter::read(INVENTORY_QUEUE, 1, properties, b"{}");
+        assert_eq!(one(&properties).reason, "delivery-limit");
+        assert_eq!(one(&properties), one(&message.properties));
     }
 
     #[test]

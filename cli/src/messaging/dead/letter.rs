@@ -88,14 +88,26 @@ impl DeadLetter {
 
 /// Why the broker itself set a message aside: the first entry of `x-death`
 /// (<https://www.rabbitmq.com/docs/dlx#effects>).
-struct Death {
+pub(super) struct Death {
     reason: Option<String>,
     routing_key: Option<String>,
     at: Option<DateTime<Utc>>,
 }
 
 impl Death {
-    fn latest(table: &FieldTable) -> Option<Self> {
+    /// The same in headers of our own: the broker takes its own from nobody.
+    pub(super) fn as_headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let (reason, key) = (self.reason.clone(), self.routing_key.clone());
+        [
+            (headers::REASON, reason),
+            (headers::ROUTING_KEY, key),
+            (headers::FAILED_AT, self.at.map(time::format)),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    pub(super) fn latest(table: &FieldTable) -> Option<Self> {
         let AMQPValue::FieldArray(deaths) = table.inner().get("x-death")? else {
             return None;
         };
@@ -137,7 +149,11 @@ fn fingerprint(queue: &str, properties: &BasicProperties, body: &[u8]) -> String
     part(id.map(|id| id.as_str()).unwrap_or_default().as_bytes());
     let table = properties.headers().as_ref();
     part(queue.as_bytes());
-    let failed_at = table.and_then(|table| text(table, headers::FAILED_AT));
+    // As a copy of it has that, too.
+    let failed_at = table.and_then(|table| {
+        let by_broker = || Death::latest(table)?.at.map(time::format);
+        text(table, headers::FAILED_AT).or_else(by_broker)
+    });
     part(failed_at.unwrap_or_default().as_bytes());
     let replays = table.and_then(|table| number(table, headers::REPLAYS));
     part(&replays.unwrap_or_default().to_be_bytes());
@@ -236,7 +252,8 @@ pub(crate) mod tests {
             AMQPValue::FieldArray(vec![long("order.created.v1")].into()),
         );
         let deaths = AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into());
-        let letter = DeadLetter::read("q", 1, &properties(&[("x-death", deaths)]), BODY);
+        let properties = properties(&[("x-death", deaths)]);
+        let letter = DeadLetter::read("q", 1, &properties, BODY);
         assert_eq!(letter.reason, "delivery-limit");
         assert_eq!(letter.routing_key.as_deref(), Some("order.created.v1"));
         assert!(letter.failed_at.is_some());
