@@ -29,16 +29,20 @@ trap 'fail "line $LINENO failed"' ERR
 postgres() { setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"; }
 sql() { postgres psql -X -q -h "$scratch" -d keycloak -v ON_ERROR_STOP=1 "$@"; }
 
-# GET of a path, whose answer has to be a good one.
-get() {
-    local status
+# A request, whose answer has to be a good one: METHOD PATH [HEADER [BODY]]. Prints the answer.
+request() {
+    local status header="${3:-}" body="${4:-}"
+    [[ -z $header ]] || header+=$'\r\n'
     exec 3<> /dev/tcp/127.0.0.1/8080 || return 1
-    printf 'GET %s HTTP/1.0\r\nHost: localhost:8080\r\n\r\n' "$1" >&3
+    printf '%s %s HTTP/1.0\r\nHost: localhost:8080\r\nContent-Length: %d\r\n%s\r\n%s' \
+        "$1" "$2" "${#body}" "$header" "$body" >&3
     read -r _ status _ <&3 || status=
-    cat <&3 > /dev/null
+    cat <&3
     exec 3>&-
-    [[ $status == 200 ]]
+    [[ $status == 20[0-9] ]]
 }
+
+get() { request GET "$1" > /dev/null; }
 
 # The tables without a row, and Liquibase's own record. Not what depends on the server's version
 # (search path, timeouts), on the day, or on rights beyond the schema's owner's.
@@ -81,6 +85,18 @@ console+='&redirect_uri=http://localhost:8080/admin/master/console/'
 console+='&code_challenge_method=S256&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM'
 get "/realms/master/protocol/openid-connect/auth?$console" || fail 'there is no page to sign in'
 get /realms/training/protocol/openid-connect/certs || fail 'there are no keys'
+
+# What dm asks for: the realm as a file, and that what was read of the database is forgotten.
+token=$(request POST /realms/master/protocol/openid-connect/token \
+    'Content-Type: application/x-www-form-urlencoded' \
+    'grant_type=password&client_id=admin-cli&username=training&password=training' |
+    sed -En 's/.*"access_token":"([^"]+)".*/\1/p')
+[[ -n $token ]] || fail 'the administrator could not sign in'
+export='training/partial-export?exportClients=true&exportGroupsAndRoles=true'
+for path in "$export" training/logout-all master/clear-{user,keys,realm}-cache; do
+    request POST "/admin/realms/$path" "Authorization: Bearer $token" > /dev/null ||
+        fail "the administrator could not have $path"
+done
 
 # A graceful stop, at whose end the cache is written. The exit code is that of the signal.
 kill -TERM "$server"
