@@ -273,6 +273,7 @@ impl Context {
             ports,
             wait: config.timeouts.wait.get(),
             root: project.loaded.root.clone(),
+            overrides: self.globals.set.clone(),
             state: project.state.path().to_owned(),
             backups: project.backups(),
             components: components::all(config, &project.loaded.root),

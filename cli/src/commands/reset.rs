@@ -51,14 +51,14 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
     let to = arguments.to.as_deref();
     // What it begins with is found, and checked, while there still is what was there.
-    let keys = backup::identities(&project, None)?;
     let seed = to.and_then(|to| Scale::parse(to).ok());
     let set = match to {
         Some(id) if seed.is_none() => {
             let set = backup::store(&project, None).find(id)?;
             backup::check(&project, &set, false)?;
+            let keys = backup::identities(&project, None)?;
             set.open(&keys)?;
-            Some(set)
+            Some((set, keys))
         }
         _ => None,
     };
@@ -69,7 +69,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     fresh(context, &project, arguments.yes).await?;
     match (seed, set) {
         (Some(scale), _) => seed::run(context, seed::Arguments::of(scale)).await,
-        (None, Some(set)) => backup::bring(context, &project, &set.open(&keys)?).await,
+        (None, Some((set, keys))) => backup::bring(context, &project, &set.open(&keys)?).await,
         (None, None) => Ok(Exit::Success),
     }
 }

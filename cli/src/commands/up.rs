@@ -14,7 +14,7 @@ use crate::host::consent::Consent;
 use crate::output::plan::PlanRow;
 use crate::output::{self, Canvas};
 use crate::stack::timings::Timings;
-use crate::stack::{Stack, up};
+use crate::stack::{Stack, reset, up};
 
 /// Where an instance's ports come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -116,6 +116,10 @@ async fn dry_run(
     let stack = context
         .stack(project, engine, PortUse::Existing, quiet, consent)
         .await?;
+    if reset::is_unfinished(&stack).await? {
+        let warning = "a reset was cut short: dm up would first throw the rest of the data away";
+        context.printer.warn(warning);
+    }
     let plan = up::prepare(&stack, &request(project, arguments)).await?;
     let images = plan.images.iter().map(|component| PlanRow {
         node: format!("{component} image"),

@@ -11,7 +11,7 @@ use super::components::{Keycloak, Openldap, Postgres, Rabbitmq};
 use super::services::Services;
 use super::values::{
     AccountName, CaCertificates, EngineAddress, MirrorUrl, Period, ProjectName, ProjectPath,
-    RegistryPrefix, Secret,
+    Recipients, RegistryPrefix, Secret,
 };
 
 /// The longest time that a run or a component may be given.
@@ -169,7 +169,7 @@ pub struct Backup {
     pub keep: NonZeroU16,
     /// To whom backups are encrypted: recipients of age, `age1…`. Without any they
     /// are plain, in a directory that is their owner's alone.
-    pub recipients: Vec<String>,
+    pub recipients: Recipients,
     /// The file with the key of one of the recipients, as `age-keygen` writes it, to
     /// read encrypted backups; put it into `dm.local.toml`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -54,7 +54,8 @@ pub struct Mount {
 /// What a container has of the machine that the engine runs on, besides its network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HostAccess {
-    /// Files and folders, where they are there, with whether they may be written.
+    /// Files and folders by their path, which is the same in the container, with whether
+    /// they may be written.
     pub paths: BTreeMap<String, bool>,
     /// Who its process is there: `user:group`, by number.
     pub user: String,

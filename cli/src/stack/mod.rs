@@ -54,6 +54,8 @@ pub struct Stack {
     pub ports: Ports,
     /// The project's folder.
     pub root: PathBuf,
+    /// What `--set` gave to this call.
+    pub overrides: Vec<String>,
     /// Where `dm` keeps what it must remember.
     pub state: PathBuf,
     /// Where the backups are, of all projects and instances.

@@ -69,7 +69,9 @@ pub(super) fn lend(stack: &Stack, spec: &mut ContainerSpec) -> Result<(), StackE
         "--instance".to_owned(),
         stack.instance.name.clone(),
     ];
-    spec.command.splice(0..0, call);
+    let overrides = stack.overrides.iter();
+    let overrides = overrides.flat_map(|pair| ["--set".to_owned(), pair.clone()]);
+    spec.command.splice(0..0, call.into_iter().chain(overrides));
     spec.command
         .extend(["--dir".to_owned(), text(&stack.backups)]);
     Ok(())

@@ -54,7 +54,9 @@ pub async fn clear(
     }
     let mut kept = BTreeSet::from([mark.clone()]);
     for container in stack.engine.containers(&filter).await? {
-        let component = stack.component(&container.component)?;
+        let Ok(component) = stack.component(&container.component) else {
+            continue;
+        };
         let mounts = stack.specify(component.as_ref(), &stack.site())?.mounts;
         kept.extend(mounts.into_iter().map(|mount| mount.volume));
     }
@@ -84,7 +86,11 @@ pub async fn finish(
     Ok(Some(removed.outcome))
 }
 
-async fn is_unfinished(stack: &Stack) -> Result<bool> {
+/// Whether a reset was cut short, so that the next run throws all data away.
+///
+/// # Errors
+/// The engine fails.
+pub async fn is_unfinished(stack: &Stack) -> Result<bool> {
     let volumes = stack.engine.volumes(&stack.instance.filter()).await?;
     Ok(volumes.contains(&stack.instance.reset_mark()))
 }

@@ -62,7 +62,13 @@ pub fn by_themselves() -> Result<(), Failed> {
         assert!(output.status.success(), "{told}");
         Ok(told)
     };
-    up(&[("DM_BACKUP__EVERY", "1s"), ("DM_BACKUP__DIRECTORY", &path)])?;
+    up(&[
+        ("DM_BACKUP__EVERY", "1s"),
+        ("DM_BACKUP__DIRECTORY", &path),
+        ("DM_BACKUP__RECIPIENTS", RECIPIENT),
+        // Where that container does not see it, who has the key reads them.
+        ("DM_BACKUP__IDENTITY", "/nowhere/backup.key"),
+    ])?;
     let until = Instant::now() + PATIENCE;
     loop {
         let list: Value = serde_json::from_str(&ok(&["backup", "--dir", &path, "ls", "--json"])?)?;
@@ -76,6 +82,7 @@ pub fn by_themselves() -> Result<(), Failed> {
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
     ok(&["backup", "--dir", &path, "verify"])?;
+    assert!(ok(&["backup", "--dir", &path, "show", "--json"])?.contains(RECIPIENT));
     let told = up(&[])?;
     assert!(told.contains("backup gone"), "{told}");
     Ok(())

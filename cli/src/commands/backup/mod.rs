@@ -29,7 +29,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// A backup is the whole database from one state, the broker's definitions and dead
 /// letters, the directory, and the realm as Keycloak exports it. Backups are kept with
-/// dm's state unless --dir says otherwise.
+/// dm's state unless `backup.directory` or --dir says otherwise.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Where the backups are, in place of `backup.directory`.
@@ -132,7 +132,8 @@ fn interval(text: &str) -> std::result::Result<Duration, String> {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
     let store = store(&project, arguments.dir);
-    let keys = identities(&project, arguments.identity)?;
+    // Not before they are needed: who makes backups need not have any.
+    let keys = || identities(&project, arguments.identity.clone());
     let printer = &context.printer;
     let settings = &project.config().backup;
     let days = |keep: Option<NonZeroU16>| Keep {
@@ -171,7 +172,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let recipients = if recipients.is_empty() {
                 configured(&desk.project)?
             } else {
-                Recipients::parse(&recipients)?
+                Recipients::parse(recipients.iter().map(String::as_str))?
             };
             let _guard = context.lock(&desk.project, "dm backup create").await?;
             let set = create(context, &desk, &store, &recipients, Purpose::Asked).await?;
@@ -190,6 +191,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             if !restore {
                 return Ok(Exit::Success);
             }
+            let keys = keys()?;
             proof::run(context, &set.open(&keys)?).await
         }
         Action::Restore {
@@ -200,6 +202,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             schema,
             resume,
         } => {
+            let keys = keys()?;
             let desk = Desk::open(context).await?;
             if resume {
                 let _guard = context.lock(&desk.project, "dm backup restore").await?;
@@ -226,7 +229,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
 
 /// To whom backups are encrypted by the configuration.
 fn configured(project: &Project) -> Result<Recipients> {
-    Ok(Recipients::parse(&project.config().backup.recipients)?)
+    Ok(Recipients::parse(
+        project.config().backup.recipients.iter(),
+    )?)
 }
 
 /// The keys to encrypted backups.

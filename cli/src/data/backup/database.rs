@@ -177,7 +177,8 @@ pub async fn replace_schema(
     prepared: &Prepared,
     schema: &str,
 ) -> Result<(), BackupError> {
-    let script = format!("/tmp/dm-schema-{}.sql", prepared.restore);
+    // As what a killed call has left is named, which the next one removes.
+    let script = format!("/tmp/dm-restore-{}.sql", prepared.restore);
     let (selected, output) = (format!("--schema={schema}"), format!("--file={script}"));
     let dump = [
         "pg_dump",

@@ -23,14 +23,18 @@ impl Recipients {
     ///
     /// # Errors
     /// [`BackupError::Recipient`] for a text that is none.
-    pub fn parse(texts: &[String]) -> Result<Self, BackupError> {
-        let one = |text: &String| {
+    pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BackupError> {
+        let one = |text: &str| {
             text.parse().map_err(|reason: &str| BackupError::Recipient {
-                text: text.clone(),
+                text: text.to_owned(),
                 reason: reason.to_owned(),
             })
         };
-        texts.iter().map(one).collect::<Result<_, _>>().map(Self)
+        texts
+            .into_iter()
+            .map(one)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Each as a text.
@@ -223,7 +227,7 @@ mod tests {
     fn what_is_encrypted_comes_back_to_whoever_has_the_key() {
         let folder = tempfile::tempdir().unwrap();
         let key = age::x25519::Identity::generate();
-        let recipients = Recipients::parse(&[key.to_public().to_string()]).unwrap();
+        let recipients = Recipients::parse([key.to_public().to_string().as_str()]).unwrap();
         let text = vec![7; 200_000];
         let mut sealed = recipients.create(&folder.path().join("file")).unwrap();
         sealed.write_all(&text).unwrap();
@@ -265,7 +269,7 @@ mod tests {
         let path = folder.path().join("key.txt");
         std::fs::write(&path, "# nothing\n").unwrap();
         assert!(Identities::read(&path).is_err());
-        let recipients = Recipients::parse(&["age1nobody".to_owned()]).map(|_| ());
+        let recipients = Recipients::parse(["age1nobody"]).map(|_| ());
         assert!(matches!(recipients, Err(BackupError::Recipient { .. })));
     }
 }
