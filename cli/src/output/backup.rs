@@ -188,7 +188,8 @@ pub fn show(set: &Set, canvas: &Canvas) -> String {
         ]);
     }
     let dead: u64 = manifest.dead_letters.values().sum();
-    let took: f64 = manifest.seconds.values().sum();
+    // Parts are saved side by side.
+    let took = manifest.seconds.values().copied().fold(0.0, f64::max);
     let lines = [
         format!(
             "{}: instance {}, PostgreSQL {} at {}",
@@ -202,7 +203,7 @@ pub fn show(set: &Set, canvas: &Canvas) -> String {
             size(manifest.bytes()),
             manifest.files.len(),
             manifest.pending,
-            text::duration(Duration::from_secs_f64(took.max(0.0)))
+            text::duration(Duration::from_secs_f64(took))
         ),
         match manifest.recipients.len() {
             0 => "not encrypted".to_owned(),

@@ -292,7 +292,7 @@ async fn create(
     tokio::select! {
         set = creating => Ok(set?),
         () = context.interrupt.cancelled() => {
-            store.sweep()?;
+            backup::abandon(&source, store).await?;
             Err(BackupError::Interrupted("there is no new backup, and the old ones are as they were").into())
         }
     }

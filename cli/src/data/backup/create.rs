@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufWriter, Write as _};
-use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use lapin::Connection;
@@ -11,8 +11,11 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tokio::time::Instant;
 
+use super::collect::collect;
 use super::manifest::{Counts, FORMAT, Postgres, Purpose};
-use super::{BackupError, Manifest, Recipients, Server, Set, Store, store};
+use super::partial::Partial;
+use super::seal::Sealed;
+use super::{BackupError, Manifest, Recipients, Server, Set, Store};
 use crate::components::keycloak::admin::Admin;
 use crate::components::rabbitmq::management::Management;
 use crate::messaging::MessagingError;
@@ -23,6 +26,10 @@ use crate::messaging::stores::Store as Tables;
 pub(super) const COMPRESSION: &str = "zstd:3";
 /// How many tables are written at a time.
 pub(super) const JOBS: &str = "2";
+/// Where dumps are written in the database's container, and what an id follows.
+const FOLDERS: &str = "/tmp/dm-backup-";
+/// The user of that container as whom the server runs.
+const SERVER: &str = "postgres";
 
 /// The ways to what is copied.
 pub struct Source<'a> {
@@ -66,51 +73,50 @@ pub async fn create(
     store.sweep()?;
     let now = Utc::now();
     let id = now.format("%Y%m%dT%H%M%S%3fZ").to_string();
-    let partial = store.begin(&id)?;
+    let partial = Arc::new(store.begin(&id, source.recipients)?);
     let made = fill(source, &partial, id, now, purpose).await;
-    match made.and_then(|manifest| store.complete(&partial, &manifest)) {
+    match made.and_then(|manifest| store.complete(&partial, manifest)) {
         Ok(set) => Ok(set),
         Err(error) => {
             // What a full disk needs most is room; the reason is told in any case.
-            let _ = fs::remove_dir_all(&partial);
+            let _ = fs::remove_dir_all(partial.path());
             Err(error)
         }
     }
 }
 
+/// Clears away what a call of [`create`] has left that was given up.
+///
+/// # Errors
+/// The container or the folder does not let it.
+pub async fn abandon(source: &Source<'_>, store: &Store) -> Result<(), BackupError> {
+    sweep(source).await?;
+    store.sweep().map(drop)
+}
+
 async fn fill(
     source: &Source<'_>,
-    partial: &Path,
+    partial: &Arc<Partial>,
     id: String,
     taken_at: DateTime<Utc>,
     purpose: Purpose,
 ) -> Result<Manifest, BackupError> {
-    let mut seconds = BTreeMap::new();
-    let mut took = |name: &str, began: Instant| {
-        let rounded = (began.elapsed().as_secs_f64() * 1e3).round() / 1e3;
-        seconds.insert(name.to_owned(), rounded);
-    };
     (source.told)("the database, the broker, the directory and the realm");
-    let began = Instant::now();
     // Whatever of the others changes meanwhile is made up for by the account of events
     // after a restore.
-    let others = async {
-        let dead_letters = broker(source, &partial.join("broker")).await?;
-        directory(source, &partial.join("directory.ldif.zst")).await?;
-        let realm = source.realm.export().await?;
-        write_json(source, &partial.join("realm.json"), &realm)?;
-        Ok(dead_letters)
-    };
-    let ((postgres, pending), dead_letters) =
-        tokio::try_join!(database(source, partial, &id), others)?;
-    took("servers", began);
-    let began = Instant::now();
-    let folder = partial.to_owned();
-    let files = tokio::task::spawn_blocking(move || store::digests(&folder)).await;
-    let files = files
-        .map_err(std::io::Error::other)
-        .map_err(BackupError::file("read", partial))??;
-    took("digests", began);
+    let (database, broker, directory, realm) = tokio::try_join!(
+        timed(database(source, partial, &id)),
+        timed(broker(source, partial)),
+        timed(directory(source, partial)),
+        timed(realm(source, partial)),
+    )?;
+    let ((postgres, pending), dead_letters) = (database.0, broker.0);
+    let seconds = [
+        ("database", database.1),
+        ("broker", broker.1),
+        ("directory", directory.1),
+        ("realm", realm.1),
+    ];
     Ok(Manifest {
         format: FORMAT,
         id,
@@ -123,51 +129,62 @@ async fn fill(
         dead_letters,
         pending,
         recipients: source.recipients.texts(),
-        seconds,
-        files,
+        seconds: seconds.map(|(part, took)| (part.to_owned(), took)).into(),
+        files: partial.files(),
     })
+}
+
+/// What a part gives, with how long it took, in seconds.
+async fn timed<T>(
+    part: impl Future<Output = Result<T, BackupError>>,
+) -> Result<(T, f64), BackupError> {
+    let began = Instant::now();
+    let given = part.await?;
+    let took = (began.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+    Ok((given, took))
 }
 
 /// The whole database as it was at one instant, with what it held then.
 async fn database(
     source: &Source<'_>,
-    partial: &Path,
+    partial: &Arc<Partial>,
     id: &str,
 ) -> Result<(Postgres, i64), BackupError> {
     let mut session = source.database.acquire().await?;
-    // Keeps its state for as long as the dump takes, and lets others look at it.
-    sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .execute(&mut *session)
-        .await?;
+    // Keeps its state for as long as the dump takes, and lets others look at it. Whoever
+    // counts alone leaves the processors to the dump.
+    sqlx::raw_sql(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+         SET LOCAL max_parallel_workers_per_gather = 0",
+    )
+    .execute(&mut *session)
+    .await?;
     let (snapshot, lsn, version): (String, String, String) = sqlx::query_as(
         "SELECT pg_export_snapshot(), pg_current_wal_lsn()::text,
                 split_part(current_setting('server_version'), ' ', 1)",
     )
     .fetch_one(&mut *session)
     .await?;
-    let folder = format!("/tmp/dm-backup-{id}");
+    let folder = format!("{FOLDERS}{id}");
+    let mut reader = source.database.acquire().await?;
     let dumping = dump(source, &snapshot, &folder);
+    let collecting = collect(&mut reader, &folder, partial, "postgres", dumping);
     let counting = async {
         let rows = counts(&mut session).await?;
         let pending = pending(&mut session, source.tables).await?;
         Ok::<_, BackupError>((rows, pending))
     };
-    let dumped = tokio::try_join!(dumping, counting);
-    let fetched = match dumped {
-        Ok(((), counted)) => {
-            let to = partial.join("postgres");
-            fs::create_dir(&to).map_err(BackupError::file("make", &to))?;
-            let fetched = source
-                .postgres
-                .fetch(&format!("{folder}/."), &to, source.recipients)
-                .await;
-            fetched.map(|()| counted)
+    let done = tokio::try_join!(collecting, counting);
+    let removing = sweep(source);
+    let (removed, done) = match done {
+        Ok((collected, counted)) => {
+            let (removed, written) = tokio::join!(removing, collected.written());
+            (removed, written.map(|()| counted))
         }
-        Err(error) => Err(error),
+        Err(error) => (removing.await, Err(error)),
     };
-    let removed = source.postgres.run(&["rm", "-rf", &folder]).await;
     sqlx::raw_sql("ROLLBACK").execute(&mut *session).await?;
-    let (rows, pending) = fetched?;
+    let (rows, pending) = done?;
     removed?;
     let postgres = Postgres {
         version,
@@ -178,9 +195,21 @@ async fn database(
     Ok((postgres, pending))
 }
 
+/// Removes what dumps there are in the container.
+async fn sweep(source: &Source<'_>) -> Result<(), BackupError> {
+    let sweep = format!("rm -rf {FOLDERS}*");
+    source.postgres.run(&["sh", "-c", &sweep]).await.map(drop)
+}
+
 async fn dump(source: &Source<'_>, snapshot: &str, folder: &str) -> Result<(), BackupError> {
     let compress = format!("--compress={COMPRESSION}");
+    // What a killed call has left there would be in the way.
+    let script = format!("rm -rf {FOLDERS}* && exec \"$@\"");
     let command = [
+        "sh",
+        "-c",
+        &script,
+        "sh",
         "pg_dump",
         "--format=directory",
         "--jobs",
@@ -197,10 +226,9 @@ async fn dump(source: &Source<'_>, snapshot: &str, folder: &str) -> Result<(), B
         "--file",
         folder,
     ];
-    // What a killed call has left there would be in the way.
-    let sweep = "rm -rf /tmp/dm-backup-*";
-    source.postgres.run(&["sh", "-c", sweep]).await?;
-    source.postgres.run(&command).await.map(drop)
+    // As the server itself, which reads what is written.
+    let dumped = source.postgres.run_as(Some(SERVER), &command).await;
+    dumped.map(drop)
 }
 
 /// How many rows each table has that is not the server's own.
@@ -238,19 +266,19 @@ async fn pending(session: &mut PgConnection, tables: &[Tables]) -> Result<i64, B
 }
 
 /// The topology, and the dead letters. What is in work queues is in the outboxes, too.
-async fn broker(source: &Source<'_>, folder: &Path) -> Result<BTreeMap<String, u64>, BackupError> {
-    fs::create_dir(folder).map_err(BackupError::file("make", folder))?;
+async fn broker(
+    source: &Source<'_>,
+    partial: &Partial,
+) -> Result<BTreeMap<String, u64>, BackupError> {
     let definitions = source
         .management
         .definitions()
         .await
         .map_err(MessagingError::from)?;
-    write_json(source, &folder.join("definitions.json"), &definitions)?;
+    write_json(partial, "broker/definitions.json", &definitions)?;
     let queues = dead::queues(&[])?;
-    let path = folder.join("dead-letters.jsonl.zst");
-    let written = BackupError::file("write", &path);
-    let sealed = source.recipients.create(&path)?;
-    let mut encoder = zstd::Encoder::new(sealed, 0).map_err(written)?;
+    let name = "broker/dead-letters.jsonl.zst";
+    let mut encoder = compressed(partial, name)?;
     copy::export(
         source.broker,
         &queues,
@@ -258,10 +286,8 @@ async fn broker(source: &Source<'_>, folder: &Path) -> Result<BTreeMap<String, u
         BufWriter::new(&mut encoder),
     )
     .await?;
-    let sealed = encoder.finish();
-    sealed
-        .map_err(BackupError::file("write", &path))?
-        .finish()?;
+    let sealed = encoder.finish().map_err(BackupError::file("write", name))?;
+    partial.add(sealed)?;
     let mut counts = BTreeMap::new();
     let groups = look::groups(source.broker, &queues, &Filter::default()).await?;
     for group in groups {
@@ -271,20 +297,31 @@ async fn broker(source: &Source<'_>, folder: &Path) -> Result<BTreeMap<String, u
 }
 
 /// The directory's entries, with what the server keeps of each.
-async fn directory(source: &Source<'_>, path: &Path) -> Result<(), BackupError> {
+async fn directory(source: &Source<'_>, partial: &Partial) -> Result<(), BackupError> {
     let ldif = source.directory.run(&["slapcat", "-n", "1"]).await?;
-    let sealed = source.recipients.create(path)?;
-    let written = (|| {
-        let mut encoder = zstd::Encoder::new(sealed, 0)?;
-        encoder.write_all(&ldif)?;
-        encoder.finish()
-    })();
-    written.map_err(BackupError::file("write", path))?.finish()
+    let name = "directory.ldif.zst";
+    let mut encoder = compressed(partial, name)?;
+    let written = encoder.write_all(&ldif).and_then(|()| encoder.finish());
+    partial.add(written.map_err(BackupError::file("write", name))?)
 }
 
-fn write_json(source: &Source<'_>, path: &Path, value: &Value) -> Result<(), BackupError> {
-    let mut sealed = source.recipients.create(path)?;
+/// The realm in a form that others can read, too.
+async fn realm(source: &Source<'_>, partial: &Partial) -> Result<(), BackupError> {
+    let realm = source.realm.export().await?;
+    write_json(partial, "realm.json", &realm)
+}
+
+fn compressed(
+    partial: &Partial,
+    name: &str,
+) -> Result<zstd::Encoder<'static, Sealed>, BackupError> {
+    let sealed = partial.create(name)?;
+    zstd::Encoder::new(sealed, 0).map_err(BackupError::file("write", name))
+}
+
+fn write_json(partial: &Partial, name: &str, value: &Value) -> Result<(), BackupError> {
+    let mut sealed = partial.create(name)?;
     let written = serde_json::to_writer_pretty(&mut sealed, value).map_err(std::io::Error::from);
-    written.map_err(BackupError::file("write", path))?;
-    sealed.finish()
+    written.map_err(BackupError::file("write", name))?;
+    partial.add(sealed)
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// The form of sets that is written, and the only one that is read.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Rows by table, e.g. `orders.orders`.
 pub type Counts = BTreeMap<String, i64>;
@@ -47,7 +47,7 @@ pub struct Manifest {
     /// To whom its files are encrypted, as age writes recipients; to nobody: they are plain.
     #[serde(default)]
     pub recipients: Vec<String>,
-    /// How long each part took, in seconds.
+    /// How long each part took, in seconds. They are saved side by side.
     pub seconds: BTreeMap<String, f64>,
     /// Its files, by their path in it.
     pub files: BTreeMap<String, File>,
@@ -79,8 +79,8 @@ impl Postgres {
 pub struct File {
     /// Its length, in bytes.
     pub bytes: u64,
-    /// Its SHA-256 digest, in hexadecimal digits.
-    pub sha256: String,
+    /// Its BLAKE3 digest, in hexadecimal digits.
+    pub blake3: String,
 }
 
 impl Manifest {

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //! manifest what a set is, and the digest of each of its files
+//! digest   what a file's bytes are known by
 //! seal     the files of a set, encrypted for its recipients
-//! store    the folder of sets: complete ones, partial ones, which of them may go
-//! server   commands in the servers' containers, and files in and out of them
+//! partial  a set that is being made
+//! store    the folder of sets
+//! keep     which of them may go
+//! server   commands in the servers' containers, and files into them
+//! collect  the files of a dump, while they are written
 //! create   a set of the running stack
 //! database a set's database beside the one that runs, and in its place
 //! rest     what else a set has: the broker's queues, the directory
@@ -13,20 +17,25 @@
 //! A set is a folder. It is made under another name, its manifest is written last, and it
 //! gets its name when all of it is on the disk: what has a name is complete.
 
+mod collect;
 mod create;
 mod database;
+mod digest;
 mod error;
+mod keep;
 mod manifest;
+mod partial;
 mod rest;
 mod seal;
 mod server;
 mod store;
 
-pub use create::{Source, create};
+pub use create::{Source, abandon, create};
 pub use database::{Prepared, Target, prepare, replace_schema, swap, sweep, unfinished};
 pub use error::BackupError;
+pub use keep::Keep;
 pub use manifest::{Counts, Manifest, Purpose};
 pub use rest::{finish, restore_rest};
 pub use seal::{Identities, Opened, Recipients};
 pub use server::Server;
-pub use store::{Keep, Listed, Set, Store};
+pub use store::{Listed, Set, Store};

@@ -9,8 +9,11 @@ use age::stream::StreamWriter;
 use age::x25519::Recipient;
 use age::{Decryptor, Encryptor, Identity, IdentityFile};
 
-use super::{BackupError, Set};
+use super::digest::Digested;
+use super::{BackupError, Set, manifest};
 
+/// How much of a file is written at a time.
+const BUFFER: usize = 64 << 10;
 /// Ends the name of a file that is encrypted.
 const SUFFIX: &str = ".age";
 
@@ -43,18 +46,22 @@ impl Recipients {
     }
 
     /// A new file, under this name or what it is called where it is encrypted.
-    pub(super) fn create(&self, path: &Path) -> Result<Sealed, BackupError> {
-        let mut path = path.as_os_str().to_owned();
+    pub(super) fn create(&self, path: PathBuf) -> Result<Sealed, BackupError> {
+        let mut path = path.into_os_string();
         if !self.0.is_empty() {
             path.push(SUFFIX);
         }
         let path = PathBuf::from(path);
-        let created = File::create(&path).and_then(|file| self.writer(BufWriter::new(file)));
-        let writer = created.map_err(BackupError::file("write", &path))?;
-        Ok(Sealed { path, writer })
+        let created = File::create(&path).and_then(|file| {
+            let disk = file.try_clone()?;
+            Ok((disk, self.writer(Digested::new(file))?))
+        });
+        let (disk, writer) = created.map_err(BackupError::file("write", &path))?;
+        Ok(Sealed { path, disk, writer })
     }
 
-    fn writer(&self, to: BufWriter<File>) -> io::Result<Writer> {
+    fn writer(&self, file: Digested<File>) -> io::Result<Writer> {
+        let to = BufWriter::with_capacity(BUFFER, file);
         if self.0.is_empty() {
             return Ok(Writer::Plain(to));
         }
@@ -64,27 +71,42 @@ impl Recipients {
     }
 }
 
+type Plain = BufWriter<Digested<File>>;
+
 enum Writer {
-    Plain(BufWriter<File>),
-    Age(Box<StreamWriter<BufWriter<File>>>),
+    Plain(Plain),
+    Age(Box<StreamWriter<Plain>>),
 }
 
 /// A file of a set that is being written.
 pub(super) struct Sealed {
     path: PathBuf,
+    disk: File,
     writer: Writer,
 }
 
 impl Sealed {
-    /// Writes what is left. Without it the file is not whole.
-    pub(super) fn finish(self) -> Result<(), BackupError> {
+    /// Puts on the disk what was written up to here, so that less is left to be waited for
+    /// in the end.
+    pub(super) fn settle(&self) -> Result<(), BackupError> {
+        self.disk
+            .sync_data()
+            .map_err(BackupError::file("write", &self.path))
+    }
+
+    /// Writes what is left, and puts it on the disk. Without it the file is not whole.
+    pub(super) fn finish(self) -> Result<(PathBuf, manifest::File), BackupError> {
         let plain = match self.writer {
             Writer::Plain(writer) => Ok(writer),
             Writer::Age(writer) => writer.finish(),
         };
-        plain
-            .and_then(|mut writer| writer.flush())
-            .map_err(BackupError::file("write", self.path))
+        let finished = plain.and_then(|mut writer| {
+            writer.flush()?;
+            self.disk.sync_all()?;
+            Ok(writer.get_ref().file())
+        });
+        let file = finished.map_err(BackupError::file("write", &self.path))?;
+        Ok((self.path, file))
     }
 }
 
@@ -220,7 +242,7 @@ impl Opened<'_> {
 mod tests {
     use age::secrecy::ExposeSecret as _;
 
-    use super::super::store::tests::manifest;
+    use super::super::store::tests::manifest as plain;
     use super::*;
 
     #[test]
@@ -229,7 +251,7 @@ mod tests {
         let key = age::x25519::Identity::generate();
         let recipients = Recipients::parse([key.to_public().to_string().as_str()]).unwrap();
         let text = vec![7; 200_000];
-        let mut sealed = recipients.create(&folder.path().join("file")).unwrap();
+        let mut sealed = recipients.create(folder.path().join("file")).unwrap();
         sealed.write_all(&text).unwrap();
         sealed.finish().unwrap();
         let stored = std::fs::read(folder.path().join("file.age")).unwrap();
@@ -238,7 +260,7 @@ mod tests {
         let path = folder.path().join("key.txt");
         std::fs::write(&path, key.to_string().expose_secret()).unwrap();
         let keys = Identities::read(&path).unwrap();
-        let mut manifest = manifest("it", "2026-11-26T10:00:00Z");
+        let mut manifest = plain("it", "2026-11-26T10:00:00Z");
         manifest.recipients = recipients.texts();
         let set = Set {
             path: folder.path().to_owned(),

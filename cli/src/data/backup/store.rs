@@ -1,16 +1,16 @@
 //! The folder of sets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, Utc};
-use sha2::{Digest as _, Sha256};
+use chrono::{DateTime, Utc};
 
-use super::BackupError;
-use super::manifest::{FORMAT, File, Manifest};
+use super::manifest::{FORMAT, Manifest};
+use super::partial::{Partial, sync};
+use super::{BackupError, Recipients, digest};
 
 /// What a set is named by while it is being made.
 const PARTIAL: &str = ".partial";
@@ -19,7 +19,7 @@ const LEAVING: &str = ".leaving";
 /// What says what a set is.
 const MANIFEST: &str = "manifest.json";
 /// The digest of that.
-const SEAL: &str = "manifest.sha256";
+const SEAL: &str = "manifest.blake3";
 /// When it was last restored elsewhere and found to be equal.
 const PROOF: &str = "proved.json";
 
@@ -49,13 +49,6 @@ pub enum Listed {
     Broken(String, BackupError),
 }
 
-/// Which sets stay.
-#[derive(Debug, Clone, Copy)]
-pub struct Keep {
-    /// The newest one of each of so many days.
-    pub days: usize,
-}
-
 impl Store {
     /// The sets in a folder, which need not be there.
     #[must_use]
@@ -69,39 +62,48 @@ impl Store {
         &self.folder
     }
 
-    /// Begins a set.
+    /// Begins a set, whose files are encrypted for the recipients.
     ///
     /// # Errors
     /// The folder can't be made.
-    pub(super) fn begin(&self, id: &str) -> Result<PathBuf, BackupError> {
+    pub(super) fn begin(&self, id: &str, recipients: &Recipients) -> Result<Partial, BackupError> {
         let path = self.folder.join(format!("{id}{PARTIAL}"));
         fs::create_dir_all(&self.folder)
             .and_then(|()| fs::create_dir(&path))
             .map_err(BackupError::file("make", &path))?;
         private(&path)?;
-        Ok(path)
+        Ok(Partial::new(path, recipients.clone()))
     }
 
-    /// Ends a set: manifest, seal, and all of it on the disk before it gets its name.
+    /// Ends a set, whose files are on the disk: manifest and seal, before it gets its name.
     ///
     /// # Errors
     /// The disk is full, or the like: the set stays partial.
-    pub(super) fn complete(&self, partial: &Path, manifest: &Manifest) -> Result<Set, BackupError> {
-        let text = serde_json::to_vec_pretty(manifest)
+    pub(super) fn complete(
+        &self,
+        partial: &Partial,
+        manifest: Manifest,
+    ) -> Result<Set, BackupError> {
+        let text = serde_json::to_vec_pretty(&manifest)
             .map_err(io::Error::other)
-            .map_err(BackupError::file("write", partial))?;
-        for file in manifest.files.keys() {
-            sync(&partial.join(file))?;
+            .map_err(BackupError::file("write", partial.path()))?;
+        write(&partial.path().join(MANIFEST), &text)?;
+        write(&partial.path().join(SEAL), digest::of(&text).as_bytes())?;
+        for folder in manifest
+            .files
+            .keys()
+            .filter_map(|name| Path::new(name).parent())
+            .collect::<BTreeSet<_>>()
+        {
+            sync(&partial.path().join(folder))?;
         }
-        write(&partial.join(MANIFEST), &text)?;
-        write(&partial.join(SEAL), hex(&Sha256::digest(&text)).as_bytes())?;
-        sync(partial)?;
+        sync(partial.path())?;
         let path = self.folder.join(&manifest.id);
-        fs::rename(partial, &path).map_err(BackupError::file("name", &path))?;
+        fs::rename(partial.path(), &path).map_err(BackupError::file("name", &path))?;
         sync(&self.folder)?;
         Ok(Set {
             path,
-            manifest: manifest.clone(),
+            manifest,
             proved_at: None,
         })
     }
@@ -172,7 +174,7 @@ impl Store {
         let (text, seal) = (path.join(MANIFEST), path.join(SEAL));
         let text = fs::read(&text).map_err(|error| damaged(format!("{MANIFEST}: {error}")))?;
         let seal = fs::read(&seal).map_err(|error| damaged(format!("{SEAL}: {error}")))?;
-        if seal != hex(&Sha256::digest(&text)).as_bytes() {
+        if seal != digest::of(&text).as_bytes() {
             return Err(damaged(format!("{MANIFEST} is not what {SEAL} says")));
         }
         // Before the rest of it is read, which may be other in another format.
@@ -236,39 +238,6 @@ impl Store {
     }
 }
 
-impl Keep {
-    /// Those of some sets that may go: all but the newest of each of the last days on which
-    /// there is one, and the newest that has proved itself.
-    #[must_use]
-    pub fn leave(self, sets: &[Set]) -> Vec<Set> {
-        let mut newest: BTreeMap<NaiveDate, &Set> = BTreeMap::new();
-        for set in sets {
-            let of_day = newest
-                .entry(set.manifest.taken_at.date_naive())
-                .or_insert(set);
-            if of_day.manifest.taken_at < set.manifest.taken_at {
-                *of_day = set;
-            }
-        }
-        let mut kept: BTreeSet<&str> = newest
-            .values()
-            .rev()
-            .take(self.days.max(1))
-            .map(|set| set.manifest.id.as_str())
-            .collect();
-        let proved = sets.iter().filter(|set| set.proved_at.is_some());
-        kept.extend(
-            proved
-                .max_by_key(|set| set.manifest.taken_at)
-                .map(|set| set.manifest.id.as_str()),
-        );
-        sets.iter()
-            .filter(|set| !kept.contains(set.manifest.id.as_str()))
-            .cloned()
-            .collect()
-    }
-}
-
 impl Set {
     /// How long ago the state was that it holds.
     #[must_use]
@@ -284,7 +253,7 @@ impl Set {
     pub fn check(&self) -> Result<(), BackupError> {
         let mut found = Vec::new();
         for (name, expected) in &self.manifest.files {
-            match digest(&self.path.join(name)) {
+            match digest::read(&self.path.join(name)) {
                 Ok(file) if file == *expected => {}
                 Ok(file) if file.bytes != expected.bytes => found.push(format!(
                     "{name} has {} bytes and not {}",
@@ -322,17 +291,6 @@ impl Set {
     }
 }
 
-/// The digests of all files below a folder.
-pub(super) fn digests(folder: &Path) -> Result<BTreeMap<String, File>, BackupError> {
-    let names = files(folder).map_err(BackupError::file("read", folder))?;
-    let one = |name: String| {
-        let path = folder.join(&name);
-        let file = digest(&path).map_err(BackupError::file("read", &path))?;
-        Ok((name, file))
-    };
-    names.into_iter().map(one).collect()
-}
-
 /// All files below a folder, by their path in it.
 fn files(folder: &Path) -> io::Result<Vec<String>> {
     fn below(folder: &Path, prefix: &str, files: &mut Vec<String>) -> io::Result<()> {
@@ -353,40 +311,12 @@ fn files(folder: &Path) -> io::Result<Vec<String>> {
     Ok(files)
 }
 
-fn digest(path: &Path) -> io::Result<File> {
-    let mut file = fs::File::open(path)?;
-    let (mut hash, mut bytes) = (Sha256::new(), 0);
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        hash.update(&buffer[..read]);
-        bytes += read as u64;
-    }
-    Ok(File {
-        bytes,
-        sha256: hex(&hash.finalize()),
-    })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn write(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
     let written = fs::File::create(path).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
     written.map_err(BackupError::file("write", path))
-}
-
-fn sync(path: &Path) -> Result<(), BackupError> {
-    fs::File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(BackupError::file("write", path))
 }
 
 /// Passwords' hashes are in it.
@@ -402,6 +332,8 @@ fn private(path: &Path) -> Result<(), BackupError> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::super::manifest::{Postgres, Purpose};
@@ -436,14 +368,23 @@ pub(super) mod tests {
         (folder, store)
     }
 
+    fn begun(store: &Store, id: &str) -> Partial {
+        store.begin(id, &Recipients::default()).unwrap()
+    }
+
     fn made(store: &Store, id: &str) -> Set {
-        let partial = store.begin(id).unwrap();
-        fs::create_dir(partial.join("postgres")).unwrap();
-        fs::write(partial.join("postgres/toc.dat"), "a table of contents").unwrap();
-        fs::write(partial.join("realm.json"), "{}").unwrap();
+        let partial = begun(store, id);
+        for (name, text) in [
+            ("postgres/toc.dat", "a table of contents"),
+            ("realm.json", "{}"),
+        ] {
+            let mut file = partial.create(name).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            partial.add(file).unwrap();
+        }
         let mut manifest = manifest(id, "2026-11-26T10:00:00Z");
-        manifest.files = digests(&partial).unwrap();
-        store.complete(&partial, &manifest).unwrap()
+        manifest.files = partial.files();
+        store.complete(&partial, manifest).unwrap()
     }
 
     #[test]
@@ -463,20 +404,21 @@ pub(super) mod tests {
     #[test]
     fn what_was_never_completed_is_no_set_and_goes() {
         let (_folder, store) = store();
-        let partial = store.begin("20261126T100000Z").unwrap();
-        fs::write(partial.join("realm.json"), "{").unwrap();
+        let partial = begun(&store, "20261126T100000Z");
+        let mut file = partial.create("realm.json").unwrap();
+        file.write_all(b"{").unwrap();
         assert!(store.list().unwrap().is_empty());
         assert_eq!(store.sweep().unwrap(), ["20261126T100000Z.partial"]);
-        assert!(!partial.exists());
+        assert!(!partial.path().exists());
     }
 
     #[test]
     fn a_newer_format_is_told_as_that() {
         let (_folder, store) = store();
-        let partial = store.begin("20261126T100000Z").unwrap();
+        let partial = begun(&store, "20261126T100000Z");
         let mut future = manifest("20261126T100000Z", "2026-11-26T10:00:00Z");
         future.format = FORMAT + 1;
-        store.complete(&partial, &future).unwrap();
+        store.complete(&partial, future).unwrap();
         assert!(matches!(
             store.find("latest"),
             Err(BackupError::Format { .. })
@@ -511,36 +453,6 @@ pub(super) mod tests {
             fs::write(&path, bytes).unwrap();
             let found = store.find("latest").and_then(|set| set.check());
             prop_assert!(matches!(found, Err(BackupError::Damaged { .. })), "{:?}", found);
-        }
-
-        /// However many there are, and of whichever days.
-        #[test]
-        fn the_newest_and_the_newest_proved_stay(
-            days in prop::collection::vec((0_i64..40, 0_i64..24, any::<bool>()), 1..30),
-            keep in 1_usize..9,
-        ) {
-            let sets: Vec<Set> = days
-                .iter()
-                .enumerate()
-                .map(|(at, (day, hour, proved))| {
-                    let start: DateTime<Utc> = "2026-10-01T00:00:00Z".parse().unwrap();
-                    let taken = start + chrono::TimeDelta::days(*day) + chrono::TimeDelta::hours(*hour)
-                        + chrono::TimeDelta::seconds(i64::try_from(at).unwrap());
-                    let mut manifest = manifest(&format!("set{at}"), "2026-11-26T10:00:00Z");
-                    manifest.taken_at = taken;
-                    Set { path: PathBuf::new(), manifest, proved_at: proved.then_some(taken) }
-                })
-                .collect();
-            let leave = Keep { days: keep }.leave(&sets);
-            let stay: Vec<&Set> = sets.iter().filter(|set| !leave.contains(set)).collect();
-            let newest = sets.iter().max_by_key(|set| set.manifest.taken_at).unwrap();
-            prop_assert!(stay.contains(&newest));
-            if let Some(proved) = sets.iter().filter(|it| it.proved_at.is_some()).max_by_key(|it| it.manifest.taken_at) {
-                prop_assert!(stay.contains(&proved));
-            }
-            prop_assert!(stay.len() <= keep + 1);
-            let all: BTreeSet<_> = sets.iter().map(|set| set.manifest.taken_at.date_naive()).collect();
-            prop_assert!(stay.len() >= keep.min(all.len()));
         }
     }
 }

@@ -1,0 +1,161 @@
+//! The files of a dump, brought out of the database's container while they are written.
+//!
+//! The server itself reads them: on its own connection a byte costs half of what it does in
+//! one of the engine's archives. That they come while pg_dump is at work leaves little to be
+//! put on the disk when it is done.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::BackupError;
+use super::partial::Partial;
+use super::seal::Sealed;
+
+/// How long to wait before it is looked again what there is.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How much is read at a time, in bytes.
+const PIECE: i64 = 256 << 10;
+/// How many of those wait to be written at most.
+const WAITING: usize = 32;
+/// How much of a file is written before it is put on the disk, in bytes.
+const SETTLED: usize = 8 << 20;
+
+/// What the one who writes is told.
+enum Told {
+    /// The next bytes of a file.
+    Bytes(String, Vec<u8>),
+    /// All files are whole.
+    All,
+}
+
+/// All of a dump, of which some is still being written.
+pub(super) struct Collected(JoinHandle<Result<(), BackupError>>);
+
+impl Collected {
+    /// Waits until all of it is on the disk and in the set.
+    ///
+    /// # Errors
+    /// The disk is full, or the like.
+    pub(super) async fn written(self) -> Result<(), BackupError> {
+        let written = self.0.await.map_err(io::Error::other);
+        written.map_err(BackupError::file("write", "the backup"))?
+    }
+}
+
+/// Collects what `dumping` writes below a folder of the container, each file from its first
+/// byte to its last one, as files of a set below a folder of that.
+///
+/// # Errors
+/// Those of `dumping`; the server can't read a file, or the disk is full.
+pub(super) async fn collect(
+    session: &mut PgConnection,
+    from: &str,
+    partial: &Arc<Partial>,
+    to: &'static str,
+    dumping: impl Future<Output = Result<(), BackupError>>,
+) -> Result<Collected, BackupError> {
+    let (tell, told) = channel(WAITING);
+    let partial = Arc::clone(partial);
+    let collected = Collected(spawn_blocking(move || write(told, &partial, to)));
+    match read(session, from, &tell, dumping).await {
+        Ok(()) => {
+            // Where nobody listens, the one who writes has failed, and says so when asked.
+            let _ = tell.send(Told::All).await;
+            Ok(collected)
+        }
+        Err(error) => {
+            drop(tell);
+            collected.written().await?;
+            Err(error)
+        }
+    }
+}
+
+async fn read(
+    session: &mut PgConnection,
+    from: &str,
+    tell: &Sender<Told>,
+    dumping: impl Future<Output = Result<(), BackupError>>,
+) -> Result<(), BackupError> {
+    let mut dumping = std::pin::pin!(dumping);
+    let mut places: BTreeMap<String, i64> = BTreeMap::new();
+    loop {
+        let ended = tokio::select! {
+            ended = &mut dumping => { ended?; true }
+            () = tokio::time::sleep(PAUSE) => false,
+            () = tell.closed() => return Ok(()),
+        };
+        let files: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT name, (pg_stat_file($1 || '/' || name)).size
+               FROM pg_ls_dir($1, true, false) AS name ORDER BY name",
+        )
+        .bind(from)
+        .fetch_all(&mut *session)
+        .await?;
+        for (name, size) in files {
+            let place = match places.entry(name.clone()) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(place) => {
+                    // The file is there, even if nothing ever comes into it.
+                    if tell
+                        .send(Told::Bytes(name.clone(), Vec::new()))
+                        .await
+                        .is_err()
+                    {
+                        return Ok(());
+                    }
+                    place.insert(0)
+                }
+            };
+            // Half a piece can wait for the other half, while there is one to come.
+            while size - *place >= if ended { 1 } else { PIECE } {
+                let bytes: Vec<u8> =
+                    sqlx::query_scalar("SELECT pg_read_binary_file($1 || '/' || $2, $3, $4)")
+                        .bind(from)
+                        .bind(&name)
+                        .bind(*place)
+                        .bind(PIECE)
+                        .fetch_one(&mut *session)
+                        .await?;
+                *place += i64::try_from(bytes.len()).unwrap_or(PIECE);
+                if tell.send(Told::Bytes(name.clone(), bytes)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+fn write(mut told: Receiver<Told>, partial: &Partial, to: &str) -> Result<(), BackupError> {
+    let mut files: BTreeMap<String, (Sealed, usize)> = BTreeMap::new();
+    while let Some(told) = told.blocking_recv() {
+        let Told::Bytes(name, bytes) = told else {
+            let mut files = files.into_values();
+            return files.try_for_each(|(file, _)| partial.add(file));
+        };
+        let name = format!("{to}/{name}");
+        let (file, unsettled) = match files.entry(name.clone()) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(place) => place.insert((partial.create(&name)?, 0)),
+        };
+        file.write_all(&bytes)
+            .map_err(BackupError::file("write", partial.path().join(&name)))?;
+        *unsettled += bytes.len();
+        if *unsettled >= SETTLED {
+            file.settle()?;
+            *unsettled = 0;
+        }
+    }
+    // Nobody waits for the rest of it.
+    Ok(())
+}
