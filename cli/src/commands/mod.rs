@@ -154,6 +154,7 @@ impl Cli {
     pub fn is_graceful(&self) -> bool {
         match &self.command {
             Command::Dlq(arguments) => arguments.is_graceful(),
+            Command::Backup(arguments) => arguments.is_graceful(),
             Command::Up(_)
             | Command::Down(_)
             | Command::Restart(_)

@@ -42,6 +42,19 @@ pub struct Arguments {
     action: Action,
 }
 
+impl Arguments {
+    /// True where the command winds down by itself at the first interrupt.
+    pub(super) const fn is_graceful(&self) -> bool {
+        matches!(
+            self.action,
+            Action::Create { .. }
+                | Action::Schedule { .. }
+                | Action::Verify { restore: true, .. }
+                | Action::Restore { .. }
+        )
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a backup of the running stack.

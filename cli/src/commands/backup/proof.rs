@@ -57,5 +57,5 @@ async fn proof(context: &Context, project: &Project, opened: &Opened<'_>) -> Res
     })
     .await?;
     rest(&desk, opened).await?;
-    account(context, &desk).await
+    account(context, &desk, "nothing is proved").await
 }

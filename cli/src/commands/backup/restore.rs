@@ -232,7 +232,12 @@ pub(in crate::commands) async fn bring(
 pub(super) async fn bring_up(context: &Context, project: &Project) -> Result<Exit> {
     start(context, project, "restore", PortUse::Existing, Vec::new()).await?;
     let desk = Desk::of(context, context.project_of(&project.instance.name)?).await?;
-    let report = account(context, &desk).await?;
+    let report = account(
+        context,
+        &desk,
+        "all is restored; dm reconcile accounts for it",
+    )
+    .await?;
     let document = output::reconcile::Document::new(&report);
     context
         .printer
@@ -279,8 +284,20 @@ pub(super) fn is_whole(report: &Report) -> bool {
     lost.into_iter().all(|kind| report.count(kind) == 0)
 }
 
-/// Accounts for every event once what the broker lacks is published again.
-pub(super) async fn account(context: &Context, desk: &Desk) -> Result<Report> {
+/// Accounts for every event once what the broker lacks is published again. `meanwhile` is how
+/// things are where that is interrupted.
+pub(super) async fn account(
+    context: &Context,
+    desk: &Desk,
+    meanwhile: &'static str,
+) -> Result<Report> {
+    tokio::select! {
+        report = accounted(context, desk) => report,
+        () = context.interrupt.cancelled() => Err(BackupError::Interrupted(meanwhile).into()),
+    }
+}
+
+async fn accounted(context: &Context, desk: &Desk) -> Result<Report> {
     let (stores, database) = (desk.stores(), desk.database().await?);
     let connection = desk.dead_letters().await?;
     let (management, memory) = (desk.management()?, memory::of_services(desk.config()));

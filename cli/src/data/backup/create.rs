@@ -28,6 +28,8 @@ pub(super) const COMPRESSION: &str = "zstd:3";
 pub(super) const JOBS: &str = "2";
 /// Where dumps are written in the database's container, and what an id follows.
 const FOLDERS: &str = "/tmp/dm-backup-";
+/// What the server knows them by.
+const APPLICATION: &str = "dm-backup";
 /// The user of that container as whom the server runs.
 const SERVER: &str = "postgres";
 
@@ -90,6 +92,7 @@ pub async fn create(
 /// # Errors
 /// The container or the folder does not let it.
 pub async fn abandon(source: &Source<'_>, store: &Store) -> Result<(), BackupError> {
+    end(source).await?;
     sweep(source).await?;
     store.sweep().map(drop)
 }
@@ -165,6 +168,7 @@ async fn database(
     )
     .fetch_one(&mut *session)
     .await?;
+    end(source).await?;
     let folder = format!("{FOLDERS}{id}");
     let mut reader = source.database.acquire().await?;
     let dumping = dump(source, &snapshot, &folder);
@@ -195,6 +199,17 @@ async fn database(
     Ok((postgres, pending))
 }
 
+/// Ends the dump of a call that was killed or given up, which goes on by itself.
+async fn end(source: &Source<'_>) -> Result<(), BackupError> {
+    sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+    )
+    .bind(APPLICATION)
+    .execute(source.database)
+    .await?;
+    Ok(())
+}
+
 /// Removes what dumps there are in the container.
 async fn sweep(source: &Source<'_>) -> Result<(), BackupError> {
     let sweep = format!("rm -rf {FOLDERS}*");
@@ -204,7 +219,7 @@ async fn sweep(source: &Source<'_>) -> Result<(), BackupError> {
 async fn dump(source: &Source<'_>, snapshot: &str, folder: &str) -> Result<(), BackupError> {
     let compress = format!("--compress={COMPRESSION}");
     // What a killed call has left there would be in the way.
-    let script = format!("rm -rf {FOLDERS}* && exec \"$@\"");
+    let script = format!("rm -rf {FOLDERS}* && exec env PGAPPNAME={APPLICATION} \"$@\"");
     let command = [
         "sh",
         "-c",

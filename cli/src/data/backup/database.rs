@@ -17,6 +17,10 @@ use crate::components::database::Database;
 const RESTORING: &str = "dm_restoring_";
 /// What a database is called that was in its place.
 const REPLACED: &str = "dm_replaced_";
+/// Where a set's files are put in the container.
+const SCRATCH: &str = "/tmp";
+/// What its files are called there, before an id.
+const FILES: &str = "dm-restore-";
 /// How often it is tried to be alone with a database.
 const TRIES: u32 = 50;
 /// How long to wait in between.
@@ -79,17 +83,13 @@ pub async fn prepare(target: &Target<'_>, opened: &Opened<'_>) -> Result<Prepare
     )))
     .execute(&mut server)
     .await?;
-    let folder = format!("dm-restore-{restore}");
+    let folder = format!("{FILES}{restore}");
     let files = opened.below("postgres")?;
     let files = files
         .into_iter()
         .map(|(name, content)| (format!("{folder}/{name}"), content));
-    target
-        .postgres
-        .run(&["sh", "-c", "rm -rf /tmp/dm-restore-*"])
-        .await?;
-    target.postgres.put(files.collect(), "/tmp").await?;
-    let folder = format!("/tmp/{folder}");
+    target.postgres.put(files.collect(), SCRATCH).await?;
+    let folder = format!("{SCRATCH}/{folder}");
     let command = [
         "pg_restore",
         "--exit-on-error",
@@ -178,7 +178,7 @@ pub async fn replace_schema(
     schema: &str,
 ) -> Result<(), BackupError> {
     // As what a killed call has left is named, which the next one removes.
-    let script = format!("/tmp/dm-restore-{}.sql", prepared.restore);
+    let script = format!("{SCRATCH}/{FILES}{}.sql", prepared.restore);
     let (selected, output) = (format!("--schema={schema}"), format!("--file={script}"));
     let dump = [
         "pg_dump",
@@ -231,8 +231,8 @@ fn is_in_use(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code == "55006")
 }
 
-/// Removes the databases that are in no place: what was replaced, and what a killed restore
-/// has left.
+/// Removes what is in no place: the database that was replaced, and what a killed restore has
+/// left.
 ///
 /// # Errors
 /// The server fails.
@@ -254,6 +254,8 @@ pub async fn sweep(target: &Target<'_>) -> Result<(), BackupError> {
         .await?;
     }
     server.close().await?;
+    let sweep = format!("rm -rf {SCRATCH}/{FILES}*");
+    target.postgres.run(&["sh", "-c", &sweep]).await?;
     Ok(())
 }
 
