@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
+use serde::Deserialize;
 
 /// A company that may become a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +185,65 @@ impl Expense {
     }
 }
 
+/// Somebody of the business, as they have told of themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// Their place among the people of the run, from 0.
+    pub index: u64,
+    /// What they sign in as.
+    pub user: String,
+    /// Their name.
+    pub name: String,
+    /// Their address.
+    pub email: String,
+    /// What they are.
+    pub title: String,
+    /// Their number.
+    pub phone: String,
+    /// What they want to see first.
+    pub app: App,
+    /// When they have told.
+    pub saved_at: DateTime<Utc>,
+}
+
+/// An app that somebody can see first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum App {
+    /// The entrance.
+    Portal,
+    /// Leads and orders.
+    Infinity,
+    /// Shipments.
+    WarehouseMobile,
+    /// Expenses.
+    Accounting,
+}
+
+impl App {
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portal => "portal",
+            Self::Infinity => "infinity",
+            Self::WarehouseMobile => "warehouse-mobile",
+            Self::Accounting => "accounting",
+        }
+    }
+
+    /// Its name in the table.
+    #[must_use]
+    pub const fn stored(self) -> &'static str {
+        match self {
+            Self::Portal => "PORTAL",
+            Self::Infinity => "INFINITY",
+            Self::WarehouseMobile => "WAREHOUSE_MOBILE",
+            Self::Accounting => "ACCOUNTING",
+        }
+    }
+}
+
 /// Some of what has happened.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
@@ -193,4 +253,6 @@ pub struct Facts {
     pub orders: Vec<Order>,
     /// Expenses.
     pub expenses: Vec<Expense>,
+    /// People.
+    pub people: Vec<Person>,
 }

@@ -8,7 +8,9 @@ use fastrand::Rng;
 use rust_decimal::Decimal;
 
 use crate::calendar::{self, Calendar};
-use crate::facts::{Client, Decision, Expense, Facts, Item, Lead, LeadEnd, Order, OrderEnd};
+use crate::facts::{
+    App, Client, Decision, Expense, Facts, Item, Lead, LeadEnd, Order, OrderEnd, Person,
+};
 use crate::words::{FIRST, LAST, NOTES, TOWNS, TRADES};
 
 /// One lead for so many orders.
@@ -39,6 +41,25 @@ pub struct Staff {
     pub notes: Vec<String>,
     /// What money is spent on.
     pub expenses: Vec<Spending>,
+    /// Everybody who has told of themselves.
+    pub people: Vec<Member>,
+}
+
+/// Somebody of the business.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// What they sign in as.
+    pub user: String,
+    /// Their name.
+    pub name: String,
+    /// Their address.
+    pub email: String,
+    /// What they are.
+    pub title: String,
+    /// Their number.
+    pub phone: String,
+    /// What they want to see first.
+    pub app: App,
 }
 
 /// Something that money is spent on.
@@ -114,7 +135,28 @@ impl Invention {
             expenses: range(self.expenses())
                 .map(|index| self.expense(index))
                 .collect(),
+            // They are there before any of it.
+            people: Vec::new(),
         }
+    }
+
+    /// The people, who have told of themselves when it began.
+    #[must_use]
+    pub fn people(&self) -> Vec<Person> {
+        let person = |(index, member): (u64, &Member)| {
+            let mut random = self.random(4, index);
+            Person {
+                index,
+                user: member.user.clone(),
+                name: member.name.clone(),
+                email: member.email.clone(),
+                title: member.title.clone(),
+                phone: member.phone.clone(),
+                app: member.app,
+                saved_at: self.calendar.instant(random.f64() * 0.05),
+            }
+        };
+        (0..).zip(&self.staff.people).map(person).collect()
     }
 
     fn random(&self, kind: u64, index: u64) -> Rng {
@@ -339,6 +381,14 @@ pub(crate) mod tests {
                 description: "Lunch".into(),
                 amount: Decimal::new(2_050, 2),
                 rejection: Some("No receipt.".into()),
+            }],
+            people: vec![Member {
+                user: "jhalpert".into(),
+                name: "Jim Halpert".into(),
+                email: "jhalpert@dundermifflin.com".into(),
+                title: "Sales Representative".into(),
+                phone: "570-555-0101".into(),
+                app: App::Infinity,
             }],
         }
     }

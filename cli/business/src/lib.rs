@@ -2,7 +2,7 @@
 //! have written of it.
 //!
 //! ```text
-//! facts    what has happened: leads, orders, expenses
+//! facts    what has happened: leads, orders, expenses; and who has told of themselves
 //! calendar working days, and how business grows over them
 //! words    names of companies and people
 //! invent   facts from a number, and from nothing else

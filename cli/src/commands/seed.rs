@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use chrono::{NaiveDate, TimeDelta, Utc};
 use clap::Args;
+use dm_business::Invention;
+use sqlx::PgPool;
 use tokio::time::Instant;
 
 use super::context::Context;
 use super::desk::Desk;
 use super::reset;
 use crate::client;
-use crate::data::seed::own::Own;
-use crate::data::seed::past::{self, Only, Request, Schemas};
+use crate::data::seed::own::{Ground, Own};
+use crate::data::seed::past::{self, Loaded, Only, Request, Run, Schemas};
 use crate::data::seed::{Made, SeedError, SeedFile, front};
 use crate::error::{Exit, Result};
 use crate::messaging::memory;
@@ -20,10 +22,10 @@ use crate::output::{self};
 
 /// Fill the running stack with a business: leads, clients, orders, expenses.
 ///
-/// A demo goes in at the gateway, as real people and by the services' own rules, so that
-/// live events are seen. Any other scale is a past of months, written straight into the
-/// tables as if its events had flowed. A number gives the same business each time.
-/// docs/seed.md tells more.
+/// A demo has a past of 240 orders, and then goes in at the gateway, as real people and by
+/// the services' own rules, so that live events are seen. Any other scale is a past of
+/// months alone, written straight into the tables as if its events had flowed. A number
+/// gives the same business each time. docs/seed.md tells more.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
     /// How much: `demo`, or `small`, `medium`, `large` with 1,000, 10,000, 100,000 orders,
@@ -101,6 +103,8 @@ impl Arguments {
 
 /// How many days a past takes, unless somebody says otherwise.
 const DAYS: u16 = 90;
+/// How many orders a demo has behind it.
+const DEMO_ORDERS: u64 = 240;
 /// The password of the people of the fixtures.
 const PASSWORD: &str = "password";
 
@@ -162,40 +166,62 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
 /// Which number, what was made, and how many rows where they were counted.
 type Seeded = (Option<u64>, Made, Option<u64>);
 
-/// Through the front door.
+/// Through the front door, after a past where there is nothing yet.
 async fn demo(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<Seeded> {
-    let file = SeedFile::read(&desk.project.loaded.root)?;
-    let config = desk.config();
+    let tables = Tables::open(desk).await?;
+    if let Some(run) = past::unfinished(&tables.database).await? {
+        return Err(unfinished(&run).into());
+    }
+    let (file, config) = (&tables.file, desk.config());
     let site = client::Site::new(
         &desk.ports,
         config.keycloak.realm.as_str(),
         &arguments.password,
         config.services.all().map(|(name, _)| name),
     );
-    let (existing, companies) = front::existing(&site, &file).await?;
+    let (existing, mut companies) = front::existing(&site, file).await?;
     if !existing.is_empty() && !arguments.append {
         return Err(SeedError::NotEmpty(existing).into());
     }
     let number = arguments.seed_number;
-    let filling = front::Filling::prepare(&site, &file, number, &companies).await?;
+    let mut made = Made::default();
+    let mut rows = None;
+    if existing.is_empty() {
+        let request = Request {
+            number,
+            orders: DEMO_ORDERS,
+            until: Utc::now().date_naive(),
+            days: DAYS,
+            only: None,
+        };
+        let run = tables.begin(request).await?;
+        let loaded = tables.load(context, desk, &run).await?;
+        context
+            .printer
+            .note(&format!("{DAYS} days of {DEMO_ORDERS} orders are there"));
+        made = Made::from(&loaded.made);
+        rows = Some(loaded.rows);
+        (_, companies) = front::existing(&site, file).await?;
+    }
+    let filling = front::Filling::prepare(&site, file, number, &companies).await?;
     let told = |sentence: &str| context.printer.note(sentence);
-    let made = front::fill(&filling, &context.interrupt, told).await?;
-    Ok((Some(number), made, None))
+    made += &front::fill(&filling, &context.interrupt, told).await?;
+    Ok((Some(number), made, rows))
 }
 
 /// Straight into the tables.
 async fn a_past(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<Seeded> {
-    let file = SeedFile::read(&desk.project.loaded.root)?;
-    let schemas = Schemas::of(&desk.stores())?;
-    let database = desk.database().await?;
-    let ground = past::ground(&database, &schemas).await?;
-    let skus: Vec<String> = ground.skus.iter().cloned().collect();
-    let run = match (past::unfinished(&database).await?, arguments.scale) {
+    let tables = Tables::open(desk).await?;
+    let run = match (past::unfinished(&tables.database).await?, arguments.scale) {
         (Some(run), _) if arguments.resume => run,
         (Some(run), _) => return Err(unfinished(&run).into()),
         (None, Scale::Orders(orders)) => {
-            if !arguments.append && !past::is_empty(&database, &schemas).await? {
+            let is_empty = past::is_empty(&tables.database, &tables.schemas).await?;
+            if !arguments.append && !is_empty {
                 return Err(SeedError::Occupied.into());
+            }
+            if arguments.only == Some(Only::Order) && tables.ground.clients.is_empty() {
+                return Err(SeedError::NoClients.into());
             }
             let request = Request {
                 number: arguments.seed_number,
@@ -204,27 +230,58 @@ async fn a_past(context: &Context, desk: &Desk, arguments: &Arguments) -> Result
                 days: arguments.days.unwrap_or(DAYS),
                 only: arguments.only,
             };
-            if arguments.only == Some(Only::Order) && ground.clients.is_empty() {
-                return Err(SeedError::NoClients.into());
-            }
-            let counts = request.counts(&request.invention(&file, skus.clone()));
-            past::begin(&database, &schemas, request, counts).await?
+            tables.begin(request).await?
         }
         (None, Scale::Demo) => return Err(SeedError::NothingToResume.into()),
     };
-    let counter = Counter::new(&context.printer, "parts");
-    let site = past::Site {
-        database: &database,
-        schemas: &schemas,
-        keeps: keeps(desk),
-        interrupt: &context.interrupt,
-        told: &|done, of| counter.show(done, of),
-    };
-    let invention = run.request.invention(&file, skus);
-    let clients = ground.clients_in_order();
-    let loaded = past::load(&site, &run, &invention, clients).await?;
+    let loaded = tables.load(context, desk, &run).await?;
     let made = Made::from(&loaded.made);
     Ok((Some(run.request.number), made, Some(loaded.rows)))
+}
+
+/// What a past is made of, and where it goes.
+struct Tables {
+    file: SeedFile,
+    schemas: Schemas,
+    database: PgPool,
+    ground: Ground,
+}
+
+impl Tables {
+    async fn open(desk: &Desk) -> Result<Self> {
+        let file = SeedFile::read(&desk.project.loaded.root)?;
+        let schemas = Schemas::of(&desk.stores())?;
+        let database = desk.database().await?;
+        let ground = past::ground(&database, &schemas).await?;
+        Ok(Self {
+            file,
+            schemas,
+            database,
+            ground,
+        })
+    }
+
+    fn invention(&self, request: &Request) -> Invention {
+        request.invention(&self.file, self.ground.skus.iter().cloned().collect())
+    }
+
+    async fn begin(&self, request: Request) -> Result<Run> {
+        let counts = request.counts(&self.invention(&request));
+        Ok(past::begin(&self.database, &self.schemas, request, counts).await?)
+    }
+
+    async fn load(&self, context: &Context, desk: &Desk, run: &Run) -> Result<Loaded> {
+        let counter = Counter::new(&context.printer, "parts");
+        let site = past::Site {
+            database: &self.database,
+            schemas: &self.schemas,
+            keeps: keeps(desk),
+            interrupt: &context.interrupt,
+            told: &|done, of| counter.show(done, of),
+        };
+        let clients = self.ground.clients_in_order();
+        Ok(past::load(&site, run, &self.invention(&run.request), clients).await?)
+    }
 }
 
 /// From files.

@@ -42,12 +42,13 @@ pub fn render(document: &Document, canvas: &Canvas) -> String {
         Column::new("count").least(5),
         Column::new("of which").least(10),
     ]);
-    let clients = BTreeMap::new();
+    let none = BTreeMap::new();
     for (kind, count, statuses) in [
         ("leads", Made::total(&made.leads), &made.leads),
-        ("clients", made.clients, &clients),
+        ("clients", made.clients, &none),
         ("orders", Made::total(&made.orders), &made.orders),
         ("expenses", Made::total(&made.expenses), &made.expenses),
+        ("profiles", made.profiles, &none),
     ] {
         let parts: Vec<_> = statuses
             .iter()
@@ -96,6 +97,7 @@ mod tests {
                 clients: 6,
                 orders: counts(&[("RESERVED", 7), ("SHIPPED", 5)]),
                 expenses: counts(&[("APPROVED", 5), ("PENDING", 2), ("REJECTED", 3)]),
+                profiles: 20,
             },
             took: Duration::from_millis(4_210),
         }

@@ -6,11 +6,12 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use libtest_mimic::Failed;
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use super::faults::settled;
-use super::stack::{INSTANCE, PATIENCE, dm, dm_command, kill_at, ok, sql};
+use super::stack::{INSTANCE, PATIENCE, dm, dm_command, kill_at, ok, signal_at, sql};
 
 /// What tells two states of the business apart. Old events and notifications go by
 /// themselves, so that of those the newest is looked at.
@@ -262,6 +263,36 @@ pub fn scheduled() -> Result<(), Failed> {
     assert!(one.wait()?.success() && other.wait()?.success());
     assert_eq!(listed()?.len(), before + 2);
     ok(&["backup", "--dir", &path, "verify"])?;
+    Ok(())
+}
+
+/// Interrupted, neither a backup nor a restore changes or leaves anything.
+pub fn interrupted() -> Result<(), Failed> {
+    let set = create()?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_string_lossy().into_owned();
+    let saved = sql(STATE)?;
+    let create = ["backup", "--dir", &path, "create"];
+    let ended = signal_at(&create, "saving", Signal::INT)?;
+    assert_eq!(ended.code(), Some(130));
+    let list: Value = serde_json::from_str(&ok(&["backup", "--dir", &path, "ls", "--json"])?)?;
+    assert_eq!(list["backups"], Value::Array(Vec::new()));
+    let restore = [
+        "backup",
+        "restore",
+        text(&set["id"]),
+        "--yes",
+        "--no-safety",
+    ];
+    let ended = signal_at(&restore, "restoring the database", Signal::INT)?;
+    assert_eq!(ended.code(), Some(130));
+    assert_eq!(sql(STATE)?, saved);
+    let left = sql("SELECT count(*) FROM pg_database WHERE starts_with(datname, 'dm_re')")?;
+    assert_eq!(left, "0");
+    let files =
+        sql("SELECT count(*) FROM pg_ls_dir('/tmp') AS name WHERE starts_with(name, 'dm-')")?;
+    assert_eq!(files, "0");
+    ok(&["backup", "verify", text(&set["id"])])?;
     Ok(())
 }
 

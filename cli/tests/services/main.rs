@@ -83,6 +83,10 @@ fn disturbing() -> Vec<Trial> {
         Trial::test("data_backups_are_made_when_due", backup::scheduled),
         Trial::test("data_backups_are_made_in_the_stack", backup::by_themselves),
         Trial::test(
+            "data_what_is_interrupted_leaves_nothing",
+            backup::interrupted,
+        ),
+        Trial::test(
             "data_a_restore_that_is_killed_is_carried_on_with",
             backup::killed,
         ),

@@ -32,6 +32,11 @@ pub fn seeded() -> Result<(), Failed> {
     let available = "SELECT md5(string_agg(sku || on_hand - reserved, ',' ORDER BY sku))
                        FROM inventory.stock";
     let (before, promised) = (orders()?, sql(available)?);
+    sql(
+        "INSERT INTO profile.user_profiles VALUES ('mscott', 'Prison Mike', 'mscott@example.com', '', '',
+                                                   'PORTAL', true, now(), now())
+         ON CONFLICT (user_id) DO UPDATE SET full_name = 'Prison Mike' RETURNING user_id",
+    )?;
     let told: Value = serde_json::from_str(&ok(&[
         "seed",
         "--scale",
@@ -50,6 +55,10 @@ pub fn seeded() -> Result<(), Failed> {
     assert_eq!(sum, 1500);
     assert_eq!(orders()? - before, sum);
     assert_eq!(sql(available)?, promised);
+    let people = "SELECT count(*) FILTER (WHERE user_id = 'mscott' AND full_name = 'Prison Mike')
+                      || ' ' || count(*) FILTER (WHERE user_id IN ('dphilbin', 'kmalone'))
+                    FROM profile.user_profiles";
+    assert_eq!(sql(people)?, "1 2", "what somebody has told of themselves stays");
     clean()?;
     for refused in [
         vec!["seed", "--scale", "10"],

@@ -33,7 +33,13 @@ fn is_fresh() -> Result<(), Failed> {
 pub fn fresh() -> Result<(), Failed> {
     ok(&["golden", "make"])?;
     // From the golden images of now.
-    ok(&["reset", "--yes"])?;
+    ok(&["reset", "--to", "demo", "--yes"])?;
+    // A past, and what went through the front door today.
+    let orders = "SELECT count(*) = 240 FROM orders.orders WHERE created_at < current_date";
+    assert_eq!(sql(orders)?, "t");
+    let live = "SELECT count(*) > 0 FROM orders.orders WHERE created_at >= current_date";
+    assert_eq!(sql(live)?, "t");
+    ok(&["reconcile"])?;
     ok(&["smoke"])?;
     ok(&["chaos", "poison", "inventory.order-events.q"])?;
     assert_ne!(sql(LATER)?, "0");

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use reqwest::{Client, Method, RequestBuilder};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// The instance.
@@ -54,20 +55,27 @@ pub fn dm(arguments: &[&str]) -> Output {
 
 /// Begins a call, and kills it when it says so.
 pub fn kill_at(arguments: &[&str], words: &str) -> Result<(), Failed> {
+    signal_at(arguments, words, Signal::KILL).map(drop)
+}
+
+/// Begins a call, and sends it a signal when it says so.
+pub fn signal_at(arguments: &[&str], words: &str, signal: Signal) -> Result<ExitStatus, Failed> {
     let mut run = dm_command()
         .args(["--instance", INSTANCE])
         .args(arguments)
         .stderr(Stdio::piped())
         .spawn()?;
-    let lines = BufReader::new(run.stderr.take().unwrap()).lines();
-    for line in lines {
+    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
+    for line in &mut lines {
         if line?.contains(words) {
             break;
         }
     }
-    run.kill()?;
-    run.wait()?;
-    Ok(())
+    let pid = Pid::from_child(&run);
+    kill_process(pid, signal)?;
+    // Who winds down has more to say, and must not wait to be heard.
+    lines.for_each(drop);
+    Ok(run.wait()?)
 }
 
 /// A call that has to succeed; its standard output.

@@ -8,6 +8,7 @@ mod copy;
 mod events;
 mod finance;
 mod orders;
+mod profile;
 mod sales;
 mod table;
 
@@ -51,6 +52,8 @@ pub struct First {
     pub finance_event: u64,
     /// Of the events of notifications.
     pub notification_event: u64,
+    /// Of the events of people.
+    pub profile_event: u64,
 }
 
 /// How many numbers of each kind a run gives out.
@@ -67,6 +70,8 @@ pub struct Counts {
     pub expenses: u64,
     /// How many products an order has at most.
     pub most_items: u64,
+    /// People.
+    pub people: u64,
 }
 
 /// How many steps an order has at most, and events by its service.
@@ -88,6 +93,7 @@ impl Counts {
             orders,
             expenses,
             most_items,
+            people,
         } = *self;
         let notifications = orders * NOTIFICATIONS + expenses;
         Needs {
@@ -104,6 +110,7 @@ impl Counts {
             inventory_event: orders * INVENTORY_EVENTS,
             finance_event: expenses * EXPENSE_EVENTS,
             notification_event: notifications,
+            profile_event: people,
         }
     }
 }
@@ -134,7 +141,10 @@ impl Clerk {
     #[must_use]
     pub const fn new(number: u64, first: First, counts: Counts, memory: Memory) -> Self {
         // Runs of one number never begin at the same numbers.
-        let place = mix(first.lead) ^ mix(first.order ^ 1) ^ mix(first.expense ^ 2);
+        let place = mix(first.lead)
+            ^ mix(first.order ^ 1)
+            ^ mix(first.expense ^ 2)
+            ^ mix(first.profile_event ^ 3);
         Self {
             salt: mix(number) ^ place,
             first,
@@ -156,6 +166,9 @@ impl Clerk {
         for expense in &facts.expenses {
             self.expense(&mut rows, expense);
         }
+        for person in &facts.people {
+            self.person(&mut rows, person);
+        }
         rows.made = Made::of(facts);
         rows
     }
@@ -172,6 +185,8 @@ pub struct Made {
     pub orders: BTreeMap<&'static str, u64>,
     /// Expenses.
     pub expenses: BTreeMap<&'static str, u64>,
+    /// Profiles of people.
+    pub profiles: u64,
 }
 
 impl Made {
@@ -191,6 +206,7 @@ impl Made {
                 .count() as u64,
             orders: count(facts.orders.iter().map(|order| order.end.status())),
             expenses: count(facts.expenses.iter().map(Expense::status)),
+            profiles: facts.people.len() as u64,
         }
     }
 }
@@ -207,6 +223,7 @@ impl std::ops::AddAssign<&Self> for Made {
             }
         }
         self.clients += other.clients;
+        self.profiles += other.profiles;
     }
 }
 
@@ -274,6 +291,15 @@ mod tests {
             orders: invention.orders,
             expenses: invention.expenses(),
             most_items: invention.staff.most_items as u64,
+            people: invention.staff.people.len() as u64,
+        }
+    }
+
+    /// All of a past.
+    fn whole(invention: &crate::Invention) -> Facts {
+        Facts {
+            people: invention.people(),
+            ..invention.part(0, 1)
         }
     }
 
@@ -313,7 +339,7 @@ mod tests {
         #[test]
         fn rows_fit_together(number: u64, orders in 1_u64..120, days in 1_i64..120) {
             let invention = invention(number, orders);
-            let facts = invention.part(0, 1);
+            let facts = whole(&invention);
             let rows = clerk(number, 100, counts(&invention), days).write(&facts);
             let (mut written, mut handled) = (HashSet::new(), HashSet::new());
             for wanted in all_tables(&rows) {
@@ -352,7 +378,7 @@ mod tests {
         #[test]
         fn runs_of_one_number_differ(number: u64, orders in 1_u64..40) {
             let invention = invention(number, orders);
-            let facts = invention.part(0, 1);
+            let facts = whole(&invention);
             let ids = |first| -> HashSet<String> {
                 let rows = clerk(number, first, counts(&invention), 120).write(&facts);
                 all_tables(&rows)
@@ -373,7 +399,7 @@ mod tests {
             let invention = invention(number, orders);
             let counts = counts(&invention);
             let needs = counts.needs();
-            let rows = clerk(number, 0, counts, 120).write(&invention.part(0, 1));
+            let rows = clerk(number, 0, counts, 120).write(&whole(&invention));
             for (wanted, need) in [
                 (Table::OrderTimeline, needs.timeline),
                 (Table::ScanLog, needs.scan),
@@ -384,6 +410,7 @@ mod tests {
                 (Table::Outbox(Service::Finance), needs.finance_event),
                 (Table::Outbox(Service::Wuphf), needs.notification_event),
                 (Table::Outbox(Service::Sales), needs.sales_event),
+                (Table::Outbox(Service::Profile), needs.profile_event),
             ] {
                 for line in table(&rows, wanted) {
                     let place: u64 = line[0].rsplit('_').next().unwrap().parse().unwrap();

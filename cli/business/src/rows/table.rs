@@ -24,6 +24,8 @@ pub enum Table {
     Expenses,
     /// Notifications of wuphf.
     Notifications,
+    /// What people have told profile of themselves.
+    UserProfiles,
     /// The outbox of a service.
     Outbox(Service),
     /// The inbox of a service.
@@ -43,16 +45,19 @@ pub enum Service {
     Finance,
     /// Notifications.
     Wuphf,
+    /// People.
+    Profile,
 }
 
 impl Service {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Sales,
         Self::Order,
         Self::Inventory,
         Self::Finance,
         Self::Wuphf,
+        Self::Profile,
     ];
 
     /// Its name in `dm.toml`.
@@ -64,6 +69,7 @@ impl Service {
             Self::Inventory => "inventory",
             Self::Finance => "finance",
             Self::Wuphf => "wuphf",
+            Self::Profile => "profile",
         }
     }
 }
@@ -80,6 +86,7 @@ impl Table {
             }
             Self::Expenses => Service::Finance,
             Self::Notifications => Service::Wuphf,
+            Self::UserProfiles => Service::Profile,
             Self::Outbox(service) | Self::Inbox(service) => service,
         }
     }
@@ -98,6 +105,7 @@ impl Table {
             Self::IdempotencyRecords => "idempotency_records",
             Self::Expenses => "expenses",
             Self::Notifications => "notifications",
+            Self::UserProfiles => "user_profiles",
             Self::Outbox(_) => "outbox_events",
             Self::Inbox(_) => "inbox_events",
         }
@@ -139,6 +147,10 @@ impl Table {
             Self::Notifications => {
                 "notification_id, user_id, kind, title, body, deep_link, is_read, created_at, \
                  read_at, source_event_id"
+            }
+            Self::UserProfiles => {
+                "user_id, full_name, email, title, phone, default_app, notifications_enabled, \
+                 created_at, updated_at"
             }
             Self::Outbox(_) => {
                 "sequence, event_id, event_type, routing_key, subject, traceparent, payload, \

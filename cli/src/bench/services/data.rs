@@ -35,6 +35,7 @@ fn tables() -> Vec<Table> {
         Table::IdempotencyRecords,
         Table::Expenses,
         Table::Notifications,
+        Table::UserProfiles,
     ];
     tables.extend(Service::ALL.map(Table::Outbox));
     tables.extend([Service::Order, Service::Inventory, Service::Wuphf].map(Table::Inbox));
@@ -49,6 +50,7 @@ fn named(table: Table) -> String {
         Service::Inventory => "inventory",
         Service::Finance => "finance",
         Service::Wuphf => "notifications",
+        Service::Profile => "profile",
     };
     format!("{schema}.{}", table.name())
 }

@@ -1,7 +1,9 @@
 //! The file that says what a demo's business is made of.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use dm_business::facts::App;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
@@ -20,6 +22,8 @@ pub struct SeedFile {
     pub accountant: String,
     /// Who scans shipments and sends them off.
     pub warehouse: String,
+    /// What people have told of themselves.
+    pub people: Vec<Member>,
     /// What shipments leave with.
     pub trucks: Vec<String>,
     /// What tells the companies of later runs from those of the first.
@@ -30,6 +34,24 @@ pub struct SeedFile {
     pub order: OrderShape,
     /// The expenses.
     pub expenses: Vec<ExpenseText>,
+}
+
+/// Somebody of the business.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// What they sign in as.
+    pub user: String,
+    /// Their name.
+    pub name: String,
+    /// Their address.
+    pub email: String,
+    /// What they are.
+    pub title: String,
+    /// Their number.
+    pub phone: String,
+    /// What they want to see first.
+    pub app: App,
 }
 
 /// A company that may become a client.
@@ -113,6 +135,13 @@ impl SeedFile {
         ];
         if let Some((name, _)) = empty.into_iter().find(|(_, empty)| *empty) {
             return Err(wrong(None, format!("`{name}` is empty")));
+        }
+        let mut users = BTreeSet::new();
+        if let Some(twice) = file.people.iter().find(|it| !users.insert(&it.user)) {
+            return Err(wrong(
+                None,
+                format!("`{}` is in `people` twice", twice.user),
+            ));
         }
         if file.order.most_items == 0 || file.order.quantities.iter().any(|&it| it < 1) {
             let what = "`order.most_items` and each of `order.quantities` must be 1 or more";

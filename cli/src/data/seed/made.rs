@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::AddAssign;
 
 use dm_business::rows;
 use serde::Serialize;
@@ -17,6 +18,8 @@ pub struct Made {
     pub orders: BTreeMap<String, usize>,
     /// Expenses.
     pub expenses: BTreeMap<String, usize>,
+    /// Profiles of people.
+    pub profiles: usize,
 }
 
 impl Made {
@@ -49,7 +52,24 @@ impl From<&rows::Made> for Made {
             clients: usize::try_from(made.clients).unwrap_or(usize::MAX),
             orders: counts(&made.orders),
             expenses: counts(&made.expenses),
+            profiles: usize::try_from(made.profiles).unwrap_or(usize::MAX),
         }
+    }
+}
+
+impl AddAssign<&Self> for Made {
+    fn add_assign(&mut self, other: &Self) {
+        for (own, other) in [
+            (&mut self.leads, &other.leads),
+            (&mut self.orders, &other.orders),
+            (&mut self.expenses, &other.expenses),
+        ] {
+            for (status, count) in other {
+                *own.entry(status.clone()).or_default() += count;
+            }
+        }
+        self.clients += other.clients;
+        self.profiles += other.profiles;
     }
 }
 

@@ -76,6 +76,7 @@ impl Own {
                 leads,
                 orders,
                 expenses,
+                people: Vec::new(),
             },
         })
     }
@@ -94,6 +95,7 @@ impl Own {
                 .map(|order| order.items.len() as u64)
                 .max()
                 .unwrap_or_default(),
+            people: facts.people.len() as u64,
         }
     }
 }

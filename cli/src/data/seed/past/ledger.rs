@@ -157,7 +157,7 @@ pub(super) async fn set_aside(
     schemas: &Schemas,
     counts: Counts,
 ) -> Result<First, SeedError> {
-    use Service::{Finance, Inventory, Order, Sales, Wuphf};
+    use Service::{Finance, Inventory, Order, Profile, Sales, Wuphf};
     let needs = counts.needs();
     let mut first = First::default();
     let outbox = "outbox_events_sequence_seq";
@@ -214,6 +214,12 @@ pub(super) async fn set_aside(
             outbox,
             needs.notification_event,
             &mut first.notification_event,
+        ),
+        (
+            Profile,
+            outbox,
+            needs.profile_event,
+            &mut first.profile_event,
         ),
     ] {
         *first = advance(transaction, &schemas.table(service, sequence), need).await?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{TimeDelta, Utc};
 use dm_business::Invention;
 use dm_business::facts::{Client, Facts};
-use dm_business::rows::{Clerk, Made, Memory, Movement, Rows, Service};
+use dm_business::rows::{Clerk, Made, Memory, Movement, Rows, Service, Table};
 use futures_util::future::try_join_all;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -148,13 +148,14 @@ pub async fn load(
         keeps: site.keeps,
     };
     let clerk = Clerk::new(request.number, run.first, request.counts(invention), memory);
+    let people = people(site, request, &clerk, invention).await?;
     let parts = (0..run.parts).filter(|part| !run.done.contains(part));
     let (invention, request, of) = (invention.clone(), request.clone(), run.parts);
     let work = Work {
         site,
         run,
         left: Mutex::new(parts.collect()),
-        loaded: Mutex::new(Loaded::default()),
+        loaded: Mutex::new(people),
         done: AtomicU64::new(run.done.len() as u64),
         write: Arc::new(move |part| {
             let mut facts = invention.part(part, of);
@@ -174,6 +175,44 @@ pub async fn load(
     ledger::end(site.database, &run.id).await?;
     let loaded = work.loaded.into_inner();
     Ok(loaded.unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Brings the profiles of those who have none. What somebody has told of themselves stays.
+async fn people(
+    site: &Site<'_>,
+    request: &Request,
+    clerk: &Clerk,
+    invention: &Invention,
+) -> Result<Loaded, SeedError> {
+    if !request.has(Only::Profile) {
+        return Ok(Loaded::default());
+    }
+    let table = site
+        .schemas
+        .table(Service::Profile, Table::UserProfiles.name());
+    let mut transaction = site.database.begin().await?;
+    // Nobody tells of themselves between the look and the write.
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"
+    )))
+    .execute(&mut *transaction)
+    .await?;
+    let told: Vec<String> =
+        sqlx::query_scalar(AssertSqlSafe(format!("SELECT user_id FROM {table}")))
+            .fetch_all(&mut *transaction)
+            .await?;
+    let mut people = invention.people();
+    people.retain(|person| !told.contains(&person.user));
+    let rows = clerk.write(&Facts {
+        people,
+        ..Facts::default()
+    });
+    bring(&mut transaction, site.schemas, &rows, None).await?;
+    transaction.commit().await?;
+    Ok(Loaded {
+        rows: rows.count(),
+        made: rows.made,
+    })
 }
 
 /// Leaves what is not asked for, and has those order that are there.

@@ -21,6 +21,8 @@ pub enum Only {
     Order,
     /// Expenses, with notifications.
     Finance,
+    /// What people have told of themselves.
+    Profile,
 }
 
 /// What a run is about. It is all that a resumed run needs.
@@ -67,6 +69,7 @@ impl Request {
             orders: only(Only::Order, invention.orders),
             expenses: only(Only::Finance, invention.expenses()),
             most_items: invention.staff.most_items as u64,
+            people: only(Only::Profile, invention.staff.people.len() as u64),
         }
     }
 }
@@ -91,6 +94,18 @@ fn staff(file: &SeedFile, skus: Vec<String>) -> Staff {
                 description: expense.description,
                 amount: expense.amount,
                 rejection: expense.rejection,
+            })
+            .collect(),
+        people: file
+            .people
+            .into_iter()
+            .map(|member| dm_business::invent::Member {
+                user: member.user,
+                name: member.name,
+                email: member.email,
+                title: member.title,
+                phone: member.phone,
+                app: member.app,
             })
             .collect(),
     }
