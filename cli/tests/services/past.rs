@@ -58,7 +58,11 @@ pub fn seeded() -> Result<(), Failed> {
     let people = "SELECT count(*) FILTER (WHERE user_id = 'mscott' AND full_name = 'Prison Mike')
                       || ' ' || count(*) FILTER (WHERE user_id IN ('dphilbin', 'kmalone'))
                     FROM profile.user_profiles";
-    assert_eq!(sql(people)?, "1 2", "what somebody has told of themselves stays");
+    assert_eq!(
+        sql(people)?,
+        "1 2",
+        "what somebody has told of themselves stays"
+    );
     clean()?;
     for refused in [
         vec!["seed", "--scale", "10"],

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub use dm_amqp::Outcome;
-use dm_amqp::Outgoing;
+pub use dm_amqp::{Outcome, Outgoing};
 use futures_util::StreamExt as _;
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::AMQPValue;
@@ -42,23 +41,6 @@ pub enum BrokerError {
     /// The broker took too long.
     #[error("the broker did not confirm within {} s", .0.as_secs())]
     Silent(Duration),
-}
-
-/// A message to publish.
-#[derive(Debug, Clone)]
-pub struct Message {
-    /// Identifies it in returns: the CloudEvent id.
-    pub id: String,
-    /// The exchange.
-    pub exchange: String,
-    /// The routing key.
-    pub routing_key: String,
-    /// Whether it is a fault if no queue takes it.
-    pub mandatory: bool,
-    /// Its properties. The id and persistence are set by the publisher.
-    pub properties: BasicProperties,
-    /// Its body.
-    pub body: Vec<u8>,
 }
 
 impl Broker {
@@ -173,7 +155,7 @@ impl Publisher {
     /// # Errors
     /// [`BrokerError`] where the connection broke or the broker is silent: then it
     /// may have some of them, and each is to be published again with the same id.
-    pub async fn publish(&self, messages: &[Message]) -> Result<Vec<Outcome>, BrokerError> {
+    pub async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Outcome>, BrokerError> {
         self.publish_on(0, messages).await
     }
 
@@ -186,7 +168,7 @@ impl Publisher {
     pub async fn publish_on(
         &self,
         channel: usize,
-        messages: &[Message],
+        messages: &[Outgoing],
     ) -> Result<Vec<Outcome>, BrokerError> {
         let channel = &self.channels[channel % self.channels.len()];
         tokio::time::timeout(CONFIRM_LIMIT, publish_patiently(channel, messages))
@@ -203,25 +185,26 @@ impl Publisher {
 
 async fn publish_patiently(
     channel: &Channel,
-    messages: &[Message],
+    messages: &[Outgoing],
 ) -> Result<Vec<Outcome>, BrokerError> {
-    let messages: Vec<Outgoing> = messages
-        .iter()
-        .map(|message| Outgoing {
-            exchange: message.exchange.clone(),
-            routing_key: message.routing_key.clone(),
-            mandatory: message.mandatory,
-            properties: message
-                .properties
-                .clone()
-                .with_message_id(message.id.as_str().into())
-                .with_delivery_mode(PERSISTENT),
-            body: message.body.clone(),
-        })
-        .collect();
-    let sent = dm_amqp::send(channel, &messages).await?;
+    let sent = dm_amqp::send(channel, messages).await?;
     fail_point::reached("publisher.sent").await;
     Ok(sent.settle(channel).await?)
+}
+
+/// The properties of a message that is known by an id, and survives a restart of the broker.
+#[must_use]
+pub fn lasting(properties: BasicProperties, id: &str) -> BasicProperties {
+    properties
+        .with_message_id(id.into())
+        .with_delivery_mode(PERSISTENT)
+}
+
+/// The id of a message; nothing where it has none.
+#[must_use]
+pub fn id(properties: &BasicProperties) -> &str {
+    let id = properties.message_id().as_ref();
+    id.map_or("", |id| id.as_str())
 }
 
 /// The text of a header, whichever of the two kinds of text it is.

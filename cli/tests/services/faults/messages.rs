@@ -1,17 +1,19 @@
 //! What comes twice, can't be handled, goes astray, or waits for a lock.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE, WUPHF_QUEUE};
-use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, BasicRejectOptions, QueueBindOptions, QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
 use super::super::stack::{INSTANCE, address, block_on, dm, dm_command, eventually, ok, sql};
-use super::{Fault, settled};
+use super::{Fault, kill, settled};
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
@@ -38,6 +40,16 @@ pub(super) const FAULTS: &[Fault] = &[
         test: "two_replays_at_once_lose_nothing",
         name: "two replays at once, of what fails again",
         inject: replays,
+    },
+    Fault {
+        test: "a_replay_that_fails_again_loses_nothing",
+        name: "a replay of what fails again",
+        inject: again_dead,
+    },
+    Fault {
+        test: "a_killed_replay_of_real_events_loses_nothing",
+        name: "kill -9 of a replay, anywhere, of events that were rejected; resumed",
+        inject: killed_replay,
     },
     Fault {
         test: "a_long_idle_transaction_loses_nothing",
@@ -97,10 +109,10 @@ fn poison() -> Result<usize, Failed> {
 
 /// Waits until so many are dead, and removes them.
 fn purge(count: usize) -> Result<(), Failed> {
-    let until = std::time::Instant::now() + super::PATIENCE;
+    let until = Instant::now() + super::PATIENCE;
     loop {
         let letters = dead()?;
-        if letters >= count || std::time::Instant::now() > until {
+        if letters >= count || Instant::now() > until {
             assert_eq!(letters, count);
             break;
         }
@@ -212,6 +224,78 @@ fn replays() -> Result<usize, Failed> {
     let noted = "SELECT count(*) FROM dm_ops.replay_messages WHERE outcome IS NULL";
     eventually(noted, "0")?;
     Ok(4)
+}
+
+/// Round after round they are dead again, and the rounds are counted.
+fn again_dead() -> Result<usize, Failed> {
+    let (count, rounds) = (10, 3);
+    for _ in 0..count {
+        ok(&["chaos", "poison", INVENTORY_QUEUE])?;
+    }
+    for round in 1..=rounds {
+        ok(&["dlq", "replay", "--queue", INVENTORY_QUEUE])?;
+        let until = Instant::now() + super::PATIENCE;
+        loop {
+            let found = ok(&["dlq", "ls", "--each", "--json", "--queue", INVENTORY_QUEUE])?;
+            let found: Value = serde_json::from_str(&found)?;
+            let letters = found["letters"].as_array().into_iter().flatten();
+            if letters.filter(|it| it["replays"] == round).count() == count {
+                break;
+            }
+            assert!(Instant::now() < until, "round {round}: {found}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    purge(count)?;
+    Ok(count * rounds)
+}
+
+/// Real events, rejected while their consumer was away, are replayed to it by a call that is
+/// killed again and again.
+fn killed_replay() -> Result<usize, Failed> {
+    kill("inventory")?;
+    std::thread::sleep(Duration::from_secs(1));
+    let rejected = block_on(async {
+        let (connection, channel) = channel().await?;
+        let options = BasicGetOptions { no_ack: false };
+        let mut count = 0;
+        while let Some(message) = channel.basic_get(INVENTORY_QUEUE.into(), options).await? {
+            message
+                .reject(BasicRejectOptions { requeue: false })
+                .await?;
+            count += 1;
+        }
+        connection.close(200, "done".into()).await?;
+        Ok::<_, lapin::Error>(count)
+    })?;
+    assert!(rejected > 0, "nothing was on its way");
+    ok(&["up"])?;
+    let run = "SELECT coalesce((SELECT run_id FROM dm_ops.replay_runs WHERE ended_at IS NULL), '')";
+    let mut random = fastrand::Rng::with_seed(22);
+    let mut kills = 0;
+    loop {
+        let unfinished = sql(run)?;
+        let mut arguments = vec!["dlq", "replay", "--rate", "10", "--max-in-flight", "4"];
+        match unfinished.as_str() {
+            "" => arguments.extend(["--queue", INVENTORY_QUEUE]),
+            run => arguments.extend(["--resume", run]),
+        }
+        let mut child = dm_command()
+            .args(["--instance", INSTANCE])
+            .args(&arguments)
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?;
+        // The last attempt is left alone, or it would never end.
+        if kills < 10 {
+            std::thread::sleep(Duration::from_millis(random.u64(50..500)));
+            child.kill()?;
+            kills += 1;
+        }
+        if child.wait()?.success() && sql(run)?.is_empty() && dead()? == 0 {
+            return Ok(kills);
+        }
+    }
 }
 
 fn idle() -> Result<usize, Failed> {

@@ -18,7 +18,7 @@ use tracing::{Instrument as _, debug, error, info, info_span, warn};
 use super::failure::{self, Failure, Fate};
 use super::lanes::lane;
 use super::{Handler, HandlerError};
-use crate::broker::{self, Broker, BrokerError, Outcome, Publisher};
+use crate::broker::{self, Broker, BrokerError, Outcome, Outgoing, Publisher};
 use crate::database::{self, Database};
 use crate::fail_point;
 use crate::http::Indicator;
@@ -284,7 +284,12 @@ impl<H: Handler> Consumer<H> {
         let Failure { reason, error, .. } = failure;
         match fate {
             Fate::Retry(tier) => warn!(reason, error, delay = tier.suffix(), "tried again later"),
-            Fate::Dead => error!(reason, error, message_id = message.id, "a dead letter"),
+            Fate::Dead => error!(
+                reason,
+                error,
+                message_id = broker::id(&message.properties),
+                "a dead letter"
+            ),
         }
         let mut pause = Duration::from_millis(100);
         loop {
@@ -305,7 +310,7 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    async fn publish(&self, message: &broker::Message) -> Result<Outcome, BrokerError> {
+    async fn publish(&self, message: &Outgoing) -> Result<Outcome, BrokerError> {
         let mut slot = self.publisher.lock().await;
         let publisher = match slot.take().filter(Publisher::is_connected) {
             Some(publisher) => publisher,

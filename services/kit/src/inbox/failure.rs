@@ -7,7 +7,7 @@ use lapin::message::Delivery;
 use lapin::types::AMQPValue;
 
 use super::HandlerError;
-use crate::broker::{self, Message};
+use crate::broker::{self, Outgoing};
 use crate::trace::Trace;
 
 /// How often an event is tried before it is a dead letter: nine times, over about
@@ -73,7 +73,7 @@ pub(super) fn message(
     service: &str,
     failure: &Failure,
     trace: &Trace,
-) -> (Message, Fate) {
+) -> (Outgoing, Fate) {
     let attempts = attempts(&delivery.properties).saturating_add(1);
     let fate = fate(failure, attempts);
     let (exchange, routing_key) = match fate {
@@ -113,12 +113,12 @@ pub(super) fn message(
         || format!("delivery-{}", delivery.delivery_tag),
         ToString::to_string,
     );
-    let message = Message {
-        id,
+    let properties = broker::with_headers(&delivery.properties, more);
+    let message = Outgoing {
         exchange: exchange.to_owned(),
         routing_key,
         mandatory: true,
-        properties: broker::with_headers(&delivery.properties, more),
+        properties: broker::lasting(properties, &id),
         body: delivery.data.clone(),
     };
     (message, fate)
@@ -186,7 +186,10 @@ mod tests {
         back.exchange = "".into();
         back.routing_key = queue.into();
         let (second, fate) = message(&back, queue, "inventory-service", &failure(false), &trace);
-        assert_eq!((fate, second.id.as_str()), (Fate::Dead, "evt_1"));
+        assert_eq!(
+            (fate, broker::id(&second.properties)),
+            (Fate::Dead, "evt_1")
+        );
         let header = |name| broker::header(&second.properties, name).unwrap();
         assert_eq!(header(headers::ROUTING_KEY), "order.created.v1");
         assert_eq!(header(headers::EXCHANGE), topology::EVENTS);

@@ -17,7 +17,7 @@ use super::look::{Look, look};
 use super::store::{self, Pending};
 use super::waker::Waker;
 use super::waves::Waves;
-use crate::broker::{Broker, BrokerError, Message, Outcome, Publisher};
+use crate::broker::{self, Broker, BrokerError, Outcome, Outgoing, Publisher};
 use crate::fail_point;
 use crate::http::Indicator;
 use crate::telemetry::Metrics;
@@ -287,13 +287,13 @@ async fn send<'p>(
     channel: usize,
     part: &'p [Pending],
 ) -> Result<Vec<(&'p Pending, Outcome)>, BrokerError> {
-    let messages: Vec<Message> = part.iter().map(message).collect();
+    let messages: Vec<Outgoing> = part.iter().map(message).collect();
     let outcomes = publisher.publish_on(channel, &messages).await?;
     Ok(part.iter().zip(outcomes).collect())
 }
 
 /// The message of a row.
-fn message(pending: &Pending) -> Message {
+fn message(pending: &Pending) -> Outgoing {
     let mut table = FieldTable::default();
     if let Some(parent) = &pending.traceparent {
         table.insert(
@@ -301,16 +301,16 @@ fn message(pending: &Pending) -> Message {
             AMQPValue::LongString(parent.as_str().into()),
         );
     }
-    Message {
-        id: pending.event_id.clone(),
+    let properties = BasicProperties::default()
+        .with_content_type(envelope::CONTENT_TYPE.into())
+        .with_type(pending.event_type.as_str().into())
+        .with_headers(table);
+    Outgoing {
         exchange: topology::EVENTS.to_owned(),
         // Some events are for outside use: no queue here takes them.
         mandatory: topology::queues_for(&pending.routing_key).next().is_some(),
         routing_key: pending.routing_key.clone(),
-        properties: BasicProperties::default()
-            .with_content_type(envelope::CONTENT_TYPE.into())
-            .with_type(pending.event_type.as_str().into())
-            .with_headers(table),
+        properties: broker::lasting(properties, &pending.event_id),
         body: pending.payload.clone().into_bytes(),
     }
 }
