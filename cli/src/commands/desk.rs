@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::messaging::filter::Filter;
 use crate::messaging::stores::{self, Store};
 use crate::messaging::{MessagingError, broker};
+use crate::output::Printer;
 
 /// The ways into a stack that runs.
 pub struct Desk {
@@ -93,6 +94,23 @@ impl Desk {
         let connection = self.broker().await?;
         broker::turn(&connection).await?;
         Ok(connection)
+    }
+
+    /// The broker with the dead letters in hand; nothing, and a warning, where it is away.
+    ///
+    /// # Errors
+    /// Somebody else keeps them.
+    pub async fn dead_letters_or_warn(&self, printer: &Printer) -> Result<Option<Connection>> {
+        let connection = match self.broker().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                let why = error.chain().join(": ");
+                printer.warn(&format!("what was set aside is not known: {why}"));
+                return Ok(None);
+            }
+        };
+        broker::turn(&connection).await?;
+        Ok(Some(connection))
     }
 
     /// Keycloak at this address, as its administrator.

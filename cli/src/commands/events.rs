@@ -103,11 +103,11 @@ async fn tail(context: &Context, desk: &Desk, follow: Follow) -> Result<Exit> {
 
 async fn trace(context: &Context, desk: &Desk, id: &str, logs: bool) -> Result<Exit> {
     let (stores, database) = (desk.stores(), desk.database().await?);
-    let connection = desk.dead_letters().await?;
+    let connection = desk.dead_letters_or_warn(&context.printer).await?;
     let site = Site {
         stores: &stores,
         database: &database,
-        connection: &connection,
+        connection: connection.as_ref(),
     };
     let story = story::about(site, id).await?;
     let lines = if logs {

@@ -162,11 +162,11 @@ pub(super) fn judge(context: &Context, beyond: &[String]) -> Exit {
 /// Shows one event with its way.
 pub(super) async fn show(context: &Context, desk: &Desk, id: &str) -> Result<Exit> {
     let (stores, database) = (desk.stores(), desk.database().await?);
-    let connection = desk.dead_letters().await?;
+    let connection = desk.dead_letters_or_warn(&context.printer).await?;
     let site = Site {
         stores: &stores,
         database: &database,
-        connection: &connection,
+        connection: connection.as_ref(),
     };
     let whole = story::one(site, id).await?;
     context

@@ -142,6 +142,7 @@ fn way(delivery: &Delivery, since: DateTime<Utc>, canvas: &Canvas) -> String {
         Fate::Consumed => (Role::Good, Glyph::Ready, "handled"),
         Fate::Unpublished => (Role::Active, Glyph::Waiting, "not published yet"),
         Fate::Waiting => (Role::Active, Glyph::Waiting, "waits"),
+        Fate::Unknown => (Role::Warn, Glyph::Waiting, "waits, or was set aside"),
         Fate::Dead => (Role::Bad, Glyph::Failed, "set aside"),
         Fate::Parked => (Role::Warn, Glyph::Skipped, "parked"),
         Fate::HandedOver => (Role::Muted, Glyph::Ready, "handed over"),

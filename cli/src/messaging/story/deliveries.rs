@@ -86,12 +86,14 @@ async fn set_aside(site: Site<'_>, events: &mut [Event]) -> Result<(), Messaging
         ..dead::Filter::default()
     };
     let mut letters: HashMap<(String, String), DeadLetter> = HashMap::new();
-    look::each(site.connection, &queues, &filter, |letter| {
-        if let Some(id) = letter.id.clone() {
-            letters.insert((letter.queue.clone(), id), letter);
-        }
-    })
-    .await?;
+    if let Some(connection) = site.connection {
+        look::each(connection, &queues, &filter, |letter| {
+            if let Some(id) = letter.id.clone() {
+                letters.insert((letter.queue.clone(), id), letter);
+            }
+        })
+        .await?;
+    }
     let parked = parked::list(site.database).await?;
     for event in events {
         for delivery in event.deliveries.iter_mut().filter(|it| open(it.fate)) {
@@ -108,6 +110,8 @@ async fn set_aside(site: Site<'_>, events: &mut [Event]) -> Result<(), Messaging
                 delivery.at = Some(letter.parked_at);
                 delivery.reason = Some(letter.reason.clone());
                 delivery.error = Some(letter.note.clone());
+            } else if site.connection.is_none() && delivery.fate == Fate::Waiting {
+                delivery.fate = Fate::Unknown;
             }
         }
     }

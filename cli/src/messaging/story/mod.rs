@@ -36,6 +36,9 @@ pub enum Fate {
     Unpublished,
     /// It was published, and its consumer has not handled it yet.
     Waiting,
+    /// It was published, its consumer has not handled it, and the broker, which is away, can't
+    /// be asked whether it was set aside.
+    Unknown,
     /// Its consumer has handled it.
     Consumed,
     /// It was set aside.
@@ -118,8 +121,8 @@ pub struct Site<'a> {
     pub stores: &'a [Store],
     /// The database.
     pub database: &'a PgPool,
-    /// The broker. Its turn at the dead letters must be had.
-    pub connection: &'a Connection,
+    /// The broker, where it is there. Its turn at the dead letters must be had.
+    pub connection: Option<&'a Connection>,
 }
 
 /// One event by its id.
