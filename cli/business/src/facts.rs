@@ -1,6 +1,7 @@
 //! What has happened.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use dm_contracts::App;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
@@ -185,11 +186,10 @@ impl Expense {
     }
 }
 
-/// Somebody of the business, as they have told of themselves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
-    /// Their place among the people of the run, from 0.
-    pub index: u64,
+/// Somebody of the business, and what they tell of themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
     /// What they sign in as.
     pub user: String,
     /// Their name.
@@ -202,46 +202,17 @@ pub struct Person {
     pub phone: String,
     /// What they want to see first.
     pub app: App,
-    /// When they have told.
+}
+
+/// Somebody who has told of themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// Their place among the people of the run, from 0.
+    pub index: u64,
+    /// What they have told.
+    pub member: Member,
+    /// When.
     pub saved_at: DateTime<Utc>,
-}
-
-/// An app that somebody can see first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum App {
-    /// The entrance.
-    Portal,
-    /// Leads and orders.
-    Infinity,
-    /// Shipments.
-    WarehouseMobile,
-    /// Expenses.
-    Accounting,
-}
-
-impl App {
-    /// Its name on the wire.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Portal => "portal",
-            Self::Infinity => "infinity",
-            Self::WarehouseMobile => "warehouse-mobile",
-            Self::Accounting => "accounting",
-        }
-    }
-
-    /// Its name in the table.
-    #[must_use]
-    pub const fn stored(self) -> &'static str {
-        match self {
-            Self::Portal => "PORTAL",
-            Self::Infinity => "INFINITY",
-            Self::WarehouseMobile => "WAREHOUSE_MOBILE",
-            Self::Accounting => "ACCOUNTING",
-        }
-    }
 }
 
 /// Some of what has happened.

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use crate::calendar::{self, Calendar};
 use crate::facts::{
-    App, Client, Decision, Expense, Facts, Item, Lead, LeadEnd, Order, OrderEnd, Person,
+    Client, Decision, Expense, Facts, Item, Lead, LeadEnd, Member, Order, OrderEnd, Person,
 };
 use crate::words::{FIRST, LAST, NOTES, TOWNS, TRADES};
 
@@ -43,23 +43,6 @@ pub struct Staff {
     pub expenses: Vec<Spending>,
     /// Everybody who has told of themselves.
     pub people: Vec<Member>,
-}
-
-/// Somebody of the business.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// What they sign in as.
-    pub user: String,
-    /// Their name.
-    pub name: String,
-    /// Their address.
-    pub email: String,
-    /// What they are.
-    pub title: String,
-    /// Their number.
-    pub phone: String,
-    /// What they want to see first.
-    pub app: App,
 }
 
 /// Something that money is spent on.
@@ -147,12 +130,7 @@ impl Invention {
             let mut random = self.random(4, index);
             Person {
                 index,
-                user: member.user.clone(),
-                name: member.name.clone(),
-                email: member.email.clone(),
-                title: member.title.clone(),
-                phone: member.phone.clone(),
-                app: member.app,
+                member: member.clone(),
                 saved_at: self.calendar.instant(random.f64() * 0.05),
             }
         };
@@ -360,6 +338,7 @@ pub(crate) const fn mix(number: u64) -> u64 {
 pub(crate) mod tests {
     use std::collections::HashSet;
 
+    use dm_contracts::App;
     use proptest::prelude::*;
 
     use super::*;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Instant;
 
 use libtest_mimic::Failed;
@@ -11,7 +10,7 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use super::faults::settled;
-use super::stack::{INSTANCE, PATIENCE, dm, dm_command, kill_at, ok, signal_at, sql};
+use super::stack::{INSTANCE, PATIENCE, dm, dm_command, kill_at, ok, signal_at, sql, start};
 
 /// What tells two states of the business apart. Old events and notifications go by
 /// themselves, so that of those the newest is looked at.
@@ -235,12 +234,9 @@ pub fn scheduled() -> Result<(), Failed> {
         let ids = list["backups"].as_array().into_iter().flatten();
         Ok(ids.map(|it| text(&it["id"]).to_owned()).collect())
     };
-    let mut run = dm_command()
-        .args(["--instance", INSTANCE, "backup", "--dir", &path])
-        .args(["schedule", "--every", "1s", "--keep", "1"])
-        .stderr(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()?;
+    let mut run = start(&[
+        "backup", "--dir", &path, "schedule", "--every", "1s", "--keep", "1",
+    ])?;
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..600 {
         seen.extend(listed()?);
@@ -254,11 +250,7 @@ pub fn scheduled() -> Result<(), Failed> {
     assert!(seen.len() > 2, "{seen:?}");
     assert!(listed()?.len() <= 2, "old ones stay");
     let before = listed()?.len();
-    let create = || {
-        let mut command = dm_command();
-        command.args(["--instance", INSTANCE, "backup", "--dir", &path, "create"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
-    };
+    let create = || start(&["backup", "--dir", &path, "create"]);
     let (mut one, mut other) = (create()?, create()?);
     assert!(one.wait()?.success() && other.wait()?.success());
     assert_eq!(listed()?.len(), before + 2);

@@ -1,7 +1,6 @@
 //! What was set aside: looks that change nothing, and the way back.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
 use std::time::Duration;
 
 use dm_contracts::topology::READ_MODEL_QUEUE;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::flow::place;
 use super::stack::{
-    INSTANCE, PATIENCE, address, block_on, client, dm, dm_command, eventually, ok, sql,
+    INSTANCE, PATIENCE, address, block_on, client, dm, dm_command, eventually, ok, sql, start,
 };
 
 const QUEUE: &str = "inventory.order-events.q";
@@ -227,12 +226,7 @@ pub fn killed() -> Result<(), Failed> {
             None => arguments.extend(["--queue", READ_MODEL_QUEUE]),
         }
         arguments.extend(slowly);
-        let mut child = dm_command()
-            .args(["--instance", INSTANCE])
-            .args(&arguments)
-            .stderr(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()?;
+        let mut child = start(&arguments)?;
         // The last attempts are left alone, or it would never end.
         if kills < 8 {
             std::thread::sleep(Duration::from_millis(random.u64(100..700)));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,16 @@ pub fn dm(arguments: &[&str]) -> Output {
         .args(arguments)
         .output()
         .unwrap()
+}
+
+/// Begins a call on the instance that nobody listens to.
+pub fn start(arguments: &[&str]) -> Result<Child, Failed> {
+    let mut command = dm_command();
+    command.args(["--instance", INSTANCE]).args(arguments);
+    Ok(command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?)
 }
 
 /// Begins a call, and kills it when it says so.

@@ -5,6 +5,7 @@
 //! The documents behind it are `docs/contracts/`.
 
 pub mod api;
+mod app;
 pub mod envelope;
 pub mod events;
 pub mod headers;
@@ -12,5 +13,6 @@ pub mod span;
 pub mod time;
 pub mod topology;
 
+pub use app::App;
 pub use envelope::Envelope;
 pub use events::DomainEvent;

@@ -1,6 +1,8 @@
 //! Who may do what. The realm roles of the access token alone decide; groups are
 //! never consulted.
 
+use dm_contracts::App;
+
 /// Opens everything.
 const MANAGER: &str = "manager";
 const SALES: &str = "sales-associate";
@@ -64,48 +66,14 @@ impl Area {
     }
 }
 
-/// An app for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum App {
-    /// The portal.
-    Portal,
-    /// The sales app.
-    Infinity,
-    /// The warehouse's app.
-    WarehouseMobile,
-    /// The accounting app.
-    Accounting,
-}
-
-impl App {
-    /// All, in the order of the contract.
-    pub const ALL: [Self; 4] = [
-        Self::Portal,
-        Self::Infinity,
-        Self::WarehouseMobile,
-        Self::Accounting,
-    ];
-
-    /// Its name in the interface.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Portal => "portal",
-            Self::Infinity => "infinity",
-            Self::WarehouseMobile => "warehouse-mobile",
-            Self::Accounting => "accounting",
-        }
-    }
-
-    /// What it is for.
-    #[must_use]
-    pub const fn area(self) -> Area {
-        match self {
-            Self::Portal => Area::Own,
-            Self::Infinity => Area::Sales,
-            Self::WarehouseMobile => Area::Warehouse,
-            Self::Accounting => Area::Accounting,
-        }
+/// What an app is for.
+#[must_use]
+pub const fn area(app: App) -> Area {
+    match app {
+        App::Portal => Area::Own,
+        App::Infinity => Area::Sales,
+        App::WarehouseMobile => Area::Warehouse,
+        App::Accounting => Area::Accounting,
     }
 }
 
@@ -114,7 +82,7 @@ impl App {
 pub fn apps_of<R: AsRef<str>>(roles: &[R]) -> Vec<String> {
     App::ALL
         .into_iter()
-        .filter(|app| app.area().permits(roles))
+        .filter(|app| area(*app).permits(roles))
         .map(|app| app.name().to_owned())
         .collect()
 }

@@ -12,39 +12,40 @@ const PERSON: u64 = 5;
 
 impl Clerk {
     pub(super) fn person(&self, rows: &mut Rows, person: &Person) {
+        let Person {
+            index,
+            member,
+            saved_at,
+        } = person;
         rows.line(Table::UserProfiles)
-            .text(&person.user)
-            .text(&person.name)
-            .text(&person.email)
-            .text(&person.title)
-            .text(&person.phone)
-            .plain(person.app.stored())
+            .text(&member.user)
+            .text(&member.name)
+            .text(&member.email)
+            .text(&member.title)
+            .text(&member.phone)
+            .plain(member.app.stored())
             .plain(true)
-            .instant(person.saved_at)
-            .instant(person.saved_at);
+            .instant(*saved_at)
+            .instant(*saved_at);
         let updated = ProfileUpdated {
-            user_id: person.user.clone(),
-            full_name: person.name.clone(),
-            email: person.email.clone(),
-            default_app: person.app.name().to_owned(),
+            user_id: member.user.clone(),
+            full_name: member.name.clone(),
+            email: member.email.clone(),
+            default_app: member.app.name().to_owned(),
             notifications_enabled: true,
-            updated_by: person.user.clone(),
-            updated_at: person.saved_at,
+            updated_by: member.user.clone(),
+            updated_at: *saved_at,
         };
         let place = Place {
             kind: PERSON,
-            index: person.index,
+            index: *index,
             step: 0,
         };
         self.tell(
             rows,
-            (
-                Service::Profile,
-                self.first.profile_event + person.index,
-                place,
-            ),
+            (Service::Profile, self.first.profile_event + index, place),
             &updated,
-            (Cause::Request, person.saved_at),
+            (Cause::Request, *saved_at),
             None,
         );
     }

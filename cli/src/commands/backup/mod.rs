@@ -14,12 +14,13 @@ use super::context::{Context, Project};
 use super::desk::Desk;
 use crate::components::{keycloak, openldap, postgres};
 use crate::data::backup::{
-    self, BackupError, Identities, Keep, Listed, Purpose, Recipients, Server, Set, Source, Store,
+    self, BackupError, Extent, Identities, Keep, Listed, Purpose, Recipients, Server, Set, Source,
+    Store,
 };
 use crate::error::{Exit, Result};
 use crate::output;
 
-use restore::Extent;
+use restore::Ways;
 pub(super) use restore::{bring, check};
 
 /// How long after a backup the next one is due where nobody says.
@@ -223,17 +224,16 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 let set = store.find(&unfinished.ok_or(BackupError::NothingToResume)?)?;
                 set.check()?;
                 let opened = set.open(&keys)?;
-                restore::stop(&desk).await?;
-                restore::rest(&desk, &opened).await?;
+                Ways::open(context, &desk).await?.resume(&opened).await?;
                 return restore::bring_up(context, &desk.project).await;
             }
             let set = store.find(&id)?;
             check(&desk.project, &set, foreign)?;
             let extent = Extent::of(&set, schema.as_deref())?;
             let opened = set.open(&keys)?;
-            restore::confirm(context, &desk.project, &extent, yes)?;
+            restore::confirm(context, &desk.project, extent, yes)?;
             let guard = context.lock(&desk.project, "dm backup restore").await?;
-            restore::run(context, &desk, &store, &opened, &extent, !no_safety).await?;
+            restore::run(context, &desk, &store, &opened, extent, !no_safety).await?;
             drop(guard);
             restore::bring_up(context, &desk.project).await
         }

@@ -5,9 +5,9 @@ use chrono::Utc;
 use super::super::context::{Context, PortUse, Project};
 use super::super::desk::Desk;
 use super::super::down;
-use super::restore::{account, is_whole, place, rest, start};
+use super::restore::{Ways, account, is_whole, start};
 use crate::components::{postgres, rabbitmq};
-use crate::data::backup::{self, Opened};
+use crate::data::backup::{Extent, Opened};
 use crate::error::{Exit, Result};
 use crate::messaging::reconcile::Report;
 use crate::output;
@@ -52,10 +52,9 @@ async fn proof(context: &Context, project: &Project, opened: &Opened<'_>) -> Res
     };
     start(context, project, "verify", ports, only.clone()).await?;
     let desk = Desk::of(context, context.project_of(SCRATCH)?).await?;
-    place(context, &desk, opened, async |target, prepared| {
-        Ok(backup::swap(target, prepared).await?)
-    })
-    .await?;
-    rest(&desk, opened).await?;
+    let ways = Ways::open(context, &desk).await?;
+    ways.restore(opened, Extent::Whole).await?;
+    // The account has the dead letters in hand itself.
+    drop(ways);
     account(context, &desk, "nothing is proved").await
 }

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use lapin::Connection;
+
 use super::super::context::{Context, PortUse, Project};
 use super::super::desk::Desk;
 use super::super::run::BringUp;
 use super::{configured, create, store};
 use crate::components::database::Database;
+use crate::components::rabbitmq::management::Management;
 use crate::components::{keycloak, openldap, postgres};
 use crate::data::backup::{
-    self, BackupError, Opened, Prepared, Purpose, Server, Set, Store, Target,
+    self, BackupError, Extent, Opened, Purpose, Server, Set, Site, Store, Target,
 };
 use crate::error::{Exit, Result};
 use crate::messaging::memory;
@@ -17,8 +20,6 @@ use crate::messaging::reconcile::{self, Kind, Report};
 use crate::output;
 use crate::stack::up;
 
-/// How long a container may take to stop.
-const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// How long what is in flight may take to arrive after a restore.
 const SETTLE: Duration = Duration::from_secs(20);
 
@@ -38,36 +39,10 @@ pub(in crate::commands) fn check(project: &Project, set: &Set, foreign: bool) ->
     Ok(())
 }
 
-/// How much of a set is restored.
-pub(super) enum Extent<'a> {
-    /// All of it.
-    Whole,
-    /// A schema of its database.
-    Schema(&'a str),
-}
-
-impl<'a> Extent<'a> {
-    pub(super) fn of(set: &Set, schema: Option<&'a str>) -> Result<Self> {
-        let Some(name) = schema else {
-            return Ok(Self::Whole);
-        };
-        let known = set.manifest.schemas();
-        if known.contains(name) {
-            return Ok(Self::Schema(name));
-        }
-        Err(BackupError::NoSchema {
-            id: set.manifest.id.clone(),
-            name: name.to_owned(),
-            known: known.into_iter().map(str::to_owned).collect(),
-        }
-        .into())
-    }
-}
-
 pub(super) fn confirm(
     context: &Context,
     project: &Project,
-    extent: &Extent<'_>,
+    extent: Extent<'_>,
     yes: bool,
 ) -> Result<()> {
     let instance = &project.instance.name;
@@ -84,134 +59,110 @@ pub(super) fn confirm(
     }
 }
 
-/// Brings a set back, all but bringing the services up again.
+/// The ways to a stack in which a set is brought back.
+pub(super) struct Ways<'a> {
+    context: &'a Context,
+    desk: &'a Desk,
+    postgres: String,
+    directory: Option<String>,
+    users: Vec<String>,
+    setup: Database,
+    broker: Connection,
+    management: Management,
+}
+
+impl<'a> Ways<'a> {
+    pub(super) async fn open(context: &'a Context, desk: &'a Desk) -> Result<Self> {
+        let (config, instance) = (desk.config(), &desk.project.instance);
+        let services = config.services.all().map(|(name, _)| name);
+        let users = services.into_iter().chain([keycloak::NAME]);
+        let directory = instance.container(openldap::NAME);
+        let has_directory = desk.engine.inspect(&directory).await?.is_some();
+        Ok(Self {
+            context,
+            desk,
+            postgres: instance.container(postgres::NAME),
+            directory: has_directory.then_some(directory),
+            users: users.map(|name| instance.container(name)).collect(),
+            setup: Database::new(config, &desk.project.loaded.root),
+            broker: desk.dead_letters().await?,
+            management: desk.management()?,
+        })
+    }
+
+    fn server<'s>(&'s self, container: &'s str) -> Server<'s> {
+        Server {
+            engine: &self.desk.engine,
+            container,
+        }
+    }
+
+    fn target(&self) -> Target<'_> {
+        let config = self.desk.config();
+        Target {
+            postgres: self.server(&self.postgres),
+            options: postgres::connect_options(&config.postgres, &self.desk.ports),
+            user: config.postgres.user.as_str(),
+            name: config.postgres.database.as_str(),
+            setup: &self.setup,
+        }
+    }
+
+    fn site<'s>(&'s self, told: &'s (dyn Fn(&str) + Sync)) -> Site<'s> {
+        Site {
+            target: self.target(),
+            users: &self.users,
+            broker: &self.broker,
+            management: &self.management,
+            directory: self.directory.as_deref().map(|it| self.server(it)),
+            interrupt: &self.context.interrupt,
+            told,
+        }
+    }
+
+    /// Brings a set back, all but bringing the services up again.
+    pub(super) async fn restore(&self, opened: &Opened<'_>, extent: Extent<'_>) -> Result<()> {
+        let told = |what: &str| self.context.printer.note(what);
+        Ok(backup::restore(&self.site(&told), opened, extent).await?)
+    }
+
+    /// Does the rest of a restore that was cut short.
+    pub(super) async fn resume(&self, opened: &Opened<'_>) -> Result<()> {
+        let told = |what: &str| self.context.printer.note(what);
+        Ok(backup::resume(&self.site(&told), opened).await?)
+    }
+}
+
+/// Brings a set back over what there is, which is saved before where that is asked for.
 pub(super) async fn run(
     context: &Context,
     desk: &Desk,
     store: &Store,
     opened: &Opened<'_>,
-    extent: &Extent<'_>,
+    extent: Extent<'_>,
     safety: bool,
 ) -> Result<()> {
-    let printer = &context.printer;
     if let Some(unfinished) = unfinished(desk).await? {
         return Err(BackupError::Unfinished(unfinished).into());
     }
     if safety {
-        let saved = create(
-            context,
-            desk,
-            store,
-            &configured(&desk.project)?,
-            Purpose::Safety,
-        )
-        .await?;
-        printer.note(&format!(
+        let recipients = configured(&desk.project)?;
+        let saved = create(context, desk, store, &recipients, Purpose::Safety).await?;
+        context.printer.note(&format!(
             "what is there now is backup {}",
             saved.manifest.id
         ));
     }
-    let id = &opened.set.manifest.id;
-    match extent {
-        Extent::Whole => {
-            printer.note(&format!("restoring the database of {id}"));
-            place(context, desk, opened, async |target, prepared| {
-                stop(desk).await?;
-                Ok(backup::swap(target, prepared).await?)
-            })
-            .await?;
-            printer.note("restoring the broker and the directory");
-            rest(desk, opened).await
-        }
-        Extent::Schema(name) => {
-            printer.note(&format!("restoring schema {name} of {id}"));
-            place(context, desk, opened, async |target, prepared| {
-                stop(desk).await?;
-                Ok(backup::replace_schema(target, prepared, name).await?)
-            })
-            .await
-        }
-    }
+    Ways::open(context, desk)
+        .await?
+        .restore(opened, extent)
+        .await
 }
 
-/// Makes a set's database beside the one that runs, and has `take` put it in its place.
-pub(super) async fn place(
-    context: &Context,
-    desk: &Desk,
-    opened: &Opened<'_>,
-    take: impl AsyncFnOnce(&Target<'_>, &Prepared) -> Result<()>,
-) -> Result<()> {
-    let container = desk.project.instance.container(postgres::NAME);
-    let setup = Database::new(desk.config(), &desk.project.loaded.root);
-    let target = target(desk, &container, &setup);
-    let prepared = tokio::select! {
-        prepared = backup::prepare(&target, opened) => prepared,
-        () = context.interrupt.cancelled() => {
-            Err(BackupError::Interrupted("nothing has changed"))
-        }
-    };
-    let placed = match prepared {
-        Ok(prepared) => take(&target, &prepared).await,
-        Err(error) => Err(error.into()),
-    };
-    if placed.is_err() {
-        // It takes as much of the disk as the one that runs.
-        backup::sweep(&target).await?;
-    }
-    placed
-}
-
-fn target<'a>(desk: &'a Desk, container: &'a str, setup: &'a Database) -> Target<'a> {
-    let config = desk.config();
-    Target {
-        postgres: Server {
-            engine: &desk.engine,
-            container,
-        },
-        options: postgres::connect_options(&config.postgres, &desk.ports),
-        user: config.postgres.user.as_str(),
-        name: config.postgres.database.as_str(),
-        setup,
-    }
-}
-
+/// The set whose restore was cut short.
 pub(super) async fn unfinished(desk: &Desk) -> Result<Option<String>> {
-    let container = desk.project.instance.container(postgres::NAME);
-    let setup = Database::new(desk.config(), &desk.project.loaded.root);
-    Ok(backup::unfinished(&target(desk, &container, &setup)).await?)
-}
-
-/// Stops whoever uses the database.
-pub(super) async fn stop(desk: &Desk) -> Result<()> {
-    let services = desk.config().services.all();
-    let names = services
-        .iter()
-        .map(|(name, _)| *name)
-        .chain([keycloak::NAME]);
-    for name in names {
-        let container = desk.project.instance.container(name);
-        if desk.engine.inspect(&container).await?.is_some() {
-            desk.engine.stop(&container, STOP_PATIENCE).await?;
-        }
-    }
-    Ok(())
-}
-
-/// The broker and the directory, and the end of it.
-pub(super) async fn rest(desk: &Desk, opened: &Opened<'_>) -> Result<()> {
-    let instance = &desk.project.instance;
-    let directory = instance.container(openldap::NAME);
-    let runs = desk.engine.inspect(&directory).await?.is_some();
-    let directory = runs.then_some(Server {
-        engine: &desk.engine,
-        container: &directory,
-    });
-    let (broker, management) = (desk.dead_letters().await?, desk.management()?);
-    backup::restore_rest(opened, &broker, &management, directory).await?;
-    let container = instance.container(postgres::NAME);
-    let setup = Database::new(desk.config(), &desk.project.loaded.root);
-    backup::finish(&target(desk, &container, &setup)).await?;
-    Ok(())
+    let options = postgres::connect_options(&desk.config().postgres, &desk.ports);
+    Ok(backup::unfinished(&options).await?)
 }
 
 /// Brings a set back into an instance that has just begun anew.
@@ -223,7 +174,7 @@ pub(in crate::commands) async fn bring(
     let desk = Desk::open(context).await?;
     let guard = context.lock(project, "dm reset").await?;
     let store = store(project, None);
-    run(context, &desk, &store, opened, &Extent::Whole, false).await?;
+    run(context, &desk, &store, opened, Extent::Whole, false).await?;
     drop(guard);
     bring_up(context, project).await
 }

@@ -179,7 +179,12 @@ async fn database(
         Ok::<_, BackupError>((rows, pending))
     };
     let done = tokio::try_join!(collecting, counting);
-    let removing = sweep(source);
+    drop(reader);
+    // It has ended, unless something went wrong.
+    let removing = async {
+        end(source).await?;
+        sweep(source).await
+    };
     let (removed, done) = match done {
         Ok((collected, counted)) => {
             let (removed, written) = tokio::join!(removing, collected.written());

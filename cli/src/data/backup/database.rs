@@ -263,8 +263,8 @@ pub async fn sweep(target: &Target<'_>) -> Result<(), BackupError> {
 ///
 /// # Errors
 /// The server fails.
-pub async fn unfinished(target: &Target<'_>) -> Result<Option<String>, BackupError> {
-    let mut session = target.session(target.name).await?;
+pub async fn unfinished(options: &PgConnectOptions) -> Result<Option<String>, BackupError> {
+    let mut session = options.connect().await?;
     let found = crate::components::database::unfinished_restore(&mut session).await?;
     session.close().await?;
     Ok(found)

@@ -212,6 +212,10 @@ impl Coded for BackupError {
             Self::NoSet(_) => vec!["dm backup ls".into()],
             Self::NoSets(_) => vec!["dm backup create".into()],
             Self::Damaged { .. } => vec!["take another one: dm backup ls".into()],
+            Self::Format { found, .. } if *found < FORMAT => vec![
+                "take the dm that made it".into(),
+                "or make another one: dm backup create".into(),
+            ],
             Self::Format { .. } => vec!["take a newer dm".into()],
             Self::Foreign { of, .. } => vec![
                 format!("dm --instance {of} backup restore …"),

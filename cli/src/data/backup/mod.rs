@@ -12,6 +12,7 @@
 //! create   a set of the running stack
 //! database a set's database beside the one that runs, and in its place
 //! rest     what else a set has: the broker's queues, the directory
+//! restore  a set brought back: what is done, and in which order
 //! ```
 //!
 //! A set is a folder. It is made under another name, its manifest is written last, and it
@@ -26,16 +27,17 @@ mod keep;
 mod manifest;
 mod partial;
 mod rest;
+mod restore;
 mod seal;
 mod server;
 mod store;
 
 pub use create::{Source, abandon, create};
-pub use database::{Prepared, Target, prepare, replace_schema, swap, sweep, unfinished};
+pub use database::{Target, prepare, sweep, unfinished};
 pub use error::BackupError;
 pub use keep::Keep;
 pub use manifest::{Counts, Manifest, Purpose};
-pub use rest::{finish, restore_rest};
+pub use restore::{Extent, Site, restore, resume};
 pub use seal::{Identities, Opened, Recipients};
 pub use server::Server;
 pub use store::{Listed, Set, Store};

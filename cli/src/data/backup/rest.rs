@@ -20,7 +20,7 @@ use crate::messaging::dead::copy;
 ///
 /// # Errors
 /// One of them is away.
-pub async fn restore_rest(
+pub(super) async fn restore(
     opened: &Opened<'_>,
     broker: &Connection,
     management: &Management,
@@ -119,7 +119,7 @@ async fn entries(opened: &Opened<'_>, directory: Server<'_>) -> Result<(), Backu
 ///
 /// # Errors
 /// The server fails.
-pub async fn finish(target: &Target<'_>) -> Result<(), BackupError> {
+pub(super) async fn finish(target: &Target<'_>) -> Result<(), BackupError> {
     let mut session = target.options.clone().connect().await?;
     sqlx::query(
         "UPDATE dm_ops.restores SET finished_at = clock_timestamp() WHERE finished_at IS NULL",

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use dm_business::facts::App;
+use dm_business::facts::Member;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
@@ -34,24 +34,6 @@ pub struct SeedFile {
     pub order: OrderShape,
     /// The expenses.
     pub expenses: Vec<ExpenseText>,
-}
-
-/// Somebody of the business.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Member {
-    /// What they sign in as.
-    pub user: String,
-    /// Their name.
-    pub name: String,
-    /// Their address.
-    pub email: String,
-    /// What they are.
-    pub title: String,
-    /// Their number.
-    pub phone: String,
-    /// What they want to see first.
-    pub app: App,
 }
 
 /// A company that may become a client.

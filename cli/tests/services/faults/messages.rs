@@ -1,6 +1,5 @@
 //! What comes twice, can't be handled, goes astray, or waits for a lock.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE, WUPHF_QUEUE};
@@ -12,7 +11,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::super::stack::{INSTANCE, address, block_on, dm, dm_command, eventually, ok, sql};
+use super::super::stack::{address, block_on, dm, eventually, ok, sql, start};
 use super::{Fault, kill, settled};
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -200,21 +199,8 @@ fn replays() -> Result<usize, Failed> {
         ok(&["chaos", "poison", INVENTORY_QUEUE])?;
     }
     for _ in 0..2 {
-        let start = || {
-            dm_command()
-                .args([
-                    "--instance",
-                    INSTANCE,
-                    "dlq",
-                    "replay",
-                    "--queue",
-                    INVENTORY_QUEUE,
-                ])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-        };
-        let both = [start()?, start()?];
+        let replay = || start(&["dlq", "replay", "--queue", INVENTORY_QUEUE]);
+        let both = [replay()?, replay()?];
         for mut child in both {
             let status = child.wait()?;
             assert!(status.success(), "{status}");
@@ -280,12 +266,7 @@ fn killed_replay() -> Result<usize, Failed> {
             "" => arguments.extend(["--queue", INVENTORY_QUEUE]),
             run => arguments.extend(["--resume", run]),
         }
-        let mut child = dm_command()
-            .args(["--instance", INSTANCE])
-            .args(&arguments)
-            .stderr(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()?;
+        let mut child = start(&arguments)?;
         // The last attempt is left alone, or it would never end.
         if kills < 10 {
             std::thread::sleep(Duration::from_millis(random.u64(50..500)));

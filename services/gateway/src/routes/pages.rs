@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use dm_contracts::App;
 use dm_kit::http::OpenApiRouter;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use url::form_urlencoded;
 use utoipa_axum::routes;
 
 use crate::Gateway;
-use crate::access::App;
+use crate::access::area;
 use crate::html;
 use crate::return_to::header_safe;
 use crate::settings::BaseUrl;
@@ -123,7 +124,7 @@ fn go(gateway: &Gateway, headers: &HeaderMap, uri: &Uri, app: App, base: &BaseUr
         let here: String = form_urlencoded::byte_serialize(here.as_bytes()).collect();
         return found(&format!("/oauth2/authorization/keycloak?returnTo={here}"));
     };
-    if !app.area().permits(&session.user.roles) {
+    if !area(app).permits(&session.user.roles) {
         return denied(app);
     }
     let query = uri

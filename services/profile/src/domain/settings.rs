@@ -1,10 +1,9 @@
 //! What a user can set.
 
+use dm_contracts::App;
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::profile::{SavePerson, SavePreferences, SaveProfile};
 use dm_kit::http::{Issues, trimmed};
-
-use super::App;
 
 /// What a user can set.
 #[derive(Debug, Clone, PartialEq, Eq)]

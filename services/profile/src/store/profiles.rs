@@ -1,11 +1,12 @@
 //! The table `user_profiles`.
 
 use chrono::{DateTime, Utc};
+use dm_contracts::App;
 use dm_contracts::api::profile::{Person, Preferences, Profile};
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::{App, Settings};
+use crate::domain::Settings;
 
 #[derive(Debug, FromRow)]
 struct Row {

@@ -202,7 +202,7 @@ async fn people(
             .fetch_all(&mut *transaction)
             .await?;
     let mut people = invention.people();
-    people.retain(|person| !told.contains(&person.user));
+    people.retain(|person| !told.contains(&person.member.user));
     let rows = clerk.write(&Facts {
         people,
         ..Facts::default()

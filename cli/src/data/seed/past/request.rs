@@ -96,17 +96,6 @@ fn staff(file: &SeedFile, skus: Vec<String>) -> Staff {
                 rejection: expense.rejection,
             })
             .collect(),
-        people: file
-            .people
-            .into_iter()
-            .map(|member| dm_business::invent::Member {
-                user: member.user,
-                name: member.name,
-                email: member.email,
-                title: member.title,
-                phone: member.phone,
-                app: member.app,
-            })
-            .collect(),
+        people: file.people,
     }
 }

@@ -1,25 +1,33 @@
 //! The apps of the stack.
 
-/// An app that a user can open first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum App {
+use serde::{Deserialize, Serialize};
+
+/// An app for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum App {
+    /// The portal.
     Portal,
+    /// The sales app.
     Infinity,
+    /// The warehouse's app.
     WarehouseMobile,
+    /// The accounting app.
     Accounting,
 }
 
 impl App {
-    /// Every app, in the order in which errors name them.
-    pub(crate) const ALL: [Self; 4] = [
+    /// All, in the order of the contract, in which errors name them, too.
+    pub const ALL: [Self; 4] = [
         Self::Portal,
         Self::Infinity,
         Self::WarehouseMobile,
         Self::Accounting,
     ];
 
-    /// Its name on the wire.
-    pub(crate) const fn name(self) -> &'static str {
+    /// Its name in the interface.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Portal => "portal",
             Self::Infinity => "infinity",
@@ -28,8 +36,9 @@ impl App {
         }
     }
 
-    /// Its name in the table.
-    pub(crate) const fn stored(self) -> &'static str {
+    /// Its name in the table of profiles.
+    #[must_use]
+    pub const fn stored(self) -> &'static str {
         match self {
             Self::Portal => "PORTAL",
             Self::Infinity => "INFINITY",
@@ -38,15 +47,17 @@ impl App {
         }
     }
 
-    /// The app of that name on the wire, in any case.
-    pub(crate) fn of(name: &str) -> Option<Self> {
+    /// The app of that name in the interface, in any case.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|app| app.name().eq_ignore_ascii_case(name))
     }
 
-    /// The app of that name in the table, which has no others.
-    pub(crate) fn of_stored(name: &str) -> Option<Self> {
+    /// The app of that name in the table of profiles, which has no others.
+    #[must_use]
+    pub fn of_stored(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|app| app.stored() == name)
     }
 }
@@ -61,6 +72,8 @@ mod tests {
             assert_eq!(App::of(app.name()), Some(app));
             assert_eq!(App::of(&app.name().to_uppercase()), Some(app));
             assert_eq!(App::of_stored(app.stored()), Some(app));
+            let text = serde_json::to_value(app).unwrap();
+            assert_eq!(text, app.name());
         }
         for name in ["", "WAREHOUSE_MOBILE", "warehouse mobile", "grafana"] {
             assert_eq!(App::of(name), None, "{name:?}");
