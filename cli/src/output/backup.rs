@@ -192,11 +192,13 @@ pub fn show(set: &Set, canvas: &Canvas) -> String {
     let took = manifest.seconds.values().copied().fold(0.0, f64::max);
     let lines = [
         format!(
-            "{}: instance {}, PostgreSQL {} at {}",
+            "{}: instance {}, PostgreSQL {} at {}, RabbitMQ {}, Keycloak {}",
             canvas.paint(Role::Strong, &manifest.id),
             manifest.instance,
             manifest.postgres.version,
-            manifest.postgres.lsn
+            manifest.postgres.lsn,
+            manifest.rabbitmq,
+            manifest.keycloak
         ),
         format!(
             "{} in {} files; {dead} dead letters, {} events to be published; made in {}",

@@ -213,6 +213,14 @@ pub fn damaged() -> Result<(), Failed> {
     assert_eq!(sql(STATE)?, state);
     fs::write(&path, whole)?;
     ok(&["backup", "verify", id])?;
+    // As if Keycloak had been taken back to an older one.
+    sql("UPDATE keycloak.migration_model SET version = '1.' || version RETURNING version")?;
+    let refused = dm(&["backup", "restore", id, "--yes", "--no-safety"]);
+    sql("UPDATE keycloak.migration_model SET version = substr(version, 3) RETURNING version")?;
+    assert_eq!(refused.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("is of Keycloak"), "{told}");
+    assert_eq!(sql(STATE)?, state);
     // What is whole proves itself elsewhere, and touches nothing here.
     let shown = ok(&["backup", "verify", id, "--restore"])?;
     assert!(shown.contains("law"), "{shown}");

@@ -113,7 +113,7 @@ async fn fill(
         timed(directory(source, partial)),
         timed(realm(source, partial)),
     )?;
-    let ((postgres, pending), dead_letters) = (database.0, broker.0);
+    let ((postgres, pending), (rabbitmq, dead_letters)) = (database.0, broker.0);
     let seconds = [
         ("database", database.1),
         ("broker", broker.1),
@@ -129,6 +129,8 @@ async fn fill(
         project: source.project.to_owned(),
         instance: source.instance.to_owned(),
         postgres,
+        rabbitmq,
+        keycloak: realm.0,
         dead_letters,
         pending,
         recipients: source.recipients.texts(),
@@ -286,10 +288,11 @@ async fn pending(session: &mut PgConnection, tables: &[Tables]) -> Result<i64, B
 }
 
 /// The topology, and the dead letters. What is in work queues is in the outboxes, too.
+/// Answers the broker's version, and how many dead letters there are.
 async fn broker(
     source: &Source<'_>,
     partial: &Partial,
-) -> Result<BTreeMap<String, u64>, BackupError> {
+) -> Result<(String, BTreeMap<String, u64>), BackupError> {
     let definitions = source
         .management
         .definitions()
@@ -313,7 +316,7 @@ async fn broker(
     for group in groups {
         *counts.entry(group.queue).or_default() += group.count;
     }
-    Ok(counts)
+    Ok((version(&definitions, "rabbitmq_version"), counts))
 }
 
 /// The directory's entries, with what the server keeps of each.
@@ -325,10 +328,16 @@ async fn directory(source: &Source<'_>, partial: &Partial) -> Result<(), BackupE
     partial.add(written.map_err(BackupError::file("write", name))?)
 }
 
-/// The realm in a form that others can read, too.
-async fn realm(source: &Source<'_>, partial: &Partial) -> Result<(), BackupError> {
+/// The realm in a form that others can read, too. Answers Keycloak's version.
+async fn realm(source: &Source<'_>, partial: &Partial) -> Result<String, BackupError> {
     let realm = source.realm.export().await?;
-    write_json(partial, "realm.json", &realm)
+    write_json(partial, "realm.json", &realm)?;
+    Ok(version(&realm, "keycloakVersion"))
+}
+
+/// What a server says of itself in what it exports.
+fn version(exported: &Value, name: &str) -> String {
+    exported[name].as_str().unwrap_or_default().to_owned()
 }
 
 fn compressed(

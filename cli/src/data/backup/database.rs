@@ -21,6 +21,8 @@ const REPLACED: &str = "dm_replaced_";
 const SCRATCH: &str = "/tmp";
 /// What its files are called there, before an id.
 const FILES: &str = "dm-restore-";
+/// Where Keycloak notes how far it has brought its tables.
+const KEYCLOAK_MODEL: &str = "keycloak.migration_model";
 /// How often it is tried to be alone with a database.
 const TRIES: u32 = 50;
 /// How long to wait in between.
@@ -72,6 +74,7 @@ pub async fn prepare(target: &Target<'_>, opened: &Opened<'_>) -> Result<Prepare
     if older(&major, manifest.postgres.major()) {
         return Err(BackupError::Version {
             id: manifest.id.clone(),
+            server: "PostgreSQL",
             of: manifest.postgres.version.clone(),
             runs: major,
         });
@@ -114,7 +117,21 @@ pub async fn prepare(target: &Target<'_>, opened: &Opened<'_>) -> Result<Prepare
         });
         return Err(BackupError::Counts(other.collect()));
     }
+    let restored = keycloak_model(&mut session).await?;
     session.close().await?;
+    let mut session = target.session(target.name).await?;
+    let runs = keycloak_model(&mut session).await?;
+    session.close().await?;
+    if let (Some(of), Some(runs)) = (restored, runs)
+        && numbers(&runs) < numbers(&of)
+    {
+        return Err(BackupError::Version {
+            id: manifest.id.clone(),
+            server: "Keycloak",
+            of,
+            runs,
+        });
+    }
     // Rights on the database itself are in no dump, and the set may be older than some of
     // the migrations.
     target.setup.migrate_into(&target.options, &name).await?;
@@ -126,6 +143,28 @@ pub async fn prepare(target: &Target<'_>, opened: &Opened<'_>) -> Result<Prepare
         .await?;
     session.close().await?;
     Ok(Prepared { name, restore })
+}
+
+/// Which version of Keycloak has brought its tables to where they are; an older one does not
+/// start on them. Nothing where it never ran.
+async fn keycloak_model(session: &mut PgConnection) -> Result<Option<String>, BackupError> {
+    let found = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+        .bind(KEYCLOAK_MODEL)
+        .fetch_one(&mut *session);
+    if !found.await? {
+        return Ok(None);
+    }
+    let statement =
+        format!("SELECT version FROM {KEYCLOAK_MODEL} ORDER BY update_time DESC LIMIT 1");
+    Ok(sqlx::query_scalar(AssertSqlSafe(statement))
+        .fetch_optional(session)
+        .await?)
+}
+
+/// The numbers of a version, most important first.
+fn numbers(version: &str) -> Vec<u32> {
+    let parts = version.split('.');
+    parts.map_while(|part| part.parse().ok()).collect()
 }
 
 /// Puts a database in its place. Whoever was in the other one has to go.

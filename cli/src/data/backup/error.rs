@@ -80,10 +80,12 @@ pub enum BackupError {
         this: String,
     },
     /// A set is of a newer server.
-    #[error("backup `{id}` is of PostgreSQL {of}, and the stack runs {runs}")]
+    #[error("backup `{id}` is of {server} {of}, and the stack runs {runs}")]
     Version {
         /// Which.
         id: String,
+        /// Of which server.
+        server: &'static str,
         /// Of which version.
         of: String,
         /// What runs.
@@ -231,7 +233,10 @@ impl Coded for BackupError {
             Self::NoSchema { known, .. } => {
                 vec![format!("its schemas are {}", known.join(", "))]
             }
-            Self::Version { .. } => vec!["dm images build postgres".into()],
+            Self::Version { server, .. } => {
+                let component = server.to_lowercase().replace("postgresql", "postgres");
+                vec![format!("dm images build {component}"), "dm up".into()]
+            }
             Self::NotConfirmed(_) => vec!["dm backup restore --yes …".into()],
             Self::Unfinished(_) => vec![
                 "dm backup restore --resume".into(),

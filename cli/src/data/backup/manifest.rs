@@ -40,6 +40,10 @@ pub struct Manifest {
     pub instance: String,
     /// The database.
     pub postgres: Postgres,
+    /// The broker's version.
+    pub rabbitmq: String,
+    /// Keycloak's version.
+    pub keycloak: String,
     /// What the broker had, in its dead-letter queues, by work queue.
     pub dead_letters: BTreeMap<String, u64>,
     /// Events that were written and not published.

@@ -354,6 +354,8 @@ pub(super) mod tests {
                 lsn: "0/1".into(),
                 rows: [("orders.orders".to_owned(), 3)].into(),
             },
+            rabbitmq: "4.0.5".into(),
+            keycloak: "26.4.0".into(),
             dead_letters: BTreeMap::new(),
             pending: 0,
             recipients: Vec::new(),

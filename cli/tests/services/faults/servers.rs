@@ -34,6 +34,11 @@ pub(super) const FAULTS: &[Fault] = &[
         inject: disk_alarm,
     },
     Fault {
+        test: "a_database_restart_loses_nothing",
+        name: "the database is restarted",
+        inject: || once(&["chaos", "restart", "postgres"]),
+    },
+    Fault {
         test: "a_killed_database_loses_nothing",
         name: "kill -9 of the database",
         inject: || once(&["chaos", "kill", "postgres", "--for", "1s"]),
