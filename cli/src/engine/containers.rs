@@ -1,7 +1,6 @@
 //! Containers: list, create, start, stop, remove, wait.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read as _;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -10,12 +9,11 @@ use bollard::models::{
     NetworkingConfig, PortBinding,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, InspectContainerOptions,
-    KillContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StartContainerOptions, StatsOptionsBuilder,
-    StopContainerOptionsBuilder, UploadToContainerOptionsBuilder, WaitContainerOptions,
+    CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
+    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    StartContainerOptions, StatsOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptions,
 };
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::spec::ContainerSpec;
 use super::{Engine, EngineError, labels};
@@ -146,22 +144,7 @@ impl Engine {
             .await
             .map_err(EngineError::api(format!("create container {}", spec.name)))?;
         if !spec.files.is_empty() {
-            let archive = archive(spec).map_err(|error| EngineError::Api {
-                doing: format!("pack the files of {}", spec.name),
-                source: error.into(),
-            })?;
-            let options = UploadToContainerOptionsBuilder::new().path("/").build();
-            self.docker()
-                .upload_to_container(
-                    &created.id,
-                    Some(options),
-                    bollard::body_full(archive.into()),
-                )
-                .await
-                .map_err(EngineError::api(format!(
-                    "put files into container {}",
-                    spec.name
-                )))?;
+            self.put_files(&created.id, spec).await?;
         }
         Ok(created.id)
     }
@@ -379,76 +362,6 @@ impl Engine {
             Some(memory.usage?.saturating_sub(cache))
         }))
     }
-
-    /// The files below `path` in a container, running or not, as a tar stream.
-    pub fn export_path(
-        &self,
-        name: &str,
-        path: &str,
-    ) -> impl Stream<Item = Result<bytes::Bytes, EngineError>> + use<> {
-        let options = DownloadFromContainerOptionsBuilder::new()
-            .path(path)
-            .build();
-        let doing = format!("read {path} of container {name}");
-        self.docker()
-            .download_from_container(name, Some(options))
-            .map_err(move |source| EngineError::Api {
-                doing: doing.clone(),
-                source,
-            })
-    }
-
-    /// Unpacks a tar stream below `path` in a container, running or not.
-    ///
-    /// # Errors
-    /// [`EngineError::Api`] where the engine refuses.
-    pub async fn import_path(
-        &self,
-        name: &str,
-        path: &str,
-        tar: impl Stream<Item = std::io::Result<bytes::Bytes>> + Send + 'static,
-    ) -> Result<(), EngineError> {
-        let options = UploadToContainerOptionsBuilder::new().path(path).build();
-        self.docker()
-            .upload_to_container(name, Some(options), bollard::body_try_stream(tar))
-            .await
-            .map_err(EngineError::api(format!(
-                "write below {path} of container {name}"
-            )))
-    }
-
-    /// What is in one file of a container, running or not; `None` where there is
-    /// no such file.
-    ///
-    /// # Errors
-    /// [`EngineError::Api`] where the engine refuses, or the path is no file.
-    pub async fn read_file(&self, name: &str, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
-        let chunks: Result<Vec<bytes::Bytes>, _> = self.export_path(name, path).try_collect().await;
-        let archive = match chunks {
-            Err(error) if error.status() == Some(404) => return Ok(None),
-            other => other?.concat(),
-        };
-        only_file(&archive)
-            .map(Some)
-            .map_err(|error| EngineError::Api {
-                doing: format!("read {path} of container {name}"),
-                source: error.into(),
-            })
-    }
-}
-
-/// What is in the one file of a tar archive.
-fn only_file(archive: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut archive = tar::Archive::new(archive);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        if entry.header().entry_type().is_file() {
-            let mut contents = Vec::new();
-            entry.read_to_end(&mut contents)?;
-            return Ok(contents);
-        }
-    }
-    Err(std::io::Error::other("it is no file"))
 }
 
 /// The filter expressions of labels.
@@ -601,24 +514,6 @@ fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCre
     }
 }
 
-/// The injected files as a tar archive rooted at `/`.
-fn archive(spec: &ContainerSpec) -> std::io::Result<Vec<u8>> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for file in &spec.files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(file.contents.len() as u64);
-        header.set_mode(file.mode);
-        header.set_uid(0);
-        header.set_gid(0);
-        builder.append_data(
-            &mut header,
-            file.path.trim_start_matches('/'),
-            file.contents.as_slice(),
-        )?;
-    }
-    builder.into_inner()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -629,27 +524,6 @@ mod tests {
         assert_eq!(ports["postgres"], 5432);
         assert_eq!(ports["rabbitmq-management"], 15672);
         assert!(parse_ports("").is_empty());
-    }
-
-    #[test]
-    fn a_file_comes_out_of_its_archive_and_a_folder_does_not() {
-        let mut packed = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_gnu();
-        header.set_size(3);
-        packed
-            .append_data(&mut header, "keycloak.sql", &b"sql"[..])
-            .unwrap();
-        assert_eq!(only_file(&packed.into_inner().unwrap()).unwrap(), b"sql");
-
-        let mut packed = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_size(0);
-        packed
-            .append_data(&mut header, "schema/", &b""[..])
-            .unwrap();
-        let error = only_file(&packed.into_inner().unwrap()).unwrap_err();
-        assert_eq!(error.to_string(), "it is no file");
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod error;
 pub mod exec;
 pub mod facts;
+mod files;
 pub mod find;
 pub mod images;
 pub mod inventory;

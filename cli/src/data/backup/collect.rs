@@ -10,6 +10,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use sqlx::PgConnection;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -92,48 +93,63 @@ async fn read(
             () = tokio::time::sleep(PAUSE) => false,
             () = tell.closed() => return Ok(()),
         };
-        let files: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT name, (pg_stat_file($1 || '/' || name)).size
-               FROM pg_ls_dir($1, true, false) AS name ORDER BY name",
-        )
-        .bind(from)
-        .fetch_all(&mut *session)
-        .await?;
-        for (name, size) in files {
-            let place = match places.entry(name.clone()) {
-                Entry::Occupied(there) => there.into_mut(),
-                Entry::Vacant(place) => {
-                    // The file is there, even if nothing ever comes into it.
-                    if tell
-                        .send(Told::Bytes(name.clone(), Vec::new()))
-                        .await
-                        .is_err()
-                    {
-                        return Ok(());
-                    }
-                    place.insert(0)
-                }
-            };
-            // Half a piece can wait for the other half, while there is one to come.
-            while size - *place >= if ended { 1 } else { PIECE } {
-                let bytes: Vec<u8> =
-                    sqlx::query_scalar("SELECT pg_read_binary_file($1 || '/' || $2, $3, $4)")
-                        .bind(from)
-                        .bind(&name)
-                        .bind(*place)
-                        .bind(PIECE)
-                        .fetch_one(&mut *session)
-                        .await?;
-                *place += i64::try_from(bytes.len()).unwrap_or(PIECE);
-                if tell.send(Told::Bytes(name.clone(), bytes)).await.is_err() {
-                    return Ok(());
-                }
-            }
+        if !send(session, from, &mut places, ended, tell).await? {
+            return Ok(());
         }
         if ended {
             return Ok(());
         }
     }
+}
+
+/// Sends what has come to the files since they were looked at last. False where nobody listens.
+async fn send(
+    session: &mut PgConnection,
+    from: &str,
+    places: &mut BTreeMap<String, i64>,
+    ended: bool,
+    tell: &Sender<Told>,
+) -> Result<bool, BackupError> {
+    let files: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT name, (pg_stat_file($1 || '/' || name)).size
+           FROM pg_ls_dir($1, true, false) AS name ORDER BY name",
+    )
+    .bind(from)
+    .fetch_all(&mut *session)
+    .await?;
+    let (mut names, mut starts, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, size) in files {
+        // A file is there even if nothing ever comes into it.
+        let is_new = !places.contains_key(&name);
+        let place = places.entry(name.clone()).or_default();
+        // Half a piece can wait for the other half, while there is one to come.
+        let least = if ended { 1 } else { PIECE };
+        let mut due = is_new || size - *place >= least;
+        while due {
+            let length = PIECE.min(size - *place);
+            names.push(name.clone());
+            starts.push(*place);
+            lengths.push(length);
+            *place += length;
+            due = size - *place >= least;
+        }
+    }
+    // All of them by one question: a turn for each would cost as much as its bytes.
+    let mut pieces = sqlx::query_as(
+        "SELECT name, pg_read_binary_file($1 || '/' || name, start, length)
+           FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS piece (name, start, length)",
+    )
+    .bind(from)
+    .bind(&names)
+    .bind(&starts)
+    .bind(&lengths)
+    .fetch(&mut *session);
+    while let Some((name, bytes)) = pieces.try_next().await? {
+        if tell.send(Told::Bytes(name, bytes)).await.is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn write(mut told: Receiver<Told>, partial: &Partial, to: &str) -> Result<(), BackupError> {

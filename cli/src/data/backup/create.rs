@@ -255,22 +255,20 @@ async fn dump(source: &Source<'_>, snapshot: &str, folder: &str) -> Result<(), B
 
 /// How many rows each table has that is not the server's own.
 pub(super) async fn counts(session: &mut PgConnection) -> Result<Counts, BackupError> {
-    let tables: Vec<(String, String)> = sqlx::query_as(
-        "SELECT format('%s.%s', schemaname, tablename), format('%I.%I', schemaname, tablename)
-           FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
-          ORDER BY 1",
+    let statement: Option<String> = sqlx::query_scalar(
+        "SELECT string_agg(format('SELECT %L, count(*) FROM %I.%I', schemaname || '.' || tablename,
+                                  schemaname, tablename), ' UNION ALL ')
+           FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
     )
-    .fetch_all(&mut *session)
+    .fetch_one(&mut *session)
     .await?;
-    let mut counts = Counts::new();
-    for (name, quoted) in tables {
-        let count: i64 =
-            sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {quoted}")))
-                .fetch_one(&mut *session)
-                .await?;
-        counts.insert(name, count);
-    }
-    Ok(counts)
+    let Some(statement) = statement else {
+        return Ok(Counts::new());
+    };
+    let counts: Vec<(String, i64)> = sqlx::query_as(AssertSqlSafe(statement))
+        .fetch_all(session)
+        .await?;
+    Ok(counts.into_iter().collect())
 }
 
 async fn pending(session: &mut PgConnection, tables: &[Tables]) -> Result<i64, BackupError> {
