@@ -2,9 +2,11 @@
 //! with the step and the output, and nothing left behind.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{ImageError, disk_full_hints};
@@ -13,6 +15,10 @@ use super::progress::{Progress, Update};
 use crate::engine::images::{BuildEvent, BuildOptions};
 use crate::engine::{Engine, EngineError};
 
+/// How long the engine may take to stop a step that was broken off.
+const STOPPING: Duration = Duration::from_secs(5);
+/// How often it is tried meanwhile to remove what that step stands on.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The longest detail that is told, in columns.
 const DETAIL: usize = 80;
 
@@ -81,21 +87,31 @@ impl Builder<'_> {
     /// the stages that the image does not stand on. The engine itself keeps what
     /// something still needs.
     async fn clean(&self, created: &[String], result: Option<&str>) {
+        // A step that was broken off needs its image until the engine has stopped it.
+        let patience = result.map_or(STOPPING, |_| Duration::ZERO);
+        let until = Instant::now() + patience;
         for id in created.iter().rev() {
             if result.is_some_and(|result| result.trim_start_matches("sha256:").starts_with(id)) {
                 continue;
             }
-            let removed = match self.engine.image(id).await {
-                // By its id, the engine would remove a tagged image, too.
-                Ok(Some(image)) if image.references.is_empty() => {
-                    self.engine.remove_image(id).await
-                }
-                Ok(_) => continue,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = removed {
+            if let Err(error) = self.remove(id, until).await {
                 tracing::debug!(%error, "left an intermediate image behind");
             }
+        }
+    }
+
+    /// Removes an image that has no tag, as soon as nothing needs it, or leaves it.
+    async fn remove(&self, id: &str, until: Instant) -> Result<(), EngineError> {
+        loop {
+            // By its id, the engine would remove a tagged image, too.
+            match self.engine.image(id).await? {
+                Some(image) if image.references.is_empty() => {}
+                _ => return Ok(()),
+            }
+            if self.engine.remove_image(id).await? || Instant::now() >= until {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A set of the running stack.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
@@ -81,13 +80,13 @@ pub async fn create(
         Ok(set) => Ok(set),
         Err(error) => {
             // What a full disk needs most is room; the reason is told in any case.
-            let _ = fs::remove_dir_all(partial.path());
+            let _ = abandon(source, store).await;
             Err(error)
         }
     }
 }
 
-/// Clears away what a call of [`create`] has left that was given up.
+/// Clears away what a call of [`create`] has left that failed or was given up.
 ///
 /// # Errors
 /// The container or the folder does not let it.
@@ -180,22 +179,10 @@ async fn database(
         let pending = pending(&mut session, source.tables).await?;
         Ok::<_, BackupError>((rows, pending))
     };
-    let done = tokio::try_join!(collecting, counting);
-    drop(reader);
-    // It has ended, unless something went wrong.
-    let removing = async {
-        end(source).await?;
-        sweep(source).await
-    };
-    let (removed, done) = match done {
-        Ok((collected, counted)) => {
-            let (removed, written) = tokio::join!(removing, collected.written());
-            (removed, written.map(|()| counted))
-        }
-        Err(error) => (removing.await, Err(error)),
-    };
+    let (collected, (rows, pending)) = tokio::try_join!(collecting, counting)?;
+    let (removed, written) = tokio::join!(sweep(source), collected.written());
     sqlx::raw_sql("ROLLBACK").execute(&mut *session).await?;
-    let (rows, pending) = done?;
+    written?;
     removed?;
     let postgres = Postgres {
         version,
