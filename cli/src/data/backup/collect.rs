@@ -1,8 +1,8 @@
 //! The files of a dump, brought out of the database's container while they are written.
 //!
-//! The server itself reads them: on its own connection a byte costs half of what it does in
-//! one of the engine's archives. That they come while pg_dump is at work leaves little to be
-//! put on the disk when it is done.
+//! The server itself reads them: an archive of the engine's is of whole files, and can't
+//! follow one that grows. That they come while pg_dump is at work leaves little to be put on
+//! the disk when it is done.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
