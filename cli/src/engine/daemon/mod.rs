@@ -73,8 +73,12 @@ impl Record {
 
     /// Its containerd, which outlives it when it is killed.
     fn containerd(&self) -> Option<Marked> {
-        Marked::find("containerd", &self.options.containerd_config())
+        containerd(&self.options)
     }
+}
+
+fn containerd(options: &DaemonOptions) -> Option<Marked> {
+    Marked::find("containerd", &options.containerd_config())
 }
 
 /// A `dockerd` of ours that runs.
@@ -198,6 +202,7 @@ impl Daemon {
             mark: format!("--label={MARK}={}", uuid::Uuid::new_v4()),
             options: options.clone(),
         };
+        end_orphan(options).await?;
         clear_stale(options).map_err(system("clearing what a killed dockerd left"))?;
         self.state.write(RECORD, &record).map_err(state_error)?;
         progress("starting dockerd");
@@ -252,28 +257,52 @@ impl Daemon {
     async fn end(&self, record: &Record) -> Result<bool, EngineError> {
         let mut ended = false;
         for find in [Record::running, Record::containerd] {
-            let Some(process) = find(record) else {
-                continue;
-            };
-            process.terminate().map_err(system("stopping dockerd"))?;
-            let deadline = Instant::now() + STOP;
-            while process.is_alive() {
-                if Instant::now() >= deadline {
-                    return Err(setup(
-                        "stopping dockerd",
-                        format!("pid {} still runs after {} s", process.pid, STOP.as_secs()),
-                        vec![
-                            format!("read its log: {}", record.options.log.display()),
-                            format!("or end it by force: kill -9 {}", process.pid),
-                        ],
-                    ));
-                }
-                tokio::time::sleep(POLL).await;
+            if let Some(process) = find(record) {
+                terminate(&process, "stopping dockerd", &record.options.log).await?;
+                ended = true;
             }
-            ended = true;
         }
         self.state.remove(RECORD).map_err(state_error)?;
         Ok(ended)
+    }
+}
+
+/// Ends a process and waits until it is gone.
+async fn terminate(process: &Marked, doing: &'static str, log: &Path) -> Result<(), EngineError> {
+    process.terminate().map_err(system(doing))?;
+    let deadline = Instant::now() + STOP;
+    while process.is_alive() {
+        if Instant::now() >= deadline {
+            return Err(setup(
+                doing,
+                format!("pid {} still runs after {} s", process.pid, STOP.as_secs()),
+                vec![
+                    format!("read its log: {}", log.display()),
+                    format!("or end it by force: kill -9 {}", process.pid),
+                ],
+            ));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}
+
+/// Ends the `containerd` of a `dockerd` that was killed. The kernel is about to
+/// do that, too; but a `dockerd` that starts before it has removes the socket of
+/// the one that it finds, takes that for its own, and never reaches it.
+async fn end_orphan(options: &DaemonOptions) -> Result<(), EngineError> {
+    let has_parent =
+        recorded_pid(&options.pidfile).is_some_and(|pid| process::runs(pid, "dockerd"));
+    match containerd(options) {
+        Some(orphan) if !has_parent => {
+            terminate(
+                &orphan,
+                "ending a killed dockerd's containerd",
+                &options.log,
+            )
+            .await
+        }
+        _ => Ok(()),
     }
 }
 
@@ -284,15 +313,17 @@ fn clear_stale(options: &DaemonOptions) -> io::Result<()> {
         (options.pidfile.clone(), "dockerd"),
         (options.containerd_pidfile(), "containerd"),
     ] {
-        let pid = std::fs::read_to_string(&path)
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
-        let is_stale = pid.is_some_and(|pid| !process::runs(pid, program));
+        let is_stale = recorded_pid(&path).is_some_and(|pid| !process::runs(pid, program));
         if is_stale {
             std::fs::remove_file(path)?;
         }
     }
     Ok(())
+}
+
+/// The process id that a pid file tells.
+fn recorded_pid(path: &Path) -> Option<u32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// Starts `dockerd` in a session of its own, so that neither the terminal's

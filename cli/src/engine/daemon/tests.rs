@@ -147,6 +147,48 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_containerd_that_outlived_its_engine_is_not_in_the_way() {
+    if !can_run() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::at(dir.path().join("state")).unwrap();
+    let bridge = OwnBridge::new();
+    let options = scratch(dir.path(), &bridge.0);
+    let cancel = CancellationToken::new();
+
+    // As a killed dockerd leaves it until the kernel has ended it, too.
+    let config = PathBuf::from(options.containerd_config());
+    let place = config.parent().unwrap();
+    std::fs::create_dir_all(place).unwrap();
+    let settings = format!(
+        "version = 2\nroot = \"{root}\"\nstate = \"{place}/daemon\"\n\
+         disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+         [grpc]\naddress = \"{place}/containerd.sock\"\n",
+        root = options.data_root.join("containerd/daemon").display(),
+        place = place.display(),
+    );
+    std::fs::write(&config, settings).unwrap();
+    let mut left = std::process::Command::new(process::program("containerd").unwrap())
+        .arg("--config")
+        .arg(&config)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::fs::write(options.containerd_pidfile(), left.id().to_string()).unwrap();
+    while !place.join("containerd.sock").exists() {
+        tokio::time::sleep(POLL).await;
+    }
+
+    let daemon = Daemon::new(state);
+    daemon.start(&options, &cancel, &|_| {}).await.unwrap();
+    assert!(left.try_wait().unwrap().is_some());
+    let own = daemon.record().unwrap().unwrap().containerd().unwrap();
+    assert_ne!(own.pid, left.id());
+    assert!(daemon.stop(&cancel).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_can_not_start_tells_why_and_leaves_nothing() {
     if !can_run() {
         return;
