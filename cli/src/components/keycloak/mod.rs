@@ -122,6 +122,12 @@ impl Component for Keycloak {
                 "QUARKUS_DATASOURCE_JDBC_FOREGROUND_VALIDATION_INTERVAL".into(),
                 "500MS".into(),
             ),
+            // The one password that Keycloak keeps is the administrator's, which dm.toml
+            // tells; people's are the directory's. Each sign-in of dm's own hashes it.
+            (
+                "KC_SPI_PASSWORD_HASHING__ARGON2__ITERATIONS".into(),
+                "1".into(),
+            ),
             ("JAVA_OPTS_KC_HEAP".into(), heap(self.config.heap.bytes())),
             // A database that was made anew has another address; Java's own memory of it
             // lasts half a minute.
