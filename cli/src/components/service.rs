@@ -51,7 +51,7 @@ fn for_service(config: &Config, name: &str, service: &config::Service) -> Vec<(S
     };
     [
         ("POSTGRES_HOST", postgres::NAME.to_owned()),
-        ("POSTGRES_PORT", "5432".to_owned()),
+        ("POSTGRES_PORT", postgres::PORT.to_string()),
         ("POSTGRES_DB", config.postgres.database.to_string()),
         ("POSTGRES_USER", database::service_role(name)),
         ("POSTGRES_PASSWORD", secret(&service.database_password)),

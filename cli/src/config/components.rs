@@ -29,7 +29,8 @@ pub struct Postgres {
     /// That role's password.
     pub password: Secret,
     /// Settings of the server by their name in `postgresql.conf`, e.g.
-    /// `max_connections = 200`.
+    /// `max_connections = 200`. `dm` sets `shared_preload_libraries = pg_stat_statements`
+    /// before them, by which backups know how many rows they have.
     pub settings: Settings,
     /// The most memory that the container may use.
     #[serde(skip_serializing_if = "Option::is_none")]

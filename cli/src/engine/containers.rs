@@ -1,6 +1,7 @@
 //! Containers: list, create, start, stop, remove, wait.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -97,6 +98,9 @@ pub struct Inspected {
     pub running: bool,
     /// When its process began, RFC 3339.
     pub started_at: Option<String>,
+    /// Its address in a network of the engine's, while it runs. This machine reaches it where
+    /// that network is here.
+    pub address: Option<IpAddr>,
     /// Its end, or what would be its end were it to end now.
     pub ended: Ended,
 }
@@ -257,9 +261,14 @@ impl Engine {
             other => other.map_err(EngineError::api(format!("inspect container {name}")))?,
         };
         let state = response.state.unwrap_or_default();
+        let settings = response.network_settings.unwrap_or_default();
+        let networks = settings.networks.unwrap_or_default();
         Ok(Some(Inspected {
             running: state.running.unwrap_or_default(),
             started_at: state.started_at,
+            address: networks
+                .into_values()
+                .find_map(|network| network.ip_address?.parse().ok()),
             ended: Ended {
                 state: state
                     .status

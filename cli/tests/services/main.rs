@@ -79,6 +79,10 @@ fn disturbing() -> Vec<Trial> {
         Trial::test("data_files_are_taken_whole_or_not_at_all", past::files),
         Trial::test("data_a_backup_brings_all_of_it_back", backup::story),
         Trial::test("data_a_backup_that_is_damaged_is_refused", backup::damaged),
+        Trial::test(
+            "data_a_backup_knows_its_rows_without_notes",
+            backup::counted,
+        ),
         Trial::test("data_one_schema_comes_back", backup::one_schema),
         Trial::test("data_backups_are_made_when_due", backup::scheduled),
         Trial::test("data_backups_are_made_in_the_stack", backup::by_themselves),

@@ -89,6 +89,11 @@ pub(super) async fn seeded(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
 pub(super) async fn backed_up(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     if !is_seeded(stack).await? {
         child::run(stack, &["seed", "--scale", ORDERS, "--append"]).await?;
+        // Or the server would do it by itself, beside what is measured.
+        sqlx::raw_sql("VACUUM ANALYZE")
+            .execute(&stack.database)
+            .await
+            .map_err(BenchError::from)?;
     }
     let config = stack.config();
     let (user, name) = (
@@ -98,18 +103,21 @@ pub(super) async fn backed_up(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     let dump = format!(
         "rm -rf {SCRATCH}; pg_dump -Fd -j2 --compress=zstd:3 --no-sync -U {user} -d {name} -f {SCRATCH}"
     );
+    settle(stack).await?;
     let bare = run(stack, &dump).await?;
     let folder = TempDir::new().map_err(|source| BenchError::Spawn {
         program: "a folder for backups".into(),
         source,
     })?;
     let path = folder.path().to_string_lossy().into_owned();
+    settle(stack).await?;
     let own = child::run(stack, &["backup", "--dir", &path, "create"]).await?;
     let restored = "dm_bench_restored";
     let restore = format!(
         "dropdb -U {user} --if-exists {restored} && createdb -U {user} -T template0 {restored} &&
          pg_restore --exit-on-error -j2 -U {user} -d {restored} {SCRATCH}"
     );
+    settle(stack).await?;
     let bare_back = run(stack, &restore).await?;
     run(
         stack,
@@ -130,6 +138,7 @@ pub(super) async fn backed_up(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
         name,
         setup: &setup,
     };
+    settle(stack).await?;
     let began = Instant::now();
     let keys = backup::Identities::default();
     backup::prepare(&target, &set.open(&keys)?).await?;
@@ -166,6 +175,13 @@ async fn empty(stack: &Stack<'_>) -> Result<(), BenchError> {
         .await?;
     sqlx::raw_sql("CHECKPOINT").execute(&stack.database).await?;
     Ok(())
+}
+
+/// Puts on the disk what is on its way there: whoever is measured second would pay for what
+/// the first has written.
+async fn settle(stack: &Stack<'_>) -> Result<(), BenchError> {
+    sqlx::raw_sql("CHECKPOINT").execute(&stack.database).await?;
+    run(stack, "sync").await.map(drop)
 }
 
 /// Has psql carry out a script, and answers how long that took.

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use lapin::Connection;
 use serde_json::Value;
+use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tokio::time::Instant;
 
 use super::collect::collect;
-use super::manifest::{Counts, FORMAT, Postgres, Purpose};
+use super::counts::{self, Notes};
+use super::manifest::{FORMAT, Postgres, Purpose};
+use super::near::{self, Near};
 use super::partial::Partial;
 use super::seal::Sealed;
 use super::{BackupError, Manifest, Recipients, Server, Set, Store};
@@ -148,47 +151,74 @@ async fn timed<T>(
     Ok((given, took))
 }
 
+/// A state of the database, which lasts as long as its session does and which others can look
+/// at.
+struct State {
+    session: PoolConnection<sqlx::Postgres>,
+    /// By what others know it.
+    snapshot: String,
+    /// Where the server's log was.
+    lsn: String,
+    /// The server's version.
+    version: String,
+}
+
+impl State {
+    async fn export(database: &PgPool) -> Result<Self, BackupError> {
+        let mut session = database.acquire().await?;
+        sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .execute(&mut *session)
+            .await?;
+        let (snapshot, lsn, version) = sqlx::query_as(
+            "SELECT pg_export_snapshot(), pg_current_wal_lsn()::text,
+                    split_part(current_setting('server_version'), ' ', 1)",
+        )
+        .fetch_one(&mut *session)
+        .await?;
+        Ok(Self {
+            session,
+            snapshot,
+            lsn,
+            version,
+        })
+    }
+}
+
 /// The whole database as it was at one instant, with what it held then.
 async fn database(
     source: &Source<'_>,
     partial: &Arc<Partial>,
     id: &str,
 ) -> Result<(Postgres, i64), BackupError> {
-    let mut session = source.database.acquire().await?;
-    // Keeps its state for as long as the dump takes, and lets others look at it. Whoever
-    // counts alone leaves the processors to the dump.
-    sqlx::raw_sql(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-         SET LOCAL max_parallel_workers_per_gather = 0",
-    )
-    .execute(&mut *session)
-    .await?;
-    let (snapshot, lsn, version): (String, String, String) = sqlx::query_as(
-        "SELECT pg_export_snapshot(), pg_current_wal_lsn()::text,
-                split_part(current_setting('server_version'), ' ', 1)",
-    )
-    .fetch_one(&mut *session)
-    .await?;
-    end(source).await?;
+    let options = source.database.connect_options();
+    let (state, near, notes, ended) = tokio::join!(
+        State::export(source.database),
+        Near::find(source.postgres, &options),
+        Notes::begin(&options),
+        end(source),
+    );
+    ended?;
+    let mut state = state?;
+    let session = &mut *state.session;
+    let mut reader = near::session(near, &options, session).await?;
     let folder = format!("{FOLDERS}{id}");
-    let mut reader = source.database.acquire().await?;
-    let dumping = dump(source, &snapshot, &folder);
+    let dumping = dump(source, &state.snapshot, &folder);
     let collecting = collect(&mut reader, &folder, partial, "postgres", dumping);
-    let counting = async {
-        let rows = counts(&mut session).await?;
-        let pending = pending(&mut session, source.tables).await?;
-        Ok::<_, BackupError>((rows, pending))
-    };
-    let (collected, (rows, pending)) = tokio::try_join!(collecting, counting)?;
-    let (removed, written) = tokio::join!(sweep(source), collected.written());
-    sqlx::raw_sql("ROLLBACK").execute(&mut *session).await?;
+    let pending = pending(session, source.tables);
+    let (collected, pending) = tokio::try_join!(collecting, pending)?;
+    let (rows, removed, written) = tokio::join!(
+        counts::dumped(session, source.name, notes),
+        sweep(source),
+        collected.written(),
+    );
+    sqlx::raw_sql("ROLLBACK").execute(session).await?;
     written?;
     removed?;
     let postgres = Postgres {
-        version,
+        version: state.version,
         database: source.name.to_owned(),
-        lsn,
-        rows,
+        lsn: state.lsn,
+        rows: rows?,
     };
     Ok((postgres, pending))
 }
@@ -204,16 +234,23 @@ async fn end(source: &Source<'_>) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Removes what dumps there are in the container.
+/// Has the server, whose they are, remove what dumps there are beside it.
 async fn sweep(source: &Source<'_>) -> Result<(), BackupError> {
-    let sweep = format!("rm -rf {FOLDERS}*");
-    source.postgres.run(&["sh", "-c", &sweep]).await.map(drop)
+    let sweep = format!("COPY (SELECT WHERE false) TO PROGRAM 'rm -rf {FOLDERS}*'");
+    sqlx::raw_sql(AssertSqlSafe(sweep))
+        .execute(source.database)
+        .await?;
+    Ok(())
 }
 
 async fn dump(source: &Source<'_>, snapshot: &str, folder: &str) -> Result<(), BackupError> {
     let compress = format!("--compress={COMPRESSION}");
     // What a killed call has left there would be in the way.
-    let script = format!("rm -rf {FOLDERS}* && exec env PGAPPNAME={APPLICATION} \"$@\"");
+    let script = format!(
+        "rm -rf {FOLDERS}* && \
+         exec env PGAPPNAME={APPLICATION} PGOPTIONS='{}' \"$@\"",
+        Notes::OPTIONS
+    );
     let command = [
         "sh",
         "-c",
@@ -238,24 +275,6 @@ async fn dump(source: &Source<'_>, snapshot: &str, folder: &str) -> Result<(), B
     // As the server itself, which reads what is written.
     let dumped = source.postgres.run_as(Some(SERVER), &command).await;
     dumped.map(drop)
-}
-
-/// How many rows each table has that is not the server's own.
-pub(super) async fn counts(session: &mut PgConnection) -> Result<Counts, BackupError> {
-    let statement: Option<String> = sqlx::query_scalar(
-        "SELECT string_agg(format('SELECT %L, count(*) FROM %I.%I', schemaname || '.' || tablename,
-                                  schemaname, tablename), ' UNION ALL ')
-           FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
-    )
-    .fetch_one(&mut *session)
-    .await?;
-    let Some(statement) = statement else {
-        return Ok(Counts::new());
-    };
-    let counts: Vec<(String, i64)> = sqlx::query_as(AssertSqlSafe(statement))
-        .fetch_all(session)
-        .await?;
-    Ok(counts.into_iter().collect())
 }
 
 async fn pending(session: &mut PgConnection, tables: &[Tables]) -> Result<i64, BackupError> {

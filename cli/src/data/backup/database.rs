@@ -9,8 +9,8 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
-use super::create::{JOBS, counts};
-use super::{BackupError, Opened, Server};
+use super::create::JOBS;
+use super::{BackupError, Opened, Server, counts};
 use crate::components::database::Database;
 
 /// What a database is called that is not in its place yet.
@@ -109,7 +109,7 @@ pub async fn prepare(target: &Target<'_>, opened: &Opened<'_>) -> Result<Prepare
     restored?;
     removed?;
     let mut session = target.session(&name).await?;
-    let found = counts(&mut session).await?;
+    let found = counts::all(&mut session).await?;
     if found != manifest.postgres.rows {
         let other = manifest.postgres.rows.iter().filter_map(|(table, rows)| {
             let found = found.get(table).copied().unwrap_or_default();

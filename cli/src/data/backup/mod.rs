@@ -8,6 +8,8 @@
 //! store    the folder of sets
 //! keep     which of them may go
 //! server   commands in the servers' containers, and files into them
+//! near     a session with the database past the engine's port proxy
+//! counts   how many rows there are, in a database and in a dump
 //! collect  the files of a dump, while they are written
 //! create   a set of the running stack
 //! database a set's database beside the one that runs, and in its place
@@ -19,12 +21,14 @@
 //! gets its name when all of it is on the disk: what has a name is complete.
 
 mod collect;
+mod counts;
 mod create;
 mod database;
 mod digest;
 mod error;
 mod keep;
 mod manifest;
+mod near;
 mod partial;
 mod rest;
 mod restore;

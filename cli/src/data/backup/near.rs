@@ -1,0 +1,69 @@
+//! A session with the database's server that does not pass the engine's port proxy.
+//!
+//! The proxy copies each byte in and out of a process of its own: for a session through
+//! which a whole dump comes that is much of what it costs. The container's own address can be
+//! reached where the engine is on this machine and its networks are, too; elsewhere the
+//! published port serves as well.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, PgConnection};
+
+use super::{BackupError, Server};
+use crate::components::postgres::PORT;
+
+/// How long the container's address may take to answer. Where nothing is there, mostly
+/// nobody says so.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A session with whatever server is at the container's address.
+pub(super) struct Near {
+    session: PgConnection,
+    began: DateTime<Utc>,
+}
+
+impl Near {
+    /// Asks for one; there may be nothing that answers.
+    pub(super) async fn find(server: Server<'_>, options: &PgConnectOptions) -> Option<Self> {
+        if !server.engine.is_local() {
+            return None;
+        }
+        let inspected = server.engine.inspect(server.container).await;
+        let address = inspected.ok().flatten()?.address?;
+        let options = options.clone().host(&address.to_string()).port(PORT);
+        let asked = async {
+            let mut session = options.connect().await?;
+            let began = began(&mut session).await?;
+            Ok::<_, sqlx::Error>(Self { session, began })
+        };
+        let answered = tokio::time::timeout(PATIENCE, asked).await;
+        answered.ok()?.ok()
+    }
+}
+
+/// A session of its own with the server of `beside`: the near one if it is that, for what
+/// another network has at the address is another server.
+///
+/// # Errors
+/// The server fails.
+pub(super) async fn session(
+    near: Option<Near>,
+    options: &PgConnectOptions,
+    beside: &mut PgConnection,
+) -> Result<PgConnection, BackupError> {
+    if let Some(near) = near
+        && near.began == began(beside).await?
+    {
+        return Ok(near.session);
+    }
+    Ok(options.connect().await?)
+}
+
+/// When the server was started, to the microsecond: no two of them have it in common.
+async fn began(session: &mut PgConnection) -> Result<DateTime<Utc>, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_postmaster_start_time()")
+        .fetch_one(session)
+        .await
+}
