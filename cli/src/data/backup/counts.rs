@@ -3,8 +3,6 @@
 //! Those of a dump are not counted anew, which would be to read everything a second time: the
 //! server notes how many rows each statement of the dump's gave (pg_stat_statements).
 
-use std::collections::HashMap;
-
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 
@@ -36,20 +34,25 @@ impl Notes {
         Some(Self(session))
     }
 
-    /// Each statement of the dump of this database that gave a table's rows, with how many.
-    async fn given(&mut self, database: &str) -> Result<HashMap<String, i64>, sqlx::Error> {
-        // What was carried out twice was not by the dump alone.
-        let given: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT query, sum(rows)::bigint
+    /// Each copy in this database that was noted since.
+    async fn copies(&mut self, database: &str) -> Result<Vec<Copied>, sqlx::Error> {
+        sqlx::query_as(
+            "SELECT query, calls, rows
                FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
-              WHERE datname = $1 AND query LIKE 'COPY %'
-              GROUP BY query HAVING sum(calls) = 1",
+              WHERE datname = $1 AND query LIKE 'COPY %'",
         )
         .bind(database)
         .fetch_all(&mut self.0)
-        .await?;
-        Ok(given.into_iter().collect())
+        .await
     }
+}
+
+/// A statement that copied rows, as it was noted.
+#[derive(sqlx::FromRow)]
+struct Copied {
+    query: String,
+    calls: i64,
+    rows: i64,
 }
 
 /// A table that is not the server's own.
@@ -73,21 +76,33 @@ pub(super) async fn dumped(
     database: &str,
     notes: Option<Notes>,
 ) -> Result<Counts, BackupError> {
-    let given = match notes {
-        Some(mut notes) => notes.given(database).await?,
-        None => HashMap::new(),
+    let copies = match notes {
+        Some(mut notes) => notes.copies(database).await?,
+        None => Vec::new(),
     };
     let (mut counts, mut others) = (Counts::new(), Vec::new());
     for table in tables(session).await? {
-        // Of the form `COPY schema.table (column, …) TO stdout`.
-        let start = format!("COPY {} ", table.sql);
-        match given.iter().find(|(query, _)| query.starts_with(&start)) {
-            Some((_, rows)) => _ = counts.insert(table.name, *rows),
+        match noted(&table.sql, &copies) {
+            Some(rows) => _ = counts.insert(table.name, rows),
             None => others.push(table),
         }
     }
     counts.extend(counted(session, &others).await?);
     Ok(counts)
+}
+
+/// How many rows of a table a dump was given. None unless it was copied once, and out: whatever
+/// else there is of it was by somebody who is noted, too, and which is whose can't be told.
+fn noted(table: &str, copies: &[Copied]) -> Option<i64> {
+    // Of the form `COPY schema.table (column, …) TO stdout`.
+    let start = format!("COPY {table} ");
+    let mut copies = copies.iter().filter(|it| it.query.starts_with(&start));
+    match (copies.next(), copies.next()) {
+        (Some(copied), None) if copied.calls == 1 && copied.query.ends_with(" TO stdout") => {
+            Some(copied.rows)
+        }
+        _ => None,
+    }
 }
 
 async fn tables(session: &mut PgConnection) -> Result<Vec<Table>, sqlx::Error> {
@@ -116,4 +131,31 @@ async fn counted(session: &mut PgConnection, tables: &[Table]) -> Result<Counts,
         Some((table.name.clone(), rows))
     });
     Ok(named.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copied(query: &str, calls: i64) -> Copied {
+        let query = query.to_owned();
+        Copied {
+            query,
+            calls,
+            rows: 7,
+        }
+    }
+
+    #[test]
+    fn a_note_is_believed_where_it_can_only_be_of_the_dump() {
+        let dumped = "COPY orders.orders (id, status) TO stdout";
+        let noted = |copies: &[Copied]| noted("orders.orders", copies);
+        let another = || copied("COPY orders.orders_archive (id) TO stdout", 1);
+        assert_eq!(noted(&[another(), copied(dumped, 1)]), Some(7));
+        assert_eq!(noted(&[another()]), None);
+        assert_eq!(noted(&[copied(dumped, 2)]), None);
+        let loaded = || copied("COPY orders.orders (id, status) FROM stdin", 1);
+        assert_eq!(noted(&[loaded()]), None);
+        assert_eq!(noted(&[copied(dumped, 1), loaded()]), None);
+    }
 }

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use lapin::Connection;
 use serde_json::Value;
-use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 use tokio::time::Instant;
 
 use super::collect::collect;
 use super::counts::{self, Notes};
-use super::manifest::{FORMAT, Postgres, Purpose};
+use super::manifest::{self, FORMAT, Purpose};
 use super::near::{self, Near};
 use super::partial::Partial;
 use super::seal::Sealed;
@@ -154,7 +153,7 @@ async fn timed<T>(
 /// A state of the database, which lasts as long as its session does and which others can look
 /// at.
 struct State {
-    session: PoolConnection<sqlx::Postgres>,
+    session: Transaction<'static, Postgres>,
     /// By what others know it.
     snapshot: String,
     /// Where the server's log was.
@@ -165,9 +164,8 @@ struct State {
 
 impl State {
     async fn export(database: &PgPool) -> Result<Self, BackupError> {
-        let mut session = database.acquire().await?;
-        sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .execute(&mut *session)
+        let mut session = database
+            .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await?;
         let (snapshot, lsn, version) = sqlx::query_as(
             "SELECT pg_export_snapshot(), pg_current_wal_lsn()::text,
@@ -189,7 +187,7 @@ async fn database(
     source: &Source<'_>,
     partial: &Arc<Partial>,
     id: &str,
-) -> Result<(Postgres, i64), BackupError> {
+) -> Result<(manifest::Postgres, i64), BackupError> {
     let options = source.database.connect_options();
     let (state, near, notes, ended) = tokio::join!(
         State::export(source.database),
@@ -211,10 +209,10 @@ async fn database(
         sweep(source),
         collected.written(),
     );
-    sqlx::raw_sql("ROLLBACK").execute(session).await?;
+    state.session.rollback().await?;
     written?;
     removed?;
-    let postgres = Postgres {
+    let postgres = manifest::Postgres {
         version: state.version,
         database: source.name.to_owned(),
         lsn: state.lsn,

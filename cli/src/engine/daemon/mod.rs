@@ -71,7 +71,7 @@ impl Record {
         Marked::find("dockerd", &self.mark)
     }
 
-    /// Its containerd, which outlives it when it is killed.
+    /// Its containerd, which may outlive it when it is killed.
     fn containerd(&self) -> Option<Marked> {
         containerd(&self.options)
     }

@@ -85,20 +85,39 @@ fn scratch(dir: &Path, bridge: &str) -> DaemonOptions {
     }
 }
 
-/// Whether a second engine can be run here at all.
-fn can_run() -> bool {
-    process::program("dockerd").is_some() && rustix::process::geteuid().is_root()
+/// A place for a second engine, of which nothing is left.
+struct Scratch {
+    dir: tempfile::TempDir,
+    _bridge: OwnBridge,
+    state: StateDir,
+    options: DaemonOptions,
+}
+
+impl Scratch {
+    /// None where a second engine can't be run.
+    fn new() -> Option<Self> {
+        if process::program("dockerd").is_none() || !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let bridge = OwnBridge::new();
+        let options = scratch(dir.path(), &bridge.0);
+        let state = StateDir::at(dir.path().join("state")).unwrap();
+        Some(Self {
+            dir,
+            _bridge: bridge,
+            state,
+            options,
+        })
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_own() {
-    if !can_run() {
+    let Some(place) = Scratch::new() else {
         return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let state = StateDir::at(dir.path().join("state")).unwrap();
-    let bridge = OwnBridge::new();
-    let options = scratch(dir.path(), &bridge.0);
+    };
+    let Scratch { state, options, .. } = &place;
     let daemon = Daemon::new(state.clone());
     let cancel = CancellationToken::new();
     assert_eq!(daemon.running().unwrap(), None);
@@ -107,8 +126,8 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
     // Two at once: one starts it, the other waits and finds it.
     let other = Daemon::new(state.clone());
     let (one, two) = tokio::join!(
-        daemon.start(&options, &cancel, &|_| {}),
-        other.start(&options, &cancel, &|_| {}),
+        daemon.start(options, &cancel, &|_| {}),
+        other.start(options, &cancel, &|_| {}),
     );
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one.running, two.running);
@@ -136,7 +155,7 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
         tokio::time::sleep(POLL).await;
     }
     assert_eq!(daemon.running().unwrap(), None);
-    let again = daemon.start(&options, &cancel, &|_| {}).await.unwrap();
+    let again = daemon.start(options, &cancel, &|_| {}).await.unwrap();
     assert!(again.fresh && again.running.pid != one.running.pid);
 
     assert!(daemon.stop(&cancel).await.unwrap());
@@ -148,25 +167,22 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_containerd_that_outlived_its_engine_is_not_in_the_way() {
-    if !can_run() {
+    let Some(place) = Scratch::new() else {
         return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let state = StateDir::at(dir.path().join("state")).unwrap();
-    let bridge = OwnBridge::new();
-    let options = scratch(dir.path(), &bridge.0);
+    };
+    let Scratch { state, options, .. } = &place;
     let cancel = CancellationToken::new();
 
     // As a killed dockerd leaves it until the kernel has ended it, too.
     let config = PathBuf::from(options.containerd_config());
-    let place = config.parent().unwrap();
-    std::fs::create_dir_all(place).unwrap();
+    let folder = config.parent().unwrap();
+    std::fs::create_dir_all(folder).unwrap();
     let settings = format!(
-        "version = 2\nroot = \"{root}\"\nstate = \"{place}/daemon\"\n\
+        "version = 2\nroot = \"{root}\"\nstate = \"{folder}/daemon\"\n\
          disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
-         [grpc]\naddress = \"{place}/containerd.sock\"\n",
+         [grpc]\naddress = \"{folder}/containerd.sock\"\n",
         root = options.data_root.join("containerd/daemon").display(),
-        place = place.display(),
+        folder = folder.display(),
     );
     std::fs::write(&config, settings).unwrap();
     let mut left = std::process::Command::new(process::program("containerd").unwrap())
@@ -176,12 +192,13 @@ async fn a_containerd_that_outlived_its_engine_is_not_in_the_way() {
         .spawn()
         .unwrap();
     std::fs::write(options.containerd_pidfile(), left.id().to_string()).unwrap();
-    while !place.join("containerd.sock").exists() {
+    while !folder.join("containerd.sock").exists() {
+        assert!(left.try_wait().unwrap().is_none());
         tokio::time::sleep(POLL).await;
     }
 
-    let daemon = Daemon::new(state);
-    daemon.start(&options, &cancel, &|_| {}).await.unwrap();
+    let daemon = Daemon::new(state.clone());
+    daemon.start(options, &cancel, &|_| {}).await.unwrap();
     assert!(left.try_wait().unwrap().is_some());
     let own = daemon.record().unwrap().unwrap().containerd().unwrap();
     assert_ne!(own.pid, left.id());
@@ -190,17 +207,15 @@ async fn a_containerd_that_outlived_its_engine_is_not_in_the_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_can_not_start_tells_why_and_leaves_nothing() {
-    if !can_run() {
+    let Some(place) = Scratch::new() else {
         return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let state = StateDir::at(dir.path().join("state")).unwrap();
-    let bridge = OwnBridge::new();
-    let mut options = scratch(dir.path(), &bridge.0);
+    };
+    let Scratch { dir, state, .. } = &place;
+    let mut options = place.options.clone();
     // A file where a directory must be.
     options.data_root = dir.path().join("file");
     std::fs::write(&options.data_root, "").unwrap();
-    let daemon = Daemon::new(state);
+    let daemon = Daemon::new(state.clone());
     let error = daemon
         .start(&options, &CancellationToken::new(), &|_| {})
         .await
