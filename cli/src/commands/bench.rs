@@ -84,7 +84,7 @@ struct EventsArguments {
 }
 
 /// Measure what dm does with data: a large past seeded beside psql's copy of the same rows,
-/// a backup beside pg_dump, and the schemas read.
+/// a backup beside pg_dump, the schemas read, and a reset beside a fresh start.
 ///
 /// On a scratch stack, which is removed in the end. Ratios are of two measurements in
 /// one round.

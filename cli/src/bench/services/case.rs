@@ -35,6 +35,8 @@ pub enum Case {
     Schema,
     /// A large stack saved and brought back, beside `pg_dump` and `pg_restore`.
     Backup,
+    /// A stack begun anew, beside a fresh one.
+    Reset,
 }
 
 impl Case {
@@ -50,7 +52,7 @@ impl Case {
     ];
 
     /// What `dm bench data` measures, in this order.
-    pub const DATA: [Self; 3] = [Self::Seed, Self::Schema, Self::Backup];
+    pub const DATA: [Self; 4] = [Self::Seed, Self::Schema, Self::Backup, Self::Reset];
 
     /// What `dm bench events` measures, in this order.
     pub const EVENTS: [Self; 5] = [
@@ -112,6 +114,8 @@ pub enum Figure {
     BackupTime,
     /// The time until a backup's database is there, of that of `pg_restore` alone.
     RestoreTime,
+    /// The time of a reset, of that of a fresh start on golden images.
+    ResetTime,
 }
 
 /// What a figure should be.
@@ -166,6 +170,7 @@ impl Figure {
             Self::SchemaTime => "schemas of everything, read and compared",
             Self::BackupTime => "backup of 100,000 orders: time, of pg_dump's",
             Self::RestoreTime => "its database brought back: time, of pg_restore's",
+            Self::ResetTime => "reset of a stack with all services: time, of a golden start's",
         }
     }
 
@@ -189,6 +194,7 @@ impl Figure {
             Self::SchemaTime => Target::AtMost(1.5),
             Self::BackupTime => Target::AtMost(1.1),
             Self::RestoreTime => Target::AtMost(1.15),
+            Self::ResetTime => Target::AtMost(0.5),
             Self::LettersMemory => Target::AtMost(100.0 * MEGABYTE),
             Self::OutboxList => Target::AtMost(0.2),
             Self::Reconcile => Target::AtMost(20.0),
@@ -209,6 +215,7 @@ impl Figure {
             | Self::SeedRate
             | Self::BackupTime
             | Self::RestoreTime
+            | Self::ResetTime
             | Self::RelayAmong => {
                 format!("{value:.2}")
             }

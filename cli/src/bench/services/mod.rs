@@ -12,6 +12,7 @@
 //! million   a million published events looked at, and relayed beside
 //! recovery  from a server that is back to an order that is through
 //! data      a past seeded, a backup, the schemas
+//! reset     a stack begun anew
 //! child     a command of `dm` as a user starts it
 //! report    what came out
 //! ```
@@ -28,6 +29,7 @@ mod process;
 mod recovery;
 mod relay;
 mod report;
+mod reset;
 
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +62,8 @@ pub struct Request {
 /// The scratch stack, and the ways into it.
 struct Stack<'a> {
     bench: &'a Bench,
+    dm: &'a Dm,
+    interrupt: &'a CancellationToken,
     instance: String,
     site: Site,
     ports: Ports,
@@ -109,11 +113,12 @@ pub(super) async fn run(
         overrides,
     };
     let instance = format!("{INSTANCE}-services");
-    tidy(bench, &dm, &instance).await?;
+    let instances = [reset::instance(&instance), instance.clone()];
+    tidy(bench, &dm, &instances).await?;
     let machine = Machine::of(&bench.engine, None).await;
     let began = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let measured = measure(bench, &dm, &instance, request, interrupt, told).await;
-    let tidied = tidy(bench, &dm, &instance).await;
+    let tidied = tidy(bench, &dm, &instances).await;
     let measured = measured?;
     tidied?;
     Ok(Report {
@@ -158,6 +163,8 @@ async fn measure(
         .map_err(BenchError::from)?;
     let stack = Stack {
         bench,
+        dm,
+        interrupt,
         instance: instance.to_owned(),
         site: Site::new(
             &ports,
@@ -212,24 +219,27 @@ async fn one(stack: &Stack<'_>, case: Case) -> Result<Vec<(Figure, f64)>> {
         Case::Seed => data::seeded(stack).await?,
         Case::Schema => data::schemas(stack).await?,
         Case::Backup => data::backed_up(stack).await?,
+        Case::Reset => reset::measure(stack).await?,
     })
 }
 
-/// Removes the scratch stack, interrupted or not.
-async fn tidy(bench: &Bench, dm: &Dm, instance: &str) -> Result<()> {
-    let filter = [
-        (labels::PROJECT, bench.instance.project.as_str()),
-        (labels::INSTANCE, instance),
-    ];
-    let volumes = bench.engine.volumes(&filter).await;
-    let containers = bench.engine.containers(&filter).await;
-    if volumes.map_err(BenchError::from)?.is_empty()
-        && containers.map_err(BenchError::from)?.is_empty()
-    {
-        return Ok(());
+/// Removes the scratch stacks, interrupted or not.
+async fn tidy(bench: &Bench, dm: &Dm, instances: &[String]) -> Result<()> {
+    for instance in instances {
+        let filter = [
+            (labels::PROJECT, bench.instance.project.as_str()),
+            (labels::INSTANCE, instance),
+        ];
+        let volumes = bench.engine.volumes(&filter).await;
+        let containers = bench.engine.containers(&filter).await;
+        if volumes.map_err(BenchError::from)?.is_empty()
+            && containers.map_err(BenchError::from)?.is_empty()
+        {
+            continue;
+        }
+        let anyway = CancellationToken::new();
+        dm.run(instance, &["down", "--volumes"], &anyway).await?;
     }
-    let anyway = CancellationToken::new();
-    dm.run(instance, &["down", "--volumes"], &anyway).await?;
     Ok(())
 }
 

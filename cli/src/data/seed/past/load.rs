@@ -1,15 +1,17 @@
 //! Parts into the tables.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use chrono::{TimeDelta, Utc};
 use dm_business::Invention;
 use dm_business::facts::{Client, Facts};
 use dm_business::rows::{Clerk, Made, Memory, Movement, Rows, Service, Table};
 use futures_util::future::try_join_all;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{self, Run};
@@ -18,8 +20,11 @@ use crate::data::seed::SeedError;
 use crate::data::seed::own::{Ground, Own};
 use crate::messaging::stores::Store;
 
-/// How many parts are under way at a time.
+/// How many parts are under way at a time, of each processor: one waits for the disk, or for
+/// its rows to be made, while another one goes on.
 const WORKERS: usize = 2;
+/// How many are under way at most: each takes memory here, and a session there.
+const MOST_WORKERS: usize = 8;
 /// How much goes to the server at a time, in bytes.
 const PORTION: usize = 256 << 10;
 
@@ -163,8 +168,9 @@ pub async fn load(
             clerk.write(&facts)
         }),
     };
-    let workers = (0..WORKERS).map(|_| work.parts());
-    try_join_all(workers).await?;
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = (WORKERS * processors).min(MOST_WORKERS);
+    try_join_all((0..workers).map(|_| work.parts())).await?;
     if site.interrupt.is_cancelled() && !work.is_done() {
         return Err(SeedError::CutShort {
             done: work.done.load(Ordering::Relaxed),
@@ -280,7 +286,8 @@ impl Work<'_> {
 
     /// One part after the other.
     async fn parts(&self) -> Result<(), SeedError> {
-        let mut session = self.site.database.acquire().await?;
+        // Of its own, since the pool is for those who ask something now and then.
+        let mut session = self.site.database.connect_options().connect().await?;
         while let Some(part) = self.next() {
             let write = Arc::clone(&self.write);
             let rows = tokio::task::spawn_blocking(move || write(part)).await;
@@ -295,7 +302,6 @@ impl Work<'_> {
                 brought = bring => brought?,
                 () = self.site.interrupt.cancelled() => {
                     // What this session has begun is undone when it goes.
-                    session.close_on_drop();
                     return Ok(());
                 }
             }
@@ -307,7 +313,7 @@ impl Work<'_> {
             let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
             (self.site.told)(done, self.run.parts);
         }
-        Ok(())
+        Ok(session.close().await?)
     }
 }
 
