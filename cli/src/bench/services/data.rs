@@ -84,8 +84,8 @@ pub(super) async fn seeded(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     ])
 }
 
-/// A backup of the large stack between two of pg_dump alone, for what drifts, and its database brought back beside
-/// pg_restore alone.
+/// A backup of the large stack between two of pg_dump alone, for what drifts, and its database
+/// brought back beside pg_restore alone.
 pub(super) async fn backed_up(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     if !is_seeded(stack).await? {
         child::run(stack, &["seed", "--scale", ORDERS, "--append"]).await?;

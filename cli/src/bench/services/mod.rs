@@ -12,7 +12,7 @@
 //! million   a million published events looked at, and relayed beside
 //! recovery  from a server that is back to an order that is through
 //! data      a past seeded, a backup, the schemas
-//! reset     a stack begun anew
+//! reset     a stack begun anew, on an instance of its own
 //! child     a command of `dm` as a user starts it
 //! report    what came out
 //! ```
