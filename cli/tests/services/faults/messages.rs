@@ -12,7 +12,7 @@ use libtest_mimic::Failed;
 use serde_json::Value;
 
 use super::super::stack::{address, block_on, dm, eventually, ok, sql, start};
-use super::{Fault, kill, settled};
+use super::{Fault, kill, more_published, settled};
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
@@ -67,7 +67,7 @@ async fn channel() -> Result<(Connection, Channel), lapin::Error> {
 
 /// Publishes what inventory and wuphf have handled once more, to each of their queues.
 fn again() -> Result<usize, Failed> {
-    std::thread::sleep(Duration::from_secs(1));
+    more_published(20)?;
     let events = sql(
         "SELECT event_id || ' ' || payload::text FROM orders.outbox_events
                        WHERE routing_key = 'order.created.v1' AND published_at IS NOT NULL
@@ -148,7 +148,7 @@ fn binding() -> Result<usize, Failed> {
         channel
             .queue_unbind(INVENTORY_QUEUE.into(), EVENTS.into(), key.into(), none())
             .await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::task::block_in_place(|| more_published(10))?;
         let options = QueueBindOptions::default();
         channel
             .queue_bind(
@@ -159,7 +159,8 @@ fn binding() -> Result<usize, Failed> {
                 none(),
             )
             .await?;
-        connection.close(200, "done".into()).await
+        connection.close(200, "done".into()).await?;
+        Ok::<_, Failed>(())
     })?;
     repaired()
 }
@@ -173,9 +174,9 @@ fn queue() -> Result<usize, Failed> {
         channel
             .queue_delete(INVENTORY_QUEUE.into(), options)
             .await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
         connection.close(200, "done".into()).await
     })?;
+    more_published(10)?;
     ok(&["restart", "rabbitmq"])?;
     repaired()
 }
@@ -240,21 +241,25 @@ fn again_dead() -> Result<usize, Failed> {
 /// killed again and again.
 fn killed_replay() -> Result<usize, Failed> {
     kill("inventory")?;
-    std::thread::sleep(Duration::from_secs(1));
-    let rejected = block_on(async {
+    let wanted = 20;
+    block_on(async {
         let (connection, channel) = channel().await?;
         let options = BasicGetOptions { no_ack: false };
-        let mut count = 0;
-        while let Some(message) = channel.basic_get(INVENTORY_QUEUE.into(), options).await? {
-            message
-                .reject(BasicRejectOptions { requeue: false })
-                .await?;
-            count += 1;
+        let until = Instant::now() + super::PATIENCE;
+        let mut rejected = 0;
+        while rejected < wanted {
+            assert!(Instant::now() < until, "only {rejected} events came");
+            match channel.basic_get(INVENTORY_QUEUE.into(), options).await? {
+                Some(message) => {
+                    let options = BasicRejectOptions { requeue: false };
+                    message.reject(options).await?;
+                    rejected += 1;
+                }
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
         }
-        connection.close(200, "done".into()).await?;
-        Ok::<_, lapin::Error>(count)
+        connection.close(200, "done".into()).await
     })?;
-    assert!(rejected > 0, "nothing was on its way");
     ok(&["up"])?;
     let run = "SELECT coalesce((SELECT run_id FROM dm_ops.replay_runs WHERE ended_at IS NULL), '')";
     let mut random = fastrand::Rng::with_seed(22);

@@ -65,9 +65,7 @@ struct Fault {
 fn survive(fault: &Fault) -> Result<(), Failed> {
     ok(&["up"])?;
     let load = Load::begin();
-    std::thread::sleep(Duration::from_millis(500));
-    let injected = (fault.inject)();
-    std::thread::sleep(Duration::from_millis(300));
+    let injected = more_orders(5).and_then(|()| (fault.inject)());
     let accepted = load.end()?;
     let runs = injected?;
     ok(&["up"])?;
@@ -121,6 +119,37 @@ const DISORDER: &str = "
                 SELECT queue, event_id, processed_at FROM notifications.inbox_events) AS seen
          USING (event_id)) AS handled
      WHERE overtook";
+
+/// Waits until the load has placed this many more orders, however slow the machine is.
+fn more_orders(count: u64) -> Result<(), Failed> {
+    more("SELECT count(*) FROM orders.orders", count)
+}
+
+/// Waits until the order service's relay has published this many more new orders.
+fn more_published(count: u64) -> Result<(), Failed> {
+    more(
+        "SELECT count(*) FROM orders.outbox_events
+          WHERE routing_key = 'order.created.v1' AND published_at IS NOT NULL",
+        count,
+    )
+}
+
+/// Waits until a count has grown by this much.
+fn more(query: &str, by: u64) -> Result<(), Failed> {
+    let counted = || -> Result<u64, Failed> { Ok(sql(query)?.parse()?) };
+    let before = counted()?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let now = counted()?;
+        if now >= before + by {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(format!("{query}\ngrew from {before} to {now} only").into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 /// How long until a new order has gone all the way.
 fn through() -> Result<Duration, Failed> {

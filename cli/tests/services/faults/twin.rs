@@ -1,7 +1,10 @@
 //! A second instance of a service, that `dm` knows nothing of.
 
+use std::time::{Duration, Instant};
+
 use libtest_mimic::Failed;
 
+use super::super::stack::PATIENCE;
 use super::{container, docker};
 
 pub struct Twin(String);
@@ -21,8 +24,19 @@ impl Twin {
         Ok(Self(docker(&arguments)?.trim().to_owned()))
     }
 
-    pub fn log(&self) -> Result<String, Failed> {
-        docker(&["logs", &self.0])
+    /// Waits until its log contains these words.
+    pub fn logs(&self, words: &str) -> Result<(), Failed> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let log = docker(&["logs", &self.0])?;
+            if log.contains(words) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(format!("the second instance never logged {words}: {log}").into());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The servers of a stack, reached as any client reaches them.
 
+use std::time::{Duration, Instant};
+
 use lapin::{Connection, ConnectionProperties};
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
@@ -68,6 +70,20 @@ impl Servers {
             .json()
             .await
             .expect("it answers in JSON")
+    }
+
+    /// What the management API answers once it is complete: what it says of a queue's state
+    /// trails the broker by its statistics' interval of some seconds.
+    pub async fn management_once(&self, path: &str, is_complete: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let answer = self.management(path).await;
+            if is_complete(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < until, "never complete: {answer:#}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// The base address of Keycloak.
