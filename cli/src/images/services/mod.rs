@@ -3,7 +3,7 @@
 //! ```text
 //! sources      a digest of all that goes into the binaries
 //! compile      cargo, once for all of them
-//! record       which images the sources became the last time
+//! record       which images these sources became before
 //! superseded   what nothing needs any more, and goes
 //! ```
 //!
@@ -110,10 +110,9 @@ impl Images {
         name: &str,
     ) -> Result<String, ImageError> {
         let sources = services.digest()?;
-        let record = Record::read(&self.dirs.state, &services.root);
-        Ok(record
-            .of_sources(&sources, name)
-            .unwrap_or_else(|| format!("sources {sources}")))
+        let record = Record::of(&self.dirs.state, &sources);
+        let known = record.and_then(|record| record.image(name).map(str::to_owned));
+        Ok(known.unwrap_or_else(|| format!("sources {sources}")))
     }
 
     /// The image of a service, if its sources were compiled before and it is here.
@@ -122,12 +121,12 @@ impl Images {
         services: &ServiceImages,
         name: &str,
     ) -> Result<Option<Acquired>, ImageError> {
-        let record = Record::read(&self.dirs.state, &services.root);
-        let Some(reference) = record.of_sources(&services.digest()?, name) else {
+        let record = Record::of(&self.dirs.state, &services.digest()?);
+        let Some(reference) = record.as_ref().and_then(|record| record.image(name)) else {
             return Ok(None);
         };
-        let image = self.engine.image(&reference).await?;
-        Ok(image.map(|image| acquired(name, &reference, image, How::Local, "it is here")))
+        let image = self.engine.image(reference).await?;
+        Ok(image.map(|image| acquired(name, reference, image, How::Local, "it is here")))
     }
 
     /// The digest of the services' sources, where the images that they become are
@@ -158,7 +157,7 @@ impl Images {
         if own.as_str() != sources {
             return Ok(false);
         }
-        Record::new(&own, references).write(&self.dirs.state, &services.root)?;
+        Record::new(&own, references).write(&self.dirs.state, &own)?;
         Ok(true)
     }
 
@@ -204,7 +203,7 @@ impl Images {
             .iter()
             .map(|image| (image.name.clone(), image.reference.clone()))
             .collect();
-        Record::new(&sources, references).write(&self.dirs.state, &services.root)?;
+        Record::new(&sources, references).write(&self.dirs.state, &sources)?;
         self.remove_superseded(services).await?;
         Ok(images)
     }
