@@ -149,6 +149,9 @@ async fn list(context: &Context) -> Result<Exit> {
 
 async fn remove(context: &Context) -> Result<Exit> {
     let project = context.project()?;
+    // Not while they are being made.
+    let making = context.project_of(golden::INSTANCE)?;
+    let _guard = context.lock(&making, "dm golden rm").await?;
     let stack = context.quiet_stack(&project).await?;
     let goldens = golden::find(&stack).await?;
     for golden in goldens.values() {

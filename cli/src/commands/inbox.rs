@@ -136,6 +136,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         }
         Action::Retry { queue } => {
             let queues = queues::named(&queue)?;
+            let _guard = context.lock(&desk.project, "dm inbox retry").await?;
             let connection = desk.broker().await?;
             let moved = retry::retry(&connection, &queues).await?;
             let moved = usize::try_from(moved).unwrap_or(usize::MAX);

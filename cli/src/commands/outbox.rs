@@ -136,6 +136,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         }
         Action::Retry { ids, service } => {
             let stores = stores::named(&all, &service)?;
+            let _guard = context.lock(&desk.project, "dm outbox retry").await?;
             let database = desk.database().await?;
             let woken = retry::retry(&database, &stores, &ids).await?;
             let woken = usize::try_from(woken).unwrap_or(usize::MAX);

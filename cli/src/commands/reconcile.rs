@@ -29,6 +29,12 @@ pub struct Arguments {
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let desk = Desk::open(context).await?;
+    // An account alone changes nothing, and waits for nobody.
+    let _guard = if arguments.repair {
+        Some(context.lock(&desk.project, "dm reconcile --repair").await?)
+    } else {
+        None
+    };
     let (stores, database) = (desk.stores(), desk.database().await?);
     let connection = desk.dead_letters().await?;
     let (management, memory) = (desk.management()?, memory::of_services(desk.config()));

@@ -66,9 +66,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         SeedFile::read(&project.loaded.root)?;
     }
     confirm(context, &project, arguments.yes)?;
+    // One lock for all of it: whatever waits must not come between the reset and what the
+    // instance begins with.
+    let _guard = context.lock(&project, "dm reset").await?;
     fresh(context, &project, arguments.yes).await?;
     match (seed, set) {
-        (Some(scale), _) => seed::run(context, seed::Arguments::of(scale)).await,
+        (Some(scale), _) => seed::fill(context, &seed::Arguments::of(scale)).await,
         (None, Some((set, keys))) => backup::bring(context, &project, &set.open(&keys)?).await,
         (None, None) => Ok(Exit::Success),
     }
@@ -88,12 +91,12 @@ pub(super) fn confirm(context: &Context, project: &Project, yes: bool) -> Result
     Ok(())
 }
 
-/// Throws the data away and brings the instance up fresh.
+/// Throws the data away and brings the instance up fresh. The caller has the instance's
+/// lock.
 ///
 /// # Errors
 /// The engine fails, or a component does.
 pub(super) async fn fresh(context: &Context, project: &Project, yes: bool) -> Result<()> {
-    let _guard = context.lock(project, "dm reset").await?;
     let run = BringUp {
         command: "reset",
         project,

@@ -132,21 +132,32 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     if arguments.scale == Scale::Demo && of_a_past {
         return Err(SeedError::DemoIsWhole.into());
     }
+    let project = context.project()?;
     if arguments.fresh {
-        let project = context.project()?;
         // What can be wrong with it should be told while the data is still there.
         SeedFile::read(&project.loaded.root)?;
         reset::confirm(context, &project, arguments.yes)?;
+    }
+    // Two at once would take the same companies. One lock for all of it: whatever waits
+    // must not come between the reset and the seed.
+    let _guard = context.lock(&project, "dm seed").await?;
+    if arguments.fresh {
         reset::fresh(context, &project, arguments.yes).await?;
     }
+    fill(context, &arguments).await
+}
+
+/// Fills the stack. The caller has the instance's lock.
+///
+/// # Errors
+/// A part of the stack is away, or there is something in it already.
+pub(super) async fn fill(context: &Context, arguments: &Arguments) -> Result<Exit> {
     let began = Instant::now();
     let desk = Desk::open(context).await?;
-    // Two at once would take the same companies.
-    let _guard = context.lock(&desk.project, "dm seed").await?;
     let (seed, made, rows) = match (&arguments.from, arguments.scale) {
-        (Some(_), _) => own(context, &desk, &arguments).await?,
-        (None, Scale::Demo) if !arguments.resume => demo(context, &desk, &arguments).await?,
-        (None, _) => a_past(context, &desk, &arguments).await?,
+        (Some(_), _) => own(context, &desk, arguments).await?,
+        (None, Scale::Demo) if !arguments.resume => demo(context, &desk, arguments).await?,
+        (None, _) => a_past(context, &desk, arguments).await?,
     };
     let document = output::seed::Document {
         seed_number: seed,

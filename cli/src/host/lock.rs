@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::place::Place;
 use crate::error::{Coded, Exit};
 
 /// How often a busy lock is tried again.
@@ -18,7 +19,10 @@ const POLL: Duration = Duration::from_millis(50);
 /// Who holds a lock, in the holder's own words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Process id.
+    /// Where the process runs.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Process id, as the place numbers its processes.
     pub pid: u32,
     /// What it is doing, e.g. `dm up`.
     pub command: String,
@@ -31,20 +35,52 @@ impl Holder {
     #[must_use]
     pub fn this_process(command: &str) -> Self {
         Self {
+            place: Place::of_this_process(),
             pid: std::process::id(),
             command: command.into(),
             since: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        }
+    }
+
+    /// How a user at `here` ends the holder.
+    fn advice(&self, here: &Place) -> String {
+        let Place {
+            host, container, ..
+        } = &self.place;
+        if self.place == *here {
+            return format!("wait for it to end, or stop it: kill {}", self.pid);
+        }
+        match container {
+            Some(id) if *host == here.host || id == host => {
+                format!("wait for it to end, or stop its container: docker stop {id}")
+            }
+            Some(id) => {
+                format!("wait for it to end, or stop its container on {host}: docker stop {id}")
+            }
+            None if *host == here.host => {
+                format!(
+                    "wait for it to end, or stop process {} where it runs",
+                    self.pid
+                )
+            }
+            None => format!(
+                "wait for it to end, or stop it on {host}: kill {}",
+                self.pid
+            ),
         }
     }
 }
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "`{}` (pid {}, since {})",
-            self.command, self.pid, self.since
-        )
+        write!(f, "`{}` (pid {}", self.command, self.pid)?;
+        if let Some(container) = &self.place.container {
+            write!(f, " in container {container}")?;
+        }
+        if !self.place.host.is_empty() {
+            write!(f, " on {}", self.place.host)?;
+        }
+        write!(f, ", since {})", self.since)
     }
 }
 
@@ -52,12 +88,12 @@ impl std::fmt::Display for Holder {
 #[derive(Debug, Error)]
 pub enum LockError {
     /// Somebody else held it for longer than the caller would wait.
-    #[error("{name} is locked by {}", describe(.holder.as_ref()))]
+    #[error("{name} is locked by {}", describe(.holder.as_deref()))]
     Busy {
         /// What is locked, e.g. `instance default`.
         name: String,
         /// Who holds it, where that could be read.
-        holder: Option<Holder>,
+        holder: Option<Box<Holder>>,
     },
     /// The caller gave up waiting because it was interrupted.
     #[error("interrupted while waiting for {name}")]
@@ -101,12 +137,7 @@ impl Coded for LockError {
         match self {
             Self::Busy { holder, .. } => holder
                 .as_ref()
-                .map(|holder| {
-                    vec![format!(
-                        "wait for it to end, or stop it: kill {}",
-                        holder.pid
-                    )]
-                })
+                .map(|holder| vec![holder.advice(&Place::of_this_process())])
                 .unwrap_or_default(),
             Self::Interrupted { .. } => Vec::new(),
             Self::Io { .. } => vec![
@@ -226,7 +257,7 @@ impl FileLock {
             if begun.elapsed() >= patience {
                 return Err(LockError::Busy {
                     name: self.name.clone(),
-                    holder: self.holder(),
+                    holder: self.holder().map(Box::new),
                 });
             }
             if let Some(tell) = on_wait.take() {
@@ -286,6 +317,34 @@ mod tests {
             lock.try_lock(&Holder::this_process("dm down"))
                 .unwrap()
                 .is_some()
+        );
+    }
+
+    #[test]
+    fn the_advice_fits_the_place_of_the_holder() {
+        let place = |host: &str, container: Option<&str>, processes| Place {
+            host: host.to_owned(),
+            container: container.map(str::to_owned),
+            processes: Some(processes),
+        };
+        let here = place("pc", None, 1);
+        let holder = |place: Place| Holder {
+            place,
+            pid: 1,
+            command: "dm backup schedule".to_owned(),
+            since: "2026-11-28T12:00:00Z".to_owned(),
+        };
+        let advice = |place: Place| holder(place).advice(&here);
+        assert!(advice(here.clone()).ends_with("stop it: kill 1"));
+        // Process 1 of a container is not process 1 of this machine.
+        let inside = place("pc", Some("0123456789ab"), 2);
+        assert!(advice(inside.clone()).ends_with("docker stop 0123456789ab"));
+        assert!(!advice(place("pc", None, 2)).contains("kill"));
+        assert!(advice(place("other", None, 1)).ends_with("stop it on other: kill 1"));
+        assert_eq!(
+            holder(inside).to_string(),
+            "`dm backup schedule` (pid 1 in container 0123456789ab on pc, \
+             since 2026-11-28T12:00:00Z)"
         );
     }
 

@@ -10,6 +10,7 @@ pub mod init;
 pub mod lock;
 pub mod network;
 pub mod packages;
+pub mod place;
 pub mod ports;
 pub mod privilege;
 pub mod process;

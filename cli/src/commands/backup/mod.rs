@@ -232,9 +232,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let extent = Extent::of(&set, schema.as_deref())?;
             let opened = set.open(&keys)?;
             restore::confirm(context, &desk.project, extent, yes)?;
-            let guard = context.lock(&desk.project, "dm backup restore").await?;
+            // To the end: a command that waits must not find half a stack.
+            let _guard = context.lock(&desk.project, "dm backup restore").await?;
             restore::run(context, &desk, &store, &opened, extent, !no_safety).await?;
-            drop(guard);
             restore::bring_up(context, &desk.project).await
         }
     }

@@ -165,17 +165,16 @@ pub(super) async fn unfinished(desk: &Desk) -> Result<Option<String>> {
     Ok(backup::unfinished(&options).await?)
 }
 
-/// Brings a set back into an instance that has just begun anew.
+/// Brings a set back into an instance that has just begun anew. The caller has the
+/// instance's lock.
 pub(in crate::commands) async fn bring(
     context: &Context,
     project: &Project,
     opened: &Opened<'_>,
 ) -> Result<Exit> {
     let desk = Desk::open(context).await?;
-    let guard = context.lock(project, "dm reset").await?;
     let store = store(project, None);
     run(context, &desk, &store, opened, Extent::Whole, false).await?;
-    drop(guard);
     bring_up(context, project).await
 }
 

@@ -43,6 +43,7 @@ pub(super) async fn purge(
 ) -> Result<Exit> {
     let printer = &context.printer;
     let (queues, filter) = (which.queues()?, which.filter());
+    let _guard = context.lock(&desk.project, "dm dlq purge").await?;
     let connection = desk.dead_letters().await?;
     let mut count = 0;
     look::each(&connection, &queues, &filter, |_| count += 1).await?;
@@ -76,6 +77,7 @@ pub(super) async fn park(
     yes: bool,
 ) -> Result<Exit> {
     let (queues, filter) = (which.queues()?, which.filter());
+    let _guard = context.lock(&desk.project, "dm dlq park").await?;
     let (connection, database) = (desk.dead_letters().await?, desk.database().await?);
     let mut count = 0;
     look::each(&connection, &queues, &filter, |_| count += 1).await?;

@@ -193,6 +193,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             Ok(Exit::Success)
         }
         Action::Import { file } => {
+            let _guard = context.lock(&desk.project, "dm dlq import").await?;
             let opened = File::open(&file).map_err(MessagingError::from)?;
             let lines = copy::parse(BufReader::new(opened))?;
             let connection = desk.dead_letters().await?;
@@ -213,6 +214,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             Ok(Exit::Success)
         }
         Action::Unpark { ids } => {
+            let _guard = context.lock(&desk.project, "dm dlq unpark").await?;
             let (connection, database) = (desk.dead_letters().await?, desk.database().await?);
             let imported = parked::unpark(&connection, &database, &ids).await?;
             Ok(keep::told(context, &imported))

@@ -60,6 +60,12 @@ pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) ->
         rate: arguments.rate,
         in_flight: arguments.max_in_flight,
     };
+    // What shows the set alone changes nothing, and waits for nobody.
+    let _guard = if arguments.dry_run {
+        None
+    } else {
+        Some(context.lock(&desk.project, "dm dlq replay").await?)
+    };
     let connection = desk.dead_letters().await?;
     let counter = Counter::new(printer, "replayed");
     let told = |told: &replay::Told<'_>| {
