@@ -161,6 +161,13 @@ async fn prepare_golden(
         Prepare::Foreground => golden::make(context).await,
         // What is gained by the next start is lost by a job that has none.
         Prepare::Background if crate::host::is_ci() => Ok(()),
-        Prepare::Background => golden::make_in_background(context, project),
+        Prepare::Background => {
+            // The stack is up: all that is lost is the next start's speed.
+            if let Err(error) = golden::make_in_background(context, project) {
+                let warning = format!("{error}; prepare golden images yourself: dm golden make");
+                context.printer.warn(&warning);
+            }
+            Ok(())
+        }
     }
 }
