@@ -2,29 +2,68 @@
 # Builds the CLI when it is stale, then becomes it. `./dm test` runs every check.
 set -euo pipefail
 
-root=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
-binary=${CARGO_TARGET_DIR:-$root/target}/debug/dm
+# By way of links, from any folder, whatever CDPATH says.
+self=$(readlink -f -- "${BASH_SOURCE[0]}")
+root=${self%/*}
+
+# As cargo would, but from any folder the same; and cargo can't build below a colon.
+target=${CARGO_TARGET_DIR:-target}
+[[ $target == /* ]] || target=$root/$target
+if [[ $target == *:* ]]; then
+    cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}
+    target=$cache/dm/target-$(printf '%s' "$root" | cksum | tr -d ' ')
+fi
+if [[ -n ${CARGO_TARGET_DIR:-} || $target != "$root/target" ]]; then
+    export CARGO_TARGET_DIR=$target
+fi
 
 if [[ ${1:-} == test ]]; then
     shift
     exec "$root/scripts/test.sh" "$@"
 fi
 
-stale() {
-    [[ ! -x $binary ]] || [[ -n $(find "$root/Cargo.toml" "$root/Cargo.lock" "$root/cli/Cargo.toml" \
-        "$root/cli/src" "$root/cli/images" "$root/services/contracts" -newer "$binary" -print -quit) ]]
+# The clone that was built last, and where cargo put the program.
+stamp=$target/.dm-built
+
+# True where the program is there and nothing that it is made of is newer.
+is_built() {
+    local of
+    [[ -f $stamp ]] || return 1
+    { IFS= read -r of && IFS= read -r binary; } < "$stamp" || return 1
+    [[ $of == "$root" && -f $binary && -s $binary && -x $binary ]] || return 1
+    [[ -z $(find "$root/Cargo.toml" "$root/Cargo.lock" \
+        "$root/cli/Cargo.toml" "$root/cli/build.rs" "$root/cli/src" "$root/cli/images" \
+        "$root/cli/business" "$root/services/amqp" "$root/services/contracts" \
+        -newer "$stamp" -print -quit 2> /dev/null) ]]
 }
 
-if stale; then
+build() {
     if ! command -v cargo > /dev/null; then
         echo "dm: cargo is needed to build dm; install Rust (rustup), then run this again" >&2
         exit 2
     fi
     echo "dm: building the command line tool (a few minutes the first time)" >&2
-    cargo build --quiet --locked --manifest-path "$root/Cargo.toml" --package dm --bin dm >&2
-    # cargo leaves the time stamp alone where the change made no difference.
-    touch -- "$binary"
-fi
+    mkdir -p -- "$target"
+    # What changes during the build makes the program stale: the time is that of now.
+    began=$(mktemp -- "$target/.dm-began.XXXXXX")
+    trap 'rm -f -- "$began" "$began.new"' EXIT
+    # For this machine, where a variable names another one. Cargo says where the program is.
+    binary=$(env -u CARGO_BUILD_TARGET cargo build --quiet --locked \
+        --manifest-path "$root/Cargo.toml" --package dm --bin dm \
+        --message-format json-render-diagnostics \
+        | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1) || binary=
+    if [[ ! -x $binary ]]; then
+        echo "dm: could not build dm: see cargo's message above" >&2
+        echo "dm: it needs cargo and rustc 1.95 or later; rustup installs both" >&2
+        exit 2
+    fi
+    printf '%s\n' "$root" "$binary" > "$began.new"
+    touch -r "$began" -- "$began.new"
+    mv -f -- "$began.new" "$stamp"
+    rm -f -- "$began"
+}
+
+is_built || build
 
 export DM_PROJECT_DIR=${DM_PROJECT_DIR:-$root}
 exec "$binary" "$@"

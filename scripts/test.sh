@@ -6,6 +6,7 @@
 #   ./dm test           everything
 #   ./dm test --quick   only what needs no engine
 set -euo pipefail
+unset CDPATH
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 quick=false
