@@ -10,6 +10,7 @@ use super::{
 };
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
+use crate::host::line_ends::line_feeds;
 
 /// The component's name.
 pub const NAME: &str = "openldap";
@@ -167,7 +168,8 @@ fn ldif_files(site: &Site<'_>, folder: &std::path::Path) -> Result<Vec<File>, Co
                 source,
             })?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            Ok(File::readable(format!("/container/ldif/{name}"), contents))
+            let path = format!("/container/ldif/{name}");
+            Ok(File::readable(path, line_feeds(&contents)))
         })
         .collect()
 }

@@ -7,6 +7,7 @@ pub mod consent;
 pub mod detach;
 pub mod editor;
 pub mod init;
+pub mod line_ends;
 pub mod lock;
 pub mod network;
 pub mod packages;

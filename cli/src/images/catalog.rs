@@ -6,6 +6,7 @@ use super::artifact::Artifact;
 use super::error::ImageError;
 use super::recipe::{Digest, Recipe, RecipeFile, local_reference};
 use super::settings::ImageSettings;
+use crate::host::line_ends::line_feeds;
 
 /// The name of the image that all others stand on.
 pub const BASE: &str = "base";
@@ -160,7 +161,7 @@ fn embedded(name: &str, version: &str) -> Recipe {
         files: FILES
             .iter()
             .filter(|(component, _, _)| *component == name)
-            .map(|(_, path, contents)| RecipeFile::new(*path, *contents))
+            .map(|(_, path, contents)| RecipeFile::new(*path, line_feeds(contents)))
             .collect(),
         ..Recipe::default()
     }

@@ -97,6 +97,14 @@ pub enum ImageError {
         /// What the compiler found, first one first.
         errors: Vec<SourceError>,
     },
+    /// A binary that can't run alone, so that no image can be made of it.
+    #[error("the binary of {name} is not a static one: {reason}")]
+    NotStatic {
+        /// The service.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A program is needed that this machine lacks.
     #[error("{tool} is needed and not installed: {reason}")]
     ToolMissing {
@@ -229,6 +237,7 @@ impl Coded for ImageError {
             Self::Build { .. } => "image-build",
             Self::Program { .. } => "program-failed",
             Self::Compile { .. } => "sources-not-compiling",
+            Self::NotStatic { .. } => "binary-not-static",
             Self::ToolMissing { .. } => "tool-missing",
             Self::NoBase { .. } => "image-no-base",
             Self::Fetch { .. } => "fetch-failed",
@@ -277,6 +286,13 @@ impl Coded for ImageError {
             | Self::Program { hints, .. }
             | Self::Fetch { hints, .. }
             | Self::Archive { hints, .. } => hints.clone(),
+            Self::NotStatic { .. } => vec![
+                "look in RUSTC, RUSTC_WRAPPER, CARGO_* and .cargo/config.toml for another compiler, linker or target".into(),
+                "dm rebuild".into(),
+            ],
+            Self::ToolMissing { tool, .. } if ["cargo", "rustc"].contains(&tool.as_str()) => {
+                vec!["install Rust by rustup, then: dm up".into()]
+            }
             Self::ToolMissing { tool, .. } => {
                 vec![format!("install {tool} with this system's package manager")]
             }
@@ -298,7 +314,7 @@ impl Coded for ImageError {
 }
 
 fn pull_hints(refusal: &PullRefusal) -> Vec<String> {
-    let build = "dm images build makes the image here, without a registry";
+    let build = "make the image here, without a registry: dm images build";
     match refusal {
         PullRefusal::NotFound => vec![
             "check images.mirror in dm.toml: the mirror must hold the image under its usual path"

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::{Owner, is_free, owner};
+use crate::config::port_key;
 use crate::error::{Coded, Exit};
 use crate::host::lock::LockError;
 use crate::host::state::{StateDir, StateError};
@@ -133,15 +134,6 @@ fn who(owner: Option<&Owner>, container: Option<&str>) -> String {
     }
 }
 
-/// The key of the configuration that sets a port: a component's own one is
-/// called by its name, a further one `<component>-<what>`.
-fn key(component: &str) -> String {
-    match component.split_once('-') {
-        Some((component, what)) => format!("{component}.{}_port", what.replace('-', "_")),
-        None => format!("{component}.port"),
-    }
-}
-
 impl PortError {
     /// Fills in which container publishes the taken port.
     #[must_use]
@@ -178,7 +170,8 @@ impl Coded for PortError {
 
     fn next(&self) -> Vec<String> {
         let auto = || "let dm choose free ports: dm up --ports auto".to_owned();
-        let set = |component: &str| format!("or set another one in dm.toml: {}", key(component));
+        let set =
+            |component: &str| format!("or set another one in dm.toml: {}", port_key(component));
         match self {
             Self::Taken {
                 component,
@@ -207,7 +200,7 @@ impl Coded for PortError {
                 set(component),
             ],
             Self::Twice { second, .. } => {
-                vec![format!("set another one in dm.toml: {}", key(second))]
+                vec![format!("set another one in dm.toml: {}", port_key(second))]
             }
             Self::Exhausted { .. } => vec!["dm doctor".into()],
             Self::State(error) => error.next(),

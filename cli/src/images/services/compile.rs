@@ -9,14 +9,21 @@ use tokio_util::sync::CancellationToken;
 use super::super::error::ImageError;
 use super::super::process;
 use super::super::progress::{Progress, Update};
+use super::super::recipe::Digest;
 use super::SERVICES;
 use super::message::Line;
+use crate::host::process::program;
 
 /// The profile of the workspace that services are built with.
 const PROFILE: &str = "service";
 
-/// What makes a binary need nothing beside itself.
-const STATIC: &str = "-C target-feature=+crt-static";
+/// What makes a binary need nothing beside itself, as cargo wants flags encoded. This
+/// variable wins over all other places of flags, which could take it back: RUSTFLAGS,
+/// and cargo's own files of configuration.
+const FLAGS: (&str, &str) = (
+    "CARGO_ENCODED_RUSTFLAGS",
+    "-C\u{1f}target-feature=+crt-static",
+);
 
 /// The feature that gives services their fail points.
 const FAIL_POINTS: &str = "dm-kit/fail-points";
@@ -25,6 +32,8 @@ const FAIL_POINTS: &str = "dm-kit/fail-points";
 pub(super) struct Compiler<'a> {
     pub(super) cargo: PathBuf,
     pub(super) root: &'a Path,
+    /// The folder of what cargo makes, where not its own choice.
+    pub(super) target: Option<PathBuf>,
     pub(super) fail_points: bool,
     pub(super) progress: &'a dyn Progress,
     pub(super) cancel: &'a CancellationToken,
@@ -37,10 +46,6 @@ impl Compiler<'_> {
         names: &[&'n str],
     ) -> Result<BTreeMap<&'n str, PathBuf>, ImageError> {
         let triple = self.triple().await?;
-        let flags = format!(
-            "CARGO_TARGET_{}_RUSTFLAGS",
-            triple.to_uppercase().replace('-', "_")
-        );
         let mut command = Command::new(&self.cargo);
         command
             .current_dir(self.root)
@@ -62,7 +67,10 @@ impl Compiler<'_> {
                     .flat_map(|name| ["--package".to_owned(), binary(name)]),
             )
             .arg("--bins")
-            .env(flags, STATIC);
+            .env(FLAGS.0, FLAGS.1);
+        if let Some(folder) = &self.target {
+            command.arg("--target-dir").arg(folder);
+        }
         if self.fail_points {
             command.args(["--features", FAIL_POINTS]);
         }
@@ -120,10 +128,25 @@ impl Compiler<'_> {
             .collect()
     }
 
+    /// The compiler that cargo would take: the one that is set, the one that came with
+    /// cargo, or the first in PATH.
+    fn rustc(&self) -> Result<PathBuf, ImageError> {
+        if let Some(set) = std::env::var_os("RUSTC").filter(|set| !set.is_empty()) {
+            return Ok(set.into());
+        }
+        let beside = self.cargo.with_file_name("rustc");
+        if beside.is_file() {
+            return Ok(beside);
+        }
+        program("rustc").ok_or_else(|| ImageError::ToolMissing {
+            tool: "rustc".into(),
+            reason: format!("it is neither in PATH nor beside {}", self.cargo.display()),
+        })
+    }
+
     /// The target that this machine's own programs have.
     async fn triple(&self) -> Result<String, ImageError> {
-        // The compiler that cargo would take.
-        let mut command = Command::new(self.cargo.with_file_name("rustc"));
+        let mut command = Command::new(self.rustc()?);
         command.current_dir(self.root).arg("-vV");
         let mut triple = None;
         process::run_filtered("rustc", command, self.cancel, |line| {
@@ -143,6 +166,17 @@ impl Compiler<'_> {
             })
         }
     }
+}
+
+/// The folder of what cargo makes, where the usual one can't be: cargo refuses to build
+/// below a colon, which separates paths in its variables.
+pub(super) fn target_folder(root: &Path, cache: &Path) -> Option<PathBuf> {
+    let is_set = std::env::var_os("CARGO_TARGET_DIR").is_some();
+    let name = root.as_os_str().as_encoded_bytes();
+    if is_set || !name.contains(&b':') {
+        return None;
+    }
+    Some(cache.join("target").join(Digest::of(name).short()))
 }
 
 /// The package of a service and its binary: only the gateway goes by its bare name.

@@ -3,6 +3,7 @@
 //! ```text
 //! sources      a digest of all that goes into the binaries
 //! compile      cargo, once for all of them
+//! elf          whether a binary needs anything beside itself
 //! record       which images these sources became before
 //! superseded   what nothing needs any more, and goes
 //! ```
@@ -11,6 +12,7 @@
 //! which leaves a binary as it was makes no new image and restarts nothing.
 
 mod compile;
+mod elf;
 mod message;
 mod record;
 mod sources;
@@ -181,6 +183,7 @@ impl Images {
         let compiler = compile::Compiler {
             cargo,
             root: &services.root,
+            target: compile::target_folder(&services.root, &self.dirs.cache),
             fail_points: services.fail_points,
             progress: self.progress.as_ref(),
             cancel: &self.cancel,
@@ -212,6 +215,21 @@ impl Images {
     async fn image_of(&self, name: &str, binary: &Path) -> Result<Acquired, ImageError> {
         let doing = || ImageError::io(format!("read {}", binary.display()));
         let program = tokio::fs::read(binary).await.map_err(doing())?;
+        match elf::interpreter(&program) {
+            Ok(None) => {}
+            Ok(Some(interpreter)) => {
+                return Err(ImageError::NotStatic {
+                    name: name.to_owned(),
+                    reason: format!("it needs {interpreter}, and its image holds it alone"),
+                });
+            }
+            Err(reason) => {
+                return Err(ImageError::NotStatic {
+                    name: name.to_owned(),
+                    reason: reason.to_owned(),
+                });
+            }
+        }
         let derivation = Derivation {
             component: name.to_owned(),
             told_as: SERVICES.to_owned(),

@@ -214,12 +214,6 @@ fn one_port_for_two_components_is_refused() {
 }
 
 #[test]
-fn the_key_of_a_further_port_is_its_own() {
-    assert_eq!(key("rabbitmq"), "rabbitmq.port");
-    assert_eq!(key("rabbitmq-management"), "rabbitmq.management_port");
-}
-
-#[test]
 fn automatic_ports_stay_below_the_ephemeral_ones() {
     assert_eq!(below_ephemeral(32_768), 20_000..=32_767);
     assert_eq!(below_ephemeral(1_024), 20_000..=29_999);

@@ -1,0 +1,140 @@
+//! What a binary needs beside itself, read from its header.
+//! <https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.pheader.html>
+
+/// The type of the program header that names an interpreter, which loads libraries.
+const PT_INTERP: u32 = 3;
+
+/// Where the program headers are, by the class of the file.
+struct Layout {
+    offset: usize,
+    entry_size: usize,
+    count: usize,
+    /// Offset and size of the contents, in a program header.
+    contents: (usize, usize),
+    /// How wide addresses are, in bytes.
+    width: usize,
+}
+
+const LAYOUT_32: Layout = Layout {
+    offset: 0x1c,
+    entry_size: 0x2a,
+    count: 0x2c,
+    contents: (0x04, 0x10),
+    width: 4,
+};
+
+const LAYOUT_64: Layout = Layout {
+    offset: 0x20,
+    entry_size: 0x36,
+    count: 0x38,
+    contents: (0x08, 0x20),
+    width: 8,
+};
+
+/// The interpreter that a program needs, `None` where it is static. The error says why
+/// the bytes are no program for Linux.
+pub(super) fn interpreter(program: &[u8]) -> Result<Option<String>, &'static str> {
+    if !program.starts_with(b"\x7fELF") {
+        return Err("it is not an ELF file");
+    }
+    let layout = match program.get(4) {
+        Some(1) => LAYOUT_32,
+        Some(2) => LAYOUT_64,
+        _ => return Err("its ELF class is unknown"),
+    };
+    let file = File {
+        bytes: program,
+        is_little: program.get(5) == Some(&1),
+    };
+    file.interpreter(&layout)
+        .ok_or("its program headers are cut off")
+}
+
+struct File<'a> {
+    bytes: &'a [u8],
+    is_little: bool,
+}
+
+impl File<'_> {
+    fn interpreter(&self, layout: &Layout) -> Option<Option<String>> {
+        let start = self.number(layout.offset, layout.width)?;
+        let size = self.number(layout.entry_size, 2)?;
+        for index in 0..self.number(layout.count, 2)? {
+            let header = start.checked_add(index.checked_mul(size)?)?;
+            if self.number(header, 4)? != PT_INTERP as usize {
+                continue;
+            }
+            let at = self.number(header.checked_add(layout.contents.0)?, layout.width)?;
+            let length = self.number(header.checked_add(layout.contents.1)?, layout.width)?;
+            let name = self.bytes.get(at..at.checked_add(length)?)?;
+            let name = String::from_utf8_lossy(name);
+            return Some(Some(name.trim_end_matches('\0').to_owned()));
+        }
+        Some(None)
+    }
+
+    fn number(&self, at: usize, width: usize) -> Option<usize> {
+        let bytes = self.bytes.get(at..at.checked_add(width)?)?;
+        let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        let number = if self.is_little {
+            bytes.iter().rev().fold(0, join)
+        } else {
+            bytes.iter().fold(0, join)
+        };
+        usize::try_from(number).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A file of 64 bits, little end first, with one program header of this type.
+    fn file(kind: u32) -> Vec<u8> {
+        let mut file = vec![0; 0x40 + 0x38];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        file[0x20] = 0x40;
+        file[0x36] = 0x38;
+        file[0x38] = 1;
+        file[0x40..0x44].copy_from_slice(&kind.to_le_bytes());
+        file[0x48] = 0x78;
+        file[0x60] = 8;
+        file.extend(b"/lib/ld\0");
+        file
+    }
+
+    #[test]
+    fn a_program_with_an_interpreter_is_dynamic() {
+        assert_eq!(interpreter(&file(PT_INTERP)), Ok(Some("/lib/ld".into())));
+        assert_eq!(interpreter(&file(1)), Ok(None));
+    }
+
+    #[test]
+    fn this_test_is_dynamic() {
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let found = interpreter(&own).unwrap();
+        // On musl it is static, and says so.
+        assert_eq!(found.is_some(), cfg!(target_env = "gnu"), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_no_program_is_refused() {
+        assert!(interpreter(b"").is_err());
+        assert!(interpreter(b"#!/bin/sh\n").is_err());
+        assert!(interpreter(&file(PT_INTERP)[..0x50]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            for (at, byte) in b"\x7fELF\x02\x01".iter().enumerate() {
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = *byte;
+                }
+            }
+            let _ = interpreter(&bytes);
+        }
+    }
+}
