@@ -135,7 +135,7 @@ impl Coded for BenchError {
                 .chain([format!("run it by hand: {command}")])
                 .collect(),
             Self::Rival { .. } => {
-                vec!["dm bench up --keep keeps the compose file, to run it by hand".into()]
+                vec!["keep the compose file, to run it by hand: dm bench up --keep".into()]
             }
             Self::Spawn { .. }
             | Self::Write { .. }

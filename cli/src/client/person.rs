@@ -8,7 +8,7 @@ use reqwest::{Client, Method, Url};
 
 use super::{Answer, Call, Fault, REQUEST_LIMIT, Site, trace_id};
 use crate::components::http_client;
-use crate::components::keycloak::token::{login_action, message};
+use crate::components::keycloak::token::{login_action, message, refusal, wish_of_redirect};
 
 /// A person at the gateway, signed in or not.
 #[derive(Debug, Clone)]
@@ -72,9 +72,13 @@ impl Person {
             .map(str::to_owned);
         let Some(location) = location else {
             let text = posted.text().await.unwrap_or_default();
-            let reason = message(&text).unwrap_or_else(|| "no reason given".into());
+            let reason = refusal(&text);
             return Err(Fault::new(format!("Keycloak refused {user}: {reason}")));
         };
+        if let Some(wish) = wish_of_redirect(&location) {
+            let what = format!("Keycloak wants {user} to {wish} first");
+            return Err(Fault::new(what));
+        }
         let path = location.strip_prefix(&site.gateway).ok_or_else(|| {
             Fault::new(format!(
                 "Keycloak sends {user} to {location}, not to the gateway"

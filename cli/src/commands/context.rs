@@ -12,7 +12,7 @@ use super::Globals;
 use super::tools::HostTools;
 use crate::components::database::Database;
 use crate::components::{self, Ports};
-use crate::config::{Config, Install, LoadOptions, Loaded, Override};
+use crate::config::{Config, Install, LoadOptions, Loaded, Origin, Override, port_key};
 use crate::engine::containers::State;
 use crate::engine::setup::Setup;
 use crate::engine::{Engine, EngineSettings};
@@ -38,6 +38,7 @@ pub struct Context {
     /// Cancelled by the first interrupt.
     pub interrupt: CancellationToken,
     globals: Globals,
+    is_silent: bool,
 }
 
 /// How a command needs the instance's ports.
@@ -130,6 +131,18 @@ impl Context {
             printer,
             interrupt,
             globals,
+            is_silent: false,
+        }
+    }
+
+    /// The same, without a word about the configuration: for a look beside the command.
+    #[must_use]
+    pub fn silent(&self) -> Self {
+        Self {
+            printer: self.printer.clone(),
+            interrupt: self.interrupt.clone(),
+            globals: self.globals.clone(),
+            is_silent: true,
         }
     }
 
@@ -140,6 +153,7 @@ impl Context {
             printer: self.printer.clone(),
             interrupt: CancellationToken::new(),
             globals: self.globals.clone(),
+            is_silent: self.is_silent,
         }
     }
 
@@ -165,7 +179,8 @@ impl Context {
                 .collect(),
         };
         let loaded = Config::load(&options, std::env::vars_os())?;
-        for warning in &loaded.warnings {
+        let warnings = loaded.warnings.iter().filter(|_| !self.is_silent);
+        for warning in warnings {
             self.printer.warn(&warning.to_string());
         }
         Ok(loaded)
@@ -264,7 +279,13 @@ impl Context {
         let images = project.images(&engine, progress, consent, images_cancel.clone())?;
         let ports = match ports {
             PortUse::Existing => existing_ports(project, &engine).await?,
-            PortUse::Allocate { free, only } => allocate(project, &engine, free, only).await?,
+            PortUse::Allocate { free, only } => {
+                let ports = allocate(project, &engine, free, only).await?;
+                for ignored in ignored_ports(&project.loaded, &ports) {
+                    self.printer.warn(&ignored);
+                }
+                ports
+            }
         };
         Ok(Stack {
             images,
@@ -378,6 +399,34 @@ pub fn wanted_ports(loaded: &Loaded) -> Ports {
         .iter()
         .flat_map(|component| component.ports())
         .map(|wish| (wish.name.to_owned(), wish.host))
+        .collect()
+}
+
+/// What was said of ports for this call alone and has no effect, since the instance got
+/// others.
+fn ignored_ports(loaded: &Loaded, ports: &Ports) -> Vec<String> {
+    let entries = loaded.show(None, false).unwrap_or_default();
+    let explicit = |name: &str| {
+        let key = port_key(name);
+        entries.iter().find(|entry| {
+            entry.key == key
+                && matches!(
+                    entry.origin,
+                    Some(Origin::Flag { .. } | Origin::Variable { .. })
+                )
+        })
+    };
+    ports
+        .iter()
+        .filter_map(|(name, port)| {
+            let entry = explicit(name)?;
+            (entry.value != *port).then(|| {
+                let (key, value) = (&entry.key, &entry.value);
+                format!(
+                    "{key} = {value} has no effect: an instance with ports of its own has {port}"
+                )
+            })
+        })
         .collect()
 }
 

@@ -18,10 +18,11 @@ use crate::output::doctor as view;
 /// Check this machine.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// Also write a file with all that somebody needs who wants to help;
-    /// passwords and tokens are masked.
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
-    bundle: Option<PathBuf>,
+    /// Also write a bundle: a file with all that is needed to help, passwords and
+    /// tokens masked [default: dm-bundle-TIME.tar.zst in this folder].
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "absent, without a value, with one")]
+    bundle: Option<Option<PathBuf>>,
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
@@ -50,11 +51,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             .data(&view::render(findings, &context.printer.out()))?;
     }
     if let Some(path) = arguments.bundle {
-        let path = if path.as_os_str().is_empty() {
-            bundle::default_name(chrono::Utc::now())
-        } else {
-            path
-        };
+        let path = path.unwrap_or_else(|| bundle::default_name(chrono::Utc::now()));
         let loaded = project.as_ref().map(|project| &project.loaded);
         let masker = masker(loaded);
         let mut files = bundle::gather(&examination, &subject.project, &masker).await;

@@ -18,6 +18,7 @@ mod exec;
 mod golden;
 mod images;
 mod inbox;
+mod left;
 mod logs;
 mod open;
 mod outbox;
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Exit, Result};
 use crate::output::{Flags, Printer};
 use context::Context;
+use left::Before;
 
 /// Runs the Dunder Mifflin demo stack: one command from a bare machine to
 /// everything running, wired and ready.
@@ -96,7 +98,6 @@ enum Command {
     Down(down::Arguments),
     /// Show what runs, and how it is reached.
     Status(status::Arguments),
-    /// Show the logs of the components, merged.
     Logs(logs::Arguments),
     /// Stop components and bring them up again.
     Restart(restart::Arguments),
@@ -118,9 +119,7 @@ enum Command {
     Chaos(chaos::Arguments),
     Smoke(smoke::Arguments),
     Ci(ci::Arguments),
-    /// Run a command in a component's container.
     Exec(exec::Arguments),
-    /// Open psql on the stack's database.
     Psql(psql::Arguments),
     /// Sign a person in and print the access token.
     Token(token::Arguments),
@@ -164,6 +163,8 @@ impl Cli {
             | Command::Seed(_)
             | Command::Smoke(_)
             | Command::Ci(_)
+            | Command::Exec(_)
+            | Command::Psql(_)
             | Command::Golden(_)
             | Command::Images(_)
             | Command::Engine(_)
@@ -173,43 +174,72 @@ impl Cli {
         }
     }
 
+    /// True where the command stops components on its way.
+    fn may_leave_stopped(&self) -> bool {
+        matches!(
+            &self.command,
+            Command::Up(_)
+                | Command::Restart(_)
+                | Command::Rebuild(_)
+                | Command::Reset(_)
+                | Command::Backup(_)
+                | Command::Seed(_)
+                | Command::Golden(_)
+        )
+    }
+
     /// Runs the command.
     ///
     /// # Errors
     /// Whatever the command can't do; the caller prints it.
     pub async fn run(self, printer: &Printer, interrupt: &CancellationToken) -> Result<Exit> {
-        let context = Context::new(printer.clone(), self.globals, interrupt.clone());
+        let context = Context::new(printer.clone(), self.globals.clone(), interrupt.clone());
+        let before = if self.may_leave_stopped() {
+            Before::look(&context.silent()).await
+        } else {
+            None
+        };
+        let result = self.dispatch(&context).await;
+        if let Some(before) = before
+            && !matches!(result, Ok(Exit::Success | Exit::Found))
+        {
+            before.tell(&context).await;
+        }
+        result
+    }
+
+    async fn dispatch(self, context: &Context) -> Result<Exit> {
         match self.command {
-            Command::Up(arguments) => up::run(&context, arguments).await,
-            Command::Down(arguments) => down::run(&context, arguments).await,
-            Command::Status(arguments) => status::run(&context, arguments).await,
-            Command::Logs(arguments) => logs::run(&context, arguments).await,
-            Command::Restart(arguments) => restart::run(&context, arguments).await,
-            Command::Rebuild(arguments) => rebuild::run(&context, arguments).await,
-            Command::Dev(arguments) => dev::run(&context, arguments).await,
-            Command::Reset(arguments) => reset::run(&context, arguments).await,
-            Command::Seed(arguments) => seed::run(&context, arguments).await,
-            Command::Schema(arguments) => schema::run(&context, arguments).await,
-            Command::Backup(arguments) => backup::run(&context, arguments).await,
-            Command::Outbox(arguments) => outbox::run(&context, arguments).await,
-            Command::Inbox(arguments) => inbox::run(&context, arguments).await,
-            Command::Events(arguments) => events::run(&context, arguments).await,
-            Command::Reconcile(arguments) => reconcile::run(&context, arguments).await,
-            Command::Dlq(arguments) => dlq::run(&context, arguments).await,
-            Command::Chaos(arguments) => chaos::run(&context, arguments).await,
-            Command::Smoke(arguments) => smoke::run(&context, arguments).await,
-            Command::Ci(arguments) => ci::run(&context, arguments).await,
-            Command::Exec(arguments) => exec::run(&context, arguments).await,
-            Command::Psql(arguments) => psql::run(&context, arguments).await,
-            Command::Token(arguments) => token::run(&context, arguments).await,
-            Command::Open(arguments) => open::run(&context, arguments).await,
-            Command::Engine(arguments) => engine::run(&context, arguments).await,
-            Command::Images(arguments) => images::run(&context, arguments).await,
-            Command::Golden(arguments) => golden::run(&context, arguments).await,
-            Command::Doctor(arguments) => doctor::run(&context, arguments).await,
-            Command::Config(arguments) => config::run(&context, arguments),
-            Command::Bench(arguments) => bench::run(&context, arguments).await,
-            Command::Completions(arguments) => completions::run(&context, &arguments),
+            Command::Up(arguments) => up::run(context, arguments).await,
+            Command::Down(arguments) => down::run(context, arguments).await,
+            Command::Status(arguments) => status::run(context, arguments).await,
+            Command::Logs(arguments) => logs::run(context, arguments).await,
+            Command::Restart(arguments) => restart::run(context, arguments).await,
+            Command::Rebuild(arguments) => rebuild::run(context, arguments).await,
+            Command::Dev(arguments) => dev::run(context, arguments).await,
+            Command::Reset(arguments) => reset::run(context, arguments).await,
+            Command::Seed(arguments) => seed::run(context, arguments).await,
+            Command::Schema(arguments) => schema::run(context, arguments).await,
+            Command::Backup(arguments) => backup::run(context, arguments).await,
+            Command::Outbox(arguments) => outbox::run(context, arguments).await,
+            Command::Inbox(arguments) => inbox::run(context, arguments).await,
+            Command::Events(arguments) => events::run(context, arguments).await,
+            Command::Reconcile(arguments) => reconcile::run(context, arguments).await,
+            Command::Dlq(arguments) => dlq::run(context, arguments).await,
+            Command::Chaos(arguments) => chaos::run(context, arguments).await,
+            Command::Smoke(arguments) => smoke::run(context, arguments).await,
+            Command::Ci(arguments) => ci::run(context, arguments).await,
+            Command::Exec(arguments) => exec::run(context, arguments).await,
+            Command::Psql(arguments) => psql::run(context, arguments).await,
+            Command::Token(arguments) => token::run(context, arguments).await,
+            Command::Open(arguments) => open::run(context, arguments).await,
+            Command::Engine(arguments) => engine::run(context, arguments).await,
+            Command::Images(arguments) => images::run(context, arguments).await,
+            Command::Golden(arguments) => golden::run(context, arguments).await,
+            Command::Doctor(arguments) => doctor::run(context, arguments).await,
+            Command::Config(arguments) => config::run(context, arguments),
+            Command::Bench(arguments) => bench::run(context, arguments).await,
+            Command::Completions(arguments) => completions::run(context, &arguments),
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct Arguments {
     /// Don't ask.
     #[arg(long, short)]
     yes: bool,
-    /// What to begin with: the scale of a seed, as `dm seed --scale` takes it, or the id of
+    /// What to begin with: the scale of a seed, as `dm seed` takes it, or the id of
     /// a backup, or `latest`.
     #[arg(long, value_name = "SEED|BACKUP")]
     to: Option<String>,

@@ -55,7 +55,10 @@ impl Coded for RunError {
         match self {
             Self::Failed(_) | Self::TimedOut(_) => Vec::new(),
             Self::Interrupted => {
-                vec!["dm up goes on where it was; dm down removes everything".into()]
+                vec![
+                    "go on where it was: dm up".into(),
+                    "or remove everything: dm down".into(),
+                ]
             }
         }
     }

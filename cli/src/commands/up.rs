@@ -49,7 +49,7 @@ pub struct Arguments {
     #[arg(long)]
     no_golden: bool,
     /// Show what waited for what, and how long.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     timings: bool,
     /// Wait until everything is ready: what `up` does anyway.
     #[arg(long, hide = true)]
@@ -117,7 +117,7 @@ async fn dry_run(
         .stack(project, engine, PortUse::Existing, quiet, consent)
         .await?;
     if reset::is_unfinished(&stack).await? {
-        let warning = "a reset was cut short: dm up would first throw the rest of the data away";
+        let warning = "a reset was cut short: `dm up` would first throw the rest of the data away";
         context.printer.warn(warning);
     }
     let plan = up::prepare(&stack, &request(project, arguments)).await?;

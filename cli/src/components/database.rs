@@ -103,7 +103,7 @@ impl Coded for DatabaseError {
         match self {
             Self::Sql(_) => vec!["dm logs postgres".into()],
             Self::Migrate { schema, .. } => vec![
-                format!("mend migrations/{schema}, then dm up"),
+                format!("correct migrations/{schema}, then: dm up"),
                 "or start fresh, without the data there is: dm reset".into(),
             ],
             Self::Restoring(_) => vec![

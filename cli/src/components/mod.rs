@@ -9,6 +9,7 @@ pub mod postgres;
 pub mod rabbitmq;
 pub mod recorded;
 pub mod service;
+mod service_log;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -292,6 +293,15 @@ fn container(component: &dyn Component, site: &Site<'_>) -> ContainerSpec {
 /// The allocated port; 0, which nothing listens on, where there is none.
 fn host_port(ports: &Ports, name: &str) -> u16 {
     ports.get(name).copied().unwrap_or_default()
+}
+
+/// The address of a component's pages on the host, as browsers and issuers write it:
+/// without the port that `http` has by itself.
+fn http_origin(host: &str, port: u16) -> String {
+    match port {
+        80 => format!("http://{host}"),
+        port => format!("http://{host}:{port}"),
+    }
 }
 
 /// Reads a fixture.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     Component, ComponentError, PortWish, Ports, Probe, Site, container, database, host_port,
-    http_client, innermost, keycloak, postgres, rabbitmq,
+    http_client, http_origin, innermost, keycloak, postgres, rabbitmq, service_log,
 };
 use crate::config::{self, Config};
 use crate::engine::spec::ContainerSpec;
@@ -211,6 +211,10 @@ impl Component for Service {
         })
     }
 
+    fn readable(&self, line: String) -> String {
+        service_log::readable(line)
+    }
+
     fn wait_timeout(&self) -> Option<Duration> {
         self.config.wait_timeout.map(|wait| wait.get())
     }
@@ -227,5 +231,5 @@ pub fn base_url(name: &str, ports: &Ports) -> String {
     } else {
         "127.0.0.1"
     };
-    format!("http://{host}:{}", host_port(ports, name))
+    http_origin(host, host_port(ports, name))
 }

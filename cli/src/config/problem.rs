@@ -212,7 +212,7 @@ impl Coded for ConfigError {
         match self {
             Self::NoProject { .. } => vec![
                 "run dm inside a checkout of the project".into(),
-                "or name its directory: dm --project-directory DIR, or DM_PROJECT_DIR".into(),
+                "or name its directory by --project-directory or DM_PROJECT_DIR".into(),
             ],
             Self::NotAProject { .. } => {
                 vec!["name the directory that holds dm.toml, the root of the checkout".into()]

@@ -55,7 +55,7 @@ impl Coded for WatchError {
             {
                 vec!["sudo sysctl fs.inotify.max_user_watches=524288".into()]
             }
-            _ => vec!["dm rebuild does once what dm dev does at every change".into()],
+            _ => vec!["rebuild by hand after a change: dm rebuild".into()],
         }
     }
 }

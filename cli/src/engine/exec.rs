@@ -1,6 +1,7 @@
 //! Commands inside a running container.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
@@ -10,6 +11,19 @@ use futures_util::{Stream, StreamExt};
 use tokio::io::AsyncWrite;
 
 use super::{Engine, EngineError};
+
+/// The keys that leave a command's terminal, four control keys in a row. The engine's
+/// own would be Ctrl-P, Ctrl-Q: it holds back each Ctrl-P, which shells and psql use.
+const DETACH_KEYS: &str = "ctrl-^,ctrl-],ctrl-^,ctrl-]";
+
+/// How long to wait before it is looked again whether a command has ended.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a terminal that is only just being made is told its size.
+const RESIZES: usize = 10;
+
+/// The exit code of a command whose own the engine does not know.
+const UNKNOWN: i64 = 255;
 
 /// A command to run in a container.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +107,7 @@ impl Engine {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             tty: Some(spec.tty),
+            detach_keys: spec.tty.then(|| DETACH_KEYS.to_owned()),
             env: Some(spec.env.clone()),
             user: spec.user.clone(),
             cmd: Some(spec.command.clone()),
@@ -130,7 +145,8 @@ impl Engine {
         })
     }
 
-    /// The exit code of a command whose output has ended.
+    /// The exit code of a command whose output has ended. A command that closed its
+    /// output and goes on is waited for.
     ///
     /// # Errors
     /// [`EngineError::Api`] where the container is gone.
@@ -141,28 +157,38 @@ impl Engine {
         // Only the id goes along: the streams can't be shared by threads.
         let (docker, id) = (self.docker().clone(), running.id.clone());
         async move {
-            let inspected = docker
-                .inspect_exec(&id)
-                .await
-                .map_err(EngineError::api("read a command's exit code"))?;
-            Ok(inspected.exit_code.unwrap_or_default())
+            loop {
+                let inspected = docker
+                    .inspect_exec(&id)
+                    .await
+                    .map_err(EngineError::api("read a command's exit code"))?;
+                // The output can end a moment before the engine knows the code.
+                match (inspected.running, inspected.exit_code) {
+                    (Some(true), _) => tokio::time::sleep(PAUSE).await,
+                    (_, code) => return Ok(code.unwrap_or(UNKNOWN)),
+                }
+            }
         }
     }
 
-    /// Tells a command's terminal its size in characters.
-    ///
-    /// # Errors
-    /// [`EngineError::Api`] where the command has ended.
-    pub async fn resize(
+    /// Tells a command's terminal its size in characters. A command that has ended
+    /// has none, and one that is about to start has none yet.
+    pub fn resize(
         &self,
         running: &Running,
         width: u16,
         height: u16,
-    ) -> Result<(), EngineError> {
-        self.docker()
-            .resize_exec(&running.id, ResizeExecOptions { height, width })
-            .await
-            .map_err(EngineError::api("resize a command's terminal"))
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (docker, id) = (self.docker().clone(), running.id.clone());
+        async move {
+            for _ in 0..RESIZES {
+                let size = ResizeExecOptions { height, width };
+                if docker.resize_exec(&id, size).await.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
 
     /// Runs a command to its end and collects what it prints.

@@ -8,6 +8,7 @@ pub mod exec;
 pub mod facts;
 mod files;
 pub mod find;
+pub mod guard;
 pub mod images;
 pub mod inventory;
 pub mod labels;

@@ -154,7 +154,7 @@ impl Coded for MessagingError {
                 vec![format!("the services with events are {}", known.join(", "))]
             }
             Self::NoEvent(_) => vec![
-                "dm outbox ls shows the latest events".into(),
+                "see the latest events: dm outbox ls".into(),
                 "what was published longer ago than the outboxes keep it is gone".into(),
             ],
             Self::UnknownQueue { .. } => {
@@ -163,13 +163,15 @@ impl Coded for MessagingError {
             }
             Self::Busy(_) | Self::Stalled { .. } => vec!["try again in a moment".into()],
             Self::NotFound(_) => vec!["dm dlq ls --each".into()],
-            Self::OtherSet { .. } => vec!["dm dlq replay --dry-run shows the set as it is".into()],
+            Self::OtherSet { .. } => {
+                vec!["see the set as it is now: dm dlq replay --dry-run".into()]
+            }
             Self::Edit { draft, .. } => {
                 vec![format!("what you wrote is in {}", draft.display())]
             }
-            Self::NotOne(_) => vec!["choose one by --id; dm dlq ls --each lists them".into()],
+            Self::NotOne(_) => vec!["choose one by --id, from the list: dm dlq ls --each".into()],
             Self::NoRun(_) => vec!["dm dlq history".into()],
-            Self::Line { .. } => vec!["dm dlq export shows what a line is made of".into()],
+            Self::Line { .. } => vec!["see what a line is made of: dm dlq export FILE".into()],
             Self::File(_) => Vec::new(),
             Self::NotConfirmed(_) => vec!["say so by --yes".into()],
             Self::Interrupted { run, .. } => vec![format!("dm dlq replay --resume {run}")],

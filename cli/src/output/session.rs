@@ -1,8 +1,11 @@
 //! This process's own terminal, handed through to a command elsewhere.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 
 use rustix::termios::{self, OptionalActions, Termios};
+use tokio::io::AsyncWriteExt as _;
+
+use super::OutputError;
 
 /// The size of a terminal in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,22 +59,23 @@ impl Session {
         })
     }
 
-    /// Writes what the command wrote to its standard output, unchanged.
+    /// Writes what the command wrote to its standard output, unchanged. A reader that
+    /// is slow blocks nothing else.
     ///
     /// # Errors
-    /// Nobody reads it any more.
-    pub fn out(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(bytes)?;
-        stdout.flush()
+    /// [`OutputError::Closed`] where the reader is gone; [`OutputError::Write`].
+    pub async fn out(&self, bytes: &[u8]) -> Result<(), OutputError> {
+        let mut stdout = tokio::io::stdout();
+        stdout.write_all(bytes).await.map_err(OutputError::write)?;
+        stdout.flush().await.map_err(OutputError::write)
     }
 
-    /// Writes what the command wrote to its standard error, unchanged.
-    ///
-    /// # Errors
-    /// Nobody reads it any more.
-    pub fn err(&self, bytes: &[u8]) -> io::Result<()> {
-        io::stderr().lock().write_all(bytes)
+    /// Writes what the command wrote to its standard error, unchanged. That it can't be
+    /// written is no reason to end the command.
+    pub async fn err(&self, bytes: &[u8]) {
+        let mut stderr = tokio::io::stderr();
+        let _ = stderr.write_all(bytes).await;
+        let _ = stderr.flush().await;
     }
 }
 

@@ -6,6 +6,7 @@ use super::Stack;
 use super::event::Failure;
 use super::executor::Emitter;
 use super::readiness::NotReady;
+use crate::config::{component_key, port_key};
 use crate::engine::spec::ContainerSpec;
 use crate::error::{Coded, chain};
 use crate::host::ports;
@@ -48,7 +49,7 @@ pub async fn of_start(
                 failure.what = format!("port {} is taken by {owner}", port.host);
                 failure.next = vec![
                     "dm up --ports auto".into(),
-                    format!("or stop {owner}, or set another port in dm.toml"),
+                    format!("or stop {owner}, or set another {}", port_key(&port.name)),
                 ];
             }
         }
@@ -101,7 +102,8 @@ pub async fn of_component(
                 failure.next.insert(
                     0,
                     format!(
-                        "raise `{component}.memory` in dm.toml, or give the engine more memory"
+                        "raise `{}` in dm.toml, or give the engine more memory",
+                        component_key(component, "memory")
                     ),
                 );
             }

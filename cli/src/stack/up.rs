@@ -378,12 +378,25 @@ impl ComponentRun {
         if self.item.action == Action::Keep && self.answers().await {
             return Ok(NodeState::Ready { kept: true });
         }
-        tokio::select! {
+        // The deadline is also that of an engine or a server that answers late.
+        let acted = tokio::select! {
             () = cancel.cancelled() => return Err(TaskError::Cancelled),
-            acted = self.act() => if let Err(error) = acted {
-                let failure = failure::of_start(&self.stack, &self.item.spec, &error, self.emitter.at()).await;
+            acted = tokio::time::timeout_at(self.deadline(), self.act()) => acted,
+        };
+        match acted {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let failure =
+                    failure::of_start(&self.stack, &self.item.spec, &error, self.emitter.at())
+                        .await;
                 return Err(TaskError::Failed(Box::new(failure)));
-            },
+            }
+            Err(_) => {
+                let (spec, late) = (&self.item.spec, NotReady::TimedOut);
+                let failure =
+                    failure::of_component(&self.stack, spec, late, None, &self.emitter).await;
+                return Err(TaskError::TimedOut(Box::new(failure)));
+            }
         }
         let mut last = String::new();
         let ready = readiness::wait(

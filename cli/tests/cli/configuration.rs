@@ -112,7 +112,7 @@ fn a_folder_that_is_no_project_is_told_so() {
     error[config-no-project]: no dm.toml in [PROJECT] or any directory above it
 
       next: run dm inside a checkout of the project
-            or name its directory: dm --project-directory DIR, or DM_PROJECT_DIR
+            or name its directory by --project-directory or DM_PROJECT_DIR
     "#);
 }
 

@@ -8,7 +8,9 @@
 )]
 
 mod configuration;
+mod documented;
 mod help;
+mod launcher;
 mod project;
 mod streams;
 mod usage;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::recorded::RecordedSchema;
 use super::{
     Component, ComponentError, PortWish, Ports, Probe, Renewal, Site, container, host_port,
-    http_client, innermost, read,
+    http_client, http_origin, innermost, read,
 };
 use crate::components::{openldap, postgres};
 use crate::config::{self, Config};
@@ -53,7 +53,7 @@ impl Keycloak {
 /// the redirect addresses of the realm's clients say `localhost`.
 #[must_use]
 pub fn base_url(ports: &Ports) -> String {
-    format!("http://localhost:{}", host_port(ports, NAME))
+    http_origin("localhost", host_port(ports, NAME))
 }
 
 /// The part of an OpenID Connect discovery document that proves the realm.

@@ -22,6 +22,9 @@ use crate::error::{Coded, Exit};
 const CLIENT: &str = "warehouse-mobile";
 const REDIRECT: &str = "http://localhost:3004/auth/callback";
 
+/// What the login page says where Keycloak could not ask the directory.
+const DIRECTORY_FAILED: &str = "Unexpected error when handling authentication request";
+
 /// What the token endpoint answers.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Tokens {
@@ -96,6 +99,14 @@ pub enum SignInError {
         /// What the page says.
         reason: String,
     },
+    /// The password is right, and Keycloak wants something else first.
+    #[error("Keycloak wants `{user}` to {wish} first")]
+    ActionRequired {
+        /// Who was to be signed in.
+        user: String,
+        /// What it wants, e.g. `choose a new password`.
+        wish: String,
+    },
     /// An answer isn't what the protocol says.
     #[error("Keycloak's {what} is not understood: {reason}")]
     Protocol {
@@ -111,13 +122,14 @@ impl Coded for SignInError {
         match self {
             Self::Unreachable { .. } => "keycloak-unreachable",
             Self::Refused { .. } => "sign-in-refused",
+            Self::ActionRequired { .. } => "sign-in-action-required",
             Self::Protocol { .. } => "keycloak-protocol",
         }
     }
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Refused { .. } => Exit::Found,
+            Self::Refused { .. } | Self::ActionRequired { .. } => Exit::Found,
             _ => Exit::Component,
         }
     }
@@ -125,9 +137,15 @@ impl Coded for SignInError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::Unreachable { .. } => vec!["dm status".into(), "dm up --only keycloak".into()],
+            Self::Refused { reason, .. } if reason.contains(DIRECTORY_FAILED) => {
+                vec!["dm logs keycloak openldap".into(), "dm status".into()]
+            }
             Self::Refused { .. } => vec![
-                "the people are those of fixtures/ldap; their password is `password`".into(),
-                "dm token jhalpert".into(),
+                "the people are those of fixtures/ldap; their password is `password`, unless --password or DM_TOKEN_PASSWORD says otherwise".into(),
+            ],
+            Self::ActionRequired { .. } => vec![
+                "do so in a browser: dm open gateway".into(),
+                "or take it from the user in Keycloak's console: dm open keycloak".into(),
             ],
             Self::Protocol { .. } => vec!["dm logs keycloak".into()],
         }
@@ -196,12 +214,23 @@ pub async fn sign_in(
         .and_then(|value| value.to_str().ok())
     else {
         let text = answer.text().await.map_err(unreachable)?;
-        let reason = message(&text).unwrap_or_else(|| "no reason given".into());
-        return Err(SignInError::Refused {
-            user: user.to_owned(),
-            reason,
+        return Err(match wish_of_page(&text) {
+            Some(wish) => SignInError::ActionRequired {
+                user: user.to_owned(),
+                wish,
+            },
+            None => SignInError::Refused {
+                user: user.to_owned(),
+                reason: refusal(&text),
+            },
         });
     };
+    if let Some(wish) = wish_of_redirect(location) {
+        return Err(SignInError::ActionRequired {
+            user: user.to_owned(),
+            wish,
+        });
+    }
     let code = authorization_code(location, &state)?;
 
     let answer = client
@@ -279,6 +308,69 @@ pub fn message(page: &str) -> Option<String> {
     )
 }
 
+/// Why a login page refused somebody, in its own words.
+#[must_use]
+pub fn refusal(page: &str) -> String {
+    message(page)
+        .or_else(|| title(page))
+        .unwrap_or_else(|| "no reason given".into())
+}
+
+/// What Keycloak wants of a person before it signs them in, where it redirects to a page
+/// that asks for it.
+#[must_use]
+pub fn wish_of_redirect(location: &str) -> Option<String> {
+    let url = Url::parse(location).ok()?;
+    if !url.path().contains("/login-actions/") {
+        return None;
+    }
+    let action = url
+        .query_pairs()
+        .find(|(key, _)| key == "execution")
+        .map(|(_, action)| action.into_owned());
+    Some(wish(action.as_deref().unwrap_or_default()))
+}
+
+/// The same, where it shows that page at once.
+fn wish_of_page(page: &str) -> Option<String> {
+    let forms = [
+        ("kc-passwd-update-form", "UPDATE_PASSWORD"),
+        ("kc-update-profile-form", "VERIFY_PROFILE"),
+        ("kc-totp-settings-form", "CONFIGURE_TOTP"),
+        ("kc-terms-text", "TERMS_AND_CONDITIONS"),
+        ("kc-otp-login-form", "otp"),
+        ("kc-oauth", "OAUTH_GRANT"),
+    ];
+    forms
+        .iter()
+        .find(|(form, _)| page.contains(&format!("id=\"{form}\"")))
+        .map(|(_, action)| wish(action))
+}
+
+/// A required action of Keycloak's in plain words.
+fn wish(action: &str) -> String {
+    match action {
+        "UPDATE_PASSWORD" => "choose a new password (UPDATE_PASSWORD)".into(),
+        "UPDATE_PROFILE" | "VERIFY_PROFILE" => {
+            format!("complete the profile, which lacks a name or an e-mail address ({action})")
+        }
+        "UPDATE_EMAIL" | "VERIFY_EMAIL" => format!("confirm the e-mail address ({action})"),
+        "CONFIGURE_TOTP" => "set up one-time codes (CONFIGURE_TOTP)".into(),
+        "TERMS_AND_CONDITIONS" => "accept the terms (TERMS_AND_CONDITIONS)".into(),
+        "OAUTH_GRANT" => "grant the client its access (OAUTH_GRANT)".into(),
+        "otp" => "give a one-time code".into(),
+        "" => "do something on one of its pages".into(),
+        other => format!("do {other}"),
+    }
+}
+
+/// The title of one of Keycloak's pages.
+fn title(page: &str) -> Option<String> {
+    let start = page.find("id=\"kc-page-title\"")?;
+    let text = page[start..].split_once('>')?.1.split_once('<')?.0.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
 /// The code in the address that the browser is sent back to.
 fn authorization_code(location: &str, state: &str) -> Result<String, SignInError> {
     let broken = |reason: String| SignInError::Protocol {
@@ -339,6 +431,25 @@ mod tests {
         assert_eq!(claims.roles(), ["sales-associate"]);
         assert_eq!(claims.name.as_deref(), Some("Jim Halpert"));
         assert!(super::claims("nonsense").is_err());
+    }
+
+    #[test]
+    fn what_keycloak_wants_first_is_said() {
+        let redirect = "http://localhost:8080/realms/x/login-actions/required-action\
+            ?execution=UPDATE_PASSWORD&client_id=c&tab_id=t";
+        assert_eq!(
+            wish_of_redirect(redirect).unwrap(),
+            "choose a new password (UPDATE_PASSWORD)"
+        );
+        let other = redirect.replace("UPDATE_PASSWORD", "webauthn-register");
+        assert_eq!(wish_of_redirect(&other).unwrap(), "do webauthn-register");
+        let back = "http://localhost:3004/auth/callback?state=s&code=c";
+        assert_eq!(wish_of_redirect(back), None);
+        let page = r#"<form id="kc-update-profile-form" action="x">"#;
+        assert!(wish_of_page(page).unwrap().contains("complete the profile"));
+        assert_eq!(wish_of_page(r#"<form id="kc-form-login">"#), None);
+        let page = r#"<h1 id="kc-page-title">  Account is disabled </h1>"#;
+        assert_eq!(refusal(page), "Account is disabled");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use self::management::Management;
 use super::{
     Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Renewal, Site, container,
-    host_port, innermost, read,
+    host_port, http_origin, innermost, read,
 };
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
@@ -117,7 +117,7 @@ pub fn uri(config: &config::Rabbitmq, ports: &Ports) -> String {
 /// Where the host reaches the broker's management interface.
 #[must_use]
 pub fn management_url(ports: &Ports) -> String {
-    format!("http://localhost:{}", host_port(ports, MANAGEMENT))
+    http_origin("localhost", host_port(ports, MANAGEMENT))
 }
 
 impl Component for RabbitMq {

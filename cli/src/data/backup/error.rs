@@ -227,7 +227,7 @@ impl Coded for BackupError {
                 vec!["age-keygen writes a key, and the recipient that goes with it: age1…".into()]
             }
             Self::Locked { .. } | Self::Identity { .. } => vec![
-                "dm backup … --identity FILE, with the key of one of its recipients".into(),
+                "give the key of one of its recipients: dm backup restore --identity FILE".into(),
                 "or set `backup.identity` in dm.local.toml".into(),
             ],
             Self::NoSchema { known, .. } => {
@@ -240,7 +240,7 @@ impl Coded for BackupError {
             Self::NotConfirmed(_) => vec!["dm backup restore --yes …".into()],
             Self::Unfinished(_) => vec![
                 "dm backup restore --resume".into(),
-                "or dm reset, without the data there is".into(),
+                "or start fresh, without the data there is: dm reset".into(),
             ],
             Self::Sql(_) | Self::Broker(_) | Self::Keycloak(_) | Self::Engine(_) => {
                 vec!["dm status".into(), "dm up".into()]

@@ -179,17 +179,17 @@ impl Coded for SeedError {
                 vec!["the format is described in docs/seed.md".into()]
             }
             Self::NotEmpty(_) | Self::Occupied => vec![
-                "dm seed --append, to add to it".into(),
-                "dm seed --fresh, to throw it away first".into(),
+                "add to it: dm seed --append".into(),
+                "or remove it first: dm seed --fresh".into(),
             ],
             Self::Database(_) | Self::NoService(_) | Self::NoProducts => {
                 vec!["dm status".into(), "dm up".into()]
             }
             Self::NoClients => vec!["dm seed --scale small --only sales --append".into()],
-            Self::DemoIsWhole => vec!["dm seed --scale small --only …".into()],
+            Self::DemoIsWhole => vec!["dm seed --scale small --only sales".into()],
             Self::CutShort { .. } | Self::Unfinished { .. } => vec![
-                "dm seed --resume, for the rest of it".into(),
-                "dm reset, to begin anew".into(),
+                "make the rest of it: dm seed --resume".into(),
+                "or start fresh, without the data there is: dm reset".into(),
             ],
             Self::NothingToResume => vec!["dm seed --scale small".into()],
             Self::Worker(_) => Vec::new(),

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::port_key;
 use crate::doctor::{Finding, Subject};
 use crate::engine::Engine;
 use crate::engine::published::Publisher;
 use crate::error::Coded;
 use crate::host::ports::{self, Owner, PortError};
+use crate::stack::instance::DEFAULT;
 
 /// What is known of a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +46,7 @@ pub(in crate::doctor) async fn ports(engine: Option<&Engine>, subject: &Subject)
                 .await
                 .unwrap_or(Use::Free),
         };
-        findings.push(tell(component, port, found));
+        findings.push(tell(component, port, found, &subject.instance));
     }
     findings
 }
@@ -72,11 +74,15 @@ fn by_process(port: u16) -> Use {
     }
 }
 
-fn tell(component: &str, port: u16, found: Use) -> Finding {
+fn tell(component: &str, port: u16, found: Use, instance: &str) -> Finding {
     let name = format!("port {port}");
+    let key = port_key(component);
     match found {
-        Use::Free => Finding::ok(name, format!("free for {component}")),
-        Use::Ours => Finding::ok(name, format!("{component} of this stack listens there")),
+        Use::Free => Finding::ok(name, format!("free for {component} ({key})")),
+        Use::Ours => {
+            let detail = format!("{component} of this stack listens there ({key})");
+            Finding::ok(name, detail)
+        }
         Use::Taken { owner, container } => {
             let command = owner
                 .as_ref()
@@ -94,13 +100,19 @@ fn tell(component: &str, port: u16, found: Use) -> Finding {
             let detail = text
                 .split_once(" of ")
                 .map_or(text.as_str(), |(_, rest)| rest);
+            let next = if instance == DEFAULT {
+                error.next()
+            } else {
+                // It has ports of its own, which no key sets.
+                vec![format!("take another one: dm up --instance {instance}")]
+            };
             Finding::error(
                 name,
                 format!(
                     "wanted by {}{command}",
                     detail.replacen(" is taken by", ", taken by", 1)
                 ),
-                error.next(),
+                next,
             )
         }
     }
@@ -132,21 +144,25 @@ mod tests {
             container: container.map(str::to_owned),
         };
         let text: Vec<String> = [
-            tell("postgres", 5432, Use::Free),
-            tell("postgres", 5432, Use::Ours),
-            tell("postgres", 5432, taken(Some(owner), None)),
-            tell("postgres", 5432, taken(None, Some("shop-db-1"))),
-            tell("postgres", 5432, taken(None, None)),
+            tell("postgres", 5432, Use::Free, DEFAULT),
+            tell("postgres", 5432, Use::Ours, DEFAULT),
+            tell("postgres", 5432, taken(Some(owner), None), DEFAULT),
+            tell("postgres", 5432, taken(None, Some("shop-db-1")), DEFAULT),
+            tell("postgres", 5432, taken(None, None), DEFAULT),
+            tell("order", 8093, taken(None, None), DEFAULT),
+            tell("order", 24093, taken(None, None), "review"),
         ]
         .into_iter()
         .map(|finding| format!("{}: {} {:?}", finding.name, finding.detail, finding.next))
         .collect();
         insta::assert_snapshot!(text.join("\n"), @r#"
-        port 5432: free for postgres []
-        port 5432: postgres of this stack listens there []
+        port 5432: free for postgres (postgres.port) []
+        port 5432: postgres of this stack listens there (postgres.port) []
         port 5432: wanted by postgres, taken by postgres (pid 4211): /usr/lib/postgresql/17/bin/postgres -D /data --password=*** ["let dm choose free ports: dm up --ports auto", "or stop it: kill 4211", "or set another one in dm.toml: postgres.port"]
         port 5432: wanted by postgres, taken by container shop-db-1 ["let dm choose free ports: dm up --ports auto", "or stop it: docker stop shop-db-1", "or set another one in dm.toml: postgres.port"]
         port 5432: wanted by postgres, taken by a process of another user ["let dm choose free ports: dm up --ports auto", "or see as root who it is: sudo dm doctor", "or set another one in dm.toml: postgres.port"]
+        port 8093: wanted by order, taken by a process of another user ["let dm choose free ports: dm up --ports auto", "or see as root who it is: sudo dm doctor", "or set another one in dm.toml: services.order.port"]
+        port 24093: wanted by order, taken by a process of another user ["take another one: dm up --instance review"]
         "#);
     }
 }

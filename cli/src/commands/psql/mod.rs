@@ -1,5 +1,7 @@
 //! `dm psql`.
 
+mod input;
+
 use clap::Args;
 use thiserror::Error;
 
@@ -9,8 +11,18 @@ use crate::components::{database, postgres};
 use crate::engine::exec::ExecSpec;
 use crate::error::{Coded, Exit, Result};
 
+/// Ends a query whose psql is gone, also one that was killed.
+const CHECK_CLIENT: &str = "-c client_connection_check_interval=1s";
+
 /// Open psql on the stack's database.
+///
+/// Without a command it runs the script that comes by standard input. With one it reads
+/// standard input only where the command copies from it, so that a loop keeps its own.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  dm psql orders
+  dm psql --command 'SELECT count(*) FROM orders.orders' -- --tuples-only
+  echo 'SELECT 1' | dm psql")]
 pub struct Arguments {
     /// The schema to be in.
     schema: Option<String>,
@@ -50,7 +62,7 @@ impl Coded for UnknownSchema {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
     let config = &project.config().postgres;
-    let mut options = Vec::new();
+    let mut options = vec![CHECK_CLIENT.to_owned()];
     if let Some(schema) = &arguments.schema {
         let users = database::schema_users(project.config());
         let Some(user) = users.get(schema) else {
@@ -71,11 +83,15 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         .map(str::to_owned)
         .to_vec();
     command.push(config.database.as_str().to_owned());
+    let mut given = Vec::new();
     if let Some(sql) = arguments.command {
-        command.extend(["--command".to_owned(), sql]);
+        given.extend(["--command".to_owned(), sql]);
     }
-    command.extend(arguments.rest);
+    given.extend(arguments.rest);
+    let stdin = input::reads_input(&given);
+    command.extend(given);
     let spec = ExecSpec {
+        stdin,
         command,
         env: vec![format!("PGOPTIONS={}", options.join(" "))],
         user: Some("postgres".into()),

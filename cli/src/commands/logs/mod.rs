@@ -1,0 +1,134 @@
+//! `dm logs`.
+
+mod follow;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::StreamExt as _;
+use futures_util::stream::SelectAll;
+
+use super::context::Context;
+use super::exec::NotRunning;
+use crate::components::{self, Component};
+use crate::engine::logs::{LogLine, LogQuery};
+use crate::error::{Exit, Result};
+use crate::output::OutputError;
+use crate::output::logs::LogPrinter;
+use follow::Follow;
+
+/// Show the logs of the components, merged.
+///
+/// Services write JSON, which is shown as text; `--json` has each line as it was
+/// written. With `--follow` the logs go on over restarts, and with components that
+/// start later; where nothing runs it waits.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  dm logs --follow
+  dm logs keycloak --since 5m")]
+pub struct Arguments {
+    /// The components; all where none is named.
+    names: Vec<String>,
+    /// Go on with new lines.
+    #[arg(long, short)]
+    follow: bool,
+    /// Only lines of the last so much time, e.g. `10m`.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    since: Option<Duration>,
+    /// Only the last so many lines of each.
+    #[arg(long, value_name = "LINES")]
+    tail: Option<usize>,
+    /// Show when each line was written.
+    #[arg(long, short)]
+    timestamps: bool,
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let project = context.project()?;
+    for name in &arguments.names {
+        context.check_component(&project, name)?;
+    }
+    let engine = context.engine(project.config()).await?;
+    let query = LogQuery {
+        follow: arguments.follow,
+        since: arguments.since.map(|ago| {
+            let ago = i64::try_from(ago.as_secs()).unwrap_or(i64::MAX);
+            chrono::Utc::now().timestamp().saturating_sub(ago)
+        }),
+        tail: arguments.tail,
+    };
+    let known = components::all(project.config(), &project.loaded.root);
+    let is_wanted = |name: &str| {
+        arguments.names.is_empty() || arguments.names.iter().any(|wanted| wanted == name)
+    };
+    let filter = project.instance.filter();
+    let mut containers = engine.containers(&filter).await?;
+    containers.retain(|container| is_wanted(&container.component));
+    let mut names: Vec<String> = containers.iter().map(|it| it.component.clone()).collect();
+    if arguments.follow {
+        // Any of them may start later.
+        let others = known.iter().map(|component| component.name().to_owned());
+        names.extend(others.filter(|name| is_wanted(name)));
+        names.sort();
+        names.dedup();
+    } else if names.is_empty() {
+        let component = arguments.names.first();
+        return Err(NotRunning::new(component.map(String::as_str)).into());
+    }
+    let printer = LogPrinter::new(&context.printer, &names, arguments.timestamps);
+    let mut lines = Lines {
+        printer,
+        is_json: context.printer.is_json(),
+        components: known.iter().map(|it| (it.name(), Arc::clone(it))).collect(),
+    };
+    if arguments.follow {
+        let follow = Follow {
+            engine: &engine,
+            filter: &filter,
+            printer: &context.printer,
+            is_wanted: &is_wanted,
+        };
+        follow.run(query, &mut lines).await?;
+    } else {
+        let streams = containers.iter().map(|container| {
+            let component = container.component.clone();
+            Box::pin(
+                engine
+                    .log_lines(&container.name, &query)
+                    .map(move |line| (component.clone(), line)),
+            )
+        });
+        let mut merged: SelectAll<_> = streams.collect();
+        let mut all = Vec::new();
+        while let Some((component, line)) = merged.next().await {
+            all.push((component, line?));
+        }
+        all.sort_by_key(|(_, line)| line.time);
+        for (component, line) in all {
+            lines.show(&component, line)?;
+        }
+    }
+    lines.printer.finish()?;
+    Ok(Exit::Success)
+}
+
+/// Where lines go.
+struct Lines {
+    printer: LogPrinter,
+    is_json: bool,
+    components: BTreeMap<&'static str, Arc<dyn Component>>,
+}
+
+impl Lines {
+    /// Shows a line of a component.
+    fn show(&mut self, component: &str, line: LogLine) -> Result<(), OutputError> {
+        let text = match self.components.get(component) {
+            Some(known) if !self.is_json => known.readable(line.text),
+            _ => line.text,
+        };
+        self.printer
+            .feed(component, format!("{text}\n").as_bytes(), line.time)
+    }
+}

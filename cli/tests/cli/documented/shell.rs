@@ -1,0 +1,115 @@
+//! Command lines, as their words.
+
+use super::Text;
+
+/// What stands for a value in documents and hints.
+const VALUE: &str = "evt_1";
+
+/// The beginnings of texts that begin like a command and are none: names that are hashed or shown.
+const OTHERS: [&str; 9] = [
+    "dm image recipe 1",
+    "dm services 1",
+    "dm golden 1",
+    "dm {",
+    "dm up, ",
+    "dm COMMAND",
+    "dm would ",
+    "dm itself ",
+    "dm does not ",
+];
+
+/// Names under which dm is known elsewhere, in a lock or at a broker.
+const NAMES: [&str; 3] = ["dm bench", "dm chaos", "dm readiness"];
+
+/// The calls of dm in a text, each as its words without `sudo` and the like.
+pub(super) fn commands(text: &Text) -> Vec<Vec<String>> {
+    let is_other = OTHERS.iter().any(|other| text.text.starts_with(other));
+    if is_other || NAMES.contains(&text.text.as_str()) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for piece in text.text.split("$(") {
+        for mut words in simple(piece) {
+            let skipped = words.iter().position(|word| {
+                !(word == "sudo" || word == "time" || word.contains('=') || word == "env")
+            });
+            words.drain(..skipped.unwrap_or_default());
+            let Some(first) = words.first() else { continue };
+            let launcher = first == "./dm";
+            if !(launcher || first == "dm") {
+                continue;
+            }
+            // The launcher's own.
+            if launcher && words.get(1).is_some_and(|word| word == "test") {
+                continue;
+            }
+            // What may be left out, in a synopsis.
+            words.retain(|word| !word.starts_with('['));
+            if words.len() == 1 {
+                continue;
+            }
+            found.push(words);
+        }
+    }
+    found
+}
+
+/// The commands of a line, split at pipes and the like, without redirections.
+fn simple(line: &str) -> Vec<Vec<String>> {
+    let mut commands = vec![Vec::new()];
+    let (mut word, mut in_word) = (String::new(), false);
+    let mut characters = line.chars().peekable();
+    let end = |word: &mut String, in_word: &mut bool, commands: &mut Vec<Vec<String>>| {
+        if std::mem::take(in_word)
+            && let Some(command) = commands.last_mut()
+        {
+            command.push(std::mem::take(word));
+        }
+    };
+    while let Some(character) = characters.next() {
+        match character {
+            '\'' | '"' => {
+                in_word = true;
+                while let Some(inner) = characters.next_if(|inner| *inner != character) {
+                    word.push(inner);
+                }
+                characters.next();
+            }
+            '{' if characters.peek() != Some(&'"') => {
+                in_word = true;
+                while characters.next_if(|inner| *inner != '}').is_some() {}
+                characters.next();
+                word.push_str(VALUE);
+            }
+            '…' => {
+                in_word = true;
+                word.push_str(VALUE);
+            }
+            '#' if !in_word => break,
+            '|' | ';' | '&' | ')' | '(' => {
+                end(&mut word, &mut in_word, &mut commands);
+                commands.push(Vec::new());
+            }
+            '>' | '<' => {
+                // The number of a stream is no word.
+                if word != "2" {
+                    end(&mut word, &mut in_word, &mut commands);
+                }
+                word.clear();
+                in_word = false;
+                while characters
+                    .next_if(|it| matches!(it, '>' | '<' | '&' | ' '))
+                    .is_some()
+                {}
+                while characters.next_if(|it| !it.is_whitespace()).is_some() {}
+            }
+            space if space.is_whitespace() => end(&mut word, &mut in_word, &mut commands),
+            other => {
+                in_word = true;
+                word.push(other);
+            }
+        }
+    }
+    end(&mut word, &mut in_word, &mut commands);
+    commands
+}
