@@ -164,7 +164,8 @@ async fn prepare_golden(
         Prepare::Background => {
             // The stack is up: all that is lost is the next start's speed.
             if let Err(error) = golden::make_in_background(context, project) {
-                let warning = format!("{error}; prepare golden images yourself: dm golden make");
+                let why = error.chain().join(": ");
+                let warning = format!("{why}; prepare golden images yourself: dm golden make");
                 context.printer.warn(&warning);
             }
             Ok(())
