@@ -65,7 +65,8 @@ CREATE TABLE dm_ops.restores (
     restore_id text NOT NULL,
     backup_id text NOT NULL,
     restored_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    finished_at timestamp with time zone
+    finished_at timestamp with time zone,
+    schema_name text
 );
 
 ALTER TABLE dm_ops.restores OWNER TO dm_ops_owner;

@@ -103,7 +103,6 @@ enum Command {
     Restart(restart::Arguments),
     Rebuild(rebuild::Arguments),
     Dev(dev::Arguments),
-    /// Throw all data away and start fresh.
     Reset(reset::Arguments),
     Seed(seed::Arguments),
     Schema(schema::Arguments),

@@ -15,6 +15,9 @@ use crate::stack::executor::Emitter;
 use crate::stack::{Stack, reset, up};
 
 /// Throw all data of the instance away and bring it up fresh.
+///
+/// With a backup, that is restored and checked beside the data that there is, which goes
+/// when the backup takes its place: a backup that can't be restored changes nothing.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
     /// Don't ask.
@@ -69,11 +72,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     // One lock for all of it: whatever waits must not come between the reset and what the
     // instance begins with.
     let _guard = context.lock(&project, "dm reset").await?;
+    if let Some((set, keys)) = set {
+        return backup::begin(context, &project, &set.open(&keys)?).await;
+    }
     fresh(context, &project, arguments.yes).await?;
-    match (seed, set) {
-        (Some(scale), _) => seed::fill(context, &seed::Arguments::of(scale)).await,
-        (None, Some((set, keys))) => backup::bring(context, &project, &set.open(&keys)?).await,
-        (None, None) => Ok(Exit::Success),
+    match seed {
+        Some(scale) => seed::fill(context, &seed::Arguments::of(scale)).await,
+        None => Ok(Exit::Success),
     }
 }
 

@@ -4,7 +4,7 @@
 //! under which migrations run and which no service can become. Everything is
 //! idempotent: the job may be killed anywhere and simply runs again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -129,7 +129,7 @@ pub async fn unfinished_restore(
     if !known {
         return Ok(None);
     }
-    sqlx::query_scalar("SELECT backup_id FROM dm_ops.restores WHERE finished_at IS NULL LIMIT 1")
+    sqlx::query_scalar("SELECT backup_id FROM dm_ops.restores WHERE finished_at IS NULL ORDER BY restored_at DESC LIMIT 1")
         .fetch_optional(connection)
         .await
 }
@@ -272,6 +272,16 @@ impl Database {
         }
         connection.close().await?;
         Ok(())
+    }
+
+    /// The roles that the configuration makes: superuser, owners and users.
+    #[must_use]
+    pub fn roles(&self) -> BTreeSet<String> {
+        let users = self.schemas.iter().filter_map(|it| it.user.as_ref());
+        let users = users.map(|(user, _)| user.clone());
+        let owners = self.schemas.iter().map(|it| it.owner.clone());
+        let superuser = [self.config.user.to_string()];
+        users.chain(owners).chain(superuser).collect()
     }
 
     /// The schemas that migrations make, `dm`'s own among them.

@@ -14,7 +14,7 @@ use super::stack::{INSTANCE, PATIENCE, dm, dm_command, kill_at, ok, signal_at, s
 
 /// What tells two states of the business apart. Old events and notifications go by
 /// themselves, so that of those the newest is looked at.
-const STATE: &str = "SELECT concat_ws('/', (SELECT count(*) FROM orders.orders),
+pub const STATE: &str = "SELECT concat_ws('/', (SELECT count(*) FROM orders.orders),
     (SELECT max(sequence) FROM orders.outbox_events),
     (SELECT max(created_at) FROM notifications.notifications),
     (SELECT sum(shipped) FROM inventory.stock))";
@@ -25,7 +25,7 @@ const RECIPIENT: &str = "age1cf86tudt65u9xnd80q9xsr33f4smafy8rqxn2j4cmaknvhn6s53
 
 /// A backup, once nothing is on its way any more: what arrives later would be in no state
 /// that can be compared.
-fn create() -> Result<Value, Failed> {
+pub fn create() -> Result<Value, Failed> {
     settled()?;
     Ok(serde_json::from_str(&ok(&["backup", "create", "--json"])?)?)
 }
@@ -46,7 +46,7 @@ fn key() -> Result<NamedTempFile, Failed> {
     Ok(key)
 }
 
-fn text(value: &Value) -> &str {
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 

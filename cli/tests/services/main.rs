@@ -20,6 +20,7 @@ mod hostile;
 mod openapi;
 mod past;
 mod reset;
+mod restore;
 mod schema;
 mod seed;
 mod stack;
@@ -94,6 +95,27 @@ fn disturbing() -> Vec<Trial> {
             "data_a_restore_that_is_killed_is_carried_on_with",
             backup::killed,
         ),
+        Trial::test(
+            "data_a_backup_has_what_its_server_gave",
+            restore::server_side,
+        ),
+        Trial::test(
+            "data_a_backup_that_does_not_fit_changes_nothing",
+            restore::refused_before_anything_changes,
+        ),
+        Trial::test(
+            "data_a_schema_that_others_need_stays",
+            restore::schemas_that_stay,
+        ),
+        Trial::test(
+            "data_no_message_of_before_reaches_a_restored_database",
+            restore::foreign_messages,
+        ),
+        Trial::test(
+            "data_a_restore_may_be_killed_anywhere",
+            restore::killed_anywhere,
+        ),
+        Trial::test("data_changes_at_once_take_turns", restore::all_at_once),
         Trial::test("data_a_reset_begins_anew", reset::fresh),
         Trial::test("data_a_reset_that_is_killed_is_done_later", reset::killed),
     ])

@@ -12,7 +12,7 @@ use super::{Figure, Stack, child};
 use crate::bench::BenchError;
 use crate::components::database::Database;
 use crate::components::postgres;
-use crate::data::backup::{self, Server, Store, Target};
+use crate::data::backup::{self, Extent, Server, Store, Target};
 use crate::engine::exec::ExecSpec;
 use crate::error::Result;
 
@@ -140,11 +140,12 @@ pub(super) async fn backed_up(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
         user,
         name,
         setup: &setup,
+        keycloak: None,
     };
     settle(stack).await?;
     let began = Instant::now();
     let keys = backup::Identities::default();
-    backup::prepare(&target, &set.open(&keys)?).await?;
+    backup::prepare(&target, &set.open(&keys)?, Extent::Whole).await?;
     let own_back = began.elapsed();
     backup::sweep(&target).await?;
     Ok(vec![

@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 
 use super::context::{Context, Project};
 use super::desk::Desk;
+use crate::components::database::Database;
 use crate::components::{keycloak, openldap, postgres};
 use crate::data::backup::{
     self, BackupError, Extent, Identities, Keep, Listed, Purpose, Recipients, Server, Set, Source,
@@ -20,8 +21,8 @@ use crate::data::backup::{
 use crate::error::{Exit, Result};
 use crate::output;
 
-use restore::Ways;
-pub(super) use restore::{bring, check};
+use restore::{Restored, Ways};
+pub(super) use restore::{begin, check};
 
 /// How long after a backup the next one is due where nobody says.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -85,9 +86,10 @@ enum Action {
     /// Replace all data of the stack by that of a backup.
     ///
     /// What is there now is saved first. The database is restored beside the one that
-    /// runs, counted, and put in its place in one step: killed at any moment, the stack is
-    /// as before or as after. What the broker lacks is published again, and every event
-    /// is accounted for.
+    /// is served, checked and counted, and put in its place in one step: killed at any
+    /// moment, the stack is as before or as after. No message of the replaced database
+    /// stays. What the restored one says is on its way is published again, and every
+    /// event is accounted for. Exit code 1 where an event is missing, doubled or orphaned.
     Restore {
         /// Its id, the beginning of it, or `latest`.
         #[arg(default_value = "latest")]
@@ -102,7 +104,8 @@ enum Action {
         #[arg(long)]
         no_safety: bool,
         /// This schema alone: tables, sequences and rights. The rest stays, and the account
-        /// of events tells what does not fit.
+        /// of events tells what does not fit. Refused for dm_ops, and where another schema
+        /// depends on it.
         #[arg(long, value_name = "NAME")]
         schema: Option<String>,
         /// Carry on with a restore that was cut short.
@@ -182,13 +185,14 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             schedule::prune(context, &store, days(keep), dry_run)
         }
         Action::Create { recipients } => {
-            let desk = Desk::open(context).await?;
             let recipients = if recipients.is_empty() {
-                configured(&desk.project)?
+                configured(&project)?
             } else {
                 Recipients::parse(recipients.iter().map(String::as_str))?
             };
-            let _guard = context.lock(&desk.project, "dm backup create").await?;
+            let _guard = context.lock(&project, "dm backup create").await?;
+            // Only now: whatever had the lock may have made the stack anew.
+            let desk = Desk::open(context).await?;
             let set = create(context, &desk, &store, &recipients, Purpose::Asked).await?;
             printer.result(output::backup::SHOW, &set.manifest, |canvas| {
                 output::backup::show(&set, canvas)
@@ -217,25 +221,27 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             resume,
         } => {
             let keys = keys()?;
-            let desk = Desk::open(context).await?;
             if resume {
-                let _guard = context.lock(&desk.project, "dm backup restore").await?;
+                let _guard = context.lock(&project, "dm backup restore").await?;
+                let desk = restore::serving(context, &project, "restore").await?;
                 let unfinished = restore::unfinished(&desk).await?;
                 let set = store.find(&unfinished.ok_or(BackupError::NothingToResume)?)?;
                 set.check()?;
                 let opened = set.open(&keys)?;
-                Ways::open(context, &desk).await?.resume(&opened).await?;
-                return restore::bring_up(context, &desk.project).await;
+                let letters = Ways::open(context, &desk).await?.resume(&opened).await?;
+                return restore::bring_up(context, &desk.project, &Restored::Whole(letters)).await;
             }
             let set = store.find(&id)?;
-            check(&desk.project, &set, foreign)?;
+            check(&project, &set, foreign)?;
             let extent = Extent::of(&set, schema.as_deref())?;
             let opened = set.open(&keys)?;
-            restore::confirm(context, &desk.project, extent, yes)?;
+            restore::confirm(context, &project, extent, yes)?;
             // To the end: a command that waits must not find half a stack.
-            let _guard = context.lock(&desk.project, "dm backup restore").await?;
-            restore::run(context, &desk, &store, &opened, extent, !no_safety).await?;
-            restore::bring_up(context, &desk.project).await
+            let _guard = context.lock(&project, "dm backup restore").await?;
+            let desk = Desk::open(context).await?;
+            let run = restore::run(context, &desk, &store, &opened, extent, !no_safety);
+            let restored = run.await?;
+            restore::bring_up(context, &desk.project, &restored).await
         }
     }
 }
@@ -286,12 +292,14 @@ async fn create(
         engine: &desk.engine,
         container,
     };
+    let own_roles = Database::new(config, &desk.project.loaded.root).roles();
     let source = Source {
         project: &instance.project,
         instance: &instance.name,
         postgres: server(&postgres),
         user: config.postgres.user.as_str(),
         name: config.postgres.database.as_str(),
+        own_roles: &own_roles,
         database: &database,
         tables: &tables,
         broker: &broker,

@@ -26,13 +26,13 @@ pub(super) async fn run(context: &Context, opened: &Opened<'_>) -> Result<Exit> 
     let proved = proof(context, &project, opened).await;
     // Whatever came of it, and also where it was interrupted.
     down::take_down(&context.undisturbed(), &project, engine, true).await?;
-    let report = proved?;
+    let (report, is_whole) = proved?;
     let document = output::reconcile::Document::new(&report);
     let printer = &context.printer;
     printer.result(output::reconcile::SCHEMA, &document, |canvas| {
         output::reconcile::render(&report, canvas)
     })?;
-    if !is_whole(&report) {
+    if !is_whole {
         return Ok(Exit::Found);
     }
     set.prove(Utc::now())?;
@@ -44,7 +44,12 @@ pub(super) async fn run(context: &Context, opened: &Opened<'_>) -> Result<Exit> 
     Ok(Exit::Success)
 }
 
-async fn proof(context: &Context, project: &Project, opened: &Opened<'_>) -> Result<Report> {
+/// The account of the events in the scratch instance, and whether nothing got lost.
+async fn proof(
+    context: &Context,
+    project: &Project,
+    opened: &Opened<'_>,
+) -> Result<(Report, bool)> {
     let only: Vec<String> = [postgres::NAME, rabbitmq::NAME].map(str::to_owned).to_vec();
     let ports = PortUse::Allocate {
         free: true,
@@ -53,8 +58,10 @@ async fn proof(context: &Context, project: &Project, opened: &Opened<'_>) -> Res
     start(context, project, "verify", ports, only.clone()).await?;
     let desk = Desk::of(context, context.project_of(SCRATCH)?).await?;
     let ways = Ways::open(context, &desk).await?;
-    ways.restore(opened, Extent::Whole).await?;
+    let restored = ways.restore(opened, Extent::Whole).await?;
     // The account has the dead letters in hand itself.
     drop(ways);
-    account(context, &desk, "nothing is proved").await
+    let report = account(context, &desk, "nothing is proved").await?;
+    let is_whole = is_whole(&desk, &report, &restored).await?;
+    Ok((report, is_whole))
 }

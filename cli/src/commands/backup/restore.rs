@@ -1,22 +1,27 @@
 //! A set brought back into the stack that runs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lapin::Connection;
+use serde_json::Value;
 
 use super::super::context::{Context, PortUse, Project};
 use super::super::desk::Desk;
 use super::super::run::BringUp;
-use super::{configured, create, store};
-use crate::components::database::Database;
+use super::{configured, create};
+use crate::components::database::{self, Database};
 use crate::components::rabbitmq::management::Management;
+use crate::components::rabbitmq::{self, RabbitMq};
 use crate::components::{keycloak, openldap, postgres};
 use crate::data::backup::{
-    self, BackupError, Extent, Opened, Purpose, Server, Set, Site, Store, Target,
+    self, BackupError, Broker, Events, Extent, Letters, Opened, Purpose, Server, Set, Site,
+    Store as Sets, Target,
 };
 use crate::error::{Exit, Result};
 use crate::messaging::memory;
 use crate::messaging::reconcile::{self, Kind, Report};
+use crate::messaging::stores::Store;
 use crate::output;
 use crate::stack::up;
 
@@ -67,6 +72,10 @@ pub(super) struct Ways<'a> {
     directory: Option<String>,
     users: Vec<String>,
     setup: Database,
+    stores: Vec<Store>,
+    memory: BTreeMap<String, Duration>,
+    definitions: Value,
+    keycloak: Option<String>,
     broker: Connection,
     management: Management,
 }
@@ -74,17 +83,23 @@ pub(super) struct Ways<'a> {
 impl<'a> Ways<'a> {
     pub(super) async fn open(context: &'a Context, desk: &'a Desk) -> Result<Self> {
         let (config, instance) = (desk.config(), &desk.project.instance);
+        let root = &desk.project.loaded.root;
         let services = config.services.all().map(|(name, _)| name);
         let users = services.into_iter().chain([keycloak::NAME]);
         let directory = instance.container(openldap::NAME);
         let has_directory = desk.engine.inspect(&directory).await?.is_some();
+        let image = config.keycloak.image.to_string();
         Ok(Self {
             context,
             desk,
             postgres: instance.container(postgres::NAME),
             directory: has_directory.then_some(directory),
             users: users.map(|name| instance.container(name)).collect(),
-            setup: Database::new(config, &desk.project.loaded.root),
+            setup: Database::new(config, root),
+            stores: desk.stores(),
+            memory: memory::of_services(config),
+            definitions: RabbitMq::new(config, root).declared()?,
+            keycloak: image.rsplit_once(':').map(|(_, tag)| tag.to_owned()),
             broker: desk.dead_letters().await?,
             management: desk.management()?,
         })
@@ -105,43 +120,75 @@ impl<'a> Ways<'a> {
             user: config.postgres.user.as_str(),
             name: config.postgres.database.as_str(),
             setup: &self.setup,
+            keycloak: self.keycloak.as_deref(),
         }
     }
 
-    fn site<'s>(&'s self, told: &'s (dyn Fn(&str) + Sync)) -> Site<'s> {
+    fn site<'s>(
+        &'s self,
+        told: &'s (dyn Fn(&str) + Sync),
+        warned: &'s (dyn Fn(&str) + Sync),
+    ) -> Site<'s> {
         Site {
             target: self.target(),
             users: &self.users,
-            broker: &self.broker,
-            management: &self.management,
+            broker: Broker {
+                connection: &self.broker,
+                management: &self.management,
+                definitions: &self.definitions,
+                administrator: self.desk.config().rabbitmq.user.as_str(),
+            },
+            events: Events {
+                stores: &self.stores,
+                memory: &self.memory,
+            },
             directory: self.directory.as_deref().map(|it| self.server(it)),
             interrupt: &self.context.interrupt,
             told,
+            warned,
         }
     }
 
     /// Brings a set back, all but bringing the services up again.
-    pub(super) async fn restore(&self, opened: &Opened<'_>, extent: Extent<'_>) -> Result<()> {
+    pub(super) async fn restore(
+        &self,
+        opened: &Opened<'_>,
+        extent: Extent<'_>,
+    ) -> Result<Restored> {
         let told = |what: &str| self.context.printer.note(what);
-        Ok(backup::restore(&self.site(&told), opened, extent).await?)
+        let warned = |what: &str| self.context.printer.warn(what);
+        let letters = backup::restore(&self.site(&told, &warned), opened, extent).await?;
+        Ok(match extent {
+            Extent::Whole => Restored::Whole(letters),
+            Extent::Schema(_) => Restored::Schema,
+        })
     }
 
-    /// Does the rest of a restore that was cut short.
-    pub(super) async fn resume(&self, opened: &Opened<'_>) -> Result<()> {
+    /// Does the rest of a restore that was cut short. Answers the dead letters of the set.
+    pub(super) async fn resume(&self, opened: &Opened<'_>) -> Result<Letters> {
         let told = |what: &str| self.context.printer.note(what);
-        Ok(backup::resume(&self.site(&told), opened).await?)
+        let warned = |what: &str| self.context.printer.warn(what);
+        Ok(backup::resume(&self.site(&told, &warned), opened).await?)
     }
+}
+
+/// What was restored, by which an account of events is judged.
+pub(super) enum Restored {
+    /// All of a set, which had these dead letters.
+    Whole(Letters),
+    /// A schema: what the others have heard of it since fits nowhere.
+    Schema,
 }
 
 /// Brings a set back over what there is, which is saved before where that is asked for.
 pub(super) async fn run(
     context: &Context,
     desk: &Desk,
-    store: &Store,
+    store: &Sets,
     opened: &Opened<'_>,
     extent: Extent<'_>,
     safety: bool,
-) -> Result<()> {
+) -> Result<Restored> {
     if let Some(unfinished) = unfinished(desk).await? {
         return Err(BackupError::Unfinished(unfinished).into());
     }
@@ -165,22 +212,80 @@ pub(super) async fn unfinished(desk: &Desk) -> Result<Option<String>> {
     Ok(backup::unfinished(&options).await?)
 }
 
-/// Brings a set back into an instance that has just begun anew. The caller has the
-/// instance's lock.
-pub(in crate::commands) async fn bring(
+/// Has an instance begin anew with a set: that is restored beside what is served, and takes
+/// its place once all of it is there. Servers that are down are brought up for it. The caller
+/// has the instance's lock.
+pub(in crate::commands) async fn begin(
     context: &Context,
     project: &Project,
     opened: &Opened<'_>,
 ) -> Result<Exit> {
-    let desk = Desk::open(context).await?;
-    let store = store(project, None);
-    run(context, &desk, &store, opened, Extent::Whole, false).await?;
-    bring_up(context, project).await
+    let desk = serving(context, project, "reset").await?;
+    let ways = Ways::open(context, &desk).await?;
+    let restored = ways.restore(opened, Extent::Whole).await?;
+    drop(ways);
+    bring_up(context, project, &restored).await
 }
 
-/// Brings the stack up again, and has the broker get what it lacks.
-pub(super) async fn bring_up(context: &Context, project: &Project) -> Result<Exit> {
-    start(context, project, "restore", PortUse::Existing, Vec::new()).await?;
+/// The ways into a stack whose servers run, which are brought up where they don't.
+pub(super) async fn serving(
+    context: &Context,
+    project: &Project,
+    command: &'static str,
+) -> Result<Desk> {
+    let desk = Desk::open(context).await?;
+    let serves = desk.database().await.is_ok()
+        && desk.broker().await.is_ok()
+        && is_running(&desk, openldap::NAME).await?;
+    if serves {
+        return Ok(desk);
+    }
+    start_servers(context, project, command).await?;
+    Desk::open(context).await
+}
+
+async fn is_running(desk: &Desk, component: &str) -> Result<bool> {
+    let container = desk.project.instance.container(component);
+    let found = desk.engine.inspect(&container).await?;
+    Ok(found.is_some_and(|it| it.running))
+}
+
+/// Brings the servers up that have data. That a restore was cut short keeps none of them
+/// down: its database is replaced.
+async fn start_servers(context: &Context, project: &Project, command: &'static str) -> Result<()> {
+    context
+        .printer
+        .note("the servers are started first: nothing is removed before the backup is there");
+    let ports = PortUse::Allocate {
+        free: false,
+        only: &[],
+    };
+    let others = [rabbitmq::NAME, openldap::NAME].map(str::to_owned);
+    start(context, project, command, ports, others.to_vec()).await?;
+    // By itself: what becomes of the database's job must not end the start of the others.
+    let only = vec![postgres::NAME.to_owned()];
+    let run = starting(context, project, command, ports, only).await?;
+    let brought = run.run(context).await?;
+    let mut failures = brought.outcome.failures.iter();
+    if failures.all(|failure| failure.name == database::NAME) && !brought.outcome.interrupted {
+        return Ok(());
+    }
+    brought.complete().map(drop)
+}
+
+/// Brings the stack up again, and accounts for every event.
+pub(super) async fn bring_up(
+    context: &Context,
+    project: &Project,
+    restored: &Restored,
+) -> Result<Exit> {
+    let started = start(context, project, "restore", PortUse::Existing, Vec::new()).await;
+    if let Err(error) = started {
+        context
+            .printer
+            .note("the backup is restored; dm up goes on with what is not up");
+        return Err(error);
+    }
     let desk = Desk::of(context, context.project_of(&project.instance.name)?).await?;
     let report = account(
         context,
@@ -194,7 +299,7 @@ pub(super) async fn bring_up(context: &Context, project: &Project) -> Result<Exi
         .result(output::reconcile::SCHEMA, &document, |canvas| {
             output::reconcile::render(&report, canvas)
         })?;
-    Ok(if is_whole(&report) {
+    Ok(if is_whole(&desk, &report, restored).await? {
         Exit::Success
     } else {
         Exit::Found
@@ -209,7 +314,19 @@ pub(super) async fn start(
     ports: PortUse<'_>,
     only: Vec<String>,
 ) -> Result<()> {
-    let run = BringUp {
+    let run = starting(context, project, command, ports, only).await?;
+    run.run(context).await?.complete()?;
+    Ok(())
+}
+
+async fn starting<'a>(
+    context: &Context,
+    project: &'a Project,
+    command: &'static str,
+    ports: PortUse<'a>,
+    only: Vec<String>,
+) -> Result<BringUp<'a>> {
+    Ok(BringUp {
         command,
         project,
         engine: context.engine(project.config()).await?,
@@ -222,16 +339,29 @@ pub(super) async fn start(
             kept: up::Kept::Ask,
         },
         bundle: None,
-    };
-    run.run(context).await?.complete()?;
-    Ok(())
+    })
 }
 
-/// Whether nothing got lost. A dead letter that no outbox has written is one in the backup,
-/// too.
-pub(super) fn is_whole(report: &Report) -> bool {
+/// Whether every event is where it belongs. What no outbox has written may be in the backup
+/// just so; after it, it is a message of the replaced database, or of another schema.
+pub(super) async fn is_whole(desk: &Desk, report: &Report, restored: &Restored) -> Result<bool> {
     let lost = [Kind::Missing, Kind::Doubled, Kind::Broken];
-    lost.into_iter().all(|kind| report.count(kind) == 0)
+    if lost.into_iter().any(|kind| report.count(kind) > 0) {
+        return Ok(false);
+    }
+    let orphans = report
+        .findings
+        .iter()
+        .filter(|it| it.kind == Kind::Orphaned)
+        .map(|it| (it.of.clone(), it.what.clone()));
+    let known = match restored {
+        Restored::Whole(letters) => letters.clone(),
+        Restored::Schema => Letters::new(),
+    };
+    let options = postgres::connect_options(&desk.config().postgres, &desk.ports);
+    let stores = desk.stores();
+    let since = backup::orphaned_since(&options, &stores, orphans.collect(), &known);
+    Ok(since.await?.is_empty())
 }
 
 /// Accounts for every event once what the broker lacks is published again. `meanwhile` is how

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -12,6 +12,11 @@ use crate::components::http_client;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What connections of `dm` are called.
+const OWN_NAME: &str = "dm";
+/// What a connection is told that ends.
+const REASON: &str = "a backup is being restored";
 
 /// Why the interface can't be asked.
 #[derive(Debug, Error)]
@@ -78,6 +83,55 @@ impl Management {
             let request = self.request(Method::DELETE, ["connections", &connection.name])?;
             let answer = request.header("x-reason", "dm chaos").send().await?;
             closed += u64::from(answer.status().is_success());
+        }
+        Ok(closed)
+    }
+
+    /// Takes a user's rights in the stack's virtual host away. It can't connect then.
+    ///
+    /// # Errors
+    /// The broker is away, or refuses.
+    pub async fn remove_rights(&self, user: &str) -> Result<(), ManagementError> {
+        let request = self.request(Method::DELETE, ["permissions", "/", user])?;
+        let answer = request.send().await?;
+        if answer.status() != StatusCode::NOT_FOUND {
+            answer.error_for_status()?;
+        }
+        // At once, where the list of connections is not up to date yet.
+        let request = self.request(Method::DELETE, ["connections", "username", user])?;
+        let answer = request.header("x-reason", REASON).send().await?;
+        if answer.status() != StatusCode::NOT_FOUND {
+            answer.error_for_status()?;
+        }
+        Ok(())
+    }
+
+    /// Ends every connection but those of `dm`. Answers whose there were, as the broker tells:
+    /// the user, and what the connection is called.
+    ///
+    /// # Errors
+    /// The broker is away.
+    pub async fn close_others(&self) -> Result<Vec<String>, ManagementError> {
+        #[derive(Deserialize)]
+        struct Connection {
+            name: String,
+            #[serde(default)]
+            user: String,
+            #[serde(default)]
+            user_provided_name: String,
+        }
+        let connections: Vec<Connection> = self.get("connections").await?;
+        let others = connections
+            .into_iter()
+            .filter(|it| it.user_provided_name != OWN_NAME);
+        let mut closed = Vec::new();
+        for connection in others {
+            let request = self.request(Method::DELETE, ["connections", &connection.name])?;
+            request.header("x-reason", REASON).send().await?;
+            closed.push(format!(
+                "{} ({})",
+                connection.user, connection.user_provided_name
+            ));
         }
         Ok(closed)
     }

@@ -87,6 +87,19 @@ impl RabbitMq {
 }
 
 impl RabbitMq {
+    /// What the broker declares at its start: topology, users and their rights.
+    ///
+    /// # Errors
+    /// An unreadable fixture.
+    pub fn declared(&self) -> Result<Value, ComponentError> {
+        let fixture = self.config.definitions.in_project(&self.root);
+        let definitions = self.definitions(&self.root)?;
+        serde_json::from_slice(&definitions).map_err(|error| ComponentError::Content {
+            path: fixture,
+            reason: error.to_string(),
+        })
+    }
+
     /// What is declared at the start, with everybody's password.
     fn definitions(&self, root: &Path) -> Result<Vec<u8>, ComponentError> {
         let fixture = &self.config.definitions;

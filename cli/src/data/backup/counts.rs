@@ -107,9 +107,16 @@ fn noted(table: &str, copies: &[Copied]) -> Option<i64> {
 
 async fn tables(session: &mut PgConnection) -> Result<Vec<Table>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT schemaname || '.' || tablename AS name,
-                format('%I.%I', schemaname, tablename) AS sql
-           FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
+        // Neither those of a session alone, which end with it, nor those of extensions,
+        // whose rows come with these.
+        "SELECT nspname || '.' || relname AS name, format('%I.%I', nspname, relname) AS sql
+           FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+          WHERE relkind IN ('r', 'p') AND relpersistence <> 't'
+            AND nspname NOT IN ('pg_catalog', 'information_schema')
+            AND nspname NOT LIKE 'pg\\_toast%'
+            AND NOT EXISTS (SELECT FROM pg_depend
+                             WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
+                               AND deptype = 'e')",
     )
     .fetch_all(session)
     .await

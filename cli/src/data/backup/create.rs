@@ -1,21 +1,27 @@
 //! A set of the running stack.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use lapin::Connection;
+use dm_contracts::topology::dead_letter_queue;
+use lapin::options::QueueDeclareOptions;
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::FieldTable;
+use lapin::{Connection, ErrorKind};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 use tokio::time::Instant;
 
+use super::blockers::{Blockers, Waiting};
 use super::collect::collect;
 use super::counts::{self, Notes};
 use super::manifest::{self, FORMAT, Purpose};
 use super::near::{self, Near};
 use super::partial::Partial;
 use super::seal::Sealed;
+use super::server_side::{self, ServerSide};
 use super::{BackupError, Manifest, Recipients, Server, Set, Store};
 use crate::components::keycloak::admin::Admin;
 use crate::components::rabbitmq::management::Management;
@@ -46,6 +52,8 @@ pub struct Source<'a> {
     pub user: &'a str,
     /// The database's name.
     pub name: &'a str,
+    /// The roles that the configuration makes.
+    pub own_roles: &'a BTreeSet<String>,
     /// The database.
     pub database: &'a PgPool,
     /// The services' tables.
@@ -167,6 +175,10 @@ impl State {
         let mut session = database
             .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await?;
+        // Tables are counted in it, and whose they are may keep them locked.
+        sqlx::raw_sql("SET LOCAL lock_timeout = '30s'")
+            .execute(&mut *session)
+            .await?;
         let (snapshot, lsn, version) = sqlx::query_as(
             "SELECT pg_export_snapshot(), pg_current_wal_lsn()::text,
                     split_part(current_setting('server_version'), ' ', 1)",
@@ -199,8 +211,16 @@ async fn database(
     let mut state = state?;
     let session = &mut *state.session;
     let mut reader = near::session(near, &options, session).await?;
+    let side = ServerSide::read(session, source.own_roles).await?;
+    let side = serde_json::to_value(side).map_err(std::io::Error::from);
+    let side = side.map_err(BackupError::file("write", server_side::FILE))?;
+    write_json(partial, server_side::FILE, &side)?;
+    let bytes: i64 = sqlx::query_scalar("SELECT pg_database_size(current_database())")
+        .fetch_one(&mut *session)
+        .await?;
     let folder = format!("{FOLDERS}{id}");
-    let dumping = dump(source, &state.snapshot, &folder);
+    let blockers = Blockers::watch(&options, Waiting::Application(APPLICATION));
+    let dumping = blockers.during(dump(source, &state.snapshot, &folder));
     let collecting = collect(&mut reader, &folder, partial, "postgres", dumping);
     let pending = pending(session, source.tables);
     let (collected, pending) = tokio::try_join!(collecting, pending)?;
@@ -216,6 +236,7 @@ async fn database(
         version: state.version,
         database: source.name.to_owned(),
         lsn: state.lsn,
+        bytes: u64::try_from(bytes).unwrap_or_default(),
         rows: rows?,
     };
     Ok((postgres, pending))
@@ -301,7 +322,7 @@ async fn broker(
         .await
         .map_err(MessagingError::from)?;
     write_json(partial, "broker/definitions.json", &definitions)?;
-    let queues = dead::queues(&[])?;
+    let queues = present(source.broker, dead::queues(&[])?).await?;
     let name = "broker/dead-letters.jsonl.zst";
     let mut encoder = compressed(partial, name)?;
     copy::export(
@@ -319,6 +340,45 @@ async fn broker(
         *counts.entry(group.queue).or_default() += group.count;
     }
     Ok((version(&definitions, "rabbitmq_version"), counts))
+}
+
+/// Those of these work queues whose dead-letter queue is there: one that was deleted has no
+/// dead letters.
+async fn present(
+    broker: &Connection,
+    queues: Vec<&'static str>,
+) -> Result<Vec<&'static str>, MessagingError> {
+    let mut present = Vec::new();
+    for queue in queues {
+        // A refusal closes the channel that it came on.
+        let channel = broker.create_channel().await?;
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let name = dead_letter_queue(queue);
+        match channel
+            .queue_declare(name.as_str().into(), options, FieldTable::default())
+            .await
+        {
+            Ok(_) => {
+                present.push(queue);
+                channel.close(200, "done".into()).await?;
+            }
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(present)
+}
+
+fn is_missing(error: &lapin::Error) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => {
+            *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)
+        }
+        _ => false,
+    }
 }
 
 /// The directory's entries, with what the server keeps of each.

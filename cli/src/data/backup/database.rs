@@ -1,32 +1,31 @@
-//! A set's database, made beside the one that runs, and put in its place.
+//! A set's database, made beside the one that is served.
 //!
-//! What runs is not touched until all of the other one is there and has been counted. The
-//! change of places is one transaction: whatever is killed, the stack has the one or the
-//! other.
+//! What is served is not touched until all of the other one is there, counted, migrated, and
+//! has from the server what it needs. Only a superuser is let into it before the restore is
+//! finished ([`super::rest::finish`]): a service that runs outside the stack, and that
+//! nothing here can stop, finds the old database or none.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
 use super::create::JOBS;
-use super::{BackupError, Opened, Server, counts};
+use super::quote::identifier;
+use super::server_side::{self, ServerSide};
+use super::{BackupError, Extent, Opened, Server, counts, roles, space};
 use crate::components::database::Database;
 
 /// What a database is called that is not in its place yet.
-const RESTORING: &str = "dm_restoring_";
+pub(super) const RESTORING: &str = "dm_restoring_";
 /// What a database is called that was in its place.
-const REPLACED: &str = "dm_replaced_";
+pub(super) const REPLACED: &str = "dm_replaced_";
 /// Where a set's files are put in the container.
-const SCRATCH: &str = "/tmp";
+pub(super) const SCRATCH: &str = "/tmp";
 /// What its files are called there, before an id.
-const FILES: &str = "dm-restore-";
+pub(super) const FILES: &str = "dm-restore-";
 /// Where Keycloak notes how far it has brought its tables.
 const KEYCLOAK_MODEL: &str = "keycloak.migration_model";
-/// How often it is tried to be alone with a database.
-const TRIES: u32 = 50;
-/// How long to wait in between.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where a set's database goes.
 pub struct Target<'a> {
@@ -40,35 +39,124 @@ pub struct Target<'a> {
     pub name: &'a str,
     /// How it is set up.
     pub setup: &'a Database,
+    /// The version of Keycloak that the stack runs, where it is known.
+    pub keycloak: Option<&'a str>,
 }
 
 impl Target<'_> {
-    /// A session with a database of the server; not with the one that changes places.
-    async fn session(&self, database: &str) -> Result<PgConnection, BackupError> {
-        Ok(self.options.clone().database(database).connect().await?)
+    /// A session with a database of the server; not with the one that changes places. What
+    /// the database sets for its sessions does not hold for it.
+    pub(super) async fn session(&self, database: &str) -> Result<PgConnection, BackupError> {
+        Ok(self.plain().database(database).connect().await?)
+    }
+
+    /// A session with the database itself.
+    pub(super) async fn own_session(&self) -> Result<PgConnection, BackupError> {
+        self.session(self.name).await
+    }
+
+    /// Sessions that no setting of a database or a role can spoil.
+    pub(super) fn plain(&self) -> PgConnectOptions {
+        self.options.clone().options([
+            ("statement_timeout", "0"),
+            ("idle_in_transaction_session_timeout", "0"),
+            ("default_transaction_read_only", "off"),
+            ("session_replication_role", "origin"),
+            ("search_path", "pg_catalog"),
+        ])
     }
 }
 
 /// A database that is all there, and not in its place.
 #[derive(Debug)]
 pub struct Prepared {
-    name: String,
-    restore: String,
+    /// What it is called.
+    pub(super) name: String,
+    /// Which restore it is of.
+    pub(super) restore: String,
+    /// The backup that it is from.
+    pub(super) backup: String,
+    /// What gives the roles that were made for it their rights, once it is in its place.
+    pub(super) statements: Vec<String>,
+    /// What a user should know.
+    pub(super) notes: Vec<String>,
+    /// What is not as it was in the backup.
+    pub(super) warnings: Vec<String>,
 }
 
-/// Makes a set's database beside the one that runs, with whatever the migrations have
-/// added since, and counts what is in it.
+/// Makes a set's database beside the one that is served, with whatever the migrations have
+/// added since, and checks that it can take its place.
 ///
 /// # Errors
-/// [`BackupError::Version`], [`BackupError::Counts`], or the server fails: nothing has
-/// changed.
-pub async fn prepare(target: &Target<'_>, opened: &Opened<'_>) -> Result<Prepared, BackupError> {
+/// [`BackupError::Version`], [`BackupError::NoExtension`], [`BackupError::NoSpace`],
+/// [`BackupError::Counts`], or the server fails: nothing has changed.
+pub async fn prepare(
+    target: &Target<'_>,
+    opened: &Opened<'_>,
+    extent: Extent<'_>,
+) -> Result<Prepared, BackupError> {
     let manifest = &opened.set.manifest;
     sweep(target).await?;
     let mut server = target.session("postgres").await?;
+    check_server(&mut server, opened).await?;
+    let side = server_side(opened)?;
+    side.check(&mut server).await?;
+    space::check(target, manifest.postgres.bytes).await?;
+    let own = target.setup.roles();
+    let missing = side.make_roles(&mut server, &own).await?;
+    let tablespaces = side.missing_tablespaces(&mut server).await?;
+    let restore = uuid::Uuid::new_v4().simple().to_string();
+    let name = format!("{RESTORING}{restore}");
+    sqlx::raw_sql(AssertSqlSafe(side.create(&name, &tablespaces)))
+        .execute(&mut server)
+        .await?;
+    load(target, opened, &name, &restore, !tablespaces.is_empty()).await?;
+    check_content(target, opened, &name).await?;
+    // Rights on the database itself are in no dump, and the set may be older than some of
+    // the migrations.
+    target.setup.migrate_into(&target.plain(), &name).await?;
+    let mut warnings = missing.warnings();
+    if !tablespaces.is_empty() {
+        warnings.push(format!(
+            "the server has no tablespace {}: what was in it is in the customary one",
+            tablespaces.join(", ")
+        ));
+    }
+    warnings.extend(side.apply(&mut server, &name).await?);
+    server.close().await?;
+    if extent == Extent::Whole {
+        let mut session = target.session(&name).await?;
+        sqlx::query("INSERT INTO dm_ops.restores (restore_id, backup_id) VALUES ($1, $2)")
+            .bind(&restore)
+            .bind(&manifest.id)
+            .execute(&mut session)
+            .await?;
+        session.close().await?;
+    }
+    Ok(Prepared {
+        name,
+        restore,
+        backup: manifest.id.clone(),
+        notes: missing.notes(),
+        statements: missing.statements,
+        warnings,
+    })
+}
+
+/// What the set's database had from its server.
+pub(super) fn server_side(opened: &Opened<'_>) -> Result<ServerSide, BackupError> {
+    let path = opened.set.path.join(server_side::FILE);
+    serde_json::from_reader(opened.read(server_side::FILE)?)
+        .map_err(std::io::Error::from)
+        .map_err(BackupError::file("read", path))
+}
+
+/// Refuses a set of a newer server.
+async fn check_server(server: &mut PgConnection, opened: &Opened<'_>) -> Result<(), BackupError> {
+    let manifest = &opened.set.manifest;
     let major: String =
         sqlx::query_scalar("SELECT (current_setting('server_version_num')::integer / 10000)::text")
-            .fetch_one(&mut server)
+            .fetch_one(server)
             .await?;
     let older = |one: &str, other: &str| one.parse::<u32>().ok() < other.parse::<u32>().ok();
     if older(&major, manifest.postgres.major()) {
@@ -79,13 +167,17 @@ pub async fn prepare(target: &Target<'_>, opened: &Opened<'_>) -> Result<Prepare
             runs: major,
         });
     }
-    let restore = uuid::Uuid::new_v4().simple().to_string();
-    let name = format!("{RESTORING}{restore}");
-    sqlx::raw_sql(AssertSqlSafe(format!(
-        "CREATE DATABASE {name} TEMPLATE template0"
-    )))
-    .execute(&mut server)
-    .await?;
+    Ok(())
+}
+
+/// Loads the set's dump into its database.
+async fn load(
+    target: &Target<'_>,
+    opened: &Opened<'_>,
+    name: &str,
+    restore: &str,
+    without_tablespaces: bool,
+) -> Result<(), BackupError> {
     let folder = format!("{FILES}{restore}");
     let files = opened.below("postgres")?;
     let files = files
@@ -93,7 +185,7 @@ pub async fn prepare(target: &Target<'_>, opened: &Opened<'_>) -> Result<Prepare
         .map(|(name, content)| (format!("{folder}/{name}"), content));
     target.postgres.put(files.collect(), SCRATCH).await?;
     let folder = format!("{SCRATCH}/{folder}");
-    let command = [
+    let mut command = vec![
         "pg_restore",
         "--exit-on-error",
         "--jobs",
@@ -101,29 +193,47 @@ pub async fn prepare(target: &Target<'_>, opened: &Opened<'_>) -> Result<Prepare
         "--username",
         target.user,
         "--dbname",
-        &name,
-        &folder,
+        name,
     ];
+    if without_tablespaces {
+        command.push("--no-tablespaces");
+    }
+    command.push(&folder);
     let restored = target.postgres.run(&command).await;
     let removed = target.postgres.run(&["rm", "-rf", &folder]).await;
     restored?;
     removed?;
-    let mut session = target.session(&name).await?;
+    Ok(())
+}
+
+/// Refuses a database with other rows than were saved, or whose realm a newer Keycloak has
+/// changed.
+async fn check_content(
+    target: &Target<'_>,
+    opened: &Opened<'_>,
+    name: &str,
+) -> Result<(), BackupError> {
+    let manifest = &opened.set.manifest;
+    let mut session = target.session(name).await?;
     let found = counts::all(&mut session).await?;
     if found != manifest.postgres.rows {
-        let other = manifest.postgres.rows.iter().filter_map(|(table, rows)| {
-            let found = found.get(table).copied().unwrap_or_default();
-            (found != *rows).then(|| format!("{table} {found} and not {rows}"))
+        let saved = &manifest.postgres.rows;
+        let tables: BTreeSet<&String> = found.keys().chain(saved.keys()).collect();
+        let count = |rows: Option<&i64>| rows.map_or("none".to_owned(), i64::to_string);
+        let other = tables.into_iter().filter_map(|table| {
+            let (found, saved) = (found.get(table), saved.get(table));
+            (found != saved).then(|| format!("{table}: {} and not {}", count(found), count(saved)))
         });
         return Err(BackupError::Counts(other.collect()));
     }
-    let restored = keycloak_model(&mut session).await?;
+    let of = keycloak_model(&mut session).await?;
     session.close().await?;
-    let mut session = target.session(target.name).await?;
-    let runs = keycloak_model(&mut session).await?;
+    let mut session = target.own_session().await?;
+    let served = keycloak_model(&mut session).await?;
     session.close().await?;
-    if let (Some(of), Some(runs)) = (restored, runs)
-        && numbers(&runs) < numbers(&of)
+    let runs = served.or_else(|| target.keycloak.map(str::to_owned));
+    if let (Some(of), Some(runs)) = (of, runs)
+        && is_older(&runs, &of)
     {
         return Err(BackupError::Version {
             id: manifest.id.clone(),
@@ -132,17 +242,7 @@ pub async fn prepare(target: &Target<'_>, opened: &Opened<'_>) -> Result<Prepare
             runs,
         });
     }
-    // Rights on the database itself are in no dump, and the set may be older than some of
-    // the migrations.
-    target.setup.migrate_into(&target.options, &name).await?;
-    let mut session = target.session(&name).await?;
-    sqlx::query("INSERT INTO dm_ops.restores (restore_id, backup_id) VALUES ($1, $2)")
-        .bind(&restore)
-        .bind(&manifest.id)
-        .execute(&mut session)
-        .await?;
-    session.close().await?;
-    Ok(Prepared { name, restore })
+    Ok(())
 }
 
 /// Which version of Keycloak has brought its tables to where they are; an older one does not
@@ -161,113 +261,17 @@ async fn keycloak_model(session: &mut PgConnection) -> Result<Option<String>, Ba
         .await?)
 }
 
+/// Whether a version comes before another one, as far as both say.
+fn is_older(one: &str, other: &str) -> bool {
+    let numbers = numbers(one).into_iter().zip(numbers(other));
+    let mut differing = numbers.skip_while(|(one, other)| one == other);
+    differing.next().is_some_and(|(one, other)| one < other)
+}
+
 /// The numbers of a version, most important first.
 fn numbers(version: &str) -> Vec<u32> {
     let parts = version.split('.');
     parts.map_while(|part| part.parse().ok()).collect()
-}
-
-/// Puts a database in its place. Whoever was in the other one has to go.
-///
-/// # Errors
-/// The server fails, or somebody keeps coming back: nothing has changed.
-pub async fn swap(target: &Target<'_>, prepared: &Prepared) -> Result<(), BackupError> {
-    let mut server = target.session("postgres").await?;
-    let (name, restoring) = (target.name, &prepared.name);
-    let replaced = format!("{REPLACED}{}", prepared.restore);
-    let statement = format!(
-        "BEGIN;
-         ALTER DATABASE \"{name}\" RENAME TO {replaced};
-         ALTER DATABASE {restoring} RENAME TO \"{name}\";
-         COMMIT"
-    );
-    let mut tried = 0;
-    loop {
-        sqlx::query(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY($1)",
-        )
-        .bind([name, restoring.as_str()].as_slice())
-        .execute(&mut server)
-        .await?;
-        match sqlx::raw_sql(AssertSqlSafe(statement.clone()))
-            .execute(&mut server)
-            .await
-        {
-            Ok(_) => break,
-            Err(error) if tried < TRIES && is_in_use(&error) => {
-                sqlx::raw_sql("ROLLBACK").execute(&mut server).await?;
-                tried += 1;
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    server.close().await?;
-    Ok(())
-}
-
-/// Replaces one schema by that of a prepared database, in one transaction. Nobody may use it
-/// meanwhile.
-///
-/// # Errors
-/// The server fails: nothing has changed.
-pub async fn replace_schema(
-    target: &Target<'_>,
-    prepared: &Prepared,
-    schema: &str,
-) -> Result<(), BackupError> {
-    // As what a killed call has left is named, which the next one removes.
-    let script = format!("{SCRATCH}/{FILES}{}.sql", prepared.restore);
-    let (selected, output) = (format!("--schema={schema}"), format!("--file={script}"));
-    let dump = [
-        "pg_dump",
-        "--username",
-        target.user,
-        "--dbname",
-        &prepared.name,
-        &selected,
-        &output,
-    ];
-    // Nothing of another schema hangs on it: what would goes along, and the law of the
-    // services is that there is nothing.
-    let drop = format!("DROP SCHEMA \"{schema}\" CASCADE");
-    let load = [
-        "psql",
-        "--no-psqlrc",
-        "--quiet",
-        "--single-transaction",
-        "--set=ON_ERROR_STOP=1",
-        "--username",
-        target.user,
-        "--dbname",
-        target.name,
-        "--output=/dev/null",
-        "--command",
-        &drop,
-        "--file",
-        &script,
-    ];
-    let replaced = async {
-        target.postgres.run(&dump).await?;
-        target.postgres.run(&load).await
-    };
-    let replaced = replaced.await;
-    let removed = target.postgres.run(&["rm", "-f", &script]).await;
-    replaced?;
-    removed?;
-    sweep(target).await?;
-    let mut session = target.session(target.name).await?;
-    // The planner knows nothing of what was restored.
-    sqlx::raw_sql("ANALYZE").execute(&mut session).await?;
-    session.close().await?;
-    Ok(())
-}
-
-/// `object_in_use`: somebody is in there
-/// (<https://www.postgresql.org/docs/17/errcodes-appendix.html>).
-fn is_in_use(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| code == "55006")
 }
 
 /// Removes what is in no place: the database that was replaced, and what a killed restore has
@@ -278,7 +282,7 @@ fn is_in_use(error: &sqlx::Error) -> bool {
 pub async fn sweep(target: &Target<'_>) -> Result<(), BackupError> {
     let mut server = target.session("postgres").await?;
     let names: Vec<String> = sqlx::query_scalar(
-        "SELECT datname FROM pg_database
+        "SELECT datname::text FROM pg_database
           WHERE starts_with(datname, $1) OR starts_with(datname, $2)",
     )
     .bind(RESTORING)
@@ -287,11 +291,13 @@ pub async fn sweep(target: &Target<'_>) -> Result<(), BackupError> {
     .await?;
     for name in names {
         sqlx::raw_sql(AssertSqlSafe(format!(
-            "DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"
+            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+            identifier(&name)
         )))
         .execute(&mut server)
         .await?;
     }
+    roles::sweep(&mut server).await?;
     server.close().await?;
     let sweep = format!("rm -rf {SCRATCH}/{FILES}*");
     target.postgres.run(&["sh", "-c", &sweep]).await?;
@@ -307,4 +313,18 @@ pub async fn unfinished(options: &PgConnectOptions) -> Result<Option<String>, Ba
     let found = crate::components::database::unfinished_restore(&mut session).await?;
     session.close().await?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_older;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(is_older("26.7.3", "26.10.0"));
+        assert!(!is_older("26.7", "26.7.1"), "an image's tag says no more");
+        assert!(!is_older("26.7.3", "26.7.3.Final"));
+        assert!(is_older("25", "26.7.3"));
+        assert!(!is_older("latest", "26.7.3"));
+    }
 }

@@ -101,6 +101,67 @@ pub enum BackupError {
         /// What it has.
         known: Vec<String>,
     },
+    /// The schema of `dm` itself was asked for.
+    #[error("schema `dm_ops` is that of dm itself, and can't be restored by itself")]
+    OwnSchema(
+        /// The set.
+        String,
+    ),
+    /// Something elsewhere hangs on a schema.
+    #[error("schema `{schema}` can't be replaced by itself: these would go with it")]
+    Dependents {
+        /// The schema.
+        schema: String,
+        /// What hangs on it.
+        dependents: Vec<String>,
+    },
+    /// The server lacks extensions.
+    #[error("the backup needs extensions that this PostgreSQL does not have: {}", .0.join(", "))]
+    NoExtension(Vec<String>),
+    /// The disk has no room for a second database.
+    #[error(
+        "the disk of PostgreSQL has {} free, and a restore needs {}",
+        bytesize::ByteSize::b(*free).display().si(),
+        bytesize::ByteSize::b(*needed).display().si()
+    )]
+    NoSpace {
+        /// How much is needed, in bytes.
+        needed: u64,
+        /// How much there is.
+        free: u64,
+    },
+    /// Other sessions keep a lock for too long.
+    #[error("other sessions keep what is locked for too long")]
+    Blocked {
+        /// Their processes on the server.
+        sessions: Vec<i32>,
+        /// What is known of each.
+        told: Vec<String>,
+    },
+    /// Queues fill again as fast as they are emptied.
+    #[error("the queues are never empty: a program outside the stack publishes to them")]
+    NeverEmpty,
+    /// The server did not tell whether two databases have changed places.
+    #[error("the database went away while the restored one took its place")]
+    Unknown(#[source] Box<BackupError>),
+    /// Nothing has changed, but what was stopped does not run again.
+    #[error("nothing has changed, and these are stopped: {}", containers.join(", "))]
+    Stopped {
+        /// The containers.
+        containers: Vec<String>,
+        /// Why it failed.
+        source: Box<BackupError>,
+    },
+    /// The database is restored, and not all of the rest.
+    #[error(
+        "the database of {id} is restored, and not yet all of the rest: services and Keycloak are stopped"
+    )]
+    Halfway {
+        /// The set.
+        id: String,
+        /// What failed.
+        source: Box<BackupError>,
+    },
     /// A text is no recipient of age.
     #[error("`{text}` is no recipient of age: {reason}")]
     Recipient {
@@ -167,6 +228,14 @@ impl Coded for BackupError {
             Self::Broker(_) | Self::Keycloak(_) => "backup-source",
             Self::NoSet(_) | Self::NoSets(_) => "backup-not-found",
             Self::NoSchema { .. } => "schema-unknown",
+            Self::OwnSchema(_) | Self::Dependents { .. } => "schema-refused",
+            Self::NoExtension(_) => "extension-missing",
+            Self::NoSpace { .. } => "disk-full",
+            Self::Blocked { .. } => "database-locked",
+            Self::NeverEmpty => "backup-source",
+            Self::Unknown(_) => "restore-unknown",
+            Self::Stopped { source, .. } => source.code(),
+            Self::Halfway { .. } => "restore-unfinished",
             Self::Recipient { .. } => "backup-recipient",
             Self::Identity { .. } => "backup-identity",
             Self::Locked { .. } => "backup-encrypted",
@@ -184,6 +253,9 @@ impl Coded for BackupError {
         match self {
             Self::Damaged { found, .. } => found.clone(),
             Self::Counts(found) => found.clone(),
+            Self::Dependents { dependents, .. } => dependents.clone(),
+            Self::Blocked { told, .. } => told.clone(),
+            Self::Stopped { source, .. } | Self::Halfway { source, .. } => source.details(),
             _ => Vec::new(),
         }
     }
@@ -193,9 +265,14 @@ impl Coded for BackupError {
             Self::Damaged { .. } | Self::Counts(_) => Exit::Found,
             Self::Engine(_) => Exit::Engine,
             Self::Interrupted(_) => Exit::Interrupted,
+            Self::Blocked { .. } => Exit::TimedOut,
+            Self::Stopped { source, .. } => source.exit(),
             Self::NoSet(_)
             | Self::NoSets(_)
             | Self::NoSchema { .. }
+            | Self::OwnSchema(_)
+            | Self::Dependents { .. }
+            | Self::NoExtension(_)
             | Self::Recipient { .. }
             | Self::Identity { .. }
             | Self::Locked { .. }
@@ -242,7 +319,40 @@ impl Coded for BackupError {
                 "dm backup restore --resume".into(),
                 "or start fresh, without the data there is: dm reset".into(),
             ],
-            Self::Sql(_) | Self::Broker(_) | Self::Keycloak(_) | Self::Engine(_) => {
+            Self::OwnSchema(id) => vec![format!(
+                "restore all of it: dm backup restore {id}, or another schema: dm backup show {id}"
+            )],
+            Self::Dependents { .. } => vec![
+                "restore all of the backup, without --schema: dm backup restore ID".into(),
+                "or remove these first, and make them again afterwards: dm psql".into(),
+            ],
+            Self::NoExtension(_) => {
+                vec!["use an image of PostgreSQL that has them: postgres.image in dm.toml".into()]
+            }
+            Self::NoSpace { .. } => vec!["make room, e.g.: dm images prune".into()],
+            Self::Blocked { sessions, .. } => sessions
+                .iter()
+                .map(|pid| format!("end it: dm psql -c 'SELECT pg_terminate_backend({pid})'"))
+                .collect(),
+            Self::NeverEmpty => vec![
+                "stop that program, then dm backup restore --resume".into(),
+                "see its connections: dm open rabbitmq".into(),
+            ],
+            Self::Unknown(_) => vec![
+                "dm up, which says so where the restored one is in its place".into(),
+                "then dm backup restore --resume".into(),
+            ],
+            Self::Stopped { .. } => vec!["dm up".into()],
+            Self::Halfway { .. } => vec![
+                "dm backup restore --resume".into(),
+                "or dm reset, without the data there is".into(),
+            ],
+            Self::Sql(_)
+            | Self::Broker(_)
+            | Self::Keycloak(_)
+            | Self::Engine(_)
+            | Self::Command { .. }
+            | Self::Setup(_) => {
                 vec!["dm status".into(), "dm up".into()]
             }
             _ => Vec::new(),

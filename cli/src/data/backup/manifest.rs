@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// The form of sets that is written, and the only one that is read.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Rows by table, e.g. `orders.orders`.
 pub type Counts = BTreeMap<String, i64>;
@@ -66,6 +66,8 @@ pub struct Postgres {
     pub database: String,
     /// Where the server's log was.
     pub lsn: String,
+    /// How much of the disk it took, in bytes.
+    pub bytes: u64,
     /// How many rows each table had, in the very state that was dumped.
     pub rows: Counts,
 }

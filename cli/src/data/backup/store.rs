@@ -352,6 +352,7 @@ pub(super) mod tests {
                 version: "17.12".into(),
                 database: "d".into(),
                 lsn: "0/1".into(),
+                bytes: 7,
                 rows: [("orders.orders".to_owned(), 3)].into(),
             },
             rabbitmq: "4.0.5".into(),

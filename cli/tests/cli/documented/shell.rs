@@ -19,7 +19,13 @@ const OTHERS: [&str; 9] = [
 ];
 
 /// Names under which dm is known elsewhere, in a lock or at a broker.
-const NAMES: [&str; 3] = ["dm bench", "dm chaos", "dm readiness"];
+const NAMES: [&str; 5] = [
+    "dm bench",
+    "dm chaos",
+    "dm dlq import",
+    "dm dlq purge",
+    "dm readiness",
+];
 
 /// The calls of dm in a text, each as its words without `sudo` and the like.
 pub(super) fn commands(text: &Text) -> Vec<Vec<String>> {

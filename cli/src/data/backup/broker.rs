@@ -1,0 +1,239 @@
+//! The broker of a restored database: no message of the one before, and all that the restored
+//! one has published and nobody has handled.
+//!
+//! The services' users lose their rights first and their connections end, also those of a
+//! service that runs outside the stack. Queues are then deleted and declared anew, retries
+//! first: whatever a consumer had in hand, and whatever was on its way back from a retry, is
+//! gone with them. Rights come back last ([`open`]).
+
+use std::collections::HashSet;
+use std::io::BufReader;
+use std::time::Duration;
+
+use dm_contracts::topology::{Tier, WORK_QUEUES, dead_letter_queue, retry_queue};
+use lapin::Connection;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::restore::Letters;
+use super::{BackupError, Opened};
+use crate::components::rabbitmq::management::Management;
+use crate::messaging::MessagingError;
+use crate::messaging::dead::copy;
+
+/// How long connections may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether they have.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often queues are emptied until none fills again.
+const ROUNDS: u32 = 20;
+/// What of a set's definitions is somebody's right, or the broker's own.
+const NOT_OURS: [&str; 4] = [
+    "users",
+    "permissions",
+    "topic_permissions",
+    "global_parameters",
+];
+
+/// The ways to the broker.
+pub struct Broker<'a> {
+    /// A connection of its administrator. Its turn at the dead letters must be had.
+    pub connection: &'a Connection,
+    /// Its interface.
+    pub management: &'a Management,
+    /// What the configuration has it declare, users and rights among it.
+    pub definitions: &'a Value,
+    /// Its administrator.
+    pub administrator: &'a str,
+}
+
+impl Broker<'_> {
+    /// Checks that it answers, before anything is changed.
+    pub(super) async fn check(&self) -> Result<(), BackupError> {
+        let asked = self.management.definitions().await;
+        asked.map_err(MessagingError::from)?;
+        Ok(())
+    }
+
+    /// Takes the services' rights away, and ends every connection but those of `dm`. Answers
+    /// whose connections remain.
+    pub(super) async fn close(&self) -> Result<Vec<String>, BackupError> {
+        for user in names(self.definitions, "users") {
+            if user != self.administrator {
+                let removed = self.management.remove_rights(&user).await;
+                removed.map_err(MessagingError::from)?;
+            }
+        }
+        let until = Instant::now() + PATIENCE;
+        let mut alone = 0;
+        loop {
+            let others = self.management.close_others().await;
+            let others = others.map_err(MessagingError::from)?;
+            alone = if others.is_empty() { alone + 1 } else { 0 };
+            // A connection that has just been made may be in the next list only.
+            if alone > 1 || Instant::now() >= until {
+                return Ok(others);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Deletes the queues and declares them anew, until none of them has a message.
+    pub(super) async fn empty(&self) -> Result<(), BackupError> {
+        let queues = queues();
+        for _ in 0..ROUNDS {
+            let channel = self.connection.create_channel().await;
+            let channel = channel.map_err(MessagingError::from)?;
+            for name in &queues {
+                // To delete what is not there is no error.
+                channel
+                    .queue_delete(name.as_str().into(), QueueDeleteOptions::default())
+                    .await
+                    .map_err(MessagingError::from)?;
+            }
+            let declared = self.management.declare(&self.closed()).await;
+            declared.map_err(MessagingError::from)?;
+            let mut messages = 0;
+            for name in &queues {
+                let options = QueueDeclareOptions {
+                    passive: true,
+                    ..QueueDeclareOptions::default()
+                };
+                let found = channel
+                    .queue_declare(name.as_str().into(), options, FieldTable::default())
+                    .await
+                    .map_err(MessagingError::from)?;
+                messages += found.message_count();
+            }
+            let closed = channel.close(200, "done".into()).await;
+            closed.map_err(MessagingError::from)?;
+            if messages == 0 {
+                return Ok(());
+            }
+        }
+        Err(BackupError::NeverEmpty)
+    }
+
+    /// What the configuration declares, without the services' rights.
+    fn closed(&self) -> Value {
+        let mut definitions = self.definitions.clone();
+        if let Some(rights) = definitions["permissions"].as_array_mut() {
+            rights.retain(|right| right["user"] == self.administrator);
+        }
+        if let Some(rights) = definitions["topic_permissions"].as_array_mut() {
+            rights.clear();
+        }
+        definitions
+    }
+
+    /// Declares what a set has beside the configuration, and brings its dead letters back.
+    /// Answers those, and what the broker does not take.
+    pub(super) async fn load(
+        &self,
+        opened: &Opened<'_>,
+    ) -> Result<(Letters, Vec<String>), BackupError> {
+        let path = opened.set.path.join("broker");
+        let definitions = serde_json::from_reader(opened.read("broker/definitions.json")?);
+        let definitions: Value = definitions
+            .map_err(std::io::Error::from)
+            .map_err(BackupError::file("read", &path))?;
+        let mut refused = Vec::new();
+        let besides = besides(definitions, self.definitions);
+        if let Err(error) = self.management.declare(&besides).await {
+            refused.push(format!(
+                "the broker does not take what the backup has beside the configuration: {}",
+                crate::error::chain(&MessagingError::from(error)).join(": ")
+            ));
+        }
+        let decoder = zstd::Decoder::new(opened.read("broker/dead-letters.jsonl.zst")?);
+        let decoder = decoder.map_err(BackupError::file("read", &path))?;
+        let lines = copy::parse(BufReader::new(decoder))?;
+        let imported = copy::import(self.connection, &lines).await?;
+        if imported.refused > 0 {
+            refused.push(format!(
+                "the broker does not take {} of the dead letters",
+                imported.refused
+            ));
+        }
+        let mut dead = Letters::new();
+        for line in lines {
+            dead.entry(line.queue).or_default().push(line.message_id);
+        }
+        Ok((dead, refused))
+    }
+
+    /// Gives the services their rights back, as the configuration has them.
+    pub(super) async fn open(&self) -> Result<(), BackupError> {
+        let declared = self.management.declare(self.definitions).await;
+        declared.map_err(MessagingError::from)?;
+        Ok(())
+    }
+}
+
+/// The queues of events, in the order in which they are emptied: from a retry queue messages
+/// go back to the work queue, and from that to the dead letters.
+fn queues() -> Vec<String> {
+    let consumed = WORK_QUEUES.iter().filter(|queue| queue.consumer.is_some());
+    let retries = consumed.flat_map(|it| Tier::ALL.map(|tier| retry_queue(it.name, tier)));
+    let work = WORK_QUEUES.iter().map(|queue| queue.name.to_owned());
+    let dead = WORK_QUEUES.iter().map(|it| dead_letter_queue(it.name));
+    retries.chain(work).chain(dead).collect()
+}
+
+/// What definitions have that is no right of a user, and no policy of the configuration's.
+fn besides(mut definitions: Value, configured: &Value) -> Value {
+    if let Some(all) = definitions.as_object_mut() {
+        all.retain(|name, _| !NOT_OURS.contains(&name.as_str()));
+    }
+    let policies: HashSet<String> = names(configured, "policies").into_iter().collect();
+    if let Some(all) = definitions["policies"].as_array_mut() {
+        all.retain(|policy| {
+            let name = policy["name"].as_str();
+            name.is_none_or(|name| !policies.contains(name))
+        });
+    }
+    definitions
+}
+
+fn names(definitions: &Value, list: &str) -> Vec<String> {
+    let listed = definitions[list].as_array().into_iter().flatten();
+    listed
+        .filter_map(|it| it["name"].as_str())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn retries_are_emptied_before_work_and_work_before_the_dead() {
+        let queues = queues();
+        let place = |name: &str| queues.iter().position(|it| it == name).unwrap();
+        let work = place("inventory.order-events.q");
+        assert!(place("inventory.order-events.q.retry.60s") < work);
+        assert!(work < place("inventory.order-events.q.dlq"));
+        assert_eq!(queues.len(), 3 * 3 + 4 + 4);
+    }
+
+    #[test]
+    fn users_and_rights_are_never_those_of_a_backup() {
+        let saved = json!({
+            "users": [{"name": "gone", "password_hash": "old"}],
+            "permissions": [{"user": "gone"}], "topic_permissions": [{"user": "gone"}],
+            "global_parameters": [{"name": "cluster_name"}],
+            "policies": [{"name": "dm-work"}, {"name": "mine"}],
+            "queues": [{"name": "mine.q"}],
+        });
+        let configured = json!({"policies": [{"name": "dm-work"}]});
+        assert_eq!(
+            besides(saved, &configured),
+            json!({"policies": [{"name": "mine"}], "queues": [{"name": "mine.q"}]})
+        );
+    }
+}
