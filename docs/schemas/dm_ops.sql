@@ -24,7 +24,10 @@ CREATE TABLE dm_ops.parked_letters (
     reason text NOT NULL,
     note text NOT NULL,
     parked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    letter jsonb NOT NULL
+    letter text NOT NULL,
+    parked_id bigint NOT NULL,
+    removed_at timestamp with time zone,
+    leaving_at timestamp with time zone
 );
 
 ALTER TABLE dm_ops.parked_letters OWNER TO dm_ops_owner;
@@ -104,13 +107,23 @@ CREATE TABLE dm_ops.seed_runs (
 
 ALTER TABLE dm_ops.seed_runs OWNER TO dm_ops_owner;
 
+--: SEQUENCE parked_letters_parked_id_seq
+ALTER TABLE dm_ops.parked_letters ALTER COLUMN parked_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME dm_ops.parked_letters_parked_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 --: CONSTRAINT database_setup database_setup_pkey
 ALTER TABLE ONLY dm_ops.database_setup
     ADD CONSTRAINT database_setup_pkey PRIMARY KEY (only_row);
 
 --: CONSTRAINT parked_letters parked_letters_pkey
 ALTER TABLE ONLY dm_ops.parked_letters
-    ADD CONSTRAINT parked_letters_pkey PRIMARY KEY (fingerprint);
+    ADD CONSTRAINT parked_letters_pkey PRIMARY KEY (parked_id);
 
 --: CONSTRAINT replay_messages replay_messages_edited_as_key
 ALTER TABLE ONLY dm_ops.replay_messages
@@ -139,6 +152,9 @@ ALTER TABLE ONLY dm_ops.seed_parts
 --: CONSTRAINT seed_runs seed_runs_pkey
 ALTER TABLE ONLY dm_ops.seed_runs
     ADD CONSTRAINT seed_runs_pkey PRIMARY KEY (run_id);
+
+--: INDEX parked_letters_fingerprint
+CREATE INDEX parked_letters_fingerprint ON dm_ops.parked_letters USING btree (fingerprint);
 
 --: INDEX replay_messages_event
 CREATE INDEX replay_messages_event ON dm_ops.replay_messages USING btree (event_id);

@@ -28,6 +28,31 @@ CREATE TABLE finance.expenses (
 
 ALTER TABLE finance.expenses OWNER TO finance_owner;
 
+--: TABLE failed_events
+CREATE TABLE finance.failed_events (
+    letter_id text NOT NULL,
+    queue text NOT NULL,
+    event_id text,
+    round bigint NOT NULL,
+    attempts integer NOT NULL,
+    dead boolean NOT NULL,
+    event_type text,
+    reason text NOT NULL,
+    error text NOT NULL,
+    trace_id text NOT NULL,
+    failed_at timestamp with time zone NOT NULL,
+    content text,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    published_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    resolved_at timestamp with time zone,
+    resolution text,
+    CONSTRAINT failed_events_check CHECK (((resolved_at IS NULL) = (resolution IS NULL))),
+    CONSTRAINT failed_events_resolution_check CHECK ((resolution = ANY (ARRAY['replayed'::text, 'parked'::text, 'purged'::text, 'gone'::text])))
+);
+
+ALTER TABLE finance.failed_events OWNER TO finance_owner;
+
 --: TABLE inbox_events
 CREATE TABLE finance.inbox_events (
     queue text NOT NULL,
@@ -92,6 +117,10 @@ ALTER TABLE finance.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS 
 ALTER TABLE ONLY finance.expenses
     ADD CONSTRAINT expenses_pkey PRIMARY KEY (expense_id);
 
+--: CONSTRAINT failed_events failed_events_pkey
+ALTER TABLE ONLY finance.failed_events
+    ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
+
 --: CONSTRAINT inbox_events inbox_events_pkey
 ALTER TABLE ONLY finance.inbox_events
     ADD CONSTRAINT inbox_events_pkey PRIMARY KEY (queue, event_id);
@@ -113,6 +142,18 @@ CREATE INDEX expenses_created ON finance.expenses USING btree (created_at DESC, 
 
 --: INDEX expenses_status_created
 CREATE INDEX expenses_status_created ON finance.expenses USING btree (status, created_at DESC, expense_id DESC);
+
+--: INDEX failed_events_dead
+CREATE INDEX failed_events_dead ON finance.failed_events USING btree (queue) WHERE (dead AND (resolved_at IS NULL));
+
+--: INDEX failed_events_event
+CREATE INDEX failed_events_event ON finance.failed_events USING btree (event_id);
+
+--: INDEX failed_events_open
+CREATE INDEX failed_events_open ON finance.failed_events USING btree (content) WHERE ((settled_at IS NULL) AND (content IS NOT NULL));
+
+--: INDEX failed_events_resolved
+CREATE INDEX failed_events_resolved ON finance.failed_events USING btree (resolved_at);
 
 --: INDEX inbox_events_processed
 CREATE INDEX inbox_events_processed ON finance.inbox_events USING btree (processed_at);
@@ -143,6 +184,9 @@ GRANT SELECT,USAGE ON SEQUENCE finance.outbox_events_sequence_seq TO finance_ser
 
 --: ACL TABLE expenses
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.expenses TO finance_service;
+
+--: ACL TABLE failed_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.failed_events TO finance_service;
 
 --: ACL TABLE inbox_events
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.inbox_events TO finance_service;

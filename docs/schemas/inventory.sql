@@ -5,6 +5,31 @@ CREATE SCHEMA inventory;
 
 ALTER SCHEMA inventory OWNER TO inventory_owner;
 
+--: TABLE failed_events
+CREATE TABLE inventory.failed_events (
+    letter_id text NOT NULL,
+    queue text NOT NULL,
+    event_id text,
+    round bigint NOT NULL,
+    attempts integer NOT NULL,
+    dead boolean NOT NULL,
+    event_type text,
+    reason text NOT NULL,
+    error text NOT NULL,
+    trace_id text NOT NULL,
+    failed_at timestamp with time zone NOT NULL,
+    content text,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    published_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    resolved_at timestamp with time zone,
+    resolution text,
+    CONSTRAINT failed_events_check CHECK (((resolved_at IS NULL) = (resolution IS NULL))),
+    CONSTRAINT failed_events_resolution_check CHECK ((resolution = ANY (ARRAY['replayed'::text, 'parked'::text, 'purged'::text, 'gone'::text])))
+);
+
+ALTER TABLE inventory.failed_events OWNER TO inventory_owner;
+
 --: TABLE idempotency_records
 CREATE TABLE inventory.idempotency_records (
     operation_type text NOT NULL,
@@ -180,6 +205,10 @@ ALTER TABLE ONLY inventory.reservations ALTER COLUMN reservation_id SET DEFAULT 
 --: DEFAULT shipment_scan_log id
 ALTER TABLE ONLY inventory.shipment_scan_log ALTER COLUMN id SET DEFAULT nextval('inventory.shipment_scan_log_id_seq'::regclass);
 
+--: CONSTRAINT failed_events failed_events_pkey
+ALTER TABLE ONLY inventory.failed_events
+    ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
+
 --: CONSTRAINT idempotency_records idempotency_records_pkey
 ALTER TABLE ONLY inventory.idempotency_records
     ADD CONSTRAINT idempotency_records_pkey PRIMARY KEY (operation_type, idempotency_key);
@@ -232,6 +261,18 @@ ALTER TABLE ONLY inventory.shipments
 ALTER TABLE ONLY inventory.stock
     ADD CONSTRAINT stock_pkey PRIMARY KEY (sku);
 
+--: INDEX failed_events_dead
+CREATE INDEX failed_events_dead ON inventory.failed_events USING btree (queue) WHERE (dead AND (resolved_at IS NULL));
+
+--: INDEX failed_events_event
+CREATE INDEX failed_events_event ON inventory.failed_events USING btree (event_id);
+
+--: INDEX failed_events_open
+CREATE INDEX failed_events_open ON inventory.failed_events USING btree (content) WHERE ((settled_at IS NULL) AND (content IS NOT NULL));
+
+--: INDEX failed_events_resolved
+CREATE INDEX failed_events_resolved ON inventory.failed_events USING btree (resolved_at);
+
 --: INDEX inbox_events_processed
 CREATE INDEX inbox_events_processed ON inventory.inbox_events USING btree (processed_at);
 
@@ -281,6 +322,9 @@ GRANT SELECT,USAGE ON SEQUENCE inventory.reservation_number_seq TO inventory_ser
 
 --: ACL SEQUENCE shipment_scan_log_id_seq
 GRANT SELECT,USAGE ON SEQUENCE inventory.shipment_scan_log_id_seq TO inventory_service;
+
+--: ACL TABLE failed_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.failed_events TO inventory_service;
 
 --: ACL TABLE idempotency_records
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.idempotency_records TO inventory_service;

@@ -5,6 +5,31 @@ CREATE SCHEMA notifications;
 
 ALTER SCHEMA notifications OWNER TO notifications_owner;
 
+--: TABLE failed_events
+CREATE TABLE notifications.failed_events (
+    letter_id text NOT NULL,
+    queue text NOT NULL,
+    event_id text,
+    round bigint NOT NULL,
+    attempts integer NOT NULL,
+    dead boolean NOT NULL,
+    event_type text,
+    reason text NOT NULL,
+    error text NOT NULL,
+    trace_id text NOT NULL,
+    failed_at timestamp with time zone NOT NULL,
+    content text,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    published_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    resolved_at timestamp with time zone,
+    resolution text,
+    CONSTRAINT failed_events_check CHECK (((resolved_at IS NULL) = (resolution IS NULL))),
+    CONSTRAINT failed_events_resolution_check CHECK ((resolution = ANY (ARRAY['replayed'::text, 'parked'::text, 'purged'::text, 'gone'::text])))
+);
+
+ALTER TABLE notifications.failed_events OWNER TO notifications_owner;
+
 --: TABLE inbox_events
 CREATE TABLE notifications.inbox_events (
     queue text NOT NULL,
@@ -82,6 +107,10 @@ ALTER TABLE notifications.outbox_events ALTER COLUMN sequence ADD GENERATED ALWA
     CACHE 1
 );
 
+--: CONSTRAINT failed_events failed_events_pkey
+ALTER TABLE ONLY notifications.failed_events
+    ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
+
 --: CONSTRAINT inbox_events inbox_events_pkey
 ALTER TABLE ONLY notifications.inbox_events
     ADD CONSTRAINT inbox_events_pkey PRIMARY KEY (queue, event_id);
@@ -101,6 +130,18 @@ ALTER TABLE ONLY notifications.outbox_events
 --: CONSTRAINT schema_migrations schema_migrations_pkey
 ALTER TABLE ONLY notifications.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+--: INDEX failed_events_dead
+CREATE INDEX failed_events_dead ON notifications.failed_events USING btree (queue) WHERE (dead AND (resolved_at IS NULL));
+
+--: INDEX failed_events_event
+CREATE INDEX failed_events_event ON notifications.failed_events USING btree (event_id);
+
+--: INDEX failed_events_open
+CREATE INDEX failed_events_open ON notifications.failed_events USING btree (content) WHERE ((settled_at IS NULL) AND (content IS NOT NULL));
+
+--: INDEX failed_events_resolved
+CREATE INDEX failed_events_resolved ON notifications.failed_events USING btree (resolved_at);
 
 --: INDEX inbox_events_processed
 CREATE INDEX inbox_events_processed ON notifications.inbox_events USING btree (processed_at);
@@ -140,6 +181,9 @@ GRANT SELECT,USAGE ON SEQUENCE notifications.notification_number_seq TO wuphf_se
 
 --: ACL SEQUENCE outbox_events_sequence_seq
 GRANT SELECT,USAGE ON SEQUENCE notifications.outbox_events_sequence_seq TO wuphf_service;
+
+--: ACL TABLE failed_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE notifications.failed_events TO wuphf_service;
 
 --: ACL TABLE inbox_events
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE notifications.inbox_events TO wuphf_service;

@@ -5,6 +5,31 @@ CREATE SCHEMA orders;
 
 ALTER SCHEMA orders OWNER TO orders_owner;
 
+--: TABLE failed_events
+CREATE TABLE orders.failed_events (
+    letter_id text NOT NULL,
+    queue text NOT NULL,
+    event_id text,
+    round bigint NOT NULL,
+    attempts integer NOT NULL,
+    dead boolean NOT NULL,
+    event_type text,
+    reason text NOT NULL,
+    error text NOT NULL,
+    trace_id text NOT NULL,
+    failed_at timestamp with time zone NOT NULL,
+    content text,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    published_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    resolved_at timestamp with time zone,
+    resolution text,
+    CONSTRAINT failed_events_check CHECK (((resolved_at IS NULL) = (resolution IS NULL))),
+    CONSTRAINT failed_events_resolution_check CHECK ((resolution = ANY (ARRAY['replayed'::text, 'parked'::text, 'purged'::text, 'gone'::text])))
+);
+
+ALTER TABLE orders.failed_events OWNER TO orders_owner;
+
 --: TABLE inbox_events
 CREATE TABLE orders.inbox_events (
     queue text NOT NULL,
@@ -114,6 +139,10 @@ ALTER TABLE ONLY orders.order_timeline ALTER COLUMN id SET DEFAULT nextval('orde
 --: DEFAULT orders order_id
 ALTER TABLE ONLY orders.orders ALTER COLUMN order_id SET DEFAULT ('ord_'::text || nextval('orders.order_number_seq'::regclass));
 
+--: CONSTRAINT failed_events failed_events_pkey
+ALTER TABLE ONLY orders.failed_events
+    ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
+
 --: CONSTRAINT inbox_events inbox_events_pkey
 ALTER TABLE ONLY orders.inbox_events
     ADD CONSTRAINT inbox_events_pkey PRIMARY KEY (queue, event_id);
@@ -137,6 +166,18 @@ ALTER TABLE ONLY orders.outbox_events
 --: CONSTRAINT schema_migrations schema_migrations_pkey
 ALTER TABLE ONLY orders.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+--: INDEX failed_events_dead
+CREATE INDEX failed_events_dead ON orders.failed_events USING btree (queue) WHERE (dead AND (resolved_at IS NULL));
+
+--: INDEX failed_events_event
+CREATE INDEX failed_events_event ON orders.failed_events USING btree (event_id);
+
+--: INDEX failed_events_open
+CREATE INDEX failed_events_open ON orders.failed_events USING btree (content) WHERE ((settled_at IS NULL) AND (content IS NOT NULL));
+
+--: INDEX failed_events_resolved
+CREATE INDEX failed_events_resolved ON orders.failed_events USING btree (resolved_at);
 
 --: INDEX inbox_events_processed
 CREATE INDEX inbox_events_processed ON orders.inbox_events USING btree (processed_at);
@@ -180,6 +221,9 @@ GRANT SELECT,USAGE ON SEQUENCE orders.order_timeline_id_seq TO order_service;
 
 --: ACL SEQUENCE outbox_events_sequence_seq
 GRANT SELECT,USAGE ON SEQUENCE orders.outbox_events_sequence_seq TO order_service;
+
+--: ACL TABLE failed_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.failed_events TO order_service;
 
 --: ACL TABLE inbox_events
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.inbox_events TO order_service;

@@ -5,6 +5,31 @@ CREATE SCHEMA profile;
 
 ALTER SCHEMA profile OWNER TO profile_owner;
 
+--: TABLE failed_events
+CREATE TABLE profile.failed_events (
+    letter_id text NOT NULL,
+    queue text NOT NULL,
+    event_id text,
+    round bigint NOT NULL,
+    attempts integer NOT NULL,
+    dead boolean NOT NULL,
+    event_type text,
+    reason text NOT NULL,
+    error text NOT NULL,
+    trace_id text NOT NULL,
+    failed_at timestamp with time zone NOT NULL,
+    content text,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    published_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    resolved_at timestamp with time zone,
+    resolution text,
+    CONSTRAINT failed_events_check CHECK (((resolved_at IS NULL) = (resolution IS NULL))),
+    CONSTRAINT failed_events_resolution_check CHECK ((resolution = ANY (ARRAY['replayed'::text, 'parked'::text, 'purged'::text, 'gone'::text])))
+);
+
+ALTER TABLE profile.failed_events OWNER TO profile_owner;
+
 --: TABLE inbox_events
 CREATE TABLE profile.inbox_events (
     queue text NOT NULL,
@@ -71,6 +96,10 @@ ALTER TABLE profile.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS 
     CACHE 1
 );
 
+--: CONSTRAINT failed_events failed_events_pkey
+ALTER TABLE ONLY profile.failed_events
+    ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
+
 --: CONSTRAINT inbox_events inbox_events_pkey
 ALTER TABLE ONLY profile.inbox_events
     ADD CONSTRAINT inbox_events_pkey PRIMARY KEY (queue, event_id);
@@ -90,6 +119,18 @@ ALTER TABLE ONLY profile.schema_migrations
 --: CONSTRAINT user_profiles user_profiles_pkey
 ALTER TABLE ONLY profile.user_profiles
     ADD CONSTRAINT user_profiles_pkey PRIMARY KEY (user_id);
+
+--: INDEX failed_events_dead
+CREATE INDEX failed_events_dead ON profile.failed_events USING btree (queue) WHERE (dead AND (resolved_at IS NULL));
+
+--: INDEX failed_events_event
+CREATE INDEX failed_events_event ON profile.failed_events USING btree (event_id);
+
+--: INDEX failed_events_open
+CREATE INDEX failed_events_open ON profile.failed_events USING btree (content) WHERE ((settled_at IS NULL) AND (content IS NOT NULL));
+
+--: INDEX failed_events_resolved
+CREATE INDEX failed_events_resolved ON profile.failed_events USING btree (resolved_at);
 
 --: INDEX inbox_events_processed
 CREATE INDEX inbox_events_processed ON profile.inbox_events USING btree (processed_at);
@@ -117,6 +158,9 @@ GRANT USAGE ON SCHEMA profile TO profile_service;
 
 --: ACL SEQUENCE outbox_events_sequence_seq
 GRANT SELECT,USAGE ON SEQUENCE profile.outbox_events_sequence_seq TO profile_service;
+
+--: ACL TABLE failed_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.failed_events TO profile_service;
 
 --: ACL TABLE inbox_events
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.inbox_events TO profile_service;

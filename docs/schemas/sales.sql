@@ -19,6 +19,31 @@ CREATE TABLE sales.clients (
 
 ALTER TABLE sales.clients OWNER TO sales_owner;
 
+--: TABLE failed_events
+CREATE TABLE sales.failed_events (
+    letter_id text NOT NULL,
+    queue text NOT NULL,
+    event_id text,
+    round bigint NOT NULL,
+    attempts integer NOT NULL,
+    dead boolean NOT NULL,
+    event_type text,
+    reason text NOT NULL,
+    error text NOT NULL,
+    trace_id text NOT NULL,
+    failed_at timestamp with time zone NOT NULL,
+    content text,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    published_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    resolved_at timestamp with time zone,
+    resolution text,
+    CONSTRAINT failed_events_check CHECK (((resolved_at IS NULL) = (resolution IS NULL))),
+    CONSTRAINT failed_events_resolution_check CHECK ((resolution = ANY (ARRAY['replayed'::text, 'parked'::text, 'purged'::text, 'gone'::text])))
+);
+
+ALTER TABLE sales.failed_events OWNER TO sales_owner;
+
 --: TABLE inbox_events
 CREATE TABLE sales.inbox_events (
     queue text NOT NULL,
@@ -117,6 +142,10 @@ ALTER TABLE ONLY sales.clients
 ALTER TABLE ONLY sales.clients
     ADD CONSTRAINT clients_source_lead_id_key UNIQUE (source_lead_id);
 
+--: CONSTRAINT failed_events failed_events_pkey
+ALTER TABLE ONLY sales.failed_events
+    ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
+
 --: CONSTRAINT inbox_events inbox_events_pkey
 ALTER TABLE ONLY sales.inbox_events
     ADD CONSTRAINT inbox_events_pkey PRIMARY KEY (queue, event_id);
@@ -139,6 +168,18 @@ ALTER TABLE ONLY sales.schema_migrations
 
 --: INDEX clients_created
 CREATE INDEX clients_created ON sales.clients USING btree (created_at DESC, client_id DESC);
+
+--: INDEX failed_events_dead
+CREATE INDEX failed_events_dead ON sales.failed_events USING btree (queue) WHERE (dead AND (resolved_at IS NULL));
+
+--: INDEX failed_events_event
+CREATE INDEX failed_events_event ON sales.failed_events USING btree (event_id);
+
+--: INDEX failed_events_open
+CREATE INDEX failed_events_open ON sales.failed_events USING btree (content) WHERE ((settled_at IS NULL) AND (content IS NOT NULL));
+
+--: INDEX failed_events_resolved
+CREATE INDEX failed_events_resolved ON sales.failed_events USING btree (resolved_at);
 
 --: INDEX inbox_events_processed
 CREATE INDEX inbox_events_processed ON sales.inbox_events USING btree (processed_at);
@@ -182,6 +223,9 @@ GRANT SELECT,USAGE ON SEQUENCE sales.outbox_events_sequence_seq TO sales_service
 
 --: ACL TABLE clients
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.clients TO sales_service;
+
+--: ACL TABLE failed_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.failed_events TO sales_service;
 
 --: ACL TABLE inbox_events
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.inbox_events TO sales_service;

@@ -1,5 +1,7 @@
 //! Why the event flow can't be seen, or not be repaired.
 
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -86,8 +88,32 @@ pub enum MessagingError {
         /// What is wrong.
         what: String,
     },
-    /// A file can't be read or written.
-    #[error("the file can't be read or written")]
+    /// No parked letter has that id.
+    #[error("no parked letter has the id `{0}`")]
+    NotParked(String),
+    /// A file holds lines, and none of them is a dead letter.
+    #[error("{file} holds no dead letter: {first}")]
+    NoLetters {
+        /// The file.
+        file: String,
+        /// What is wrong with the first line.
+        first: String,
+    },
+    /// A copy that is to outlast the letters can't go to stdout.
+    #[error("letters are removed once their copy is in a file, and stdout is none")]
+    CopyToStdout,
+    /// A named file can't be read or written.
+    #[error("could not {doing} {}", path.display())]
+    Path {
+        /// What was to be done with it.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A temporary file, or what it is written to, fails.
+    #[error("a file could not be read or written")]
     File(#[from] std::io::Error),
     /// Nobody said yes.
     #[error("{0} of the dead letters are to be removed, and that was not confirmed")]
@@ -102,6 +128,30 @@ pub enum MessagingError {
         /// How many it is about.
         of: u64,
     },
+}
+
+impl MessagingError {
+    /// What could not be done with a file.
+    pub fn path(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Path {
+            doing,
+            path,
+            source,
+        }
+    }
+}
+
+/// Whether another name, or another folder, would help.
+fn is_misnamed(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound
+            | ErrorKind::AlreadyExists
+            | ErrorKind::PermissionDenied
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotADirectory
+    )
 }
 
 impl Coded for MessagingError {
@@ -121,7 +171,10 @@ impl Coded for MessagingError {
             Self::NotOne(_) => "replay-edit-not-one",
             Self::NoRun(_) => "replay-run-unknown",
             Self::Line { .. } => "dead-letter-file",
-            Self::File(_) => "file-access",
+            Self::NotParked(_) => "parked-letter-not-found",
+            Self::NoLetters { .. } => "dead-letter-file",
+            Self::CopyToStdout => "copy-to-stdout",
+            Self::Path { .. } | Self::File(_) => "file-access",
             Self::NotConfirmed(_) => "not-confirmed",
             Self::Interrupted { .. } => "interrupted",
         }
@@ -129,18 +182,25 @@ impl Coded for MessagingError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Broker(_) | Self::Database(_) | Self::Management(_) | Self::File(_) => {
-                Exit::Component
-            }
+            Self::Path { source, .. } if is_misnamed(source) => Exit::Usage,
+            Self::Broker(_)
+            | Self::Database(_)
+            | Self::Management(_)
+            | Self::Path { .. }
+            | Self::File(_) => Exit::Component,
             Self::UnknownQueue { .. }
             | Self::UnknownService { .. }
             | Self::NoRun(_)
             | Self::Edit { .. }
             | Self::NotOne(_)
             | Self::Line { .. }
+            | Self::NoLetters { .. }
+            | Self::CopyToStdout
             | Self::NotConfirmed(_) => Exit::Usage,
             Self::Busy(_) | Self::Stalled { .. } => Exit::TimedOut,
-            Self::NotFound(_) | Self::NoEvent(_) | Self::OtherSet { .. } => Exit::Found,
+            Self::NotFound(_) | Self::NotParked(_) | Self::NoEvent(_) | Self::OtherSet { .. } => {
+                Exit::Found
+            }
             Self::Interrupted { .. } => Exit::Interrupted,
         }
     }
@@ -171,8 +231,15 @@ impl Coded for MessagingError {
             }
             Self::NotOne(_) => vec!["choose one by --id, from the list: dm dlq ls --each".into()],
             Self::NoRun(_) => vec!["dm dlq history".into()],
-            Self::Line { .. } => vec!["see what a line is made of: dm dlq export FILE".into()],
-            Self::File(_) => Vec::new(),
+            Self::Line { .. } | Self::NoLetters { .. } => {
+                vec!["see what a line is made of: dm dlq export -".into()]
+            }
+            Self::NotParked(_) => vec!["dm dlq parked".into()],
+            Self::CopyToStdout => vec!["dm dlq purge --copy letters.jsonl".into()],
+            Self::Path { source, .. } if source.kind() == ErrorKind::AlreadyExists => {
+                vec!["a file is never written over: name another one, or `-` for stdout".into()]
+            }
+            Self::Path { .. } | Self::File(_) => Vec::new(),
             Self::NotConfirmed(_) => vec!["say so by --yes".into()],
             Self::Interrupted { run, .. } => vec![format!("dm dlq replay --resume {run}")],
         }

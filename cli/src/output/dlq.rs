@@ -8,7 +8,7 @@ use super::table::{Cell, Column, Table};
 use super::text;
 use crate::messaging::dead::DeadLetter;
 use crate::messaging::dead::audit::{Outcome, Run};
-use crate::messaging::dead::look::{Group, Whole};
+use crate::messaging::dead::look::{Group, Reading, Whole};
 use crate::messaging::dead::parked::Parked;
 use crate::messaging::dead::replay::{Plan, Refusal, Replayed, Told};
 
@@ -29,13 +29,6 @@ pub const REPLAY_SCHEMA: &str = "dm.replay/1";
 /// The schema of the replays of the past.
 pub const HISTORY_SCHEMA: &str = "dm.replay-history/1";
 
-/// Groups as a document.
-#[derive(Debug, Serialize)]
-pub struct Groups<'a> {
-    /// The groups.
-    pub groups: &'a [Group],
-}
-
 /// Letters as a document.
 #[derive(Debug, Serialize)]
 pub struct Letters<'a, T> {
@@ -55,6 +48,26 @@ pub struct ParkedLetters<'a> {
 pub struct Runs<'a> {
     /// The runs.
     pub runs: &'a [Run],
+}
+
+/// Why a queue was read.
+#[must_use]
+pub fn reading(reading: &Reading) -> String {
+    let Reading {
+        queue,
+        letters,
+        recorded,
+    } = reading;
+    let why = match recorded {
+        Some(recorded) => format!("{} and {recorded} records", count(*letters)),
+        None => format!("{} and no records", count(*letters)),
+    };
+    format!("{queue} was read: it has {why}")
+}
+
+fn count(letters: u64) -> String {
+    let letters = usize::try_from(letters).unwrap_or(usize::MAX);
+    text::count(letters, "dead letter")
 }
 
 /// What there is of each kind.
@@ -154,14 +167,19 @@ fn one(whole: &Whole, canvas: &Canvas) -> String {
             lines.push(format!("{name}{}", text::harmless(value, false)));
         }
     }
+    lines.push(canvas.paint(Role::Muted, "properties"));
+    for (name, value) in &whole.properties {
+        lines.push(format!("  {name}: {}", text::harmless(value, false)));
+    }
     lines.push(canvas.paint(Role::Muted, "headers"));
     for (name, value) in &whole.headers {
         lines.push(format!("  {name}: {}", text::harmless(value, false)));
     }
     lines.push(canvas.paint(Role::Muted, "body"));
-    let body = serde_json::to_string_pretty(&whole.body).unwrap_or_default();
     lines.extend(
-        body.lines()
+        whole
+            .shown
+            .lines()
             .map(|line| format!("  {}", text::harmless(line, false))),
     );
     lines.join("\n")
@@ -222,6 +240,13 @@ pub fn outcome(told: &Told<'_>) -> String {
         Outcome::Returned => format!("{id} stays: the broker has no queue for it"),
         Outcome::Missing => format!("{id} was gone from {} already", told.queue),
     }
+}
+
+/// Why a letter was not parked.
+#[must_use]
+pub fn not_parked(letter: &DeadLetter, why: &str) -> String {
+    let id = letter.id.as_deref().unwrap_or(&letter.fingerprint);
+    format!("{id} stays: it could not be written down: {why}")
 }
 
 /// What is parked.
@@ -385,7 +410,11 @@ mod tests {
                 "a \u{1b}[31mred\u{1b}[0m one".to_owned(),
             )]
             .into(),
-            body: json!({"id": "evt_1", "data": {}}),
+            exchange: "dm.domain.events.dlx".into(),
+            properties: [("message_id", "evt_1".to_owned())].into(),
+            body: serde_json::value::to_raw_value(&json!({"id": "evt_1"})).unwrap(),
+            body_base64: None,
+            shown: "{\n  \"id\": \"evt_1\",\n  \"amount\": 0.1000\n}".into(),
         };
         let text = whole(&[whole_letter], &terminal(100));
         assert!(!text.contains("\u{1b}[31m"));

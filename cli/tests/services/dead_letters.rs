@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use dm_contracts::topology::READ_MODEL_QUEUE;
+use dm_contracts::topology::{READ_MODEL_QUEUE, dead_letter_queue};
+use lapin::BasicProperties;
+use lapin::options::{BasicGetOptions, BasicPublishOptions};
+use lapin::types::{AMQPValue, DecimalValue, FieldTable};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
@@ -208,8 +211,8 @@ pub fn killed() -> Result<(), Failed> {
     let lines: Vec<String> = ids
         .iter()
         .map(|id| {
-            json!({"queue": READ_MODEL_QUEUE, "message_id": id, "headers": {}, "body": "e30="})
-                .to_string()
+            let properties = json!({"message_id": id});
+            json!({"queue": READ_MODEL_QUEUE, "properties": properties, "body": "e30="}).to_string()
         })
         .collect();
     std::fs::write(&path, lines.join("\n"))?;
@@ -257,15 +260,184 @@ fn latest_run() -> Result<Option<(String, bool)>, Failed> {
 
 /// The ids of all that is in the read model's queue.
 async fn arrived() -> Result<BTreeSet<String>, Failed> {
+    let messages = taken().await?;
+    let ids = messages.iter().filter_map(|message| {
+        let id = message.properties.message_id().as_ref();
+        id.map(ToString::to_string)
+    });
+    Ok(ids.collect())
+}
+
+async fn connect() -> Result<lapin::Connection, lapin::Error> {
     let uri = address("rabbitmq").replace("dunder@", "dunder:mifflin@");
     let properties = lapin::ConnectionProperties::default();
-    let connection = lapin::Connection::connect(&format!("{uri}/%2f"), properties).await?;
+    lapin::Connection::connect(&format!("{uri}/%2f"), properties).await
+}
+
+/// Takes all that is in the read model's queue.
+async fn taken() -> Result<Vec<lapin::message::Delivery>, Failed> {
+    let connection = connect().await?;
     let channel = connection.create_channel().await?;
-    let mut ids = BTreeSet::new();
-    let options = lapin::options::BasicGetOptions { no_ack: true };
+    let mut messages = Vec::new();
+    let options = BasicGetOptions { no_ack: true };
     while let Some(message) = channel.basic_get(READ_MODEL_QUEUE.into(), options).await? {
-        let id = message.delivery.properties.message_id().clone();
-        ids.extend(id.map(|id| id.to_string()));
+        messages.push(message.delivery);
     }
-    Ok(ids)
+    Ok(messages)
+}
+
+/// A table of every type of header.
+fn every_type() -> FieldTable {
+    let mut table = FieldTable::default();
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    let mut nested = FieldTable::default();
+    nested.insert("void".into(), AMQPValue::Void);
+    for (name, value) in [
+        ("truth", AMQPValue::Boolean(true)),
+        ("i8", AMQPValue::ShortShortInt(-1)),
+        ("u8", AMQPValue::ShortShortUInt(255)),
+        ("i16", AMQPValue::ShortInt(-2)),
+        ("u16", AMQPValue::ShortUInt(65535)),
+        ("i32", AMQPValue::LongInt(-3)),
+        ("u32", AMQPValue::LongUInt(4_000_000_000)),
+        ("i64", AMQPValue::LongLongInt(i64::MIN)),
+        ("float", AMQPValue::Float(0.1)),
+        ("double", AMQPValue::Double(0.1)),
+        (
+            "decimal",
+            AMQPValue::DecimalValue(DecimalValue {
+                scale: 2,
+                value: 1050,
+            }),
+        ),
+        ("at", AMQPValue::Timestamp(1_770_000_000)),
+        ("bytes", AMQPValue::ByteArray(vec![0, 255].into())),
+        ("not-utf-8", AMQPValue::LongString(vec![0xff, 0].into())),
+        ("x-dm-reason", text("nul\0")),
+        (
+            "list",
+            AMQPValue::FieldArray(
+                vec![AMQPValue::LongInt(1), AMQPValue::FieldTable(nested)].into(),
+            ),
+        ),
+        ("CC", AMQPValue::FieldArray(vec![text("nowhere")].into())),
+    ] {
+        table.insert(name.into(), value);
+    }
+    table
+}
+
+/// Letters of every kind, in the order in which they are dead: one with every property and
+/// type of header, three that are alike and have no id, and one that holds U+0000.
+fn odd() -> Vec<(BasicProperties, &'static [u8])> {
+    let full = BasicProperties::default()
+        .with_content_type("text/plain".into())
+        .with_content_encoding("gzip".into())
+        .with_headers(every_type())
+        .with_delivery_mode(1)
+        .with_priority(3)
+        .with_correlation_id("c".into())
+        .with_reply_to("r".into())
+        .with_expiration("86400000".into())
+        .with_message_id("odd_1".into())
+        .with_timestamp(1_770_000_000)
+        .with_type("t".into())
+        .with_user_id("dunder".into())
+        .with_app_id("a".into())
+        .with_cluster_id("k".into());
+    let bare = BasicProperties::default();
+    vec![
+        (full, b"\xff\x00 no text"),
+        (bare.clone(), b"{\"type\":\"ping\"}"),
+        (bare.clone(), b"{\"type\":\"ping\"}"),
+        (bare.clone(), b"{\"type\":\"ping\"}"),
+        (
+            bare,
+            b"{\"id\":\"evt_\\u0000\",\"n\":12345678901234567890.1000}",
+        ),
+    ]
+}
+
+/// Every copy has every property, header and byte, letters that are alike stay apart, and
+/// none of them blocks another one.
+pub fn copies() -> Result<(), Failed> {
+    // Notifications of earlier tests.
+    block_on(taken())?;
+    let dead = dead_letter_queue(READ_MODEL_QUEUE);
+    block_on(async {
+        let connection = connect().await?;
+        let channel = connection.create_channel().await?;
+        for (properties, body) in odd() {
+            let options = BasicPublishOptions::default();
+            let name = dead.as_str().into();
+            channel
+                .basic_publish("".into(), name, options, body, properties)
+                .await?;
+        }
+        connection.close(200, "done".into()).await
+    })?;
+    let ours = |command: &[&str]| ok(&[command, &["--queue", READ_MODEL_QUEUE]].concat());
+    let until = std::time::Instant::now() + PATIENCE;
+    let first = loop {
+        let written = ours(&["dlq", "export", "-"])?;
+        if written.lines().count() == 5 || std::time::Instant::now() > until {
+            break written;
+        }
+    };
+    assert_eq!(first.lines().count(), 5, "{first}");
+    let unchanged = |what: &str| -> Result<(), Failed> {
+        assert_eq!(ours(&["dlq", "export", "-"])?, first, "after {what}");
+        Ok(())
+    };
+    unchanged("a look")?;
+    ours(&["dlq", "park", "--yes"])?;
+    let parked = asked(&["dlq", "parked", "--json"])?;
+    assert_eq!(parked["letters"].as_array().map(Vec::len), Some(5));
+    assert_eq!(dm(&["dlq", "unpark", "nosuch"]).status.code(), Some(1));
+    ok(&["dlq", "unpark"])?;
+    unchanged("parking")?;
+
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("odd.jsonl");
+    let file = path.to_str().unwrap();
+    ours(&["dlq", "purge", "--yes", "--copy", file])?;
+    assert_eq!(ours(&["dlq", "export", "-"])?, "");
+    ok(&["dlq", "import", file])?;
+    unchanged("importing a copy")?;
+    ok(&["dlq", "import", file])?;
+    unchanged("importing it again")?;
+
+    // What is malformed is named, and keeps nothing else out.
+    let damaged = folder.path().join("damaged.jsonl");
+    std::fs::write(&damaged, format!("{first}no letter\n"))?;
+    let told = dm(&["dlq", "import", damaged.to_str().unwrap()]);
+    assert_eq!(told.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.contains("damaged.jsonl: line 6"), "{told}");
+    unchanged("importing a damaged file")?;
+    for (arguments, code) in [
+        (&["dlq", "import", "/nofile"][..], 2),
+        (&["dlq", "export", file], 2),
+        (&["dlq", "purge", "--yes", "--copy", "-"], 2),
+        (&["dlq", "park", "--yes", "--id", "nosuch"], 1),
+        (&["dlq", "replay", "--id", "nosuch"], 1),
+    ] {
+        assert_eq!(dm(arguments).status.code(), Some(code), "{arguments:?}");
+    }
+
+    ours(&["dlq", "replay"])?;
+    let arrived = block_on(taken())?;
+    let bodies: Vec<&[u8]> = arrived.iter().map(|it| it.data.as_slice()).collect();
+    let odd = odd();
+    assert_eq!(bodies, odd.iter().map(|it| it.1).collect::<Vec<_>>());
+    let headers = arrived[0].properties.headers().clone().unwrap();
+    for (name, value) in every_type().inner() {
+        // It would have sent the event to another queue, too.
+        if name.as_str() != "CC" {
+            assert_eq!(headers.inner().get(name), Some(value), "{name}");
+        }
+    }
+    assert_eq!(arrived[0].properties.expiration(), &None);
+    assert_eq!(arrived[0].properties.priority(), &Some(3));
+    Ok(())
 }

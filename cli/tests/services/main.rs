@@ -65,6 +65,10 @@ fn disturbing() -> Vec<Trial> {
             dead_letters::story,
         ),
         Trial::test(
+            "copies_of_dead_letters_are_whole_and_apart",
+            dead_letters::copies,
+        ),
+        Trial::test(
             "a_replay_that_is_killed_loses_nothing",
             dead_letters::killed,
         ),

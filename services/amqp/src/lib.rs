@@ -4,6 +4,16 @@
 //! confirms. And `lapin`'s connection is generic over the runtime, so that all that takes
 //! frames apart is compiled where the connection is made: here, optimised in every
 //! profile.
+//!
+//! ```text
+//! original   what a copy of a message can't carry at its own place
+//! letter     which dead letter a message is
+//! ```
+
+pub mod letter;
+mod original;
+
+pub use original::{Original, Place};
 
 use std::collections::HashSet;
 

@@ -27,3 +27,9 @@ pub const FAILED_AT: &str = "x-dm-failed-at";
 pub const EDITED: &str = "x-dm-edited";
 /// How often it was replayed from a dead-letter queue.
 pub const REPLAYS: &str = "x-dm-replays";
+/// Which dead letter it is: two messages of one letter are copies of each other.
+pub const LETTER: &str = "x-dm-letter";
+/// What a copy of a message can't carry at its own place, e.g. its expiration.
+pub const ORIGINAL: &str = "x-dm-original";
+/// What headers of ours begin with.
+pub const OURS: &str = "x-dm-";

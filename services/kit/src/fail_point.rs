@@ -3,7 +3,8 @@
 //! They exist with the feature `fail-points` alone, which tests of faults compile the
 //! services with. `DM_FAIL_POINTS` says what happens where, as a list separated by
 //! commas: `relay.confirmed@3` ends the process the third time that it gets there,
-//! `publisher.sent@1=2000` has it wait for two seconds the first time.
+//! `publisher.sent@1=2000` has it wait for two seconds the first time, and
+//! `consumer.handling@1=panic` has it panic.
 
 #[cfg(feature = "fail-points")]
 mod set;

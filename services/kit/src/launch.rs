@@ -183,6 +183,13 @@ where
                 since: "processed_at",
                 keep: keep_inbox,
             },
+            // Dead letters stay; what became of them is remembered as long as what was
+            // handled.
+            Rule {
+                table: "failed_events",
+                since: "resolved_at",
+                keep: keep_inbox,
+            },
         ]);
         let tracker = TaskTracker::new();
         for task in platform.tasks {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use dm_contracts::headers;
-use dm_contracts::topology::{READ_MODEL_QUEUE, dead_letter_queue};
+use dm_contracts::topology::{INVENTORY_QUEUE, READ_MODEL_QUEUE, dead_letter_queue};
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -69,13 +69,14 @@ pub(super) async fn replayed(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     let site = Site {
         connection: &connection,
         database: &stack.database,
+        stores: &[],
         interrupt: &CancellationToken::new(),
         told: &|_| {},
     };
     let began = Instant::now();
-    let plan = replay::plan(&connection, &request, Utc::now()).await?;
+    let selection = replay::select(&connection, &request, Utc::now()).await?;
     let planned = began.elapsed();
-    let done = replay::run(&site, &request, &plan, None, speed).await?;
+    let done = replay::run(&site, &request, selection, None, speed).await?;
     let whole = began.elapsed();
     let share = |time: Duration| count(done.replayed as usize) / time.as_secs_f64() / bare;
     purge(&channel, READ_MODEL_QUEUE).await?;
@@ -86,25 +87,53 @@ pub(super) async fn replayed(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     ])
 }
 
-/// How long `dm dlq ls` takes over many letters, and the memory that it takes.
+/// How long `dm dlq ls` takes over many letters: from their records, and where it has to
+/// read them, also as a share of a bare look, and with the memory that it takes.
 pub(super) async fn listed(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     let connection = broker::connect(&stack.broker).await?;
     let channel = connection
         .create_channel()
         .await
         .map_err(MessagingError::from)?;
-    let dead = dead_letter_queue(READ_MODEL_QUEUE);
+    let dead = dead_letter_queue(INVENTORY_QUEUE);
     purge(&channel, &dead).await?;
     fill(&channel, &dead, LISTED).await?;
     let bare = looked(&connection, &dead).await?;
-    let ended = child::run(stack, &["dlq", "ls", "--json"]).await?;
+    let read = child::run(stack, &["dlq", "ls", "--json"]).await?;
+    record(stack).await?;
+    let recorded = child::run(stack, &["dlq", "ls", "--json"]).await?;
     purge(&channel, &dead).await?;
+    sqlx::query("DELETE FROM inventory.failed_events")
+        .execute(&stack.database)
+        .await
+        .map_err(MessagingError::from)?;
     close(connection).await?;
     Ok(vec![
-        (Figure::LettersTime, ended.time.as_secs_f64()),
-        (Figure::LettersLook, ended.time.as_secs_f64() / bare),
-        (Figure::LettersMemory, count(ended.memory as usize)),
+        (Figure::LettersTime, recorded.time.as_secs_f64()),
+        (Figure::LettersRead, read.time.as_secs_f64()),
+        (Figure::LettersLook, read.time.as_secs_f64() / bare),
+        (Figure::LettersMemory, count(read.memory as usize)),
     ])
+}
+
+/// Records the letters that are listed, as their consumer would.
+async fn record(stack: &Stack<'_>) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO inventory.failed_events
+             (letter_id, queue, event_id, round, attempts, dead, event_type, reason, error,
+              trace_id, failed_at, published_at)
+         SELECT md5(number::text), $1, 'evt_bench_' || number, 0, 1, true,
+                'com.dundermifflin.order.created.v1', 'invalid-data',
+                'missing field `orderId`', '', now(), now()
+           FROM generate_series(1, $2) AS number",
+    )
+    .bind(INVENTORY_QUEUE)
+    .bind(i64::from(LISTED))
+    .execute(&stack.database)
+    .await
+    .map_err(MessagingError::from)?;
+    stack.settle("inventory.failed_events").await?;
+    Ok(())
 }
 
 /// Messages a second of the loop that nobody can do without.

@@ -8,8 +8,6 @@
 mod keep;
 mod replay;
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -19,9 +17,8 @@ use lapin::Connection;
 use super::context::Context;
 use super::desk::{Desk, instant};
 use crate::error::{Exit, Result};
-use crate::messaging::MessagingError;
-use crate::messaging::dead::{self, DeadLetter, Filter, audit, copy, look, parked};
-use crate::output::{self, text};
+use crate::messaging::dead::{self, DeadLetter, Filter, Records, audit, look, parked};
+use crate::output;
 
 /// Look at dead letters, and send them back.
 ///
@@ -38,6 +35,9 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Show what was set aside, grouped by queue, reason and type.
+    ///
+    /// The groups come from the consumers' records where there are as many of these as the
+    /// queue holds. Otherwise the queue is read, which takes longer, and stderr says so.
     Ls {
         #[command(flatten)]
         which: Which,
@@ -57,14 +57,16 @@ enum Action {
     Replay(replay::Arguments),
     /// Write dead letters to a file, JSON lines, and leave them where they are.
     Export {
-        /// The file.
+        /// The file, which must not exist; `-` for stdout.
         file: PathBuf,
         #[command(flatten)]
         which: Which,
     },
     /// Put the letters of such a file back among the dead ones.
+    ///
+    /// A line that is no dead letter is skipped with a warning, and the exit code is 1.
     Import {
-        /// The file.
+        /// The file; `-` for stdin.
         file: PathBuf,
     },
     /// Put dead letters away, in the database, until they are put back.
@@ -123,7 +125,7 @@ struct Which {
     /// Of this type or one that ends so, e.g. `order.created.v1`; may be repeated.
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Vec<String>,
-    /// With this event id; may be repeated.
+    /// With this event id or this fingerprint; may be repeated.
     #[arg(long, value_name = "ID")]
     id: Vec<String>,
     /// That failed since then: an instant such as `2026-02-03T10:00:00Z`, or how long
@@ -164,7 +166,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let found = if each {
                 list(context, &connection, &queues, &which.filter()).await?
             } else {
-                groups(context, &connection, &queues, &which.filter()).await?
+                groups(context, &desk, &connection, &queues, &which.filter()).await?
             };
             Ok(if fail_if_any && found {
                 Exit::Found
@@ -184,22 +186,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             Ok(Exit::Success)
         }
         Action::Replay(replay) => replay::run(context, &desk, replay).await,
-        Action::Export { file, which } => {
-            let connection = desk.dead_letters().await?;
-            let letters = keep::save(&connection, &file, &which.queues()?, &which.filter()).await?;
-            let what = text::count(letters.len(), "dead letter");
-            let sentence = format!("{what} written to {}", file.display());
-            context.printer.done(&sentence);
-            Ok(Exit::Success)
-        }
-        Action::Import { file } => {
-            let _guard = context.lock(&desk.project, "dm dlq import").await?;
-            let opened = File::open(&file).map_err(MessagingError::from)?;
-            let lines = copy::parse(BufReader::new(opened))?;
-            let connection = desk.dead_letters().await?;
-            let imported = copy::import(&connection, &lines).await?;
-            Ok(keep::told(context, &imported))
-        }
+        Action::Export { file, which } => keep::export(context, &desk, &file, which).await,
+        Action::Import { file } => keep::import(context, &desk, &file).await,
         Action::Purge { copy, which, yes } => keep::purge(context, &desk, &copy, which, yes).await,
         Action::Park { which, note, yes } => keep::park(context, &desk, which, &note, yes).await,
         Action::Parked => {
@@ -213,12 +201,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 })?;
             Ok(Exit::Success)
         }
-        Action::Unpark { ids } => {
-            let _guard = context.lock(&desk.project, "dm dlq unpark").await?;
-            let (connection, database) = (desk.dead_letters().await?, desk.database().await?);
-            let imported = parked::unpark(&connection, &database, &ids).await?;
-            Ok(keep::told(context, &imported))
-        }
+        Action::Unpark { ids } => keep::unpark(context, &desk, &ids).await,
         Action::History { limit } => {
             let database = desk.database().await?;
             let runs = audit::history(&database, limit.into()).await?;
@@ -236,18 +219,27 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
 /// Shows what there is of each kind. Answers whether there is any.
 async fn groups(
     context: &Context,
+    desk: &Desk,
     connection: &Connection,
     queues: &[&'static str],
     filter: &Filter,
 ) -> Result<bool> {
-    let groups = look::groups(connection, queues, filter).await?;
-    let document = output::dlq::Groups { groups: &groups };
+    // Without the database the queues tell as much, and take longer.
+    let (database, stores) = (desk.database().await.ok(), desk.stores());
+    let records = database.as_ref().map(|database| Records {
+        database,
+        stores: &stores,
+    });
+    let listing = look::listing(connection, records.as_ref(), queues, filter).await?;
+    for reading in &listing.read {
+        context.printer.note(&output::dlq::reading(reading));
+    }
     context
         .printer
-        .result(output::dlq::LIST_SCHEMA, &document, |canvas| {
-            output::dlq::groups(&groups, Utc::now(), canvas)
+        .result(output::dlq::LIST_SCHEMA, &listing, |canvas| {
+            output::dlq::groups(&listing.groups, Utc::now(), canvas)
         })?;
-    Ok(!groups.is_empty())
+    Ok(!listing.groups.is_empty())
 }
 
 /// Shows each of them. Answers whether there is any.

@@ -73,11 +73,13 @@ pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) ->
         // A reader that went away stops nothing: the end will find it gone, too.
         let _ = one(context, told);
     };
+    let stores = desk.stores();
     if let Some(run) = &arguments.resume {
         let database = desk.database().await?;
         let site = replay::Site {
             connection: &connection,
             database: &database,
+            stores: &stores,
             interrupt: &context.interrupt,
             told: &told,
         };
@@ -97,17 +99,18 @@ pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) ->
             memory::of_inboxes(desk.config())
         },
     };
-    let plan = replay::plan(&connection, &request, Utc::now()).await?;
+    let mut selection = replay::select(&connection, &request, Utc::now()).await?;
+    let plan = &selection.plan;
     if let Some(expected) = arguments.expect.filter(|digest| *digest != plan.digest) {
         return Err(MessagingError::OtherSet {
             expected,
-            found: plan.digest,
+            found: plan.digest.clone(),
         }
         .into());
     }
     if arguments.dry_run || plan.letters.is_empty() {
-        printer.result(output::dlq::PLAN_SCHEMA, &plan, |canvas| {
-            output::dlq::plan(&plan, Utc::now(), canvas)
+        printer.result(output::dlq::PLAN_SCHEMA, plan, |canvas| {
+            output::dlq::plan(plan, Utc::now(), canvas)
         })?;
         return Ok(Exit::Success);
     }
@@ -118,15 +121,18 @@ pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) ->
     let site = replay::Site {
         connection: &connection,
         database: &database,
+        stores: &stores,
         interrupt: &context.interrupt,
         told: &told,
     };
     let edited = if arguments.edit {
-        Some(edit(context, &connection, &plan).await?)
+        // A person takes their time, and nothing is held meanwhile.
+        selection.give_back().await?;
+        Some(edit(context, &connection, &selection.plan).await?)
     } else {
         None
     };
-    let done = replay::run(&site, &request, &plan, edited.as_ref(), speed).await?;
+    let done = replay::run(&site, &request, selection, edited.as_ref(), speed).await?;
     drop(counter);
     ended(context, &done)
 }
@@ -157,7 +163,7 @@ async fn edit(
     let whole = look::show(connection, &queues, &letter.fingerprint).await?;
     let before = whole
         .first()
-        .map_or_else(String::new, |it| edit::draft(&it.body));
+        .map_or_else(String::new, |it| it.shown.clone());
     let file = tempfile::Builder::new()
         .prefix("dead-letter-")
         .suffix(".json")

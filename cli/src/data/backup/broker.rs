@@ -159,7 +159,8 @@ impl Broker<'_> {
         }
         let mut dead = Letters::new();
         for line in lines {
-            dead.entry(line.queue).or_default().push(line.message_id);
+            let id = line.message_id().map(str::to_owned);
+            dead.entry(line.queue).or_default().push(id);
         }
         Ok((dead, refused))
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::types::Json;
 
-use super::DeadLetter;
+use super::{DeadLetter, storable};
 use crate::messaging::MessagingError;
 
 /// What became of a message of a run.
@@ -103,8 +103,9 @@ pub(super) async fn begin(
     .bind(Json(selection))
     .execute(&mut *transaction)
     .await?;
-    let column = |value: fn(&DeadLetter) -> Option<&str>| -> Vec<Option<&str>> {
-        letters.iter().map(value).collect()
+    let column = |value: fn(&DeadLetter) -> Option<&str>| -> Vec<Option<String>> {
+        let values = letters.iter().map(value);
+        values.map(|value| value.map(storable)).collect()
     };
     sqlx::query(
         "INSERT INTO dm_ops.replay_messages

@@ -1,131 +1,52 @@
-//! Dead letters as a file: JSON lines, a letter each.
+//! Dead letters as a file, JSON lines, and back.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, Write};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use dm_contracts::topology::dead_letter_queue;
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Connection};
-use serde::{Deserialize, Serialize};
+use lapin::Connection;
 
-use super::letter::Death;
+use super::line::Line;
+use super::pass::Pass;
 use super::{DeadLetter, Filter};
 use crate::messaging::MessagingError;
 use crate::messaging::broker::{Outgoing, publish};
-use crate::messaging::reader::Reader;
 
-/// How many letters of a file are put back at a time.
-const PORTION: usize = 500;
+/// How many letters are put back at a time, and how many bytes of theirs.
+const PORTION: (usize, usize) = (500, 16 * 1024 * 1024);
 
-/// A letter as it stands in a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    /// The work queue that it failed in.
-    pub queue: String,
-    /// Its message id.
-    pub message_id: Option<String>,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: Option<String>,
-    /// What its body is.
-    pub content_type: Option<String>,
-    /// Its headers. What the broker wrote of its death is among them as ours.
-    pub headers: BTreeMap<String, Header>,
-    /// Its body, in base64.
-    pub body: String,
+/// Letters by queue and fingerprint, and how many there are of each: without a record,
+/// several can be alike.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Letters {
+    of: HashMap<String, HashMap<String, u64>>,
+    count: u64,
 }
 
-/// What headers of ours are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Header {
-    /// A text.
-    Text(String),
-    /// A number.
-    Number(i64),
-    /// Yes or no.
-    Truth(bool),
-}
-
-impl Header {
-    fn of(value: &AMQPValue) -> Option<Self> {
-        Some(match value {
-            AMQPValue::LongString(text) => Self::Text(text.to_string()),
-            AMQPValue::ShortString(text) => Self::Text(text.to_string()),
-            AMQPValue::ShortShortInt(number) => Self::Number((*number).into()),
-            AMQPValue::ShortInt(number) => Self::Number((*number).into()),
-            AMQPValue::LongInt(number) => Self::Number((*number).into()),
-            AMQPValue::LongLongInt(number) => Self::Number(*number),
-            AMQPValue::Boolean(truth) => Self::Truth(*truth),
-            _ => return None,
-        })
+impl Letters {
+    /// Adds a letter.
+    pub(super) fn add(&mut self, letter: &DeadLetter) {
+        let alike = self.of.entry(letter.queue.clone()).or_default();
+        *alike.entry(letter.fingerprint.clone()).or_default() += 1;
+        self.count += 1;
     }
 
-    fn value(&self) -> AMQPValue {
-        match self {
-            Self::Text(text) => AMQPValue::LongString(text.as_str().into()),
-            Self::Number(number) => AMQPValue::LongLongInt(*number),
-            Self::Truth(truth) => AMQPValue::Boolean(*truth),
-        }
-    }
-}
-
-fn headers_of(table: &FieldTable) -> BTreeMap<String, Header> {
-    let own = table.inner().iter();
-    let mut headers: BTreeMap<String, Header> = own
-        .filter_map(|(name, value)| Some((name.to_string(), Header::of(value)?)))
-        .collect();
-    if let Some(death) = Death::latest(table) {
-        for (name, value) in death.as_headers() {
-            headers
-                .entry(name.to_owned())
-                .or_insert(Header::Text(value));
-        }
-    }
-    headers
-}
-
-impl Line {
-    pub(super) fn of(queue: &str, properties: &BasicProperties, body: &[u8]) -> Self {
-        let text =
-            |text: &Option<lapin::types::ShortString>| text.as_ref().map(ToString::to_string);
-        let table = properties.headers().as_ref();
-        Self {
-            queue: queue.to_owned(),
-            message_id: text(properties.message_id()),
-            kind: text(properties.kind()),
-            content_type: text(properties.content_type()),
-            headers: table.map(headers_of).unwrap_or_default(),
-            body: STANDARD.encode(body),
+    /// Takes one of these letters out; false where none is left.
+    fn take(&mut self, letter: &DeadLetter) -> bool {
+        let alike = self.of.get_mut(&letter.queue);
+        match alike.and_then(|of| of.get_mut(&letter.fingerprint)) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                self.count -= 1;
+                true
+            }
+            _ => false,
         }
     }
 
-    fn message(&self) -> Option<Outgoing> {
-        let mut table = FieldTable::default();
-        for (name, header) in &self.headers {
-            table.insert(name.as_str().into(), header.value());
-        }
-        let mut properties = BasicProperties::default()
-            .with_delivery_mode(2)
-            .with_headers(table);
-        if let Some(id) = &self.message_id {
-            properties = properties.with_message_id(id.as_str().into());
-        }
-        if let Some(kind) = &self.kind {
-            properties = properties.with_type(kind.as_str().into());
-        }
-        if let Some(content_type) = &self.content_type {
-            properties = properties.with_content_type(content_type.as_str().into());
-        }
-        Some(Outgoing {
-            exchange: String::new(),
-            routing_key: dead_letter_queue(&self.queue),
-            mandatory: true,
-            properties,
-            body: STANDARD.decode(&self.body).ok()?,
-        })
+    /// How many they are.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
     }
 }
 
@@ -139,75 +60,101 @@ pub async fn export(
     queues: &[&'static str],
     filter: &Filter,
     mut to: impl Write,
-) -> Result<HashSet<String>, MessagingError> {
-    let mut written = HashSet::new();
+) -> Result<Letters, MessagingError> {
+    let mut written = Letters::default();
     for &queue in queues {
-        let mut reader = Reader::open(connection, &dead_letter_queue(queue)).await?;
-        while let Some((position, delivery)) = reader.next().await? {
-            let letter = DeadLetter::read(queue, position, &delivery.properties, &delivery.data);
-            if !filter.takes(&letter) {
+        let mut pass = Pass::open(connection, queue).await?;
+        while let Some(found) = pass.next().await? {
+            if !filter.takes(&found.letter) {
                 continue;
             }
-            let line = Line::of(queue, &delivery.properties, &delivery.data);
+            let line = Line::of(queue, &found.original(), &found.delivery.data);
             serde_json::to_writer(&mut to, &line).map_err(std::io::Error::from)?;
             to.write_all(b"\n")?;
-            written.insert(letter.fingerprint);
+            written.add(&found.letter);
         }
-        reader.close().await?;
+        pass.close().await?;
     }
     to.flush()?;
     Ok(written)
 }
 
-/// Removes letters, of which somebody has a copy. Answers how many.
+/// Removes letters of which there is a copy elsewhere: of those that are alike, as many as
+/// were copied. Answers which letters these are.
 ///
 /// # Errors
 /// The broker is away: some of them may be gone.
 pub async fn remove(
     connection: &Connection,
     queues: &[&'static str],
-    letters: &HashSet<String>,
-) -> Result<u64, MessagingError> {
-    let mut removed = 0;
+    mut letters: Letters,
+) -> Result<Vec<DeadLetter>, MessagingError> {
+    let mut removed = Vec::new();
     for &queue in queues {
-        let mut reader = Reader::open(connection, &dead_letter_queue(queue)).await?;
-        while let Some((position, delivery)) = reader.next().await? {
-            let letter = DeadLetter::read(queue, position, &delivery.properties, &delivery.data);
-            if letters.contains(&letter.fingerprint) {
-                reader.take(position, &delivery).await?;
-                removed += 1;
+        let mut pass = Pass::open(connection, queue).await?;
+        while let Some(found) = pass.next().await? {
+            if letters.take(&found.letter) {
+                pass.take(&found).await?;
+                removed.push(found.letter);
             }
         }
-        reader.close().await?;
+        pass.close().await?;
     }
     Ok(removed)
 }
 
-/// Reads a file whole, before anything of it is put anywhere.
+/// What a file of letters holds.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// The letters.
+    pub lines: Vec<Line>,
+    /// The lines that hold none, and why.
+    pub malformed: Vec<MessagingError>,
+}
+
+/// Reads a file whole. A line that holds no letter keeps no other one out.
+///
+/// # Errors
+/// The file can't be read.
+pub fn read(mut from: impl BufRead) -> Result<Parsed, std::io::Error> {
+    let (mut parsed, mut text) = (Parsed::default(), Vec::new());
+    for line in 1.. {
+        text.clear();
+        if from.read_until(b'\n', &mut text)? == 0 {
+            break;
+        }
+        if text.trim_ascii().is_empty() {
+            continue;
+        }
+        match one(&text) {
+            Ok(letter) => parsed.lines.push(letter),
+            Err(what) => parsed.malformed.push(MessagingError::Line { line, what }),
+        }
+    }
+    Ok(parsed)
+}
+
+fn one(text: &[u8]) -> Result<Line, String> {
+    let line: Line = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    super::queues(std::slice::from_ref(&line.queue)).map_err(|error| error.to_string())?;
+    line.message()?;
+    Ok(line)
+}
+
+/// Reads a file of which every line has to be a letter.
 ///
 /// # Errors
 /// [`MessagingError::Line`] with the first line that is none.
 pub fn parse(from: impl BufRead) -> Result<Vec<Line>, MessagingError> {
-    let mut lines = Vec::new();
-    for (at, text) in from.lines().enumerate() {
-        let text = text?;
-        if text.trim().is_empty() {
-            continue;
-        }
-        let refuse = |what: String| MessagingError::Line { line: at + 1, what };
-        let line: Line = serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
-        super::queues(std::slice::from_ref(&line.queue))
-            .map_err(|error| refuse(error.to_string()))?;
-        if line.message().is_none() {
-            return Err(refuse("the body is no base64".into()));
-        }
-        lines.push(line);
+    let parsed = read(from)?;
+    match parsed.malformed.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(parsed.lines),
     }
-    Ok(lines)
 }
 
 /// What became of letters that were to be put back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {
     /// How many are there now.
     pub there: u64,
@@ -215,112 +162,162 @@ pub struct Imported {
     pub before: u64,
     /// How many the broker had no queue for.
     pub refused: u64,
+    /// Those that are among the dead now.
+    pub letters: Vec<DeadLetter>,
 }
 
-/// Puts letters back among the dead, without those that are there.
+impl Imported {
+    /// How many were to be put back.
+    #[must_use]
+    pub const fn all(&self) -> u64 {
+        self.there + self.before + self.refused
+    }
+}
+
+/// Puts letters back among the dead, without those that are there: of letters that are
+/// alike, the n-th one of the file is there where the queue has n.
 ///
 /// # Errors
 /// The broker is away: some of them may be there.
 pub async fn import(connection: &Connection, lines: &[Line]) -> Result<Imported, MessagingError> {
-    let mut queues: Vec<&str> = lines.iter().map(|line| line.queue.as_str()).collect();
-    queues.sort_unstable();
-    queues.dedup();
-    let mut known: HashSet<(String, String)> = HashSet::new();
-    for queue in super::queues(&queues.into_iter().map(str::to_owned).collect::<Vec<_>>())? {
-        let mut reader = Reader::open(connection, &dead_letter_queue(queue)).await?;
-        while let Some((position, delivery)) = reader.next().await? {
-            let letter = DeadLetter::read(queue, position, &delivery.properties, &delivery.data);
-            known.insert((letter.queue, letter.fingerprint));
+    let lines: Vec<_> = lines.iter().map(|line| (line, true)).collect();
+    put(connection, &lines).await
+}
+
+/// Puts letters back. Each one says whether it may be there already: of a letter that
+/// can't be, the like of it that is there is another one, unless it has a record.
+pub(super) async fn put(
+    connection: &Connection,
+    lines: &[(&Line, bool)],
+) -> Result<Imported, MessagingError> {
+    let queues: BTreeSet<String> = lines.iter().map(|(line, _)| line.queue.clone()).collect();
+    let mut there = Letters::default();
+    let mut records = std::collections::HashSet::new();
+    for queue in super::queues(&queues.into_iter().collect::<Vec<_>>())? {
+        let mut pass = Pass::open(connection, queue).await?;
+        while let Some(found) = pass.next().await? {
+            if found.letter.recorded {
+                records.insert(found.letter.fingerprint);
+            } else {
+                there.add(&found.letter);
+            }
         }
-        reader.close().await?;
+        pass.close().await?;
     }
-    let (mut imported, mut new) = (Imported::default(), Vec::new());
-    for line in lines {
-        let Some(message) = line.message() else {
+    let (mut imported, mut new, mut letters) = (Imported::default(), Vec::new(), Vec::new());
+    for (line, may_be_there) in lines {
+        let Ok((letter, message)) = line.message() else {
+            imported.refused += 1;
             continue;
         };
-        let letter = DeadLetter::read(&line.queue, 0, &message.properties, &message.body);
-        if known.insert((letter.queue, letter.fingerprint)) {
-            new.push(message);
+        let known = if letter.recorded {
+            !records.insert(letter.fingerprint.clone())
         } else {
+            *may_be_there && there.take(&letter)
+        };
+        if known {
             imported.before += 1;
+            imported.letters.push(letter);
+        } else {
+            new.push(message);
+            letters.push(letter);
         }
     }
     let channel = connection.create_channel().await?;
-    for portion in new.chunks(PORTION) {
-        for taken in publish(&channel, portion).await? {
+    let mut letters = letters.into_iter();
+    for portion in portions(&new) {
+        let taken = publish(&channel, portion).await?;
+        for (taken, letter) in taken.into_iter().zip(&mut letters) {
             if taken {
                 imported.there += 1;
+                imported.letters.push(letter);
             } else {
                 imported.refused += 1;
             }
         }
     }
+    channel.close(200, "done".into()).await?;
     Ok(imported)
+}
+
+/// Few enough messages at a time, in number and in size.
+fn portions(mut messages: &[Outgoing]) -> impl Iterator<Item = &[Outgoing]> {
+    std::iter::from_fn(move || {
+        let (most, mut room) = PORTION;
+        let mut count = 0;
+        for message in messages.iter().take(most) {
+            let Some(left) = room.checked_sub(message.body.len()) else {
+                break;
+            };
+            room = left;
+            count += 1;
+        }
+        // One that is too large goes by itself.
+        let (portion, rest) = messages.split_at(count.max(1).min(messages.len()));
+        messages = rest;
+        (!portion.is_empty()).then_some(portion)
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use dm_contracts::headers;
-    use dm_contracts::topology::INVENTORY_QUEUE;
+    use lapin::BasicProperties;
 
     use super::*;
 
-    #[test]
-    fn a_letter_survives_the_file() {
-        let mut table = FieldTable::default();
-        table.insert(
-            headers::REASON.into(),
-            AMQPValue::LongString("invalid-data".into()),
-        );
-        table.insert(headers::ATTEMPTS.into(), AMQPValue::LongInt(9));
-        table.insert("x-death".into(), AMQPValue::FieldArray(vec![].into()));
-        let properties = BasicProperties::default()
-            .with_message_id("evt_1".into())
-            .with_type("t".into())
-            .with_headers(table);
-        let line = Line::of(INVENTORY_QUEUE, &properties, b"\xff\x00{");
-        let text = serde_json::to_string(&line).unwrap();
-        let read = parse(text.as_bytes()).unwrap();
-        assert_eq!(read, [line]);
-        let message = read[0].message().unwrap();
-        assert_eq!(message.body, b"\xff\x00{");
-        assert_eq!(message.routing_key, "inventory.order-events.q.dlq");
-        let one = |properties| DeadLetter::read("q", 1, properties, &message.body);
-        let (before, after) = (one(&properties), one(&message.properties));
-        assert_eq!(before, after, "the same letter, by its fingerprint, too");
+    fn letter(body: &[u8]) -> DeadLetter {
+        DeadLetter::read("q", 1, &BasicProperties::default(), body)
     }
 
     #[test]
-    fn what_the_broker_said_survives_it_too() {
-        let mut death = FieldTable::default();
-        death.insert(
-            "reason".into(),
-            AMQPValue::LongString("delivery_limit".into()),
-        );
-        death.insert("time".into(), AMQPValue::Timestamp(1_770_000_000));
-        let deaths = AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into());
-        let mut table = FieldTable::default();
-        table.insert("x-death".into(), deaths);
-        let properties = BasicProperties::default().with_headers(table);
-        let message = Line::of(INVENTORY_QUEUE, &properties, b"{}")
-            .message()
-            .unwrap();
-        let one = |properties| DeadLetter::read(INVENTORY_QUEUE, 1, properties, b"{}");
-        assert_eq!(one(&properties).reason, "delivery-limit");
-        assert_eq!(one(&properties), one(&message.properties));
+    fn letters_that_are_alike_are_counted() {
+        let mut letters = Letters::default();
+        for _ in 0..2 {
+            letters.add(&letter(b"ping"));
+        }
+        letters.add(&letter(b"pong"));
+        assert_eq!(letters.count(), 3);
+        let taken = (0..3).map(|_| letters.take(&letter(b"ping")));
+        assert_eq!(taken.collect::<Vec<_>>(), [true, true, false]);
+        assert!(letters.take(&letter(b"pong")) && !letters.take(&letter(b"pong")));
+        assert_eq!(letters.count(), 0);
     }
 
     #[test]
-    fn a_line_that_is_none_is_named() {
+    fn a_line_that_is_none_is_named_and_keeps_no_other_one_out() {
         let good = r#"{"queue":"inventory.order-events.q","headers":{},"body":"e30="}"#;
         for bad in [
-            "{",
-            r#"{"queue":"nobody.q","headers":{},"body":""}"#,
-            r#"{"queue":"inventory.order-events.q","headers":{},"body":"*"}"#,
+            &b"{"[..],
+            b"\xff\xfe",
+            br#"{"queue":"nobody.q","headers":{},"body":""}"#,
+            br#"{"queue":"inventory.order-events.q","headers":{},"body":"*"}"#,
         ] {
-            let error = parse(format!("{good}\n\n{bad}").as_bytes()).unwrap_err();
-            assert!(error.to_string().starts_with("line 3"), "{error}");
+            let file = [good.as_bytes(), b"\n\n", bad, b"\n", good.as_bytes()].concat();
+            let parsed = read(&*file).unwrap();
+            assert_eq!(parsed.lines.len(), 2);
+            let [error] = parsed.malformed.as_slice() else {
+                panic!("{:?}", parsed.malformed);
+            };
+            assert!(error.to_string().contains("line 3"), "{error}");
+            let error = parse(&*file).unwrap_err();
+            assert!(error.to_string().contains("line 3"), "{error}");
         }
+    }
+
+    #[test]
+    fn portions_are_small_in_number_and_in_size() {
+        let message = |size| Outgoing {
+            exchange: String::new(),
+            routing_key: "q".into(),
+            mandatory: true,
+            properties: BasicProperties::default(),
+            body: vec![0; size],
+        };
+        let sizes = |messages: &[Outgoing]| portions(messages).map(<[_]>::len).collect::<Vec<_>>();
+        let large = 9 * 1024 * 1024;
+        assert_eq!(sizes(&vec![message(1); 1200]), [500, 500, 200]);
+        assert_eq!(sizes(&vec![message(large); 3]), [1, 1, 1]);
+        assert_eq!(sizes(&[message(2 * large), message(1), message(1)]), [1, 2]);
+        assert!(sizes(&[]).is_empty());
     }
 }

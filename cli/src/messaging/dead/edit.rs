@@ -1,19 +1,9 @@
 //! A dead letter that a person changes before it goes back.
 
+use super::audit::Edited;
+use super::text::Object;
 use dm_contracts::topology::{WORK_QUEUES, takes};
 use dm_contracts::{Envelope, envelope, events};
-use serde_json::Value;
-
-use super::audit::Edited;
-
-/// What a person gets to see: the body, in lines where it is JSON.
-#[must_use]
-pub fn draft(body: &Value) -> String {
-    match body {
-        Value::String(text) => text.clone(),
-        body => serde_json::to_string_pretty(body).unwrap_or_default(),
-    }
-}
 
 /// Takes what a person made of it. It gets an id of its own: it is another event, and the
 /// inboxes that know the old one are not to take it for that.
@@ -37,22 +27,23 @@ pub fn accept(queue: &str, before: &str, after: &str) -> Result<Edited, String> 
         return Err(format!("{queue} takes no {}", event.event_type));
     }
     let id = envelope::new_id();
-    let mut body: Value = serde_json::from_str(after).map_err(|error| error.to_string())?;
-    body["id"] = Value::String(id.clone());
-    Ok(Edited {
-        id,
-        body: body.to_string(),
-    })
+    // As text: what was not changed keeps every digit.
+    let mut body: Object = serde_json::from_str(after).map_err(|error| error.to_string())?;
+    body.set("id", &id).map_err(|error| error.to_string())?;
+    let body = serde_json::to_string(&body).map_err(|error| error.to_string())?;
+    Ok(Edited { id, body })
 }
 
 #[cfg(test)]
 mod tests {
     use dm_contracts::topology::{INVENTORY_QUEUE, ORDER_QUEUE};
+    use serde_json::Value;
 
     use super::*;
 
     const GOOD: &str = r#"{"specversion": "1.0", "id": "evt_1", "source": "/order-service",
         "type": "com.dundermifflin.order.created.v1", "subject": "order/ord_1", "more": 1,
+        "amount": 0.1000, "big": 12345678901234567890123,
         "data": {"orderId": "ord_1", "clientId": "c", "requestedShipDate": "2026-02-03",
                  "items": [{"sku": "a", "quantity": 1}], "createdBy": "jhalpert",
                  "createdAt": "2026-02-03T10:00:00Z"}}"#;
@@ -64,6 +55,9 @@ mod tests {
         assert_eq!(body["id"], Value::String(edited.id.clone()));
         assert_ne!(edited.id, "evt_1");
         assert_eq!(body["more"], 1, "what nobody knows stays");
+        for digits in ["0.1000", "12345678901234567890123"] {
+            assert!(edited.body.contains(digits), "{}", edited.body);
+        }
     }
 
     #[test]

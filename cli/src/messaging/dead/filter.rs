@@ -12,7 +12,7 @@ pub struct Filter {
     pub reasons: Vec<String>,
     /// One of these types, whole or their end, e.g. `order.created.v1`.
     pub types: Vec<String>,
-    /// One of these ids.
+    /// One of these: an event's id, or a letter's fingerprint.
     pub ids: Vec<String>,
     /// Failed then or later.
     pub since: Option<DateTime<Utc>>,
@@ -21,6 +21,15 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether letters of this type can be meant.
+    pub(super) fn takes_type(&self, event_type: Option<&str>) -> bool {
+        let ends = |wanted: &String| {
+            let rest = event_type.and_then(|found| found.strip_suffix(wanted.as_str()));
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.types.is_empty() || self.types.iter().any(ends)
+    }
+
     /// Whether a letter is meant. One that doesn't say when it failed is not, where
     /// that is asked for.
     #[must_use]
@@ -30,15 +39,11 @@ impl Filter {
                 || found.is_some_and(|found| wanted.iter().any(|wanted| fits(wanted, found)))
         };
         let same = |wanted: &str, found: &str| wanted == found;
-        let ends = |wanted: &str, found: &str| {
-            found
-                .strip_suffix(wanted)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
         let failed = |fits: &dyn Fn(DateTime<Utc>) -> bool| letter.failed_at.is_some_and(fits);
         any(&self.reasons, Some(&letter.reason), same)
-            && any(&self.types, letter.event_type.as_deref(), ends)
-            && any(&self.ids, letter.id.as_deref(), same)
+            && self.takes_type(letter.event_type.as_deref())
+            && (any(&self.ids, letter.id.as_deref(), same)
+                || any(&self.ids, Some(&letter.fingerprint), same))
             && self.since.is_none_or(|since| failed(&|at| at >= since))
             && self.until.is_none_or(|until| failed(&|at| at < until))
     }

@@ -1,12 +1,13 @@
 //! One dead letter, understood.
 
 use chrono::{DateTime, TimeZone as _, Utc};
+use dm_amqp::Original;
+use dm_amqp::letter::{Message, number};
 use dm_contracts::envelope::Heading;
 use dm_contracts::{headers, time};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 /// The reason of a letter that nobody gave one.
 const UNKNOWN: &str = "unknown";
@@ -42,8 +43,13 @@ pub struct DeadLetter {
     /// When it failed last.
     pub failed_at: Option<DateTime<Utc>>,
     /// Tells this letter from every other one, the same event's that failed before or
-    /// after among them.
+    /// after among them. Where a consumer has a record of it, the record's key; otherwise
+    /// over everything that it is made of, so that letters that are alike have the same.
     pub fingerprint: String,
+    /// Whether a consumer has a record of it: then a second one is a copy of it, and no
+    /// letter of its own.
+    #[serde(skip)]
+    pub recorded: bool,
 }
 
 impl DeadLetter {
@@ -51,6 +57,7 @@ impl DeadLetter {
     #[must_use]
     pub fn read(queue: &str, position: u64, properties: &BasicProperties, body: &[u8]) -> Self {
         let event = Heading::read(body);
+        let properties = &*Original::properties_of(properties);
         let table = properties.headers().as_ref();
         let own = |name| table.and_then(|table| text(table, name));
         let count = |name| {
@@ -61,10 +68,17 @@ impl DeadLetter {
         let death = table.and_then(Death::latest);
         let message_id = properties.message_id().as_ref().map(ToString::to_string);
         let kind = properties.kind().as_ref().map(ToString::to_string);
+        let message = Message {
+            queue,
+            properties,
+            body,
+        };
+        let record = own(headers::LETTER).filter(|letter| message.is(letter));
         Self {
             queue: queue.to_owned(),
             position,
-            fingerprint: fingerprint(queue, properties, body),
+            recorded: record.is_some(),
+            fingerprint: record.unwrap_or_else(|| message.fingerprint()),
             id: message_id.or(event.id),
             event_type: event.event_type.or(kind),
             subject: event.subject.filter(|subject| !subject.is_empty()),
@@ -88,26 +102,14 @@ impl DeadLetter {
 
 /// Why the broker itself set a message aside: the first entry of `x-death`
 /// (<https://www.rabbitmq.com/docs/dlx#effects>).
-pub(super) struct Death {
+struct Death {
     reason: Option<String>,
     routing_key: Option<String>,
     at: Option<DateTime<Utc>>,
 }
 
 impl Death {
-    /// The same in headers of our own: the broker takes its own from nobody.
-    pub(super) fn as_headers(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let (reason, key) = (self.reason.clone(), self.routing_key.clone());
-        [
-            (headers::REASON, reason),
-            (headers::ROUTING_KEY, key),
-            (headers::FAILED_AT, self.at.map(time::format)),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-    }
-
-    pub(super) fn latest(table: &FieldTable) -> Option<Self> {
+    fn latest(table: &FieldTable) -> Option<Self> {
         let AMQPValue::FieldArray(deaths) = table.inner().get("x-death")? else {
             return None;
         };
@@ -138,32 +140,6 @@ fn trace_of(parent: &str) -> Option<String> {
     parent.split('-').nth(1).map(str::to_owned)
 }
 
-/// The queue counts: what the broker itself set aside is alike in every queue.
-fn fingerprint(queue: &str, properties: &BasicProperties, body: &[u8]) -> String {
-    let mut hash = Sha256::new();
-    let mut part = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_be_bytes());
-        hash.update(bytes);
-    };
-    let id = properties.message_id().as_ref();
-    part(id.map(|id| id.as_str()).unwrap_or_default().as_bytes());
-    let table = properties.headers().as_ref();
-    part(queue.as_bytes());
-    // As a copy of it has that, too.
-    let failed_at = table.and_then(|table| {
-        let by_broker = || Death::latest(table)?.at.map(time::format);
-        text(table, headers::FAILED_AT).or_else(by_broker)
-    });
-    part(failed_at.unwrap_or_default().as_bytes());
-    let replays = table.and_then(|table| number(table, headers::REPLAYS));
-    part(&replays.unwrap_or_default().to_be_bytes());
-    part(body);
-    hash.finalize()[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
 fn text(table: &FieldTable, name: &str) -> Option<String> {
     as_text(table.inner().get(name)?)
 }
@@ -172,20 +148,6 @@ fn as_text(value: &AMQPValue) -> Option<String> {
     match value {
         AMQPValue::LongString(text) => Some(text.to_string()),
         AMQPValue::ShortString(text) => Some(text.to_string()),
-        _ => None,
-    }
-}
-
-/// A count in a header, of any width.
-pub(super) fn number(table: &FieldTable, name: &str) -> Option<u64> {
-    match table.inner().get(name)? {
-        AMQPValue::ShortShortInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::ShortShortUInt(number) => Some((*number).into()),
-        AMQPValue::ShortInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::ShortUInt(number) => Some((*number).into()),
-        AMQPValue::LongInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::LongUInt(number) => Some((*number).into()),
-        AMQPValue::LongLongInt(number) => u64::try_from(*number).ok(),
         _ => None,
     }
 }
@@ -282,5 +244,29 @@ pub(crate) mod tests {
         assert_ne!(first, at("2026-02-03T10:00:00Z", 1));
         let of = |queue| DeadLetter::read(queue, 1, &BasicProperties::default(), BODY).fingerprint;
         assert_ne!(of("inventory.q"), of("wuphf.q"), "dead in another queue");
+    }
+
+    #[test]
+    fn a_letter_that_was_recorded_is_known_by_its_record_unless_it_was_changed() {
+        let event = BasicProperties::default().with_message_id("evt_1".into());
+        let record = Message {
+            queue: "q",
+            properties: &event,
+            body: BODY,
+        };
+        let record = record.letter().unwrap();
+        let at = |time: &str| {
+            properties(&[
+                (headers::LETTER, long(&record)),
+                (headers::FAILED_AT, long(time)),
+            ])
+        };
+        for time in ["2026-02-03T10:00:00Z", "2026-02-03T10:00:16Z"] {
+            let letter = DeadLetter::read("q", 1, &at(time), BODY);
+            assert!(letter.recorded, "published twice, it is one letter");
+            assert_eq!(letter.fingerprint, record);
+        }
+        let changed = DeadLetter::read("q", 1, &at(""), br#"{"id":"evt_1","data":1}"#);
+        assert!(!changed.recorded && changed.fingerprint != record);
     }
 }

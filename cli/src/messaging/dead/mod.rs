@@ -3,10 +3,15 @@
 //! ```text
 //! letter    one of them, understood
 //! filter    which of them
+//! pass      a pass over those of a queue, each of them once
 //! look      what there is: grouped, each, or one
+//! records   what consumers recorded of them, and what became of these
 //! replay    the way back: a set that is frozen, published, noted, acknowledged
 //! audit     what was replayed, in `dm_ops`
 //! edit      one that a person changes first
+//! line      one of them as JSON: every property, header and byte
+//! header    a header as JSON, with its type
+//! text      JSON as text, with every digit
 //! copy      as a file, and back
 //! parked    put away, and back
 //! ```
@@ -15,13 +20,19 @@ pub mod audit;
 pub mod copy;
 pub mod edit;
 pub mod filter;
+mod header;
 pub mod letter;
+pub mod line;
 pub mod look;
 pub mod parked;
+mod pass;
+pub mod records;
 pub mod replay;
+mod text;
 
 pub use filter::Filter;
 pub use letter::DeadLetter;
+pub use records::Records;
 
 use dm_contracts::topology::WORK_QUEUES;
 
@@ -46,4 +57,10 @@ pub fn queues(names: &[String]) -> Result<Vec<&'static str>, MessagingError> {
                 .ok_or_else(|| MessagingError::UnknownQueue { name: name.clone() })
         })
         .collect()
+}
+
+/// A text as PostgreSQL takes it: anything can stand in a letter, and no text there takes
+/// U+0000.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{2400}")
 }

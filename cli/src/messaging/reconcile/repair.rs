@@ -10,6 +10,7 @@ use super::Site;
 use super::report::{Finding, Kind};
 use crate::messaging::MessagingError;
 use crate::messaging::broker::{Outgoing, publish};
+use crate::messaging::dead::Records;
 
 /// Publishes each missing event to the one queue where it is missing, as its outbox has
 /// it, under its own id: should it come after all, the inbox absorbs it. Answers how many
@@ -56,6 +57,14 @@ async fn message(site: &Site<'_>, finding: &Finding) -> Result<Option<Outgoing>,
                 headers::TRACEPARENT.into(),
                 AMQPValue::LongString(parent.as_str().into()),
             );
+        }
+        // In a round that its consumer has a record of, it would not be handled.
+        let records = Records {
+            database: site.database,
+            stores: site.stores,
+        };
+        if let Some(round) = records.new_round(&finding.of, &finding.what).await? {
+            table.insert(headers::REPLAYS.into(), AMQPValue::LongLongInt(round));
         }
         return Ok(Some(Outgoing {
             exchange: String::new(),

@@ -107,7 +107,7 @@ fn poison() -> Result<usize, Failed> {
 }
 
 /// Waits until so many are dead, and removes them.
-fn purge(count: usize) -> Result<(), Failed> {
+pub(super) fn purge(count: usize) -> Result<(), Failed> {
     let until = Instant::now() + super::PATIENCE;
     loop {
         let letters = dead()?;

@@ -5,10 +5,12 @@
 //! table      what the faults came to
 //! steps      services that end at each step of relaying and consuming
 //! servers    broker and database that go away, stand still or refuse
+//! letters    what fails while its consumer, or the broker, fails
 //! messages   what comes twice, can't be handled, goes astray, or waits for a lock
 //! twin       a second instance of a service
 //! ```
 
+mod letters;
 mod load;
 mod messages;
 mod servers;
@@ -41,7 +43,10 @@ const SCHEMAS: [&str; 6] = [
 /// All of them, in the order in which they are done.
 pub fn trials() -> Vec<Trial> {
     let servers = servers::FAULTS.iter();
-    let all = servers.chain(steps::FAULTS).chain(messages::FAULTS);
+    let all = servers
+        .chain(steps::FAULTS)
+        .chain(messages::FAULTS)
+        .chain(letters::FAULTS);
     let trials = all.map(|fault| Trial::test(fault.test, || survive(fault)));
     trials
         .chain([Trial::test(

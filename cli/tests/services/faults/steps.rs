@@ -65,19 +65,19 @@ pub(super) const FAULTS: &[Fault] = &[
 
 /// Brings services up with fail points, which they may get to before they are ready: one
 /// after the other, because a failure ends an `up`. `dm up` without them is the way back.
-fn with(settings: &[(&str, String)]) {
+pub(super) fn with(settings: &[(&str, String)]) {
     for (service, points) in settings {
         let set = format!("services.{service}.environment.{points}");
         dm(&["up", "--only", service, "--set", &set]);
     }
 }
 
-fn fail_at(step: &str, passage: u32) -> String {
+pub(super) fn fail_at(step: &str, passage: u32) -> String {
     format!("DM_FAIL_POINTS={step}@{passage}")
 }
 
 /// Waits until services have ended.
-fn ended(services: &[&str]) -> Result<(), Failed> {
+pub(super) fn ended(services: &[&str]) -> Result<(), Failed> {
     let until = Instant::now() + PATIENCE;
     for service in services {
         while !container(service)?.is_empty() {

@@ -15,22 +15,40 @@ struct FailPoint {
     step: String,
     /// At which passage, from 1.
     passage: u32,
-    /// To stand still for so long; otherwise the end.
-    pause: Option<Duration>,
+    action: Action,
     passed: AtomicU32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Action {
+    /// Ends as if killed.
+    End,
+    /// Stands still for so long.
+    Pause(Duration),
+    /// Panics.
+    Panic,
+}
+
+impl Action {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "panic" => Some(Self::Panic),
+            text => Some(Self::Pause(Duration::from_millis(text.parse().ok()?))),
+        }
+    }
 }
 
 impl FailPoint {
     fn parse(text: &str) -> Option<Self> {
         let (step, rest) = text.trim().split_once('@')?;
-        let (passage, pause) = match rest.split_once('=') {
-            Some((passage, pause)) => (passage, Some(Duration::from_millis(pause.parse().ok()?))),
-            None => (rest, None),
+        let (passage, action) = match rest.split_once('=') {
+            Some((passage, action)) => (passage, Action::parse(action)?),
+            None => (rest, Action::End),
         };
         Some(Self {
             step: step.to_owned(),
             passage: passage.parse().ok()?,
-            pause,
+            action,
             passed: AtomicU32::new(0),
         })
     }
@@ -48,10 +66,11 @@ pub(super) async fn reached(step: &str) {
             continue;
         }
         warn!(step, "a fail point");
-        match point.pause {
-            Some(pause) => tokio::time::sleep(pause).await,
+        match point.action {
+            Action::Pause(pause) => tokio::time::sleep(pause).await,
             // Nothing is dropped, flushed or said goodbye to.
-            None => std::process::abort(),
+            Action::End => std::process::abort(),
+            Action::Panic => panic!("the fail point {step}"),
         }
     }
 }
@@ -64,11 +83,13 @@ mod tests {
     fn a_fail_point_says_where_when_and_what() {
         let point = FailPoint::parse(" relay.confirmed@3").unwrap();
         assert_eq!(
-            (point.step.as_str(), point.passage, point.pause),
-            ("relay.confirmed", 3, None)
+            (point.step.as_str(), point.passage, point.action),
+            ("relay.confirmed", 3, Action::End)
         );
         let point = FailPoint::parse("publisher.sent@1=250").unwrap();
-        assert_eq!(point.pause, Some(Duration::from_millis(250)));
+        assert_eq!(point.action, Action::Pause(Duration::from_millis(250)));
+        let point = FailPoint::parse("consumer.handling@2=panic").unwrap();
+        assert_eq!(point.action, Action::Panic);
         for text in ["", "relay.confirmed", "a@", "a@x", "a@1=x"] {
             assert!(FailPoint::parse(text).is_none(), "{text}");
         }

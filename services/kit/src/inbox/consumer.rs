@@ -1,11 +1,13 @@
 //! The consumer of one work queue.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dm_contracts::envelope::Heading;
 use dm_contracts::{Envelope, headers, span};
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
@@ -16,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
 use super::failure::{self, Failure, Fate};
+use super::incoming::Incoming;
 use super::lanes::lane;
+use super::record::{self, Noted, Record};
 use super::{Handler, HandlerError};
 use crate::broker::{self, Broker, BrokerError, Outcome, Outgoing, Publisher};
 use crate::database::{self, Database};
@@ -65,13 +69,21 @@ enum SessionError {
     Amqp(#[from] lapin::Error),
     #[error("the broker ended the consumer")]
     Cancelled,
+    #[error("a lane of the consumer ended")]
+    Lane,
 }
 
-/// How handling a delivery ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Applied {
-    Now,
+/// How an attempt at a delivery ended.
+#[derive(Debug)]
+enum Attempt {
+    /// It was applied now.
+    Applied,
+    /// It was applied before.
     Before,
+    /// It failed before, and that is recorded.
+    Recorded(Record),
+    /// It failed now.
+    Failed(Failure),
 }
 
 impl<H: Handler> Consumer<H> {
@@ -146,6 +158,8 @@ impl<H: Handler> Consumer<H> {
         let ended = loop {
             let delivery = tokio::select! {
                 () = stop.cancelled() => break Ok(()),
+                // What such a lane had in hand is delivered again.
+                Some(_) = lanes.join_next() => break Err(SessionError::Lane),
                 delivery = deliveries.next() => delivery,
             };
             match delivery {
@@ -182,55 +196,105 @@ impl<H: Handler> Consumer<H> {
         let trace = Trace::of_event(parent.as_deref(), span::of_handling(&self.queue, id));
         let span = info_span!("event", trace_id = %trace.trace_id, queue = self.queue);
         async {
-            let outcome = match self.apply(&delivery, &trace, stop).await {
-                Some(Ok(Applied::Now)) => "applied",
-                Some(Ok(Applied::Before)) => "duplicate",
-                Some(Err(failure)) => match self.set_aside(&delivery, &failure, &trace, stop).await
-                {
-                    Some(Fate::Retry(_)) => "retried",
-                    Some(Fate::Dead) => "dead",
-                    None => return,
-                },
-                // Not acknowledged: the broker delivers it again.
-                None => return,
+            let incoming = Incoming::of(&self.queue, &delivery);
+            // Without an outcome it is not acknowledged: the broker delivers it again.
+            let Some((outcome, record)) = self.outcome(&delivery, &incoming, &trace, stop).await
+            else {
+                return;
             };
             match delivery.ack(BasicAckOptions::default()).await {
                 Ok(true) => {
                     fail_point::reached("consumer.acknowledged").await;
                     self.site.metrics.handled(&self.queue, outcome);
                 }
-                // The inbox absorbs the second delivery.
+                // Inbox or record absorb the second delivery.
                 Ok(false) => debug!("the acknowledgement came too late"),
                 Err(error) => debug!(%error, "not acknowledged"),
+            }
+            if let Some(record) = record.filter(|_| incoming.letter.is_none()) {
+                let database = &self.site.database;
+                let settle = || record::settled(database, &record.letter_id);
+                if let Some(Err(error)) = patiently(stop, settle).await {
+                    warn!(%error, "an acknowledgement could not be noted");
+                }
             }
         }
         .instrument(span)
         .await;
     }
 
-    /// Applies the event, however long the database is away; `None` where the
-    /// service stops first.
-    async fn apply(
+    /// What becomes of a delivery, and its record where it failed; `None` where the service
+    /// stops first.
+    async fn outcome(
         &self,
         delivery: &Delivery,
+        incoming: &Incoming,
         trace: &Trace,
         stop: &CancellationToken,
-    ) -> Option<Result<Applied, Failure>> {
-        let event = match Envelope::parse(&delivery.data) {
+    ) -> Option<(&'static str, Option<Record>)> {
+        let record = match self.attempt(incoming, trace, stop).await? {
+            Attempt::Applied => return Some(("applied", None)),
+            Attempt::Before => return Some(("duplicate", None)),
+            Attempt::Recorded(record) => record,
+            Attempt::Failed(failure) => match self.note(incoming, &failure, trace, stop).await? {
+                Noted::Applied => return Some(("duplicate", None)),
+                Noted::Failed(record) => record,
+            },
+        };
+        if record.published_at.is_some() || !record.is_of(incoming) {
+            info!(letter = record.letter_id, "a failure that is recorded");
+            return Some(("duplicate", Some(record)));
+        }
+        let fate = self.set_aside(delivery, incoming, &record, stop).await?;
+        fail_point::reached("consumer.set-aside").await;
+        let database = &self.site.database;
+        let marked = patiently(stop, || record::published(database, &record)).await?;
+        if let Err(error) = marked {
+            warn!(%error, "a failure could not be noted as published");
+        }
+        fail_point::reached("consumer.marked").await;
+        let outcome = match fate {
+            Fate::Retry(_) => "retried",
+            Fate::Dead => "dead",
+        };
+        Some((outcome, Some(record)))
+    }
+
+    /// Applies the event, however long the database is away; `None` where the
+    /// service stops first.
+    async fn attempt(
+        &self,
+        incoming: &Incoming,
+        trace: &Trace,
+        stop: &CancellationToken,
+    ) -> Option<Attempt> {
+        let event = match &incoming.event {
             Ok(event) => event,
-            Err(error) => return Some(Err((&HandlerError::from(error)).into())),
+            Err(error) => {
+                let failure = Failure::of(error);
+                let known = patiently(stop, || self.recorded(incoming)).await?;
+                return Some(match known {
+                    Ok(Some(record)) => Attempt::Recorded(record),
+                    Ok(None) => Attempt::Failed(failure),
+                    Err(error) => {
+                        warn!(%error, "what is recorded is not known");
+                        Attempt::Failed(failure)
+                    }
+                });
+            }
         };
         let mut pause = Duration::from_millis(100);
         loop {
-            match self.transact(&event, trace).await {
-                Ok(applied) => {
+            match self.transact(event, incoming, trace).await {
+                Ok(attempt) => {
+                    let applied = matches!(attempt, Attempt::Applied);
                     info!(
                         event_id = event.id,
                         event_type = event.event_type,
-                        ?applied,
+                        applied = if applied { "Now" } else { "Before" },
                         "event"
                     );
-                    return Some(Ok(applied));
+                    return Some(attempt);
                 }
                 // The event isn't at fault, so that it costs no attempt. This also
                 // covers a commit whose outcome is unknown: the inbox knows.
@@ -242,12 +306,34 @@ impl<H: Handler> Consumer<H> {
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Err(error) => return Some(Err((&error).into())),
+                Err(error) => return Some(Attempt::Failed((&error).into())),
             }
         }
     }
 
-    async fn transact(&self, event: &Envelope, trace: &Trace) -> Result<Applied, HandlerError> {
+    /// The record of a message that is no event, where there is one.
+    async fn recorded(&self, incoming: &Incoming) -> Result<Option<Record>, sqlx::Error> {
+        let database = &self.site.database;
+        match &incoming.letter {
+            Some(letter) => {
+                let mut session = database.acquire().await?;
+                record::of_attempt(&mut session, letter, incoming.attempts).await
+            }
+            // Delivered for the first time it is another one, however alike they are.
+            None if !incoming.redelivered => Ok(None),
+            None => record::open(database, &self.queue, &incoming.content()).await,
+        }
+    }
+
+    async fn transact(
+        &self,
+        event: &Envelope,
+        incoming: &Incoming,
+        trace: &Trace,
+    ) -> Result<Attempt, HandlerError> {
+        if event.id.contains('\0') {
+            return Err(HandlerError::invalid("the event's id holds U+0000"));
+        }
         fail_point::reached("consumer.delivered").await;
         let mut transaction = self.site.database.begin().await?;
         let noted = sqlx::query(
@@ -260,14 +346,55 @@ impl<H: Handler> Consumer<H> {
         .execute(&mut *transaction)
         .await?;
         if noted.rows_affected() == 0 {
-            return Ok(Applied::Before);
+            return Ok(Attempt::Before);
+        }
+        // After the row of the inbox, which a failure that is being recorded holds.
+        let letter = incoming.letter.as_deref().unwrap_or_default();
+        let attempts = incoming.attempts;
+        if let Some(record) = record::of_attempt(&mut transaction, letter, attempts).await? {
+            return Ok(Attempt::Recorded(record));
         }
         fail_point::reached("consumer.noted").await;
-        self.handler.handle(&mut transaction, event, trace).await?;
+        let handled = async {
+            fail_point::reached("consumer.handling").await;
+            self.handler.handle(&mut transaction, event, trace).await
+        };
+        // A panic is a failure of this event, and ends neither lane nor service.
+        AssertUnwindSafe(handled)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|panic| Err(HandlerError::Panicked(said(&*panic))))?;
         fail_point::reached("consumer.applied").await;
+        if attempts > 0 {
+            record::forget(&mut transaction, letter).await?;
+        }
         transaction.commit().await?;
         fail_point::reached("consumer.committed").await;
-        Ok(Applied::Now)
+        Ok(Attempt::Applied)
+    }
+
+    /// Records a failure before anything is published; `None` where the service stops
+    /// first. What can't be recorded is published all the same: it must not be lost, nor
+    /// block what comes after it.
+    async fn note(
+        &self,
+        incoming: &Incoming,
+        failure: &Failure,
+        trace: &Trace,
+        stop: &CancellationToken,
+    ) -> Option<Noted> {
+        let record = Record::of(incoming, failure, &trace.trace_id);
+        let (database, queue) = (&self.site.database, &self.queue);
+        let note = || record::note(database, queue, incoming, &record);
+        let noted = match patiently(stop, note).await? {
+            Ok(noted) => noted,
+            Err(error) => {
+                error!(%error, "a failure could not be recorded");
+                Noted::Failed(record)
+            }
+        };
+        fail_point::reached("consumer.recorded").await;
+        Some(noted)
     }
 
     /// Publishes the message to where failures go, until the broker has it; `None`
@@ -275,19 +402,20 @@ impl<H: Handler> Consumer<H> {
     async fn set_aside(
         &self,
         delivery: &Delivery,
-        failure: &Failure,
-        trace: &Trace,
+        incoming: &Incoming,
+        record: &Record,
         stop: &CancellationToken,
     ) -> Option<Fate> {
-        let (message, fate) =
-            failure::message(delivery, &self.queue, self.site.service, failure, trace);
-        let Failure { reason, error, .. } = failure;
+        let (queue, service) = (&self.queue, self.site.service);
+        let message = failure::message(delivery, incoming, queue, service, record);
+        let (fate, Record { reason, error, .. }) = (record.fate(), record);
         match fate {
             Fate::Retry(tier) => warn!(reason, error, delay = tier.suffix(), "tried again later"),
             Fate::Dead => error!(
                 reason,
                 error,
-                message_id = broker::id(&message.properties),
+                message_id = broker::id(incoming.properties()),
+                letter = record.letter_id,
                 "a dead letter"
             ),
         }
@@ -326,4 +454,35 @@ impl<H: Handler> Consumer<H> {
 /// The aggregate of an event, read without reading all of it.
 fn subject(delivery: &Delivery) -> String {
     Heading::read(&delivery.data).subject.unwrap_or_default()
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "nothing".to_owned())
+}
+
+/// Works with the database, however long it is away; `None` where the service stops first.
+async fn patiently<T, F>(
+    stop: &CancellationToken,
+    work: impl Fn() -> F,
+) -> Option<Result<T, sqlx::Error>>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match work().await {
+            Err(error) if database::is_away(&error) => {
+                warn!(%error, "the database is away");
+                tokio::select! {
+                    () = stop.cancelled() => return None,
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            done => return Some(done),
+        }
+    }
 }

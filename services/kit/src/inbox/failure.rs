@@ -1,14 +1,16 @@
 //! What becomes of a message that could not be handled.
 
+use dm_amqp::Original;
+use dm_contracts::envelope::EnvelopeError;
 use dm_contracts::topology::{self, Tier};
 use dm_contracts::{headers, time};
-use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
 
 use super::HandlerError;
+use super::incoming::Incoming;
+use super::record::Record;
 use crate::broker::{self, Outgoing};
-use crate::trace::Trace;
 
 /// How often an event is tried before it is a dead letter: nine times, over about
 /// two and a half minutes.
@@ -25,12 +27,24 @@ pub(super) struct Failure {
     pub(super) transient: bool,
 }
 
+impl Failure {
+    /// A message that is no event: another attempt won't help.
+    pub(super) fn of(error: &EnvelopeError) -> Self {
+        Self {
+            reason: error.code(),
+            error: error.to_string(),
+            transient: false,
+        }
+    }
+}
+
 impl From<&HandlerError> for Failure {
     fn from(error: &HandlerError) -> Self {
         let (reason, transient) = match error {
             HandlerError::Permanent { reason, .. } => (*reason, false),
             HandlerError::Transient(_) => ("attempts-exhausted", true),
             HandlerError::Database(_) => ("database", true),
+            HandlerError::Panicked(_) => ("panicked", true),
         };
         Self {
             reason,
@@ -52,31 +66,29 @@ pub(super) enum Fate {
 /// The fate of a message that failed so often, this time included.
 pub(super) fn fate(failure: &Failure, attempts: u32) -> Fate {
     if failure.transient && attempts < ATTEMPTS {
-        Fate::Retry(Tier::after(attempts))
+        Fate::retry(attempts)
     } else {
         Fate::Dead
     }
 }
 
-/// How often the message failed before.
-pub(super) fn attempts(properties: &BasicProperties) -> u32 {
-    broker::header_number(properties, headers::ATTEMPTS)
-        .and_then(|attempts| u32::try_from(attempts).ok())
-        .unwrap_or_default()
+impl Fate {
+    /// Tried again, after so many failures.
+    pub(super) const fn retry(attempts: u32) -> Self {
+        Self::Retry(Tier::after(attempts))
+    }
 }
 
 /// The message that takes a failed one to its fate. It keeps body, properties and
-/// headers, and says in headers of ours what happened.
+/// headers, and says in headers of ours what happened. Every copy of it is the same.
 pub(super) fn message(
     delivery: &Delivery,
+    incoming: &Incoming,
     queue: &str,
     service: &str,
-    failure: &Failure,
-    trace: &Trace,
-) -> (Outgoing, Fate) {
-    let attempts = attempts(&delivery.properties).saturating_add(1);
-    let fate = fate(failure, attempts);
-    let (exchange, routing_key) = match fate {
+    record: &Record,
+) -> Outgoing {
+    let (exchange, routing_key) = match record.fate() {
         Fate::Retry(tier) => (topology::RETRIES, topology::retry_queue(queue, tier)),
         Fate::Dead => (topology::DEAD_LETTERS, queue.to_owned()),
     };
@@ -84,18 +96,15 @@ pub(super) fn message(
     // On its way back from a retry queue it has that queue's key: the first one is
     // kept from the first failure on.
     let original = |name, now: &str| {
-        broker::header(&delivery.properties, name).unwrap_or_else(|| now.to_owned())
+        broker::header(incoming.properties(), name).unwrap_or_else(|| now.to_owned())
     };
-    let more = [
-        (
-            headers::ATTEMPTS,
-            AMQPValue::LongInt(i32::try_from(attempts).unwrap_or(i32::MAX)),
-        ),
+    let mut more = vec![
+        (headers::ATTEMPTS, AMQPValue::LongInt(record.attempts)),
         (headers::QUEUE, text(queue)),
         (headers::SERVICE, text(service)),
-        (headers::REASON, text(failure.reason)),
-        (headers::ERROR, text(&shorten(&failure.error))),
-        (headers::TRACE_ID, text(&trace.trace_id)),
+        (headers::REASON, text(&record.reason)),
+        (headers::ERROR, text(&record.error)),
+        (headers::TRACE_ID, text(&record.trace_id)),
         (
             headers::EXCHANGE,
             text(&original(headers::EXCHANGE, delivery.exchange.as_str())),
@@ -107,25 +116,27 @@ pub(super) fn message(
                 delivery.routing_key.as_str(),
             )),
         ),
-        (headers::FAILED_AT, text(&time::format(time::now()))),
+        (headers::FAILED_AT, text(&time::format(record.failed_at))),
     ];
-    let id = delivery.properties.message_id().as_ref().map_or_else(
-        || format!("delivery-{}", delivery.delivery_tag),
-        ToString::to_string,
-    );
-    let properties = broker::with_headers(&delivery.properties, more);
-    let message = Outgoing {
+    if record.dead {
+        more.push((headers::LETTER, text(&record.letter_id)));
+    }
+    let failed = Original {
+        properties: broker::with_headers(incoming.properties(), more),
+        ..Original::default()
+    };
+    Outgoing {
         exchange: exchange.to_owned(),
         routing_key,
         mandatory: true,
-        properties: broker::lasting(properties, &id),
+        // What the broker would act on, an expiration or a user's name, is moved.
+        properties: failed.carried(false),
         body: delivery.data.clone(),
-    };
-    (message, fate)
+    }
 }
 
 /// Headers share a frame: an error as long as a page has no place there.
-fn shorten(error: &str) -> String {
+pub(super) fn shorten(error: &str) -> String {
     const LONGEST: usize = 1000;
     match error.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &error[..end]),
@@ -135,6 +146,7 @@ fn shorten(error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lapin::BasicProperties;
     use lapin::types::FieldTable;
 
     use super::*;
@@ -147,7 +159,7 @@ mod tests {
         }
     }
 
-    fn delivery(headers: FieldTable) -> Delivery {
+    fn delivery(properties: BasicProperties) -> Delivery {
         let mut delivery = Delivery::mock(
             7,
             topology::EVENTS.into(),
@@ -155,10 +167,16 @@ mod tests {
             false,
             b"body".to_vec(),
         );
-        delivery.properties = BasicProperties::default()
-            .with_message_id("evt_1".into())
-            .with_headers(headers);
+        delivery.properties = properties;
         delivery
+    }
+
+    fn fails(delivery: &Delivery, transient: bool) -> (Outgoing, Record) {
+        let queue = topology::INVENTORY_QUEUE;
+        let incoming = Incoming::of(queue, delivery);
+        let record = Record::of(&incoming, &failure(transient), "trace");
+        let message = message(delivery, &incoming, queue, "inventory-service", &record);
+        (message, record)
     }
 
     #[test]
@@ -171,30 +189,48 @@ mod tests {
 
     #[test]
     fn a_second_failure_remembers_the_first_key() {
-        let trace = Trace::begin();
-        let queue = topology::INVENTORY_QUEUE;
-        let (first, _) = message(
-            &delivery(FieldTable::default()),
-            queue,
-            "inventory-service",
-            &failure(true),
-            &trace,
-        );
+        let properties = BasicProperties::default().with_message_id("evt_1".into());
+        let (first, record) = fails(&delivery(properties), true);
         assert_eq!(first.exchange, topology::RETRIES);
         assert_eq!(first.routing_key, "inventory.order-events.q.retry.1s");
-        let mut back = delivery(first.properties.headers().clone().unwrap());
+        let mut back = delivery(first.properties);
         back.exchange = "".into();
-        back.routing_key = queue.into();
-        let (second, fate) = message(&back, queue, "inventory-service", &failure(false), &trace);
-        assert_eq!(
-            (fate, broker::id(&second.properties)),
-            (Fate::Dead, "evt_1")
-        );
+        back.routing_key = topology::INVENTORY_QUEUE.into();
+        let (second, again) = fails(&back, false);
+        assert_eq!((again.attempts, again.dead), (2, true));
+        assert_eq!(again.letter_id, record.letter_id, "one letter in a round");
+        assert_eq!(broker::id(&second.properties), "evt_1");
         let header = |name| broker::header(&second.properties, name).unwrap();
         assert_eq!(header(headers::ROUTING_KEY), "order.created.v1");
         assert_eq!(header(headers::EXCHANGE), topology::EVENTS);
         assert_eq!(header(headers::REASON), "database");
-        assert_eq!(attempts(&second.properties), 2);
+        assert_eq!(header(headers::LETTER), again.letter_id);
+    }
+
+    #[test]
+    fn what_the_broker_would_act_on_does_not_travel_at_its_place() {
+        let mut table = FieldTable::default();
+        table.insert("CC".into(), AMQPValue::FieldArray(vec![].into()));
+        table.insert("x-delivery-count".into(), AMQPValue::LongLongInt(3));
+        let properties = BasicProperties::default()
+            .with_user_id("dunder".into())
+            .with_expiration("5".into())
+            .with_headers(table);
+        let (message, record) = fails(&delivery(properties), false);
+        let sent = &message.properties;
+        assert_eq!((sent.user_id(), sent.expiration()), (&None, &None));
+        let headers = sent.headers().as_ref().unwrap();
+        assert!(!headers.contains_key("CC") && !headers.contains_key("x-delivery-count"));
+        let original = Original::of("", "", sent).properties;
+        assert_eq!(original.expiration().as_ref().unwrap().as_str(), "5");
+        assert!(original.headers().as_ref().unwrap().contains_key("CC"));
+        assert_eq!(original.message_id(), &None);
+        let letter = dm_amqp::letter::Message {
+            queue: topology::INVENTORY_QUEUE,
+            properties: &original,
+            body: b"body",
+        };
+        assert!(letter.is(&record.letter_id), "dm knows it by its record");
     }
 
     #[test]

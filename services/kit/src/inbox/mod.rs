@@ -2,11 +2,15 @@
 //!
 //! The effect of an event, the events that it causes and the note that it was
 //! handled commit in one transaction; the acknowledgement follows. What fails is
-//! tried again later, and in the end set aside as a dead letter that says why.
+//! tried again later, and in the end set aside as a dead letter that says why. A failure
+//! is recorded before it is published, so that one event is one dead letter in a round,
+//! and never both applied and dead.
 
 mod consumer;
 mod failure;
+mod incoming;
 mod lanes;
+mod record;
 
 use std::future::Future;
 
@@ -37,6 +41,9 @@ pub enum HandlerError {
     /// The database said no.
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
+    /// The handler panicked.
+    #[error("the handler panicked: {0}")]
+    Panicked(String),
 }
 
 impl HandlerError {

@@ -7,19 +7,19 @@
 //! under the same id, and the inbox absorbs one of the two.
 
 mod outgoing;
+mod selection;
 mod work;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lapin::Connection;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{DeadLetter, Filter, look};
-use crate::messaging::MessagingError;
+use super::{DeadLetter, Filter};
 
+pub use selection::{Selection, select};
 pub use work::{Replayed, Site, Told, resume, run};
 
 /// What is to be replayed, and how.
@@ -69,34 +69,6 @@ pub struct Plan {
     pub refused: Vec<(DeadLetter, Refusal)>,
     /// Over the fingerprints of what would go back.
     pub digest: String,
-}
-
-/// Looks for what would be replayed. Nothing changes by that.
-///
-/// # Errors
-/// The broker is away.
-pub async fn plan(
-    connection: &Connection,
-    request: &Request,
-    now: DateTime<Utc>,
-) -> Result<Plan, MessagingError> {
-    let (mut letters, mut refused) = (Vec::new(), Vec::new());
-    look::each(
-        connection,
-        &request.queues,
-        &request.filter,
-        |letter| match request.refuses(&letter, now) {
-            Some(refusal) => refused.push((letter, refusal)),
-            None if request.limit.is_none_or(|limit| letters.len() < limit) => letters.push(letter),
-            None => {}
-        },
-    )
-    .await?;
-    Ok(Plan {
-        digest: digest(&letters),
-        letters,
-        refused,
-    })
 }
 
 impl Request {

@@ -1,25 +1,26 @@
 //! What goes back for a dead letter.
 
+use dm_amqp::letter::number;
 use dm_contracts::{headers, topology};
-use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
-use uuid::Uuid;
 
 use super::work::Held;
 use crate::messaging::broker::Outgoing;
-use crate::messaging::dead::letter::number;
 
 /// The message that goes back: id, properties and body as they were unless somebody
-/// changed them, one more round, and attempts counted anew.
+/// changed them, one more round, and attempts counted anew. What the broker would act on,
+/// an expiration or a user's name, stays in a header of ours.
 pub(super) fn outgoing(held: &Held, to_exchange: bool) -> Outgoing {
-    let Held { letter, .. } = held;
-    let edited = held.entry.edited.as_ref();
-    let properties = &held.delivery.properties;
+    let Held { entry, found } = held;
+    let letter = &found.letter;
+    let edited = entry.edited.as_ref();
+    let mut original = found.original();
     let mut table = FieldTable::default();
-    let old = properties.headers().clone().unwrap_or_default();
+    let old = original.properties.headers().clone().unwrap_or_default();
     for (name, value) in old.inner() {
-        // The broker writes it, and takes it from nobody.
-        if name.as_str() != headers::ATTEMPTS && name.as_str() != "x-death" {
+        // Attempts count for a round, and so does a letter; the broker's own history is of
+        // the way that ended here.
+        if ![headers::ATTEMPTS, headers::LETTER, "x-death"].contains(&name.as_str()) {
             table.insert(name.clone(), value.clone());
         }
     }
@@ -33,33 +34,22 @@ pub(super) fn outgoing(held: &Held, to_exchange: bool) -> Outgoing {
         // The default exchange takes a queue's name for a key.
         _ => (String::new(), letter.queue.clone()),
     };
-    let mut properties = persistent(properties.clone());
     if let Some(edited) = edited {
-        let original = letter.id.as_deref().unwrap_or_default();
-        table.insert(
-            headers::EDITED.into(),
-            AMQPValue::LongString(original.into()),
-        );
-        properties = properties.with_message_id(edited.id.as_str().into());
+        let before = letter.id.as_deref().unwrap_or_default();
+        table.insert(headers::EDITED.into(), AMQPValue::LongString(before.into()));
+        original.properties = original
+            .properties
+            .with_message_id(edited.id.as_str().into());
     }
+    original.properties = original.properties.with_headers(table);
     Outgoing {
         exchange,
         routing_key,
         mandatory: true,
-        properties: properties.with_headers(table),
+        properties: original.carried(false),
         body: edited.map_or_else(
-            || held.delivery.data.clone(),
+            || found.delivery.data.clone(),
             |edited| edited.body.clone().into_bytes(),
         ),
     }
-}
-
-fn persistent(properties: BasicProperties) -> BasicProperties {
-    const PERSISTENT: u8 = 2;
-    // Without an id a return could not be told from another one.
-    let id = properties.message_id().clone();
-    let id = id.unwrap_or_else(|| Uuid::new_v4().to_string().into());
-    properties
-        .with_delivery_mode(PERSISTENT)
-        .with_message_id(id)
 }

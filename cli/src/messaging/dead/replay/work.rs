@@ -3,12 +3,10 @@
 //! It goes window by window, and two at a time: while the broker confirms one and the
 //! audit notes it, the next one is read and published.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use dm_amqp::{Outcome as Fate, Sent};
-use dm_contracts::topology::dead_letter_queue;
-use lapin::message::Delivery;
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use serde::Serialize;
@@ -17,12 +15,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::outgoing::outgoing;
-use super::{Plan, Request, Speed};
+use super::selection::{InHand, Selection};
+use super::{Request, Speed};
 use crate::messaging::MessagingError;
 use crate::messaging::broker::Outgoing;
-use crate::messaging::dead::DeadLetter;
 use crate::messaging::dead::audit::{self, Edited, Entry, Outcome};
-use crate::messaging::reader::Reader;
+use crate::messaging::dead::pass::{Found, Pass};
+use crate::messaging::dead::records::{Records, Resolution};
+use crate::messaging::stores::Store;
 
 /// How many windows are under way at most.
 const LANES: usize = 2;
@@ -51,6 +51,8 @@ pub struct Site<'a> {
     pub connection: &'a Connection,
     /// The database.
     pub database: &'a PgPool,
+    /// The services' tables.
+    pub stores: &'a [Store],
     /// Ends the run between two messages.
     pub interrupt: &'a CancellationToken,
     /// Told of each message once its outcome is noted.
@@ -76,30 +78,30 @@ pub struct Told<'a> {
     pub of: u64,
 }
 
-/// Freezes a plan and carries it out.
+/// Freezes a selection and carries it out.
 ///
 /// # Errors
 /// The broker or the database fails, or somebody interrupts: the run can be resumed.
 pub async fn run(
     site: &Site<'_>,
     request: &Request,
-    plan: &Plan,
+    selection: Selection,
     edited: Option<&Edited>,
     speed: Speed,
 ) -> Result<Replayed, MessagingError> {
     let run = format!("rep_{}", &Uuid::new_v4().simple().to_string()[..12]);
-    let selection = serde_json::to_value(request).unwrap_or_default();
+    let Selection { plan, in_hand } = selection;
     audit::begin(
         site.database,
         &run,
         &plan.digest,
         request.to_exchange,
-        &selection,
+        &serde_json::to_value(request).unwrap_or_default(),
         &plan.letters,
         edited,
     )
     .await?;
-    resume(site, &run, speed).await
+    carry_on(site, &run, speed, in_hand).await
 }
 
 /// Carries on with a run, from wherever it was cut short.
@@ -107,6 +109,16 @@ pub async fn run(
 /// # Errors
 /// As [`run`], and [`MessagingError::NoRun`].
 pub async fn resume(site: &Site<'_>, run: &str, speed: Speed) -> Result<Replayed, MessagingError> {
+    carry_on(site, run, speed, BTreeMap::new()).await
+}
+
+/// Does what is left of a run. Letters that are in hand are not read again.
+async fn carry_on(
+    site: &Site<'_>,
+    run: &str,
+    speed: Speed,
+    mut in_hand: BTreeMap<String, InHand>,
+) -> Result<Replayed, MessagingError> {
     let (to_exchange, entries) = audit::entries(site.database, run).await?;
     let mut work = Work {
         site,
@@ -134,14 +146,20 @@ pub async fn resume(site: &Site<'_>, run: &str, speed: Speed) -> Result<Replayed
     }
     let mut pace = Pace::new(speed);
     for (queue, left) in queues {
-        let reader = Reader::open(site.connection, &dead_letter_queue(&queue)).await?;
-        let mut source = Source {
-            queue: &queue,
-            reader,
-            left,
+        let mut source = match in_hand.remove(&queue) {
+            Some(InHand { pass, letters }) => Source {
+                pass,
+                letters: Some(letters),
+                left,
+            },
+            None => Source {
+                pass: Pass::open(site.connection, &queue).await?,
+                letters: None,
+                left,
+            },
         };
         work.send(&mut source, &mut pace).await?;
-        source.reader.close().await?;
+        source.pass.close().await?;
         work.missing(source.left).await?;
     }
     audit::end(site.database, run).await?;
@@ -223,40 +241,41 @@ impl Left {
 /// A letter of the run, in hand: read, and neither published nor acknowledged.
 pub(super) struct Held {
     pub(super) entry: Entry,
-    pub(super) letter: DeadLetter,
-    pub(super) delivery: Delivery,
+    pub(super) found: Found,
 }
 
 /// The dead letters of one queue.
-struct Source<'a> {
-    queue: &'a str,
-    reader: Reader,
+struct Source {
+    pass: Pass,
+    /// What was read before; otherwise it is read now.
+    letters: Option<VecDeque<Found>>,
     left: Left,
 }
 
-impl Source<'_> {
+impl Source {
+    async fn next(&mut self) -> Result<Option<Found>, MessagingError> {
+        match &mut self.letters {
+            Some(letters) => Ok(letters.pop_front()),
+            None => self.pass.next().await,
+        }
+    }
+
     /// The next ones that are to go back; none where there are no more.
     async fn window(&mut self, size: usize) -> Result<Vec<Held>, MessagingError> {
         let mut window = Vec::new();
         while window.len() < size && !self.left.is_empty() {
-            let Some((position, delivery)) = self.reader.next().await? else {
+            let Some(found) = self.next().await? else {
                 break;
             };
-            let letter =
-                DeadLetter::read(self.queue, position, &delivery.properties, &delivery.data);
-            let Some(entry) = self.left.take(&letter.fingerprint) else {
+            let Some(entry) = self.left.take(&found.letter.fingerprint) else {
                 continue;
             };
             if entry.outcome == Some(Outcome::Replayed) {
                 // It was noted, and not acknowledged any more.
-                self.reader.take(position, &delivery).await?;
+                self.pass.take(&found).await?;
                 continue;
             }
-            window.push(Held {
-                entry,
-                letter,
-                delivery,
-            });
+            window.push(Held { entry, found });
         }
         Ok(window)
     }
@@ -280,11 +299,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Publishes, notes, acknowledges: in that order for each letter.
-    async fn send(
-        &mut self,
-        source: &mut Source<'_>,
-        pace: &mut Pace,
-    ) -> Result<(), MessagingError> {
+    async fn send(&mut self, source: &mut Source, pace: &mut Pace) -> Result<(), MessagingError> {
         let mut under_way: Option<Window> = None;
         for lane in (0..LANES).cycle() {
             // Both to their ends, whatever becomes of the other: what was published
@@ -313,7 +328,7 @@ impl Work<'_> {
     /// somebody interrupts.
     async fn publish(
         &self,
-        source: &mut Source<'_>,
+        source: &mut Source,
         pace: &mut Pace,
         lane: usize,
     ) -> Result<Option<Window>, MessagingError> {
@@ -366,21 +381,25 @@ impl Work<'_> {
                 .collect();
             audit::decide(self.site.database, self.run, &numbers, outcome).await?;
         }
+        let records = Records {
+            database: self.site.database,
+            stores: self.site.stores,
+        };
+        let back = letters.iter().filter(|(_, taken)| *taken);
+        let back = back.map(|(held, _)| &held.found.letter);
+        records.resolve(back, Resolution::Replayed).await?;
         Ok(letters)
     }
 
     /// Takes out of the dead letters what is noted to be back in a queue.
     async fn acknowledge(
         &mut self,
-        source: &mut Source<'_>,
+        source: &mut Source,
         letters: &[(Held, bool)],
     ) -> Result<(), MessagingError> {
         for (held, taken) in letters {
             let outcome = if *taken {
-                source
-                    .reader
-                    .take(held.letter.position, &held.delivery)
-                    .await?;
+                source.pass.take(&held.found).await?;
                 self.done.replayed += 1;
                 Outcome::Replayed
             } else {
