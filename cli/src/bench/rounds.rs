@@ -52,6 +52,8 @@ pub(super) async fn run(
     let mut overrides = bench.overrides.clone();
     // Golden images are made where they are measured, and not behind its back.
     overrides.push("golden.prepare=off".to_owned());
+    // A backup in between would be measured, too.
+    overrides.push("backup.every=off".to_owned());
     // However slow the machine is, its figures are wanted.
     overrides.push("timeouts.wait=1800s".to_owned());
     // The compose file has the servers alone.

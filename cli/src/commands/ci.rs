@@ -87,7 +87,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         instance::DEFAULT => leftovers::new_name(arguments.keep),
         named => named.to_owned(),
     };
-    let project = context.project_of(&name)?;
+    let project = context.project_of(&name)?.without_schedule();
     let step_summary = std::env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from);
     let artifacts = Artifacts::prepare(
         arguments.artifacts.as_deref(),

@@ -10,14 +10,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::Globals;
 use super::tools::HostTools;
+use crate::components::backup::{Places, Schedule};
 use crate::components::database::Database;
-use crate::components::{self, Ports};
-use crate::config::{Config, Install, LoadOptions, Loaded, Origin, Override, port_key};
+use crate::components::{self, Component, Ports};
+use crate::config::{Cadence, Config, Install, LoadOptions, Loaded, Origin, Override, port_key};
+use crate::data::backup::job::Folder;
 use crate::engine::containers::State;
 use crate::engine::setup::Setup;
 use crate::engine::{Engine, EngineSettings};
 use crate::error::Result;
 use crate::host::consent::Consent;
+use crate::host::detach;
 use crate::host::lock::Guard;
 use crate::host::ports::{Allocator, Mode, PortError, Request};
 use crate::host::privilege::Privilege;
@@ -29,7 +32,7 @@ use crate::stack::readiness::Pace;
 use crate::stack::{Stack, find_component, select};
 
 /// How long a run waits for another one on the same instance.
-const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// What a command was called with, and the way to everything else.
 pub struct Context {
@@ -92,6 +95,53 @@ impl Project {
         configured.map_or_else(own, |path| path.in_project(&self.loaded.root))
     }
 
+    /// The backups of the instance.
+    #[must_use]
+    pub fn instance_backups(&self) -> PathBuf {
+        let instance = &self.instance;
+        self.backups().join(&instance.project).join(&instance.name)
+    }
+
+    /// The folder of the instance's schedule.
+    #[must_use]
+    pub fn schedule_folder(&self) -> Folder {
+        let name = format!("{}.{}", self.instance.project, self.instance.name);
+        Folder::new(self.state.path().join("schedules").join(name))
+    }
+
+    /// The same without backups that are made by themselves: an instance that is brought up
+    /// to be measured, checked or removed again has nothing to save.
+    #[must_use]
+    pub fn without_schedule(mut self) -> Self {
+        self.loaded.config.backup.every = Cadence::Off;
+        self
+    }
+
+    /// The components of the stack. An engine on another machine can't mount what is here:
+    /// there the stack has no schedule.
+    #[must_use]
+    pub fn components(&self, engine: Option<&Engine>) -> Vec<Arc<dyn Component>> {
+        let mut components = components::all(self.config(), &self.loaded.root);
+        if engine.is_none_or(Engine::is_local) {
+            let address = engine.map(|it| it.found().address.as_str());
+            let places = Places {
+                program: detach::own_program().unwrap_or_else(|_| "/proc/self/exe".into()),
+                folder: self.schedule_folder(),
+                backups: absolute(self.instance_backups()),
+                lock: self
+                    .state
+                    .instance_lock(&self.instance.project, &self.instance.name)
+                    .path()
+                    .to_owned(),
+                // The customary place of the socket of an engine that is a user's own.
+                rootless: address.is_some_and(|it| it.starts_with("unix:///run/user/")),
+            };
+            let schedule = Schedule::new(self.config(), &self.instance, places);
+            components.extend(schedule.map(|it| Arc::new(it) as Arc<dyn Component>));
+        }
+        components
+    }
+
     /// The images of the stack on an engine.
     ///
     /// # Errors
@@ -122,6 +172,11 @@ impl Project {
             .with_progress(progress)
             .with_cancel(cancel))
     }
+}
+
+/// A path that holds wherever it is read.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 impl Context {
@@ -294,10 +349,7 @@ impl Context {
             ports,
             wait: config.timeouts.wait.get(),
             root: project.loaded.root.clone(),
-            overrides: self.globals.set.clone(),
-            state: project.state.path().to_owned(),
-            backups: project.backups(),
-            components: components::all(config, &project.loaded.root),
+            components: project.components(Some(&engine)),
             database: Database::new(config, &project.loaded.root),
             pace: Pace {
                 poll: config.timeouts.poll.get(),
@@ -329,8 +381,7 @@ impl Context {
     /// # Errors
     /// It has not; the nearest name is told.
     pub fn check_component(&self, project: &Project, name: &str) -> Result<()> {
-        let known = components::all(project.config(), &project.loaded.root);
-        Ok(find_component(&known, name).map(drop)?)
+        Ok(find_component(&project.components(None), name).map(drop)?)
     }
 
     /// What `--set` gave to this call.
@@ -466,7 +517,7 @@ async fn allocate(
     } else {
         Mode::Fixed
     };
-    let components = components::all(project.config(), &project.loaded.root);
+    let components = project.components(Some(engine));
     let selected = select(&components, only)?;
     let wanted: Ports = components
         .iter()

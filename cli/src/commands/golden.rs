@@ -48,7 +48,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
 /// # Errors
 /// A failing engine, image or component.
 pub async fn make(context: &Context) -> Result<()> {
-    let project = context.project_of(golden::INSTANCE)?;
+    let project = context.project_of(golden::INSTANCE)?.without_schedule();
     let _guard = context.lock(&project, "dm golden make").await?;
     let engine = context.engine(project.config()).await?;
     // Services keep nothing of their own.

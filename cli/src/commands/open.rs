@@ -4,7 +4,6 @@ use clap::Args;
 use thiserror::Error;
 
 use super::context::{Context, existing_ports};
-use crate::components;
 use crate::error::{Coded, Exit, Result};
 use crate::host::browser;
 
@@ -47,7 +46,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
     let engine = context.engine(project.config()).await?;
     let ports = existing_ports(&project, &engine).await?;
-    let components = components::all(project.config(), &project.loaded.root);
+    let components = project.components(None);
     let page = components
         .iter()
         .find(|component| component.name() == arguments.name)

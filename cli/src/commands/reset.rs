@@ -68,6 +68,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     if seed.is_some() {
         SeedFile::read(&project.loaded.root)?;
     }
+    if let Some((set, _)) = &set
+        && !arguments.yes
+        && context.printer.can_ask()
+    {
+        backup::compare(context, &project, set).await?;
+    }
     confirm(context, &project, arguments.yes)?;
     // One lock for all of it: whatever waits must not come between the reset and what the
     // instance begins with.

@@ -6,8 +6,10 @@ use clap::Args;
 
 use super::backup;
 use super::context::Context;
-use crate::data::backup::Set;
+use crate::components;
+use crate::data::backup::{Purpose, Set};
 use crate::error::{Exit, Result};
+use crate::output::backup::{Place, Schedule};
 use crate::output::{self, status, watch};
 use crate::stack::Stack;
 use crate::stack::inspect;
@@ -50,8 +52,24 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         }
     }
     let rows = inspect::rows(&stack, arguments.memory).await?;
-    let last = backup::store(&project, None).newest()?;
-    show(context, &stack, &rows, last.as_ref())?;
+    let sets = backup::store(&project, None);
+    let last = sets.newest(&[Purpose::Manual, Purpose::Scheduled])?;
+    let runs = |row: &StatusRow| {
+        use ComponentState::{Ready, Starting, Unhealthy};
+        row.component == components::backup::NAME
+            && matches!(row.state, Ready | Starting | Unhealthy)
+    };
+    let place = match stack.engine.is_local() {
+        false => Place::Elsewhere,
+        true if rows.iter().any(runs) => Place::Runs,
+        true => Place::Missing,
+    };
+    let schedule = Schedule::new(
+        project.config().backup.every.get(),
+        place,
+        project.schedule_folder().state(),
+    );
+    show(context, &stack, &rows, last.as_ref(), schedule)?;
     let all_ready = rows
         .iter()
         .all(|row| matches!(row.state, ComponentState::Ready | ComponentState::Done));
@@ -62,18 +80,26 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     })
 }
 
-fn show(context: &Context, stack: &Stack, rows: &[StatusRow], last: Option<&Set>) -> Result<()> {
+fn show(
+    context: &Context,
+    stack: &Stack,
+    rows: &[StatusRow],
+    last: Option<&Set>,
+    schedule: Schedule,
+) -> Result<()> {
     let printer = &context.printer;
     let last = last.map(output::backup::Last::new);
     if printer.is_json() {
         let mut document = status::Document::new(&stack.instance.name, rows);
         document.last_backup = last;
+        document.schedule = Some(schedule);
         printer.document(status::SCHEMA, &document)?;
     } else {
         printer.data(&status::render(rows, &printer.out()))?;
         if let Some(last) = last {
             printer.note(&last.sentence());
         }
+        printer.note(&schedule.sentence());
     }
     Ok(())
 }

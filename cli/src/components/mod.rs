@@ -7,6 +7,7 @@ pub mod keycloak;
 pub mod openldap;
 pub mod postgres;
 pub mod rabbitmq;
+pub mod reach;
 pub mod recorded;
 pub mod service;
 mod service_log;
@@ -69,6 +70,15 @@ pub enum ComponentError {
         #[source]
         source: std::io::Error,
     },
+    /// Something that its container has of this machine can't be made.
+    #[error("could not make {}", path.display())]
+    Place {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// One of its files isn't what it should be.
     #[error("{} is not usable: {reason}", path.display())]
     Content {
@@ -95,6 +105,7 @@ impl Coded for ComponentError {
                     "put the file there, or set `{key}` in dm.toml (dm config show {key})"
                 )]
             }
+            Self::Place { .. } => Vec::new(),
             Self::Content { path, .. } => vec![format!("mend {}", path.display())],
         }
     }
@@ -156,9 +167,9 @@ pub trait Component: Debug + Send + Sync {
         self.name()
     }
 
-    /// Whether it is `dm` itself, which works on the stack from within: the image is only
-    /// what surrounds it, and its command what `dm` is called with.
-    fn is_dm(&self) -> bool {
+    /// Whether the rest of the stack is of use without it: where it does not start, that is
+    /// no failure of the stack.
+    fn is_dispensable(&self) -> bool {
         false
     }
 
@@ -182,8 +193,21 @@ pub trait Component: Debug + Send + Sync {
     /// [`ComponentError`] where a fixture is missing or broken.
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError>;
 
+    /// Makes what its container has of this machine, before that is started.
+    ///
+    /// # Errors
+    /// [`ComponentError::Place`] where that can't be made.
+    fn prepare(&self) -> Result<(), ComponentError> {
+        Ok(())
+    }
+
     /// Asks the component by its own protocol whether it is ready.
     fn probe(&self, ports: &Ports) -> Probe;
+
+    /// What it says is wrong though it is ready.
+    fn complaint(&self) -> Option<String> {
+        None
+    }
 
     /// How a person or a program reaches it from the host.
     fn addresses(&self, ports: &Ports) -> Vec<String>;
@@ -231,13 +255,11 @@ pub fn infrastructure(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
     ]
 }
 
-/// Every component, in the order in which they are shown.
+/// The infrastructure and the services, in the order in which they are shown.
 #[must_use]
 pub fn all(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
     let mut components = infrastructure(config, root);
     components.extend(service::all(config).map(|service| Arc::new(service) as Arc<dyn Component>));
-    let schedule = backup::Schedule::new(&config.backup);
-    components.extend(schedule.map(|schedule| Arc::new(schedule) as Arc<dyn Component>));
     components
 }
 

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use ldap3::{LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry};
 
-use super::{
-    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Site, container, host_port,
-};
+use super::reach::Reach;
+use super::{Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Site, container};
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
 use crate::host::line_ends::line_feeds;
 
 /// The component's name.
 pub const NAME: &str = "openldap";
+
+/// Where it listens in its container.
+const PORT: u16 = 389;
 
 const DATA: &str = "/var/lib/ldap";
 
@@ -46,6 +48,12 @@ pub fn base_dn(domain: &str) -> String {
         .join(",")
 }
 
+/// Where the directory is asked.
+#[must_use]
+pub fn url(reach: Reach<'_>) -> String {
+    format!("ldap://{}", reach.address(NAME, "127.0.0.1", NAME, PORT))
+}
+
 /// The distinguished name of the administrator.
 #[must_use]
 pub fn admin_dn(domain: &str) -> String {
@@ -60,7 +68,7 @@ impl Component for OpenLdap {
     fn ports(&self) -> Vec<PortWish> {
         vec![PortWish {
             name: NAME,
-            container: 389,
+            container: PORT,
             host: self.config.port.get(),
         }]
     }
@@ -92,7 +100,7 @@ impl Component for OpenLdap {
     }
 
     fn probe(&self, ports: &Ports) -> Probe {
-        let url = format!("ldap://127.0.0.1:{}", host_port(ports, NAME));
+        let url = url(Reach::Published(ports));
         let (base, admin) = (
             base_dn(self.config.domain.as_str()),
             admin_dn(self.config.domain.as_str()),
@@ -121,7 +129,7 @@ impl Component for OpenLdap {
     }
 
     fn addresses(&self, ports: &Ports) -> Vec<String> {
-        vec![format!("ldap://127.0.0.1:{}", host_port(ports, NAME))]
+        vec![url(Reach::Published(ports))]
     }
 
     fn golden(&self) -> Option<GoldenPart> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use super::reach::{Address, Reach};
 use super::{
     Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Renewal, Site, container,
     host_port,
@@ -55,12 +56,29 @@ impl Postgres {
 /// How the host reaches the stack's database as its superuser.
 #[must_use]
 pub fn connect_options(config: &config::Postgres, ports: &Ports) -> PgConnectOptions {
+    options(
+        &address(Reach::Published(ports)),
+        config.user.as_str(),
+        config.password.reveal(),
+        config.database.as_str(),
+    )
+}
+
+/// Where the server listens.
+#[must_use]
+pub fn address(reach: Reach<'_>) -> Address {
+    reach.address(NAME, "127.0.0.1", NAME, PORT)
+}
+
+/// How a database is reached by this role.
+#[must_use]
+pub fn options(address: &Address, user: &str, password: &str, database: &str) -> PgConnectOptions {
     PgConnectOptions::new_without_pgpass()
-        .host("127.0.0.1")
-        .port(host_port(ports, NAME))
-        .username(config.user.as_str())
-        .password(config.password.reveal())
-        .database(config.database.as_str())
+        .host(&address.host)
+        .port(address.port)
+        .username(user)
+        .password(password)
+        .database(database)
         .ssl_mode(PgSslMode::Disable)
         .application_name("dm")
         .disable_statement_logging()

@@ -44,7 +44,7 @@ pub use schema::{schema, schema_text};
 pub use services::{Service, Services};
 pub use show::Entry;
 pub use source::Origin;
-pub use values::Secret;
+pub use values::{Cadence, Secret};
 
 #[cfg(test)]
 mod tests;

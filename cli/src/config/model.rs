@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::components::{Keycloak, Openldap, Postgres, Rabbitmq};
 use super::services::Services;
 use super::values::{
-    AccountName, CaCertificates, EngineAddress, MirrorUrl, Period, ProjectName, ProjectPath,
-    Recipients, RegistryPrefix, Secret,
+    AccountName, CaCertificates, Cadence, EngineAddress, MirrorUrl, Period, ProjectName,
+    ProjectPath, Recipients, RegistryPrefix, Secret,
 };
 
 /// The longest time that a run or a component may be given.
@@ -160,13 +160,17 @@ pub struct Timeouts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Backup {
-    /// How long after a backup the next one is made by itself, e.g. `"1d"`, in a
-    /// container of the stack, which needs the engine's socket on this machine.
-    /// Without it a backup is made when `dm backup create` is called.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub every: Option<Period<1_000, YEAR_MS>>,
-    /// How many days' backups stay: the newest of each day.
+    /// How long after a scheduled backup the next one is made by itself, e.g. `"1d"`, in a
+    /// container of the stack. `"off"`: a backup is made when `dm backup create` is called.
+    pub every: Cadence<1_000, YEAR_MS>,
+    /// How many days of scheduled backups stay: the newest whole one of each day.
     pub keep: NonZeroU16,
+    /// How many safety copies stay, which restores make of what they replace.
+    pub keep_safety: NonZeroU16,
+    /// How many days of manual backups stay: the newest whole one of each day. Without it
+    /// all of them stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_manual: Option<NonZeroU16>,
     /// To whom backups are encrypted: recipients of age, `age1…`. Without any they
     /// are plain, in a directory that is their owner's alone.
     pub recipients: Recipients,

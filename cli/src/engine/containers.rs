@@ -7,7 +7,7 @@ use std::time::Duration;
 use bollard::container::LogOutput;
 use bollard::models::{
     ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, HostConfig,
-    NetworkingConfig, PortBinding,
+    Mount, MountType, NetworkingConfig, PortBinding,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
@@ -16,7 +16,7 @@ use bollard::query_parameters::{
 };
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::spec::ContainerSpec;
+use super::spec::{ContainerSpec, HostMount};
 use super::{Engine, EngineError, labels};
 
 /// The state of a container, as the engine tells it.
@@ -454,6 +454,17 @@ fn from_summary(summary: ContainerSummary) -> Option<Container> {
     })
 }
 
+/// A mount and not a bind: a bind is one text, which a colon in a path would take apart.
+fn bind(mount: &HostMount) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.source.clone()),
+        target: Some(mount.target.clone()),
+        read_only: Some(!mount.writable),
+        ..Mount::default()
+    }
+}
+
 fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCreateBody {
     let bindings: HashMap<_, _> = spec
         .ports
@@ -479,20 +490,13 @@ fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCre
         ..EndpointSettings::default()
     };
     let host = spec.host.as_ref();
-    let on_own_network = host.is_none();
-    let mounted = spec.mounts.iter();
-    let lent = host.into_iter().flat_map(|host| &host.paths);
-    let binds = mounted
-        .map(|mount| format!("{}:{}", mount.volume, mount.path))
-        .chain(lent.map(|(path, &writable)| {
-            let rights = if writable { "rw" } else { "ro" };
-            format!("{path}:{path}:{rights}")
-        }))
-        .collect();
+    let binds = spec.mounts.iter();
+    let binds = binds.map(|mount| format!("{}:{}", mount.volume, mount.path));
     ContainerCreateBody {
         image: Some(spec.image.clone()),
-        hostname: on_own_network.then(|| spec.hostname.clone()),
+        hostname: Some(spec.hostname.clone()),
         user: host.map(|host| host.user.clone()),
+        entrypoint: host.map(|host| vec![host.program.clone()]),
         env: Some(
             spec.env
                 .iter()
@@ -504,19 +508,22 @@ fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCre
         exposed_ports: Some(bindings.keys().cloned().collect()),
         stop_timeout: Some(i64::from(spec.stop_timeout)),
         host_config: Some(HostConfig {
-            binds: Some(binds),
-            port_bindings: Some(bindings),
-            network_mode: Some(if on_own_network {
-                spec.network.clone()
-            } else {
-                "host".to_owned()
+            binds: Some(binds.collect()),
+            mounts: host.map(|host| host.mounts.iter().map(bind).collect()),
+            readonly_rootfs: host.map(|_| true),
+            cap_drop: host.map(|_| vec!["ALL".to_owned()]),
+            // Files of the host keep the labels that SELinux has for them there.
+            security_opt: host.map(|_| {
+                let options = ["no-new-privileges:true", "label=disable"];
+                options.map(str::to_owned).to_vec()
             }),
-            group_add: host.map(|host| host.groups.clone()),
+            port_bindings: Some(bindings),
+            network_mode: Some(spec.network.clone()),
             memory: spec.memory.and_then(|bytes| i64::try_from(bytes).ok()),
             shm_size: spec.shm_size.and_then(|bytes| i64::try_from(bytes).ok()),
             ..HostConfig::default()
         }),
-        networking_config: on_own_network.then(|| NetworkingConfig {
+        networking_config: Some(NetworkingConfig {
             endpoints_config: Some(HashMap::from([(spec.network.clone(), endpoint)])),
         }),
         ..ContainerCreateBody::default()

@@ -51,16 +51,30 @@ pub struct Mount {
     pub path: String,
 }
 
-/// What a container has of the machine that the engine runs on, besides its network.
+/// A file or folder of the machine that the engine runs on, and where it is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostMount {
+    /// Its path on that machine.
+    pub source: String,
+    /// The absolute path in the container.
+    pub target: String,
+    /// Whether it may be written.
+    pub writable: bool,
+}
+
+/// A program of the machine that the engine runs on, which a container runs as a user of that
+/// machine. Of its own the container can write nothing then, and it has no privileges.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HostAccess {
-    /// Files and folders by their path, which is the same in the container, with whether
-    /// they may be written.
-    pub paths: BTreeMap<String, bool>,
+    /// The program, by its path in the container: its entry point.
+    pub program: String,
+    /// What it has of that machine.
+    pub mounts: Vec<HostMount>,
     /// Who its process is there: `user:group`, by number.
     pub user: String,
-    /// Further groups of that user, by number.
-    pub groups: Vec<String>,
+    /// A digest of the files among those that should lead to a new container when they
+    /// change.
+    pub contents: String,
 }
 
 /// Everything that makes a container what it is.
@@ -96,7 +110,7 @@ pub struct ContainerSpec {
     pub shm_size: Option<u64>,
     /// Seconds between the stop signal and the kill.
     pub stop_timeout: u32,
-    /// What it has of the host; it is on the host's network then, and not on its own.
+    /// The program of the host that it runs, where not one of its image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<HostAccess>,
     /// Labels besides the ones that every object of `dm` carries.

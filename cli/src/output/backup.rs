@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
+use crate::data::backup::job::State;
 use crate::data::backup::{Listed, Purpose, Set};
 
 /// The schema of the list.
@@ -46,6 +47,76 @@ impl Last {
         };
         let age = text::duration(Duration::from_secs(self.age_seconds));
         format!("last backup {}, {age} ago, {proved}", self.id)
+    }
+}
+
+/// Where the container of a schedule is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It runs.
+    Runs,
+    /// It does not run.
+    Missing,
+    /// It can't run where the engine is.
+    Elsewhere,
+}
+
+/// When the backups of an instance are made by themselves.
+#[derive(Debug, Serialize)]
+pub struct Schedule {
+    /// Seconds between two; none where there is no schedule.
+    every_seconds: Option<u64>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    off: Option<&'static str>,
+    #[serde(flatten)]
+    state: Option<State>,
+}
+
+impl Schedule {
+    /// The schedule of a configuration, and how it went when it was last heard of.
+    #[must_use]
+    pub fn new(every: Option<Duration>, place: Place, state: Option<State>) -> Self {
+        let off = match (every, place) {
+            (None, _) => Some("backup.every is \"off\""),
+            (_, Place::Elsewhere) => Some("the engine is not on this machine"),
+            (_, Place::Missing) => Some("the container `backup` does not run: dm up"),
+            (_, Place::Runs) => None,
+        };
+        Self {
+            every_seconds: every.filter(|_| off.is_none()).map(|every| every.as_secs()),
+            off,
+            state: state.filter(|_| off.is_none()),
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        if let Some(off) = self.off {
+            return format!("no scheduled backups: {off}");
+        }
+        let every = Duration::from_secs(self.every_seconds.unwrap_or_default());
+        let every = humantime::format_duration(every);
+        let Some(state) = &self.state else {
+            return format!("a backup is scheduled every {every}");
+        };
+        let due = match (state.next_due - Utc::now()).to_std() {
+            Ok(left) => {
+                let left = text::duration(Duration::from_secs(left.as_secs()));
+                format!("the next one is due in {left}")
+            }
+            Err(_) => "the next one is due".to_owned(),
+        };
+        let failed = state.last_attempt.as_ref();
+        let failed = failed.and_then(|it| Some((it.at, it.error.as_ref()?)));
+        match failed {
+            Some((at, error)) => format!(
+                "the scheduled backup of {} ago failed: {error}; {due}",
+                age(at)
+            ),
+            None => format!("a backup is scheduled every {every}; {due}"),
+        }
     }
 }
 
@@ -131,8 +202,8 @@ pub fn list(list: &List, canvas: &Canvas) -> String {
             continue;
         }
         let made = match row.purpose {
-            Some(Purpose::Safety) => Cell::new("before a restore").role(Role::Muted),
-            _ => Cell::new("asked for"),
+            Some(purpose @ Purpose::Safety) => Cell::new(purpose.as_str()).role(Role::Muted),
+            purpose => Cell::optional(purpose.map(Purpose::as_str)),
         };
         let proved = match row.proved_at {
             Some(at) => Cell::new(format!("{} ago", age(at))).role(Role::Good),
@@ -151,12 +222,17 @@ pub fn list(list: &List, canvas: &Canvas) -> String {
     table.render(canvas)
 }
 
-fn age(at: DateTime<Utc>) -> String {
-    let age = (Utc::now() - at).to_std().unwrap_or_default();
-    text::duration(Duration::from_secs(age.as_secs()))
+/// How long ago that was.
+pub(super) fn age(at: DateTime<Utc>) -> String {
+    let age = Utc::now() - at;
+    match age.to_std() {
+        Ok(age) => text::duration(Duration::from_secs(age.as_secs())),
+        Err(_) => "in the future".to_owned(),
+    }
 }
 
-fn size(bytes: u64) -> String {
+/// Bytes as people read them.
+pub(super) fn size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().si().to_string()
 }
 
@@ -192,8 +268,9 @@ pub fn show(set: &Set, canvas: &Canvas) -> String {
     let took = manifest.seconds.values().copied().fold(0.0, f64::max);
     let lines = [
         format!(
-            "{}: instance {}, PostgreSQL {} at {}, RabbitMQ {}, Keycloak {}",
+            "{}: {} backup of instance {}, PostgreSQL {} at {}, RabbitMQ {}, Keycloak {}",
             canvas.paint(Role::Strong, &manifest.id),
+            manifest.purpose.as_str(),
             manifest.instance,
             manifest.postgres.version,
             manifest.postgres.lsn,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::backup::Last;
+use super::backup::{Last, Schedule};
 use super::style::{Canvas, Glyph, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
@@ -26,6 +26,9 @@ pub struct Document<'a> {
     /// The newest backup that is whole, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_backup: Option<Last>,
+    /// When backups are made by themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
 }
 
 impl<'a> Document<'a> {
@@ -39,6 +42,7 @@ impl<'a> Document<'a> {
                 .all(|row| look(&row.state).0 == Role::Good),
             components,
             last_backup: None,
+            schedule: None,
         }
     }
 }

@@ -87,7 +87,13 @@ async fn row(
     row.memory = used;
     let wait = component.wait_timeout().unwrap_or(stack.wait);
     match answer {
-        Ok(Ok(())) => row.state = ComponentState::Ready,
+        Ok(Ok(())) => {
+            row.detail = component.complaint();
+            row.state = match row.detail {
+                Some(_) => ComponentState::Unhealthy,
+                None => ComponentState::Ready,
+            };
+        }
         Ok(Err(answer)) => {
             row.state = not_ready(row.since, wait);
             row.detail = Some(answer);

@@ -10,7 +10,6 @@ pub mod graph;
 pub mod images;
 pub mod inspect;
 pub mod instance;
-mod own;
 pub mod plan;
 pub mod readiness;
 mod recorded;
@@ -30,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::components::database::{self, Database};
 use crate::components::recorded::RecordedError;
-use crate::components::{Component, Ports, Site};
+use crate::components::{Component, ComponentError, Ports, Site};
 use crate::engine::spec::ContainerSpec;
 use crate::engine::{Engine, EngineError};
 use crate::error::{Coded, Exit, Result, SourceError};
@@ -54,12 +53,6 @@ pub struct Stack {
     pub ports: Ports,
     /// The project's folder.
     pub root: PathBuf,
-    /// What `--set` gave to this call.
-    pub overrides: Vec<String>,
-    /// Where `dm` keeps what it must remember.
-    pub state: PathBuf,
-    /// Where the backups are, of all projects and instances.
-    pub backups: PathBuf,
     /// The containers that stay up.
     pub components: Vec<Arc<dyn Component>>,
     /// The job that sets up the database.
@@ -95,23 +88,9 @@ pub enum StackError {
         /// The component.
         component: String,
     },
-    /// A container can't have what `dm` needs on this machine.
-    #[error("{component} runs beside the engine, and that is not on this machine but at {address}")]
-    EngineElsewhere {
-        /// The component.
-        component: String,
-        /// Where the engine is.
-        address: String,
-    },
-    /// Something that a container should have of this machine is not there.
-    #[error("a container can't have {}", path.display())]
-    Lend {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
+    /// What a component's container has of this machine can't be made.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
     /// Somebody else's containers are on the instance's network.
     #[error("network {network} can't be removed: {} on it", users.join(" and "))]
     NetworkInUse {
@@ -151,8 +130,7 @@ impl Coded for StackError {
             Self::UnknownComponent { .. } => "component-unknown",
             Self::UnknownService { .. } => "service-unknown",
             Self::ImageGone { .. } => "image-gone",
-            Self::EngineElsewhere { .. } => "engine-elsewhere",
-            Self::Lend { .. } => "file-access",
+            Self::Component(error) => error.code(),
             Self::NetworkInUse { .. } => "network-in-use",
             Self::Engine(error) => error.code(),
             Self::Image(error) => error.code(),
@@ -162,10 +140,9 @@ impl Coded for StackError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::UnknownComponent { .. }
-            | Self::UnknownService { .. }
-            | Self::EngineElsewhere { .. } => Exit::Usage,
-            Self::ImageGone { .. } | Self::Lend { .. } => Exit::Component,
+            Self::UnknownComponent { .. } | Self::UnknownService { .. } => Exit::Usage,
+            Self::ImageGone { .. } => Exit::Component,
+            Self::Component(error) => error.exit(),
             Self::NetworkInUse { .. } => Exit::Engine,
             Self::Engine(error) => error.exit(),
             Self::Image(error) => error.exit(),
@@ -178,10 +155,7 @@ impl Coded for StackError {
             Self::UnknownComponent { name, known } => nearest(name, "components", known),
             Self::UnknownService { name, known } => nearest(name, "services", known),
             Self::ImageGone { .. } => vec!["dm up".into()],
-            Self::EngineElsewhere { .. } => vec![
-                "leave `backup.every` out, and let something else call dm backup create".into(),
-            ],
-            Self::Lend { .. } => Vec::new(),
+            Self::Component(error) => error.next(),
             Self::NetworkInUse { network, users } => users
                 .iter()
                 .map(|user| format!("docker network disconnect {network} {user}"))
@@ -295,9 +269,6 @@ impl Stack {
     pub fn specify(&self, component: &dyn Component, site: &Site<'_>) -> Result<ContainerSpec> {
         let mut spec = component.specify(site)?;
         spec.recipe = self.images.identity(component.image())?;
-        if component.is_dm() {
-            own::lend(self, &mut spec)?;
-        }
         Ok(spec)
     }
 

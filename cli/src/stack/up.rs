@@ -14,7 +14,7 @@ use super::failure;
 use super::images::node as image_node;
 use super::plan::{Action, Step, Wanted, plan};
 use super::readiness::{self, NotReady, Pace};
-use super::{Stack, StackError, executor, golden, own, recorded, select};
+use super::{Stack, StackError, executor, golden, recorded, select};
 use crate::components::{Component, database};
 use crate::engine::containers::Container;
 use crate::engine::spec::ContainerSpec;
@@ -365,7 +365,32 @@ struct ComponentRun {
 }
 
 impl ComponentRun {
-    async fn run(mut self, cancel: CancellationToken) -> Result<NodeState, TaskError> {
+    /// Brings the component up. The stack goes on without one that it can do without.
+    async fn run(self, cancel: CancellationToken) -> Result<NodeState, TaskError> {
+        let (stack, emitter) = (self.stack.clone(), self.emitter.clone());
+        let component = self.item.component.clone();
+        let container = self.item.spec.name.clone();
+        let brought = self.bring_up(cancel).await;
+        let failure = match brought {
+            Err(TaskError::Failed(failure) | TaskError::TimedOut(failure))
+                if component.is_dispensable() =>
+            {
+                failure
+            }
+            brought => return brought,
+        };
+        let told = [&failure.what].into_iter().chain(failure.log.last());
+        let told: Vec<&str> = told.map(String::as_str).collect();
+        let why = format!("the stack goes on without it: {}", told.join(": "));
+        emitter.note(Some(component.name()), why);
+        // What is left of it would be taken for it.
+        if let Err(error) = stack.engine.remove(&container).await {
+            emitter.note(Some(component.name()), error.to_string());
+        }
+        Ok(NodeState::Gone)
+    }
+
+    async fn bring_up(mut self, cancel: CancellationToken) -> Result<NodeState, TaskError> {
         let component = self.item.component.clone();
         let name = component.name();
         if let Err(error) = self.settle().await {
@@ -491,7 +516,10 @@ impl ComponentRun {
         match self.item.action {
             Action::Keep | Action::Remove => {}
             Action::Resume => engine.unpause(&spec.name).await?,
-            Action::Start => engine.start(&spec.name).await?,
+            Action::Start => {
+                self.item.component.prepare()?;
+                engine.start(&spec.name).await?;
+            }
             Action::Create | Action::Recreate => {
                 if self.item.action == Action::Recreate {
                     self.emitter.node(name, NodeState::Stopping);
@@ -503,7 +531,7 @@ impl ComponentRun {
                 let mut spec = spec.clone();
                 spec.image = self.image().await?;
                 let labels = self.stack.instance.labels();
-                own::make_folders(&spec)?;
+                self.item.component.prepare()?;
                 for mount in &spec.mounts {
                     engine.ensure_volume(&mount.volume, &labels).await?;
                 }

@@ -1,16 +1,22 @@
 //! Backups, made and brought back.
 
+use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
 
+use bollard::models::ContainerInspectResponse;
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use super::faults::settled;
-use super::stack::{INSTANCE, PATIENCE, dm, dm_command, kill_at, ok, signal_at, sql, start};
+use super::stack::{
+    INSTANCE, PATIENCE, block_on, dm, dm_command, kill_at, ok, signal_at, sql, start,
+};
 
 /// What tells two states of the business apart. Old events and notifications go by
 /// themselves, so that of those the newest is looked at.
@@ -50,42 +56,210 @@ pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// A container of the stack makes them, for as long as the configuration says so.
+/// A container of the stack makes them over the stack's network, for as long as the
+/// configuration says so, whatever characters are in a path. It has no way to the engine, and
+/// no secret can be seen from outside it. What goes wrong is told by `dm status`.
 pub fn by_themselves() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
-    let path = folder.path().to_string_lossy().into_owned();
-    let up = |layer: &[(&str, &str)]| -> Result<String, Failed> {
+    let backups = folder.path().join("with: colon, comma");
+    let path = backups.to_string_lossy().into_owned();
+    // The project by another name, which is the same project.
+    let project = folder.path().join("link");
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    std::os::unix::fs::symlink(repository, &project)?;
+    let layer = [
+        ("DM_BACKUP__EVERY", "1s"),
+        ("DM_BACKUP__DIRECTORY", path.as_str()),
+        ("DM_BACKUP__RECIPIENTS", RECIPIENT),
+        // Where that container does not see it, who has the key reads them.
+        ("DM_BACKUP__IDENTITY", "/nowhere/backup.key"),
+        ("DM_IMAGES__CREDENTIALS__USERNAME", "dwight"),
+        ("DM_IMAGES__CREDENTIALS__PASSWORD", "bears-beets"),
+    ];
+    let call = |arguments: &[&str], layer: &[(&str, &str)]| -> Result<Output, Failed> {
         let mut command = dm_command();
-        command.args(["--instance", INSTANCE, "up"]);
-        let output = command.envs(layer.iter().copied()).output()?;
+        command.arg("--project-directory").arg(&project);
+        command.args(["--instance", INSTANCE]).args(arguments);
+        Ok(command.envs(layer.iter().copied()).output()?)
+    };
+    let up = |layer: &[(&str, &str)]| -> Result<String, Failed> {
+        let output = call(&["up"], layer)?;
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{told}");
         Ok(told)
     };
-    up(&[
-        ("DM_BACKUP__EVERY", "1s"),
-        ("DM_BACKUP__DIRECTORY", &path),
-        ("DM_BACKUP__RECIPIENTS", RECIPIENT),
-        // Where that container does not see it, who has the key reads them.
-        ("DM_BACKUP__IDENTITY", "/nowhere/backup.key"),
-    ])?;
+    let status = || -> Result<Value, Failed> {
+        Ok(serde_json::from_slice(
+            &call(&["status", "--json"], &layer)?.stdout,
+        )?)
+    };
+    let state = |status: &Value| {
+        let rows = status["components"].as_array().into_iter().flatten();
+        let mut rows = rows.filter(|row| row["component"] == "backup");
+        rows.next().map(|row| row["state"].clone())
+    };
+    up(&layer)?;
     let until = Instant::now() + PATIENCE;
-    loop {
-        let list: Value = serde_json::from_str(&ok(&["backup", "--dir", &path, "ls", "--json"])?)?;
-        if list["backups"]
-            .as_array()
-            .is_some_and(|sets| !sets.is_empty())
-        {
-            break;
-        }
+    let listed = || -> Result<Value, Failed> {
+        Ok(serde_json::from_str(&ok(&[
+            "backup", "--dir", &path, "ls", "--json",
+        ])?)?)
+    };
+    while listed()?["backups"].as_array().is_none_or(Vec::is_empty) {
         assert!(Instant::now() < until, "{}", ok(&["logs", "backup"])?);
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(200));
     }
+    assert_eq!(listed()?["backups"][0]["purpose"], "scheduled");
     ok(&["backup", "--dir", &path, "verify"])?;
     assert!(ok(&["backup", "--dir", &path, "show", "--json"])?.contains(RECIPIENT));
+    let found = status()?;
+    assert_eq!(state(&found).unwrap(), "ready", "{found}");
+    assert_eq!(found["schedule"]["every_seconds"], 1, "{found}");
+    assert!(found["schedule"]["next_due"].is_string(), "{found}");
+
+    let inspected = container_of("backup")?;
+    let text = serde_json::to_string(&inspected)?;
+    for secret in ["bears-beets", "docker.sock", "DM_"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+    let host = inspected.host_config.unwrap_or_default();
+    assert_eq!(host.readonly_rootfs, Some(true));
+    assert_eq!(host.cap_drop.unwrap_or_default(), ["ALL"]);
+    assert_ne!(host.network_mode.as_deref(), Some("host"));
+
+    // Its process goes on where a server is away, and nothing is green that fails.
+    dm(&["exec", "openldap", "--", "sh", "-c", "kill -TERM 1"]);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let found = status()?;
+        if state(&found).unwrap() == "unhealthy" {
+            assert_eq!(found["ok"], false);
+            assert!(
+                found["schedule"]["last_attempt"]["error"].is_string(),
+                "{found}"
+            );
+            break;
+        }
+        assert!(Instant::now() < until, "{found}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     let told = up(&[])?;
     assert!(told.contains("backup gone"), "{told}");
     Ok(())
+}
+
+/// What the engine says of a container of the instance.
+fn container_of(component: &str) -> Result<ContainerInspectResponse, Failed> {
+    let list: Value = serde_json::from_str(&ok(&["status", "--json"])?)?;
+    let rows = list["components"].as_array().into_iter().flatten();
+    assert!(
+        rows.into_iter().any(|row| row["component"] == component),
+        "{list}"
+    );
+    block_on(async {
+        let docker = bollard::Docker::connect_with_local_defaults()?;
+        let labels = vec![
+            format!("com.dundermifflin.dm.instance={INSTANCE}"),
+            format!("com.dundermifflin.dm.component={component}"),
+        ];
+        let filters = HashMap::from([("label".to_owned(), labels)]);
+        let options = ListContainersOptionsBuilder::new()
+            .filters(&filters)
+            .build();
+        let found = docker.list_containers(Some(options)).await?;
+        let id = found.first().and_then(|it| it.id.clone());
+        let id = id.ok_or("it has no container")?;
+        Ok(docker
+            .inspect_container(&id, None::<InspectContainerOptions>)
+            .await?)
+    })
+}
+
+/// The good backup stays, whatever is newer: a restore makes a safety copy of what it
+/// replaces, and neither that nor a scheduled one lets it go. A prune that is killed at each
+/// of its steps has removed a backup or has not, and the next one does the rest.
+pub fn pruned() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_string_lossy().into_owned();
+    let backup = |arguments: &[&str]| ok(&[&["backup", "--dir", &path], arguments].concat());
+    let made = || -> Result<String, Failed> {
+        settled()?;
+        let set: Value = serde_json::from_str(&backup(&["create", "--json"])?)?;
+        Ok(text(&set["id"]).to_owned())
+    };
+    let listed = || -> Result<Vec<(String, String)>, Failed> {
+        let list: Value = serde_json::from_str(&backup(&["ls", "--json"])?)?;
+        let rows = list["backups"].as_array().into_iter().flatten();
+        Ok(rows
+            .map(|it| (text(&it["id"]).to_owned(), text(&it["purpose"]).to_owned()))
+            .collect())
+    };
+    let good = made()?;
+    backup(&["restore", &good, "--yes"])?;
+    for _ in 0..3 {
+        made()?;
+    }
+    let before = listed()?;
+    assert_eq!(before.len(), 5, "{before:?}");
+    assert_eq!(before[1].1, "safety");
+    assert_eq!(
+        backup(&["show", "--json"])?,
+        backup(&["show", &before[4].0, "--json"])?
+    );
+    let ambiguous = dm(&["backup", "--dir", &path, "show", &good[..4]]);
+    assert_eq!(ambiguous.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&ambiguous.stderr).into_owned();
+    assert!(before.iter().all(|(id, _)| told.contains(id)), "{told}");
+
+    let limits = [
+        "prune",
+        "--keep",
+        "1",
+        "--keep-safety",
+        "1",
+        "--keep-manual",
+        "1",
+    ];
+    let planned: Value =
+        serde_json::from_str(&backup(&[&limits[..], &["--dry-run", "--json"]].concat())?)?;
+    let goes: Vec<&str> = planned["go"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| text(&row["id"]))
+        .collect();
+    assert_eq!(goes, [before[2].0.as_str(), before[3].0.as_str()]);
+    let stays = planned["stay"].as_array().into_iter().flatten();
+    let mut stays = stays.filter(|row| row["id"] == good.as_str());
+    assert_eq!(stays.next().unwrap()["because"], "restored-from");
+    assert_eq!(listed()?, before);
+    let call = [&["backup", "--dir", &path], &limits[..]].concat();
+    assert_eq!(dm(&call).status.code(), Some(2), "it was not confirmed");
+    let call = [&call[..], &["--yes"]].concat();
+    for id in &goes {
+        kill_at(&call, &format!("removing {id}"))?;
+        // None of them is half there.
+        for (id, _) in listed()? {
+            backup(&["verify", &id])?;
+        }
+    }
+    backup(&[&limits[..], &["--yes"]].concat())?;
+    let left: Vec<String> = listed()?.into_iter().map(|(id, _)| id).collect();
+    let expected = [0, 1, 4].map(|at: usize| before[at].0.clone());
+    assert_eq!(left, expected);
+    let below = folder.path().join(instance_folder(&folder)?);
+    assert_eq!(
+        fs::read_dir(below)?.count(),
+        left.len(),
+        "something is left"
+    );
+    Ok(())
+}
+
+/// Where an instance's backups are, below the folder of all of them.
+fn instance_folder(folder: &tempfile::TempDir) -> Result<PathBuf, Failed> {
+    let project = fs::read_dir(folder.path())?.next().ok_or("no project")??;
+    Ok(project.path().join(INSTANCE))
 }
 
 /// Saved with a dead letter, changed, brought back: the business, the dead letter and the

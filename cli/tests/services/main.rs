@@ -91,6 +91,7 @@ fn disturbing() -> Vec<Trial> {
         Trial::test("data_one_schema_comes_back", backup::one_schema),
         Trial::test("data_backups_are_made_when_due", backup::scheduled),
         Trial::test("data_backups_are_made_in_the_stack", backup::by_themselves),
+        Trial::test("data_a_prune_keeps_the_right_backups", backup::pruned),
         Trial::test(
             "data_what_is_interrupted_leaves_nothing",
             backup::interrupted,

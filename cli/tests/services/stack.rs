@@ -36,6 +36,8 @@ pub fn dm_command() -> Command {
         .current_dir(repository)
         .env("XDG_STATE_HOME", state())
         .env("DM_GOLDEN__PREPARE", "off")
+        // A backup in between would disturb whatever is looked at.
+        .env("DM_BACKUP__EVERY", "off")
         // The tests of faults end services at chosen steps.
         .env("DM_IMAGES__FAIL_POINTS", "true")
         // Whatever runs the tests, they are not its steps.

@@ -105,6 +105,8 @@ pub(super) async fn run(
     let mut overrides = bench.overrides.clone();
     // Golden images would be made behind the back of what is measured.
     overrides.push("golden.prepare=off".to_owned());
+    // A backup in between would be measured, too.
+    overrides.push("backup.every=off".to_owned());
     // The pace is for an audience.
     overrides.push("services.inventory.environment.STOCK_RESULT_PACE_MS=0".to_owned());
     let dm = Dm {

@@ -1,6 +1,7 @@
 //! `dm backup`.
 
 mod proof;
+mod prune;
 mod restore;
 mod schedule;
 
@@ -12,17 +13,18 @@ use clap::{Args, Subcommand};
 
 use super::context::{Context, Project};
 use super::desk::Desk;
-use crate::components::database::Database;
-use crate::components::{keycloak, openldap, postgres};
+use crate::components::postgres;
+use crate::components::reach::Reach;
+use crate::config;
 use crate::data::backup::{
-    self, BackupError, Extent, Identities, Keep, Listed, Purpose, Recipients, Server, Set, Source,
+    self, Access, BackupError, Extent, Identities, Keep, Listed, Purpose, Recipients, Set, Source,
     Store,
 };
 use crate::error::{Exit, Result};
 use crate::output;
 
 use restore::{Restored, Ways};
-pub(super) use restore::{begin, check};
+pub(super) use restore::{begin, check, compare};
 
 /// How long after a backup the next one is due where nobody says.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -115,26 +117,65 @@ enum Action {
     /// Make a backup whenever one is due, and remove old ones, until interrupted.
     ///
     /// One that became due while nothing ran is made at once. A stack that is down is
-    /// waited for. Where `backup.every` is set, `dm up` has this run in a container of the
-    /// stack.
+    /// waited for. Unless `backup.every` is "off", `dm up` has this run in a container of
+    /// the stack.
     Schedule {
-        /// How long after a backup the next one is due, in place of `backup.every`, or a day.
+        /// How long after a scheduled backup the next one is due, in place of `backup.every`,
+        /// or a day.
         #[arg(long, value_name = "TIME", value_parser = interval)]
         every: Option<Duration>,
-        /// How many days' backups stay, in place of `backup.keep`.
-        #[arg(long, value_name = "DAYS")]
-        keep: Option<NonZeroU16>,
+        #[command(flatten)]
+        limits: Limits,
+        /// Run as the stack's own schedule, with what `dm up` has written for it.
+        #[arg(long, hide = true, exclusive = true)]
+        in_container: bool,
     },
-    /// Remove old backups: all but the newest of each of the last days, and the newest one
-    /// that was proved.
+    /// Remove old backups, and show why each goes or stays.
+    ///
+    /// Scheduled backups go but for the newest whole one of each of the last days that have
+    /// one, and safety copies but for the newest ones. Manual backups stay unless
+    /// --keep-manual or `backup.keep_manual` says otherwise. No backup displaces one of
+    /// another purpose. The one that the data was last restored from, the newest verified one
+    /// and the latest one always stay.
+    ///
+    /// Example: dm backup prune --keep 3 --dry-run
     Prune {
-        /// How many days' backups stay, in place of `backup.keep`.
-        #[arg(long, value_name = "DAYS")]
-        keep: Option<NonZeroU16>,
+        #[command(flatten)]
+        limits: Limits,
         /// Show what would go, and remove nothing.
         #[arg(long)]
         dry_run: bool,
+        /// Don't ask.
+        #[arg(long, short)]
+        yes: bool,
     },
+}
+
+/// How many backups of each purpose stay.
+#[derive(Debug, Args)]
+struct Limits {
+    /// How many days of scheduled backups stay, in place of `backup.keep`.
+    #[arg(long, value_name = "DAYS")]
+    keep: Option<NonZeroU16>,
+    /// How many safety copies stay, in place of `backup.keep_safety`.
+    #[arg(long, value_name = "COUNT")]
+    keep_safety: Option<NonZeroU16>,
+    /// How many days of manual backups stay, in place of `backup.keep_manual`.
+    #[arg(long, value_name = "DAYS")]
+    keep_manual: Option<NonZeroU16>,
+}
+
+impl Limits {
+    /// What is asked for, and otherwise what the configuration says.
+    fn over(&self, config: &config::Backup) -> Keep {
+        let configured = Keep::of(config);
+        let given = |limit: Option<NonZeroU16>| limit.map(|it| usize::from(it.get()));
+        Keep {
+            days: given(self.keep).unwrap_or(configured.days),
+            safety: given(self.keep_safety).unwrap_or(configured.safety),
+            manual_days: given(self.keep_manual).or(configured.manual_days),
+        }
+    }
 }
 
 /// A time between two backups.
@@ -147,15 +188,19 @@ fn interval(text: &str) -> std::result::Result<Duration, String> {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    if let Action::Schedule {
+        in_container: true, ..
+    } = arguments.action
+    {
+        // There is no project there.
+        return schedule::in_container(context).await;
+    }
     let project = context.project()?;
     let store = store(&project, arguments.dir);
     // Not before they are needed: who makes backups need not have any.
     let keys = || identities(&project, arguments.identity.clone());
     let printer = &context.printer;
     let settings = &project.config().backup;
-    let days = |keep: Option<NonZeroU16>| Keep {
-        days: usize::from(keep.unwrap_or(settings.keep).get()),
-    };
     match arguments.action {
         Action::Ls => {
             let sets = store.list()?;
@@ -173,16 +218,22 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             })?;
             Ok(Exit::Success)
         }
-        Action::Schedule { every, keep } => {
-            let every = every
-                .or(settings.every.map(|period| period.get()))
-                .unwrap_or(DAY);
-            schedule::run(context, &project, &store, every, days(keep)).await
+        Action::Schedule { every, limits, .. } => {
+            let every = every.or(settings.every.get()).unwrap_or(DAY);
+            let keep = limits.over(settings);
+            schedule::run(context, &project, &store, every, keep).await
         }
-        Action::Prune { keep, dry_run } => {
-            // Nobody makes or restores one meanwhile.
-            let _guard = context.lock(&project, "dm backup prune").await?;
-            schedule::prune(context, &store, days(keep), dry_run)
+        Action::Prune {
+            limits,
+            dry_run,
+            yes,
+        } => {
+            let request = prune::Request {
+                keep: limits.over(settings),
+                dry_run,
+                yes,
+            };
+            prune::run(context, &project, &store, &request).await
         }
         Action::Create { recipients } => {
             let recipients = if recipients.is_empty() {
@@ -193,7 +244,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let _guard = context.lock(&project, "dm backup create").await?;
             // Only now: whatever had the lock may have made the stack anew.
             let desk = Desk::open(context).await?;
-            let set = create(context, &desk, &store, &recipients, Purpose::Asked).await?;
+            let set = create(context, &desk, &store, &recipients, Purpose::Manual).await?;
             printer.result(output::backup::SHOW, &set.manifest, |canvas| {
                 output::backup::show(&set, canvas)
             })?;
@@ -235,7 +286,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             check(&project, &set, foreign)?;
             let extent = Extent::of(&set, schema.as_deref())?;
             let opened = set.open(&keys)?;
-            restore::confirm(context, &project, extent, yes)?;
+            restore::confirm(context, &project, &set, extent, yes).await?;
             // To the end: a command that waits must not find half a stack.
             let _guard = context.lock(&project, "dm backup restore").await?;
             let desk = Desk::open(context).await?;
@@ -266,8 +317,10 @@ pub(super) fn identities(project: &Project, file: Option<PathBuf>) -> Result<Ide
 /// An instance's sets.
 pub(super) fn store(project: &Project, dir: Option<PathBuf>) -> Store {
     let instance = &project.instance;
-    let folder = dir.unwrap_or_else(|| project.backups());
-    Store::new(folder.join(&instance.project).join(&instance.name))
+    Store::new(match dir {
+        Some(dir) => dir.join(&instance.project).join(&instance.name),
+        None => project.instance_backups(),
+    })
 }
 
 /// Makes a set of what runs.
@@ -278,42 +331,35 @@ async fn create(
     recipients: &Recipients,
     purpose: Purpose,
 ) -> Result<Set> {
-    let config = desk.config();
     let instance = &desk.project.instance;
-    let database = desk.database().await?;
-    let (broker, management) = (desk.dead_letters().await?, desk.management()?);
-    let base = keycloak::base_url(&desk.ports);
-    let (tables, printer) = (desk.stores(), &context.printer);
-    let (postgres, directory) = (
-        instance.container(postgres::NAME),
-        instance.container(openldap::NAME),
-    );
-    let server = |container| Server {
-        engine: &desk.engine,
-        container,
+    let access = Access::of(desk.config(), instance);
+    let servers = access.open(Reach::Published(&desk.ports)).await?;
+    let near = if desk.engine.is_local() {
+        let container = instance.container(postgres::NAME);
+        let inspected = desk.engine.inspect(&container).await?;
+        inspected.and_then(|container| container.address)
+    } else {
+        None
     };
-    let own_roles = Database::new(config, &desk.project.loaded.root).roles();
     let source = Source {
-        project: &instance.project,
-        instance: &instance.name,
-        postgres: server(&postgres),
-        user: config.postgres.user.as_str(),
-        name: config.postgres.database.as_str(),
-        own_roles: &own_roles,
-        database: &database,
-        tables: &tables,
-        broker: &broker,
-        management: &management,
-        directory: server(&directory),
-        realm: desk.keycloak(&base),
+        servers: &servers.with_near(near),
         recipients,
-        told: &|what| printer.note(&format!("saving {what}")),
+        told: &|what| context.printer.note(&format!("saving {what}")),
     };
-    let creating = backup::create(&source, store, purpose);
+    make(context, &source, store, purpose).await
+}
+
+/// Makes a set, unless interrupted.
+async fn make(
+    context: &Context,
+    source: &Source<'_>,
+    store: &Store,
+    purpose: Purpose,
+) -> Result<Set> {
     tokio::select! {
-        set = creating => Ok(set?),
+        set = backup::create(source, store, purpose) => Ok(set?),
         () = context.interrupt.cancelled() => {
-            backup::abandon(&source, store).await?;
+            backup::abandon(source, store).await?;
             Err(BackupError::Interrupted("there is no new backup, and the old ones are as they were").into())
         }
     }

@@ -18,7 +18,7 @@ const SCRATCH: &str = "backup-proof";
 /// Restores a set into an instance of its own, and compares.
 pub(super) async fn run(context: &Context, opened: &Opened<'_>) -> Result<Exit> {
     let set = opened.set;
-    let project = context.project_of(SCRATCH)?;
+    let project = context.project_of(SCRATCH)?.without_schedule();
     let _guard = context.lock(&project, "dm backup verify").await?;
     let engine = context.engine(project.config()).await?;
     // What a killed call has left.
@@ -56,7 +56,7 @@ async fn proof(
         only: &only,
     };
     start(context, project, "verify", ports, only.clone()).await?;
-    let desk = Desk::of(context, context.project_of(SCRATCH)?).await?;
+    let desk = Desk::of(context, context.project_of(SCRATCH)?.without_schedule()).await?;
     let ways = Ways::open(context, &desk).await?;
     let restored = ways.restore(opened, Extent::Whole).await?;
     // The account has the dead letters in hand itself.

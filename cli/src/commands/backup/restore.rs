@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::Utc;
 use lapin::Connection;
 use serde_json::Value;
 
@@ -28,6 +29,9 @@ use crate::stack::up;
 /// How long what is in flight may take to arrive after a restore.
 const SETTLE: Duration = Duration::from_secs(20);
 
+/// How long counting what there is may take before a question.
+const COUNTING: Duration = Duration::from_secs(20);
+
 /// Refuses what should not be restored here.
 pub(in crate::commands) fn check(project: &Project, set: &Set, foreign: bool) -> Result<()> {
     set.check()?;
@@ -44,9 +48,11 @@ pub(in crate::commands) fn check(project: &Project, set: &Set, foreign: bool) ->
     Ok(())
 }
 
-pub(super) fn confirm(
+/// Asks whether the data may be replaced, beside which that is shown.
+pub(super) async fn confirm(
     context: &Context,
     project: &Project,
+    set: &Set,
     extent: Extent<'_>,
     yes: bool,
 ) -> Result<()> {
@@ -57,10 +63,39 @@ pub(super) fn confirm(
     };
     let question = format!("replace {what} of instance `{instance}` by that of the backup?");
     let printer = &context.printer;
+    if !yes && printer.can_ask() {
+        compare(context, project, set).await?;
+    }
     if yes || (printer.can_ask() && printer.confirm(&question)?) {
         Ok(())
     } else {
         Err(BackupError::NotConfirmed(instance.clone()).into())
+    }
+}
+
+/// Shows a set beside what there is now.
+pub(in crate::commands) async fn compare(
+    context: &Context,
+    project: &Project,
+    set: &Set,
+) -> Result<()> {
+    let options = postgres::connect_options(&project.config().postgres, &project.ports()?);
+    let counted = tokio::time::timeout(COUNTING, backup::rows_now(&options)).await;
+    let now = match counted {
+        Ok(Ok(rows)) => Ok(rows),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("not counted within {} s", COUNTING.as_secs())),
+    };
+    let printer = &context.printer;
+    let now = now.as_ref().map_err(String::as_str);
+    printer.message(&output::comparison::render(set, now, &printer.err()));
+    Ok(())
+}
+
+/// From now on no prune removes it, until another one is restored.
+fn keep(context: &Context, set: &Set) {
+    if let Err(error) = set.restored(Utc::now()) {
+        context.printer.warn(&error.to_string());
     }
 }
 
@@ -200,6 +235,7 @@ pub(super) async fn run(
             saved.manifest.id
         ));
     }
+    keep(context, opened.set);
     Ways::open(context, desk)
         .await?
         .restore(opened, extent)
@@ -222,6 +258,7 @@ pub(in crate::commands) async fn begin(
 ) -> Result<Exit> {
     let desk = serving(context, project, "reset").await?;
     let ways = Ways::open(context, &desk).await?;
+    keep(context, opened.set);
     let restored = ways.restore(opened, Extent::Whole).await?;
     drop(ways);
     bring_up(context, project, &restored).await

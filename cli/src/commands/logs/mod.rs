@@ -12,7 +12,7 @@ use futures_util::stream::SelectAll;
 
 use super::context::Context;
 use super::exec::NotRunning;
-use crate::components::{self, Component};
+use crate::components::Component;
 use crate::engine::logs::{LogLine, LogQuery};
 use crate::error::{Exit, Result};
 use crate::output::OutputError;
@@ -59,7 +59,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         }),
         tail: arguments.tail,
     };
-    let known = components::all(project.config(), &project.loaded.root);
+    let known = project.components(None);
     let is_wanted = |name: &str| {
         arguments.names.is_empty() || arguments.names.iter().any(|wanted| wanted == name)
     };

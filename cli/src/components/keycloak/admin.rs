@@ -27,6 +27,14 @@ pub struct Admin<'a> {
 }
 
 impl Admin<'_> {
+    /// Asks whether Keycloak takes the administrator.
+    ///
+    /// # Errors
+    /// Keycloak is away, or refuses.
+    pub async fn answers(&self) -> Result<(), reqwest::Error> {
+        self.sign_in().await.map(drop)
+    }
+
     /// All that Keycloak exports of the realm while it runs: clients, groups and roles, and
     /// no people.
     ///

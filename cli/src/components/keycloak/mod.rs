@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::reach::Reach;
 use super::recorded::RecordedSchema;
 use super::{
-    Component, ComponentError, PortWish, Ports, Probe, Renewal, Site, container, host_port,
-    http_client, http_origin, innermost, read,
+    Component, ComponentError, PortWish, Ports, Probe, Renewal, Site, container, http_client,
+    http_origin, innermost, read,
 };
 use crate::components::{openldap, postgres};
 use crate::config::{self, Config};
@@ -18,6 +19,9 @@ use crate::engine::spec::{ContainerSpec, File};
 
 /// The component's name.
 pub const NAME: &str = "keycloak";
+
+/// Where it listens in its container.
+const PORT: u16 = 8080;
 
 /// The role and the schema of Keycloak in the database.
 pub const DATABASE_ROLE: &str = "keycloak";
@@ -53,7 +57,14 @@ impl Keycloak {
 /// the redirect addresses of the realm's clients say `localhost`.
 #[must_use]
 pub fn base_url(ports: &Ports) -> String {
-    http_origin("localhost", host_port(ports, NAME))
+    base_url_of(Reach::Published(ports))
+}
+
+/// The address of Keycloak, from there.
+#[must_use]
+pub fn base_url_of(reach: Reach<'_>) -> String {
+    let address = reach.address(NAME, "localhost", NAME, PORT);
+    http_origin(&address.host, address.port)
 }
 
 /// The part of an OpenID Connect discovery document that proves the realm.
@@ -80,7 +91,7 @@ impl Component for Keycloak {
     fn ports(&self) -> Vec<PortWish> {
         vec![PortWish {
             name: NAME,
-            container: 8080,
+            container: PORT,
             host: self.config.port.get(),
         }]
     }

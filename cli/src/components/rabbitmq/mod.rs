@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use self::management::Management;
+use super::reach::Reach;
 use super::{
     Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Renewal, Site, container,
     host_port, http_origin, innermost, read,
@@ -30,6 +31,11 @@ use crate::engine::spec::{ContainerSpec, File, Mount};
 pub const NAME: &str = "rabbitmq";
 /// The name of its management port in allocations.
 pub const MANAGEMENT: &str = "rabbitmq-management";
+
+/// Where it listens in its container.
+const PORT: u16 = 5672;
+/// Where its management interface does.
+const MANAGEMENT_PORT: u16 = 15672;
 
 const DATA: &str = "/var/lib/rabbitmq";
 const DEFINITIONS: &str = "/etc/rabbitmq/definitions.json";
@@ -117,20 +123,34 @@ pub fn broker_user(service: &str) -> String {
 /// The URI by which the host reaches the broker as its administrator.
 #[must_use]
 pub fn uri(config: &config::Rabbitmq, ports: &Ports) -> String {
+    let (user, password) = (config.user.as_str(), config.password.reveal());
+    uri_of(Reach::Published(ports), user, password)
+}
+
+/// The URI by which the broker is reached from there, by this user.
+#[must_use]
+pub fn uri_of(reach: Reach<'_>, user: &str, password: &str) -> String {
     let encode =
         |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     format!(
-        "amqp://{}:{}@127.0.0.1:{}/%2f",
-        encode(config.user.as_str()),
-        encode(config.password.reveal()),
-        host_port(ports, NAME)
+        "amqp://{}:{}@{}/%2f",
+        encode(user),
+        encode(password),
+        reach.address(NAME, "127.0.0.1", NAME, PORT)
     )
 }
 
 /// Where the host reaches the broker's management interface.
 #[must_use]
 pub fn management_url(ports: &Ports) -> String {
-    http_origin("localhost", host_port(ports, MANAGEMENT))
+    management_url_of(Reach::Published(ports))
+}
+
+/// Where the broker's management interface is reached from there.
+#[must_use]
+pub fn management_url_of(reach: Reach<'_>) -> String {
+    let address = reach.address(NAME, "localhost", MANAGEMENT, MANAGEMENT_PORT);
+    http_origin(&address.host, address.port)
 }
 
 impl Component for RabbitMq {
@@ -142,12 +162,12 @@ impl Component for RabbitMq {
         vec![
             PortWish {
                 name: NAME,
-                container: 5672,
+                container: PORT,
                 host: self.config.port.get(),
             },
             PortWish {
                 name: MANAGEMENT,
-                container: 15672,
+                container: MANAGEMENT_PORT,
                 host: self.config.management_port.get(),
             },
         ]

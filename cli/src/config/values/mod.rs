@@ -5,6 +5,7 @@
 //! A refusal is a [`Refusal`]: one sentence, and where there is something to
 //! say, what to write instead.
 
+mod cadence;
 mod certificates;
 mod image;
 mod location;
@@ -16,6 +17,7 @@ mod secret;
 mod setting;
 mod size;
 
+pub use cadence::Cadence;
 pub use certificates::CaCertificates;
 pub use image::{ImageReference, RegistryPrefix};
 pub use location::ProjectPath;

@@ -4,7 +4,7 @@
 //! server notes how many rows each statement of the dump's gave (pg_stat_statements).
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
 use super::BackupError;
 use super::manifest::Counts;
@@ -62,6 +62,17 @@ struct Table {
     name: String,
     /// As SQL does.
     sql: String,
+}
+
+/// How many rows each table of a database has now.
+///
+/// # Errors
+/// The server fails.
+pub async fn now(options: &PgConnectOptions) -> Result<Counts, BackupError> {
+    let mut session = options.connect().await?;
+    let counts = all(&mut session).await?;
+    session.close().await?;
+    Ok(counts)
 }
 
 /// How many rows each table has in a session's state.

@@ -1,6 +1,6 @@
 //! A set of the running stack.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
@@ -11,9 +11,11 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Connection, ErrorKind};
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 use tokio::time::Instant;
 
+use super::access::Servers;
 use super::blockers::{Blockers, Waiting};
 use super::collect::collect;
 use super::counts::{self, Notes};
@@ -22,50 +24,14 @@ use super::near::{self, Near};
 use super::partial::Partial;
 use super::seal::Sealed;
 use super::server_side::{self, ServerSide};
-use super::{BackupError, Manifest, Recipients, Server, Set, Store};
-use crate::components::keycloak::admin::Admin;
-use crate::components::rabbitmq::management::Management;
+use super::{BackupError, Manifest, Recipients, Set, Store, database, dump};
 use crate::messaging::MessagingError;
 use crate::messaging::dead::{self, Filter, copy, look};
-use crate::messaging::stores::Store as Tables;
 
-/// How much zstd makes of an effort: its own customary one.
-pub(super) const COMPRESSION: &str = "zstd:3";
-/// How many tables are written at a time.
-pub(super) const JOBS: &str = "2";
-/// Where dumps are written in the database's container, and what an id follows.
-const FOLDERS: &str = "/tmp/dm-backup-";
-/// What the server knows them by.
-const APPLICATION: &str = "dm-backup";
-/// The user of that container as whom the server runs.
-const SERVER: &str = "postgres";
-
-/// The ways to what is copied.
+/// What a set is made of.
 pub struct Source<'a> {
-    /// The project, as its containers say.
-    pub project: &'a str,
-    /// The instance.
-    pub instance: &'a str,
-    /// The database's container.
-    pub postgres: Server<'a>,
-    /// Its superuser.
-    pub user: &'a str,
-    /// The database's name.
-    pub name: &'a str,
-    /// The roles that the configuration makes.
-    pub own_roles: &'a BTreeSet<String>,
-    /// The database.
-    pub database: &'a PgPool,
-    /// The services' tables.
-    pub tables: &'a [Tables],
-    /// The broker. Its turn at the dead letters must be had.
-    pub broker: &'a Connection,
-    /// The broker's interface.
-    pub management: &'a Management,
-    /// The directory's container.
-    pub directory: Server<'a>,
-    /// The realm.
-    pub realm: Admin<'a>,
+    /// The servers.
+    pub servers: &'a Servers<'a>,
     /// To whom it is encrypted.
     pub recipients: &'a Recipients,
     /// Told of what is being done.
@@ -81,9 +47,13 @@ pub async fn create(
     store: &Store,
     purpose: Purpose,
 ) -> Result<Set, BackupError> {
+    // Half of a restore is no state to come back to.
+    if let Some(unfinished) = database::unfinished(&source.servers.options).await? {
+        return Err(BackupError::Unfinished(unfinished));
+    }
     store.sweep()?;
     let now = Utc::now();
-    let id = now.format("%Y%m%dT%H%M%S%3fZ").to_string();
+    let id = store.free_id(now);
     let partial = Arc::new(store.begin(&id, source.recipients)?);
     let made = fill(source, &partial, id, now, purpose).await;
     match made.and_then(|manifest| store.complete(&partial, manifest)) {
@@ -101,8 +71,9 @@ pub async fn create(
 /// # Errors
 /// The container or the folder does not let it.
 pub async fn abandon(source: &Source<'_>, store: &Store) -> Result<(), BackupError> {
-    end(source).await?;
-    sweep(source).await?;
+    let mut session = source.servers.options.connect().await?;
+    dump::end(&mut session).await?;
+    dump::sweep(&mut session).await?;
     store.sweep().map(drop)
 }
 
@@ -135,8 +106,8 @@ async fn fill(
         purpose,
         taken_at,
         dm: env!("CARGO_PKG_VERSION").to_owned(),
-        project: source.project.to_owned(),
-        instance: source.instance.to_owned(),
+        project: source.servers.access.project.clone(),
+        instance: source.servers.access.instance.clone(),
         postgres,
         rabbitmq,
         keycloak: realm.0,
@@ -161,7 +132,7 @@ async fn timed<T>(
 /// A state of the database, which lasts as long as its session does and which others can look
 /// at.
 struct State {
-    session: Transaction<'static, Postgres>,
+    session: PgConnection,
     /// By what others know it.
     snapshot: String,
     /// Where the server's log was.
@@ -171,19 +142,20 @@ struct State {
 }
 
 impl State {
-    async fn export(database: &PgPool) -> Result<Self, BackupError> {
-        let mut session = database
-            .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    async fn export(options: &PgConnectOptions) -> Result<Self, BackupError> {
+        let mut session = options.connect().await?;
+        sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .execute(&mut session)
             .await?;
         // Tables are counted in it, and whose they are may keep them locked.
         sqlx::raw_sql("SET LOCAL lock_timeout = '30s'")
-            .execute(&mut *session)
+            .execute(&mut session)
             .await?;
         let (snapshot, lsn, version) = sqlx::query_as(
             "SELECT pg_export_snapshot(), pg_current_wal_lsn()::text,
                     split_part(current_setting('server_version'), ' ', 1)",
         )
-        .fetch_one(&mut *session)
+        .fetch_one(&mut session)
         .await?;
         Ok(Self {
             session,
@@ -200,41 +172,50 @@ async fn database(
     partial: &Arc<Partial>,
     id: &str,
 ) -> Result<(manifest::Postgres, i64), BackupError> {
-    let options = source.database.connect_options();
+    let (options, access) = (&source.servers.options, source.servers.access);
+    let ended = async {
+        let mut session = options.connect().await?;
+        dump::end(&mut session).await?;
+        Ok::<_, BackupError>(session)
+    };
     let (state, near, notes, ended) = tokio::join!(
-        State::export(source.database),
-        Near::find(source.postgres, &options),
-        Notes::begin(&options),
-        end(source),
+        State::export(options),
+        Near::find(source.servers.near.as_ref()),
+        Notes::begin(options),
+        ended,
     );
-    ended?;
-    let mut state = state?;
-    let session = &mut *state.session;
-    let mut reader = near::session(near, &options, session).await?;
-    let side = ServerSide::read(session, source.own_roles).await?;
+    let (mut dumper, mut state) = (ended?, state?);
+    let session = &mut state.session;
+    let mut reader = near::session(near, options, session).await?;
+    let side = ServerSide::read(session, &access.roles).await?;
     let side = serde_json::to_value(side).map_err(std::io::Error::from);
     let side = side.map_err(BackupError::file("write", server_side::FILE))?;
     write_json(partial, server_side::FILE, &side)?;
     let bytes: i64 = sqlx::query_scalar("SELECT pg_database_size(current_database())")
         .fetch_one(&mut *session)
         .await?;
-    let folder = format!("{FOLDERS}{id}");
-    let blockers = Blockers::watch(&options, Waiting::Application(APPLICATION));
-    let dumping = blockers.during(dump(source, &state.snapshot, &folder));
+    let request = dump::Request {
+        user: access.user(),
+        database: &access.database,
+        snapshot: &state.snapshot,
+        id,
+    };
+    let folder = request.folder();
+    let blockers = Blockers::watch(options, Waiting::Application(dump::APPLICATION));
+    let dumping = blockers.during(dump::run(&mut dumper, &request));
     let collecting = collect(&mut reader, &folder, partial, "postgres", dumping);
-    let pending = pending(session, source.tables);
+    let pending = pending(session, &access.schemas);
     let (collected, pending) = tokio::try_join!(collecting, pending)?;
     let (rows, removed, written) = tokio::join!(
-        counts::dumped(session, source.name, notes),
-        sweep(source),
+        counts::dumped(session, &access.database, notes),
+        dump::sweep(&mut dumper),
         collected.written(),
     );
-    state.session.rollback().await?;
     written?;
     removed?;
     let postgres = manifest::Postgres {
         version: state.version,
-        database: source.name.to_owned(),
+        database: access.database.clone(),
         lsn: state.lsn,
         bytes: u64::try_from(bytes).unwrap_or_default(),
         rows: rows?,
@@ -242,66 +223,11 @@ async fn database(
     Ok((postgres, pending))
 }
 
-/// Ends the dump of a call that was killed or given up, which goes on by itself.
-async fn end(source: &Source<'_>) -> Result<(), BackupError> {
-    sqlx::query(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
-    )
-    .bind(APPLICATION)
-    .execute(source.database)
-    .await?;
-    Ok(())
-}
-
-/// Has the server, whose they are, remove what dumps there are beside it.
-async fn sweep(source: &Source<'_>) -> Result<(), BackupError> {
-    let sweep = format!("COPY (SELECT WHERE false) TO PROGRAM 'rm -rf {FOLDERS}*'");
-    sqlx::raw_sql(AssertSqlSafe(sweep))
-        .execute(source.database)
-        .await?;
-    Ok(())
-}
-
-async fn dump(source: &Source<'_>, snapshot: &str, folder: &str) -> Result<(), BackupError> {
-    let compress = format!("--compress={COMPRESSION}");
-    // What a killed call has left there would be in the way.
-    let script = format!(
-        "rm -rf {FOLDERS}* && \
-         exec env PGAPPNAME={APPLICATION} PGOPTIONS='{}' \"$@\"",
-        Notes::OPTIONS
-    );
-    let command = [
-        "sh",
-        "-c",
-        &script,
-        "sh",
-        "pg_dump",
-        "--format=directory",
-        "--jobs",
-        JOBS,
-        &compress,
-        // What is copied out of the container is synced where it comes to.
-        "--no-sync",
-        "--snapshot",
-        snapshot,
-        "--username",
-        source.user,
-        "--dbname",
-        source.name,
-        "--file",
-        folder,
-    ];
-    // As the server itself, which reads what is written.
-    let dumped = source.postgres.run_as(Some(SERVER), &command).await;
-    dumped.map(drop)
-}
-
-async fn pending(session: &mut PgConnection, tables: &[Tables]) -> Result<i64, BackupError> {
+async fn pending(session: &mut PgConnection, schemas: &[String]) -> Result<i64, BackupError> {
     let mut pending = 0;
-    for table in tables {
+    for schema in schemas {
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
-            "SELECT count(*) FROM \"{}\".outbox_events WHERE published_at IS NULL",
-            table.schema
+            "SELECT count(*) FROM \"{schema}\".outbox_events WHERE published_at IS NULL"
         )))
         .fetch_one(&mut *session)
         .await?;
@@ -316,17 +242,18 @@ async fn broker(
     source: &Source<'_>,
     partial: &Partial,
 ) -> Result<(String, BTreeMap<String, u64>), BackupError> {
-    let definitions = source
+    let servers = source.servers;
+    let definitions = servers
         .management
         .definitions()
         .await
         .map_err(MessagingError::from)?;
     write_json(partial, "broker/definitions.json", &definitions)?;
-    let queues = present(source.broker, dead::queues(&[])?).await?;
+    let queues = present(&source.servers.broker, dead::queues(&[])?).await?;
     let name = "broker/dead-letters.jsonl.zst";
     let mut encoder = compressed(partial, name)?;
     copy::export(
-        source.broker,
+        &servers.broker,
         &queues,
         &Filter::default(),
         BufWriter::new(&mut encoder),
@@ -335,7 +262,7 @@ async fn broker(
     let sealed = encoder.finish().map_err(BackupError::file("write", name))?;
     partial.add(sealed)?;
     let mut counts = BTreeMap::new();
-    let groups = look::groups(source.broker, &queues, &Filter::default()).await?;
+    let groups = look::groups(&servers.broker, &queues, &Filter::default()).await?;
     for group in groups {
         *counts.entry(group.queue).or_default() += group.count;
     }
@@ -383,7 +310,7 @@ fn is_missing(error: &lapin::Error) -> bool {
 
 /// The directory's entries, with what the server keeps of each.
 async fn directory(source: &Source<'_>, partial: &Partial) -> Result<(), BackupError> {
-    let ldif = source.directory.run(&["slapcat", "-n", "1"]).await?;
+    let ldif = source.servers.directory.export().await?;
     let name = "directory.ldif.zst";
     let mut encoder = compressed(partial, name)?;
     let written = encoder.write_all(&ldif).and_then(|()| encoder.finish());
@@ -392,7 +319,7 @@ async fn directory(source: &Source<'_>, partial: &Partial) -> Result<(), BackupE
 
 /// The realm in a form that others can read, too. Answers Keycloak's version.
 async fn realm(source: &Source<'_>, partial: &Partial) -> Result<String, BackupError> {
-    let realm = source.realm.export().await?;
+    let realm = source.servers.realm().export().await?;
     write_json(partial, "realm.json", &realm)?;
     Ok(version(&realm, "keycloakVersion"))
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
-use super::create::JOBS;
+use super::dump::JOBS;
 use super::quote::identifier;
 use super::server_side::{self, ServerSide};
 use super::{BackupError, Extent, Opened, Server, counts, roles, space};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::Candidate;
 use super::manifest::FORMAT;
 use crate::engine::EngineError;
 use crate::error::{Coded, Exit};
@@ -47,9 +48,26 @@ pub enum BackupError {
     /// Keycloak can't be asked.
     #[error("Keycloak can't be asked")]
     Keycloak(#[from] reqwest::Error),
+    /// The directory refused.
+    #[error("the directory can't be read")]
+    Directory(#[from] ldap3::LdapError),
     /// There is no such set.
     #[error("there is no backup `{0}`")]
     NoSet(String),
+    /// Several sets have an id that begins so.
+    #[error("`{prefix}` begins the ids of {} backups", candidates.len())]
+    Ambiguous {
+        /// What was given.
+        prefix: String,
+        /// Those sets.
+        candidates: Vec<Candidate>,
+    },
+    /// There are none but safety copies, and `latest` is none of these.
+    #[error("there is no manual or scheduled backup yet, only safety copies")]
+    OnlySafety {
+        /// These.
+        candidates: Vec<Candidate>,
+    },
     /// There are none at all.
     #[error("there are no backups in {}", .0.display())]
     NoSets(PathBuf),
@@ -189,6 +207,9 @@ pub enum BackupError {
     /// Nobody said that the data may be replaced.
     #[error("a restore replaces data of instance `{0}`, and that was not confirmed")]
     NotConfirmed(String),
+    /// Nobody said that backups may go.
+    #[error("{0} backups would go, and that was not confirmed")]
+    PruneNotConfirmed(usize),
     /// What was restored is not what was saved.
     #[error("what was restored has other rows than the backup")]
     Counts(Vec<String>),
@@ -225,8 +246,9 @@ impl Coded for BackupError {
             Self::Engine(_) => "engine",
             Self::Command { .. } => "backup-command",
             Self::Sql(_) | Self::Setup(_) => "database",
-            Self::Broker(_) | Self::Keycloak(_) => "backup-source",
-            Self::NoSet(_) | Self::NoSets(_) => "backup-not-found",
+            Self::Broker(_) | Self::Keycloak(_) | Self::Directory(_) => "backup-source",
+            Self::NoSet(_) | Self::NoSets(_) | Self::OnlySafety { .. } => "backup-not-found",
+            Self::Ambiguous { .. } => "backup-ambiguous",
             Self::NoSchema { .. } => "schema-unknown",
             Self::OwnSchema(_) | Self::Dependents { .. } => "schema-refused",
             Self::NoExtension(_) => "extension-missing",
@@ -241,7 +263,7 @@ impl Coded for BackupError {
             Self::Locked { .. } => "backup-encrypted",
             Self::Damaged { .. } => "backup-damaged",
             Self::Format { .. } | Self::Foreign { .. } | Self::Version { .. } => "backup-refused",
-            Self::NotConfirmed(_) => "not-confirmed",
+            Self::NotConfirmed(_) | Self::PruneNotConfirmed(_) => "not-confirmed",
             Self::Counts(_) => "backup-not-equal",
             Self::Unfinished(_) => "restore-unfinished",
             Self::NothingToResume => "restore-nothing-to-resume",
@@ -256,6 +278,9 @@ impl Coded for BackupError {
             Self::Dependents { dependents, .. } => dependents.clone(),
             Self::Blocked { told, .. } => told.clone(),
             Self::Stopped { source, .. } | Self::Halfway { source, .. } => source.details(),
+            Self::Ambiguous { candidates, .. } | Self::OnlySafety { candidates } => {
+                candidates.iter().map(Candidate::to_string).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -269,6 +294,8 @@ impl Coded for BackupError {
             Self::Stopped { source, .. } => source.exit(),
             Self::NoSet(_)
             | Self::NoSets(_)
+            | Self::Ambiguous { .. }
+            | Self::OnlySafety { .. }
             | Self::NoSchema { .. }
             | Self::OwnSchema(_)
             | Self::Dependents { .. }
@@ -280,6 +307,7 @@ impl Coded for BackupError {
             | Self::Foreign { .. }
             | Self::Version { .. }
             | Self::NotConfirmed(_)
+            | Self::PruneNotConfirmed(_)
             | Self::Unfinished(_)
             | Self::NothingToResume => Exit::Usage,
             _ => Exit::Component,
@@ -289,6 +317,10 @@ impl Coded for BackupError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::NoSet(_) => vec!["dm backup ls".into()],
+            Self::Ambiguous { .. } => vec!["write more of the id".into()],
+            Self::OnlySafety { .. } => {
+                vec!["name one of them by its id, or make a backup: dm backup create".into()]
+            }
             Self::NoSets(_) => vec!["dm backup create".into()],
             Self::Damaged { .. } => vec!["take another one: dm backup ls".into()],
             Self::Format { found, .. } if *found < FORMAT => vec![
@@ -315,6 +347,7 @@ impl Coded for BackupError {
                 vec![format!("dm images build {component}"), "dm up".into()]
             }
             Self::NotConfirmed(_) => vec!["dm backup restore --yes …".into()],
+            Self::PruneNotConfirmed(_) => vec!["dm backup prune --yes".into()],
             Self::Unfinished(_) => vec![
                 "dm backup restore --resume".into(),
                 "or start fresh, without the data there is: dm reset".into(),
@@ -350,6 +383,7 @@ impl Coded for BackupError {
             Self::Sql(_)
             | Self::Broker(_)
             | Self::Keycloak(_)
+            | Self::Directory(_)
             | Self::Engine(_)
             | Self::Command { .. }
             | Self::Setup(_) => {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// The form of sets that is written, and the only one that is read.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Rows by table, e.g. `orders.orders`.
 pub type Counts = BTreeMap<String, i64>;
@@ -15,10 +15,24 @@ pub type Counts = BTreeMap<String, i64>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
-    /// Somebody asked for it.
-    Asked,
+    /// A person asked for it.
+    Manual,
+    /// It was due.
+    Scheduled,
     /// A restore was about to replace what is in it.
     Safety,
+}
+
+impl Purpose {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Scheduled => "scheduled",
+            Self::Safety => "safety",
+        }
+    }
 }
 
 /// What a set is, with the digest of each of its files.

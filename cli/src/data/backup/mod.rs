@@ -6,11 +6,15 @@
 //! seal        the files of a set, encrypted for its recipients
 //! partial     a set that is being made
 //! store       the folder of sets
-//! keep        which of them may go
+//! keep        which of them stay, and why
+//! job         a schedule in a container: what it is given, and what it tells of itself
+//! access      the servers that a set is made of, and who may ask them
 //! server      commands in the servers' containers, and files into them
 //! near        a session with the database past the engine's port proxy
 //! counts      how many rows there are, in a database and in a dump
+//! dump        pg_dump, which the server runs
 //! collect     the files of a dump, while they are written
+//! directory   the directory's entries
 //! create      a set of the running stack
 //! quote       names and texts as SQL has them
 //! roles       the roles of the database's server
@@ -30,6 +34,7 @@
 //! A set is a folder. It is made under another name, its manifest is written last, and it
 //! gets its name when all of it is on the disk: what has a name is complete.
 
+mod access;
 mod blockers;
 mod broker;
 mod collect;
@@ -37,7 +42,10 @@ mod counts;
 mod create;
 mod database;
 mod digest;
+mod directory;
+mod dump;
 mod error;
+pub mod job;
 mod keep;
 mod manifest;
 mod near;
@@ -56,15 +64,20 @@ mod space;
 mod store;
 mod swap;
 
+pub use access::{Access, Servers};
 pub use broker::Broker;
+pub use counts::now as rows_now;
 pub use create::{Source, abandon, create};
 pub use database::{Prepared, Target, prepare, sweep, unfinished};
 pub use error::BackupError;
-pub use keep::Keep;
+pub use keep::{Fate, Goes, Keep, Stays, Verdict};
 pub use manifest::{Counts, Manifest, Purpose};
 pub use orphans::orphaned_since;
 pub use refill::Events;
 pub use restore::{Extent, Letters, Site, restore, resume};
 pub use seal::{Identities, Opened, Recipients};
 pub use server::Server;
-pub use store::{Listed, Set, Store};
+pub use store::{Candidate, Listed, Set, Store};
+
+#[cfg(test)]
+pub(crate) use store::tests as tests_support;

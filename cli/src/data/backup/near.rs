@@ -11,8 +11,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, PgConnection};
 
-use super::{BackupError, Server};
-use crate::components::postgres::PORT;
+use super::BackupError;
 
 /// How long the container's address may take to answer. Where nothing is there, mostly
 /// nobody says so.
@@ -25,14 +24,9 @@ pub(super) struct Near {
 }
 
 impl Near {
-    /// Asks for one; there may be nothing that answers.
-    pub(super) async fn find(server: Server<'_>, options: &PgConnectOptions) -> Option<Self> {
-        if !server.engine.is_local() {
-            return None;
-        }
-        let inspected = server.engine.inspect(server.container).await;
-        let address = inspected.ok().flatten()?.address?;
-        let options = options.clone().host(&address.to_string()).port(PORT);
+    /// Asks for one by that way; there may be nothing that answers.
+    pub(super) async fn find(options: Option<&PgConnectOptions>) -> Option<Self> {
+        let options = options?;
         let asked = async {
             let mut session = options.connect().await?;
             let began = began(&mut session).await?;

@@ -80,9 +80,6 @@ pub(super) async fn refill(
             there: 0,
             refused: 0,
         };
-        if let Some(consumer) = reader(&queue, events.stores) {
-            try_anew(&mut session, consumer, &set_aside).await?;
-        }
         for publisher in events.stores {
             let keys = keys(&mut session, publisher, &queue).await?;
             if keys.is_empty() {
@@ -118,31 +115,6 @@ pub(super) async fn refill(
 /// The service that consumes a queue, where it has an inbox.
 fn reader<'a>(queue: &WorkQueue, stores: &'a [Store]) -> Option<&'a Store> {
     stores.iter().find(|store| store.queue == Some(queue.name))
-}
-
-/// Forgets the failures of a consumer but for the dead letters that are back: in a round that
-/// it has a record of, it would not handle an event that is published again.
-async fn try_anew(
-    session: &mut PgConnection,
-    consumer: &Store,
-    set_aside: &HashSet<&str>,
-) -> Result<(), BackupError> {
-    let table = format!("\"{}\".failed_events", consumer.schema);
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-        .bind(&table)
-        .fetch_one(&mut *session)
-        .await?;
-    // A database from before there were records has none.
-    if exists {
-        let statement = format!(
-            "DELETE FROM {table} WHERE NOT dead OR event_id IS NOT NULL AND event_id <> ALL($1)"
-        );
-        sqlx::query(AssertSqlSafe(statement))
-            .bind(set_aside.iter().copied().collect::<Vec<_>>())
-            .execute(session)
-            .await?;
-    }
-    Ok(())
 }
 
 /// The routing keys of an outbox that a queue takes.

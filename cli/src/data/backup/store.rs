@@ -1,14 +1,15 @@
 //! The folder of sets.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::manifest::{FORMAT, Manifest};
+use super::manifest::{FORMAT, Manifest, Purpose};
 use super::partial::{Partial, sync};
 use super::{BackupError, Recipients, digest};
 
@@ -22,6 +23,12 @@ const MANIFEST: &str = "manifest.json";
 const SEAL: &str = "manifest.blake3";
 /// When it was last restored elsewhere and found to be equal.
 const PROOF: &str = "proved.json";
+/// When the data was last restored from it.
+const RESTORED: &str = "restored.json";
+/// Ends the name of a note that is being written.
+const NEW: &str = ".new";
+/// What names the newest manual or scheduled set.
+const LATEST: &str = "latest";
 
 /// The folder of an instance's sets.
 #[derive(Debug, Clone)]
@@ -38,6 +45,35 @@ pub struct Set {
     pub manifest: Manifest,
     /// When it was last restored elsewhere and found to be equal.
     pub proved_at: Option<DateTime<Utc>>,
+    /// When the data was last restored from it.
+    pub restored_at: Option<DateTime<Utc>>,
+}
+
+/// A set that an ambiguous id may mean.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Its id.
+    pub id: String,
+    /// When its state was, and why it was made; none where it can't be read.
+    pub known: Option<(DateTime<Utc>, Purpose)>,
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((taken_at, purpose)) = self.known else {
+            return write!(f, "{}  damaged", self.id);
+        };
+        let time = taken_at.format("%Y-%m-%d %H:%M:%S UTC");
+        let age = (Utc::now() - taken_at).to_std().ok();
+        let age = age.map_or_else(
+            || "in the future".to_owned(),
+            |age| {
+                let age = Duration::from_secs(age.as_secs());
+                format!("{} ago", crate::output::text::duration(age))
+            },
+        );
+        write!(f, "{}  {time}, {age}, {}", self.id, purpose.as_str())
+    }
 }
 
 /// A set, or what can't be read as one.
@@ -60,6 +96,18 @@ impl Store {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// An id for a set that is begun now. A clock that was put back can name a moment twice.
+    pub(super) fn free_id(&self, now: DateTime<Utc>) -> String {
+        let mut time = now;
+        loop {
+            let id = id_of(time);
+            if !self.folder.join(&id).exists() {
+                return id;
+            }
+            time += TimeDelta::milliseconds(1);
+        }
     }
 
     /// Begins a set, whose files are encrypted for the recipients.
@@ -105,6 +153,7 @@ impl Store {
             path,
             manifest,
             proved_at: None,
+            restored_at: None,
         })
     }
 
@@ -140,29 +189,82 @@ impl Store {
         Ok(self.names()?.into_iter().map(read).collect())
     }
 
-    /// The newest one that is whole.
+    /// Those that can be read, oldest first.
     ///
     /// # Errors
     /// The folder can't be read.
-    pub fn newest(&self) -> Result<Option<Set>, BackupError> {
+    pub fn sets(&self) -> Result<Vec<Set>, BackupError> {
         let names = self.names()?;
-        Ok(names.iter().rev().find_map(|name| self.read(name).ok()))
+        let mut sets: Vec<Set> = names.iter().filter_map(|it| self.read(it).ok()).collect();
+        sets.sort_by(|a, b| a.when().cmp(&b.when()));
+        Ok(sets)
     }
 
-    /// The set of this id or of one that begins so; the newest one for `latest`.
+    /// The newest one of these purposes that can be read. One that is dated later than now
+    /// was made while the clock was wrong: it comes after all others.
     ///
     /// # Errors
-    /// There is none, or its manifest is not what its seal says.
+    /// The folder can't be read.
+    pub fn newest(&self, purposes: &[Purpose]) -> Result<Option<Set>, BackupError> {
+        let now = Utc::now();
+        let sets = self.sets()?.into_iter();
+        let fitting = sets.filter(|set| purposes.contains(&set.manifest.purpose));
+        Ok(fitting.max_by(|a, b| {
+            let key = |set: &Set| (set.manifest.taken_at <= now, set.manifest.taken_at);
+            key(a).cmp(&key(b))
+        }))
+    }
+
+    /// The set of this id, or the only one whose id begins so; for `latest` the newest manual
+    /// or scheduled one.
+    ///
+    /// # Errors
+    /// There is none, several begin so, or its manifest is not what its seal says.
     pub fn find(&self, id: &str) -> Result<Set, BackupError> {
         let names = self.names()?;
         if names.is_empty() {
             return Err(BackupError::NoSets(self.folder.clone()));
         }
-        let mut fitting = names.iter().filter(|name| {
-            *name == id || id == "latest" || (id.len() >= 6 && name.starts_with(id))
-        });
-        let name = fitting.next_back();
-        self.read(name.ok_or_else(|| BackupError::NoSet(id.to_owned()))?)
+        if id == LATEST {
+            return self.latest(&names);
+        }
+        if names.iter().any(|name| name == id) {
+            return self.read(id);
+        }
+        let begins = |name: &&String| !id.is_empty() && name.starts_with(id);
+        let fitting: Vec<&String> = names.iter().filter(begins).collect();
+        match fitting.as_slice() {
+            [] => Err(BackupError::NoSet(id.to_owned())),
+            [name] => self.read(name),
+            _ => Err(BackupError::Ambiguous {
+                prefix: id.to_owned(),
+                candidates: fitting.into_iter().map(|it| self.candidate(it)).collect(),
+            }),
+        }
+    }
+
+    /// The newest manual or scheduled set. What can't be read and is newer may be one, too:
+    /// an older one in its place would be a surprise.
+    fn latest(&self, names: &[String]) -> Result<Set, BackupError> {
+        let newest = self.newest(&[Purpose::Manual, Purpose::Scheduled])?;
+        let after = newest.as_ref().map_or("", |set| set.manifest.id.as_str());
+        let now = id_of(Utc::now());
+        let newer = names.iter().rev();
+        let newer = newer.filter(|name| name.as_str() > after && **name <= now);
+        for name in newer {
+            self.read(name)?;
+        }
+        newest.ok_or_else(|| BackupError::OnlySafety {
+            candidates: names.iter().map(|it| self.candidate(it)).collect(),
+        })
+    }
+
+    fn candidate(&self, name: &str) -> Candidate {
+        let set = self.read(name).ok();
+        Candidate {
+            id: name.to_owned(),
+            known: set.map(|set| (set.manifest.taken_at, set.manifest.purpose)),
+        }
     }
 
     fn read(&self, name: &str) -> Result<Set, BackupError> {
@@ -198,12 +300,15 @@ impl Store {
                 manifest.id
             )));
         }
-        let proved = fs::read(path.join(PROOF)).ok();
-        let proved_at = proved.and_then(|text| serde_json::from_slice(&text).ok());
+        let noted = |name: &str| {
+            let text = fs::read(path.join(name)).ok()?;
+            serde_json::from_slice(&text).ok()
+        };
         Ok(Set {
+            proved_at: noted(PROOF),
+            restored_at: noted(RESTORED),
             path,
             manifest,
-            proved_at,
         })
     }
 
@@ -227,18 +332,31 @@ impl Store {
         Ok(swept)
     }
 
-    /// Removes a set: at once, as far as anybody sees.
+    /// Removes a set. It loses its name first: killed at any moment, the set is whole or it
+    /// is none, and [`Store::sweep`] removes what is left of it.
     ///
     /// # Errors
     /// It can't be removed.
     pub fn remove(&self, set: &Set) -> Result<(), BackupError> {
         let leaving = self.folder.join(format!("{}{LEAVING}", set.manifest.id));
         fs::rename(&set.path, &leaving).map_err(BackupError::file("remove", &set.path))?;
+        // Before the first file goes: after a power failure half of a set would have its name.
+        sync(&self.folder)?;
         fs::remove_dir_all(&leaving).map_err(BackupError::file("remove", &leaving))
     }
 }
 
+/// The id of a set that was begun then.
+pub(super) fn id_of(time: DateTime<Utc>) -> String {
+    time.format("%Y%m%dT%H%M%S%3fZ").to_string()
+}
+
 impl Set {
+    /// What sets are ordered by: when the state was that it holds.
+    fn when(&self) -> (DateTime<Utc>, &str) {
+        (self.manifest.taken_at, &self.manifest.id)
+    }
+
     /// How long ago the state was that it holds.
     #[must_use]
     pub fn age(&self) -> Duration {
@@ -265,8 +383,10 @@ impl Set {
         }
         let there = files(&self.path).map_err(BackupError::file("read", &self.path))?;
         let known = |name: &&String| {
+            let note = name.strip_suffix(NEW).unwrap_or(name);
             self.manifest.files.contains_key(*name)
-                || [MANIFEST, SEAL, PROOF].contains(&name.as_str())
+                || [MANIFEST, SEAL].contains(&name.as_str())
+                || [PROOF, RESTORED].contains(&note)
         };
         let strange = there.iter().filter(|name| !known(name));
         found.extend(strange.map(|name| format!("{name} is no part of it")));
@@ -284,10 +404,27 @@ impl Set {
     /// # Errors
     /// That can't be written.
     pub fn prove(&self, at: DateTime<Utc>) -> Result<(), BackupError> {
+        self.note(PROOF, at)
+    }
+
+    /// Notes that the data is being restored from it: it stays until the data is restored
+    /// from another one.
+    ///
+    /// # Errors
+    /// That can't be written.
+    pub fn restored(&self, at: DateTime<Utc>) -> Result<(), BackupError> {
+        self.note(RESTORED, at)
+    }
+
+    /// Writes a note about it, which is no part of what it holds.
+    fn note(&self, name: &str, at: DateTime<Utc>) -> Result<(), BackupError> {
         let text = serde_json::to_vec(&at)
             .map_err(io::Error::other)
             .map_err(BackupError::file("write", &self.path))?;
-        write(&self.path.join(PROOF), &text)
+        let (path, new) = (self.path.join(name), self.path.join(format!("{name}{NEW}")));
+        write(&new, &text)?;
+        fs::rename(&new, &path).map_err(BackupError::file("write", &path))?;
+        sync(&self.path)
     }
 }
 
@@ -331,131 +468,5 @@ fn private(path: &Path) -> Result<(), BackupError> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::super::manifest::{Postgres, Purpose};
-    use super::*;
-
-    pub(crate) fn manifest(id: &str, taken_at: &str) -> Manifest {
-        Manifest {
-            format: FORMAT,
-            id: id.into(),
-            purpose: Purpose::Asked,
-            taken_at: taken_at.parse().unwrap(),
-            dm: "0.1.0".into(),
-            project: "p".into(),
-            instance: "default".into(),
-            postgres: Postgres {
-                version: "17.12".into(),
-                database: "d".into(),
-                lsn: "0/1".into(),
-                bytes: 7,
-                rows: [("orders.orders".to_owned(), 3)].into(),
-            },
-            rabbitmq: "4.0.5".into(),
-            keycloak: "26.4.0".into(),
-            dead_letters: BTreeMap::new(),
-            pending: 0,
-            recipients: Vec::new(),
-            seconds: BTreeMap::new(),
-            files: BTreeMap::new(),
-        }
-    }
-
-    fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(folder.path().join("sets"));
-        (folder, store)
-    }
-
-    fn begun(store: &Store, id: &str) -> Partial {
-        store.begin(id, &Recipients::default()).unwrap()
-    }
-
-    fn made(store: &Store, id: &str) -> Set {
-        let partial = begun(store, id);
-        for (name, text) in [
-            ("postgres/toc.dat", "a table of contents"),
-            ("realm.json", "{}"),
-        ] {
-            let mut file = partial.create(name).unwrap();
-            file.write_all(text.as_bytes()).unwrap();
-            partial.add(file).unwrap();
-        }
-        let mut manifest = manifest(id, "2026-11-26T10:00:00Z");
-        manifest.files = partial.files();
-        store.complete(&partial, manifest).unwrap()
-    }
-
-    #[test]
-    fn a_set_that_was_completed_is_found_and_checks() {
-        let (_folder, store) = store();
-        assert!(matches!(store.find("latest"), Err(BackupError::NoSets(_))));
-        let set = made(&store, "20261126T100000Z");
-        assert_eq!(store.find("latest").unwrap(), set);
-        assert_eq!(store.find("20261126").unwrap(), set);
-        assert!(matches!(store.find("2025"), Err(BackupError::NoSet(_))));
-        set.check().unwrap();
-        set.prove(Utc::now()).unwrap();
-        assert!(store.find("latest").unwrap().proved_at.is_some());
-        set.check().unwrap();
-    }
-
-    #[test]
-    fn what_was_never_completed_is_no_set_and_goes() {
-        let (_folder, store) = store();
-        let partial = begun(&store, "20261126T100000Z");
-        let mut file = partial.create("realm.json").unwrap();
-        file.write_all(b"{").unwrap();
-        assert!(store.list().unwrap().is_empty());
-        assert_eq!(store.sweep().unwrap(), ["20261126T100000Z.partial"]);
-        assert!(!partial.path().exists());
-    }
-
-    #[test]
-    fn a_newer_format_is_told_as_that() {
-        let (_folder, store) = store();
-        let partial = begun(&store, "20261126T100000Z");
-        let mut future = manifest("20261126T100000Z", "2026-11-26T10:00:00Z");
-        future.format = FORMAT + 1;
-        store.complete(&partial, future).unwrap();
-        assert!(matches!(
-            store.find("latest"),
-            Err(BackupError::Format { .. })
-        ));
-    }
-
-    #[test]
-    fn what_is_missing_or_strange_is_told() {
-        let (_folder, store) = store();
-        let set = made(&store, "20261126T100000Z");
-        fs::remove_file(set.path.join("realm.json")).unwrap();
-        fs::write(set.path.join("other"), "").unwrap();
-        let Err(BackupError::Damaged { found, .. }) = set.check() else {
-            panic!("not found");
-        };
-        assert_eq!(found.len(), 2, "{found:?}");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        /// Whichever bit of whichever file it is.
-        #[test]
-        fn one_flipped_bit_anywhere_is_found(file: prop::sample::Index, place: prop::sample::Index, bit in 0_u8..8) {
-            let (_folder, store) = store();
-            let set = made(&store, "20261126T100000Z");
-            let names = files(&set.path).unwrap();
-            let path = set.path.join(file.get(&names));
-            let mut bytes = fs::read(&path).unwrap();
-            let place = place.index(bytes.len());
-            bytes[place] ^= 1 << bit;
-            fs::write(&path, bytes).unwrap();
-            let found = store.find("latest").and_then(|set| set.check());
-            prop_assert!(matches!(found, Err(BackupError::Damaged { .. })), "{:?}", found);
-        }
-    }
-}
+#[path = "store_tests.rs"]
+pub(crate) mod tests;

@@ -39,6 +39,8 @@ pub fn environment() -> BTreeMap<String, String> {
         ),
         // The suite makes them once, before its first test.
         ("DM_GOLDEN__PREPARE", "off".to_owned()),
+        // A backup in between would disturb whatever is looked at.
+        ("DM_BACKUP__EVERY", "off".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value));
     // The suite is about servers; services have one of their own.

@@ -1,0 +1,157 @@
+//! The dump of a database, which its server makes.
+//!
+//! pg_dump is run by the server itself (`COPY … TO PROGRAM`), so that it is of the server's
+//! version, its bytes stay in the server's container until they are read, and no more is
+//! needed than a session of the superuser: no engine, and no program on this side.
+
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::BackupError;
+use super::counts::Notes;
+
+/// How much zstd makes of an effort: its own customary one.
+const COMPRESSION: &str = "zstd:3";
+/// How many tables are written at a time.
+pub(super) const JOBS: &str = "2";
+/// Where dumps are written in the database's container, and what an id follows.
+const FOLDERS: &str = "/tmp/dm-backup-";
+/// What the server knows the sessions of a dump by.
+pub(super) const APPLICATION: &str = "dm-backup";
+/// How much of what pg_dump says last is told.
+const TOLD: usize = 1_000;
+
+/// What is dumped.
+pub(super) struct Request<'a> {
+    /// The superuser.
+    pub(super) user: &'a str,
+    /// The database.
+    pub(super) database: &'a str,
+    /// The state of it, which a session keeps open.
+    pub(super) snapshot: &'a str,
+    /// The id of the set.
+    pub(super) id: &'a str,
+}
+
+impl Request<'_> {
+    /// Where the dump is written, in the server's container.
+    pub(super) fn folder(&self) -> String {
+        format!("{FOLDERS}{}", self.id)
+    }
+
+    /// What pg_dump says.
+    fn log(&self) -> String {
+        format!("{FOLDERS}{}.log", self.id)
+    }
+
+    /// The command, for a shell.
+    fn command(&self) -> String {
+        let words = [
+            "pg_dump",
+            "--format=directory",
+            "--jobs",
+            JOBS,
+            &format!("--compress={COMPRESSION}"),
+            // What is copied out of the container is synced where it comes to.
+            "--no-sync",
+            "--snapshot",
+            self.snapshot,
+            "--username",
+            self.user,
+            "--dbname",
+            self.database,
+            "--no-password",
+            "--file",
+            &self.folder(),
+        ]
+        .map(quoted)
+        .join(" ");
+        // What a killed call has left there would be in the way.
+        format!(
+            "rm -rf {FOLDERS}* && PGAPPNAME={APPLICATION} PGOPTIONS='{}' {words} 2> {}",
+            Notes::OPTIONS,
+            quoted(&self.log())
+        )
+    }
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Has the server run a program, and waits for its end.
+async fn program(session: &mut PgConnection, command: &str) -> Result<(), sqlx::Error> {
+    let statement = format!(
+        "COPY (SELECT WHERE false) TO PROGRAM '{}'",
+        command.replace('\'', "''")
+    );
+    let ran = sqlx::raw_sql(AssertSqlSafe(statement)).execute(session);
+    ran.await.map(drop)
+}
+
+/// Dumps.
+///
+/// # Errors
+/// [`BackupError::Command`] with what pg_dump says; the server fails.
+pub(super) async fn run(
+    session: &mut PgConnection,
+    request: &Request<'_>,
+) -> Result<(), BackupError> {
+    let Err(error) = program(session, &request.command()).await else {
+        return Ok(());
+    };
+    let log: Result<Option<Vec<u8>>, sqlx::Error> =
+        sqlx::query_scalar("SELECT pg_read_binary_file($1, 0, 1000000, true)")
+            .bind(request.log())
+            .fetch_one(session)
+            .await;
+    let told = log.ok().flatten().unwrap_or_default();
+    if told.is_empty() {
+        return Err(error.into());
+    }
+    let start = told.len().saturating_sub(TOLD);
+    Err(BackupError::Command {
+        command: "pg_dump".to_owned(),
+        told: String::from_utf8_lossy(&told[start..]).trim().to_owned(),
+    })
+}
+
+/// Ends the dump of a call that was killed or given up, which goes on by itself.
+pub(super) async fn end(session: &mut PgConnection) -> Result<(), BackupError> {
+    sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+    )
+    .bind(APPLICATION)
+    .execute(session)
+    .await?;
+    Ok(())
+}
+
+/// Has the server, whose they are, remove what dumps there are beside it.
+pub(super) async fn sweep(session: &mut PgConnection) -> Result<(), BackupError> {
+    Ok(program(session, &format!("rm -rf {FOLDERS}*")).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_words_whatever_is_in_them() {
+        let request = Request {
+            user: "o'hara $HOME",
+            database: "d",
+            snapshot: "1-2-3",
+            id: "20261126T100000000Z",
+        };
+        let command = request.command();
+        assert!(
+            command.contains(r"'--username' 'o'\''hara $HOME' '--dbname' 'd'"),
+            "{command}"
+        );
+        assert!(
+            command.ends_with("2> '/tmp/dm-backup-20261126T100000000Z.log'"),
+            "{command}"
+        );
+    }
+}

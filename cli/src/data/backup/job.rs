@@ -1,0 +1,287 @@
+//! A schedule in a container of the stack: what it is given, and what it tells of itself.
+//!
+//! Both are files of a folder that is this user's alone, on this machine, and is mounted in
+//! the container: a secret in a command line or in a variable could be read by others.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::partial::sync;
+use super::{Access, BackupError, Keep};
+
+/// Where the container has that folder.
+pub const FOLDER: &str = "/opt/dm/schedule";
+/// Where it has the instance's backups.
+pub const BACKUPS: &str = "/opt/dm/backups";
+/// Where it has the instance's lock.
+pub const LOCK: &str = "/opt/dm/instance.lock";
+/// Where it has this program.
+pub const PROGRAM: &str = "/opt/dm/dm";
+
+/// What is to be done.
+const JOB: &str = "job.json";
+/// How that goes.
+const STATE: &str = "state.json";
+/// That the container's process has begun.
+const BEGUN: &str = "begun";
+
+/// How long servers may be away before that is told: some always are while a stack starts.
+const AWAY: TimeDelta = TimeDelta::seconds(60);
+/// How long the process may be silent before that is told.
+const SILENT: TimeDelta = TimeDelta::minutes(10);
+
+/// What a schedule does.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Job {
+    /// How long after a backup the next one is due.
+    pub every: Duration,
+    /// Which ones stay.
+    pub keep: Keep,
+    /// To whom they are encrypted, as age writes recipients.
+    pub recipients: Vec<String>,
+    /// What they are made with.
+    pub access: Access,
+}
+
+/// How a schedule goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// When this was written.
+    pub seen_at: DateTime<Utc>,
+    /// When the next backup is due.
+    pub next_due: DateTime<Utc>,
+    /// The last try.
+    pub last_attempt: Option<Attempt>,
+    /// Why backups can't be made now, and since when.
+    pub away: Option<Away>,
+}
+
+/// A try to make a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// The backup that was made.
+    pub id: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// A server that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Away {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// What it says.
+    pub error: String,
+}
+
+impl State {
+    /// What a person has to know of it that is not as it should be.
+    #[must_use]
+    pub fn complaint(&self, now: DateTime<Utc>) -> Option<String> {
+        let failed = self.last_attempt.as_ref().and_then(|it| {
+            let error = it.error.as_ref()?;
+            let at = it.at.format("%Y-%m-%d %H:%M UTC");
+            Some(format!("the last backup failed at {at}: {error}"))
+        });
+        let away = self.away.as_ref().filter(|it| now - it.since > AWAY);
+        let away = away.map(|it| {
+            let since = it.since.format("%Y-%m-%d %H:%M UTC");
+            format!("it cannot reach its servers since {since}: {}", it.error)
+        });
+        let silent = (now - self.seen_at > SILENT).then(|| {
+            let at = self.seen_at.format("%Y-%m-%d %H:%M UTC");
+            format!("it has shown no sign of life since {at}")
+        });
+        failed.or(away).or(silent)
+    }
+}
+
+/// The folder of a schedule.
+#[derive(Debug, Clone)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// That one, which need not be there.
+    #[must_use]
+    pub const fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes it ready for a process that is about to begin.
+    ///
+    /// # Errors
+    /// The disk is full, or the like.
+    pub fn prepare(&self, job: &Job) -> Result<(), BackupError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)
+            .map_err(BackupError::file("make", &self.0))?;
+        self.write(JOB, job)?;
+        match fs::remove_file(self.0.join(BEGUN)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(BackupError::file("remove", self.0.join(BEGUN))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is to be done. Notes that a process has begun with it.
+    ///
+    /// # Errors
+    /// There is no such file, or it is another `dm`'s.
+    pub fn begin(&self) -> Result<Job, BackupError> {
+        let path = self.0.join(JOB);
+        let job = read(&path).map_err(BackupError::file("read", path))?;
+        self.write(BEGUN, &Utc::now())?;
+        Ok(job)
+    }
+
+    /// Whether a process has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.0.join(BEGUN).exists()
+    }
+
+    /// How it went when that was written last.
+    #[must_use]
+    pub fn state(&self) -> Option<State> {
+        read(&self.0.join(STATE)).ok()
+    }
+
+    /// Notes how it goes.
+    ///
+    /// # Errors
+    /// The disk is full, or the like.
+    pub fn note(&self, state: &State) -> Result<(), BackupError> {
+        self.write(STATE, state)
+    }
+
+    /// Writes a file that its owner alone can read, in one step.
+    fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), BackupError> {
+        let (path, new) = (self.0.join(name), self.0.join(format!("{name}.new")));
+        let written = || -> io::Result<()> {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&new)?;
+            file.write_all(&serde_json::to_vec_pretty(value)?)?;
+            file.sync_data()?;
+            fs::rename(&new, &path)
+        };
+        written().map_err(BackupError::file("write", &path))?;
+        sync(&self.0)
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::config::{Config, LoadOptions};
+    use crate::stack::instance::Instance;
+
+    fn access() -> Access {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(
+            folder.path().join("dm.toml"),
+            "postgres.password = 'hun\"ter $2'\n",
+        )
+        .unwrap();
+        let options = LoadOptions {
+            project_dir: Some(folder.path().to_owned()),
+            current_dir: folder.path().to_owned(),
+            overrides: Vec::new(),
+        };
+        let loaded = Config::load(&options, std::iter::empty()).unwrap();
+        let instance = Instance::new("p".into(), "default", folder.path()).unwrap();
+        Access::of(&loaded.config, &instance)
+    }
+
+    #[test]
+    fn a_job_is_read_back_and_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new(folder.path().join("schedules/p.default"));
+        let job = Job {
+            every: Duration::from_secs(1),
+            keep: Keep {
+                days: 7,
+                safety: 5,
+                manual_days: None,
+            },
+            recipients: vec!["age1".into()],
+            access: access(),
+        };
+        folder.prepare(&job).unwrap();
+        assert!(!folder.has_begun());
+        assert!(folder.begin().unwrap().access == job.access);
+        assert!(folder.has_begun());
+        folder.prepare(&job).unwrap();
+        assert!(!folder.has_begun());
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(folder.path()), 0o700);
+        assert_eq!(mode(&folder.path().join(JOB)), 0o600);
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told_and_a_start_is_not() {
+        let now: DateTime<Utc> = "2026-11-28T12:00:00Z".parse().unwrap();
+        let good = State {
+            seen_at: now,
+            next_due: now,
+            last_attempt: None,
+            away: None,
+        };
+        assert_eq!(good.complaint(now), None);
+        let away = |seconds| State {
+            away: Some(Away {
+                since: now - TimeDelta::seconds(seconds),
+                error: "no route".into(),
+            }),
+            ..good.clone()
+        };
+        assert_eq!(away(20).complaint(now), None);
+        assert_eq!(
+            away(90).complaint(now).unwrap(),
+            "it cannot reach its servers since 2026-11-28 11:58 UTC: no route"
+        );
+        let failed = State {
+            last_attempt: Some(Attempt {
+                at: now,
+                id: None,
+                error: Some("no room".into()),
+            }),
+            ..good.clone()
+        };
+        assert_eq!(
+            failed.complaint(now).unwrap(),
+            "the last backup failed at 2026-11-28 12:00 UTC: no room"
+        );
+        let later = now + TimeDelta::hours(1);
+        assert!(good.complaint(later).unwrap().contains("sign of life"));
+        // A clock that was put back is no fault of the schedule's.
+        assert_eq!(good.complaint(now - TimeDelta::days(3)), None);
+    }
+}
