@@ -15,6 +15,7 @@ use crate::components::{Ports, postgres, rabbitmq};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::messaging::browse::Browser;
 use crate::messaging::filter::Filter;
 use crate::messaging::stores::{self, Store};
 use crate::messaging::{MessagingError, broker};
@@ -121,6 +122,14 @@ impl Desk {
             realm: config.realm.as_str(),
             user: config.admin_user.as_str(),
             password: config.admin_password.reveal(),
+        }
+    }
+
+    /// What shows the messages in the broker's queues without a delivery.
+    pub fn browser(&self) -> Browser<'_> {
+        Browser {
+            engine: &self.engine,
+            container: self.project.instance.container(rabbitmq::NAME),
         }
     }
 

@@ -37,13 +37,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     };
     let (stores, database) = (desk.stores(), desk.database().await?);
     let connection = desk.dead_letters().await?;
-    let (management, memory) = (desk.management()?, memory::of_services(desk.config()));
+    let (browser, memory) = (desk.browser(), memory::of_services(desk.config()));
     let printer = &context.printer;
     let site = Site {
         stores: &stores,
         database: &database,
         connection: &connection,
-        management: &management,
+        browser: &browser,
         memory: &memory,
         settle: arguments.settle,
         told: &|what| printer.note(what),

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::context::Context;
 use super::desk::Desk;
 use crate::components::database::Database;
+use crate::components::rabbitmq::policies;
 use crate::components::{keycloak, postgres};
 use crate::data::schema::{self, Document, Folder, SchemaError, Site, Source};
 use crate::error::{Exit, Result};
@@ -153,7 +154,9 @@ async fn all(desk: &Desk, source: Source, folder: &Folder) -> Result<Vec<Documen
         path: path.clone(),
         source,
     })?;
-    let definitions = serde_json::from_slice(&text).map_err(|_| SchemaError::Definitions(path))?;
+    let mut definitions =
+        serde_json::from_slice(&text).map_err(|_| SchemaError::Definitions(path))?;
+    policies::add_to(&mut definitions, &config.rabbitmq.policies);
     let container = desk.project.instance.container(postgres::NAME);
     let (management, base) = (desk.management()?, keycloak::base_url(&desk.ports));
     let site = Site {

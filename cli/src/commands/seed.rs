@@ -331,7 +331,8 @@ fn unfinished(run: &past::Run) -> SeedError {
 /// should not be written.
 fn keeps(desk: &Desk) -> TimeDelta {
     let memory = memory::of_services(desk.config());
-    let shortest = memory.values().min().copied().unwrap_or_default();
+    let shortest = memory.values().map(memory::Memory::of_events).min();
+    let shortest = shortest.unwrap_or_default();
     TimeDelta::from_std(shortest).unwrap_or(TimeDelta::MAX)
 }
 

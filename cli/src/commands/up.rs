@@ -58,6 +58,9 @@ pub struct Arguments {
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
+    for warning in project.config().rabbitmq.policies.warnings() {
+        context.printer.warn(&warning);
+    }
     let consent = context.consent(arguments.yes);
     if arguments.dry_run {
         return dry_run(context, &project, &arguments, consent).await;

@@ -157,6 +157,10 @@ pub enum Renewal {
     Starting(&'static [&'static str]),
 }
 
+/// The work that gives a component that is ready what of its configuration can change while
+/// it runs.
+pub type Adjustment = Pin<Box<dyn Future<Output = Result<(), Box<dyn Coded>>> + Send>>;
+
 /// A container of the stack that stays up.
 pub trait Component: Debug + Send + Sync {
     /// Its name: in the network, in commands and in tables.
@@ -226,6 +230,12 @@ pub trait Component: Debug + Send + Sync {
     /// The database schema that can be filled from its image before its first
     /// start, where it has one.
     fn recorded_schema(&self, _ports: &Ports) -> Option<RecordedSchema> {
+        None
+    }
+
+    /// What is done to it once it is ready, whenever it is brought up; it must cost nothing
+    /// where there is nothing to change.
+    fn adjustment(&self, _ports: &Ports) -> Option<Adjustment> {
         None
     }
 

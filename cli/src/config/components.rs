@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::model::Wait;
+use super::policies::Policies;
 use super::values::{
     AccountName, DomainName, Identifier, ImageReference, Line, Port, ProjectPath, Secret, Settings,
     Size,
@@ -57,6 +58,8 @@ pub struct Rabbitmq {
     pub password: Secret,
     /// The exchanges, queues and bindings, as RabbitMQ exports them.
     pub definitions: ProjectPath,
+    /// The limits of the queues.
+    pub policies: Policies,
     /// The most memory that the container may use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,

@@ -20,6 +20,7 @@ mod load;
 mod mask;
 mod model;
 mod nearest;
+mod policies;
 mod problem;
 mod reference;
 mod schema;
@@ -38,6 +39,7 @@ pub use model::{
     Backup, Config, Credentials, Engine, Golden, ImageSource, Images, Install, Prepare, Project,
     Timeouts, Wait,
 };
+pub use policies::{Kept, Overflow, Policies};
 pub use problem::{ConfigError, Problem, Problems};
 pub use reference::reference;
 pub use schema::{schema, schema_text};

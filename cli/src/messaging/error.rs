@@ -18,6 +18,25 @@ pub enum MessagingError {
     /// The database is away, or refuses.
     #[error("the database can't be asked")]
     Database(#[from] sqlx::Error),
+    /// The broker's state can't be read by its own tool.
+    #[error("could not read the queues in the broker: {0}")]
+    Browse(String),
+    /// The engine can't run the broker's tool.
+    #[error("could not run rabbitmqctl in the broker's container")]
+    Engine(#[from] crate::engine::EngineError),
+    /// There are messages that could not be read, and events that may be among them.
+    #[error(
+        "{events} events of {queue} may be among {unread} messages that could not be read in the \
+         broker"
+    )]
+    Unread {
+        /// The work queue.
+        queue: &'static str,
+        /// How many events are not found.
+        events: usize,
+        /// How many messages were not read.
+        unread: u64,
+    },
     /// The broker's management interface is away, or refuses.
     #[error(transparent)]
     Management(#[from] ManagementError),
@@ -160,6 +179,8 @@ impl Coded for MessagingError {
             Self::Broker(_) => "broker-unavailable",
             Self::Database(_) => "database-unavailable",
             Self::Management(_) => "management-unavailable",
+            Self::Browse(_) | Self::Engine(_) => "broker-state-unavailable",
+            Self::Unread { .. } => "broker-state-unread",
             Self::UnknownService { .. } => "service-unknown",
             Self::NoEvent(_) => "event-not-found",
             Self::UnknownQueue { .. } => "queue-unknown",
@@ -187,6 +208,9 @@ impl Coded for MessagingError {
             | Self::Database(_)
             | Self::Management(_)
             | Self::Path { .. }
+            | Self::Browse(_)
+            | Self::Engine(_)
+            | Self::Unread { .. }
             | Self::File(_) => Exit::Component,
             Self::UnknownQueue { .. }
             | Self::UnknownService { .. }
@@ -207,9 +231,17 @@ impl Coded for MessagingError {
 
     fn next(&self) -> Vec<String> {
         match self {
-            Self::Broker(_) | Self::Database(_) | Self::Management(_) => {
+            Self::Broker(_)
+            | Self::Database(_)
+            | Self::Management(_)
+            | Self::Browse(_)
+            | Self::Engine(_) => {
                 vec!["dm status".into(), "dm up".into()]
             }
+            Self::Unread { .. } => vec![
+                "start the consumer and try again: what it handles need not be read".into(),
+                "the image of RabbitMQ may be newer than dm knows: rabbitmq.image names it".into(),
+            ],
             Self::UnknownService { known, .. } => {
                 vec![format!("the services with events are {}", known.join(", "))]
             }

@@ -13,11 +13,13 @@
 //! poison      a message that no consumer can handle
 //! memory      how long outboxes and inboxes remember
 //! broker      the way in as administrator, publishing with confirms, a turn at the dead letters
-//! reader      reads a queue and leaves it as it was
+//! reader      reads a dead-letter queue and leaves it as it was
+//! browse      what quorum queues hold, without a delivery
 //! error       why it can't be seen or repaired
 //! ```
 
 pub mod broker;
+pub mod browse;
 pub mod dead;
 pub mod error;
 pub mod filter;

@@ -1,14 +1,14 @@
-//! Reads a queue and leaves it as it was.
+//! Reads a dead-letter queue and leaves it as it was.
 //!
 //! What is read is never acknowledged unless somebody says so, and goes back to its
 //! place when the channel closes, or when the process is killed: dead-letter queues are
 //! classic queues, where neither a body nor a header nor the order changes by that. A
 //! consumer is given a bounded number of messages, and the next ones come by another
-//! consumer of the same channel, so that memory is bounded whatever the queue's depth. Of
-//! quorum queues, which work queues are, a pass spends one of the deliveries after which
-//! the broker gives up on a message.
+//! consumer of the same channel, so that memory is bounded whatever the queue's depth. What
+//! others take out meanwhile is not waited for. Quorum queues, which work queues are, count
+//! deliveries, and are read in another way ([`super::browse`]).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
@@ -18,12 +18,16 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 
-use crate::messaging::MessagingError;
+use crate::messaging::{MessagingError, queues};
 
 /// How many messages wait here at most.
 const PORTION: u16 = 2_000;
 /// How long the broker may take for the next message.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// After how long without one it is looked whether there is one.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often in a row there must be none: one that is on its way here is no longer counted.
+const LOOKS: usize = 2;
 
 /// A pass over the messages that are in a queue now.
 pub(super) struct Reader {
@@ -68,21 +72,42 @@ impl Reader {
         if self.left == 0 {
             self.go_on().await?;
         }
-        let Some(consumer) = &mut self.consumer else {
+        let Some(delivery) = self.delivery().await? else {
+            // Others have taken the rest out.
+            self.expected = self.read;
             return Ok(None);
-        };
-        let next = tokio::time::timeout(PATIENCE, consumer.next()).await;
-        let Ok(Some(delivery)) = next else {
-            return Err(MessagingError::Stalled {
-                queue: self.queue.clone(),
-                read: self.read,
-                expected: self.expected,
-                patience: PATIENCE,
-            });
         };
         self.left -= 1;
         self.read += 1;
         Ok(Some((self.read, delivery?)))
+    }
+
+    /// What the open consumer gives next; `None` where the queue has nothing more to give.
+    async fn delivery(&mut self) -> Result<Option<Result<Delivery, lapin::Error>>, MessagingError> {
+        let (began, mut looks) = (Instant::now(), 0);
+        let Some(consumer) = &mut self.consumer else {
+            return Ok(None);
+        };
+        loop {
+            match tokio::time::timeout(LOOK, consumer.next()).await {
+                Ok(Some(delivery)) => return Ok(Some(delivery)),
+                Ok(None) => break,
+                Err(_) if began.elapsed() > PATIENCE => break,
+                Err(_) => {}
+            }
+            // What is held here is not counted.
+            let waiting = queues::ready(&self.channel, &self.queue).await?;
+            looks = if waiting == 0 { looks + 1 } else { 0 };
+            if looks == LOOKS {
+                return Ok(None);
+            }
+        }
+        Err(MessagingError::Stalled {
+            queue: self.queue.clone(),
+            read: self.read,
+            expected: self.expected,
+            patience: PATIENCE,
+        })
     }
 
     /// Takes the next portion, by a consumer of its own.

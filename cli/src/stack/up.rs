@@ -401,7 +401,7 @@ impl ComponentRun {
             ))));
         }
         if self.item.action == Action::Keep && self.answers().await {
-            return Ok(NodeState::Ready { kept: true });
+            return self.adjusted(true, &cancel).await;
         }
         // The deadline is also that of an engine or a server that answers late.
         let acted = tokio::select! {
@@ -443,7 +443,7 @@ impl ComponentRun {
         .await;
         let probe = (!last.is_empty()).then_some(last);
         match ready {
-            Ok(()) => Ok(NodeState::Ready { kept: false }),
+            Ok(()) => self.adjusted(false, &cancel).await,
             Err(NotReady::Cancelled) => Err(TaskError::Cancelled),
             Err(reason) => {
                 let timed_out = matches!(reason, NotReady::TimedOut);
@@ -464,6 +464,26 @@ impl ComponentRun {
                 })
             }
         }
+    }
+
+    /// Gives the component, which is ready, what can change while it runs.
+    async fn adjusted(
+        &self,
+        kept: bool,
+        cancel: &CancellationToken,
+    ) -> Result<NodeState, TaskError> {
+        if let Some(work) = self.item.component.adjustment(&self.stack.ports) {
+            let done = tokio::select! {
+                () = cancel.cancelled() => return Err(TaskError::Cancelled),
+                done = work => done,
+            };
+            if let Err(error) = done {
+                let name = self.item.component.name();
+                let failure = failure::of_error(name, error.as_ref(), self.emitter.at());
+                return Err(TaskError::Failed(Box::new(failure)));
+            }
+        }
+        Ok(NodeState::Ready { kept })
     }
 
     /// Decides anew where the plan could not know what the image would be: a service

@@ -9,6 +9,7 @@
     reason = "all of this is a test"
 )]
 
+mod account;
 mod backup;
 mod ci;
 mod dead_letters;
@@ -76,6 +77,12 @@ fn disturbing() -> Vec<Trial> {
     .into_iter()
     .chain(faults::trials())
     .chain([
+        Trial::test("an_account_is_red_where_something_is_wrong", account::truth),
+        Trial::test(
+            "what_is_missing_comes_back_in_order_and_as_it_was_edited",
+            account::repaired,
+        ),
+        Trial::test("a_changed_limit_is_the_running_brokers", account::limits),
         Trial::test("data_a_past_is_there_as_if_it_had_happened", past::seeded),
         Trial::test(
             "data_a_past_that_is_cut_short_is_carried_on_with",

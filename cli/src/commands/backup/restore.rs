@@ -132,7 +132,10 @@ impl<'a> Ways<'a> {
             users: users.map(|name| instance.container(name)).collect(),
             setup: Database::new(config, root),
             stores: desk.stores(),
-            memory: memory::of_services(config),
+            memory: memory::of_services(config)
+                .into_iter()
+                .map(|(service, memory)| (service, memory.of_events()))
+                .collect(),
             definitions: RabbitMq::new(config, root).declared()?,
             keycloak: image.rsplit_once(':').map(|(_, tag)| tag.to_owned()),
             broker: desk.dead_letters().await?,
@@ -417,13 +420,13 @@ pub(super) async fn account(
 async fn accounted(context: &Context, desk: &Desk) -> Result<Report> {
     let (stores, database) = (desk.stores(), desk.database().await?);
     let connection = desk.dead_letters().await?;
-    let (management, memory) = (desk.management()?, memory::of_services(desk.config()));
+    let (browser, memory) = (desk.browser(), memory::of_services(desk.config()));
     let printer = &context.printer;
     let site = reconcile::Site {
         stores: &stores,
         database: &database,
         connection: &connection,
-        management: &management,
+        browser: &browser,
         memory: &memory,
         settle: SETTLE,
         told: &|what| printer.note(what),

@@ -53,21 +53,6 @@ impl Management {
         })
     }
 
-    /// How many messages of a queue its consumers have at hand, as it was a few seconds
-    /// ago.
-    ///
-    /// # Errors
-    /// The broker is away, or has no such queue.
-    pub async fn at_hand(&self, queue: &str) -> Result<u64, ManagementError> {
-        #[derive(Deserialize)]
-        struct Queue {
-            #[serde(default)]
-            messages_unacknowledged: u64,
-        }
-        let queue: Queue = self.get(&format!("queues/%2F/{queue}")).await?;
-        Ok(queue.messages_unacknowledged)
-    }
-
     /// Ends every connection at once, as a network that breaks does. Answers how many.
     ///
     /// # Errors
@@ -177,6 +162,33 @@ impl Management {
             }
         }
         self.declare(definitions).await
+    }
+
+    /// The policies.
+    ///
+    /// # Errors
+    /// The broker is away.
+    pub async fn policies(&self) -> Result<Vec<Value>, ManagementError> {
+        self.get("policies/%2F").await
+    }
+
+    /// Sets a policy, in place of one of that name.
+    ///
+    /// # Errors
+    /// The broker is away, or refuses.
+    pub async fn set_policy(&self, name: &str, policy: &Value) -> Result<(), ManagementError> {
+        let request = self.request(Method::PUT, ["policies", "/", name])?;
+        request.json(policy).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Removes a policy.
+    ///
+    /// # Errors
+    /// The broker is away, or has none of that name.
+    pub async fn remove_policy(&self, name: &str) -> Result<(), ManagementError> {
+        self.delete(["policies", "/", name]).await?;
+        Ok(())
     }
 
     async fn delete<const N: usize>(&self, path: [&str; N]) -> Result<Response, ManagementError> {

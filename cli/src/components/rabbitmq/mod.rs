@@ -1,6 +1,7 @@
 //! RabbitMQ: the exchanges and queues between the services.
 
 pub mod management;
+pub mod policies;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,8 +22,8 @@ use sha2::{Digest, Sha256};
 use self::management::Management;
 use super::reach::Reach;
 use super::{
-    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Renewal, Site, container,
-    host_port, http_origin, innermost, read,
+    Adjustment, Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Renewal, Site,
+    container, host_port, http_origin, innermost, read,
 };
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
@@ -93,17 +94,21 @@ impl RabbitMq {
 }
 
 impl RabbitMq {
-    /// What the broker declares at its start: topology, users and their rights.
+    /// What the broker has once it is ready: topology, users and their rights, and the limits
+    /// of its queues.
     ///
     /// # Errors
     /// An unreadable fixture.
     pub fn declared(&self) -> Result<Value, ComponentError> {
         let fixture = self.config.definitions.in_project(&self.root);
         let definitions = self.definitions(&self.root)?;
-        serde_json::from_slice(&definitions).map_err(|error| ComponentError::Content {
-            path: fixture,
-            reason: error.to_string(),
-        })
+        let mut definitions =
+            serde_json::from_slice(&definitions).map_err(|error| ComponentError::Content {
+                path: fixture,
+                reason: error.to_string(),
+            })?;
+        policies::add_to(&mut definitions, &self.config.policies);
+        Ok(definitions)
     }
 
     /// What is declared at the start, with everybody's password.
@@ -220,14 +225,23 @@ impl Component for RabbitMq {
         Some(GoldenPart::Data(DATA))
     }
 
+    fn adjustment(&self, ports: &Ports) -> Option<Adjustment> {
+        let (config, base) = (self.config.clone(), management_url(ports));
+        let uri = uri(&self.config, ports);
+        Some(Box::pin(async move {
+            let applied = async {
+                let (user, password) = (config.user.as_str(), config.password.reveal());
+                let management = Management::new(base, user, password)?;
+                policies::apply(&management, &uri, &config.policies).await
+            };
+            applied.await.map_err(|error| Box::new(error) as _)
+        }))
+    }
+
     fn renewal(&self, ports: &Ports) -> Option<Renewal> {
         let (component, base) = (self.clone(), management_url(ports));
         Some(Renewal::Running(Box::pin(async move {
-            let definitions = component
-                .definitions(&component.root)
-                .map_err(|error| error.to_string())?;
-            let definitions =
-                serde_json::from_slice(&definitions).map_err(|error| error.to_string())?;
+            let definitions = component.declared().map_err(|error| error.to_string())?;
             let config = &component.config;
             Management::new(base, config.user.as_str(), config.password.reveal())
                 .map_err(|error| innermost(&error))?

@@ -1,34 +1,33 @@
 //! What outboxes and inboxes say, from one snapshot of the database.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use dm_contracts::topology::{self, WORK_QUEUES, WorkQueue};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
+use super::chains::Chains;
+use super::open::{Open, Opened};
 use super::report::{Account, Finding, Kind, Law};
 use super::{Site, laws};
+use crate::messaging::MessagingError;
+use crate::messaging::memory::Memory;
 use crate::messaging::stores::Store;
-use crate::messaging::{MessagingError, memory};
 
 /// What is not read to its end: rows that are about to go may be gone from one table and
 /// not yet from the other.
 const TRUSTED: f64 = 0.9;
 
-/// An event that was published, and that the snapshot doesn't know to be handled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Open {
-    /// Its type.
-    pub(super) event_type: String,
-    /// Its aggregate.
-    pub(super) subject: String,
-}
-
 /// What the snapshot says.
 pub(super) struct Books {
+    /// The instant of the snapshot.
+    pub(super) now: DateTime<Utc>,
     pub(super) pending: i64,
     pub(super) accounts: Vec<Account>,
-    /// By queue and by id.
-    pub(super) open: BTreeMap<&'static str, HashMap<String, Open>>,
+    /// By queue.
+    pub(super) open: BTreeMap<&'static str, Opened>,
+    /// What dead letters were edited into.
+    pub(super) chains: Chains,
     pub(super) orphans: Vec<Finding>,
     pub(super) laws: Vec<Law>,
     pub(super) broken: Vec<Finding>,
@@ -44,6 +43,10 @@ pub(super) async fn read(site: &Site<'_>) -> Result<Books, MessagingError> {
     sqlx::raw_sql("SET LOCAL work_mem = '256MB'; SET LOCAL jit = off")
         .execute(&mut *snapshot)
         .await?;
+    let now = sqlx::query_scalar("SELECT now()")
+        .fetch_one(&mut *snapshot)
+        .await?;
+    let chains = Chains::read(&mut snapshot).await?;
     let keys = keys(&mut snapshot, site.stores).await?;
     let pending = keys.values().map(|(pending, _)| pending).sum();
     let (mut accounts, mut open, mut orphans) = (Vec::new(), BTreeMap::new(), Vec::new());
@@ -67,35 +70,45 @@ pub(super) async fn read(site: &Site<'_>) -> Result<Books, MessagingError> {
             .iter()
             .find(|store| store.queue == Some(queue.name));
         if let Some(store) = store {
-            let unhandled = unhandled(&mut snapshot, site, store, &queue, &taken).await?;
+            let unhandled = unhandled(&mut snapshot, site, store, &queue, &taken, &chains).await?;
             account.consumed = account.published - unhandled.len() as i64;
             open.insert(queue.name, unhandled);
             orphans.extend(unknown(&mut snapshot, site, store).await?);
         }
         accounts.push(account);
     }
-    let (laws, broken) = laws::check(&mut snapshot, site.stores, oldest(site, None)).await?;
+    let bounds = laws::Bounds {
+        events: oldest(site, None),
+        notifications: kept_notifications(site),
+    };
+    let (laws, broken) = laws::check(&mut snapshot, site.stores, bounds).await?;
     snapshot.rollback().await?;
     Ok(Books {
+        now,
         pending,
         accounts,
         open,
+        chains,
         orphans,
         laws,
         broken,
     })
 }
 
-/// How long ago an event may have passed and still be known everywhere it should be, in
-/// seconds.
-fn oldest(site: &Site<'_>, consumer: Option<&str>) -> f64 {
+/// How long ago an event may have been written and still be known everywhere it should be,
+/// in seconds.
+pub(super) fn oldest(site: &Site<'_>, consumer: Option<&str>) -> f64 {
     let services = site.memory.iter();
     let kept = services.filter(|(service, _)| consumer.is_none_or(|it| it == service.as_str()));
-    let shortest = kept
-        .map(|(_, memory)| *memory)
-        .min()
-        .unwrap_or(memory::CUSTOMARY);
+    let shortest = kept.map(|(_, memory)| memory.of_events()).min();
+    let shortest = shortest.unwrap_or_else(|| Memory::default().of_events());
     shortest.as_secs_f64() * TRUSTED
+}
+
+/// How old a notification may be and still be there, in seconds.
+fn kept_notifications(site: &Site<'_>) -> f64 {
+    let kept = site.memory.get("wuphf").copied().unwrap_or_default();
+    kept.notifications.as_secs_f64() * TRUSTED
 }
 
 /// How many events of each routing key are pending, and published.
@@ -123,30 +136,27 @@ async fn keys(
     Ok(keys)
 }
 
-/// What was published to a queue, and is not in its consumer's inbox. What somebody
-/// changed before it was replayed is looked for as what it went back as.
+/// What was published to a queue, and is not in its consumer's inbox. What was edited before
+/// it was replayed is looked for under the ids that it went back with, too.
 async fn unhandled(
     snapshot: &mut PgConnection,
     site: &Site<'_>,
     store: &Store,
     queue: &WorkQueue,
     keys: &[String],
-) -> Result<HashMap<String, Open>, MessagingError> {
-    let mut open = HashMap::new();
+    chains: &Chains,
+) -> Result<Opened, MessagingError> {
+    let mut found = Vec::new();
     for publisher in site.stores {
+        // By when it was written: it may have been handled long before its relay could note
+        // that it was published, and the inbox counts from then on.
         let statement = format!(
-            "SELECT coalesce(edited.edited_as, open.event_id), open.event_type, open.subject
-               FROM (SELECT event_id, event_type, subject FROM {outbox} AS event
-                      WHERE routing_key = ANY($1)
-                        AND published_at > now() - $2 * interval '1 second'
-                        AND NOT EXISTS (SELECT FROM {inbox} AS seen
-                                         WHERE seen.queue = $3
-                                           AND seen.event_id = event.event_id)) AS open
-               LEFT JOIN dm_ops.replay_messages AS edited
-                      ON edited.event_id = open.event_id AND edited.queue = $3
-                     AND edited.edited_as IS NOT NULL AND edited.outcome = 'replayed'
-              WHERE NOT EXISTS (SELECT FROM {inbox} AS seen
-                                 WHERE seen.queue = $3 AND seen.event_id = edited.edited_as)",
+            "SELECT event_id, event_type, subject FROM {outbox} AS event
+              WHERE routing_key = ANY($1)
+                AND published_at IS NOT NULL
+                AND created_at > now() - $2 * interval '1 second'
+                AND NOT EXISTS (SELECT FROM {inbox} AS seen
+                                 WHERE seen.queue = $3 AND seen.event_id = event.event_id)",
             outbox = publisher.table("outbox_events"),
             inbox = store.table("inbox_events"),
         );
@@ -156,16 +166,24 @@ async fn unhandled(
             .bind(queue.name)
             .fetch_all(&mut *snapshot)
             .await?;
-        let rows = rows.into_iter().map(|(id, event_type, subject)| {
-            let event = Open {
-                event_type,
-                subject,
-            };
-            (id, event)
-        });
-        open.extend(rows);
+        found.extend(rows);
     }
-    Ok(open)
+    let mut opened = Opened::default();
+    for (id, event_type, subject) in found {
+        let edits = chains.edits(queue.name, &id);
+        let event = Open {
+            event_type,
+            subject,
+            edits,
+        };
+        opened.add(id, event);
+    }
+    if !chains.is_empty() {
+        for id in in_inbox(&mut *snapshot, store, queue.name, &opened.ids()).await? {
+            opened.take(&id);
+        }
+    }
+    Ok(opened)
 }
 
 /// What a consumer has handled, and no outbox has written. What was replayed may be older
@@ -219,24 +237,38 @@ pub(super) async fn handled(
     let Some(store) = site.stores.iter().find(|store| store.queue == Some(queue)) else {
         return Ok(Vec::new());
     };
+    let mut session = site.database.acquire().await?;
+    in_inbox(&mut session, store, queue, ids).await
+}
+
+async fn in_inbox(
+    session: &mut PgConnection,
+    store: &Store,
+    queue: &str,
+    ids: &[String],
+) -> Result<Vec<String>, MessagingError> {
     let statement = format!(
         "SELECT event_id FROM {} WHERE queue = $1 AND event_id = ANY($2)",
         store.table("inbox_events")
     );
+    // No id of ours has a zero byte, and PostgreSQL takes none.
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let ids: Vec<&str> = ids.into_iter().filter(|id| !id.contains('\0')).collect();
     Ok(sqlx::query_scalar(AssertSqlSafe(statement))
         .bind(queue)
         .bind(ids)
-        .fetch_all(site.database)
+        .fetch_all(session)
         .await?)
 }
 
-/// Which of these events some outbox has written, as far as it remembers, or somebody who
-/// changed one of them.
+/// Which of these ids an outbox has written, as far as it remembers, or a person has edited
+/// an event into; with `replayed` also those that were replayed as they were, which may be
+/// older than any outbox remembers.
 pub(super) async fn written(
     site: &Site<'_>,
     ids: &[String],
-) -> Result<Vec<String>, MessagingError> {
-    let edited = "SELECT edited_as FROM dm_ops.replay_messages WHERE edited_as = ANY($1)";
+    replayed: bool,
+) -> Result<HashSet<String>, MessagingError> {
     let parts: Vec<String> = site
         .stores
         .iter()
@@ -246,10 +278,18 @@ pub(super) async fn written(
                 store.table("outbox_events")
             )
         })
-        .chain([edited.to_owned()])
+        .chain([
+            "SELECT edited_as FROM dm_ops.replay_messages WHERE edited_as = ANY($1)".to_owned(),
+            "SELECT event_id FROM dm_ops.replay_messages WHERE event_id = ANY($1) AND $2"
+                .to_owned(),
+        ])
         .collect();
-    Ok(sqlx::query_scalar(AssertSqlSafe(parts.join(" UNION ALL ")))
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let ids: Vec<&str> = ids.into_iter().filter(|id| !id.contains('\0')).collect();
+    let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(parts.join(" UNION ALL ")))
         .bind(ids)
+        .bind(replayed)
         .fetch_all(site.database)
-        .await?)
+        .await?;
+    Ok(found.into_iter().collect())
 }

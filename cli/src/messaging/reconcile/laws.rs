@@ -13,16 +13,47 @@ use crate::messaging::stores::Store;
 /// How many cases of a law are listed.
 const LISTED: i64 = 100;
 
-/// A law as SQL: `{order}` is the schema of that service, `{young}` a condition on
-/// instants. The first query has a row for each case with its name, whether it is kept
-/// and what is known of it.
+/// How long ago something may have been and still be checked, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// For what outboxes and inboxes know.
+    pub(super) events: f64,
+    /// For notifications, which go by the time of their cause.
+    pub(super) notifications: f64,
+}
+
+/// A law as SQL: `{order}` is the schema of that service, `{young}` the instant since which
+/// outboxes and inboxes know everything, `{kept}` the one since which notifications are
+/// there. The query has a row for each case with its name, whether it is kept and what is
+/// known of it. Whether a case is young goes by the database's clock.
 struct Statement {
     name: &'static str,
     says: &'static str,
     cases: &'static str,
 }
 
-const LAWS: [Statement; 9] = [
+/// What wuphf makes notifications of: the events of three outboxes, and what dead letters of
+/// its queue were edited into.
+const CAUSES: &str = "
+    cause AS (
+        SELECT event_id, event_type FROM {order}.outbox_events
+         WHERE routing_key = 'order.created.v1' AND created_at > {young}
+        UNION ALL
+        SELECT event_id, event_type FROM {inventory}.outbox_events
+         WHERE routing_key = 'shipment.dispatched.v1' AND created_at > {young}
+        UNION ALL
+        SELECT event_id, event_type FROM {finance}.outbox_events
+         WHERE routing_key = 'finance.expense.decided.v1' AND created_at > {young}
+        UNION ALL
+        SELECT edited_as, edited_body::jsonb->>'type'
+          FROM dm_ops.replay_messages JOIN dm_ops.replay_runs USING (run_id)
+         WHERE queue = 'wuphf.domain-events.q' AND edited_as IS NOT NULL AND began_at > {young}
+           AND edited_body::jsonb->>'type' = ANY(ARRAY[
+                   'com.dundermifflin.order.created.v1',
+                   'com.dundermifflin.shipment.dispatched.v1',
+                   'com.dundermifflin.expense.decided.v1']))";
+
+const LAWS: [Statement; 11] = [
     Statement {
         name: "stock-received",
         says: "what is on hand and what was shipped is what came in",
@@ -34,35 +65,39 @@ const LAWS: [Statement; 9] = [
     Statement {
         name: "stock-reserved",
         says: "what is reserved is what the open reservations hold",
-        cases: "SELECT sku AS name, reserved = coalesce(held.quantity, 0) AS kept,
-                       format('%s reserved, and reservations of %s', reserved,
+        cases: "SELECT sku AS name, coalesce(reserved, 0) = coalesce(held.quantity, 0) AS kept,
+                       format('%s reserved, and reservations of %s', coalesce(reserved, 0),
                               coalesce(held.quantity, 0)) AS detail
-                  FROM {inventory}.stock LEFT JOIN (
-                       SELECT item->>'sku' AS sku, sum((item->>'quantity')::bigint) AS quantity
+                  FROM {inventory}.stock FULL JOIN (
+                       SELECT item->>'sku' AS sku, sum((item->>'quantity')::numeric) AS quantity
                          FROM {inventory}.reservations, jsonb_array_elements(items) AS item
                         WHERE status = 'RESERVED' GROUP BY 1) AS held USING (sku)",
     },
     Statement {
         name: "stock-shipped",
         says: "what was shipped is what the dispatched reservations held",
-        cases: "SELECT sku AS name, shipped = coalesce(gone.quantity, 0) AS kept,
-                       format('%s shipped, and dispatches of %s', shipped,
+        cases: "SELECT sku AS name, coalesce(shipped, 0) = coalesce(gone.quantity, 0) AS kept,
+                       format('%s shipped, and dispatches of %s', coalesce(shipped, 0),
                               coalesce(gone.quantity, 0)) AS detail
-                  FROM {inventory}.stock LEFT JOIN (
-                       SELECT item->>'sku' AS sku, sum((item->>'quantity')::bigint) AS quantity
+                  FROM {inventory}.stock FULL JOIN (
+                       SELECT item->>'sku' AS sku, sum((item->>'quantity')::numeric) AS quantity
                          FROM {inventory}.reservations, jsonb_array_elements(items) AS item
                         WHERE status = 'DISPATCHED' GROUP BY 1) AS gone USING (sku)",
     },
     Statement {
         name: "order-told",
         says: "every order has told of itself, once",
-        cases: "SELECT orders.order_id AS name, coalesce(told.count, 0) = 1 AS kept,
-                       format('told %s times', coalesce(told.count, 0)) AS detail
-                  FROM {order}.orders LEFT JOIN (
-                       SELECT subject, count(*) FROM {order}.outbox_events
-                        WHERE routing_key = 'order.created.v1' GROUP BY 1) AS told
-                       ON told.subject = 'order/' || orders.order_id
-                 WHERE orders.created_at > {young}",
+        cases: "SELECT coalesce(placed.order_id, told.subject) AS name,
+                       placed.order_id IS NOT NULL AND coalesce(told.count, 0) = 1 AS kept,
+                       CASE WHEN placed.order_id IS NULL THEN 'there is no such order'
+                            ELSE format('told %s times', coalesce(told.count, 0)) END AS detail
+                  FROM (SELECT order_id, 'order/' || order_id AS subject, created_at
+                          FROM {order}.orders) AS placed
+                  FULL JOIN (
+                       SELECT subject, count(*), max(created_at) AS at FROM {order}.outbox_events
+                        WHERE routing_key = 'order.created.v1' AND subject LIKE 'order/%'
+                        GROUP BY 1) AS told USING (subject)
+                 WHERE placed.created_at > {young} OR told.at > {young}",
     },
     Statement {
         name: "order-taken",
@@ -79,6 +114,17 @@ const LAWS: [Statement; 9] = [
                  WHERE event.routing_key = 'order.created.v1'",
     },
     Statement {
+        name: "stock-told",
+        says: "every order that heard of its stock is further than created",
+        cases: "SELECT event.subject AS name, orders.status <> 'CREATED' AS kept,
+                       format('it is %s', coalesce(orders.status, 'not there')) AS detail
+                  FROM {inventory}.outbox_events AS event
+                  JOIN {order}.inbox_events AS seen USING (event_id)
+                  LEFT JOIN {order}.orders ON 'order/' || orders.order_id = event.subject
+                 WHERE event.routing_key = ANY(ARRAY[
+                           'inventory.stock.reserved.v1', 'inventory.stock.failed.v1'])",
+    },
+    Statement {
         name: "order-shipped",
         says: "every shipped order has one dispatched shipment, and it is the one it names",
         cases: "SELECT orders.order_id AS name,
@@ -92,6 +138,7 @@ const LAWS: [Statement; 9] = [
     Statement {
         name: "dispatch-told",
         says: "every dispatch has told of itself, once, and its order knows once it has heard",
+        // When it was dispatched is what the caller says; when it was written is not.
         cases: "SELECT shipment.shipment_id AS name,
                        coalesce(told.count, 0) = 1
                            AND (told.heard = 0 OR orders.status = 'SHIPPED') AS kept,
@@ -105,14 +152,37 @@ const LAWS: [Statement; 9] = [
                          LEFT JOIN {order}.inbox_events AS seen USING (event_id)
                         WHERE event.routing_key = 'shipment.dispatched.v1' GROUP BY 1) AS told
                        ON told.subject = 'shipment/' || shipment.shipment_id
-                 WHERE shipment.status = 'DISPATCHED' AND shipment.dispatched_at > {young}",
+                 WHERE shipment.status = 'DISPATCHED' AND shipment.updated_at > {young}",
+    },
+    Statement {
+        name: "expense-told",
+        says: "every expense has told of itself, once, and of its decision, once",
+        cases: "SELECT expense.expense_id AS name,
+                       (expense.created_at <= {young} OR coalesce(told.submitted, 0) = 1)
+                           AND (expense.decided_at IS NULL OR expense.decided_at <= {young}
+                                OR coalesce(told.decided, 0) = 1)
+                           AND (expense.decided_at IS NOT NULL OR coalesce(told.decided, 0) = 0)
+                           AS kept,
+                       format('it is %s, told %s times, its decision %s times', expense.status,
+                              coalesce(told.submitted, 0), coalesce(told.decided, 0)) AS detail
+                  FROM {finance}.expenses AS expense
+                  LEFT JOIN (
+                       SELECT subject,
+                              count(*) FILTER (WHERE routing_key = 'finance.expense.submitted.v1')
+                                  AS submitted,
+                              count(*) FILTER (WHERE routing_key = 'finance.expense.decided.v1')
+                                  AS decided
+                         FROM {finance}.outbox_events GROUP BY 1) AS told
+                       ON told.subject = 'expense/' || expense.expense_id
+                 WHERE expense.created_at > {young} OR expense.decided_at > {young}",
     },
     Statement {
         name: "cause-notified",
         says: "every cause that wuphf heard of has one notification",
-        // A notification has its cause's time, and goes when that is old enough: a dispatch
-        // may tell of a day long ago.
-        cases: "SELECT seen.event_id AS name,
+        // Not so where no user can have the id, and where the notification has the time of a
+        // fact that is old enough for it to go: a dispatch may tell of a day long ago.
+        cases: "WITH {causes}
+                SELECT cause.event_id AS name,
                        CASE count(notification.notification_id)
                            WHEN 1 THEN true
                            WHEN 0 THEN EXISTS (
@@ -121,47 +191,62 @@ const LAWS: [Statement; 9] = [
                                    UNION ALL
                                    SELECT event_id, payload FROM {inventory}.outbox_events
                                    UNION ALL
-                                   SELECT event_id, payload FROM {finance}.outbox_events) AS cause
-                                WHERE cause.event_id = seen.event_id
-                                  AND cause.payload->>'time' <
-                                      to_char({young} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"'))
+                                   SELECT event_id, payload FROM {finance}.outbox_events
+                                   UNION ALL
+                                   SELECT edited_as, edited_body::jsonb
+                                     FROM dm_ops.replay_messages) AS told
+                                WHERE told.event_id = cause.event_id
+                                  AND (length(coalesce(
+                                           told.payload#>>'{data,orderCreatedBy}',
+                                           told.payload#>>'{data,createdBy}',
+                                           told.payload#>>'{data,submitterUserId}')) > 255
+                                       OR CASE WHEN pg_input_is_valid(
+                                                        told.payload->>'time', 'timestamptz')
+                                               THEN (told.payload->>'time')::timestamptz < {kept}
+                                          END))
                            ELSE false
                        END AS kept,
-                       format('%s has %s notifications', seen.event_type,
+                       format('%s has %s notifications', cause.event_type,
                               count(notification.notification_id)) AS detail
-                  FROM {wuphf}.inbox_events AS seen
+                  FROM cause
+                  JOIN {wuphf}.inbox_events AS seen ON seen.event_id = cause.event_id
                   LEFT JOIN {wuphf}.notifications AS notification
-                       ON notification.source_event_id = seen.event_id
-                 WHERE seen.event_type = ANY(ARRAY['com.dundermifflin.order.created.v1',
-                           'com.dundermifflin.shipment.dispatched.v1',
-                           'com.dundermifflin.expense.decided.v1'])
-                   AND seen.processed_at > {young}
-                 GROUP BY seen.event_id, seen.event_type",
+                       ON notification.source_event_id = cause.event_id
+                 GROUP BY cause.event_id, cause.event_type",
     },
     Statement {
         name: "notification-told",
         says: "every notification has told of itself, once",
-        cases: "SELECT notification.notification_id AS name,
+        cases: "WITH {causes}
+                SELECT notification.notification_id AS name,
                        coalesce(told.count, 0) = 1 AS kept,
                        format('told %s times', coalesce(told.count, 0)) AS detail
-                  FROM {wuphf}.notifications AS notification LEFT JOIN (
+                  FROM cause
+                  JOIN {wuphf}.notifications AS notification
+                       ON notification.source_event_id = cause.event_id
+                  LEFT JOIN (
                        SELECT subject, count(*) FROM {wuphf}.outbox_events
                         WHERE routing_key = 'notification.created.v1' GROUP BY 1) AS told
-                       ON told.subject = 'notification/' || notification.notification_id
-                 WHERE notification.created_at > {young}",
+                       ON told.subject = 'notification/' || notification.notification_id",
     },
 ];
 
 impl Statement {
     /// The query of all cases; nothing where one of the services has no schema.
-    fn query(&self, schemas: &BTreeMap<&str, &str>, oldest: f64) -> Option<String> {
+    fn query(&self, schemas: &BTreeMap<&str, &str>, bounds: Bounds) -> Option<String> {
+        let before = |seconds: f64| format!("(now() - interval '{seconds} seconds')");
         let mut text = self
             .cases
-            .replace("{young}", &format!("(now() - interval '{oldest} seconds')"));
-        for (service, schema) in schemas {
-            text = text.replace(&format!("{{{service}}}"), &format!("\"{schema}\""));
+            .replace("{causes}", CAUSES)
+            .replace("{young}", &before(bounds.events))
+            .replace("{kept}", &before(bounds.notifications));
+        for service in ["order", "inventory", "finance", "wuphf"] {
+            let place = format!("{{{service}}}");
+            if text.contains(&place) {
+                text = text.replace(&place, &format!("\"{}\"", schemas.get(service)?));
+            }
         }
-        (!text.contains('{')).then_some(text)
+        Some(text)
     }
 }
 
@@ -169,7 +254,7 @@ impl Statement {
 pub(super) async fn check(
     snapshot: &mut PgConnection,
     stores: &[Store],
-    oldest: f64,
+    bounds: Bounds,
 ) -> Result<(Vec<Law>, Vec<Finding>), MessagingError> {
     let schemas: BTreeMap<&str, &str> = stores
         .iter()
@@ -177,7 +262,7 @@ pub(super) async fn check(
         .collect();
     let (mut laws, mut findings) = (Vec::new(), Vec::new());
     for law in &LAWS {
-        let Some(cases) = law.query(&schemas, oldest) else {
+        let Some(cases) = law.query(&schemas, bounds) else {
             continue;
         };
         let statement = format!(
@@ -217,6 +302,11 @@ pub(super) async fn check(
 mod tests {
     use super::*;
 
+    const BOUNDS: Bounds = Bounds {
+        events: 10.0,
+        notifications: 20.0,
+    };
+
     #[test]
     fn a_law_is_about_the_schemas_that_there_are() {
         let schemas = [
@@ -227,10 +317,12 @@ mod tests {
         ];
         let schemas: BTreeMap<&str, &str> = schemas.into();
         for law in &LAWS {
-            let text = law.query(&schemas, 10.0).unwrap();
-            assert!(!text.contains("young"), "{text}");
+            let text = law.query(&schemas, BOUNDS).unwrap();
+            for left in ["{young}", "{kept}", "{causes}", "{order}", "{wuphf}"] {
+                assert!(!text.contains(left), "{text}");
+            }
         }
         let none = BTreeMap::new();
-        assert!(LAWS.iter().all(|law| law.query(&none, 10.0).is_none()));
+        assert!(LAWS.iter().all(|law| law.query(&none, BOUNDS).is_none()));
     }
 }

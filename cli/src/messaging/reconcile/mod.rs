@@ -2,22 +2,29 @@
 //! takes it; and for what the events were about.
 //!
 //! ```text
-//! books    what outboxes and inboxes say, from one snapshot of the database
-//! laws     what must hold of the business tables, in the same snapshot
-//! flight   where events are that were published and not handled
-//! report   what came out
-//! repair   what is missing is published again
+//! books         what outboxes and inboxes say, from one snapshot of the database
+//! chains        what dead letters were edited into
+//! open          events that were published and not handled, by every id that they go by
+//! laws          what must hold of the business tables, in the same snapshot
+//! flight        where events are that were published and not handled
+//! superfluous   what the broker has and should not
+//! report        what came out
+//! repair        what is missing is published again
 //! ```
 //!
 //! The snapshot comes before the looks into queues. What was not handled then and is in
 //! no queue now is looked for again in the inboxes: it may have been handled meanwhile,
-//! and only what is nowhere after that is missing.
+//! and only what is nowhere after that is missing. All instants are the database's or the
+//! broker's: neither the clock of this process nor that of a client counts.
 
 mod books;
+mod chains;
 mod flight;
 mod laws;
+mod open;
 mod repair;
 mod report;
+mod superfluous;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,8 +33,9 @@ use lapin::Connection;
 use sqlx::PgPool;
 
 use super::MessagingError;
+use super::browse::Browser;
+use super::memory::Memory;
 use super::stores::Store;
-use crate::components::rabbitmq::management::Management;
 use books::Books;
 
 pub use repair::repair;
@@ -41,10 +49,10 @@ pub struct Site<'a> {
     pub database: &'a PgPool,
     /// The broker. Its turn at the dead letters must be had.
     pub connection: &'a Connection,
-    /// What tells how many messages consumers have at hand.
-    pub management: &'a Management,
-    /// How long outboxes and inboxes remember, by service.
-    pub memory: &'a BTreeMap<String, Duration>,
+    /// What shows the messages in queues, those that consumers have at hand among them.
+    pub browser: &'a Browser<'a>,
+    /// How long each service keeps its rows.
+    pub memory: &'a BTreeMap<String, Memory>,
     /// How long what is in flight may take to arrive.
     pub settle: Duration,
     /// Told of what is waited for.
@@ -58,15 +66,19 @@ pub struct Site<'a> {
 pub async fn run(site: &Site<'_>) -> Result<Report, MessagingError> {
     let Books {
         pending,
+        now,
         mut accounts,
         mut open,
+        chains,
         orphans,
         laws,
         broken,
     } = books::read(site).await?;
     let mut findings = broken;
     findings.extend(orphans);
-    flight::account_for(site, &mut accounts, &mut open, &mut findings).await?;
+    let seen = flight::account_for(site, &mut accounts, &mut open, &mut findings).await?;
+    let since = now - Duration::from_secs_f64(books::oldest(site, None));
+    findings.extend(superfluous::find(site, &seen, &chains, since).await?);
     findings.sort();
     Ok(Report {
         pending,

@@ -6,7 +6,7 @@ use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE, WUPHF_QUEUE};
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, BasicRejectOptions, QueueBindOptions, QueueDeleteOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use libtest_mimic::Failed;
 use serde_json::Value;
@@ -34,6 +34,11 @@ pub(super) const FAULTS: &[Fault] = &[
         test: "a_lost_queue_is_found_and_repaired",
         name: "a queue is deleted; found, and repaired by `dm reconcile --repair`",
         inject: queue,
+    },
+    Fault {
+        test: "looking_at_a_queue_spends_no_delivery",
+        name: "a consumer is away while `dm reconcile` looks into its queue 60 times",
+        inject: watched,
     },
     Fault {
         test: "two_replays_at_once_lose_nothing",
@@ -192,6 +197,37 @@ fn repaired() -> Result<usize, Failed> {
     ok(&["reconcile", "--repair"])?;
     assert_eq!(settled()?["clean"], true);
     Ok(1)
+}
+
+/// More looks than a message has deliveries, while its consumer is away. By AMQP each of them
+/// would count, and the last ones would find dead letters.
+fn watched() -> Result<usize, Failed> {
+    kill("inventory")?;
+    std::thread::sleep(Duration::from_secs(1));
+    let looks = 60;
+    for _ in 0..looks {
+        let report = dm(&["reconcile", "--json", "--settle", "0s"]);
+        let report: Value = serde_json::from_slice(&report.stdout)?;
+        assert!(report["clean"].is_boolean(), "{report}");
+    }
+    let counted = block_on(async {
+        let (connection, channel) = channel().await?;
+        let (mut count, mut counted) = (0, Vec::new());
+        let options = BasicGetOptions { no_ack: false };
+        while let Some(message) = channel.basic_get(INVENTORY_QUEUE.into(), options).await? {
+            count += 1;
+            let table = message.delivery.properties.headers().clone();
+            let table = table.unwrap_or_default();
+            counted.extend(table.inner().get("x-delivery-count").cloned());
+        }
+        connection.close(200, "done".into()).await?;
+        Ok::<_, lapin::Error>((count, counted))
+    })?;
+    assert!(counted.0 > 0, "nothing was in the queue");
+    let spent = |count: &AMQPValue| !matches!(count, AMQPValue::LongLongInt(0));
+    assert!(!counted.1.iter().any(spent), "{:?}", counted.1);
+    assert_eq!(dead()?, 0);
+    Ok(looks)
 }
 
 fn replays() -> Result<usize, Failed> {

@@ -2,7 +2,7 @@
 
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::finance::CreateExpense;
-use dm_kit::http::{Issues, trimmed};
+use dm_kit::http::{Issues, LONGEST_USER_ID, trimmed};
 use rust_decimal::Decimal;
 
 use super::amount::amount;
@@ -34,6 +34,13 @@ impl NewExpense {
         });
         let currency = issues.text("currency", request.currency.as_deref(), "required");
         let description = issues.text("description", request.description.as_deref(), "required");
+        if trimmed(request.submitter_user_id.as_deref())
+            .chars()
+            .count()
+            > LONGEST_USER_ID
+        {
+            issues.add("submitterUserId", format!("max:{LONGEST_USER_ID}"));
+        }
         let filled = |value: Option<&str>| Some(trimmed(value)).filter(|text| !text.is_empty());
         issues.check(Self {
             submitter_user_id: filled(request.submitter_user_id.as_deref())
@@ -94,6 +101,19 @@ mod tests {
         .unwrap();
         assert_eq!(expense.submitter_user_id, "kmalone");
         assert_eq!(expense.receipt_url.as_deref(), Some("http://localhost/r"));
+    }
+
+    #[test]
+    fn an_id_that_no_user_can_have_is_refused() {
+        let of_length = |length: usize| {
+            of(json!({
+                "submitterUserId": "ü".repeat(length), "category": "x", "amount": 1,
+                "currency": "EUR", "description": "y"
+            }))
+        };
+        assert!(of_length(LONGEST_USER_ID).is_ok());
+        let refused = of_length(LONGEST_USER_ID + 1);
+        assert_eq!(refused, Err(vec![issue("submitterUserId", "max:255")]));
     }
 
     #[test]

@@ -40,9 +40,8 @@ pub(super) async fn decide(
 ) -> Result<Json<Expense>, ApiError> {
     let decision = Decision::of(request)
         .map_err(|issues| ApiError::validation("Expense decision validation failed", issues))?;
-    let now = time::now();
     let mut transaction = database.begin().await?;
-    let decided = expenses::decide(&mut transaction, &id, &decision, &caller, now).await?;
+    let decided = expenses::decide(&mut transaction, &id, &decision, &caller).await?;
     let Some(expense) = decided else {
         let status = expenses::status(&mut transaction, &id).await?;
         return Err(match status {
@@ -58,7 +57,8 @@ pub(super) async fn decide(
         decision: expense.status.clone(),
         decided_by: caller,
         comment: decision.comment,
-        decided_at: now,
+        // The table has it together with the decision.
+        decided_at: expense.decided_at.unwrap_or_else(time::now),
     };
     outbox::append(&mut transaction, &event, &trace).await?;
     transaction.commit().await?;

@@ -6,7 +6,6 @@ use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::finance::{CreateExpense, Expense};
 use dm_contracts::api::list::List;
 use dm_contracts::events::ExpenseSubmitted;
-use dm_contracts::time;
 use dm_kit::Database;
 use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Paging, Params};
 use dm_kit::outbox;
@@ -78,7 +77,7 @@ pub(super) async fn create(
     let expense = NewExpense::of(request, &caller)
         .map_err(|issues| ApiError::validation("Expense request validation failed", issues))?;
     let mut transaction = database.begin().await?;
-    let expense = expenses::insert(&mut transaction, &expense, time::now()).await?;
+    let expense = expenses::insert(&mut transaction, &expense).await?;
     let event = ExpenseSubmitted {
         expense_id: expense.expense_id.clone(),
         submitter_user_id: expense.submitter_user_id.clone(),

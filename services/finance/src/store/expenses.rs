@@ -44,16 +44,16 @@ impl From<Row> for Expense {
     }
 }
 
-/// Submits an expense.
+/// Submits an expense. When that is goes by the database's clock, as for all that is held
+/// against its events.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
     expense: &NewExpense,
-    now: DateTime<Utc>,
 ) -> Result<Expense, sqlx::Error> {
     let row: Row = sqlx::query_as(
         "INSERT INTO expenses (submitter_user_id, category, amount, currency, description,
                                receipt_url, status, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())
          RETURNING *",
     )
     .bind(&expense.submitter_user_id)
@@ -63,7 +63,6 @@ pub(crate) async fn insert(
     .bind(&expense.description)
     .bind(expense.receipt_url.as_deref())
     .bind(ExpenseStatus::Pending.name())
-    .bind(now)
     .fetch_one(transaction)
     .await?;
     Ok(row.into())
@@ -108,26 +107,25 @@ pub(crate) async fn count(
         .await
 }
 
-/// Decides on an expense that is still pending. Answers what it is then; `None`
+/// Decides on an expense that is still pending, now by the database's clock. Answers what it is then; `None`
 /// where it is decided already, or isn't there.
 pub(crate) async fn decide(
     transaction: &mut PgConnection,
     id: &str,
     decision: &Decision,
     decided_by: &str,
-    now: DateTime<Utc>,
 ) -> Result<Option<Expense>, sqlx::Error> {
     let row: Option<Row> = sqlx::query_as(
         "UPDATE expenses
-            SET status = $2, decision_comment = $3, decided_by = $4, decided_at = $5
-          WHERE expense_id = $1 AND status = $6
+            SET status = $2, decision_comment = $3, decided_by = $4,
+                decided_at = clock_timestamp()
+          WHERE expense_id = $1 AND status = $5
          RETURNING *",
     )
     .bind(id)
     .bind(decision.status.name())
     .bind(&decision.comment)
     .bind(decided_by)
-    .bind(now)
     .bind(ExpenseStatus::Pending.name())
     .fetch_optional(transaction)
     .await?;

@@ -194,7 +194,8 @@ pub(crate) async fn set_status(
     Ok(())
 }
 
-/// Notes that a shipment left.
+/// Notes that a shipment left. When it did is what the caller says; when that was noted goes
+/// by the database's clock.
 pub(crate) async fn depart(
     transaction: &mut PgConnection,
     shipment_id: &str,
@@ -203,7 +204,7 @@ pub(crate) async fn depart(
     sqlx::query(
         "UPDATE shipments
             SET status = $2, dispatched_at = $3, dispatched_by = $4, truck_id = $5,
-                dispatch_id = $6, updated_at = $7
+                dispatch_id = $6, updated_at = clock_timestamp()
           WHERE shipment_id = $1",
     )
     .bind(shipment_id)
@@ -212,7 +213,6 @@ pub(crate) async fn depart(
     .bind(&departed.dispatched_by)
     .bind(&departed.truck_id)
     .bind(&departed.dispatch_id)
-    .bind(time::now())
     .execute(transaction)
     .await?;
     Ok(())

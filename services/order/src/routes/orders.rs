@@ -5,7 +5,6 @@ use axum::extract::State;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::order::{OrderDetail, OrderList, OrderPlaced, OrderStatus, PlaceOrder};
 use dm_contracts::events::{OrderCreated, OrderLine};
-use dm_contracts::time;
 use dm_kit::Database;
 use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id, Params};
 use dm_kit::outbox;
@@ -63,10 +62,9 @@ pub(super) async fn place(
 ) -> Result<(StatusCode, Json<OrderPlaced>), ApiError> {
     let placement = placement::check(request)
         .map_err(|issues| ApiError::validation("Order request validation failed", issues))?;
-    let created_at = time::now();
     let status = OrderStatus::Created;
     let mut transaction = database.begin().await?;
-    let order_id = orders::insert(&mut transaction, &placement, &user, created_at).await?;
+    let (order_id, created_at) = orders::insert(&mut transaction, &placement, &user).await?;
     timeline::append(
         &mut transaction,
         &order_id,

@@ -31,18 +31,18 @@ struct SummaryRow {
     created_at: DateTime<Utc>,
 }
 
-/// Writes a new order. Answers its id.
+/// Writes a new order. Answers its id, and when that is by the database's clock, as for all
+/// that is held against its events.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
     placement: &Placement,
     created_by: &str,
-    created_at: DateTime<Utc>,
-) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar(
+) -> Result<(String, DateTime<Utc>), sqlx::Error> {
+    sqlx::query_as(
         "INSERT INTO orders
              (client_id, requested_ship_date, items, notes, created_by, status, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
-         RETURNING order_id",
+         VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
+         RETURNING order_id, created_at",
     )
     .bind(&placement.client_id)
     .bind(placement.requested_ship_date)
@@ -50,7 +50,6 @@ pub(crate) async fn insert(
     .bind(&placement.notes)
     .bind(created_by)
     .bind(OrderStatus::Created.as_str())
-    .bind(created_at)
     .fetch_one(transaction)
     .await
 }

@@ -1,0 +1,198 @@
+//! What quorum queues hold, read from the broker's own state.
+//!
+//! AMQP has no way to look: a message is delivered and given back, which counts as a
+//! delivery of it, and a message that was delivered too often is set aside. So the broker
+//! itself is asked, by its own tool in its container. That also shows what a consumer has
+//! at hand, which AMQP shows nobody else.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::{DateTime, Utc};
+
+use super::MessagingError;
+use crate::engine::Engine;
+use crate::engine::exec::ExecSpec;
+
+/// What the broker evaluates, once `Names` is bound.
+const SCRIPT: &str = include_str!("queue.erl");
+
+/// How long the broker may take, in seconds.
+const PATIENCE: &str = "180";
+
+/// The way to the broker's state.
+pub struct Browser<'a> {
+    /// The engine that the broker runs on.
+    pub engine: &'a Engine,
+    /// Its container.
+    pub container: String,
+}
+
+/// A message in a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Message {
+    /// Its id.
+    pub(super) id: Option<String>,
+    /// When the broker took it in, by the broker's clock.
+    pub(super) received: Option<DateTime<Utc>>,
+}
+
+/// What a queue holds: what is ready, what consumers have at hand, and what waits to be
+/// dead-lettered.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Contents {
+    /// The messages, in no order.
+    pub(super) messages: Vec<Message>,
+    /// How many more there are that could not be read.
+    pub(super) unread: u64,
+}
+
+impl Browser<'_> {
+    /// What these quorum queues hold. A queue that is not there holds nothing. Nothing
+    /// changes by looking, however often.
+    ///
+    /// # Errors
+    /// The broker doesn't run, or can't be asked.
+    pub(super) async fn contents(
+        &self,
+        queues: &[String],
+    ) -> Result<Vec<Contents>, MessagingError> {
+        if queues.is_empty() {
+            return Ok(Vec::new());
+        }
+        let command = ["rabbitmqctl", "-q", "-t", PATIENCE, "eval"];
+        let command = command.into_iter().map(str::to_owned);
+        let spec = ExecSpec {
+            command: command.chain([expression(queues)]).collect(),
+            ..ExecSpec::default()
+        };
+        let output = self.engine.exec_collect(&self.container, &spec).await?;
+        if output.code != 0 {
+            return Err(MessagingError::Browse(first_lines(&output.err)));
+        }
+        read(queues.len(), &String::from_utf8_lossy(&output.out))
+    }
+}
+
+/// The script with the names that it is about.
+fn expression(queues: &[String]) -> String {
+    let names: Vec<String> = queues.iter().map(|name| binary(name)).collect();
+    format!("Names = [{}],\n{SCRIPT}", names.join(","))
+}
+
+/// A text as a binary of Erlang, byte by byte: no character has a meaning there.
+fn binary(text: &str) -> String {
+    let bytes: Vec<String> = text.bytes().map(|byte| byte.to_string()).collect();
+    format!("<<{}>>", bytes.join(","))
+}
+
+/// Reads what the script printed.
+fn read(queues: usize, text: &str) -> Result<Vec<Contents>, MessagingError> {
+    let broken = |line: &str| MessagingError::Browse(format!("it answered `{line}`"));
+    let mut found = vec![Contents::default(); queues];
+    let mut ended = 0;
+    for line in text.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let at = words.get(1).and_then(|at| at.parse::<usize>().ok());
+        let contents = at.and_then(|at| found.get_mut(at));
+        match (words.as_slice(), contents) {
+            (["m", _, received, id], Some(contents)) => contents.messages.push(Message {
+                id: text_of(id),
+                received: received
+                    .parse()
+                    .ok()
+                    .and_then(DateTime::from_timestamp_millis),
+            }),
+            (["q", _, _, unread], Some(contents)) => {
+                contents.unread = unread.parse().map_err(|_| broken(line))?;
+                ended += 1;
+            }
+            // What the expression itself comes to.
+            (["ok"], _) => {}
+            _ => return Err(broken(line)),
+        }
+    }
+    if ended == queues {
+        Ok(found)
+    } else {
+        Err(MessagingError::Browse("its answer is cut off".into()))
+    }
+}
+
+/// An id that is base 64, or nothing.
+fn text_of(word: &str) -> Option<String> {
+    let bytes = BASE64.decode(word).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The beginning of what the tool complained of.
+fn first_lines(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let lines: Vec<&str> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    let line = lines.join(" ");
+    line.chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn messages_are_read_by_queue() {
+        let text = "m 0 1795875319914 ZXZ0XzE=\nm 1 - -\nm 0 - ZXZ0XzI=\nq 0 5 3\nq 1 1 0\nok\n";
+        let found = read(2, text).unwrap();
+        let ids: Vec<_> = found[0].messages.iter().map(|it| it.id.clone()).collect();
+        assert_eq!(ids, [Some("evt_1".to_owned()), Some("evt_2".to_owned())]);
+        assert!(found[0].messages[0].received.is_some());
+        assert_eq!(
+            found[1].messages,
+            [Message {
+                id: None,
+                received: None
+            }]
+        );
+        assert_eq!((found[0].unread, found[1].unread), (3, 0));
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_off_is_none() {
+        for text in [
+            "",
+            "ok",
+            "m 0 - ZXZ0XzE=\nok",
+            "q 0 1 0\nm 1",
+            "q 0 1 x",
+            "q 1 1 0",
+        ] {
+            assert!(read(1, text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_bytes_and_nothing_else() {
+        assert_eq!(binary("a\"b"), "<<97,34,98>>");
+        assert!(expression(&["q".into()]).starts_with("Names = [<<113>>],\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_is_what_it_was(ids in prop::collection::vec(any::<String>(), 0..20)) {
+            let ids: Vec<String> = ids.into_iter().filter(|id| !id.is_empty()).collect();
+            let mut text: String = ids
+                .iter()
+                .map(|id| format!("m 0 1 {}\n", BASE64.encode(id)))
+                .collect();
+            text.push_str("q 0 0 0\nok\n");
+            let found = read(1, &text).unwrap();
+            let read: Vec<_> = found[0].messages.iter().filter_map(|it| it.id.clone()).collect();
+            prop_assert_eq!(read, ids);
+        }
+
+        #[test]
+        fn no_answer_makes_it_panic(text in any::<String>()) {
+            let _ = read(2, &text);
+        }
+    }
+}

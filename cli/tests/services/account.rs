@@ -1,0 +1,381 @@
+//! The account of all events: red where something is lost, doubled or orphaned, and at no
+//! other time.
+
+use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueuePurgeOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use libtest_mimic::Failed;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::faults::settled;
+use super::flow::place;
+use super::stack::{
+    INSTANCE, address, block_on, client, dm, dm_command, eventually, ok, request, sql,
+};
+
+const SKU: &str = "PPR-A4-WHT-500";
+
+/// The account as it is now, with what is in flight.
+fn account() -> Result<Value, Failed> {
+    let output = dm(&["reconcile", "--json", "--settle", "0s"]);
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The findings, as kind and what of each.
+fn findings(report: &Value) -> Vec<(String, String)> {
+    let found = report["findings"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    found
+        .map(|it| (text(&it["kind"]), text(&it["what"])))
+        .collect()
+}
+
+async fn channel() -> Result<(Connection, Channel), lapin::Error> {
+    let uri = address("rabbitmq").replace("dunder@", "dunder:mifflin@");
+    let properties = ConnectionProperties::default();
+    let connection = Connection::connect(&format!("{uri}/%2f"), properties).await?;
+    let channel = connection.create_channel().await?;
+    Ok((connection, channel))
+}
+
+/// What callers may say, and what services were set up to forget, breaks no law; what is
+/// lost does.
+pub fn truth() -> Result<(), Failed> {
+    assert_eq!(settled()?["clean"], true);
+    for (key, at) in [
+        ("future", "9999-12-31T23:59:59Z"),
+        ("past", "1970-01-01T00:00:00Z"),
+    ] {
+        dispatched(key, at)?;
+    }
+    told_nobody()?;
+    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+
+    // What an order told is gone, whichever instant its caller had.
+    let order = block_on(async { place(&client(), SKU, 1).await });
+    let id = sql(&format!(
+        "SELECT event_id FROM orders.outbox_events
+          WHERE subject = 'order/{order}' AND routing_key = 'order.created.v1'"
+    ))?;
+    assert_eq!(settled()?["clean"], true);
+    let moved = |from: &str, to: &str| {
+        sql(&format!(
+            "UPDATE orders.outbox_events SET subject = '{to}/{order}'
+              WHERE event_id = '{id}' AND subject = '{from}/{order}'"
+        ))
+    };
+    moved("order", "gone")?;
+    let broken = findings(&account()?);
+    assert!(
+        broken.contains(&("broken".into(), order.clone())),
+        "{broken:?}"
+    );
+    moved("gone", "order")?;
+    assert_eq!(settled()?["clean"], true);
+    Ok(())
+}
+
+/// Sends an order off at an instant that its caller made up.
+fn dispatched(key: &str, at: &str) -> Result<(), Failed> {
+    let order = block_on(async { place(&client(), SKU, 1).await });
+    let shipment = order.replace("ord_", "ship_");
+    eventually(
+        &format!("SELECT count(*) FROM inventory.shipments WHERE shipment_id = '{shipment}'"),
+        "1",
+    )?;
+    let path = format!("/internal/shipments/{shipment}/dispatch");
+    let status = block_on(async {
+        request(&client(), Method::POST, "inventory", &path)
+            .header("idempotency-key", format!("account-{key}-{order}"))
+            .json(&json!({"truckId": "truck_scr_03", "dispatchedAt": at}))
+            .send()
+            .await
+            .map(|answer| answer.status())
+    })?;
+    assert!(status.is_success(), "{status}");
+    eventually(
+        &format!("SELECT status FROM orders.orders WHERE order_id = '{order}'"),
+        "SHIPPED",
+    )
+}
+
+/// A decision for an id that no user can have, as finance once took them: wuphf handles it
+/// and makes no notification.
+fn told_nobody() -> Result<(), Failed> {
+    let id = format!("evt_{:032x}", fastrand::u128(..));
+    let event = json!({
+        "specversion": "1.0", "id": id, "source": "/finance-service",
+        "type": "com.dundermifflin.expense.decided.v1", "subject": "expense/test",
+        "time": "2026-02-03T10:00:00Z", "datacontenttype": "application/json",
+        "data": {"expenseId": "exp_0", "submitterUserId": "x".repeat(300),
+                 "decision": "APPROVED", "decidedBy": "amartin"},
+    });
+    sql(&format!(
+        "INSERT INTO finance.outbox_events (event_id, event_type, routing_key, subject, payload)
+         VALUES ('{id}', 'com.dundermifflin.expense.decided.v1', 'finance.expense.decided.v1',
+                 'expense/test', '{event}')"
+    ))?;
+    eventually(
+        &format!("SELECT count(*) FROM notifications.inbox_events WHERE event_id = '{id}'"),
+        "1",
+    )
+}
+
+/// With the consumer away: what no outbox has written is told, what a lost binding loses
+/// comes back in the order in which it was written, and so does what a dead letter was edited
+/// into, round after round.
+pub fn repaired() -> Result<(), Failed> {
+    let (root, _) = edited_twice()?;
+    ok(&["chaos", "kill", "inventory"])?;
+    orphan()?;
+    let last = sql(&format!(
+        "SELECT edited_as FROM dm_ops.replay_messages
+          WHERE event_id = (SELECT edited_as FROM dm_ops.replay_messages
+                             WHERE event_id = '{root}')"
+    ))?;
+    // Noted as handled, it was; without the note it is nowhere.
+    sql(&format!(
+        "DELETE FROM inventory.inbox_events WHERE event_id = '{last}'"
+    ))?;
+    bind(false)?;
+    let mut lost = Vec::new();
+    for _ in 0..8 {
+        lost.push(block_on(async { place(&client(), SKU, 1).await }));
+    }
+    eventually(
+        "SELECT count(*) FROM orders.outbox_events WHERE published_at IS NULL",
+        "0",
+    )?;
+    bind(true)?;
+    let missing = findings(&account()?);
+    assert!(
+        missing.contains(&("missing".into(), root.clone())),
+        "{missing:?}"
+    );
+    let list = |orders: &[String]| -> Result<Vec<String>, Failed> {
+        let subjects: Vec<String> = orders.iter().map(|id| format!("'order/{id}'")).collect();
+        let ids = sql(&format!(
+            "SELECT event_id FROM orders.outbox_events
+              WHERE routing_key = 'order.created.v1' AND subject IN ({})
+              ORDER BY sequence",
+            subjects.join(",")
+        ))?;
+        Ok(ids.lines().map(str::to_owned).collect())
+    };
+    let expected: Vec<String> = [last].into_iter().chain(list(&lost)?).collect();
+    assert_eq!(missing.len(), expected.len(), "{missing:?}");
+    dm(&["reconcile", "--repair", "--settle", "0s"]);
+    let left = findings(&account()?);
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(waiting()?, expected, "in the order of the outbox");
+    // A second repair finds nothing to do.
+    dm(&["reconcile", "--repair", "--settle", "0s"]);
+    assert_eq!(waiting()?.len(), expected.len());
+    ok(&["up"])?;
+    let report = settled()?;
+    assert_eq!(report["clean"], true, "{report}");
+    Ok(())
+}
+
+/// Takes the binding of orders away from inventory's queue, or gives it back.
+fn bind(bound: bool) -> Result<(), Failed> {
+    let (key, none) = ("order.created.v1", FieldTable::default());
+    block_on(async {
+        let (connection, channel) = channel().await?;
+        let (queue, exchange) = (INVENTORY_QUEUE.into(), EVENTS.into());
+        if bound {
+            let options = QueueBindOptions::default();
+            channel
+                .queue_bind(queue, exchange, key.into(), options, none)
+                .await?;
+        } else {
+            channel
+                .queue_unbind(queue, exchange, key.into(), none)
+                .await?;
+        }
+        connection.close(200, "done".into()).await
+    })?;
+    Ok(())
+}
+
+/// The ids of what waits for inventory, from the head of its queue on.
+fn waiting() -> Result<Vec<String>, Failed> {
+    let ids = block_on(async {
+        let (connection, channel) = channel().await?;
+        let mut ids = Vec::new();
+        let options = BasicGetOptions { no_ack: false };
+        while let Some(got) = channel.basic_get(INVENTORY_QUEUE.into(), options).await? {
+            let id = got.delivery.properties.message_id().as_ref();
+            ids.extend(id.map(ToString::to_string));
+        }
+        connection.close(200, "done".into()).await?;
+        Ok::<_, lapin::Error>(ids)
+    })?;
+    Ok(ids)
+}
+
+/// A message that no outbox has written is told while it waits.
+fn orphan() -> Result<(), Failed> {
+    let id = format!("evt_{:032x}", fastrand::u128(..));
+    block_on(async {
+        let (connection, channel) = channel().await?;
+        let options = QueuePurgeOptions::default();
+        channel.queue_purge(INVENTORY_QUEUE.into(), options).await?;
+        let properties = BasicProperties::default().with_message_id(id.as_str().into());
+        let options = BasicPublishOptions::default();
+        channel
+            .basic_publish(
+                "".into(),
+                INVENTORY_QUEUE.into(),
+                options,
+                b"{}",
+                properties,
+            )
+            .await?;
+        connection.close(200, "done".into()).await
+    })?;
+    let told = findings(&account()?);
+    assert!(told.contains(&("orphaned".into(), id.clone())), "{told:?}");
+    block_on(async {
+        let (connection, channel) = channel().await?;
+        let options = BasicGetOptions { no_ack: false };
+        if let Some(got) = channel.basic_get(INVENTORY_QUEUE.into(), options).await? {
+            got.delivery.ack(BasicAckOptions::default()).await?;
+        }
+        connection.close(200, "done".into()).await
+    })?;
+    Ok(())
+}
+
+/// An event that inventory can't handle is edited into one that it can't handle either, and
+/// that into one that it can. Answers its own id, and the order that it ends up about.
+fn edited_twice() -> Result<(String, String), Failed> {
+    let order = block_on(async { place(&client(), SKU, 1).await });
+    eventually(
+        &format!("SELECT count(*) FROM inventory.shipments WHERE order_id = '{order}'"),
+        "1",
+    )?;
+    let id = format!("evt_{:032x}", fastrand::u128(..));
+    let event = |sku: &str| {
+        json!({
+            "specversion": "1.0", "id": id, "source": "/order-service",
+            "type": "com.dundermifflin.order.created.v1", "subject": format!("test/{id}"),
+            "time": "2026-02-03T10:00:00Z", "datacontenttype": "application/json",
+            "data": {"orderId": order, "clientId": "client_501", "createdBy": "jhalpert",
+                     "requestedShipDate": "2030-01-01", "createdAt": "2026-02-03T10:00:00Z",
+                     "items": [{"sku": sku, "quantity": 1}]},
+        })
+    };
+    let bad = event(" ");
+    sql(&format!(
+        "INSERT INTO orders.outbox_events (event_id, event_type, routing_key, subject, payload)
+         VALUES ('{id}', 'com.dundermifflin.order.created.v1', 'order.created.v1', 'test/{id}',
+                 '{bad}')"
+    ))?;
+    let first = edit(&id, &event("  "))?;
+    let second = edit(&first, &event(SKU))?;
+    eventually(
+        &format!("SELECT count(*) FROM inventory.inbox_events WHERE event_id = '{second}'"),
+        "1",
+    )?;
+    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    Ok((id, order))
+}
+
+/// Waits until an event is a dead letter, edits and replays it. Answers its new id.
+fn edit(id: &str, event: &Value) -> Result<String, Failed> {
+    let until = std::time::Instant::now() + super::stack::PATIENCE;
+    while !dm(&["dlq", "show", id]).status.success() {
+        if std::time::Instant::now() > until {
+            return Err(format!("{id} is no dead letter").into());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), event.to_string())?;
+    let output = dm_command()
+        .args([
+            "--instance",
+            INSTANCE,
+            "dlq",
+            "replay",
+            "--edit",
+            "--id",
+            id,
+        ])
+        .args(["--max-rounds", "9"])
+        .env_remove("VISUAL")
+        .env("EDITOR", format!("cp {}", file.path().display()))
+        .output()?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    sql(&format!(
+        "SELECT edited_as FROM dm_ops.replay_messages WHERE event_id = '{id}'"
+    ))
+}
+
+/// A changed limit is the running broker's at once, is seen by a comparison, and costs no
+/// message.
+pub fn limits() -> Result<(), Failed> {
+    let policies = || {
+        let listed = ok(&[
+            "exec",
+            "rabbitmq",
+            "--",
+            "rabbitmqctl",
+            "--quiet",
+            "list_policies",
+        ])?;
+        Ok::<_, Failed>(listed)
+    };
+    let started = || {
+        let boot = "erlang:system_info(start_time).";
+        ok(&["exec", "rabbitmq", "--", "rabbitmqctl", "-q", "eval", boot])
+    };
+    ok(&["up"])?;
+    let before = started()?;
+    for limit in ["delivery_limit=7", "ttl=2h"] {
+        let set = format!("rabbitmq.policies.work.{limit}");
+        ok(&["up", "--set", &set])?;
+    }
+    assert!(
+        policies()?.contains("\"message-ttl\":7200000"),
+        "{}",
+        policies()?
+    );
+    let variable = dm_command()
+        .args(["--instance", INSTANCE, "up"])
+        .env("DM_RABBITMQ__POLICIES__RETRY__MAX_LENGTH", "4321")
+        .output()?;
+    assert!(variable.status.success());
+    assert!(
+        policies()?.contains("\"max-length\":4321"),
+        "{}",
+        policies()?
+    );
+    let differs = dm(&["schema", "diff"]);
+    assert_eq!(differs.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&differs.stdout).into_owned();
+    assert!(told.contains("dm-retry"), "{told}");
+
+    // There are notifications in the read model's queue, and it drops its head.
+    let few = "rabbitmq.policies.read_model.max_length=1";
+    let refused = dm(&["up", "--set", few]);
+    assert!(!refused.status.success(), "it dropped messages");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("read_model.max_length"), "{told}");
+    assert!(
+        policies()?.contains("\"max-length\":10000"),
+        "{}",
+        policies()?
+    );
+
+    ok(&["up"])?;
+    assert!(!policies()?.contains("4321"), "{}", policies()?);
+    assert_eq!(started()?, before, "the broker was started anew");
+    ok(&["schema", "diff"]).map(drop)
+}
