@@ -28,7 +28,7 @@ pub struct Arguments {
     #[arg(long, short)]
     memory: bool,
     /// Exit with 1 unless everything is ready.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     check: bool,
 }
 

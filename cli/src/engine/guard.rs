@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
-use super::Engine;
-use super::exec::{Chunk, ExecSpec, Input, Running};
+use super::exec::{Chunk, ExecSpec, Input, Output, Running};
+use super::{Engine, EngineError};
 
 /// What the guard does.
 const SCRIPT: &str = include_str!("guard.sh");
@@ -55,6 +55,25 @@ impl Engine {
             input,
             pid: pid?.parse().ok()?,
         })
+    }
+}
+
+impl Engine {
+    /// As [`Engine::exec_collect`], of a command that ends with this process.
+    ///
+    /// # Errors
+    /// As for that.
+    pub async fn exec_collect_guarded(
+        &self,
+        container: &str,
+        spec: &ExecSpec,
+    ) -> Result<Output, EngineError> {
+        let Some(guard) = self.guard(container, spec.user.as_deref()).await else {
+            return self.exec_collect(container, spec).await;
+        };
+        let output = self.exec_collect(container, &guard.guarded(spec)).await?;
+        guard.release().await;
+        Ok(output)
     }
 }
 

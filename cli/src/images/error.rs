@@ -1,7 +1,7 @@
 //! What can go wrong with images.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -169,6 +169,15 @@ impl ImageError {
     pub fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
+    }
+
+    /// For `map_err`: a file that the caller named can't be opened or made.
+    pub fn named_file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Archive {
+            path: path.to_owned(),
+            reason: format!("can't be opened: {error}"),
+            hints: Vec::new(),
+        }
     }
 }
 

@@ -29,8 +29,8 @@ impl Session {
     /// Takes over the process's streams.
     #[must_use]
     pub fn begin() -> Self {
-        let (stdin, stdout) = (io::stdin(), io::stdout());
-        if !stdin.is_terminal() || !stdout.is_terminal() {
+        let stdin = io::stdin();
+        if !Self::is_possible() {
             return Self { before: None };
         }
         let before = termios::tcgetattr(&stdin).ok().inspect(|before| {
@@ -40,6 +40,12 @@ impl Session {
             let _ = termios::tcsetattr(&stdin, OptionalActions::Now, &raw);
         });
         Self { before }
+    }
+
+    /// True where both ends of this process are a terminal.
+    #[must_use]
+    pub fn is_possible() -> bool {
+        io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
     /// True where a person sits at a terminal.

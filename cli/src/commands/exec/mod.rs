@@ -27,6 +27,9 @@ pub struct Arguments {
     /// Pass standard input on, as a terminal's always is.
     #[arg(long, short)]
     interactive: bool,
+    /// Give it a terminal, as it gets at a terminal anyway.
+    #[arg(long, short, hide = true)]
+    tty: bool,
     /// The user in the container.
     #[arg(long, short)]
     user: Option<String>,
@@ -77,6 +80,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         stdin: arguments.interactive,
         ..ExecSpec::default()
     };
+    if arguments.tty && !Session::is_possible() {
+        context
+            .printer
+            .warn("--tty has no effect: standard input and output are no terminal");
+    }
     in_component(context, &project, &arguments.name, spec).await
 }
 

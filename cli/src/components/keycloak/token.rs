@@ -351,8 +351,9 @@ fn wish_of_page(page: &str) -> Option<String> {
 fn wish(action: &str) -> String {
     match action {
         "UPDATE_PASSWORD" => "choose a new password (UPDATE_PASSWORD)".into(),
-        "UPDATE_PROFILE" | "VERIFY_PROFILE" => {
-            format!("complete the profile, which lacks a name or an e-mail address ({action})")
+        "UPDATE_PROFILE" => "look through the profile (UPDATE_PROFILE)".into(),
+        "VERIFY_PROFILE" => {
+            "complete the profile, which lacks a name or an e-mail address (VERIFY_PROFILE)".into()
         }
         "UPDATE_EMAIL" | "VERIFY_EMAIL" => format!("confirm the e-mail address ({action})"),
         "CONFIGURE_TOTP" => "set up one-time codes (CONFIGURE_TOTP)".into(),

@@ -145,7 +145,10 @@ async fn schemas(site: &Site<'_>, database: &str) -> Result<Vec<Document>, Schem
         command,
         ..ExecSpec::default()
     };
-    let output = site.engine.exec_collect(site.container, &spec).await?;
+    let output = site
+        .engine
+        .exec_collect_guarded(site.container, &spec)
+        .await?;
     if output.code != 0 {
         let told = String::from_utf8_lossy(&output.err).trim().to_owned();
         return Err(SchemaError::Dump(told));

@@ -102,8 +102,13 @@ impl Images {
         .await
         .map_err(io::Error::other)
         .flatten()
-        .map_err(|error| {
-            self.transfer_failed(format!("save images to {}", path.display()), error)
+        .map_err(|error| match error.kind() {
+            // A folder that is not there, or is not the user's.
+            io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory => ImageError::named_file(path)(error),
+            _ => self.transfer_failed(format!("save images to {}", path.display()), error),
         })?;
         Ok(Transferred {
             images: manifest.images,
@@ -118,7 +123,7 @@ impl Images {
     /// Where the file is none of ours, cut short or damaged, or the engine fails,
     /// or on cancellation.
     pub async fn load(&self, path: &Path) -> Result<Transferred, ImageError> {
-        let file = File::open(path).map_err(ImageError::io(format!("open {}", path.display())))?;
+        let file = File::open(path).map_err(ImageError::named_file(path))?;
         let size = file
             .metadata()
             .map_err(ImageError::io(format!("read {}", path.display())))?

@@ -186,3 +186,67 @@ fn binary(name: &str) -> String {
         _ => format!("{name}-service"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::progress::Silent;
+    use super::super::elf;
+    use super::*;
+
+    /// A project of one service, whose configuration of cargo takes static linking back.
+    fn project() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let flags = r#"rustflags = ["-Ctarget-feature=-crt-static"]"#;
+        let files = [
+            (
+                "Cargo.toml",
+                "[package]\nname = \"gateway\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
+                 [profile.service]\ninherits = \"dev\"\n"
+                    .to_owned(),
+            ),
+            (
+                "Cargo.lock",
+                "version = 4\n[[package]]\nname = \"gateway\"\nversion = \"0.1.0\"\n".to_owned(),
+            ),
+            ("src/main.rs", "fn main() {}\n".to_owned()),
+            (
+                ".cargo/config.toml",
+                format!("[build]\n{flags}\n[target.'cfg(all())']\n{flags}\n"),
+            ),
+        ];
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    #[tokio::test]
+    async fn binaries_are_static_whatever_is_configured() {
+        let project = project();
+        let cancel = CancellationToken::new();
+        let compiler = Compiler {
+            cargo: env!("CARGO").into(),
+            root: project.path(),
+            target: Some(project.path().join("target")),
+            fail_points: false,
+            progress: &Silent,
+            cancel: &cancel,
+        };
+        let binaries = compiler.compile(&["gateway"]).await.unwrap();
+        let program = std::fs::read(&binaries["gateway"]).unwrap();
+        assert_eq!(elf::interpreter(&program), Ok(None));
+    }
+
+    #[test]
+    fn a_path_that_cargo_refuses_gets_another_target_folder() {
+        let cache = Path::new("/cache");
+        let of = |root: &str| target_folder(Path::new(root), cache);
+        if std::env::var_os("CARGO_TARGET_DIR").is_none() {
+            assert_eq!(of("/home/jim/dm"), None);
+            assert!(of("/home/jim/a:b").unwrap().starts_with("/cache/target"));
+            assert_ne!(of("/home/jim/a:b"), of("/home/jim/a:c"));
+        }
+    }
+}
