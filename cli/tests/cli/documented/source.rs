@@ -38,6 +38,10 @@ fn walk(place: &str, tokens: TokenStream, found: &mut Vec<Text>) {
                     walk(place, attribute.stream(), found);
                 }
             }
+            // What a lock is taken for is a name, not a call.
+            TokenTree::Ident(name) if name == "lock" => {
+                tokens.next_if(|it| matches!(it, TokenTree::Group(_)));
+            }
             TokenTree::Group(group) => walk(place, group.stream(), found),
             TokenTree::Literal(literal) => {
                 if let Some(text) = unquoted(&literal.to_string()) {
