@@ -40,7 +40,7 @@ fn walk(place: &str, tokens: TokenStream, found: &mut Vec<Text>) {
             }
             // What a lock is taken for is a name, not a call.
             TokenTree::Ident(name) if name == "lock" => {
-                tokens.next_if(|it| matches!(it, TokenTree::Group(_)));
+                let _ = tokens.next_if(|it| matches!(it, TokenTree::Group(_)));
             }
             TokenTree::Group(group) => walk(place, group.stream(), found),
             TokenTree::Literal(literal) => {
