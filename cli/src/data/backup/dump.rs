@@ -4,7 +4,10 @@
 //! version, its bytes stay in the server's container until they are read, and no more is
 //! needed than a session of the superuser: no engine, and no program on this side.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::time::Instant;
 
 use super::BackupError;
 use super::counts::Notes;
@@ -19,6 +22,11 @@ const FOLDERS: &str = "/tmp/dm-backup-";
 pub(super) const APPLICATION: &str = "dm-backup";
 /// How much of what pg_dump says last is told.
 const TOLD: usize = 1_000;
+
+/// How long a dump that is ended may take to be gone.
+const ENDING: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What is dumped.
 pub(super) struct Request<'a> {
@@ -116,15 +124,30 @@ pub(super) async fn run(
     })
 }
 
-/// Ends the dump of a call that was killed or given up, which goes on by itself.
+/// Ends the dump of a call that was killed or given up, which goes on by itself, and waits for
+/// its end: what it writes afterwards would be left.
 pub(super) async fn end(session: &mut PgConnection) -> Result<(), BackupError> {
-    sqlx::query(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
-    )
-    .bind(APPLICATION)
-    .execute(session)
-    .await?;
-    Ok(())
+    let until = Instant::now() + ENDING;
+    let begins = format!("COPY (SELECT WHERE false) TO PROGRAM 'rm -rf {FOLDERS}* &&");
+    loop {
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+        )
+        .bind(APPLICATION)
+        .execute(&mut *session)
+        .await?;
+        let runs: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity
+                             WHERE state = 'active' AND starts_with(query, $1))",
+        )
+        .bind(&begins)
+        .fetch_one(&mut *session)
+        .await?;
+        if !runs || Instant::now() > until {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Has the server, whose they are, remove what dumps there are beside it.
