@@ -77,7 +77,7 @@ impl Coded for PolicyError {
             Self::WouldDrop { key, queue, .. } => vec![
                 format!("set {key} so that none is dropped (dm config show {key})"),
                 if queue.ends_with(".dlq") {
-                    "or take them out first: dm dlq replay, or dm dlq purge --copy FILE".into()
+                    "or take them out first: dm dlq replay".into()
                 } else {
                     format!("or have {queue} consumed first")
                 },
