@@ -18,14 +18,8 @@ const OTHERS: [&str; 9] = [
     "dm does not ",
 ];
 
-/// Names under which dm is known elsewhere, in a lock or at a broker.
-const NAMES: [&str; 5] = [
-    "dm bench",
-    "dm chaos",
-    "dm dlq import",
-    "dm dlq purge",
-    "dm readiness",
-];
+/// Names under which dm is known at a broker.
+const NAMES: [&str; 4] = ["dm bench", "dm chaos", "dm limits", "dm readiness"];
 
 /// The calls of dm in a text, each as its words without `sudo` and the like.
 pub(super) fn commands(text: &Text) -> Vec<Vec<String>> {
