@@ -154,11 +154,15 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
 pub(super) async fn fill(context: &Context, arguments: &Arguments) -> Result<Exit> {
     let began = Instant::now();
     let desk = Desk::open(context).await?;
-    let (seed, made, rows) = match (&arguments.from, arguments.scale) {
-        (Some(_), _) => own(context, &desk, arguments).await?,
-        (None, Scale::Demo) if !arguments.resume => demo(context, &desk, arguments).await?,
-        (None, _) => a_past(context, &desk, arguments).await?,
+    let seeding = async {
+        match (&arguments.from, arguments.scale) {
+            (Some(_), _) => own(context, &desk, arguments).await,
+            (None, Scale::Demo) if !arguments.resume => demo(context, &desk, arguments).await,
+            (None, _) => a_past(context, &desk, arguments).await,
+        }
     };
+    let seeded = desk.watched(seeding).await.map_err(SeedError::Blocked)?;
+    let (seed, made, rows) = seeded?;
     let document = output::seed::Document {
         seed_number: seed,
         made,
@@ -190,20 +194,18 @@ async fn demo(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<S
         &arguments.password,
         config.services.all().map(|(name, _)| name),
     );
-    let (existing, mut companies) = front::existing(&site, file).await?;
-    if !existing.is_empty() && !arguments.append {
-        return Err(SeedError::NotEmpty(existing).into());
-    }
+    let is_empty = tables.accept(arguments.append).await?;
     let number = arguments.seed_number;
     let mut made = Made::default();
     let mut rows = None;
-    if existing.is_empty() {
+    if is_empty {
         let request = Request {
             number,
             orders: DEMO_ORDERS,
             until: Utc::now().date_naive(),
             days: DAYS,
             only: None,
+            file: file.digest(),
         };
         let run = tables.begin(request).await?;
         let loaded = tables.load(context, desk, &run).await?;
@@ -212,8 +214,8 @@ async fn demo(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<S
             .note(&format!("{DAYS} days of {DEMO_ORDERS} orders are there"));
         made = Made::from(&loaded.made);
         rows = Some(loaded.rows);
-        (_, companies) = front::existing(&site, file).await?;
     }
+    let companies = front::companies(&site, file).await?;
     let filling = front::Filling::prepare(&site, file, number, &companies).await?;
     let told = |sentence: &str| context.printer.note(sentence);
     made += &front::fill(&filling, &context.interrupt, told).await?;
@@ -224,13 +226,15 @@ async fn demo(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<S
 async fn a_past(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<Seeded> {
     let tables = Tables::open(desk).await?;
     let run = match (past::unfinished(&tables.database).await?, arguments.scale) {
-        (Some(run), _) if arguments.resume => run,
+        (Some(run), _) if arguments.resume => {
+            if run.request.file != tables.file.digest() {
+                return Err(SeedError::OtherFile { run: run.id }.into());
+            }
+            run
+        }
         (Some(run), _) => return Err(unfinished(&run).into()),
         (None, Scale::Orders(orders)) => {
-            let is_empty = past::is_empty(&tables.database, &tables.schemas).await?;
-            if !arguments.append && !is_empty {
-                return Err(SeedError::Occupied.into());
-            }
+            tables.accept(arguments.append).await?;
             if arguments.only == Some(Only::Order) && tables.ground.clients.is_empty() {
                 return Err(SeedError::NoClients.into());
             }
@@ -240,6 +244,7 @@ async fn a_past(context: &Context, desk: &Desk, arguments: &Arguments) -> Result
                 until: arguments.until.unwrap_or_else(|| Utc::now().date_naive()),
                 days: arguments.days.unwrap_or(DAYS),
                 only: arguments.only,
+                file: tables.file.digest(),
             };
             tables.begin(request).await?
         }
@@ -272,6 +277,17 @@ impl Tables {
         })
     }
 
+    /// Whether there is nothing yet. Where there is something, it is only added to if that was
+    /// asked for.
+    async fn accept(&self, append: bool) -> Result<bool> {
+        let is_empty = past::is_empty(&self.database, &self.schemas).await?;
+        if !is_empty && !append {
+            let existing = past::existing(&self.database, &self.schemas).await?;
+            return Err(SeedError::NotEmpty(existing).into());
+        }
+        Ok(is_empty)
+    }
+
     fn invention(&self, request: &Request) -> Invention {
         request.invention(&self.file, self.ground.skus.iter().cloned().collect())
     }
@@ -291,7 +307,8 @@ impl Tables {
             told: &|done, of| counter.show(done, of),
         };
         let clients = self.ground.clients_in_order();
-        Ok(past::load(&site, run, &self.invention(&run.request), clients).await?)
+        let invention = self.invention(&run.request);
+        Ok(past::load(&site, run, &invention, clients).await?)
     }
 }
 
@@ -306,7 +323,8 @@ async fn own(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<Se
         return Err(unfinished(&run).into());
     }
     if !arguments.append && !past::is_empty(&database, &schemas).await? {
-        return Err(SeedError::Occupied.into());
+        let existing = past::existing(&database, &schemas).await?;
+        return Err(SeedError::NotEmpty(existing).into());
     }
     let site = past::Site {
         database: &database,
@@ -315,7 +333,14 @@ async fn own(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<Se
         interrupt: &context.interrupt,
         told: &|_, _| {},
     };
-    let loaded = past::load_own(&site, &own).await?;
+    let loading = past::load_own(&site, &own).await;
+    let loaded = loading.map_err(|error| match error {
+        SeedError::Database(error) => match own.refused(&error) {
+            Some(issue) => SeedError::Own(vec![issue]),
+            None => SeedError::Database(error),
+        },
+        other => other,
+    })?;
     Ok((None, Made::from(&loaded.made), Some(loaded.rows)))
 }
 

@@ -26,6 +26,9 @@ use crate::client::Site;
 use report::{Outcome, Step};
 use scenario::{STEPS, World};
 
+/// What every lead, order and expense of a run says of itself.
+pub const MARK: &str = "dm smoke";
+
 /// How long something that flows through events may take to be seen. The contract
 /// says 15 s for the slowest of them.
 const PATIENCE: Duration = Duration::from_secs(15);

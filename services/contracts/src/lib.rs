@@ -9,6 +9,7 @@ mod app;
 pub mod envelope;
 pub mod events;
 pub mod headers;
+pub mod rules;
 pub mod span;
 pub mod time;
 pub mod topology;

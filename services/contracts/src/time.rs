@@ -1,6 +1,6 @@
 //! Instants as they stand in events and answers.
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, SubsecRound as _, Utc};
 
 /// Now, in the microseconds that PostgreSQL keeps: a value that is written and
 /// read again is the same value.
@@ -34,11 +34,30 @@ pub fn format(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
 }
 
-/// Reads an ISO-8601 instant with an offset; `None` where it is none.
+/// The years that every part of the stack can say: chrono and PostgreSQL know others, and
+/// write them in other ways.
+const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
+
+/// Reads an ISO-8601 instant with an offset, of the years 1 to 9999; `None` where it is none.
 #[must_use]
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     let instant = DateTime::parse_from_rfc3339(text.trim()).ok()?;
-    Some(instant.with_timezone(&Utc).trunc_subsecs(6))
+    let instant = instant.with_timezone(&Utc).trunc_subsecs(6);
+    YEARS.contains(&instant.year()).then_some(instant)
+}
+
+/// Reads a date that is `YYYY-MM-DD` to the letter and in the calendar, of the years 1 to
+/// 9999; `None` where it is none.
+#[must_use]
+pub fn date(text: &str) -> Option<NaiveDate> {
+    // chrono also takes signs, spaces and single digits.
+    let shaped = text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    let date: NaiveDate = shaped.then(|| text.parse().ok())??;
+    YEARS.contains(&date.year()).then_some(date)
 }
 
 #[cfg(test)]
@@ -58,8 +77,38 @@ mod tests {
             parse("2026-02-03T10:00:00+02:00").map(format),
             Some("2026-02-03T08:00:00Z".to_owned())
         );
-        for text in ["", "yesterday", "2026-02-03", "2026-02-30T10:00:00Z"] {
+        for text in [
+            "",
+            "yesterday",
+            "2026-02-03",
+            "2026-02-30T10:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "0001-01-01T00:00:00+14:00",
+            "9999-12-31T23:59:59-01:00",
+            "-0001-01-01T00:00:00Z",
+            "+12026-01-01T00:00:00Z",
+        ] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_are_of_four_digits_and_in_the_calendar() {
+        for text in [
+            "",
+            "2026-2-3",
+            "2026-02-30",
+            "0000-01-01",
+            "+2026-02-3",
+            "-001-01-01",
+            "12026-01-01",
+            "2026-02-03 ",
+            "2026/02/03",
+        ] {
+            assert_eq!(date(text), None, "{text}");
+        }
+        for text in ["0001-01-01", "2024-02-29", "9999-12-31"] {
+            assert_eq!(date(text).map(|it| it.to_string()).as_deref(), Some(text));
         }
     }
 }

@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::own::Issue;
 use super::{Existing, Made};
 use crate::client::{Fault, describe};
+use crate::components::locks::Blocked;
 use crate::error::{Coded, Exit};
 
 /// A seed that could not be carried out.
@@ -36,9 +37,6 @@ pub enum SeedError {
     /// There is something already.
     #[error("the stack has data already: {0}")]
     NotEmpty(Existing),
-    /// There is something already, and nobody has counted how much.
-    #[error("the stack has business data already")]
-    Occupied,
     /// The database is away, or refused.
     #[error("the database refused")]
     Database(#[from] sqlx::Error),
@@ -75,6 +73,15 @@ pub enum SeedError {
         /// Of how many.
         parts: u64,
     },
+    /// The file has changed since a run began.
+    #[error("seed run {run} was begun with another {}", super::PATH)]
+    OtherFile {
+        /// Which.
+        run: String,
+    },
+    /// Another session holds a lock.
+    #[error("the data can't be written")]
+    Blocked(#[source] Blocked),
     /// There is no run to carry on with.
     #[error("no seed run was cut short")]
     NothingToResume,
@@ -104,7 +111,7 @@ pub enum SeedError {
         patience: Duration,
     },
     /// Somebody interrupted it.
-    #[error("interrupted; there are {made}")]
+    #[error("interrupted; this run has made {made}")]
     Interrupted {
         /// What was made before.
         made: Made,
@@ -127,7 +134,9 @@ impl Coded for SeedError {
             Self::File { .. } | Self::Content { .. } | Self::NoFiles(_) | Self::Own(_) => {
                 "seed-file"
             }
-            Self::NotEmpty(_) | Self::Occupied => "seed-not-empty",
+            Self::NotEmpty(_) => "seed-not-empty",
+            Self::OtherFile { .. } => "seed-other-file",
+            Self::Blocked(_) => "database-locked",
             Self::Database(_) => "database",
             Self::Worker(_) => "internal",
             Self::DemoIsWhole => "seed-demo-is-whole",
@@ -158,16 +167,18 @@ impl Coded for SeedError {
             | Self::NoFiles(_)
             | Self::Own(_)
             | Self::NotEmpty(_)
-            | Self::Occupied
+            | Self::OtherFile { .. }
             | Self::NoService(_)
             | Self::NoClients
             | Self::DemoIsWhole
             | Self::Unfinished { .. }
             | Self::NothingToResume
             | Self::Exhausted => Exit::Usage,
-            Self::Refused { .. } | Self::Database(_) | Self::Worker(_) | Self::NoProducts => {
-                Exit::Component
-            }
+            Self::Refused { .. }
+            | Self::Database(_)
+            | Self::Blocked(_)
+            | Self::Worker(_)
+            | Self::NoProducts => Exit::Component,
             Self::Late { .. } => Exit::TimedOut,
             Self::Interrupted { .. } | Self::CutShort { .. } => Exit::Interrupted,
         }
@@ -178,7 +189,12 @@ impl Coded for SeedError {
             Self::File { .. } | Self::Content { .. } | Self::NoFiles(_) | Self::Own(_) => {
                 vec!["the format is described in docs/seed.md".into()]
             }
-            Self::NotEmpty(_) | Self::Occupied => vec![
+            Self::OtherFile { .. } => vec![
+                format!("bring the file back: git checkout {}", super::PATH),
+                "or begin anew: dm reset".into(),
+            ],
+            Self::Blocked(blocked) => blocked.next(),
+            Self::NotEmpty(_) => vec![
                 "add to it: dm seed --append".into(),
                 "or remove it first: dm seed --fresh".into(),
             ],
@@ -202,7 +218,7 @@ impl Coded for SeedError {
                 trace
                     .map(|trace| format!("dm logs | grep {trace}"))
                     .chain([
-                        format!("there are {made} now"),
+                        format!("this run has made {made}"),
                         "dm status".into(),
                         "dm seed --append".into(),
                     ])

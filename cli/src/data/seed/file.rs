@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use dm_business::facts::Member;
 use rust_decimal::Decimal;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::SeedError;
+use crate::engine::spec::hex;
 
 /// Where it is in a project.
 pub const PATH: &str = "fixtures/demo/seed.toml";
@@ -94,6 +96,12 @@ impl SeedFile {
         Self::parse(&text, &path)
     }
 
+    /// A digest of what it says; comments and blank lines make no difference.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        hex(&Sha256::digest(format!("{self:?}")))
+    }
+
     fn parse(text: &str, path: &Path) -> Result<Self, SeedError> {
         let wrong = |line: Option<usize>, what: String| SeedError::Content {
             path: PathBuf::from(path),
@@ -162,6 +170,15 @@ pub(super) mod tests {
             panic!("{error:?}");
         };
         assert!(told.abs_diff(line + 1) <= 5, "line {told}, and not {line}");
+    }
+
+    #[test]
+    fn another_file_has_another_digest() {
+        let own = file();
+        let mut other = own.clone();
+        assert_eq!(own.digest(), other.digest());
+        other.order.most_items += 1;
+        assert_ne!(own.digest(), other.digest());
     }
 
     #[test]

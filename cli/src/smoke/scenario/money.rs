@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::World;
 use crate::client::{Fault, Person};
+use crate::smoke::MARK;
 
 pub(super) async fn expense_is_decided(world: &mut World) -> Result<(), Fault> {
     let accountant = Person::sign_in(&world.site, "amartin").await?;
@@ -14,7 +15,7 @@ pub(super) async fn expense_is_decided(world: &mut World) -> Result<(), Fault> {
             "category": "OFFICE_SUPPLIES",
             "amount": 42.5,
             "currency": "usd",
-            "description": "dm smoke",
+            "description": MARK,
         }))
         .expect(201)
         .await?;

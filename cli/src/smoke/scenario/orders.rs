@@ -6,13 +6,14 @@ use tokio::time::timeout;
 
 use super::{PATIENCE, SKU, World, eventually};
 use crate::client::Fault;
+use crate::smoke::MARK;
 
 fn order(client: &str, quantity: i64) -> Value {
     json!({
         "clientId": client,
         "requestedShipDate": "2030-01-31",
         "items": [{"sku": SKU, "quantity": quantity}],
-        "notes": "dm smoke",
+        "notes": MARK,
     })
 }
 

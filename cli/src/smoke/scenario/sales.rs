@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::World;
 use crate::client::Fault;
+use crate::smoke::MARK;
 
 pub(super) async fn profile_is_saved(world: &mut World) -> Result<(), Fault> {
     let seller = world.seller()?;
@@ -37,7 +38,7 @@ pub(super) async fn lead_is_qualified(world: &mut World) -> Result<(), Fault> {
             "contactName": "Bob Vance",
             "contactEmail": "bob@vancerefrigeration.com",
             "phone": "570-555-0199",
-            "notes": "dm smoke",
+            "notes": MARK,
         }))
         .expect(201)
         .await?;
@@ -52,7 +53,7 @@ pub(super) async fn lead_is_qualified(world: &mut World) -> Result<(), Fault> {
     early.has("/error/code", "LEAD_NOT_QUALIFIED")?;
     let updated = seller
         .post(&format!("/api/v1/sales/leads/{lead}"))
-        .json(&json!({"status": "QUALIFIED", "notes": "dm smoke"}))
+        .json(&json!({"status": "QUALIFIED", "notes": MARK}))
         .expect(200)
         .await?;
     updated.has("/status", "QUALIFIED")?;

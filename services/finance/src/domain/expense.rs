@@ -2,10 +2,10 @@
 
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::finance::CreateExpense;
+use dm_contracts::rules::amount;
 use dm_kit::http::{Issues, LONGEST_USER_ID, trimmed};
 use rust_decimal::Decimal;
 
-use super::amount::amount;
 use super::no_body;
 
 /// An expense that may be submitted.

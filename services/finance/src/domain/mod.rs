@@ -1,6 +1,5 @@
 //! The rules.
 
-mod amount;
 mod decision;
 mod expense;
 mod status;

@@ -9,9 +9,7 @@ use super::error::ApiError;
 /// The header in which the gateway says who is signed in.
 pub const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 
-/// The longest user id in characters: what Keycloak takes as a user name, and
-/// short enough for an index.
-pub const LONGEST_USER_ID: usize = 255;
+pub use dm_contracts::rules::LONGEST_USER_ID;
 
 /// The signed-in user, as the gateway says. Services are reached through it alone.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What is wrong with a request, field by field and all at once.
 
 use dm_contracts::api::error::FieldIssue;
+use dm_contracts::rules::is_email;
 
 /// The issues found so far.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ impl Issues {
         invalid: &str,
     ) -> String {
         let text = self.text(field, value, missing);
-        if !text.is_empty() && !text.contains('@') {
+        if !text.is_empty() && !is_email(&text) {
             self.add(field, invalid);
         }
         text

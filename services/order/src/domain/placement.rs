@@ -3,10 +3,8 @@
 use chrono::NaiveDate;
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::order::{OrderItem, PlaceOrder, PlaceOrderItem};
-
-/// The longest client id: PostgreSQL's index on it takes no more than some 2700
-/// bytes.
-const LONGEST_CLIENT_ID: usize = 200;
+use dm_contracts::rules::LONGEST_CLIENT_ID;
+use dm_contracts::time;
 
 /// An order that can be placed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,22 +53,11 @@ fn ship_date(text: Option<&str>, issues: &mut Vec<FieldIssue>) -> Option<NaiveDa
     } else {
         "format:YYYY-MM-DD"
     };
-    let date = date(text);
+    let date = time::date(text);
     if date.is_none() {
         issues.push(FieldIssue::new("requestedShipDate", issue));
     }
     date
-}
-
-/// The date of a text that is `YYYY-MM-DD` to the letter and in the calendar.
-fn date(text: &str) -> Option<NaiveDate> {
-    // chrono also takes signs, spaces and single digits.
-    let shaped = text.len() == 10
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            4 | 7 => byte == b'-',
-            _ => byte.is_ascii_digit(),
-        });
-    shaped.then(|| text.parse().ok()).flatten()
 }
 
 fn items(lines: Vec<Option<PlaceOrderItem>>, issues: &mut Vec<FieldIssue>) -> Vec<OrderItem> {
@@ -197,6 +184,7 @@ mod tests {
             "2026/02/03",
             "2026-02-03T00:00:00Z",
             "tomorrow",
+            "0000-01-01",
             "２０２６-02-03",
         ] {
             assert_eq!(

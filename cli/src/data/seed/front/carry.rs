@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{Decision, End, Plan, PlannedExpense, PlannedLead, PlannedOrder};
 use crate::client::{Fault, IDEMPOTENCY_KEY, Person, Phone, Site, trace_id};
+use crate::data::seed::Made;
 use crate::data::seed::SeedError;
 use crate::data::seed::file::SeedFile;
-use crate::data::seed::{Existing, Made};
 
 /// How long what follows from requests may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,42 +38,24 @@ pub struct Filling {
     plan: Plan,
 }
 
-/// What a stack has, with the companies that it knows.
+/// The companies that a stack knows.
 ///
 /// # Errors
 /// [`SeedError::Refused`] where somebody can't sign in or ask.
-pub async fn existing(
-    site: &Site,
-    file: &SeedFile,
-) -> Result<(Existing, BTreeSet<String>), SeedError> {
-    let nothing = |fault| refused(&Made::default(), fault);
+pub async fn companies(site: &Site, file: &SeedFile) -> Result<BTreeSet<String>, SeedError> {
     let look = async {
         let seller = Person::sign_in(site, &file.sellers[0]).await?;
-        let accountant = Person::sign_in(site, &file.accountant).await?;
         let leads: List<Value> = seller
             .get("/api/v1/sales/leads")
             .expect(200)
             .await?
             .body()?;
-        let orders: List<Value> = seller.get("/api/v1/orders").expect(200).await?.body()?;
-        let expenses: List<Value> = accountant
-            .get("/api/v1/expenses")
-            .expect(200)
-            .await?
-            .body()?;
-        let companies = leads
-            .items
-            .iter()
+        let names = leads.items.iter();
+        Ok(names
             .filter_map(|lead| lead["companyName"].as_str().map(str::to_owned))
-            .collect();
-        let existing = Existing {
-            leads: leads.total,
-            orders: orders.total,
-            expenses: expenses.total,
-        };
-        Ok((existing, companies))
+            .collect())
     };
-    look.await.map_err(nothing)
+    look.await.map_err(|fault| refused(&Made::default(), fault))
 }
 
 impl Filling {

@@ -9,5 +9,5 @@
 mod carry;
 mod plan;
 
-pub use carry::{Filling, existing, fill};
+pub use carry::{Filling, companies, fill};
 pub use plan::{End, Plan};

@@ -1,15 +1,13 @@
 //! Records as facts, or what is wrong with them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use dm_business::facts::{Client, Decision, Expense, Item, Lead, LeadEnd, Order, OrderEnd};
-use dm_contracts::time;
-use rust_decimal::Decimal;
 
-use super::Issue;
-use super::records::Record;
+use super::checked::{Checked, same, short};
+use super::records::{Record, Value};
+use super::{Issue, Place};
 
 /// What the stack has already, which files may name.
 #[derive(Debug, Clone, Default)]
@@ -30,88 +28,49 @@ impl Ground {
     }
 }
 
-/// A record that is being checked.
-struct Checked<'a> {
-    record: &'a Record,
-    issues: &'a mut BTreeSet<Issue>,
+/// The facts of a file in the order in which they happened, with the place of each.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Placed<T>(Vec<(T, Place)>);
+
+impl<T> Default for Placed<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
 }
 
-impl<'a> Checked<'a> {
-    /// Begins with the names of its values.
-    fn begin(record: &'a Record, known: &[&str], issues: &'a mut BTreeSet<Issue>) -> Self {
-        for name in record.names().filter(|name| !known.contains(name)) {
-            let reason = format!("no such column; there are {}", known.join(", "));
-            issues.insert(record.issue(name, reason));
-        }
-        Self { record, issues }
-    }
-
-    fn wrong(&mut self, column: &str, reason: impl Into<String>) {
-        self.issues.insert(self.record.issue(column, reason));
-    }
-
-    fn optional(&mut self, column: &str) -> String {
-        let text = self.record.get(column).unwrap_or_default();
-        if text.contains('\0') {
-            self.wrong(column, "a NUL, which no database takes");
-        }
-        text.to_owned()
-    }
-
-    fn text(&mut self, column: &str) -> String {
-        if self.record.get(column).is_none() {
-            self.wrong(column, "missing");
-        }
-        self.optional(column)
-    }
-
-    fn parsed<T: FromStr>(&mut self, column: &str, what: &str) -> Option<T> {
-        let Some(text) = self.record.get(column) else {
-            self.wrong(column, "missing");
-            return None;
+impl<T> Placed<T> {
+    fn push(&mut self, fact: T, record: &Record) {
+        let place = Place {
+            file: record.file.clone(),
+            line: record.line,
         };
-        let value = text.parse().ok();
-        if value.is_none() {
-            self.wrong(column, format!("`{text}` is no {what}"));
-        }
-        value
+        self.0.push((fact, place));
     }
 
-    /// An instant that has passed, and that comes after another one.
-    fn instant(&mut self, column: &str, after: Option<DateTime<Utc>>) -> DateTime<Utc> {
-        let Some(text) = self.record.get(column) else {
-            self.wrong(column, "missing");
-            return DateTime::default();
-        };
-        let Some(at) = time::parse(text) else {
-            let reason = format!("`{text}` is no instant such as 2026-02-03T10:00:00Z");
-            self.wrong(column, reason);
-            return DateTime::default();
-        };
-        if at > Utc::now() {
-            self.wrong(column, "it has not happened yet");
-        } else if after.is_some_and(|after| at < after) {
-            self.wrong(column, "it is before what it follows");
-        }
-        at
+    fn sort_by_key<K: Ord>(&mut self, key: impl Fn(&T) -> K) {
+        self.0.sort_by_key(|(fact, _)| key(fact));
     }
 
-    fn word<'w>(&mut self, column: &str, words: &[&'w str]) -> &'w str {
-        let text = self.record.get(column).unwrap_or(words[0]);
-        let found = words.iter().find(|word| **word == text);
-        if found.is_none() {
-            let reason = format!("`{text}` is none of {}", words.join(", "));
-            self.wrong(column, reason);
-        }
-        found.unwrap_or(&words[0])
+    fn facts_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut().map(|(fact, _)| fact)
+    }
+
+    /// The facts.
+    pub(super) fn facts(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|(fact, _)| fact)
+    }
+
+    /// The facts, and their places.
+    pub(super) fn apart(self) -> (Vec<T>, Vec<Place>) {
+        self.0.into_iter().unzip()
     }
 }
 
 /// The leads, in the order in which they came.
-pub(super) fn leads(records: Vec<Record>, issues: &mut BTreeSet<Issue>) -> Vec<Lead> {
+pub(super) fn leads(records: &[Record], issues: &mut BTreeSet<Issue>) -> Placed<Lead> {
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
-    let mut leads: Vec<Lead> = Vec::new();
-    for record in &records {
+    let mut leads = Placed::default();
+    for record in records {
         let known = [
             "company",
             "contact",
@@ -125,28 +84,28 @@ pub(super) fn leads(records: Vec<Record>, issues: &mut BTreeSet<Issue>) -> Vec<L
         ];
         let mut it = Checked::begin(record, &known, issues);
         let company = it.text("company");
-        if let Some(line) = seen.get(&company) {
+        if let Some(line) = seen.get(&same(&company)) {
             it.wrong("company", format!("it is in line {line} already"));
         }
-        seen.entry(company.clone()).or_insert(record.line);
+        seen.entry(same(&company)).or_insert(record.line);
         let created_at = it.instant("created_at", None);
         let status = it.word(
             "status",
             &["NEW", "CONTACTED", "QUALIFIED", "DISQUALIFIED", "CONVERTED"],
         );
-        let updated_at = if record.get("updated_at").is_some() {
+        let updated_at = if it.has("updated_at") {
             it.instant("updated_at", Some(created_at))
         } else {
             created_at
         };
-        leads.push(Lead {
+        let lead = Lead {
             index: 0,
             company,
             contact: it.text("contact"),
-            email: it.text("email"),
+            email: it.email("email"),
             phone: it.text("phone"),
             notes: it.optional("notes"),
-            seller: it.text("seller"),
+            seller: it.user("seller"),
             created_at,
             updated_at,
             end: match status {
@@ -156,11 +115,12 @@ pub(super) fn leads(records: Vec<Record>, issues: &mut BTreeSet<Issue>) -> Vec<L
                 "CONVERTED" => LeadEnd::Converted { client: 0 },
                 _ => LeadEnd::New,
             },
-        });
+        };
+        leads.push(lead, record);
     }
     leads.sort_by_key(|lead| lead.created_at);
     let mut clients = 0;
-    for (index, lead) in (0..).zip(&mut leads) {
+    for (index, lead) in (0..).zip(leads.facts_mut()) {
         lead.index = index;
         if let LeadEnd::Converted { client } = &mut lead.end {
             *client = clients;
@@ -171,9 +131,9 @@ pub(super) fn leads(records: Vec<Record>, issues: &mut BTreeSet<Issue>) -> Vec<L
 }
 
 /// The clients that leads have become, by company.
-pub(super) fn clients(leads: &[Lead]) -> BTreeMap<String, (u64, DateTime<Utc>)> {
-    let converted = leads.iter().filter_map(|lead| match lead.end {
-        LeadEnd::Converted { client } => Some((lead.company.clone(), (client, lead.updated_at))),
+pub(super) fn clients(leads: &Placed<Lead>) -> BTreeMap<String, (u64, DateTime<Utc>)> {
+    let converted = leads.facts().filter_map(|lead| match lead.end {
+        LeadEnd::Converted { client } => Some((same(&lead.company), (client, lead.updated_at))),
         _ => None,
     });
     converted.collect()
@@ -181,13 +141,13 @@ pub(super) fn clients(leads: &[Lead]) -> BTreeMap<String, (u64, DateTime<Utc>)> 
 
 /// The orders, in the order in which they came.
 pub(super) fn orders(
-    records: Vec<Record>,
+    records: &[Record],
     clients: &BTreeMap<String, (u64, DateTime<Utc>)>,
     ground: &Ground,
     issues: &mut BTreeSet<Issue>,
-) -> Vec<Order> {
-    let mut orders: Vec<Order> = Vec::new();
-    for record in &records {
+) -> Placed<Order> {
+    let mut orders = Placed::default();
+    for record in records {
         let known = [
             "client",
             "seller",
@@ -202,10 +162,11 @@ pub(super) fn orders(
         ];
         let mut it = Checked::begin(record, &known, issues);
         let name = it.text("client");
-        let (client, since) = match clients.get(&name) {
+        let (client, since) = match clients.get(&same(&name)) {
             Some((client, since)) => (Client::OfRun(*client), Some(*since)),
             None => {
                 if !name.is_empty() && !ground.clients.contains(&name) {
+                    let name = short(&name);
                     let reason = format!(
                         "`{name}` is neither a company of `leads` with the status CONVERTED \
                          nor the id of a client that is there"
@@ -219,58 +180,53 @@ pub(super) fn orders(
         let items = items(&mut it, ground);
         let end = match it.word("status", &["RESERVED", "SHIPPED"]) {
             "SHIPPED" => OrderEnd::Shipped {
-                by: it.text("shipped_by"),
+                by: it.user("shipped_by"),
                 truck: it.text("truck"),
                 at: it.instant("shipped_at", Some(created_at)),
             },
             _ => {
                 for column in ["shipped_at", "shipped_by", "truck"] {
-                    if record.get(column).is_some() {
+                    if it.has(column) {
                         it.wrong(column, "only an order that is SHIPPED has one");
                     }
                 }
                 OrderEnd::Reserved
             }
         };
-        orders.push(Order {
+        let order = Order {
             index: 0,
             client,
-            seller: it.text("seller"),
+            seller: it.user("seller"),
             created_at,
-            ship_date: it
-                .parsed::<NaiveDate>("ship_date", "date such as 2026-02-03")
-                .unwrap_or_default(),
+            ship_date: it.date("ship_date"),
             items,
             notes: it.optional("notes"),
             end,
-        });
+        };
+        orders.push(order, record);
     }
     orders.sort_by_key(|order| order.created_at);
-    for (index, order) in (0..).zip(&mut orders) {
+    for (index, order) in (0..).zip(orders.facts_mut()) {
         order.index = index;
     }
     orders
 }
 
 fn items(it: &mut Checked<'_>, ground: &Ground) -> Vec<Item> {
-    let text = it.text("items");
     let mut items: Vec<Item> = Vec::new();
-    for part in text
-        .split(';')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-    {
-        let parsed = part.rsplit_once(':').and_then(|(sku, quantity)| {
-            let quantity: i32 = quantity.trim().parse().ok()?;
-            Some((sku.trim(), quantity))
-        });
-        let Some((sku, quantity)) = parsed else {
-            let reason = format!("`{part}` is not SKU:quantity, e.g. PPR-A4-WHT-500:40");
-            it.wrong("items", reason);
+    for (sku, quantity) in pairs(it) {
+        let sku = sku.trim();
+        // As order-service has it: a number of JSON without a point.
+        let Ok(quantity) = serde_json::from_str::<i32>(&quantity) else {
+            let (sku, quantity) = (short(sku), short(&quantity));
+            it.wrong(
+                "items",
+                format!("`{quantity}` of `{sku}` is no quantity such as 40"),
+            );
             continue;
         };
         if !ground.skus.contains(sku) {
-            it.wrong("items", format!("there is no product `{sku}`"));
+            it.wrong("items", format!("there is no product `{}`", short(sku)));
         } else if quantity < 1 {
             it.wrong(
                 "items",
@@ -287,10 +243,46 @@ fn items(it: &mut Checked<'_>, ground: &Ground) -> Vec<Item> {
     items
 }
 
+/// What the column of items says: each SKU with its quantity.
+fn pairs(it: &mut Checked<'_>) -> Vec<(String, String)> {
+    if let Some(Value::Items(items)) = it.record.get("items") {
+        if items.is_empty() {
+            it.wrong("items", "missing");
+        }
+        return items.clone();
+    }
+    if let Some(Value::Other(what)) = it.record.get("items") {
+        let reason =
+            format!("it is {what}, and a list of {{\"sku\": …, \"quantity\": …}} is expected");
+        it.wrong("items", reason);
+        return Vec::new();
+    }
+    it.needed("items");
+    let text = it.given("items").unwrap_or_default();
+    let mut pairs = Vec::new();
+    for part in text.split(';').map(str::trim) {
+        if part.is_empty() {
+            continue;
+        }
+        match part.rsplit_once(':') {
+            Some((sku, quantity)) => pairs.push((sku.to_owned(), quantity.trim().to_owned())),
+            None => {
+                let part = short(part);
+                let reason = format!("`{part}` is not SKU:quantity, e.g. PPR-A4-WHT-500:40");
+                it.wrong("items", reason);
+            }
+        }
+    }
+    if pairs.is_empty() && !text.is_empty() && text.split(';').all(|part| part.trim().is_empty()) {
+        it.wrong("items", "missing");
+    }
+    pairs
+}
+
 /// The expenses, in the order in which they came.
-pub(super) fn expenses(records: Vec<Record>, issues: &mut BTreeSet<Issue>) -> Vec<Expense> {
-    let mut expenses: Vec<Expense> = Vec::new();
-    for record in &records {
+pub(super) fn expenses(records: &[Record], issues: &mut BTreeSet<Issue>) -> Placed<Expense> {
+    let mut expenses = Placed::default();
+    for record in records {
         let known = [
             "submitter",
             "category",
@@ -305,18 +297,11 @@ pub(super) fn expenses(records: Vec<Record>, issues: &mut BTreeSet<Issue>) -> Ve
         ];
         let mut it = Checked::begin(record, &known, issues);
         let created_at = it.instant("created_at", None);
-        let amount: Decimal = it
-            .parsed("amount", "amount such as 48.15")
-            .unwrap_or(Decimal::ONE);
-        if amount <= Decimal::ZERO || amount > Decimal::new(999_999_999_999, 2) {
-            it.wrong("amount", "it must be more than 0 and at most 9999999999.99");
-        } else if amount.normalize().scale() > 2 {
-            it.wrong("amount", "it has parts of a cent");
-        }
+        let amount = it.amount("amount");
         let status = it.word("status", &["PENDING", "APPROVED", "REJECTED"]);
         let decision = if status == "PENDING" {
             for column in ["decided_by", "decided_at", "comment"] {
-                if record.get(column).is_some() {
+                if it.has(column) {
                     it.wrong(column, "only an expense that is decided has one");
                 }
             }
@@ -329,106 +314,31 @@ pub(super) fn expenses(records: Vec<Record>, issues: &mut BTreeSet<Issue>) -> Ve
             };
             Some(Decision {
                 approved: status == "APPROVED",
-                by: it.text("decided_by"),
+                by: it.user("decided_by"),
                 at: it.instant("decided_at", Some(created_at)),
                 comment,
             })
         };
         let currency = it.optional("currency");
-        expenses.push(Expense {
+        let expense = Expense {
             index: 0,
-            submitter: it.text("submitter"),
+            submitter: it.user("submitter"),
             category: it.text("category"),
             amount,
             currency: if currency.is_empty() {
                 "USD".to_owned()
             } else {
-                currency
+                currency.to_uppercase()
             },
             description: it.text("description"),
             created_at,
             decision,
-        });
+        };
+        expenses.push(expense, record);
     }
     expenses.sort_by_key(|expense| expense.created_at);
-    for (index, expense) in (0..).zip(&mut expenses) {
+    for (index, expense) in (0..).zip(expenses.facts_mut()) {
         expense.index = index;
     }
     expenses
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::super::Own;
-    use super::*;
-    use crate::data::seed::SeedError;
-
-    fn ground() -> Ground {
-        Ground {
-            skus: ["A".to_owned(), "B".to_owned()].into(),
-            clients: ["client_7001".to_owned()].into(),
-        }
-    }
-
-    fn read(files: &[(&str, &str)]) -> Result<Own, Vec<String>> {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            fs::write(folder.path().join(name), text).unwrap();
-        }
-        Own::read(folder.path(), &ground()).map_err(|error| match error {
-            SeedError::Own(issues) => issues
-                .iter()
-                .map(|it| {
-                    let file = it.file.file_name().unwrap().to_string_lossy();
-                    format!("{file}:{}: {}: {}", it.line, it.column, it.reason)
-                })
-                .collect(),
-            other => panic!("{other}"),
-        })
-    }
-
-    const LEADS: &str = "company,contact,email,phone,seller,created_at,status,updated_at\n\
-        Voss Legal,G. Voss,g@voss.example,570,jhalpert,2026-02-03T10:00:00Z,CONVERTED,2026-02-04T10:00:00Z\n\
-        Tate Inc,J. Tate,j@tate.example,570,jhalpert,2026-02-01T10:00:00Z,NEW,\n";
-
-    #[test]
-    fn a_business_of_files_is_taken_in_the_order_in_which_it_happened() {
-        let orders = "client,seller,created_at,ship_date,items,status,shipped_at,shipped_by,truck\n\
-            client_7001,jhalpert,2026-03-02T10:00:00Z,2026-03-09,B:1,,,,\n\
-            Voss Legal,jhalpert,2026-03-01T10:00:00Z,2026-03-09,A:2;B:1,SHIPPED,2026-03-03T10:00:00Z,dphilbin,t\n";
-        let expenses = r#"[{"submitter": "jhalpert", "category": "MEALS", "amount": 12.50,
-            "description": "Lunch", "created_at": "2026-02-03T10:00:00Z"}]"#;
-        let own = read(&[
-            ("leads.csv", LEADS),
-            ("orders.csv", orders),
-            ("expenses.json", expenses),
-        ])
-        .unwrap();
-        let facts = &own.facts;
-        assert_eq!(facts.leads[0].company, "Tate Inc");
-        assert_eq!(facts.leads[1].end, LeadEnd::Converted { client: 0 });
-        assert_eq!(facts.orders[0].client, Client::OfRun(0));
-        assert_eq!(facts.orders[0].end.status(), "SHIPPED");
-        assert_eq!(facts.orders[1].client, Client::Known("client_7001".into()));
-        assert_eq!(facts.expenses[0].amount, Decimal::new(1250, 2));
-        assert_eq!(own.counts().most_items, 2);
-    }
-
-    #[test]
-    fn everything_that_is_wrong_is_told() {
-        let orders = "client,seller,created_at,ship_date,items,status,colour\n\
-            Tate Inc,jhalpert,2026-03-01T10:00:00Z,soon,A:2;A:1;C:1;B:0;B,LOST,red\n\
-            Voss Legal,,2026-02-01T10:00:00Z,2026-03-09,A:1,,\n";
-        let expenses = "submitter,category,amount,description,created_at,status\n\
-            jhalpert,MEALS,1.005,Lunch,2999-02-03T10:00:00Z,REJECTED\n";
-        let issues = read(&[
-            ("leads.csv", LEADS),
-            ("orders.csv", orders),
-            ("expenses.csv", expenses),
-        ])
-        .unwrap_err();
-        insta::assert_snapshot!("own_issues", issues.join("\n"));
-    }
 }

@@ -3,11 +3,18 @@
 //!
 //! ```text
 //! records  files taken apart, with the place of every value
+//! csv      those of CSV, json: those of JSON
+//! checked  values by the rules of the services and of the tables
 //! check    records as facts, or what is wrong with them
 //! ```
 
 mod check;
+mod checked;
+mod csv;
+mod json;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,7 +34,7 @@ pub struct Issue {
     pub file: PathBuf,
     /// The line, from 1.
     pub line: u64,
-    /// The column's name, or its number from 1 where it has none.
+    /// The column's name, its number from 1 where it has none, or `row` for all of them.
     pub column: String,
     /// What is wrong.
     pub reason: String,
@@ -45,11 +52,22 @@ impl fmt::Display for Issue {
     }
 }
 
+/// Where a fact is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: PathBuf,
+    /// The line that it begins in, from 1.
+    pub line: u64,
+}
+
 /// A business that was read, and of which nothing is wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Own {
     /// What has happened.
     pub facts: Facts,
+    /// Where each lead, order and expense is told.
+    places: [(&'static str, Vec<Place>); 3],
 }
 
 impl Own {
@@ -64,13 +82,16 @@ impl Own {
         if leads.is_none() && orders.is_none() && expenses.is_none() {
             return Err(SeedError::NoFiles(folder.to_owned()));
         }
-        let leads = check::leads(leads.unwrap_or_default(), &mut issues);
+        let leads = check::leads(&leads.unwrap_or_default(), &mut issues);
         let clients = check::clients(&leads);
-        let orders = check::orders(orders.unwrap_or_default(), &clients, ground, &mut issues);
-        let expenses = check::expenses(expenses.unwrap_or_default(), &mut issues);
+        let orders = orders.unwrap_or_default();
+        let orders = check::orders(&orders, &clients, ground, &mut issues);
+        let expenses = check::expenses(&expenses.unwrap_or_default(), &mut issues);
         if !issues.is_empty() {
             return Err(SeedError::Own(issues.into_iter().collect()));
         }
+        let ((leads, of_leads), (orders, of_orders)) = (leads.apart(), orders.apart());
+        let (expenses, of_expenses) = expenses.apart();
         Ok(Self {
             facts: Facts {
                 leads,
@@ -78,6 +99,39 @@ impl Own {
                 expenses,
                 people: Vec::new(),
             },
+            places: [
+                ("leads", of_leads),
+                ("orders", of_orders),
+                ("expenses", of_expenses),
+            ],
+        })
+    }
+
+    /// What the database refuses, with the place in the files where it says which row it is
+    /// about: `COPY orders, line 3, column notes: "…"`.
+    #[must_use]
+    pub fn refused(&self, error: &sqlx::Error) -> Option<Issue> {
+        let error = error
+            .as_database_error()?
+            .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
+        let mut told = error.r#where()?.strip_prefix("COPY ")?.splitn(3, ", ");
+        let table = told.next()?;
+        let row: usize = told
+            .next()?
+            .strip_prefix("line ")?
+            .split([':', ','])
+            .next()?
+            .parse()
+            .ok()?;
+        let (_, places) = self.places.iter().find(|(name, _)| *name == table)?;
+        let place = places.get(row.checked_sub(1)?)?;
+        let column = told.next().and_then(|told| told.strip_prefix("column "));
+        let column = column.and_then(|told| told.split(':').next());
+        Some(Issue {
+            file: place.file.clone(),
+            line: place.line,
+            column: column.unwrap_or("row").to_owned(),
+            reason: format!("the database refuses it: {}", error.message()),
         })
     }
 

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::Request;
 use super::load::Schemas;
-use crate::data::seed::SeedError;
+use crate::data::seed::{Existing, SeedError};
+use crate::smoke;
 
 /// A run that has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,21 +32,47 @@ pub struct Run {
     pub done: BTreeSet<u64>,
 }
 
-/// Whether the business tables hold nothing.
+/// The business tables, with the column that says where a row comes from.
+const BUSINESS: [(Service, &str, &str); 3] = [
+    (Service::Sales, "leads", "notes"),
+    (Service::Order, "orders", "notes"),
+    (Service::Finance, "expenses", "description"),
+];
+
+/// Whether the business tables hold nothing but what `dm smoke` has left there.
 ///
 /// # Errors
 /// The database is away.
 pub async fn is_empty(database: &PgPool, schemas: &Schemas) -> Result<bool, SeedError> {
-    let statement = format!(
-        "SELECT NOT (EXISTS (SELECT FROM {}) OR EXISTS (SELECT FROM {}) OR EXISTS (SELECT FROM {}))",
-        schemas.table(Service::Sales, "leads"),
-        schemas.table(Service::Order, "orders"),
-        schemas.table(Service::Finance, "expenses"),
-    );
+    let held = BUSINESS.map(|(service, table, column)| {
+        let table = schemas.table(service, table);
+        format!("EXISTS (SELECT FROM {table} WHERE {column} <> $1)")
+    });
+    let statement = format!("SELECT NOT ({})", held.join(" OR "));
     let empty: bool = sqlx::query_scalar(AssertSqlSafe(statement))
+        .bind(smoke::MARK)
         .fetch_one(database)
         .await?;
     Ok(empty)
+}
+
+/// How much the business tables hold.
+///
+/// # Errors
+/// The database is away.
+pub async fn existing(database: &PgPool, schemas: &Schemas) -> Result<Existing, SeedError> {
+    let counts = BUSINESS.map(|(service, table, _)| {
+        format!("(SELECT count(*) FROM {})", schemas.table(service, table))
+    });
+    let statement = format!("SELECT {}", counts.join(", "));
+    let (leads, orders, expenses): (i64, i64, i64) = sqlx::query_as(AssertSqlSafe(statement))
+        .fetch_one(database)
+        .await?;
+    Ok(Existing {
+        leads: leads.unsigned_abs(),
+        orders: orders.unsigned_abs(),
+        expenses: expenses.unsigned_abs(),
+    })
 }
 
 /// The run that was cut short, if there is one.

@@ -15,6 +15,6 @@ mod ledger;
 mod load;
 mod request;
 
-pub use ledger::{Run, begin, is_empty, unfinished};
+pub use ledger::{Run, begin, existing, is_empty, unfinished};
 pub use load::{Loaded, Schemas, Site, ground, load, load_own};
 pub use request::{Only, Request};

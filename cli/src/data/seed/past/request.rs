@@ -25,7 +25,7 @@ pub enum Only {
     Profile,
 }
 
-/// What a run is about. It is all that a resumed run needs.
+/// What a run is about. With the file of the project it is all that a resumed run needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Which past.
@@ -38,6 +38,9 @@ pub struct Request {
     pub days: u16,
     /// Only a part of the business.
     pub only: Option<Only>,
+    /// A digest of what the file says: another one would make other orders, whose numbers are
+    /// not those that were set aside.
+    pub file: String,
 }
 
 impl Request {

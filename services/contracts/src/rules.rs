@@ -1,9 +1,23 @@
-//! Money as it comes in.
+//! Rules that the services check a request by, and that `dm` checks files by.
 
 use std::str::FromStr as _;
 
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Number;
+
+/// The longest user id in characters: what Keycloak takes as a user name, and short enough
+/// for an index.
+pub const LONGEST_USER_ID: usize = 255;
+
+/// The longest client id in characters: PostgreSQL's index on it takes no more than some 2700
+/// bytes.
+pub const LONGEST_CLIENT_ID: usize = 200;
+
+/// Whether a text may be an e-mail address.
+#[must_use]
+pub fn is_email(text: &str) -> bool {
+    text.contains('@')
+}
 
 /// What the table holds at most, in hundredths: `numeric(12, 2)`.
 const LARGEST: i64 = 999_999_999_999;
@@ -12,7 +26,7 @@ const LARGEST: i64 = 999_999_999_999;
 ///
 /// # Errors
 /// What to say of one that can't be had.
-pub(super) fn amount(number: Option<&Number>) -> Result<Decimal, &'static str> {
+pub fn amount(number: Option<&Number>) -> Result<Decimal, &'static str> {
     const TOO_SMALL: &str = "must be greater than 0";
     const TOO_LARGE: &str = "must be at most 9999999999.99";
     let Some(number) = number else {

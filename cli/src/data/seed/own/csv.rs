@@ -1,0 +1,282 @@
+//! Records of CSV, as RFC 4180 has it.
+//!
+//! The reader of the `csv` crate takes any text: a quote that nothing closes swallows the
+//! rest of the file. So quotes are checked first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::Issue;
+use super::records::{Field, Record, Value, issue};
+
+/// Reads the records of a text. Where its quotes are wrong there are none: what is a row
+/// and what is not can't be told.
+pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec<Record> {
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
+    let names: Vec<String> = match reader.headers() {
+        Ok(names) => names.iter().map(str::to_owned).collect(),
+        Err(error) => {
+            let (column, reason) = told(&error);
+            issues.insert(issue(path, 1, &column, reason));
+            return Vec::new();
+        }
+    };
+    let Scan { faults, lines } = scan(text);
+    if !faults.is_empty() {
+        for fault in faults {
+            let number = (fault.column + 1).to_string();
+            // The names themselves may be what is wrong.
+            let name = names.get(fault.column).filter(|_| fault.row > 0);
+            let name = name.filter(|name| !name.is_empty());
+            issues.insert(issue(path, fault.line, name.unwrap_or(&number), fault.what));
+        }
+        return Vec::new();
+    }
+    if names.iter().all(String::is_empty) {
+        issues.insert(issue(path, 1, "1", "a line of column names is expected"));
+        return Vec::new();
+    }
+    let twice = names
+        .iter()
+        .enumerate()
+        .find(|(at, name)| names[..*at].contains(name));
+    let first = lines.first().copied().unwrap_or(1);
+    if let Some((at, name)) = twice {
+        let number = (at + 1).to_string();
+        let name = if name.is_empty() { &number } else { name };
+        issues.insert(issue(path, first, name, "the column is there twice"));
+    }
+    let mut records = Vec::new();
+    for (row, line) in reader.records().zip(lines.into_iter().skip(1)) {
+        let row = match row {
+            Ok(row) => row,
+            Err(error) => {
+                let (column, reason) = told(&error);
+                issues.insert(issue(path, line, &column, reason));
+                continue;
+            }
+        };
+        let fields = names.iter().zip(&row).map(|(name, text)| {
+            let value = Value::Cell(text.to_owned());
+            (name.clone(), Field { value, line })
+        });
+        let fields: BTreeMap<String, Field> = fields.collect();
+        records.push(Record::new(path.to_owned(), line, fields));
+    }
+    records
+}
+
+/// The column and what is wrong with it.
+fn told(error: &csv::Error) -> (String, String) {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => (
+            (expected_len.min(len) + 1).to_string(),
+            format!("{len} columns, and the first line has {expected_len}"),
+        ),
+        _ => ("1".to_owned(), error.to_string()),
+    }
+}
+
+/// What a look at every quote has found.
+#[derive(Debug, Default)]
+struct Scan {
+    /// Quotes that are not where RFC 4180 has them.
+    faults: Vec<Fault>,
+    /// Where rows begin, those without anything left out.
+    lines: Vec<u64>,
+}
+
+/// A quote that is not where it may be.
+#[derive(Debug, PartialEq, Eq)]
+struct Fault {
+    line: u64,
+    /// The row, from 0.
+    row: usize,
+    /// The column, from 0.
+    column: usize,
+    what: &'static str,
+}
+
+/// Where the scan is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// Before a value.
+    Begin,
+    /// In a value without quotes.
+    Plain,
+    /// In a value with quotes.
+    Quoted,
+    /// After a quote in a value with quotes: the end of it, or half of a doubled one.
+    Quote,
+}
+
+fn scan(text: &str) -> Scan {
+    const OPEN: &str = "this value begins with a quote that nothing closes";
+    const INSIDE: &str =
+        "a quote inside of a value: put the whole value in quotes, and write each of its own twice";
+    const AFTER: &str =
+        "something follows the quote that closes a value: write each quote of its own twice";
+    const RETURN: &str = "a carriage return without a line feed";
+    let (mut faults, mut lines) = (Vec::new(), Vec::new());
+    let mut is_blank = true;
+    let (mut line, mut row, mut column) = (1, 0, 0);
+    let mut opened = (1, 0, 0);
+    let mut at = At::Begin;
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if is_blank && !matches!(letter, '\r' | '\n') {
+            is_blank = false;
+            lines.push(line);
+        }
+        let mut fault = |what| {
+            faults.push(Fault {
+                line,
+                row,
+                column,
+                what,
+            });
+        };
+        let ends = |letter| matches!(letter, ',' | '\n' | '\r');
+        at = match (at, letter) {
+            (At::Quoted, '"') => At::Quote,
+            (At::Quoted, _) => At::Quoted,
+            (At::Quote, '"') => At::Quoted,
+            (At::Quote, letter) if !ends(letter) => {
+                fault(AFTER);
+                At::Plain
+            }
+            (_, '\r') if letters.peek() == Some(&'\n') => at,
+            (_, '\r') => {
+                fault(RETURN);
+                At::Plain
+            }
+            (_, ',' | '\n') => At::Begin,
+            (At::Begin, '"') => {
+                opened = (line, row, column);
+                At::Quoted
+            }
+            (At::Plain, '"') => {
+                fault(INSIDE);
+                At::Plain
+            }
+            _ => At::Plain,
+        };
+        if at != At::Quoted && letter == ',' {
+            column += 1;
+        }
+        if letter == '\n' {
+            line += 1;
+            if at != At::Quoted {
+                row += usize::from(!is_blank);
+                column = 0;
+                is_blank = true;
+            }
+        }
+    }
+    if at == At::Quoted {
+        let (line, row, column) = opened;
+        faults.push(Fault {
+            line,
+            row,
+            column,
+            what: OPEN,
+        });
+    }
+    // One of a value is enough.
+    faults.dedup_by_key(|fault| (fault.line, fault.column));
+    Scan { faults, lines }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::records::tests::read_as;
+    use super::*;
+
+    #[test]
+    fn what_is_no_csv_is_told_with_its_place() {
+        let open = "this value begins with a quote that nothing closes";
+        for (text, told) in [
+            (
+                "a,b\n1,2\n3\n",
+                "3:2: 1 columns, and the first line has 2".to_owned(),
+            ),
+            ("a,a\n1,2\n", "1:a: the column is there twice".to_owned()),
+            ("", "1:1: a line of column names is expected".to_owned()),
+            ("a,notes\n1,x\n2,\"twelve pipes\n3,y\n4,z\n", format!("3:notes: {open}")),
+            ("\"a,b\n1,2\n", format!("1:1: {open}")),
+            (
+                "a,notes\n1,12\" pipes\n",
+                "2:notes: a quote inside of a value: put the whole value in quotes, and write each of its own twice".to_owned(),
+            ),
+            (
+                "a,notes\n1,\"12\" pipes\"\n",
+                "2:notes: something follows the quote that closes a value: write each quote of its own twice".to_owned(),
+            ),
+            (
+                "a,b\r1,2\r",
+                "1:2: a carriage return without a line feed".to_owned(),
+            ),
+        ] {
+            let (records, issues) = read_as("csv", text.as_bytes());
+            assert_eq!(issues.first(), Some(&told), "{text}");
+            if told.contains("quote") {
+                assert!(records.is_empty(), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn quotes_that_are_where_they_may_be_are_taken() {
+        let text = "a,notes\r\n1,\"12\"\" pipes,\r\nand more\"\r\n\r\n2,\"\"\r\n3,'x'\r\n";
+        let (records, issues) = read_as("csv", text.as_bytes());
+        assert_eq!(issues, [""; 0]);
+        let notes: Vec<_> = records.iter().map(|it| it.get("notes").cloned()).collect();
+        let cell = |text: &str| Some(Value::Cell(text.to_owned()));
+        assert_eq!(notes, [cell("12\" pipes,\r\nand more"), None, cell("'x'")]);
+        assert_eq!(records[1].line, 5);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+
+        /// What a writer of CSV writes is read as it was, row by row.
+        #[test]
+        fn what_is_written_is_read(
+            rows in proptest::collection::vec(("[a-z\", \n☕']{0,12}", "[0-9\",\n]{0,6}"), 0..6),
+        ) {
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            writer.write_record(["a", "b"]).unwrap();
+            for (one, other) in &rows {
+                writer.write_record([one, other]).unwrap();
+            }
+            let text = writer.into_inner().unwrap();
+            let (records, issues) = read_as("csv", &text);
+            prop_assert_eq!(issues, Vec::<String>::new());
+            let cell = |record: &Record, name| match record.get(name) {
+                Some(Value::Cell(text)) => text.clone(),
+                _ => String::new(),
+            };
+            let read: Vec<_> = records.iter().map(|it| (cell(it, "a"), cell(it, "b"))).collect();
+            let trimmed = |text: &String| text.trim().to_owned();
+            let expected: Vec<_> = rows.iter().map(|(one, other)| (trimmed(one), trimmed(other))).collect();
+            prop_assert_eq!(read, expected);
+        }
+
+        /// No row is swallowed: a text whose quotes are right has a record for each row.
+        #[test]
+        fn no_row_is_swallowed(text in "a,b\n([a\", ☕]{0,4},[a\"]{0,4}\n){0,5}") {
+            let (records, issues) = read_as("csv", text.as_bytes());
+            if issues.is_empty() {
+                let quoted = text.split('"').skip(1).step_by(2);
+                let inside: usize = quoted.map(|it| it.matches('\n').count()).sum();
+                prop_assert_eq!(records.len(), text.matches('\n').count() - 1 - inside, "{}", text);
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Records of JSON: a list of objects.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
+
+use super::Issue;
+use super::records::{Field, Record, Value, issue};
+
+/// A value of JSON with all of its keys: one that is there twice is there twice.
+#[derive(Debug, Clone, PartialEq)]
+enum Json {
+    Null,
+    Bool,
+    Number(Number),
+    Text(String),
+    List(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Json;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Json, E> {
+                Ok(Json::Null)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
+                Ok(Json::Bool)
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Json, E> {
+                Ok(Json::Number(number.into()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
+                Ok(Json::Number(number.into()))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Json, E> {
+                Ok(Number::from_f64(number).map_or(Json::Null, Json::Number))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+                Ok(Json::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = list.next_element()? {
+                    values.push(value);
+                }
+                Ok(Json::List(values))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Json::Object(pairs))
+            }
+        }
+
+        deserializer.deserialize_any(Any)
+    }
+}
+
+/// Reads a list of objects. Each is read by itself, so that its place is known and one that
+/// is wrong does not hide the next one.
+pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec<Record> {
+    let mut records = Vec::new();
+    let places = Places::of(text);
+    let wrong = |at: usize, reason: &str| {
+        let (line, column) = places.of_byte(at);
+        issue(path, line, &column.to_string(), reason)
+    };
+    let skip = |at: usize| at + text[at..].len() - text[at..].trim_start_matches(WHITE).len();
+    let mut at = skip(0);
+    if !text[at..].starts_with('[') {
+        issues.insert(wrong(
+            at,
+            "a list of objects is expected, which begins with `[`",
+        ));
+        return records;
+    }
+    at = skip(at + 1);
+    let mut is_first = true;
+    while !(is_first && text[at..].starts_with(']')) {
+        is_first = false;
+        let mut values = serde_json::Deserializer::from_str(&text[at..]).into_iter::<Json>();
+        let value = match values.next() {
+            Some(Ok(value)) => value,
+            Some(Err(error)) => {
+                // It counts from where it began to read.
+                let (line, mut column) = places.of_byte(at);
+                column = match error.line() {
+                    0 | 1 => (column + error.column()).saturating_sub(1).max(1),
+                    _ => error.column().max(1),
+                };
+                let line = line + (error.line() as u64).saturating_sub(1);
+                let line = line.min(places.lines());
+                issues.insert(issue(path, line, &column.to_string(), plain(&error)));
+                return records;
+            }
+            None => {
+                issues.insert(wrong(at, "the list does not end"));
+                return records;
+            }
+        };
+        let end = at + values.byte_offset();
+        match value {
+            Json::Object(pairs) => {
+                let (line, _) = places.of_byte(at);
+                let raw = &text[at..end];
+                let mut fields = BTreeMap::new();
+                for (name, value) in pairs {
+                    let key = format!("\"{name}\"");
+                    let line = raw
+                        .find(&key)
+                        .map_or(line, |key| places.of_byte(at + key).0);
+                    let field = Field {
+                        value: as_value(value),
+                        line,
+                    };
+                    if fields.contains_key(&name) {
+                        let line = raw
+                            .rfind(&key)
+                            .map_or(line, |key| places.of_byte(at + key).0);
+                        issues.insert(issue(path, line, &name, "it is there twice"));
+                    }
+                    fields.insert(name, field);
+                }
+                records.push(Record::new(path.to_owned(), line, fields));
+            }
+            _ => {
+                issues.insert(wrong(at, "not an object"));
+            }
+        }
+        at = skip(end);
+        match text[at..].chars().next() {
+            Some(',') => at = skip(at + 1),
+            Some(']') => break,
+            _ => {
+                issues.insert(wrong(at, "`,` or `]` is expected"));
+                return records;
+            }
+        }
+    }
+    let rest = skip(at + 1);
+    if rest < text.len() {
+        issues.insert(wrong(rest, "something follows the list"));
+    }
+    records
+}
+
+/// What JSON takes for white space.
+const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// Where lines begin.
+struct Places(Vec<usize>);
+
+impl Places {
+    fn of(text: &str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self(std::iter::once(0).chain(ends).collect())
+    }
+
+    fn lines(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// The line and the column of a byte, each from 1.
+    fn of_byte(&self, at: usize) -> (u64, usize) {
+        let line = self.0.partition_point(|begin| *begin <= at).max(1);
+        (line as u64, at - self.0[line - 1] + 1)
+    }
+}
+
+/// What serde_json says, without the place that it counts from the object on.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
+fn as_value(value: Json) -> Value {
+    match value {
+        Json::Null => Value::Cell(String::new()),
+        Json::Bool => Value::Other("true or false"),
+        Json::Number(number) => Value::Number(number.to_string()),
+        Json::Text(text) => Value::Text(text),
+        Json::List(items) => items
+            .into_iter()
+            .map(as_item)
+            .collect::<Option<_>>()
+            .map_or(Value::Other("a list of something else"), Value::Items),
+        Json::Object(_) => Value::Other("an object"),
+    }
+}
+
+/// `{"sku": …, "quantity": …}`, and nothing else.
+fn as_item(value: Json) -> Option<(String, String)> {
+    let Json::Object(pairs) = value else {
+        return None;
+    };
+    let (mut sku, mut quantity) = (None, None);
+    for (name, value) in pairs {
+        let known = match (name.as_str(), value) {
+            ("sku", Json::Text(text)) => sku.replace(text),
+            ("quantity", Json::Number(number)) => quantity.replace(number.to_string()),
+            _ => return None,
+        };
+        if known.is_some() {
+            return None;
+        }
+    }
+    Some((sku?, quantity?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::records::tests::read_as;
+    use super::*;
+
+    #[test]
+    fn what_is_no_list_of_objects_is_told_with_its_place() {
+        for (text, told) in [
+            (
+                "{}",
+                "1:1: a list of objects is expected, which begins with `[`",
+            ),
+            ("[\n {\"a\": 1},\n {\"a\" 2}]", "3:7: expected `:`"),
+            ("[{\"a\": 1}\n {\"a\": 2}]", "2:2: `,` or `]` is expected"),
+            ("[1]", "1:2: not an object"),
+            ("[]]", "1:3: something follows the list"),
+            ("[", "1:2: the list does not end"),
+            ("[{},]", "1:5: expected value"),
+            ("[{\"a\": 1,\n\"a\": 2}]", "2:a: it is there twice"),
+            ("[{\"\\u0061\": 1, \"a\": 2}]", "1:a: it is there twice"),
+            ("[{\"a\": 1e999}]", "1:12: number out of range"),
+        ] {
+            let (_, issues) = read_as("json", text.as_bytes());
+            assert_eq!(issues, [told], "{text}");
+        }
+    }
+
+    #[test]
+    fn values_keep_what_they_are() {
+        let text = r#"[{"a": {"b": 1}, "c": true, "d": 12.50, "e": "x", "f": [1],
+            "g": [{"sku": "A", "quantity": 1, "quantity": 2}], "h": [{"sku": "A;B:1", "quantity": 2}]}]"#;
+        let (records, issues) = read_as("json", text.as_bytes());
+        assert_eq!(issues, [""; 0]);
+        let get = |name| records[0].get(name).cloned();
+        assert_eq!(get("a"), Some(Value::Other("an object")));
+        assert_eq!(get("c"), Some(Value::Other("true or false")));
+        assert_eq!(get("d"), Some(Value::Number("12.5".into())));
+        assert_eq!(get("e"), Some(Value::Text("x".into())));
+        assert_eq!(get("f"), Some(Value::Other("a list of something else")));
+        assert_eq!(get("g"), Some(Value::Other("a list of something else")));
+        let items = vec![("A;B:1".to_owned(), "2".to_owned())];
+        assert_eq!(get("h"), Some(Value::Items(items)));
+    }
+}

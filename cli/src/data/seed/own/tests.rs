@@ -1,0 +1,265 @@
+//! Files as people bring them.
+
+use std::fs;
+
+use dm_business::facts::{Client, LeadEnd};
+use rust_decimal::Decimal;
+
+use super::{Ground, Own};
+use crate::data::seed::SeedError;
+
+fn ground() -> Ground {
+    Ground {
+        skus: ["A".to_owned(), "B".to_owned()].into(),
+        clients: ["client_7001".to_owned()].into(),
+    }
+}
+
+fn read(files: &[(&str, &str)]) -> Result<Own, Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    Own::read(folder.path(), &ground()).map_err(|error| match error {
+        SeedError::Own(issues) => issues
+            .iter()
+            .map(|it| {
+                let file = it.file.file_name().unwrap().to_string_lossy();
+                format!("{file}:{}: {}: {}", it.line, it.column, it.reason)
+            })
+            .collect(),
+        other => panic!("{other}"),
+    })
+}
+
+const LEADS: &str = "company,contact,email,phone,seller,created_at,status,updated_at\n\
+    Voss Legal,G. Voss,g@voss.example,570,jhalpert,2026-02-03T10:00:00Z,CONVERTED,2026-02-04T10:00:00Z\n\
+    Tate Inc,J. Tate,j@tate.example,570,jhalpert,2026-02-01T10:00:00Z,NEW,\n";
+
+#[test]
+fn a_business_of_files_is_taken_in_the_order_in_which_it_happened() {
+    let orders = "client,seller,created_at,ship_date,items,status,shipped_at,shipped_by,truck\n\
+        client_7001,jhalpert,2026-03-02T10:00:00Z,2026-03-09,B:1,,,,\n\
+        Voss Legal,jhalpert,2026-03-01T10:00:00Z,2026-03-09,A:2;B:1,SHIPPED,2026-03-03T10:00:00Z,dphilbin,t\n";
+    let expenses = r#"[{"submitter": "jhalpert", "category": "MEALS", "amount": 12.50,
+        "description": "Lunch", "created_at": "2026-02-03T10:00:00Z"}]"#;
+    let own = read(&[
+        ("leads.csv", LEADS),
+        ("orders.csv", orders),
+        ("expenses.json", expenses),
+    ])
+    .unwrap();
+    let facts = &own.facts;
+    assert_eq!(facts.leads[0].company, "Tate Inc");
+    assert_eq!(facts.leads[1].end, LeadEnd::Converted { client: 0 });
+    assert_eq!(facts.orders[0].client, Client::OfRun(0));
+    assert_eq!(facts.orders[0].end.status(), "SHIPPED");
+    assert_eq!(facts.orders[1].client, Client::Known("client_7001".into()));
+    assert_eq!(facts.expenses[0].amount, Decimal::new(1250, 2));
+    assert_eq!(own.counts().most_items, 2);
+}
+
+/// What is told of one value of an otherwise good file.
+fn told(file: &str, column: &str, value: &str) -> Vec<String> {
+    let good: &[(&str, &str)] = match file {
+        "leads" => &[
+            ("company", "Voss Legal"),
+            ("contact", "G. Voss"),
+            ("email", "g@voss.example"),
+            ("phone", "570"),
+            ("seller", "jhalpert"),
+            ("created_at", "2026-02-03T10:00:00Z"),
+        ],
+        "orders" => &[
+            ("client", "client_7001"),
+            ("seller", "jhalpert"),
+            ("created_at", "2026-02-03T10:00:00Z"),
+            ("ship_date", "2026-02-09"),
+            ("items", "A:1"),
+        ],
+        _ => &[
+            ("submitter", "jhalpert"),
+            ("category", "MEALS"),
+            ("amount", "12.50"),
+            ("description", "Lunch"),
+            ("created_at", "2026-02-03T10:00:00Z"),
+            ("currency", "usd"),
+        ],
+    };
+    let names: Vec<&str> = good.iter().map(|(name, _)| *name).collect();
+    let values = good
+        .iter()
+        .map(|(name, own)| if *name == column { value } else { own });
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    writer.write_record(&names).unwrap();
+    writer.write_record(values).unwrap();
+    let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+    read(&[(&format!("{file}.csv"), &text)])
+        .err()
+        .unwrap_or_default()
+}
+
+#[test]
+fn values_that_a_service_refuses_are_refused() {
+    let long = "x".repeat(9000);
+    for (file, column, value, reason) in [
+        ("leads", "email", "nobody", "`nobody` is no e-mail address"),
+        (
+            "leads",
+            "created_at",
+            "0000-01-01T00:00:00Z",
+            "is no instant",
+        ),
+        (
+            "leads",
+            "created_at",
+            "+12026-01-01T00:00:00Z",
+            "is no instant",
+        ),
+        (
+            "leads",
+            "created_at",
+            "-0001-01-01T00:00:00Z",
+            "is no instant",
+        ),
+        (
+            "leads",
+            "created_at",
+            "0001-01-01T00:00:00+14:00",
+            "is no instant",
+        ),
+        (
+            "leads",
+            "seller",
+            &long,
+            "9000 characters, and 255 are the most",
+        ),
+        ("leads", "phone", "5\0", "a NUL"),
+        ("orders", "seller", &long, "9000 characters"),
+        ("orders", "ship_date", "2026-2-3", "is no date"),
+        ("orders", "ship_date", "0000-01-01", "is no date"),
+        ("orders", "ship_date", "+12026-01-01", "is no date"),
+        ("orders", "ship_date", "-0001-01-01", "is no date"),
+        ("orders", "ship_date", "2026-02-30", "is no date"),
+        ("orders", "items", "A:+1", "is no quantity"),
+        ("orders", "items", "A:1_0", "is no quantity"),
+        ("orders", "items", "A:99999999999", "is no quantity"),
+        ("orders", "items", "A:1.0", "is no quantity"),
+        ("orders", "items", ";;", "missing"),
+        ("expenses", "submitter", &long, "9000 characters"),
+        ("expenses", "amount", "1_000", "`1_000` is no amount"),
+        ("expenses", "amount", "+5", "is no amount"),
+        ("expenses", "amount", "5.", "is no amount"),
+        ("expenses", "amount", ".5", "is no amount"),
+        ("expenses", "amount", "05", "is no amount"),
+        ("expenses", "amount", "1,000", "is no amount"),
+        ("expenses", "amount", "NaN", "is no amount"),
+        ("expenses", "amount", "1e400", "is no amount"),
+        ("expenses", "amount", "-5", "greater than 0"),
+        ("expenses", "amount", "0", "greater than 0"),
+        ("expenses", "amount", "0.001", "greater than 0"),
+        ("expenses", "amount", "1.005", "parts of a cent"),
+        ("expenses", "amount", "10000000000", "at most 9999999999.99"),
+    ] {
+        let told = told(file, column, value);
+        let [told] = told.as_slice() else {
+            panic!("{file} {column} {value}: {told:?}");
+        };
+        assert!(
+            told.starts_with(&format!("{file}.csv:2: {column}: ")) && told.contains(reason),
+            "{value}: {told}"
+        );
+    }
+}
+
+#[test]
+fn values_that_a_service_takes_are_taken() {
+    for (file, column, value) in [
+        ("leads", "email", "o'brien+x@localhost"),
+        ("leads", "company", "12\" pipes, \\N \t and\nmore"),
+        ("leads", "created_at", "2026-02-03T10:00:00.123456789+02:00"),
+        ("orders", "ship_date", "9999-12-31"),
+        ("orders", "items", " A : 1 ; B:2;"),
+        ("expenses", "amount", "1e3"),
+        ("expenses", "amount", "9999999999.99"),
+        ("expenses", "amount", "12.500"),
+    ] {
+        let told = told(file, column, value);
+        assert!(told.is_empty(), "{value}: {told:?}");
+    }
+}
+
+#[test]
+fn a_company_is_the_same_one_in_every_form_of_its_name() {
+    let leads = LEADS
+        .replace("Tate Inc", "Caf\u{e9}")
+        .replace("Voss Legal", "Cafe\u{301}");
+    let issues = read(&[("leads.csv", &leads)]).unwrap_err();
+    assert_eq!(issues, ["leads.csv:3: company: it is in line 2 already"]);
+    let leads = LEADS.replace("Voss Legal", "Cafe\u{301}");
+    let orders = "client,seller,created_at,ship_date,items\n\
+        Caf\u{e9},jhalpert,2026-03-01T10:00:00Z,2026-03-09,A:2\n";
+    let own = read(&[("leads.csv", &leads), ("orders.csv", orders)]).unwrap();
+    assert_eq!(own.facts.orders[0].client, Client::OfRun(0));
+    assert_eq!(own.facts.leads[1].company, "Cafe\u{301}");
+}
+
+#[test]
+fn json_has_texts_where_texts_are_and_numbers_where_numbers_are() {
+    let expense = r#"{"submitter": "jhalpert", "category": "MEALS", "amount": 1,
+        "description": "Lunch", "created_at": "2026-02-03T10:00:00Z"}"#;
+    for (good, wrong, reason) in [
+        (
+            "\"MEALS\"",
+            "{\"a\": 1}",
+            "category: it is an object, and a text is expected",
+        ),
+        (
+            "\"MEALS\"",
+            "7",
+            "category: it is a number, and a text is expected",
+        ),
+        (
+            "\"MEALS\"",
+            "true",
+            "category: it is true or false, and a text is expected",
+        ),
+        (
+            "\"MEALS\"",
+            "[\"MEALS\"]",
+            "category: it is a list of something else, and a text",
+        ),
+        (
+            ": 1,",
+            ": \"1\",",
+            "amount: it is a text, and a number is expected",
+        ),
+        (
+            ": 1,",
+            ": [],",
+            "amount: it is a list, and a number is expected",
+        ),
+        (": 1,", ": 1, \"amount\": 2,", "amount: it is there twice"),
+    ] {
+        let text = format!("[{}]", expense.replacen(good, wrong, 1));
+        let issues = read(&[("expenses.json", &text)]).unwrap_err();
+        assert_eq!(issues.len(), 1, "{issues:?}");
+        assert!(issues[0].contains(reason), "{issues:?}");
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_told() {
+    let orders = "client,seller,created_at,ship_date,items,status,colour\n\
+        Tate Inc,jhalpert,2026-03-01T10:00:00Z,soon,A:2;A:1;C:1;B:0;B,LOST,red\n\
+        Voss Legal,,2026-02-01T10:00:00Z,2026-03-09,A:1,,\n";
+    let expenses = "submitter,category,amount,description,created_at,status\n\
+        jhalpert,MEALS,1.005,Lunch,2999-02-03T10:00:00Z,REJECTED\n";
+    let issues = read(&[
+        ("leads.csv", LEADS),
+        ("orders.csv", orders),
+        ("expenses.csv", expenses),
+    ])
+    .unwrap_err();
+    insta::assert_snapshot!("own_issues", issues.join("\n"));
+}
