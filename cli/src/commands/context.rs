@@ -355,6 +355,7 @@ impl Context {
                 poll: config.timeouts.poll.get(),
                 probe: config.timeouts.probe.get(),
             },
+            lock_patience: config.timeouts.lock.get(),
             engine,
         })
     }

@@ -7,9 +7,11 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use lapin::Connection;
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Project, existing_ports};
 use crate::components::keycloak::admin::Admin;
+use crate::components::locks::{Blocked, Ended, Limits, Watch};
 use crate::components::rabbitmq::management::Management;
 use crate::components::{Ports, postgres, rabbitmq};
 use crate::config::Config;
@@ -29,6 +31,8 @@ pub struct Desk {
     pub engine: Engine,
     /// The instance's ports.
     pub ports: Ports,
+    /// Over the sessions with the database.
+    watch: Watch,
 }
 
 impl Desk {
@@ -47,10 +51,12 @@ impl Desk {
     pub async fn of(context: &Context, project: Project) -> Result<Self> {
         let engine = context.engine(project.config()).await?;
         let ports = existing_ports(&project, &engine).await?;
+        let database = postgres::connect_options(&project.config().postgres, &ports);
         Ok(Self {
             project,
             engine,
             ports,
+            watch: Watch::new(&database, "command"),
         })
     }
 
@@ -69,13 +75,35 @@ impl Desk {
     /// # Errors
     /// It is away.
     pub async fn database(&self) -> Result<PgPool> {
-        let options = postgres::connect_options(&self.config().postgres, &self.ports);
+        let options = self.watch.options();
+        // What nobody watches ends all the same.
+        let lock = self.config().timeouts.lock.get().saturating_mul(2);
+        let options = options.options([("lock_timeout", lock.as_millis())]);
         let pool = sqlx::postgres::PgPoolOptions::new()
             .max_connections(2)
             .acquire_timeout(Duration::from_secs(5))
             .connect_with(options)
             .await;
         Ok(pool.map_err(MessagingError::from)?)
+    }
+
+    /// Does work with sessions of [`Desk::database`], as long as no other session holds a lock
+    /// that it needs.
+    ///
+    /// # Errors
+    /// One holds it.
+    pub async fn watched<T>(&self, work: impl Future<Output = T>) -> Result<T, Blocked> {
+        let limits = Limits {
+            lock: self.config().timeouts.lock.get(),
+            until: None,
+            // Who works here has ways of its own to end early.
+            interrupt: CancellationToken::new(),
+        };
+        match self.watch.over(&limits, work).await {
+            Ok(done) => Ok(done),
+            Err(Ended::Blocked(blocked) | Ended::Late(Some(blocked))) => Err(blocked),
+            Err(Ended::Late(None) | Ended::Interrupted) => Err(Blocked::default()),
+        }
     }
 
     /// The broker, as its administrator.

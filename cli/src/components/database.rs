@@ -14,6 +14,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use thiserror::Error;
 
+use super::locks::{Blocked, Ended, Limits, Watch};
 use super::{Ports, keycloak, postgres};
 use crate::config::{self, Config};
 use crate::engine::spec::hex;
@@ -69,6 +70,15 @@ pub enum DatabaseError {
         /// Why.
         source: MigrateError,
     },
+    /// Another session holds a lock.
+    #[error("could not set up the database")]
+    Blocked(#[source] Blocked),
+    /// The time allowed ran out.
+    #[error("the database was not set up in the time allowed")]
+    Late(#[source] Option<Blocked>),
+    /// The run was interrupted.
+    #[error("interrupted")]
+    Interrupted,
     /// A restore has brought the database back, and not yet the rest of the stack.
     #[error("the restore of backup `{0}` was cut short")]
     Restoring(String),
@@ -82,11 +92,24 @@ pub enum DatabaseError {
     },
 }
 
+impl From<Ended> for DatabaseError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Blocked(blocked) => Self::Blocked(blocked),
+            Ended::Late(blocked) => Self::Late(blocked),
+            Ended::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
 impl Coded for DatabaseError {
     fn code(&self) -> &'static str {
         match self {
             Self::Sql(_) => "database",
             Self::Migrate { .. } => "migration",
+            Self::Blocked(_) => "database-locked",
+            Self::Late(_) => "timed-out",
+            Self::Interrupted => "interrupted",
             Self::Restoring(_) => "restore-unfinished",
             Self::Folder { .. } => "migrations-folder",
         }
@@ -95,6 +118,8 @@ impl Coded for DatabaseError {
     fn exit(&self) -> Exit {
         match self {
             Self::Folder { .. } => Exit::Usage,
+            Self::Late(_) => Exit::TimedOut,
+            Self::Interrupted => Exit::Interrupted,
             _ => Exit::Component,
         }
     }
@@ -106,6 +131,9 @@ impl Coded for DatabaseError {
                 format!("correct migrations/{schema}, then: dm up"),
                 "or start fresh, without the data there is: dm reset".into(),
             ],
+            Self::Blocked(blocked) | Self::Late(Some(blocked)) => blocked.next(),
+            Self::Late(None) => vec!["dm up --wait-timeout 10m".into(), "dm logs postgres".into()],
+            Self::Interrupted => vec!["dm up".into()],
             Self::Restoring(_) => vec![
                 "dm backup restore --resume".into(),
                 "or start fresh, without the data there is: dm reset".into(),
@@ -213,14 +241,24 @@ impl Database {
         Ok(hex(&digest.finalize()))
     }
 
-    /// Sets up the database unless it is set up already. True where it was.
+    /// Sets up the database unless it is set up already, within these limits. True where it
+    /// was.
     ///
     /// # Errors
-    /// [`DatabaseError`] where the server or a migration fails.
-    pub async fn apply(&self, ports: &Ports) -> Result<bool, DatabaseError> {
-        let digest = self.digest()?;
+    /// [`DatabaseError`] where the server or a migration fails, another session holds a lock,
+    /// or the time is over.
+    pub async fn apply(&self, ports: &Ports, limits: &Limits) -> Result<bool, DatabaseError> {
         let options = postgres::connect_options(&self.config, ports);
-        let mut connection = PgConnection::connect_with(&options).await?;
+        let watch = Watch::new(&options, NAME);
+        match watch.over(limits, self.set_up(&watch.options())).await {
+            Ok(applied) => applied,
+            Err(ended) => Err(ended.into()),
+        }
+    }
+
+    async fn set_up(&self, options: &PgConnectOptions) -> Result<bool, DatabaseError> {
+        let digest = self.digest()?;
+        let mut connection = PgConnection::connect_with(options).await?;
         if let Some(backup) = unfinished_restore(&mut connection).await? {
             return Err(DatabaseError::Restoring(backup));
         }

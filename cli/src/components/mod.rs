@@ -4,6 +4,7 @@
 pub mod backup;
 pub mod database;
 pub mod keycloak;
+pub mod locks;
 pub mod openldap;
 pub mod postgres;
 pub mod rabbitmq;

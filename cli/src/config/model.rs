@@ -148,6 +148,9 @@ pub struct Credentials {
 pub struct Timeouts {
     /// The whole of one run of `dm up`. Raise it for slow machines.
     pub wait: Wait,
+    /// How long a command waits for a lock in the database that another session holds,
+    /// before it names that session and ends.
+    pub lock: Period<1_000, 3_600_000>,
     /// How long a component may take to stop by itself before it is killed.
     pub stop: Period<1_000, 3_600_000>,
     /// One readiness probe: one query, one bind, one request.

@@ -61,6 +61,8 @@ pub struct Stack {
     pub wait: Duration,
     /// How often and how long to ask for readiness.
     pub pace: Pace,
+    /// How long a lock in the database is waited for.
+    pub lock_patience: std::time::Duration,
 }
 
 /// What can be wrong with a request to the stack.

@@ -15,6 +15,8 @@ use super::images::node as image_node;
 use super::plan::{Action, Step, Wanted, plan};
 use super::readiness::{self, NotReady, Pace};
 use super::{Stack, StackError, executor, golden, recorded, select};
+use crate::components::database::DatabaseError;
+use crate::components::locks::Limits;
 use crate::components::{Component, database};
 use crate::engine::containers::Container;
 use crate::engine::spec::ContainerSpec;
@@ -225,8 +227,10 @@ pub async fn execute(
             item: item.clone(),
             emitter: emitter.clone(),
             goldens: goldens.clone(),
-            wait: request.wait,
-            images_done: images_done.clone(),
+            time: Time {
+                wait: request.wait,
+                images_done: images_done.clone(),
+            },
         };
         tasks.push(Task {
             node: Node {
@@ -241,7 +245,11 @@ pub async fn execute(
         let after = selected
             .get(crate::components::postgres::NAME)
             .map(|&name| name.to_owned());
-        tasks.push(database_task(stack, after, emitter));
+        let time = Time {
+            wait: request.wait,
+            images_done: images_done.clone(),
+        };
+        tasks.push(database_task(stack, after, time, emitter));
     }
     for container in plan.removals {
         tasks.push(super::down::ending_task(
@@ -318,7 +326,7 @@ pub(super) fn image_task(
     }
 }
 
-fn database_task(stack: &Arc<Stack>, after: Option<String>, emitter: &Emitter) -> Task {
+fn database_task(stack: &Arc<Stack>, after: Option<String>, time: Time, emitter: &Emitter) -> Task {
     let node = Node {
         name: database::NAME.to_owned(),
         kind: NodeKind::Job,
@@ -337,15 +345,24 @@ fn database_task(stack: &Arc<Stack>, after: Option<String>, emitter: &Emitter) -
                     unit: Unit::Steps,
                 },
             );
-            tokio::select! {
-                () = cancel.cancelled() => Err(TaskError::Cancelled),
-                applied = stack.database.apply(&stack.ports) => match applied {
-                    Ok(kept) => Ok(NodeState::Ready { kept }),
-                    Err(error) => Err(TaskError::Failed(Box::new(
-                        failure::of_error(database::NAME, &error, emitter.at()),
-                    ))),
-                },
-            }
+            let limits = Limits {
+                lock: stack.lock_patience,
+                until: Some(time.deadline()),
+                interrupt: cancel,
+            };
+            stack
+                .database
+                .apply(&stack.ports, &limits)
+                .await
+                .map(|kept| NodeState::Ready { kept })
+                .map_err(|error| {
+                    let failure = failure::of_error(database::NAME, &error, emitter.at());
+                    match error {
+                        DatabaseError::Interrupted => TaskError::Cancelled,
+                        DatabaseError::Late(_) => TaskError::TimedOut(Box::new(failure)),
+                        _ => TaskError::Failed(Box::new(failure)),
+                    }
+                })
         }) as Work
     };
     Task {
@@ -360,8 +377,25 @@ struct ComponentRun {
     item: Item,
     emitter: Emitter,
     goldens: Arc<BTreeMap<String, golden::Golden>>,
+    time: Time,
+}
+
+/// The time that a run has.
+#[derive(Clone)]
+struct Time {
     wait: Duration,
+    /// How many images are still to come, and when the last one came.
     images_done: watch::Receiver<(usize, Instant)>,
+}
+
+impl Time {
+    /// When all has to be ready. The run's time begins when the last image is there: a build
+    /// takes as long as it takes.
+    fn deadline(&self) -> Instant {
+        let (left, at) = *self.images_done.borrow();
+        let began = if left == 0 { at } else { Instant::now() };
+        began + self.wait
+    }
 }
 
 impl ComponentRun {
@@ -510,12 +544,9 @@ impl ComponentRun {
         Ok(())
     }
 
-    /// When the component has to be ready. The run's time begins when the last
-    /// image is there: a build takes as long as it takes.
+    /// When the component has to be ready.
     fn deadline(&self) -> Instant {
-        let (left, at) = *self.images_done.borrow();
-        let began = if left == 0 { at } else { Instant::now() };
-        let run = began + self.wait;
+        let run = self.time.deadline();
         match self.item.component.wait_timeout() {
             Some(own) => run.min(Instant::now() + own),
             None => run,

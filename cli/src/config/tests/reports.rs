@@ -728,11 +728,11 @@ fn files_that_are_not_there() {
     Error: config-file-missing
 
       × keycloak.realm_file names no file: `fixtures/keycloak/scranton-branch-realm.json`
-        ╭─[built-in defaults:72:14]
-     71 │ realm = "scranton-branch"
-     72 │ realm_file = "fixtures/keycloak/scranton-branch-realm.json"
+        ╭─[built-in defaults:73:14]
+     72 │ realm = "scranton-branch"
+     73 │ realm_file = "fixtures/keycloak/scranton-branch-realm.json"
         ·              ──────────────────────────────────────────────
-     73 │ admin_user = "admin"
+     74 │ admin_user = "admin"
         ╰────
       help: it was looked for at /project/fixtures/keycloak/scranton-branch-realm.json
 
