@@ -1,11 +1,11 @@
 -- Schema dm_ops, as `dm schema snapshot` wrote it. psql takes it, after the roles are there.
 
---: SCHEMA dm_ops
+--: SCHEMA: dm_ops
 CREATE SCHEMA dm_ops;
 
 ALTER SCHEMA dm_ops OWNER TO dm_ops_owner;
 
---: TABLE database_setup
+--: TABLE: database_setup
 CREATE TABLE dm_ops.database_setup (
     only_row boolean NOT NULL,
     digest text NOT NULL,
@@ -15,7 +15,7 @@ CREATE TABLE dm_ops.database_setup (
 
 ALTER TABLE dm_ops.database_setup OWNER TO dm_ops_owner;
 
---: TABLE parked_letters
+--: TABLE: parked_letters
 CREATE TABLE dm_ops.parked_letters (
     fingerprint text NOT NULL,
     queue text NOT NULL,
@@ -32,7 +32,19 @@ CREATE TABLE dm_ops.parked_letters (
 
 ALTER TABLE dm_ops.parked_letters OWNER TO dm_ops_owner;
 
---: TABLE replay_messages
+--: SEQUENCE: parked_letters_parked_id_seq
+ALTER TABLE dm_ops.parked_letters ALTER COLUMN parked_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME dm_ops.parked_letters_parked_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER SEQUENCE dm_ops.parked_letters_parked_id_seq OWNER TO dm_ops_owner;
+
+--: TABLE: replay_messages
 CREATE TABLE dm_ops.replay_messages (
     run_id text NOT NULL,
     number bigint NOT NULL,
@@ -51,7 +63,7 @@ CREATE TABLE dm_ops.replay_messages (
 
 ALTER TABLE dm_ops.replay_messages OWNER TO dm_ops_owner;
 
---: TABLE replay_runs
+--: TABLE: replay_runs
 CREATE TABLE dm_ops.replay_runs (
     run_id text NOT NULL,
     began_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -63,7 +75,7 @@ CREATE TABLE dm_ops.replay_runs (
 
 ALTER TABLE dm_ops.replay_runs OWNER TO dm_ops_owner;
 
---: TABLE restores
+--: TABLE: restores
 CREATE TABLE dm_ops.restores (
     restore_id text NOT NULL,
     backup_id text NOT NULL,
@@ -74,7 +86,7 @@ CREATE TABLE dm_ops.restores (
 
 ALTER TABLE dm_ops.restores OWNER TO dm_ops_owner;
 
---: TABLE schema_migrations
+--: TABLE: schema_migrations
 CREATE TABLE dm_ops.schema_migrations (
     version bigint NOT NULL,
     description text NOT NULL,
@@ -86,7 +98,7 @@ CREATE TABLE dm_ops.schema_migrations (
 
 ALTER TABLE dm_ops.schema_migrations OWNER TO dm_ops_owner;
 
---: TABLE seed_parts
+--: TABLE: seed_parts
 CREATE TABLE dm_ops.seed_parts (
     run_id text NOT NULL,
     part bigint NOT NULL,
@@ -95,7 +107,7 @@ CREATE TABLE dm_ops.seed_parts (
 
 ALTER TABLE dm_ops.seed_parts OWNER TO dm_ops_owner;
 
---: TABLE seed_runs
+--: TABLE: seed_runs
 CREATE TABLE dm_ops.seed_runs (
     run_id text NOT NULL,
     began_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -107,62 +119,52 @@ CREATE TABLE dm_ops.seed_runs (
 
 ALTER TABLE dm_ops.seed_runs OWNER TO dm_ops_owner;
 
---: SEQUENCE parked_letters_parked_id_seq
-ALTER TABLE dm_ops.parked_letters ALTER COLUMN parked_id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME dm_ops.parked_letters_parked_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
---: CONSTRAINT database_setup database_setup_pkey
+--: CONSTRAINT: database_setup database_setup_pkey
 ALTER TABLE ONLY dm_ops.database_setup
     ADD CONSTRAINT database_setup_pkey PRIMARY KEY (only_row);
 
---: CONSTRAINT parked_letters parked_letters_pkey
+--: CONSTRAINT: parked_letters parked_letters_pkey
 ALTER TABLE ONLY dm_ops.parked_letters
     ADD CONSTRAINT parked_letters_pkey PRIMARY KEY (parked_id);
 
---: CONSTRAINT replay_messages replay_messages_edited_as_key
+--: CONSTRAINT: replay_messages replay_messages_edited_as_key
 ALTER TABLE ONLY dm_ops.replay_messages
     ADD CONSTRAINT replay_messages_edited_as_key UNIQUE (edited_as);
 
---: CONSTRAINT replay_messages replay_messages_pkey
+--: CONSTRAINT: replay_messages replay_messages_pkey
 ALTER TABLE ONLY dm_ops.replay_messages
     ADD CONSTRAINT replay_messages_pkey PRIMARY KEY (run_id, number);
 
---: CONSTRAINT replay_runs replay_runs_pkey
+--: CONSTRAINT: replay_runs replay_runs_pkey
 ALTER TABLE ONLY dm_ops.replay_runs
     ADD CONSTRAINT replay_runs_pkey PRIMARY KEY (run_id);
 
---: CONSTRAINT restores restores_pkey
+--: CONSTRAINT: restores restores_pkey
 ALTER TABLE ONLY dm_ops.restores
     ADD CONSTRAINT restores_pkey PRIMARY KEY (restore_id);
 
---: CONSTRAINT schema_migrations schema_migrations_pkey
+--: CONSTRAINT: schema_migrations schema_migrations_pkey
 ALTER TABLE ONLY dm_ops.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
---: CONSTRAINT seed_parts seed_parts_pkey
+--: CONSTRAINT: seed_parts seed_parts_pkey
 ALTER TABLE ONLY dm_ops.seed_parts
     ADD CONSTRAINT seed_parts_pkey PRIMARY KEY (run_id, part);
 
---: CONSTRAINT seed_runs seed_runs_pkey
+--: CONSTRAINT: seed_runs seed_runs_pkey
 ALTER TABLE ONLY dm_ops.seed_runs
     ADD CONSTRAINT seed_runs_pkey PRIMARY KEY (run_id);
 
---: INDEX parked_letters_fingerprint
+--: INDEX: parked_letters_fingerprint
 CREATE INDEX parked_letters_fingerprint ON dm_ops.parked_letters USING btree (fingerprint);
 
---: INDEX replay_messages_event
+--: INDEX: replay_messages_event
 CREATE INDEX replay_messages_event ON dm_ops.replay_messages USING btree (event_id);
 
---: FK CONSTRAINT replay_messages replay_messages_run_id_fkey
+--: FK CONSTRAINT: replay_messages replay_messages_run_id_fkey
 ALTER TABLE ONLY dm_ops.replay_messages
     ADD CONSTRAINT replay_messages_run_id_fkey FOREIGN KEY (run_id) REFERENCES dm_ops.replay_runs(run_id) ON DELETE CASCADE;
 
---: FK CONSTRAINT seed_parts seed_parts_run_id_fkey
+--: FK CONSTRAINT: seed_parts seed_parts_run_id_fkey
 ALTER TABLE ONLY dm_ops.seed_parts
     ADD CONSTRAINT seed_parts_run_id_fkey FOREIGN KEY (run_id) REFERENCES dm_ops.seed_runs(run_id) ON DELETE CASCADE;

@@ -1,11 +1,27 @@
 -- Schema finance, as `dm schema snapshot` wrote it. psql takes it, after the roles are there.
 
---: SCHEMA finance
+--: SCHEMA: finance
 CREATE SCHEMA finance;
 
 ALTER SCHEMA finance OWNER TO finance_owner;
 
---: TABLE expenses
+--: ACL: SCHEMA finance
+GRANT USAGE ON SCHEMA finance TO finance_service;
+
+--: SEQUENCE: expense_number_seq
+CREATE SEQUENCE finance.expense_number_seq
+    START WITH 6001
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE finance.expense_number_seq OWNER TO finance_owner;
+
+--: ACL: SEQUENCE expense_number_seq
+GRANT SELECT,USAGE ON SEQUENCE finance.expense_number_seq TO finance_service;
+
+--: TABLE: expenses
 CREATE TABLE finance.expenses (
     expense_id text DEFAULT ('exp_'::text || nextval('finance.expense_number_seq'::regclass)) NOT NULL,
     submitter_user_id text NOT NULL,
@@ -28,7 +44,10 @@ CREATE TABLE finance.expenses (
 
 ALTER TABLE finance.expenses OWNER TO finance_owner;
 
---: TABLE failed_events
+--: ACL: TABLE expenses
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.expenses TO finance_service;
+
+--: TABLE: failed_events
 CREATE TABLE finance.failed_events (
     letter_id text NOT NULL,
     queue text NOT NULL,
@@ -53,7 +72,10 @@ CREATE TABLE finance.failed_events (
 
 ALTER TABLE finance.failed_events OWNER TO finance_owner;
 
---: TABLE inbox_events
+--: ACL: TABLE failed_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.failed_events TO finance_service;
+
+--: TABLE: inbox_events
 CREATE TABLE finance.inbox_events (
     queue text NOT NULL,
     event_id text NOT NULL,
@@ -63,7 +85,10 @@ CREATE TABLE finance.inbox_events (
 
 ALTER TABLE finance.inbox_events OWNER TO finance_owner;
 
---: TABLE outbox_events
+--: ACL: TABLE inbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.inbox_events TO finance_service;
+
+--: TABLE: outbox_events
 CREATE TABLE finance.outbox_events (
     sequence bigint NOT NULL,
     event_id text NOT NULL,
@@ -81,7 +106,25 @@ CREATE TABLE finance.outbox_events (
 
 ALTER TABLE finance.outbox_events OWNER TO finance_owner;
 
---: TABLE schema_migrations
+--: ACL: TABLE outbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.outbox_events TO finance_service;
+
+--: SEQUENCE: outbox_events_sequence_seq
+ALTER TABLE finance.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME finance.outbox_events_sequence_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER SEQUENCE finance.outbox_events_sequence_seq OWNER TO finance_owner;
+
+--: ACL: SEQUENCE outbox_events_sequence_seq
+GRANT SELECT,USAGE ON SEQUENCE finance.outbox_events_sequence_seq TO finance_service;
+
+--: TABLE: schema_migrations
 CREATE TABLE finance.schema_migrations (
     version bigint NOT NULL,
     description text NOT NULL,
@@ -93,106 +136,65 @@ CREATE TABLE finance.schema_migrations (
 
 ALTER TABLE finance.schema_migrations OWNER TO finance_owner;
 
---: SEQUENCE expense_number_seq
-CREATE SEQUENCE finance.expense_number_seq
-    START WITH 6001
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
+--: ACL: TABLE schema_migrations
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.schema_migrations TO finance_service;
 
-ALTER SEQUENCE finance.expense_number_seq OWNER TO finance_owner;
-
---: SEQUENCE outbox_events_sequence_seq
-ALTER TABLE finance.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME finance.outbox_events_sequence_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
---: CONSTRAINT expenses expenses_pkey
+--: CONSTRAINT: expenses expenses_pkey
 ALTER TABLE ONLY finance.expenses
     ADD CONSTRAINT expenses_pkey PRIMARY KEY (expense_id);
 
---: CONSTRAINT failed_events failed_events_pkey
+--: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY finance.failed_events
     ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
 
---: CONSTRAINT inbox_events inbox_events_pkey
+--: CONSTRAINT: inbox_events inbox_events_pkey
 ALTER TABLE ONLY finance.inbox_events
     ADD CONSTRAINT inbox_events_pkey PRIMARY KEY (queue, event_id);
 
---: CONSTRAINT outbox_events outbox_events_event_id_key
+--: CONSTRAINT: outbox_events outbox_events_event_id_key
 ALTER TABLE ONLY finance.outbox_events
     ADD CONSTRAINT outbox_events_event_id_key UNIQUE (event_id);
 
---: CONSTRAINT outbox_events outbox_events_pkey
+--: CONSTRAINT: outbox_events outbox_events_pkey
 ALTER TABLE ONLY finance.outbox_events
     ADD CONSTRAINT outbox_events_pkey PRIMARY KEY (sequence);
 
---: CONSTRAINT schema_migrations schema_migrations_pkey
+--: CONSTRAINT: schema_migrations schema_migrations_pkey
 ALTER TABLE ONLY finance.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
---: INDEX expenses_created
+--: INDEX: expenses_created
 CREATE INDEX expenses_created ON finance.expenses USING btree (created_at DESC, expense_id DESC);
 
---: INDEX expenses_status_created
+--: INDEX: expenses_status_created
 CREATE INDEX expenses_status_created ON finance.expenses USING btree (status, created_at DESC, expense_id DESC);
 
---: INDEX failed_events_dead
+--: INDEX: failed_events_dead
 CREATE INDEX failed_events_dead ON finance.failed_events USING btree (queue) WHERE (dead AND (resolved_at IS NULL));
 
---: INDEX failed_events_event
+--: INDEX: failed_events_event
 CREATE INDEX failed_events_event ON finance.failed_events USING btree (event_id);
 
---: INDEX failed_events_open
+--: INDEX: failed_events_open
 CREATE INDEX failed_events_open ON finance.failed_events USING btree (content) WHERE ((settled_at IS NULL) AND (content IS NOT NULL));
 
---: INDEX failed_events_resolved
+--: INDEX: failed_events_resolved
 CREATE INDEX failed_events_resolved ON finance.failed_events USING btree (resolved_at);
 
---: INDEX inbox_events_processed
+--: INDEX: inbox_events_processed
 CREATE INDEX inbox_events_processed ON finance.inbox_events USING btree (processed_at);
 
---: INDEX outbox_events_pending
+--: INDEX: outbox_events_pending
 CREATE INDEX outbox_events_pending ON finance.outbox_events USING btree (sequence) WHERE (published_at IS NULL);
 
---: INDEX outbox_events_published
+--: INDEX: outbox_events_published
 CREATE INDEX outbox_events_published ON finance.outbox_events USING brin (published_at);
 
---: INDEX outbox_events_subject
+--: INDEX: outbox_events_subject
 CREATE INDEX outbox_events_subject ON finance.outbox_events USING btree (subject);
 
---: DEFAULT ACL DEFAULT PRIVILEGES FOR SEQUENCES
+--: DEFAULT ACL: DEFAULT PRIVILEGES FOR SEQUENCES OF finance_owner
 ALTER DEFAULT PRIVILEGES FOR ROLE finance_owner IN SCHEMA finance GRANT SELECT,USAGE ON SEQUENCES TO finance_service;
 
---: DEFAULT ACL DEFAULT PRIVILEGES FOR TABLES
+--: DEFAULT ACL: DEFAULT PRIVILEGES FOR TABLES OF finance_owner
 ALTER DEFAULT PRIVILEGES FOR ROLE finance_owner IN SCHEMA finance GRANT SELECT,INSERT,DELETE,UPDATE ON TABLES TO finance_service;
-
---: ACL SCHEMA finance
-GRANT USAGE ON SCHEMA finance TO finance_service;
-
---: ACL SEQUENCE expense_number_seq
-GRANT SELECT,USAGE ON SEQUENCE finance.expense_number_seq TO finance_service;
-
---: ACL SEQUENCE outbox_events_sequence_seq
-GRANT SELECT,USAGE ON SEQUENCE finance.outbox_events_sequence_seq TO finance_service;
-
---: ACL TABLE expenses
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.expenses TO finance_service;
-
---: ACL TABLE failed_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.failed_events TO finance_service;
-
---: ACL TABLE inbox_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.inbox_events TO finance_service;
-
---: ACL TABLE outbox_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.outbox_events TO finance_service;
-
---: ACL TABLE schema_migrations
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.schema_migrations TO finance_service;

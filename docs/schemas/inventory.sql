@@ -1,11 +1,14 @@
 -- Schema inventory, as `dm schema snapshot` wrote it. psql takes it, after the roles are there.
 
---: SCHEMA inventory
+--: SCHEMA: inventory
 CREATE SCHEMA inventory;
 
 ALTER SCHEMA inventory OWNER TO inventory_owner;
 
---: TABLE failed_events
+--: ACL: SCHEMA inventory
+GRANT USAGE ON SCHEMA inventory TO inventory_service;
+
+--: TABLE: failed_events
 CREATE TABLE inventory.failed_events (
     letter_id text NOT NULL,
     queue text NOT NULL,
@@ -30,7 +33,10 @@ CREATE TABLE inventory.failed_events (
 
 ALTER TABLE inventory.failed_events OWNER TO inventory_owner;
 
---: TABLE idempotency_records
+--: ACL: TABLE failed_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.failed_events TO inventory_service;
+
+--: TABLE: idempotency_records
 CREATE TABLE inventory.idempotency_records (
     operation_type text NOT NULL,
     idempotency_key text NOT NULL,
@@ -42,7 +48,10 @@ CREATE TABLE inventory.idempotency_records (
 
 ALTER TABLE inventory.idempotency_records OWNER TO inventory_owner;
 
---: TABLE inbox_events
+--: ACL: TABLE idempotency_records
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.idempotency_records TO inventory_service;
+
+--: TABLE: inbox_events
 CREATE TABLE inventory.inbox_events (
     queue text NOT NULL,
     event_id text NOT NULL,
@@ -52,7 +61,10 @@ CREATE TABLE inventory.inbox_events (
 
 ALTER TABLE inventory.inbox_events OWNER TO inventory_owner;
 
---: TABLE outbox_events
+--: ACL: TABLE inbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.inbox_events TO inventory_service;
+
+--: TABLE: outbox_events
 CREATE TABLE inventory.outbox_events (
     sequence bigint NOT NULL,
     event_id text NOT NULL,
@@ -70,7 +82,25 @@ CREATE TABLE inventory.outbox_events (
 
 ALTER TABLE inventory.outbox_events OWNER TO inventory_owner;
 
---: TABLE products
+--: ACL: TABLE outbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.outbox_events TO inventory_service;
+
+--: SEQUENCE: outbox_events_sequence_seq
+ALTER TABLE inventory.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME inventory.outbox_events_sequence_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER SEQUENCE inventory.outbox_events_sequence_seq OWNER TO inventory_owner;
+
+--: ACL: SEQUENCE outbox_events_sequence_seq
+GRANT SELECT,USAGE ON SEQUENCE inventory.outbox_events_sequence_seq TO inventory_service;
+
+--: TABLE: products
 CREATE TABLE inventory.products (
     sku text NOT NULL,
     name text NOT NULL,
@@ -83,7 +113,10 @@ CREATE TABLE inventory.products (
 
 ALTER TABLE inventory.products OWNER TO inventory_owner;
 
---: TABLE reservations
+--: ACL: TABLE products
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.products TO inventory_service;
+
+--: TABLE: reservations
 CREATE TABLE inventory.reservations (
     reservation_id text NOT NULL,
     order_id text NOT NULL,
@@ -97,7 +130,26 @@ CREATE TABLE inventory.reservations (
 
 ALTER TABLE inventory.reservations OWNER TO inventory_owner;
 
---: TABLE schema_migrations
+--: ACL: TABLE reservations
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.reservations TO inventory_service;
+
+--: SEQUENCE: reservation_number_seq
+CREATE SEQUENCE inventory.reservation_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE inventory.reservation_number_seq OWNER TO inventory_owner;
+
+--: SEQUENCE OWNED BY: reservation_number_seq
+ALTER SEQUENCE inventory.reservation_number_seq OWNED BY inventory.reservations.reservation_id;
+
+--: ACL: SEQUENCE reservation_number_seq
+GRANT SELECT,USAGE ON SEQUENCE inventory.reservation_number_seq TO inventory_service;
+
+--: TABLE: schema_migrations
 CREATE TABLE inventory.schema_migrations (
     version bigint NOT NULL,
     description text NOT NULL,
@@ -109,7 +161,10 @@ CREATE TABLE inventory.schema_migrations (
 
 ALTER TABLE inventory.schema_migrations OWNER TO inventory_owner;
 
---: TABLE shipment_scan_log
+--: ACL: TABLE schema_migrations
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.schema_migrations TO inventory_service;
+
+--: TABLE: shipment_scan_log
 CREATE TABLE inventory.shipment_scan_log (
     id bigint NOT NULL,
     shipment_id text NOT NULL,
@@ -122,7 +177,26 @@ CREATE TABLE inventory.shipment_scan_log (
 
 ALTER TABLE inventory.shipment_scan_log OWNER TO inventory_owner;
 
---: TABLE shipments
+--: ACL: TABLE shipment_scan_log
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.shipment_scan_log TO inventory_service;
+
+--: SEQUENCE: shipment_scan_log_id_seq
+CREATE SEQUENCE inventory.shipment_scan_log_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE inventory.shipment_scan_log_id_seq OWNER TO inventory_owner;
+
+--: SEQUENCE OWNED BY: shipment_scan_log_id_seq
+ALTER SEQUENCE inventory.shipment_scan_log_id_seq OWNED BY inventory.shipment_scan_log.id;
+
+--: ACL: SEQUENCE shipment_scan_log_id_seq
+GRANT SELECT,USAGE ON SEQUENCE inventory.shipment_scan_log_id_seq TO inventory_service;
+
+--: TABLE: shipments
 CREATE TABLE inventory.shipments (
     shipment_id text NOT NULL,
     order_id text NOT NULL,
@@ -147,7 +221,10 @@ END)),
 
 ALTER TABLE inventory.shipments OWNER TO inventory_owner;
 
---: TABLE stock
+--: ACL: TABLE shipments
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.shipments TO inventory_service;
+
+--: TABLE: stock
 CREATE TABLE inventory.stock (
     sku text NOT NULL,
     on_hand bigint NOT NULL,
@@ -163,192 +240,117 @@ CREATE TABLE inventory.stock (
 
 ALTER TABLE inventory.stock OWNER TO inventory_owner;
 
---: SEQUENCE outbox_events_sequence_seq
-ALTER TABLE inventory.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME inventory.outbox_events_sequence_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
+--: ACL: TABLE stock
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.stock TO inventory_service;
 
---: SEQUENCE reservation_number_seq
-CREATE SEQUENCE inventory.reservation_number_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
-
-ALTER SEQUENCE inventory.reservation_number_seq OWNER TO inventory_owner;
-
---: SEQUENCE shipment_scan_log_id_seq
-CREATE SEQUENCE inventory.shipment_scan_log_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
-
-ALTER SEQUENCE inventory.shipment_scan_log_id_seq OWNER TO inventory_owner;
-
---: SEQUENCE OWNED BY reservation_number_seq
-ALTER SEQUENCE inventory.reservation_number_seq OWNED BY inventory.reservations.reservation_id;
-
---: SEQUENCE OWNED BY shipment_scan_log_id_seq
-ALTER SEQUENCE inventory.shipment_scan_log_id_seq OWNED BY inventory.shipment_scan_log.id;
-
---: DEFAULT reservations reservation_id
+--: DEFAULT: reservations reservation_id
 ALTER TABLE ONLY inventory.reservations ALTER COLUMN reservation_id SET DEFAULT ('res_'::text || nextval('inventory.reservation_number_seq'::regclass));
 
---: DEFAULT shipment_scan_log id
+--: DEFAULT: shipment_scan_log id
 ALTER TABLE ONLY inventory.shipment_scan_log ALTER COLUMN id SET DEFAULT nextval('inventory.shipment_scan_log_id_seq'::regclass);
 
---: CONSTRAINT failed_events failed_events_pkey
+--: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY inventory.failed_events
     ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
 
---: CONSTRAINT idempotency_records idempotency_records_pkey
+--: CONSTRAINT: idempotency_records idempotency_records_pkey
 ALTER TABLE ONLY inventory.idempotency_records
     ADD CONSTRAINT idempotency_records_pkey PRIMARY KEY (operation_type, idempotency_key);
 
---: CONSTRAINT inbox_events inbox_events_pkey
+--: CONSTRAINT: inbox_events inbox_events_pkey
 ALTER TABLE ONLY inventory.inbox_events
     ADD CONSTRAINT inbox_events_pkey PRIMARY KEY (queue, event_id);
 
---: CONSTRAINT outbox_events outbox_events_event_id_key
+--: CONSTRAINT: outbox_events outbox_events_event_id_key
 ALTER TABLE ONLY inventory.outbox_events
     ADD CONSTRAINT outbox_events_event_id_key UNIQUE (event_id);
 
---: CONSTRAINT outbox_events outbox_events_pkey
+--: CONSTRAINT: outbox_events outbox_events_pkey
 ALTER TABLE ONLY inventory.outbox_events
     ADD CONSTRAINT outbox_events_pkey PRIMARY KEY (sequence);
 
---: CONSTRAINT products products_pkey
+--: CONSTRAINT: products products_pkey
 ALTER TABLE ONLY inventory.products
     ADD CONSTRAINT products_pkey PRIMARY KEY (sku);
 
---: CONSTRAINT reservations reservations_order_id_key
+--: CONSTRAINT: reservations reservations_order_id_key
 ALTER TABLE ONLY inventory.reservations
     ADD CONSTRAINT reservations_order_id_key UNIQUE (order_id);
 
---: CONSTRAINT reservations reservations_pkey
+--: CONSTRAINT: reservations reservations_pkey
 ALTER TABLE ONLY inventory.reservations
     ADD CONSTRAINT reservations_pkey PRIMARY KEY (reservation_id);
 
---: CONSTRAINT schema_migrations schema_migrations_pkey
+--: CONSTRAINT: schema_migrations schema_migrations_pkey
 ALTER TABLE ONLY inventory.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
---: CONSTRAINT shipment_scan_log shipment_scan_log_pkey
+--: CONSTRAINT: shipment_scan_log shipment_scan_log_pkey
 ALTER TABLE ONLY inventory.shipment_scan_log
     ADD CONSTRAINT shipment_scan_log_pkey PRIMARY KEY (id);
 
---: CONSTRAINT shipments shipments_dispatch_id_key
+--: CONSTRAINT: shipments shipments_dispatch_id_key
 ALTER TABLE ONLY inventory.shipments
     ADD CONSTRAINT shipments_dispatch_id_key UNIQUE (dispatch_id);
 
---: CONSTRAINT shipments shipments_order_id_key
+--: CONSTRAINT: shipments shipments_order_id_key
 ALTER TABLE ONLY inventory.shipments
     ADD CONSTRAINT shipments_order_id_key UNIQUE (order_id);
 
---: CONSTRAINT shipments shipments_pkey
+--: CONSTRAINT: shipments shipments_pkey
 ALTER TABLE ONLY inventory.shipments
     ADD CONSTRAINT shipments_pkey PRIMARY KEY (shipment_id);
 
---: CONSTRAINT stock stock_pkey
+--: CONSTRAINT: stock stock_pkey
 ALTER TABLE ONLY inventory.stock
     ADD CONSTRAINT stock_pkey PRIMARY KEY (sku);
 
---: INDEX failed_events_dead
+--: INDEX: failed_events_dead
 CREATE INDEX failed_events_dead ON inventory.failed_events USING btree (queue) WHERE (dead AND (resolved_at IS NULL));
 
---: INDEX failed_events_event
+--: INDEX: failed_events_event
 CREATE INDEX failed_events_event ON inventory.failed_events USING btree (event_id);
 
---: INDEX failed_events_open
+--: INDEX: failed_events_open
 CREATE INDEX failed_events_open ON inventory.failed_events USING btree (content) WHERE ((settled_at IS NULL) AND (content IS NOT NULL));
 
---: INDEX failed_events_resolved
+--: INDEX: failed_events_resolved
 CREATE INDEX failed_events_resolved ON inventory.failed_events USING btree (resolved_at);
 
---: INDEX inbox_events_processed
+--: INDEX: inbox_events_processed
 CREATE INDEX inbox_events_processed ON inventory.inbox_events USING btree (processed_at);
 
---: INDEX outbox_events_pending
+--: INDEX: outbox_events_pending
 CREATE INDEX outbox_events_pending ON inventory.outbox_events USING btree (sequence) WHERE (published_at IS NULL);
 
---: INDEX outbox_events_published
+--: INDEX: outbox_events_published
 CREATE INDEX outbox_events_published ON inventory.outbox_events USING brin (published_at);
 
---: INDEX outbox_events_subject
+--: INDEX: outbox_events_subject
 CREATE INDEX outbox_events_subject ON inventory.outbox_events USING btree (subject);
 
---: INDEX shipment_scan_log_key
+--: INDEX: shipment_scan_log_key
 CREATE UNIQUE INDEX shipment_scan_log_key ON inventory.shipment_scan_log USING btree (shipment_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
---: INDEX shipment_scan_log_latest
+--: INDEX: shipment_scan_log_latest
 CREATE INDEX shipment_scan_log_latest ON inventory.shipment_scan_log USING btree (shipment_id, scanned_at DESC);
 
---: INDEX shipments_created
+--: INDEX: shipments_created
 CREATE INDEX shipments_created ON inventory.shipments USING btree (created_at);
 
---: INDEX shipments_status
+--: INDEX: shipments_status
 CREATE INDEX shipments_status ON inventory.shipments USING btree (status, created_at);
 
---: FK CONSTRAINT shipment_scan_log shipment_scan_log_shipment_id_fkey
+--: FK CONSTRAINT: shipment_scan_log shipment_scan_log_shipment_id_fkey
 ALTER TABLE ONLY inventory.shipment_scan_log
     ADD CONSTRAINT shipment_scan_log_shipment_id_fkey FOREIGN KEY (shipment_id) REFERENCES inventory.shipments(shipment_id) ON DELETE CASCADE;
 
---: FK CONSTRAINT stock stock_sku_fkey
+--: FK CONSTRAINT: stock stock_sku_fkey
 ALTER TABLE ONLY inventory.stock
     ADD CONSTRAINT stock_sku_fkey FOREIGN KEY (sku) REFERENCES inventory.products(sku);
 
---: DEFAULT ACL DEFAULT PRIVILEGES FOR SEQUENCES
+--: DEFAULT ACL: DEFAULT PRIVILEGES FOR SEQUENCES OF inventory_owner
 ALTER DEFAULT PRIVILEGES FOR ROLE inventory_owner IN SCHEMA inventory GRANT SELECT,USAGE ON SEQUENCES TO inventory_service;
 
---: DEFAULT ACL DEFAULT PRIVILEGES FOR TABLES
+--: DEFAULT ACL: DEFAULT PRIVILEGES FOR TABLES OF inventory_owner
 ALTER DEFAULT PRIVILEGES FOR ROLE inventory_owner IN SCHEMA inventory GRANT SELECT,INSERT,DELETE,UPDATE ON TABLES TO inventory_service;
-
---: ACL SCHEMA inventory
-GRANT USAGE ON SCHEMA inventory TO inventory_service;
-
---: ACL SEQUENCE outbox_events_sequence_seq
-GRANT SELECT,USAGE ON SEQUENCE inventory.outbox_events_sequence_seq TO inventory_service;
-
---: ACL SEQUENCE reservation_number_seq
-GRANT SELECT,USAGE ON SEQUENCE inventory.reservation_number_seq TO inventory_service;
-
---: ACL SEQUENCE shipment_scan_log_id_seq
-GRANT SELECT,USAGE ON SEQUENCE inventory.shipment_scan_log_id_seq TO inventory_service;
-
---: ACL TABLE failed_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.failed_events TO inventory_service;
-
---: ACL TABLE idempotency_records
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.idempotency_records TO inventory_service;
-
---: ACL TABLE inbox_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.inbox_events TO inventory_service;
-
---: ACL TABLE outbox_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.outbox_events TO inventory_service;
-
---: ACL TABLE products
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.products TO inventory_service;
-
---: ACL TABLE reservations
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.reservations TO inventory_service;
-
---: ACL TABLE schema_migrations
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.schema_migrations TO inventory_service;
-
---: ACL TABLE shipment_scan_log
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.shipment_scan_log TO inventory_service;
-
---: ACL TABLE shipments
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.shipments TO inventory_service;
-
---: ACL TABLE stock
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.stock TO inventory_service;

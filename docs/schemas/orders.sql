@@ -1,11 +1,14 @@
 -- Schema orders, as `dm schema snapshot` wrote it. psql takes it, after the roles are there.
 
---: SCHEMA orders
+--: SCHEMA: orders
 CREATE SCHEMA orders;
 
 ALTER SCHEMA orders OWNER TO orders_owner;
 
---: TABLE failed_events
+--: ACL: SCHEMA orders
+GRANT USAGE ON SCHEMA orders TO order_service;
+
+--: TABLE: failed_events
 CREATE TABLE orders.failed_events (
     letter_id text NOT NULL,
     queue text NOT NULL,
@@ -30,7 +33,10 @@ CREATE TABLE orders.failed_events (
 
 ALTER TABLE orders.failed_events OWNER TO orders_owner;
 
---: TABLE inbox_events
+--: ACL: TABLE failed_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.failed_events TO order_service;
+
+--: TABLE: inbox_events
 CREATE TABLE orders.inbox_events (
     queue text NOT NULL,
     event_id text NOT NULL,
@@ -40,18 +46,10 @@ CREATE TABLE orders.inbox_events (
 
 ALTER TABLE orders.inbox_events OWNER TO orders_owner;
 
---: TABLE order_timeline
-CREATE TABLE orders.order_timeline (
-    id bigint NOT NULL,
-    order_id text NOT NULL,
-    status text NOT NULL,
-    at timestamp with time zone NOT NULL,
-    source text NOT NULL
-);
+--: ACL: TABLE inbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.inbox_events TO order_service;
 
-ALTER TABLE orders.order_timeline OWNER TO orders_owner;
-
---: TABLE orders
+--: TABLE: orders
 CREATE TABLE orders.orders (
     order_id text NOT NULL,
     client_id text NOT NULL,
@@ -67,7 +65,56 @@ CREATE TABLE orders.orders (
 
 ALTER TABLE orders.orders OWNER TO orders_owner;
 
---: TABLE outbox_events
+--: ACL: TABLE orders
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.orders TO order_service;
+
+--: SEQUENCE: order_number_seq
+CREATE SEQUENCE orders.order_number_seq
+    START WITH 9001
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE orders.order_number_seq OWNER TO orders_owner;
+
+--: SEQUENCE OWNED BY: order_number_seq
+ALTER SEQUENCE orders.order_number_seq OWNED BY orders.orders.order_id;
+
+--: ACL: SEQUENCE order_number_seq
+GRANT SELECT,USAGE ON SEQUENCE orders.order_number_seq TO order_service;
+
+--: TABLE: order_timeline
+CREATE TABLE orders.order_timeline (
+    id bigint NOT NULL,
+    order_id text NOT NULL,
+    status text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    source text NOT NULL
+);
+
+ALTER TABLE orders.order_timeline OWNER TO orders_owner;
+
+--: ACL: TABLE order_timeline
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.order_timeline TO order_service;
+
+--: SEQUENCE: order_timeline_id_seq
+CREATE SEQUENCE orders.order_timeline_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE orders.order_timeline_id_seq OWNER TO orders_owner;
+
+--: SEQUENCE OWNED BY: order_timeline_id_seq
+ALTER SEQUENCE orders.order_timeline_id_seq OWNED BY orders.order_timeline.id;
+
+--: ACL: SEQUENCE order_timeline_id_seq
+GRANT SELECT,USAGE ON SEQUENCE orders.order_timeline_id_seq TO order_service;
+
+--: TABLE: outbox_events
 CREATE TABLE orders.outbox_events (
     sequence bigint NOT NULL,
     event_id text NOT NULL,
@@ -85,7 +132,25 @@ CREATE TABLE orders.outbox_events (
 
 ALTER TABLE orders.outbox_events OWNER TO orders_owner;
 
---: TABLE schema_migrations
+--: ACL: TABLE outbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.outbox_events TO order_service;
+
+--: SEQUENCE: outbox_events_sequence_seq
+ALTER TABLE orders.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME orders.outbox_events_sequence_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER SEQUENCE orders.outbox_events_sequence_seq OWNER TO orders_owner;
+
+--: ACL: SEQUENCE outbox_events_sequence_seq
+GRANT SELECT,USAGE ON SEQUENCE orders.outbox_events_sequence_seq TO order_service;
+
+--: TABLE: schema_migrations
 CREATE TABLE orders.schema_migrations (
     version bigint NOT NULL,
     description text NOT NULL,
@@ -97,145 +162,82 @@ CREATE TABLE orders.schema_migrations (
 
 ALTER TABLE orders.schema_migrations OWNER TO orders_owner;
 
---: SEQUENCE order_number_seq
-CREATE SEQUENCE orders.order_number_seq
-    START WITH 9001
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
+--: ACL: TABLE schema_migrations
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.schema_migrations TO order_service;
 
-ALTER SEQUENCE orders.order_number_seq OWNER TO orders_owner;
-
---: SEQUENCE order_timeline_id_seq
-CREATE SEQUENCE orders.order_timeline_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
-
-ALTER SEQUENCE orders.order_timeline_id_seq OWNER TO orders_owner;
-
---: SEQUENCE outbox_events_sequence_seq
-ALTER TABLE orders.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME orders.outbox_events_sequence_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
---: SEQUENCE OWNED BY order_number_seq
-ALTER SEQUENCE orders.order_number_seq OWNED BY orders.orders.order_id;
-
---: SEQUENCE OWNED BY order_timeline_id_seq
-ALTER SEQUENCE orders.order_timeline_id_seq OWNED BY orders.order_timeline.id;
-
---: DEFAULT order_timeline id
+--: DEFAULT: order_timeline id
 ALTER TABLE ONLY orders.order_timeline ALTER COLUMN id SET DEFAULT nextval('orders.order_timeline_id_seq'::regclass);
 
---: DEFAULT orders order_id
+--: DEFAULT: orders order_id
 ALTER TABLE ONLY orders.orders ALTER COLUMN order_id SET DEFAULT ('ord_'::text || nextval('orders.order_number_seq'::regclass));
 
---: CONSTRAINT failed_events failed_events_pkey
+--: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY orders.failed_events
     ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
 
---: CONSTRAINT inbox_events inbox_events_pkey
+--: CONSTRAINT: inbox_events inbox_events_pkey
 ALTER TABLE ONLY orders.inbox_events
     ADD CONSTRAINT inbox_events_pkey PRIMARY KEY (queue, event_id);
 
---: CONSTRAINT order_timeline order_timeline_pkey
+--: CONSTRAINT: order_timeline order_timeline_pkey
 ALTER TABLE ONLY orders.order_timeline
     ADD CONSTRAINT order_timeline_pkey PRIMARY KEY (id);
 
---: CONSTRAINT orders orders_pkey
+--: CONSTRAINT: orders orders_pkey
 ALTER TABLE ONLY orders.orders
     ADD CONSTRAINT orders_pkey PRIMARY KEY (order_id);
 
---: CONSTRAINT outbox_events outbox_events_event_id_key
+--: CONSTRAINT: outbox_events outbox_events_event_id_key
 ALTER TABLE ONLY orders.outbox_events
     ADD CONSTRAINT outbox_events_event_id_key UNIQUE (event_id);
 
---: CONSTRAINT outbox_events outbox_events_pkey
+--: CONSTRAINT: outbox_events outbox_events_pkey
 ALTER TABLE ONLY orders.outbox_events
     ADD CONSTRAINT outbox_events_pkey PRIMARY KEY (sequence);
 
---: CONSTRAINT schema_migrations schema_migrations_pkey
+--: CONSTRAINT: schema_migrations schema_migrations_pkey
 ALTER TABLE ONLY orders.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
---: INDEX failed_events_dead
+--: INDEX: failed_events_dead
 CREATE INDEX failed_events_dead ON orders.failed_events USING btree (queue) WHERE (dead AND (resolved_at IS NULL));
 
---: INDEX failed_events_event
+--: INDEX: failed_events_event
 CREATE INDEX failed_events_event ON orders.failed_events USING btree (event_id);
 
---: INDEX failed_events_open
+--: INDEX: failed_events_open
 CREATE INDEX failed_events_open ON orders.failed_events USING btree (content) WHERE ((settled_at IS NULL) AND (content IS NOT NULL));
 
---: INDEX failed_events_resolved
+--: INDEX: failed_events_resolved
 CREATE INDEX failed_events_resolved ON orders.failed_events USING btree (resolved_at);
 
---: INDEX inbox_events_processed
+--: INDEX: inbox_events_processed
 CREATE INDEX inbox_events_processed ON orders.inbox_events USING btree (processed_at);
 
---: INDEX order_timeline_order
+--: INDEX: order_timeline_order
 CREATE INDEX order_timeline_order ON orders.order_timeline USING btree (order_id, at, id);
 
---: INDEX orders_client
+--: INDEX: orders_client
 CREATE INDEX orders_client ON orders.orders USING btree (client_id, created_at);
 
---: INDEX orders_created
+--: INDEX: orders_created
 CREATE INDEX orders_created ON orders.orders USING btree (created_at);
 
---: INDEX outbox_events_pending
+--: INDEX: outbox_events_pending
 CREATE INDEX outbox_events_pending ON orders.outbox_events USING btree (sequence) WHERE (published_at IS NULL);
 
---: INDEX outbox_events_published
+--: INDEX: outbox_events_published
 CREATE INDEX outbox_events_published ON orders.outbox_events USING brin (published_at);
 
---: INDEX outbox_events_subject
+--: INDEX: outbox_events_subject
 CREATE INDEX outbox_events_subject ON orders.outbox_events USING btree (subject);
 
---: FK CONSTRAINT order_timeline order_timeline_order_id_fkey
+--: FK CONSTRAINT: order_timeline order_timeline_order_id_fkey
 ALTER TABLE ONLY orders.order_timeline
     ADD CONSTRAINT order_timeline_order_id_fkey FOREIGN KEY (order_id) REFERENCES orders.orders(order_id) ON DELETE CASCADE;
 
---: DEFAULT ACL DEFAULT PRIVILEGES FOR SEQUENCES
+--: DEFAULT ACL: DEFAULT PRIVILEGES FOR SEQUENCES OF orders_owner
 ALTER DEFAULT PRIVILEGES FOR ROLE orders_owner IN SCHEMA orders GRANT SELECT,USAGE ON SEQUENCES TO order_service;
 
---: DEFAULT ACL DEFAULT PRIVILEGES FOR TABLES
+--: DEFAULT ACL: DEFAULT PRIVILEGES FOR TABLES OF orders_owner
 ALTER DEFAULT PRIVILEGES FOR ROLE orders_owner IN SCHEMA orders GRANT SELECT,INSERT,DELETE,UPDATE ON TABLES TO order_service;
-
---: ACL SCHEMA orders
-GRANT USAGE ON SCHEMA orders TO order_service;
-
---: ACL SEQUENCE order_number_seq
-GRANT SELECT,USAGE ON SEQUENCE orders.order_number_seq TO order_service;
-
---: ACL SEQUENCE order_timeline_id_seq
-GRANT SELECT,USAGE ON SEQUENCE orders.order_timeline_id_seq TO order_service;
-
---: ACL SEQUENCE outbox_events_sequence_seq
-GRANT SELECT,USAGE ON SEQUENCE orders.outbox_events_sequence_seq TO order_service;
-
---: ACL TABLE failed_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.failed_events TO order_service;
-
---: ACL TABLE inbox_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.inbox_events TO order_service;
-
---: ACL TABLE order_timeline
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.order_timeline TO order_service;
-
---: ACL TABLE orders
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.orders TO order_service;
-
---: ACL TABLE outbox_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.outbox_events TO order_service;
-
---: ACL TABLE schema_migrations
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.schema_migrations TO order_service;

@@ -1,11 +1,14 @@
 -- Schema profile, as `dm schema snapshot` wrote it. psql takes it, after the roles are there.
 
---: SCHEMA profile
+--: SCHEMA: profile
 CREATE SCHEMA profile;
 
 ALTER SCHEMA profile OWNER TO profile_owner;
 
---: TABLE failed_events
+--: ACL: SCHEMA profile
+GRANT USAGE ON SCHEMA profile TO profile_service;
+
+--: TABLE: failed_events
 CREATE TABLE profile.failed_events (
     letter_id text NOT NULL,
     queue text NOT NULL,
@@ -30,7 +33,10 @@ CREATE TABLE profile.failed_events (
 
 ALTER TABLE profile.failed_events OWNER TO profile_owner;
 
---: TABLE inbox_events
+--: ACL: TABLE failed_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.failed_events TO profile_service;
+
+--: TABLE: inbox_events
 CREATE TABLE profile.inbox_events (
     queue text NOT NULL,
     event_id text NOT NULL,
@@ -40,7 +46,10 @@ CREATE TABLE profile.inbox_events (
 
 ALTER TABLE profile.inbox_events OWNER TO profile_owner;
 
---: TABLE outbox_events
+--: ACL: TABLE inbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.inbox_events TO profile_service;
+
+--: TABLE: outbox_events
 CREATE TABLE profile.outbox_events (
     sequence bigint NOT NULL,
     event_id text NOT NULL,
@@ -58,7 +67,25 @@ CREATE TABLE profile.outbox_events (
 
 ALTER TABLE profile.outbox_events OWNER TO profile_owner;
 
---: TABLE schema_migrations
+--: ACL: TABLE outbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.outbox_events TO profile_service;
+
+--: SEQUENCE: outbox_events_sequence_seq
+ALTER TABLE profile.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME profile.outbox_events_sequence_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER SEQUENCE profile.outbox_events_sequence_seq OWNER TO profile_owner;
+
+--: ACL: SEQUENCE outbox_events_sequence_seq
+GRANT SELECT,USAGE ON SEQUENCE profile.outbox_events_sequence_seq TO profile_service;
+
+--: TABLE: schema_migrations
 CREATE TABLE profile.schema_migrations (
     version bigint NOT NULL,
     description text NOT NULL,
@@ -70,7 +97,10 @@ CREATE TABLE profile.schema_migrations (
 
 ALTER TABLE profile.schema_migrations OWNER TO profile_owner;
 
---: TABLE user_profiles
+--: ACL: TABLE schema_migrations
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.schema_migrations TO profile_service;
+
+--: TABLE: user_profiles
 CREATE TABLE profile.user_profiles (
     user_id text NOT NULL,
     full_name text NOT NULL,
@@ -86,90 +116,62 @@ CREATE TABLE profile.user_profiles (
 
 ALTER TABLE profile.user_profiles OWNER TO profile_owner;
 
---: SEQUENCE outbox_events_sequence_seq
-ALTER TABLE profile.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME profile.outbox_events_sequence_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
+--: ACL: TABLE user_profiles
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.user_profiles TO profile_service;
 
---: CONSTRAINT failed_events failed_events_pkey
+--: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY profile.failed_events
     ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
 
---: CONSTRAINT inbox_events inbox_events_pkey
+--: CONSTRAINT: inbox_events inbox_events_pkey
 ALTER TABLE ONLY profile.inbox_events
     ADD CONSTRAINT inbox_events_pkey PRIMARY KEY (queue, event_id);
 
---: CONSTRAINT outbox_events outbox_events_event_id_key
+--: CONSTRAINT: outbox_events outbox_events_event_id_key
 ALTER TABLE ONLY profile.outbox_events
     ADD CONSTRAINT outbox_events_event_id_key UNIQUE (event_id);
 
---: CONSTRAINT outbox_events outbox_events_pkey
+--: CONSTRAINT: outbox_events outbox_events_pkey
 ALTER TABLE ONLY profile.outbox_events
     ADD CONSTRAINT outbox_events_pkey PRIMARY KEY (sequence);
 
---: CONSTRAINT schema_migrations schema_migrations_pkey
+--: CONSTRAINT: schema_migrations schema_migrations_pkey
 ALTER TABLE ONLY profile.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
---: CONSTRAINT user_profiles user_profiles_pkey
+--: CONSTRAINT: user_profiles user_profiles_pkey
 ALTER TABLE ONLY profile.user_profiles
     ADD CONSTRAINT user_profiles_pkey PRIMARY KEY (user_id);
 
---: INDEX failed_events_dead
+--: INDEX: failed_events_dead
 CREATE INDEX failed_events_dead ON profile.failed_events USING btree (queue) WHERE (dead AND (resolved_at IS NULL));
 
---: INDEX failed_events_event
+--: INDEX: failed_events_event
 CREATE INDEX failed_events_event ON profile.failed_events USING btree (event_id);
 
---: INDEX failed_events_open
+--: INDEX: failed_events_open
 CREATE INDEX failed_events_open ON profile.failed_events USING btree (content) WHERE ((settled_at IS NULL) AND (content IS NOT NULL));
 
---: INDEX failed_events_resolved
+--: INDEX: failed_events_resolved
 CREATE INDEX failed_events_resolved ON profile.failed_events USING btree (resolved_at);
 
---: INDEX inbox_events_processed
+--: INDEX: inbox_events_processed
 CREATE INDEX inbox_events_processed ON profile.inbox_events USING btree (processed_at);
 
---: INDEX outbox_events_pending
+--: INDEX: outbox_events_pending
 CREATE INDEX outbox_events_pending ON profile.outbox_events USING btree (sequence) WHERE (published_at IS NULL);
 
---: INDEX outbox_events_published
+--: INDEX: outbox_events_published
 CREATE INDEX outbox_events_published ON profile.outbox_events USING brin (published_at);
 
---: INDEX outbox_events_subject
+--: INDEX: outbox_events_subject
 CREATE INDEX outbox_events_subject ON profile.outbox_events USING btree (subject);
 
---: INDEX user_profiles_updated
+--: INDEX: user_profiles_updated
 CREATE INDEX user_profiles_updated ON profile.user_profiles USING btree (updated_at DESC);
 
---: DEFAULT ACL DEFAULT PRIVILEGES FOR SEQUENCES
+--: DEFAULT ACL: DEFAULT PRIVILEGES FOR SEQUENCES OF profile_owner
 ALTER DEFAULT PRIVILEGES FOR ROLE profile_owner IN SCHEMA profile GRANT SELECT,USAGE ON SEQUENCES TO profile_service;
 
---: DEFAULT ACL DEFAULT PRIVILEGES FOR TABLES
+--: DEFAULT ACL: DEFAULT PRIVILEGES FOR TABLES OF profile_owner
 ALTER DEFAULT PRIVILEGES FOR ROLE profile_owner IN SCHEMA profile GRANT SELECT,INSERT,DELETE,UPDATE ON TABLES TO profile_service;
-
---: ACL SCHEMA profile
-GRANT USAGE ON SCHEMA profile TO profile_service;
-
---: ACL SEQUENCE outbox_events_sequence_seq
-GRANT SELECT,USAGE ON SEQUENCE profile.outbox_events_sequence_seq TO profile_service;
-
---: ACL TABLE failed_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.failed_events TO profile_service;
-
---: ACL TABLE inbox_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.inbox_events TO profile_service;
-
---: ACL TABLE outbox_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.outbox_events TO profile_service;
-
---: ACL TABLE schema_migrations
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.schema_migrations TO profile_service;
-
---: ACL TABLE user_profiles
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.user_profiles TO profile_service;

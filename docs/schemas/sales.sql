@@ -1,11 +1,27 @@
 -- Schema sales, as `dm schema snapshot` wrote it. psql takes it, after the roles are there.
 
---: SCHEMA sales
+--: SCHEMA: sales
 CREATE SCHEMA sales;
 
 ALTER SCHEMA sales OWNER TO sales_owner;
 
---: TABLE clients
+--: ACL: SCHEMA sales
+GRANT USAGE ON SCHEMA sales TO sales_service;
+
+--: SEQUENCE: client_number_seq
+CREATE SEQUENCE sales.client_number_seq
+    START WITH 7001
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE sales.client_number_seq OWNER TO sales_owner;
+
+--: ACL: SEQUENCE client_number_seq
+GRANT SELECT,USAGE ON SEQUENCE sales.client_number_seq TO sales_service;
+
+--: TABLE: clients
 CREATE TABLE sales.clients (
     client_id text DEFAULT ('client_'::text || nextval('sales.client_number_seq'::regclass)) NOT NULL,
     source_lead_id text NOT NULL,
@@ -19,7 +35,10 @@ CREATE TABLE sales.clients (
 
 ALTER TABLE sales.clients OWNER TO sales_owner;
 
---: TABLE failed_events
+--: ACL: TABLE clients
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.clients TO sales_service;
+
+--: TABLE: failed_events
 CREATE TABLE sales.failed_events (
     letter_id text NOT NULL,
     queue text NOT NULL,
@@ -44,7 +63,10 @@ CREATE TABLE sales.failed_events (
 
 ALTER TABLE sales.failed_events OWNER TO sales_owner;
 
---: TABLE inbox_events
+--: ACL: TABLE failed_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.failed_events TO sales_service;
+
+--: TABLE: inbox_events
 CREATE TABLE sales.inbox_events (
     queue text NOT NULL,
     event_id text NOT NULL,
@@ -54,7 +76,23 @@ CREATE TABLE sales.inbox_events (
 
 ALTER TABLE sales.inbox_events OWNER TO sales_owner;
 
---: TABLE leads
+--: ACL: TABLE inbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.inbox_events TO sales_service;
+
+--: SEQUENCE: lead_number_seq
+CREATE SEQUENCE sales.lead_number_seq
+    START WITH 4001
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE sales.lead_number_seq OWNER TO sales_owner;
+
+--: ACL: SEQUENCE lead_number_seq
+GRANT SELECT,USAGE ON SEQUENCE sales.lead_number_seq TO sales_service;
+
+--: TABLE: leads
 CREATE TABLE sales.leads (
     lead_id text DEFAULT ('lead_'::text || nextval('sales.lead_number_seq'::regclass)) NOT NULL,
     company_name text NOT NULL,
@@ -74,7 +112,10 @@ CREATE TABLE sales.leads (
 
 ALTER TABLE sales.leads OWNER TO sales_owner;
 
---: TABLE outbox_events
+--: ACL: TABLE leads
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.leads TO sales_service;
+
+--: TABLE: outbox_events
 CREATE TABLE sales.outbox_events (
     sequence bigint NOT NULL,
     event_id text NOT NULL,
@@ -92,7 +133,25 @@ CREATE TABLE sales.outbox_events (
 
 ALTER TABLE sales.outbox_events OWNER TO sales_owner;
 
---: TABLE schema_migrations
+--: ACL: TABLE outbox_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.outbox_events TO sales_service;
+
+--: SEQUENCE: outbox_events_sequence_seq
+ALTER TABLE sales.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME sales.outbox_events_sequence_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER SEQUENCE sales.outbox_events_sequence_seq OWNER TO sales_owner;
+
+--: ACL: SEQUENCE outbox_events_sequence_seq
+GRANT SELECT,USAGE ON SEQUENCE sales.outbox_events_sequence_seq TO sales_service;
+
+--: TABLE: schema_migrations
 CREATE TABLE sales.schema_migrations (
     version bigint NOT NULL,
     description text NOT NULL,
@@ -104,137 +163,80 @@ CREATE TABLE sales.schema_migrations (
 
 ALTER TABLE sales.schema_migrations OWNER TO sales_owner;
 
---: SEQUENCE client_number_seq
-CREATE SEQUENCE sales.client_number_seq
-    START WITH 7001
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
+--: ACL: TABLE schema_migrations
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.schema_migrations TO sales_service;
 
-ALTER SEQUENCE sales.client_number_seq OWNER TO sales_owner;
-
---: SEQUENCE lead_number_seq
-CREATE SEQUENCE sales.lead_number_seq
-    START WITH 4001
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
-
-ALTER SEQUENCE sales.lead_number_seq OWNER TO sales_owner;
-
---: SEQUENCE outbox_events_sequence_seq
-ALTER TABLE sales.outbox_events ALTER COLUMN sequence ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME sales.outbox_events_sequence_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
---: CONSTRAINT clients clients_pkey
+--: CONSTRAINT: clients clients_pkey
 ALTER TABLE ONLY sales.clients
     ADD CONSTRAINT clients_pkey PRIMARY KEY (client_id);
 
---: CONSTRAINT clients clients_source_lead_id_key
+--: CONSTRAINT: clients clients_source_lead_id_key
 ALTER TABLE ONLY sales.clients
     ADD CONSTRAINT clients_source_lead_id_key UNIQUE (source_lead_id);
 
---: CONSTRAINT failed_events failed_events_pkey
+--: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY sales.failed_events
     ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
 
---: CONSTRAINT inbox_events inbox_events_pkey
+--: CONSTRAINT: inbox_events inbox_events_pkey
 ALTER TABLE ONLY sales.inbox_events
     ADD CONSTRAINT inbox_events_pkey PRIMARY KEY (queue, event_id);
 
---: CONSTRAINT leads leads_pkey
+--: CONSTRAINT: leads leads_pkey
 ALTER TABLE ONLY sales.leads
     ADD CONSTRAINT leads_pkey PRIMARY KEY (lead_id);
 
---: CONSTRAINT outbox_events outbox_events_event_id_key
+--: CONSTRAINT: outbox_events outbox_events_event_id_key
 ALTER TABLE ONLY sales.outbox_events
     ADD CONSTRAINT outbox_events_event_id_key UNIQUE (event_id);
 
---: CONSTRAINT outbox_events outbox_events_pkey
+--: CONSTRAINT: outbox_events outbox_events_pkey
 ALTER TABLE ONLY sales.outbox_events
     ADD CONSTRAINT outbox_events_pkey PRIMARY KEY (sequence);
 
---: CONSTRAINT schema_migrations schema_migrations_pkey
+--: CONSTRAINT: schema_migrations schema_migrations_pkey
 ALTER TABLE ONLY sales.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
---: INDEX clients_created
+--: INDEX: clients_created
 CREATE INDEX clients_created ON sales.clients USING btree (created_at DESC, client_id DESC);
 
---: INDEX failed_events_dead
+--: INDEX: failed_events_dead
 CREATE INDEX failed_events_dead ON sales.failed_events USING btree (queue) WHERE (dead AND (resolved_at IS NULL));
 
---: INDEX failed_events_event
+--: INDEX: failed_events_event
 CREATE INDEX failed_events_event ON sales.failed_events USING btree (event_id);
 
---: INDEX failed_events_open
+--: INDEX: failed_events_open
 CREATE INDEX failed_events_open ON sales.failed_events USING btree (content) WHERE ((settled_at IS NULL) AND (content IS NOT NULL));
 
---: INDEX failed_events_resolved
+--: INDEX: failed_events_resolved
 CREATE INDEX failed_events_resolved ON sales.failed_events USING btree (resolved_at);
 
---: INDEX inbox_events_processed
+--: INDEX: inbox_events_processed
 CREATE INDEX inbox_events_processed ON sales.inbox_events USING btree (processed_at);
 
---: INDEX leads_created
+--: INDEX: leads_created
 CREATE INDEX leads_created ON sales.leads USING btree (created_at DESC, lead_id DESC);
 
---: INDEX leads_status_created
+--: INDEX: leads_status_created
 CREATE INDEX leads_status_created ON sales.leads USING btree (status, created_at DESC, lead_id DESC);
 
---: INDEX outbox_events_pending
+--: INDEX: outbox_events_pending
 CREATE INDEX outbox_events_pending ON sales.outbox_events USING btree (sequence) WHERE (published_at IS NULL);
 
---: INDEX outbox_events_published
+--: INDEX: outbox_events_published
 CREATE INDEX outbox_events_published ON sales.outbox_events USING brin (published_at);
 
---: INDEX outbox_events_subject
+--: INDEX: outbox_events_subject
 CREATE INDEX outbox_events_subject ON sales.outbox_events USING btree (subject);
 
---: FK CONSTRAINT clients clients_source_lead_id_fkey
+--: FK CONSTRAINT: clients clients_source_lead_id_fkey
 ALTER TABLE ONLY sales.clients
     ADD CONSTRAINT clients_source_lead_id_fkey FOREIGN KEY (source_lead_id) REFERENCES sales.leads(lead_id) ON DELETE RESTRICT;
 
---: DEFAULT ACL DEFAULT PRIVILEGES FOR SEQUENCES
+--: DEFAULT ACL: DEFAULT PRIVILEGES FOR SEQUENCES OF sales_owner
 ALTER DEFAULT PRIVILEGES FOR ROLE sales_owner IN SCHEMA sales GRANT SELECT,USAGE ON SEQUENCES TO sales_service;
 
---: DEFAULT ACL DEFAULT PRIVILEGES FOR TABLES
+--: DEFAULT ACL: DEFAULT PRIVILEGES FOR TABLES OF sales_owner
 ALTER DEFAULT PRIVILEGES FOR ROLE sales_owner IN SCHEMA sales GRANT SELECT,INSERT,DELETE,UPDATE ON TABLES TO sales_service;
-
---: ACL SCHEMA sales
-GRANT USAGE ON SCHEMA sales TO sales_service;
-
---: ACL SEQUENCE client_number_seq
-GRANT SELECT,USAGE ON SEQUENCE sales.client_number_seq TO sales_service;
-
---: ACL SEQUENCE lead_number_seq
-GRANT SELECT,USAGE ON SEQUENCE sales.lead_number_seq TO sales_service;
-
---: ACL SEQUENCE outbox_events_sequence_seq
-GRANT SELECT,USAGE ON SEQUENCE sales.outbox_events_sequence_seq TO sales_service;
-
---: ACL TABLE clients
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.clients TO sales_service;
-
---: ACL TABLE failed_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.failed_events TO sales_service;
-
---: ACL TABLE inbox_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.inbox_events TO sales_service;
-
---: ACL TABLE leads
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.leads TO sales_service;
-
---: ACL TABLE outbox_events
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.outbox_events TO sales_service;
-
---: ACL TABLE schema_migrations
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.schema_migrations TO sales_service;

@@ -159,6 +159,7 @@ impl Cli {
             | Command::Rebuild(_)
             | Command::Dev(_)
             | Command::Reset(_)
+            | Command::Schema(_)
             | Command::Seed(_)
             | Command::Smoke(_)
             | Command::Ci(_)

@@ -1,10 +1,13 @@
 //! `dm schema`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::context::Context;
 use super::desk::Desk;
 use crate::components::database::Database;
+use crate::components::locks::Limits;
 use crate::components::rabbitmq::policies;
 use crate::components::{keycloak, postgres};
 use crate::data::schema::{self, Document, Folder, SchemaError, Site, Source};
@@ -19,6 +22,9 @@ use crate::output;
 pub struct Arguments {
     #[command(subcommand)]
     action: Action,
+    /// The folder of the snapshots, where it is not the project's docs/schemas.
+    #[arg(long, value_name = "DIR", global = true)]
+    folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,11 +52,14 @@ enum Action {
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let desk = Desk::open(context).await?;
-    let folder = Folder::of(&desk.project.loaded.root);
+    let folder = match &arguments.folder {
+        Some(path) => Folder::at(path),
+        None => Folder::of(&desk.project.loaded.root),
+    };
     let printer = &context.printer;
     match arguments.action {
         Action::Snapshot => {
-            let documents = all(&desk, Source::Live, &folder).await?;
+            let documents = all(context, &desk, Source::Live, &folder).await?;
             let written = folder.write(&documents)?;
             let document = output::schema::Snapshot { files: written };
             if printer.is_json() {
@@ -61,8 +70,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             Ok(Exit::Success)
         }
         Action::Diff { from, to, breaking } => {
-            let before = all(&desk, from, &folder).await?;
-            let after = all(&desk, to, &folder).await?;
+            let before = all(context, &desk, from, &folder).await?;
+            let after = all(context, &desk, to, &folder).await?;
             let differences = compared(&before, from, &after, to);
             let report = output::schema::Diff::new(from, to, differences);
             if printer.is_json() {
@@ -79,7 +88,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         }
         Action::Ls => {
             let snapshots = folder.read()?;
-            let live = all(&desk, Source::Live, &folder).await?;
+            let live = all(context, &desk, Source::Live, &folder).await?;
             let list = output::schema::List::new(&snapshots, &live);
             if printer.is_json() {
                 printer.document(output::schema::LIST, &list)?;
@@ -99,28 +108,18 @@ fn compared(
     after: &[Document],
     to: Source,
 ) -> Vec<schema::Difference> {
-    // Of a realm the fixtures tell a part only.
-    let tells = |source, document: &Document, others: &[Document]| {
-        source != Source::Migrations || others.iter().any(|it| it.name == document.name)
+    let told = |documents: &[Document], other: Source| -> Vec<Document> {
+        let told = documents.iter().filter(|it| other.tells(it));
+        told.cloned().collect()
     };
-    let before: Vec<Document> = before
-        .iter()
-        .filter(|it| tells(to, it, after))
-        .cloned()
-        .collect();
-    let after: Vec<Document> = after
-        .iter()
-        .filter(|it| tells(from, it, &before))
-        .cloned()
-        .collect();
-    schema::compare(&before, &after)
+    schema::compare(&told(before, to), &told(after, from))
 }
 
 async fn check(context: &Context, desk: &Desk, folder: &Folder) -> Result<Exit> {
     let snapshots = folder.read()?;
     let mut checks = Vec::new();
     for to in [Source::Migrations, Source::Live] {
-        let other = all(desk, to, folder).await?;
+        let other = all(context, desk, to, folder).await?;
         let differences = compared(&snapshots, Source::Snapshot, &other, to);
         checks.push(output::schema::Diff::new(Source::Snapshot, to, differences));
     }
@@ -141,7 +140,12 @@ async fn check(context: &Context, desk: &Desk, folder: &Folder) -> Result<Exit> 
     })
 }
 
-async fn all(desk: &Desk, source: Source, folder: &Folder) -> Result<Vec<Document>> {
+async fn all(
+    context: &Context,
+    desk: &Desk,
+    source: Source,
+    folder: &Folder,
+) -> Result<Vec<Document>> {
     if source == Source::Snapshot {
         return Ok(folder.read()?);
     }
@@ -170,6 +174,11 @@ async fn all(desk: &Desk, source: Source, folder: &Folder) -> Result<Vec<Documen
         broker: &management,
         realm: desk.keycloak(&base),
         definitions,
+        limits: Limits {
+            lock: config.timeouts.lock.get(),
+            until: None,
+            interrupt: context.interrupt.clone(),
+        },
     };
     Ok(match source {
         Source::Migrations => schema::fresh(&site).await?,

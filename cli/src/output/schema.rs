@@ -127,9 +127,9 @@ fn difference(difference: &Difference, canvas: &Canvas) -> String {
     };
     let heading = format!(
         "{}: {} {} {word}",
-        difference.document,
+        visible(&difference.document),
         difference.kind.to_lowercase(),
-        difference.name
+        visible(&difference.name)
     );
     let mut lines = vec![format!("{} {class}", canvas.paint(Role::Strong, &heading))];
     for (sign, role, texts) in [
@@ -137,13 +137,26 @@ fn difference(difference: &Difference, canvas: &Canvas) -> String {
         ("+", Role::Good, &difference.after),
     ] {
         for text in texts.iter().take(LINES) {
-            lines.push(canvas.paint(role, &format!("{sign} {text}")));
+            lines.push(canvas.paint(role, &format!("{sign} {}", visible(text))));
         }
         if let Some(more) = texts.len().checked_sub(LINES).filter(|more| *more > 0) {
             lines.push(canvas.paint(Role::Muted, &format!("{sign} {more} more lines")));
         }
     }
     lines.join("\n")
+}
+
+/// A text on one line, in which what a terminal would obey is written out.
+fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() && letter != '\t' {
+            visible.extend(letter.escape_default());
+        } else {
+            visible.push(letter);
+        }
+    }
+    visible
 }
 
 /// What there is a snapshot of.
@@ -171,7 +184,7 @@ impl List {
         all.extend(
             snapshots
                 .iter()
-                .filter(|it| live.iter().all(|one| one.name != it.name)),
+                .filter(|it| live.iter().all(|one| !one.is_of(it))),
         );
         let schemas = all.into_iter().map(|document| {
             let of_it = || differences.iter().filter(|it| it.document == document.name);
@@ -185,7 +198,7 @@ impl List {
                 parts: document.objects.len(),
                 differences: of_it().count(),
                 breaking: of_it().filter(|it| it.class == Class::Breaking).count(),
-                snapshot: snapshots.iter().any(|it| it.name == document.name),
+                snapshot: snapshots.iter().any(|it| it.is_of(document)),
             }
         });
         Self {

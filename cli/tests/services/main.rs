@@ -51,6 +51,11 @@ fn disturbing() -> Vec<Trial> {
             schema::agree,
         ),
         Trial::test("data_a_difference_is_told_and_classed", schema::differ),
+        Trial::test(
+            "data_every_kind_of_object_is_in_a_snapshot",
+            schema::every_kind,
+        ),
+        Trial::test("data_who_holds_a_lock_is_named", schema::locked),
         Trial::test("a_seed_is_there_as_told", seed::seeds),
         Trial::test("a_job_passes_and_leaves_its_reports", ci::passes),
         Trial::test("a_job_that_fails_says_so_and_tidies_up", ci::fails),

@@ -3,7 +3,12 @@
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::stack::{dm, ok, sql};
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::stack::{INSTANCE, PATIENCE, dm, dm_command, eventually, ok, sql, start};
 
 /// The snapshots in the repository are what migrations make and what runs.
 pub fn agree() -> Result<(), Failed> {
@@ -41,4 +46,160 @@ fn differences() -> Result<Value, Failed> {
     let found = dm(&["schema", "diff", "--json"]);
     assert_eq!(found.status.code(), Some(1));
     Ok(serde_json::from_slice(&found.stdout)?)
+}
+
+/// Every kind of object that pg_dump tells of, and a change of each.
+const OBJECTS: &str = include_str!("schema/objects.sql");
+const CHANGES: &str = include_str!("schema/changes.sql");
+/// What begins with `-` would be taken for a flag.
+const QUIET: &str = "SET client_min_messages = error;\n";
+/// Takes all of it away again.
+const REMOVED: &str = "
+    DROP EVENT TRIGGER IF EXISTS watching;
+    DROP SUBSCRIPTION IF EXISTS followed;
+    DROP PUBLICATION IF EXISTS \"all of it\", some_of_it;
+    DROP EXTENSION IF EXISTS pg_stat_statements CASCADE;
+    DROP SCHEMA IF EXISTS \"Odd; --x\" CASCADE;
+    DROP TRANSFORM IF EXISTS FOR money LANGUAGE sql;
+    DROP ACCESS METHOD IF EXISTS other;
+    DROP LANGUAGE IF EXISTS tongue;
+    DROP FOREIGN DATA WRAPPER IF EXISTS \"wrap per\" CASCADE;
+    ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC;
+    DO $$ DECLARE own text := current_database(); BEGIN
+        EXECUTE format('ALTER DATABASE %I RESET work_mem', own);
+        EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET \"app.token\"', CURRENT_USER, own);
+        EXECUTE format('COMMENT ON DATABASE %I IS NULL', own);
+        EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM pg_monitor', own);
+    END $$";
+
+/// A snapshot of objects of every kind is what runs, and a change of each of them is one
+/// difference.
+pub fn every_kind() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path().to_string_lossy().into_owned();
+    let told = told_of_each(&folder);
+    sql(REMOVED)?;
+    let mut told = told?;
+    let mut expected: Vec<String> = CHANGES
+        .lines()
+        .filter_map(|line| line.strip_prefix("--> "))
+        .map(|line| line.replace("\\n", "\n"))
+        .collect();
+    told.sort();
+    expected.sort();
+    assert_eq!(told, expected);
+    // Nothing of it is left for the tests after this one.
+    ok(&["schema", "diff"])?;
+    Ok(())
+}
+
+fn told_of_each(folder: &str) -> Result<Vec<String>, Failed> {
+    sql(&format!("{QUIET}{OBJECTS}"))?;
+    ok(&["schema", "snapshot", "--folder", folder])?;
+    ok(&["schema", "diff", "--folder", folder])?;
+    let checked = dm(&["schema", "check", "--folder", folder, "--json"]);
+    let checked: Value = serde_json::from_slice(&checked.stdout)?;
+    assert_eq!(
+        checked["stale_pictures"],
+        serde_json::json!([]),
+        "{checked}"
+    );
+    for file in std::fs::read_dir(folder)? {
+        let text = std::fs::read_to_string(file?.path())?;
+        assert!(
+            !text.contains("geheim"),
+            "a password is in the snapshot:\n{text}"
+        );
+    }
+    sql(&format!("{QUIET}{CHANGES}"))?;
+    let found = dm(&["schema", "diff", "--folder", folder, "--json"]);
+    assert_eq!(found.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&found.stdout)?;
+    let told = found["differences"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(told
+        .map(|it| format!("{}: {}", text(&it["kind"]), text(&it["name"])))
+        .collect())
+}
+
+/// Sessions of `dm` that are still at work in the server.
+const AT_WORK: &str = "SELECT count(*) FROM pg_stat_activity
+    WHERE application_name LIKE 'dm schema %' OR application_name LIKE 'dm command %'
+       OR application_name LIKE 'dm database %' OR application_name = 'dm-backup'";
+/// The session that holds the lock.
+const HOLDER: &str = "SELECT coalesce(max(pid), 0) FROM pg_locks
+    WHERE relation = 'orders.orders'::regclass AND mode = 'AccessExclusiveLock' AND granted";
+
+/// Whatever waits for a lock of another session names that session, and ends with nothing of
+/// it left in the server.
+pub fn locked() -> Result<(), Failed> {
+    let mut holding = start(&[
+        "psql",
+        "-c",
+        "LOCK TABLE orders.orders, dm_ops.database_setup; SELECT pg_sleep(600)",
+    ])?;
+    let told = all_named();
+    sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LOCK TABLE orders.orders%'",
+    )?;
+    holding.wait()?;
+    told
+}
+
+fn all_named() -> Result<(), Failed> {
+    let until = Instant::now() + PATIENCE;
+    let mut holder = sql(HOLDER)?;
+    while holder == "0" && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(100));
+        holder = sql(HOLDER)?;
+    }
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path().to_string_lossy().into_owned();
+    let named = |output: &Output, code: i32, what: &str| {
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{what}: {told}");
+        assert!(
+            told.contains(&format!("session {holder} ")),
+            "{what}: {told}"
+        );
+        assert!(
+            told.contains(&format!("pg_terminate_backend({holder})")),
+            "{what}: {told}"
+        );
+    };
+    let brief = ["--set", "timeouts.lock=1s"];
+    for (command, code) in [
+        (&["schema", "diff"][..], 2),
+        (&["schema", "check"], 2),
+        (&["schema", "snapshot", "--folder", &folder], 2),
+        (&["seed", "--scale", "100", "--append"], 4),
+        (&["up", "--only", "postgres"], 4),
+    ] {
+        named(&dm(&[command, &brief].concat()), code, &command.join(" "));
+        eventually(AT_WORK, "0")?;
+    }
+    // The time of the whole run is over first.
+    let short = ["up", "--only", "postgres", "--wait-timeout", "2s"];
+    let patient = ["--set", "timeouts.lock=1h"];
+    named(
+        &dm(&[&short[..], &patient].concat()),
+        5,
+        "up --wait-timeout",
+    );
+    eventually(AT_WORK, "0")?;
+    // An interrupt ends what waits, here and in the server.
+    let mut waiting = dm_command()
+        .args(["--instance", INSTANCE, "schema", "diff"])
+        .args(patient)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    eventually(
+        "SELECT count(*) FROM pg_stat_activity
+          WHERE application_name LIKE 'dm schema %' AND wait_event_type = 'Lock'",
+        "1",
+    )?;
+    kill_process(Pid::from_child(&waiting), Signal::TERM)?;
+    assert_eq!(waiting.wait()?.code(), Some(130));
+    eventually(AT_WORK, "0")
 }

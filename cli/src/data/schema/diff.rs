@@ -1,11 +1,11 @@
 //! What is other, and whether that breaks somebody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::diagram::lines;
 use super::object::{Document, Form, Object};
+use super::{sql, table};
 
 /// What became of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -58,72 +58,92 @@ pub fn compare(before: &[Document], after: &[Document]) -> Vec<Difference> {
         ..document.clone()
     };
     for old in before {
-        match after.iter().find(|new| new.name == old.name) {
+        match after.iter().find(|new| new.is_of(old)) {
             Some(new) => differences.extend(parts(old, new)),
             None => differences.extend(parts(old, &empty(old))),
         }
     }
     for new in after {
-        if before.iter().all(|old| old.name != new.name) {
+        if before.iter().all(|old| !new.is_of(old)) {
             differences.extend(parts(&empty(new), new));
         }
     }
     differences
 }
 
+/// The parts of one kind and name: nearly always one, but nothing promises that.
+type Parts<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Object>>;
+
+fn by_key(document: &Document) -> Parts<'_> {
+    let mut parts = Parts::new();
+    for object in &document.objects {
+        let key = (object.kind.as_str(), object.name.as_str());
+        parts.entry(key).or_default().push(object);
+    }
+    parts
+}
+
 fn parts(before: &Document, after: &Document) -> Vec<Difference> {
-    let by_key = |document: &'_ Document| -> BTreeMap<(String, String), Object> {
-        document
-            .objects
-            .iter()
-            .map(|object| ((object.kind.clone(), object.name.clone()), object.clone()))
-            .collect()
-    };
     let (old, new) = (by_key(before), by_key(after));
-    let mut keys: Vec<_> = old.keys().chain(new.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    let difference = |key: &&(String, String)| {
-        let (old, new) = (old.get(*key), new.get(*key));
-        let (change, class, lines) = match (old, new) {
-            (Some(old), Some(new)) if old.text == new.text => return None,
-            (Some(old), Some(new)) => {
-                let lines = other_lines(&old.text, &new.text);
-                (Change::Changed, changed(after.form, old, new), lines)
-            }
-            (Some(old), None) => {
-                let lines = (texts(&old.text), Vec::new());
-                (Change::Removed, removed(old), lines)
-            }
-            (None, new) => {
-                let new = new?;
-                let lines = (Vec::new(), texts(&new.text));
-                (Change::Added, added(before, new), lines)
-            }
-        };
-        let (before, new_lines) = lines;
-        Some(Difference {
-            document: after.name.clone(),
-            kind: key.0.clone(),
-            name: key.1.clone(),
-            change,
-            class,
-            before,
-            after: new_lines,
-        })
+    let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let mut differences = Vec::new();
+    for key in keys {
+        let mut old = old.get(key).cloned().unwrap_or_default();
+        let mut new = new.get(key).cloned().unwrap_or_default();
+        old.retain(|one| {
+            let same = new.iter().position(|other| other.text == one.text);
+            same.map(|place| new.remove(place)).is_none()
+        });
+        for place in 0..old.len().max(new.len()) {
+            let pair = (old.get(place).copied(), new.get(place).copied());
+            differences.extend(difference(before, after, pair));
+        }
+    }
+    differences
+}
+
+fn difference(
+    before: &Document,
+    after: &Document,
+    pair: (Option<&Object>, Option<&Object>),
+) -> Option<Difference> {
+    let (change, class, (gone, come)) = match pair {
+        (Some(old), Some(new)) => {
+            let lines = other_lines(&old.text, &new.text);
+            (Change::Changed, changed(after.form, old, new), lines)
+        }
+        (Some(old), None) => (
+            Change::Removed,
+            removed(old),
+            (texts(&old.text), Vec::new()),
+        ),
+        (None, Some(new)) => {
+            let lines = (Vec::new(), texts(&new.text));
+            (Change::Added, added(before, new), lines)
+        }
+        (None, None) => return None,
     };
-    keys.iter().filter_map(difference).collect()
+    let object = pair.0.or(pair.1)?;
+    Some(Difference {
+        document: after.name.clone(),
+        kind: object.kind.clone(),
+        name: object.name.clone(),
+        change,
+        class,
+        before: gone,
+        after: come,
+    })
 }
 
 fn texts(text: &str) -> Vec<String> {
-    text.lines().map(str::to_owned).collect()
+    text.split('\n').map(str::to_owned).collect()
 }
 
 /// The lines that only one of two texts has, without the commas that a next line needs.
 fn other_lines(old: &str, new: &str) -> (Vec<String>, Vec<String>) {
     let plain = |text: &str| -> Vec<String> {
         let lines = text
-            .lines()
+            .split('\n')
             .map(|line| line.trim_end_matches(',').to_owned());
         lines.collect()
     };
@@ -136,21 +156,34 @@ fn other_lines(old: &str, new: &str) -> (Vec<String>, Vec<String>) {
         });
         only.cloned().collect()
     };
-    (only(&old, &new), only(&new, &old))
+    let (gone, come) = (only(&old, &new), only(&new, &old));
+    if gone.is_empty() && come.is_empty() {
+        // The same lines in another order, or other commas.
+        return (old, new);
+    }
+    (gone, come)
 }
 
-/// A constraint on a table that was there forbids what was allowed; on a new one it breaks
-/// nobody.
+/// What a table is told by in the names of what is on it.
+fn is_on_table(before: &Document, object: &Object) -> bool {
+    let tables = before.objects.iter().filter(|it| it.kind == "TABLE");
+    tables.into_iter().any(|table| {
+        let rest = object.name.strip_prefix(table.name.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    })
+}
+
+/// What forbids something on a table that was there breaks somebody; on a new one it breaks
+/// nobody. What acts on every statement does so for all that was there.
 fn added(before: &Document, object: &Object) -> Class {
-    let table = object.name.split(' ').next().unwrap_or_default();
-    let was_there = before
-        .objects
-        .iter()
-        .any(|it| it.kind == "TABLE" && it.name == table);
     match object.kind.as_str() {
-        "CONSTRAINT" | "CHECK CONSTRAINT" | "FK CONSTRAINT" | "TRIGGER" if was_there => {
+        "CONSTRAINT" | "CHECK CONSTRAINT" | "FK CONSTRAINT" | "TRIGGER" | "RULE"
+        | "ROW SECURITY" | "POLICY"
+            if is_on_table(before, object) =>
+        {
             Class::Breaking
         }
+        "EVENT TRIGGER" => Class::Breaking,
         "INDEX" if object.text.contains("UNIQUE INDEX") && indexes_old(before, object) => {
             Class::Breaking
         }
@@ -159,11 +192,10 @@ fn added(before: &Document, object: &Object) -> Class {
 }
 
 fn indexes_old(before: &Document, index: &Object) -> bool {
+    let schema = sql::short(&before.name);
     before.objects.iter().any(|it| {
-        it.kind == "TABLE"
-            && index
-                .text
-                .contains(&format!("{}.{} ", before.name, it.name))
+        let table = format!("{schema}.{} ", sql::short(&it.name));
+        it.kind == "TABLE" && index.text.contains(&table)
     })
 }
 
@@ -190,29 +222,15 @@ fn changed(form: Form, old: &Object, new: &Object) -> Class {
 
 /// A table's change, by its columns and checks.
 fn columns(old: &str, new: &str) -> Class {
-    fn by_name(text: &str) -> BTreeMap<String, String> {
-        lines(text)
-            .into_iter()
-            .map(|line| {
-                let words: Vec<&str> = line.splitn(3, ' ').collect();
-                match words.as_slice() {
-                    ["CONSTRAINT", name, ..] => (format!("CONSTRAINT {name}"), line.to_owned()),
-                    [name, ..] => ((*name).to_owned(), line.to_owned()),
-                    [] => (String::new(), String::new()),
-                }
-            })
-            .collect()
-    }
-    let (old_lines, new_lines) = (by_name(old), by_name(new));
-    // Something besides the columns, such as a partition or an option.
-    let rest = |text: &str| text.split_once("\n)").map(|(_, rest)| rest.to_owned());
-    if rest(old) != rest(new) {
+    let (old, new) = (table::parse(old), table::parse(new));
+    // Something besides the columns, such as a partition, an option or the owner.
+    if old.around != new.around {
         return Class::Breaking;
     }
     let mut class = Class::Additive;
-    for (name, line) in &new_lines {
-        let is_check = name.starts_with("CONSTRAINT ");
-        let breaks = match old_lines.get(name) {
+    for (key, line) in &new.lines {
+        let is_check = key.starts_with("CONSTRAINT ");
+        let breaks = match old.lines.get(key) {
             Some(before) if before == line => false,
             Some(before) => !(relaxed(before) == *line || before == &undefaulted(line)),
             None if is_check => true,
@@ -226,13 +244,8 @@ fn columns(old: &str, new: &str) -> Class {
             class = Class::Breaking;
         }
     }
-    let gone = old_lines
-        .keys()
-        .filter(|name| !new_lines.contains_key(*name));
-    if gone
-        .into_iter()
-        .any(|name| !name.starts_with("CONSTRAINT "))
-    {
+    let gone = old.lines.keys().filter(|key| !new.lines.contains_key(*key));
+    if gone.into_iter().any(|key| !key.starts_with("CONSTRAINT ")) {
         class = Class::Breaking;
     }
     class

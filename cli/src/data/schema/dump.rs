@@ -1,123 +1,334 @@
 //! The database's schemas, as pg_dump tells them.
 
+use super::archive::{self, ArchiveError, Entry};
 use super::object::{Document, Form, Object};
+use super::secrets;
+use super::sql;
 
-/// The dump of one call, by schema. Every schema that was asked for is there.
-pub(super) fn read(text: &str, schemas: &[String]) -> Vec<Document> {
-    let mut documents: Vec<Document> = schemas
-        .iter()
-        .map(|name| Document {
-            name: name.clone(),
-            form: Form::Sql,
-            objects: Vec::new(),
-        })
-        .collect();
-    for part in text.split("\n--\n-- Name: ").skip(1) {
-        let Some((heading, body)) = part.split_once("\n--\n") else {
+/// The document of what is in no schema: extensions, languages, casts, publications, and the
+/// database's own settings and rights.
+pub(super) const DATABASE: &str = "database";
+
+/// What says how the dump itself is to be read, and no part of a schema.
+const LEFT_OUT: [&str; 5] = [
+    "ENCODING",
+    "STDSTRINGS",
+    "SEARCHPATH",
+    "DATABASE",
+    // Its data, which is none of a schema's.
+    "SEQUENCE SET",
+];
+
+/// What has an owner of its own, which pg_dump sets by another statement.
+const OWNED: [&str; 26] = [
+    "ACCESS METHOD",
+    "AGGREGATE",
+    "COLLATION",
+    "CONVERSION",
+    "DOMAIN",
+    "EVENT TRIGGER",
+    "FOREIGN DATA WRAPPER",
+    "FOREIGN TABLE",
+    "FUNCTION",
+    "MATERIALIZED VIEW",
+    "OPERATOR",
+    "OPERATOR CLASS",
+    "OPERATOR FAMILY",
+    "PROCEDURAL LANGUAGE",
+    "PROCEDURE",
+    "PUBLICATION",
+    "SCHEMA",
+    "SEQUENCE",
+    "SERVER",
+    "STATISTICS",
+    "SUBSCRIPTION",
+    "TABLE",
+    "TEXT SEARCH CONFIGURATION",
+    "TEXT SEARCH DICTIONARY",
+    "TYPE",
+    "VIEW",
+];
+
+/// Of these there may be several of one name, which what they work on tells apart.
+const NAMED_BY_WHAT_THEY_WORK_ON: [&str; 3] = ["OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY"];
+
+/// The archive of one call, by schema. Every schema that was asked for is there, and every
+/// other one that the archive tells of. What the database itself is called makes no
+/// difference.
+pub(super) fn read(
+    archive: &[u8],
+    database: &str,
+    schemas: &[String],
+) -> Result<Vec<Document>, ArchiveError> {
+    let mut names: Vec<Option<String>> = schemas.iter().cloned().map(Some).collect();
+    names.push(None);
+    let mut documents: Vec<Document> = names.into_iter().map(empty).collect();
+    let mut last = Vec::new();
+    for entry in archive::read(archive)? {
+        if LEFT_OUT.contains(&entry.kind.as_str()) {
             continue;
-        };
-        let Some((schema, object)) = object(heading, body) else {
-            continue;
-        };
-        if let Some(document) = documents.iter_mut().find(|it| it.name == schema) {
-            document.objects.push(object);
         }
+        let schema = schema_of(&entry);
+        let object = object(&entry, database);
+        if entry.kind == "EVENT TRIGGER" {
+            // Where it is there, all else would have to get past it.
+            last.push(object);
+            continue;
+        }
+        let wanted = empty(schema);
+        let place = documents
+            .iter()
+            .position(|it| it.name == wanted.name && it.form == wanted.form);
+        let place = place.unwrap_or_else(|| {
+            documents.push(wanted);
+            documents.len() - 1
+        });
+        documents[place].objects.push(object);
     }
-    for document in &mut documents {
-        // pg_dump's order puts the kinds one after the other; names are easier to find.
-        document
-            .objects
-            .sort_by(|one, other| (rank(one), &one.name).cmp(&(rank(other), &other.name)));
+    if let Some(document) = documents.iter_mut().find(|it| it.form == Form::Database) {
+        document.objects.extend(last);
     }
-    documents
+    Ok(documents)
 }
 
-/// An order in which psql can take them.
-fn rank(object: &Object) -> usize {
-    const ORDER: [&str; 14] = [
-        "SCHEMA",
-        "EXTENSION",
-        "TYPE",
-        "DOMAIN",
-        "FUNCTION",
-        "PROCEDURE",
-        "TABLE",
-        "SEQUENCE",
-        "SEQUENCE OWNED BY",
-        "DEFAULT",
-        "CONSTRAINT",
-        "INDEX",
-        "FK CONSTRAINT",
-        "VIEW",
-    ];
-    let place = ORDER.iter().position(|kind| *kind == object.kind);
-    place.unwrap_or(ORDER.len())
-}
-
-/// `leads; Type: TABLE; Schema: sales; Owner: sales_owner`, and what follows.
-fn object(heading: &str, body: &str) -> Option<(String, Object)> {
-    let mut parts = heading.split("; ");
-    let name = parts.next()?;
-    let mut part = |label: &str| parts.next()?.strip_prefix(label);
-    let (kind, schema) = (part("Type: ")?, part("Schema: ")?);
-    // A schema itself, and the rights on it, are in none.
-    let schema = match schema {
-        "-" => name.strip_prefix("SCHEMA ").unwrap_or(name),
-        schema => schema,
+fn empty(schema: Option<String>) -> Document {
+    let (name, form) = match schema {
+        Some(schema) => (schema, Form::Sql),
+        None => (DATABASE.to_owned(), Form::Database),
     };
-    // What is set for the statements after it is no part of it.
-    let text: Vec<&str> = body
-        .lines()
-        .filter(|line| !line.starts_with("SET default_") && !line.starts_with('\\'))
-        .collect();
-    let text = text.join("\n");
-    let end = text.find("\n--\n-- PostgreSQL database dump complete");
-    let text = text[..end.unwrap_or(text.len())].trim();
-    let mut lines = String::new();
-    let mut blank = false;
-    for line in text.lines() {
-        // Two blank lines say no more than one.
-        if !(blank && line.is_empty()) {
-            lines.push_str(line);
-            lines.push('\n');
-        }
-        blank = line.is_empty();
+    Document {
+        name,
+        form,
+        objects: Vec::new(),
     }
-    lines.truncate(lines.trim_end().len());
-    Some((
-        schema.to_owned(),
-        Object {
-            kind: kind.to_owned(),
-            name: name.to_owned(),
-            text: lines,
-        },
-    ))
+}
+
+/// The schema that an object belongs to. One itself, and what is said of it, is in none.
+fn schema_of(entry: &Entry) -> Option<String> {
+    if entry.schema.is_some() {
+        return entry.schema.clone();
+    }
+    match entry.kind.as_str() {
+        "SCHEMA" => Some(entry.name.clone()),
+        "ACL" | "COMMENT" | "SECURITY LABEL" => named(&entry.name, "SCHEMA "),
+        _ => None,
+    }
+}
+
+/// What a name such as `SCHEMA "a b"` names.
+fn named(name: &str, what: &str) -> Option<String> {
+    let mut tokens = sql::tokens(name.strip_prefix(what)?);
+    let first = tokens.next()?.name();
+    tokens.next().is_none().then_some(first)
+}
+
+fn object(entry: &Entry, database: &str) -> Object {
+    let kind = entry.kind.as_str();
+    let mut name = entry.name.clone();
+    let mut text = entry.create.trim().to_owned();
+    let is_of_database = kind == "DATABASE PROPERTIES"
+        || entry.schema.is_none() && named(&name, "DATABASE ").as_deref() == Some(database);
+    if is_of_database {
+        name = "DATABASE".to_owned();
+        text = named_by_psql(&text, database);
+    }
+    if NAMED_BY_WHAT_THEY_WORK_ON.contains(&kind)
+        && let Some(told) = dropped(entry)
+    {
+        name = told;
+    }
+    if kind == "DEFAULT ACL" {
+        name = format!("{name} OF {}", entry.owner);
+    }
+    if kind.ends_with("ACL") {
+        text = in_order(&text);
+    }
+    if secrets::may_be_in(kind) {
+        text = secrets::masked(&text);
+    }
+    // What pg_restore sets before the statement, where it is not the usual one.
+    for (setting, value, usual) in [
+        ("default_tablespace", &entry.tablespace, ""),
+        ("default_table_access_method", &entry.access_method, "heap"),
+    ] {
+        if !value.is_empty() && value != usual {
+            text = format!(
+                "SET {setting} = {};\n{text}\nRESET {setting};",
+                sql::quote(value)
+            );
+        }
+    }
+    if OWNED.contains(&kind)
+        && !entry.owner.is_empty()
+        && let Some(target) = target(entry)
+    {
+        let owner = sql::short(&entry.owner);
+        let alter = format!("ALTER {target} OWNER TO {owner};");
+        text = format!("{text}\n\n{alter}").trim().to_owned();
+    }
+    Object {
+        kind: kind.to_owned(),
+        name,
+        text,
+    }
+}
+
+/// What `DROP` names: `FUNCTION sales.f(integer)`.
+fn target(entry: &Entry) -> Option<String> {
+    let told = entry.drop.trim().strip_prefix("DROP ");
+    let told = told.and_then(|told| told.strip_suffix(';'));
+    if let Some(told) = told {
+        return Some(told.to_owned());
+    }
+    // Those that go with something else, such as the sequence of an identity column.
+    let schema = entry.schema.as_deref()?;
+    let is_plain = matches!(entry.kind.as_str(), "SEQUENCE" | "VIEW" | "TABLE");
+    is_plain.then(|| {
+        format!(
+            "{} {}.{}",
+            entry.kind,
+            sql::short(schema),
+            sql::short(&entry.name)
+        )
+    })
+}
+
+/// The same without the kind and the schema: `+ (integer, integer)`.
+fn dropped(entry: &Entry) -> Option<String> {
+    let target = target(entry)?;
+    let told = target.strip_prefix(entry.kind.as_str())?.trim_start();
+    let schema = entry.schema.as_deref()?;
+    let plain = [format!("{schema}."), format!("{}.", sql::quote(schema))];
+    let short = plain.iter().find_map(|it| told.strip_prefix(it.as_str()));
+    Some(short.unwrap_or(told).to_owned())
+}
+
+/// Rights that were granted one after the other stand in the order in which that was done,
+/// which says nothing.
+fn in_order(text: &str) -> String {
+    let mut statements = sql::statements(text);
+    let is_grant = |text: &str| text.contains("GRANT ") && !text.contains("REVOKE ");
+    for run in statements.chunk_by_mut(|one, other| is_grant(one) && is_grant(other)) {
+        run.sort_unstable();
+    }
+    statements.join("\n")
+}
+
+/// A statement on the database itself, as psql takes it in any database.
+fn named_by_psql(text: &str, database: &str) -> String {
+    let mut named = String::with_capacity(text.len());
+    let mut before = String::new();
+    for token in sql::tokens(text) {
+        if before.eq_ignore_ascii_case("DATABASE") && token.name() == database {
+            named.push_str(":\"DBNAME\"");
+        } else {
+            named.push_str(token.text);
+        }
+        if !token.is_blank() {
+            before = token.text.to_owned();
+        }
+    }
+    named
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::archive::tests::write;
     use super::*;
 
-    #[test]
-    fn a_dump_is_taken_apart() {
-        let text = "--\n-- PostgreSQL database dump\n--\n\n\\restrict dm\n\nSET row_security = off;\n\
-            \n--\n-- Name: sales; Type: SCHEMA; Schema: -; Owner: sales_owner\n--\n\n\
-            CREATE SCHEMA sales;\n\n\nALTER SCHEMA sales OWNER TO sales_owner;\n\n\
-            SET default_tablespace = '';\n\
-            \n--\n-- Name: leads; Type: TABLE; Schema: sales; Owner: sales_owner\n--\n\n\
-            CREATE TABLE sales.leads (\n    lead_id text\n);\n\n\
-            \n--\n-- Name: SCHEMA sales; Type: ACL; Schema: -; Owner: sales_owner\n--\n\n\
-            GRANT USAGE ON SCHEMA sales TO sales_service;\n\n\n\
-            --\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict dm\n";
-        let documents = read(text, &["sales".into(), "orders".into()]);
-        assert!(documents[1].objects.is_empty());
-        let parts: Vec<_> = documents[0]
-            .objects
-            .iter()
+    fn entry(kind: &str, name: &str, schema: &str, create: &str, drop: &str) -> Entry {
+        Entry {
+            kind: kind.into(),
+            name: name.into(),
+            schema: Some(schema.to_owned()).filter(|it| !it.is_empty()),
+            owner: "sales_owner".into(),
+            create: create.into(),
+            drop: drop.into(),
+            access_method: "heap".into(),
+            ..Entry::default()
+        }
+    }
+
+    fn read_all(entries: &[Entry]) -> Vec<Document> {
+        read(
+            &write(entries),
+            "dunder",
+            &["sales".into(), "orders".into()],
+        )
+        .unwrap()
+    }
+
+    fn texts(document: &Document) -> Vec<(&str, &str, &str)> {
+        let objects = document.objects.iter();
+        objects
             .map(|it| (it.kind.as_str(), it.name.as_str(), it.text.as_str()))
-            .collect();
+            .collect()
+    }
+
+    #[test]
+    fn an_archive_is_taken_apart() {
+        let documents = read_all(&[
+            entry(
+                "ENCODING",
+                "ENCODING",
+                "",
+                "SET client_encoding = 'UTF8';\n",
+                "",
+            ),
+            entry(
+                "EVENT TRIGGER",
+                "e",
+                "",
+                "CREATE EVENT TRIGGER e;\n",
+                "DROP EVENT TRIGGER e;\n",
+            ),
+            entry(
+                "SCHEMA",
+                "sales",
+                "",
+                "CREATE SCHEMA sales;\n",
+                "DROP SCHEMA sales;\n",
+            ),
+            entry(
+                "TABLE",
+                "leads",
+                "sales",
+                "CREATE TABLE sales.leads (\n    lead_id text\n);\n",
+                "DROP TABLE sales.leads;\n",
+            ),
+            entry(
+                "COMMENT",
+                "SCHEMA \"sales\"",
+                "",
+                "COMMENT ON SCHEMA sales IS 'x';\n",
+                "",
+            ),
+            entry(
+                "ACL",
+                "SCHEMA sales",
+                "",
+                "GRANT USAGE ON SCHEMA sales TO sales_service;\n",
+                "",
+            ),
+            entry(
+                "COMMENT",
+                "EXTENSION x",
+                "",
+                "COMMENT ON EXTENSION x IS 'y';\n",
+                "",
+            ),
+            entry(
+                "SCHEMA",
+                "new",
+                "",
+                "CREATE SCHEMA new;\n",
+                "DROP SCHEMA new;\n",
+            ),
+        ]);
+        let names: Vec<&str> = documents.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["sales", "orders", "database", "new"]);
         assert_eq!(
-            parts,
+            texts(&documents[0]),
             [
                 (
                     "SCHEMA",
@@ -127,7 +338,12 @@ mod tests {
                 (
                     "TABLE",
                     "leads",
-                    "CREATE TABLE sales.leads (\n    lead_id text\n);"
+                    "CREATE TABLE sales.leads (\n    lead_id text\n);\n\nALTER TABLE sales.leads OWNER TO sales_owner;"
+                ),
+                (
+                    "COMMENT",
+                    "SCHEMA \"sales\"",
+                    "COMMENT ON SCHEMA sales IS 'x';"
                 ),
                 (
                     "ACL",
@@ -135,6 +351,79 @@ mod tests {
                     "GRANT USAGE ON SCHEMA sales TO sales_service;"
                 ),
             ]
+        );
+        assert!(documents[1].objects.is_empty());
+        let of_database: Vec<_> = texts(&documents[2]).iter().map(|it| it.0).collect();
+        assert_eq!(of_database, ["COMMENT", "EVENT TRIGGER"]);
+    }
+
+    #[test]
+    fn operators_of_one_name_are_told_apart() {
+        let documents = read_all(&[
+            entry(
+                "OPERATOR",
+                "+",
+                "sales",
+                "a",
+                "DROP OPERATOR sales.+ (text, text);\n",
+            ),
+            entry(
+                "OPERATOR",
+                "+",
+                "sales",
+                "b",
+                "DROP OPERATOR sales.+ (text, integer);\n",
+            ),
+            entry(
+                "OPERATOR CLASS",
+                "o",
+                "sales",
+                "c",
+                "DROP OPERATOR CLASS sales.o USING hash;\n",
+            ),
+        ]);
+        let names: Vec<_> = texts(&documents[0]).iter().map(|it| it.1).collect();
+        assert_eq!(
+            names,
+            ["+ (text, text)", "+ (text, integer)", "o USING hash"]
+        );
+    }
+
+    #[test]
+    fn the_order_of_grants_and_the_name_of_the_database_make_no_difference() {
+        let of = |database: &str, first: &str, second: &str| {
+            let text = format!(
+                "REVOKE ALL ON DATABASE {database} FROM PUBLIC;\n\
+                 GRANT CONNECT ON DATABASE {database} TO {first};\n\
+                 GRANT CONNECT ON DATABASE {database} TO {second};\n"
+            );
+            let name = format!("DATABASE {database}");
+            let entries = [entry("ACL", &name, "", &text, "")];
+            read(&write(&entries), database.trim_matches('"'), &[]).unwrap()
+        };
+        let documents = of("dunder", "z", "a");
+        assert_eq!(documents, of("\"dm schema\"", "a", "z"));
+        assert_eq!(
+            texts(&documents[0]),
+            [(
+                "ACL",
+                "DATABASE",
+                "REVOKE ALL ON DATABASE :\"DBNAME\" FROM PUBLIC;\n\
+                 GRANT CONNECT ON DATABASE :\"DBNAME\" TO a;\n\
+                 GRANT CONNECT ON DATABASE :\"DBNAME\" TO z;"
+            )]
+        );
+    }
+
+    #[test]
+    fn where_and_how_a_table_is_kept_is_part_of_it() {
+        let mut other = entry("TABLE", "t", "sales", "CREATE TABLE sales.t (\n);\n", "");
+        other.access_method = "columnar".into();
+        let documents = read_all(&[other]);
+        let text = &documents[0].objects[0].text;
+        assert!(
+            text.starts_with("SET default_table_access_method = \"columnar\";\n"),
+            "{text}"
         );
     }
 }

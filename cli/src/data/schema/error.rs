@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::archive::ArchiveError;
 use crate::components::database::DatabaseError;
+use crate::components::locks::Blocked;
 use crate::engine::EngineError;
 use crate::error::{Coded, Exit};
 use crate::messaging::MessagingError;
@@ -19,6 +21,15 @@ pub enum SchemaError {
     /// pg_dump failed.
     #[error("pg_dump failed: {0}")]
     Dump(String),
+    /// What pg_dump answered can't be read.
+    #[error("the database's schemas can't be read")]
+    Archive(#[from] ArchiveError),
+    /// Another session holds a lock.
+    #[error("the database's schemas can't be read")]
+    Locked(#[source] Blocked),
+    /// The command was interrupted.
+    #[error("interrupted")]
+    Interrupted,
     /// The database refused.
     #[error("the database refused")]
     Sql(#[from] sqlx::Error),
@@ -57,7 +68,9 @@ impl Coded for SchemaError {
     fn code(&self) -> &'static str {
         match self {
             Self::Engine(_) => "engine",
-            Self::Dump(_) | Self::Sql(_) => "database",
+            Self::Dump(_) | Self::Sql(_) | Self::Archive(_) => "database",
+            Self::Locked(_) => "database-locked",
+            Self::Interrupted => "interrupted",
             Self::Migrations(_) => "migration",
             Self::Broker(_) | Self::Keycloak(_) => "schema-source",
             Self::File { .. } | Self::NoSnapshot(_) | Self::Definitions(_) => "schema-file",
@@ -65,20 +78,26 @@ impl Coded for SchemaError {
         }
     }
 
-    /// Always the same: it can't be told whether anything is other.
+    /// It can't be told whether anything is other.
     fn exit(&self) -> Exit {
-        Exit::Usage
+        match self {
+            Self::Interrupted => Exit::Interrupted,
+            _ => Exit::Usage,
+        }
     }
 
     fn next(&self) -> Vec<String> {
         match self {
             Self::Engine(_)
             | Self::Dump(_)
+            | Self::Archive(_)
             | Self::Sql(_)
             | Self::Broker(_)
             | Self::Keycloak(_) => {
                 vec!["dm status".into(), "dm up".into()]
             }
+            Self::Locked(blocked) => blocked.next(),
+            Self::Interrupted => Vec::new(),
             Self::Migrations(_) => vec!["mend the migration".into()],
             Self::File { .. } | Self::Definitions(_) => Vec::new(),
             Self::NoSnapshot(_) | Self::NoSnapshots(_) => vec!["dm schema snapshot".into()],

@@ -1,5 +1,6 @@
 //! The folder of snapshots.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::object::{Document, Form};
-use super::{SchemaError, diagram};
+use super::{SchemaError, diagram, dump};
 
 /// Where it is in a project.
 pub const FOLDER: &str = "docs/schemas";
@@ -16,12 +17,14 @@ pub const FOLDER: &str = "docs/schemas";
 #[derive(Debug, Clone)]
 pub struct Folder {
     path: PathBuf,
+    /// How it is told.
+    shown: PathBuf,
 }
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Written {
-    /// The file, in the project.
+    /// The file, in the project or in the folder that was named.
     pub file: String,
     /// Whether it is other than it was.
     pub changed: bool,
@@ -33,7 +36,22 @@ impl Folder {
     pub fn of(root: &Path) -> Self {
         Self {
             path: root.join(FOLDER),
+            shown: PathBuf::from(FOLDER),
         }
+    }
+
+    /// Another folder than the project's.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            shown: path.to_owned(),
+        }
+    }
+
+    /// A file of it, as it is told.
+    fn shown(&self, name: &str) -> String {
+        self.shown.join(name).display().to_string()
     }
 
     /// The snapshots.
@@ -43,12 +61,12 @@ impl Folder {
     pub fn read(&self) -> Result<Vec<Document>, SchemaError> {
         let mut documents = Vec::new();
         for path in self.files()? {
-            let form = match path.extension().and_then(|it| it.to_str()) {
-                Some("sql") => Form::Sql,
-                Some("json") => Form::Json,
-                _ => continue,
+            let Some((name, form)) = told_by(&path) else {
+                continue;
             };
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            if form != Form::Json && !is_ours(&path) {
+                continue;
+            }
             let text = fs::read_to_string(&path).map_err(failed("read", &path))?;
             let document = Document::parse(&name, form, &text)
                 .ok_or_else(|| SchemaError::NoSnapshot(path.clone()))?;
@@ -89,13 +107,13 @@ impl Folder {
                 replace(&path, &text)?;
             }
             written.push(Written {
-                file: format!("{FOLDER}/{name}"),
+                file: self.shown(&name),
                 changed,
             });
         }
         for path in self.files()? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let file = format!("{FOLDER}/{name}");
+            let file = self.shown(&name);
             if written.iter().all(|it| it.file != file) && is_ours(&path) {
                 fs::remove_file(&path).map_err(failed("remove", &path))?;
                 written.push(Written {
@@ -116,7 +134,7 @@ impl Folder {
             .filter(|(name, text)| {
                 fs::read_to_string(self.path.join(name)).ok().as_ref() != Some(text)
             })
-            .map(|(name, _)| format!("{FOLDER}/{name}"))
+            .map(|(name, _)| self.shown(&name))
             .collect()
     }
 }
@@ -134,13 +152,61 @@ fn is_ours(path: &Path) -> bool {
 fn contents(documents: &[Document]) -> Vec<(String, String)> {
     let mut contents = Vec::new();
     for document in documents {
-        let (name, form) = (&document.name, document.form);
-        contents.push((format!("{name}.{}", form.extension()), document.render()));
-        if form == Form::Sql {
-            contents.push((format!("{name}.md"), diagram::render(document)));
+        contents.push((file_name(document), document.render()));
+        // A schema without tables has nothing to show.
+        let has_tables = document.objects.iter().any(|it| it.kind == "TABLE");
+        if document.form == Form::Sql && has_tables {
+            let name = format!("{}.md", stem(document));
+            contents.push((name, diagram::render(document)));
         }
     }
     contents
+}
+
+/// The name of a document's file.
+pub(super) fn file_name(document: &Document) -> String {
+    format!("{}.{}", stem(document), document.form.extension())
+}
+
+/// A schema may be called anything, and a file may not: what could mean something to a file
+/// system is written as `%2f`.
+fn stem(document: &Document) -> String {
+    let mut stem = String::new();
+    let is_taken = document.form == Form::Sql && document.name == dump::DATABASE;
+    for (place, byte) in document.name.bytes().enumerate() {
+        let is_plain = byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+        if is_plain && !(is_taken && place == 0) {
+            stem.push(byte.into());
+        } else {
+            // Writing to a string can't fail.
+            let _ = write!(stem, "%{byte:02x}");
+        }
+    }
+    stem
+}
+
+/// The name and the form that a file's name tells; nothing where it is none of these files.
+fn told_by(path: &Path) -> Option<(String, Form)> {
+    let stem = path.file_stem()?.to_str()?;
+    let form = match path.extension()?.to_str()? {
+        "sql" if stem == dump::DATABASE => Form::Database,
+        "sql" => Form::Sql,
+        "json" => Form::Json,
+        _ => return None,
+    };
+    let mut bytes = Vec::new();
+    let mut rest = stem.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first == b'%' {
+            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &rest[2..];
+        } else {
+            bytes.push(*first);
+        }
+    }
+    Some((String::from_utf8(bytes).ok()?, form))
 }
 
 /// All of it, or what was there before.
@@ -168,5 +234,62 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SchemaE
         doing,
         path: path.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::object::Object;
+    use super::*;
+
+    fn document(name: &str, form: Form) -> Document {
+        let table = Object {
+            kind: "TABLE".into(),
+            name: "t".into(),
+            text: "CREATE TABLE t ();".into(),
+        };
+        Document {
+            name: name.into(),
+            form,
+            objects: vec![table],
+        }
+    }
+
+    proptest! {
+        /// A schema of any name has a file of its own, in the folder and nowhere else.
+        #[test]
+        fn any_schema_has_a_file(name in "(\\PC|/|\\.|%|\\n|database|A){1,12}") {
+            let document = document(&name, Form::Sql);
+            let file = file_name(&document);
+            prop_assert!(!file.contains('/') && !file.starts_with('.'), "{}", file);
+            prop_assert_eq!(told_by(Path::new(&file)), Some((name, Form::Sql)));
+        }
+    }
+
+    #[test]
+    fn a_folder_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::at(folder.path());
+        let documents = [
+            document("database", Form::Database),
+            document("database", Form::Sql),
+            document("../Sales", Form::Sql),
+        ];
+        fs::write(folder.path.join("own.sql"), "SELECT 1;").unwrap();
+        folder.write(&documents).unwrap();
+        let mut read = folder.read().unwrap();
+        read.sort_by_key(|it| std::cmp::Reverse(it.name.clone()));
+        assert_eq!(read.len(), 3);
+        assert_eq!(folder.stale_pictures(&read), [""; 0]);
+        // What is no longer there goes, and what is somebody's own stays.
+        let written = folder.write(&documents[..1]).unwrap();
+        assert_eq!(
+            written.iter().filter(|it| it.changed).count(),
+            4,
+            "{written:?}"
+        );
+        assert!(folder.path.join("own.sql").exists());
     }
 }

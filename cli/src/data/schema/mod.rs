@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! object   the parts of a schema, each with its text
-//! dump     the database's schemas, by pg_dump
+//! sql      what stands in a string, a name or a comment of SQL, and what does not
+//! table    the columns of a table
+//! archive  the objects of an archive of pg_dump
+//! dump     the database's schemas, of such an archive
+//! secrets  what no snapshot shows
 //! broker   the broker's topology
 //! realm    the realm
 //! source   all of it: of the running stack, of a fresh one, of the files
@@ -11,6 +15,7 @@
 //! files    the folder of snapshots
 //! ```
 
+mod archive;
 mod broker;
 mod diagram;
 mod diff;
@@ -19,8 +24,12 @@ mod error;
 mod files;
 mod object;
 mod realm;
+mod secrets;
 mod source;
+mod sql;
+mod table;
 
+pub use archive::ArchiveError;
 pub use diff::{Change, Class, Difference, compare};
 pub use error::SchemaError;
 pub use files::{FOLDER, Folder, Written};

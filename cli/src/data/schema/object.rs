@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::sql;
+
 /// A part: a table, an index, a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
@@ -20,6 +22,8 @@ pub struct Object {
 pub enum Form {
     /// A database's schema.
     Sql,
+    /// What a database has besides its schemas.
+    Database,
     /// Anything else.
     Json,
 }
@@ -29,7 +33,7 @@ impl Form {
     #[must_use]
     pub const fn extension(self) -> &'static str {
         match self {
-            Self::Sql => "sql",
+            Self::Sql | Self::Database => "sql",
             Self::Json => "json",
         }
     }
@@ -50,25 +54,35 @@ pub struct Document {
 const MARK: &str = "--: ";
 
 impl Document {
+    /// Whether both are about the same.
+    #[must_use]
+    pub fn is_of(&self, other: &Self) -> bool {
+        self.name == other.name && self.form == other.form
+    }
+
     /// The text of its snapshot: the same for the same parts.
     #[must_use]
     pub fn render(&self) -> String {
         match self.form {
-            Form::Sql => self.as_sql(),
+            Form::Sql | Form::Database => self.as_sql(),
             Form::Json => self.as_json(),
         }
     }
 
     fn as_sql(&self) -> String {
-        let mut text = format!(
-            "-- Schema {}, as `dm schema snapshot` wrote it. psql takes it, after the roles are there.\n",
-            self.name
-        );
+        let mut text = match self.form {
+            Form::Database => {
+                "-- The database besides its schemas, as `dm schema snapshot` wrote it.\n"
+                    .to_owned()
+            }
+            _ => format!(
+                "-- Schema {}, as `dm schema snapshot` wrote it. psql takes it, after the roles are there.\n",
+                escaped(&self.name)
+            ),
+        };
         for object in &self.objects {
-            text.push_str(&format!(
-                "\n{MARK}{} {}\n{}\n",
-                object.kind, object.name, object.text
-            ));
+            let (kind, name) = (&object.kind, escaped(&object.name));
+            text.push_str(&format!("\n{MARK}{kind}: {name}\n{}\n", object.text));
         }
         text
     }
@@ -89,7 +103,7 @@ impl Document {
     #[must_use]
     pub fn parse(name: &str, form: Form, text: &str) -> Option<Self> {
         let objects = match form {
-            Form::Sql => of_sql(text),
+            Form::Sql | Form::Database => of_sql(text)?,
             Form::Json => of_json(text)?,
         };
         Some(Self {
@@ -110,7 +124,19 @@ impl Document {
                 text: pretty(value),
             })
             .collect();
-        objects.sort_by(|one, other| (&one.kind, &one.name).cmp(&(&other.kind, &other.name)));
+        let key = |it: &Object| (it.kind.clone(), it.name.clone(), it.text.clone());
+        objects.sort_by_key(key);
+        // Each has a name of its own in the file.
+        let mut seen: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for object in &mut objects {
+            let count = seen
+                .entry((object.kind.clone(), object.name.clone()))
+                .or_default();
+            *count += 1;
+            if *count > 1 {
+                object.name = format!("{} #{count}", object.name);
+            }
+        }
         Self {
             name: name.to_owned(),
             form: Form::Json,
@@ -138,59 +164,72 @@ pub(super) fn sorted(value: Value) -> Value {
     }
 }
 
-fn of_sql(text: &str) -> Vec<Object> {
-    let mut objects: Vec<Object> = Vec::new();
-    for line in text.lines() {
-        if let Some(heading) = line.strip_prefix(MARK) {
-            // A kind is in capitals, and a name begins with anything else.
-            let (kind, name) = split(heading);
-            objects.push(Object {
-                kind: kind.to_owned(),
-                name: name.to_owned(),
-                text: String::new(),
-            });
-        } else if let Some(object) = objects.last_mut() {
-            object.text.push_str(line);
-            object.text.push('\n');
+/// A name on one line.
+fn escaped(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for letter in name.chars() {
+        match letter {
+            '\\' => escaped.push_str("\\\\"),
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            other => escaped.push(other),
         }
     }
-    for object in &mut objects {
-        object.text.truncate(object.text.trim_end().len());
-    }
-    objects
+    escaped
 }
 
-/// The kinds of pg_dump that this project's schemas can have.
-const KINDS: [&str; 20] = [
-    "SCHEMA",
-    "TABLE",
-    "SEQUENCE OWNED BY",
-    "SEQUENCE",
-    "DEFAULT ACL",
-    "DEFAULT",
-    "FK CONSTRAINT",
-    "CHECK CONSTRAINT",
-    "CONSTRAINT",
-    "INDEX",
-    "VIEW",
-    "MATERIALIZED VIEW",
-    "FUNCTION",
-    "PROCEDURE",
-    "TRIGGER",
-    "TYPE",
-    "DOMAIN",
-    "COMMENT",
-    "ACL",
-    "EXTENSION",
-];
+/// The name that a line stands for.
+fn unescaped(text: &str) -> String {
+    let mut name = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => match letters.next() {
+                Some('n') => name.push('\n'),
+                Some('r') => name.push('\r'),
+                Some(other) => name.push(other),
+                None => name.push('\\'),
+            },
+            other => name.push(other),
+        }
+    }
+    name
+}
 
-fn split(heading: &str) -> (&str, &str) {
-    let known = KINDS
-        .iter()
-        .find_map(|kind| Some((*kind, heading.strip_prefix(kind)?.strip_prefix(' ')?)));
-    known
-        .or_else(|| heading.split_once(' '))
-        .unwrap_or((heading, ""))
+/// The objects of a file. What stands in a string or in a quoted name is no heading, whatever
+/// it says. Nothing where the text does not end, or something comes before the first heading.
+fn of_sql(text: &str) -> Option<Vec<Object>> {
+    let mut headings = Vec::new();
+    for token in sql::tokens(text) {
+        let begins_line = token.start == 0 || text[..token.start].ends_with('\n');
+        match token.kind {
+            sql::Kind::Open => return None,
+            sql::Kind::Comment if begins_line && token.text.starts_with(MARK) => {
+                headings.push(token);
+            }
+            sql::Kind::Space | sql::Kind::Comment => {}
+            _ if headings.is_empty() => return None,
+            _ => {}
+        }
+    }
+    let ends = headings.iter().skip(1).map(|it| it.start);
+    let ends = ends.chain([text.len()]);
+    let objects = headings.iter().zip(ends).map(|(heading, end)| {
+        let told = heading.text.trim_end_matches('\r');
+        let (kind, name) = told.strip_prefix(MARK)?.split_once(": ")?;
+        let begin = heading.start + heading.text.len();
+        Some(Object {
+            kind: kind.to_owned(),
+            name: unescaped(name),
+            text: text[begin..end]
+                .trim_start_matches('\r')
+                .strip_prefix('\n')
+                .unwrap_or_default()
+                .trim_end()
+                .to_owned(),
+        })
+    });
+    objects.collect()
 }
 
 fn of_json(text: &str) -> Option<Vec<Object>> {
@@ -207,6 +246,7 @@ fn of_json(text: &str) -> Option<Vec<Object>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -245,6 +285,89 @@ mod tests {
             let read = Document::parse(&document.name, document.form, &text).unwrap();
             assert_eq!(read, document, "{text}");
             assert_eq!(read.render(), text);
+        }
+    }
+
+    #[test]
+    fn what_stands_in_a_string_is_no_heading() {
+        let object = |kind: &str, name: &str, text: &str| Object {
+            kind: kind.into(),
+            name: name.into(),
+            text: text.into(),
+        };
+        let document = Document {
+            name: "orders".into(),
+            form: Form::Sql,
+            objects: vec![
+                object(
+                    "FUNCTION",
+                    "f()",
+                    "CREATE FUNCTION f() RETURNS void AS $_$\n--: TABLE: hello\nSET default_tablespace = '';\n\\foo\n\n\n\n$_$;",
+                ),
+                object(
+                    "ROW SECURITY",
+                    "z",
+                    "ALTER TABLE z ENABLE ROW LEVEL SECURITY;",
+                ),
+                object(
+                    "TABLE",
+                    "ATTACH x: y\n--: TABLE: z\\n",
+                    "CREATE TABLE \"a\n--: b\" ();",
+                ),
+                object("TABLE ATTACH", "x", "ALTER TABLE x;"),
+            ],
+        };
+        let text = document.render();
+        let read = Document::parse("orders", Form::Sql, &text).unwrap();
+        assert_eq!(read, document, "{text}");
+        for cut in ["--: TABLE: a\nSELECT 'open", "SELECT 1;\n--: TABLE: a\n"] {
+            assert_eq!(Document::parse("orders", Form::Sql, cut), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn two_of_one_name_are_both_there() {
+        let values = ["a", "b", "c"].map(|it| ("binding".into(), "x".into(), json!(it)));
+        let document = Document::of_values("broker", values.into());
+        let read = Document::parse("broker", Form::Json, &document.render()).unwrap();
+        let names: Vec<&str> = read.objects.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["x", "x #2", "x #3"]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Whatever objects are called and whatever their texts say, a snapshot holds them.
+        #[test]
+        fn a_snapshot_holds_any_objects(
+            objects in proptest::collection::vec(
+                ("[A-Z]{1,6}( [A-Z]{1,6})?", "[ -~\\n\\ré]{0,16}",
+                 proptest::collection::vec(sql::tests::pieces(), 1..6)),
+                0..6,
+            ),
+        ) {
+            let objects = objects.into_iter().map(|(kind, name, pieces)| Object {
+                kind,
+                name,
+                text: pieces.join(" ").trim().to_owned(),
+            });
+            let document = Document {
+                name: "orders".into(),
+                form: Form::Sql,
+                objects: objects.collect(),
+            };
+            let text = document.render();
+            let read = Document::parse("orders", Form::Sql, &text);
+            prop_assert_eq!(read, Some(document), "{}", text);
+        }
+
+        /// A damaged snapshot is refused or read, and does no harm.
+        #[test]
+        fn a_damaged_snapshot_does_no_harm(text in "(--: |TABLE: |'|\\$\\$|\"|/\\*|\n|a|;| ){0,40}") {
+            if let Some(read) = Document::parse("orders", Form::Sql, &text) {
+                let again = Document::parse("orders", Form::Sql, &read.render());
+                prop_assert_eq!(again, Some(read));
+            }
         }
     }
 }

@@ -1,0 +1,111 @@
+//! What no snapshot shows: the passwords of foreign servers and of subscriptions.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::sql::{self, Kind};
+
+/// What stands where a secret was.
+const MASK: &str = "***";
+
+/// Names whose values are secrets.
+static TELLING: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new("(?i)pass|pwd|secret|token|credential|key").ok());
+
+/// A password in a connection string, of either form.
+static IN_CONNECTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?i)((?:ssl)?passw(?:or)?d\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s&]+)|(://[^:/?#@\s]*:)[^@\s]+@").ok()
+});
+
+/// Whether statements of this kind may have one.
+pub(super) fn may_be_in(kind: &str) -> bool {
+    matches!(
+        kind,
+        "USER MAPPING"
+            | "SERVER"
+            | "FOREIGN DATA WRAPPER"
+            | "FOREIGN TABLE"
+            | "SUBSCRIPTION"
+            | "DATABASE PROPERTIES"
+    )
+}
+
+/// A statement without the secrets in it. One more `***` says no more than one fewer: whether
+/// a password was changed is not seen.
+pub(super) fn masked(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    // The name before a value: `password 'x'`, `SET "app.token" TO 'x'`.
+    let mut name = String::new();
+    for token in sql::tokens(text) {
+        if token.kind != Kind::Text {
+            masked.push_str(token.text);
+            let is_between = token.is_blank() || token.is("TO") || token.is_sign('=');
+            if !is_between {
+                name = token.name();
+            }
+            continue;
+        }
+        if TELLING.as_ref().is_some_and(|it| it.is_match(&name)) {
+            masked.push_str(&format!("'{MASK}'"));
+        } else if name.eq_ignore_ascii_case("CONNECTION") {
+            masked.push_str(&connection(token.text));
+        } else {
+            masked.push_str(token.text);
+        }
+        name.clear();
+    }
+    masked
+}
+
+/// A connection string as SQL has it, without its password.
+fn connection(literal: &str) -> String {
+    let inner = literal.trim_start_matches(['e', 'E']).trim_matches('\'');
+    let plain = inner.replace("''", "'");
+    let hidden = IN_CONNECTION.as_ref().map_or_else(
+        || MASK.into(),
+        |pattern| {
+            pattern.replace_all(&plain, |found: &regex::Captures<'_>| {
+                match (found.get(1), found.get(2)) {
+                    (Some(name), _) => format!("{}{MASK}", name.as_str()),
+                    (_, Some(user)) => format!("{}{MASK}@", user.as_str()),
+                    _ => MASK.to_owned(),
+                }
+            })
+        },
+    );
+    format!("'{}'", hidden.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (text, expected) in [
+            (
+                "CREATE USER MAPPING FOR a SERVER s OPTIONS (\n    password 'it''s;secret',\n    \"user\" 'u'\n);",
+                "CREATE USER MAPPING FOR a SERVER s OPTIONS (\n    password '***',\n    \"user\" 'u'\n);",
+            ),
+            (
+                "CREATE SUBSCRIPTION s CONNECTION 'host=h password=geheim dbname=d' PUBLICATION p WITH (slot_name = 's');",
+                "CREATE SUBSCRIPTION s CONNECTION 'host=h password=*** dbname=d' PUBLICATION p WITH (slot_name = 's');",
+            ),
+            (
+                "CREATE SUBSCRIPTION s CONNECTION 'host=h password=''ge heim'' dbname=d' PUBLICATION p;",
+                "CREATE SUBSCRIPTION s CONNECTION 'host=h password=*** dbname=d' PUBLICATION p;",
+            ),
+            (
+                "CREATE SUBSCRIPTION s CONNECTION 'postgresql://u:geheim@h/d' PUBLICATION p;",
+                "CREATE SUBSCRIPTION s CONNECTION 'postgresql://u:***@h/d' PUBLICATION p;",
+            ),
+            (
+                "ALTER DATABASE d SET \"app.jwt_secret\" TO 'geheim';\nALTER DATABASE d SET \"TimeZone\" TO 'UTC';",
+                "ALTER DATABASE d SET \"app.jwt_secret\" TO '***';\nALTER DATABASE d SET \"TimeZone\" TO 'UTC';",
+            ),
+        ] {
+            assert_eq!(masked(text), expected);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+-- The database besides its schemas, as `dm schema snapshot` wrote it.
+
+--: ACL: DATABASE
+REVOKE CONNECT,TEMPORARY ON DATABASE :"DBNAME" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"DBNAME" TO finance_service;
+GRANT CONNECT ON DATABASE :"DBNAME" TO inventory_service;
+GRANT CONNECT ON DATABASE :"DBNAME" TO keycloak;
+GRANT CONNECT ON DATABASE :"DBNAME" TO order_service;
+GRANT CONNECT ON DATABASE :"DBNAME" TO profile_service;
+GRANT CONNECT ON DATABASE :"DBNAME" TO sales_service;
+GRANT CONNECT ON DATABASE :"DBNAME" TO wuphf_service;
