@@ -15,6 +15,8 @@ pub mod error;
 pub mod host;
 pub mod images;
 pub mod messaging;
+#[cfg(test)]
+mod mutations;
 pub mod output;
 pub mod smoke;
 pub mod stack;

@@ -233,6 +233,40 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+
+        /// A body that is nearly an envelope is read as one or refused with a reason, and the
+        /// heading of one that is read is that of the envelope.
+        #[test]
+        fn any_body_is_read_or_refused(
+            order in "[a-z0-9_]{1,8}",
+            changes in proptest::collection::vec(
+                (any::<proptest::sample::Index>(), prop_oneof![
+                    any::<u8>().prop_map(|byte| vec![byte]),
+                    proptest::sample::select(vec![
+                        "null", "\"", "\\u0000", "{", "}", ",", "1e999", "\"id\":\"\",", "0.3", " ",
+                    ]).prop_map(|text| text.as_bytes().to_vec()),
+                ], 0..3_usize),
+                0..5,
+            ),
+        ) {
+            let mut body = serde_json::to_vec(&Envelope::of(&failed(&order, 1))).unwrap();
+            for (place, piece, removed) in changes {
+                let place = place.index(body.len() + 1);
+                let end = (place + removed).min(body.len());
+                body.splice(place..end, piece);
+            }
+            match Envelope::parse(&body) {
+                Ok(envelope) => {
+                    prop_assert_eq!(&envelope.specversion, SPEC_VERSION);
+                    prop_assert!(!envelope.id.trim().is_empty());
+                    prop_assert_eq!(Heading::read(&body).id, Some(envelope.id.clone()));
+                    let written = serde_json::to_vec(&envelope).unwrap();
+                    prop_assert_eq!(Envelope::parse(&written).unwrap(), envelope);
+                }
+                Err(error) => prop_assert!(["unparsable", "invalid-data"].contains(&error.code())),
+            }
+        }
         #[test]
         fn an_event_survives_the_wire(order in "[a-z0-9_\\\\\"ü ]{1,20}", missing in 1i64..1_000_000) {
             let event = failed(&order, missing);

@@ -1,5 +1,6 @@
 //! Tests of the configuration as a whole.
 
+mod fuzz;
 mod generated;
 mod laws;
 mod layering;

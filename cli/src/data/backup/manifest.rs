@@ -107,7 +107,8 @@ impl Manifest {
     /// How long all of its files are, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.files.values().map(|file| file.bytes).sum()
+        let sizes = self.files.values().map(|file| file.bytes);
+        sizes.fold(0, u64::saturating_add)
     }
 
     /// The schemas that it has tables of.
@@ -122,6 +123,7 @@ impl Manifest {
     /// How many rows all of its tables have.
     #[must_use]
     pub fn rows(&self) -> i64 {
-        self.postgres.rows.values().sum()
+        let counts = self.postgres.rows.values();
+        counts.fold(0, |sum, count| sum.saturating_add(*count))
     }
 }

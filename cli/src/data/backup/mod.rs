@@ -45,6 +45,8 @@ mod digest;
 mod directory;
 mod dump;
 mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod job;
 mod keep;
 mod manifest;

@@ -20,6 +20,8 @@ pub mod audit;
 pub mod copy;
 pub mod edit;
 pub mod filter;
+#[cfg(test)]
+mod fuzz;
 mod header;
 pub mod letter;
 pub mod line;

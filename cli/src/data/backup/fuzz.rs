@@ -1,0 +1,78 @@
+//! Whatever a manifest says, a set is read or refused, and what it says is bounded by nothing
+//! but itself.
+
+use std::fs;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{BackupError, Store, digest, manifest};
+use crate::mutations;
+
+const ID: &str = "20261126T100000000Z";
+
+fn corpus() -> Vec<String> {
+    let manifest = json!({
+        "format": manifest::FORMAT,
+        "id": ID,
+        "purpose": "safety",
+        "taken_at": "2026-11-26T10:00:00Z",
+        "dm": "0.1.0",
+        "project": "p",
+        "instance": "default",
+        "postgres": {
+            "version": "17.12", "database": "d", "lsn": "0/1", "bytes": 1,
+            "rows": {"orders.orders": 3, "sales.leads": 9_223_372_036_854_775_807_i64},
+        },
+        "rabbitmq": "4.0.5",
+        "keycloak": "26.7.3",
+        "dead_letters": {"inventory.order-events.q": 1},
+        "pending": 0,
+        "recipients": [],
+        "seconds": {"database": 1.5},
+        "files": {
+            "realm.json": {"bytes": 2, "blake3": "00"},
+            "postgres/toc.dat": {"bytes": u64::MAX, "blake3": "00"},
+        },
+    });
+    vec![
+        manifest.to_string(),
+        serde_json::to_string_pretty(&manifest).unwrap(),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_manifest_is_read_or_refused(text in mutations::of(corpus())) {
+        let folder = tempfile::tempdir().unwrap();
+        let set = folder.path().join(ID);
+        fs::create_dir(&set).unwrap();
+        fs::write(set.join("manifest.json"), &text).unwrap();
+        fs::write(set.join("manifest.blake3"), digest::of(&text)).unwrap();
+        fs::write(set.join("realm.json"), "{}").unwrap();
+        let store = Store::new(folder.path().to_owned());
+        match store.find(ID) {
+            Ok(found) => {
+                prop_assert_eq!(&found.manifest.id, ID);
+                // Sums of numbers that nobody has counted.
+                let _ = (found.manifest.bytes(), found.manifest.rows());
+                let _ = (found.manifest.schemas(), found.manifest.postgres.major());
+                // Its files are not there, or not what it says.
+                let checked = found.check();
+                prop_assert!(checked.is_err());
+                prop_assert!(!folder.path().join("x").exists());
+            }
+            Err(error) => {
+                let told = format!("{error}");
+                prop_assert!(told.contains(ID), "{}", told);
+                let is_known = matches!(
+                    error,
+                    BackupError::Damaged { .. } | BackupError::Format { .. }
+                );
+                prop_assert!(is_known, "{}", told);
+            }
+        }
+    }
+}

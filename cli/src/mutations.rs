@@ -1,0 +1,93 @@
+//! Texts that are nearly right, for tests of whatever reads files that others have written.
+//!
+//! Each begins with one of a corpus and is changed in a few places. proptest prints the case
+//! that failed and keeps its seed, and `PROPTEST_CASES` sets how many there are.
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+/// What parsers stumble over.
+const PIECES: [&str; 24] = [
+    "\"",
+    "\\",
+    "\\u0000",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "null",
+    "true",
+    "-1",
+    "1e999",
+    "99999999999999999999",
+    "18446744073709551615",
+    "0.1",
+    "\n",
+    "\r\n",
+    "\0",
+    "\u{feff}",
+    "☕",
+    "../../x",
+    "#",
+    "=",
+];
+
+/// A change of a text.
+#[derive(Debug, Clone)]
+enum Change {
+    Byte(Index, u8),
+    Remove(Index, usize),
+    Repeat(Index, usize),
+    Insert(Index, &'static str),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Change::Byte(at, byte)),
+        (any::<Index>(), 1..24_usize).prop_map(|(at, count)| Change::Remove(at, count)),
+        (any::<Index>(), 1..24_usize).prop_map(|(at, count)| Change::Repeat(at, count)),
+        (any::<Index>(), select(PIECES.to_vec())).prop_map(|(at, it)| Change::Insert(at, it)),
+    ]
+}
+
+/// One of these texts, with up to five changes.
+pub(crate) fn of(corpus: Vec<String>) -> impl Strategy<Value = Vec<u8>> {
+    let changes = proptest::collection::vec(change(), 0..=5);
+    (select(corpus), changes).prop_map(|(text, changes)| {
+        let mut bytes = text.into_bytes();
+        for change in changes {
+            apply(&mut bytes, &change);
+        }
+        bytes
+    })
+}
+
+fn apply(bytes: &mut Vec<u8>, change: &Change) {
+    // One place more than there are bytes: the end.
+    let place = |at: &Index, bytes: &[u8]| at.index(bytes.len() + 1);
+    match change {
+        Change::Byte(at, byte) => {
+            let at = place(at, bytes);
+            if let Some(there) = bytes.get_mut(at) {
+                *there = *byte;
+            }
+        }
+        Change::Remove(at, count) => {
+            let at = place(at, bytes);
+            let end = (at + count).min(bytes.len());
+            bytes.drain(at..end);
+        }
+        Change::Repeat(at, count) => {
+            let at = place(at, bytes);
+            let end = (at + count).min(bytes.len());
+            let again = bytes[at..end].to_vec();
+            bytes.splice(end..end, again);
+        }
+        Change::Insert(at, piece) => {
+            let at = place(at, bytes);
+            bytes.splice(at..at, piece.bytes());
+        }
+    }
+}
