@@ -167,15 +167,6 @@ impl Watch {
         }
     }
 
-    /// A watch over sessions that are called so, whichever call they are of.
-    #[must_use]
-    pub fn of(options: &PgConnectOptions, application: &str) -> Self {
-        Self {
-            options: options.clone(),
-            application: application.to_owned(),
-        }
-    }
-
     /// What the watched sessions have to call themselves.
     #[must_use]
     pub fn application(&self) -> &str {
