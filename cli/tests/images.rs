@@ -148,11 +148,13 @@ async fn a_wrong_name_is_said_to_be_one() {
 async fn wrong_credentials_are_said_to_be_so_and_right_ones_work() {
     let bench = Bench::new().await;
     // Its base64 has characters that differ in the URL-safe alphabet.
-    let login = RegistryLogin {
+    let mut login = RegistryLogin {
+        registry: String::new(),
         username: "dm".into(),
         password: "ÿ?>~ÿ?>~ÿ".into(),
     };
     let registry = Registry::start(Some(&login)).await;
+    login.registry = registry.address();
     let official = registry.push(&bench, "app", Some(&login)).await;
     let attempt = async |credentials: Option<RegistryLogin>| {
         let settings = ImageSettings {
@@ -169,12 +171,51 @@ async fn wrong_credentials_are_said_to_be_so_and_right_ones_work() {
         password: "wrong".into(),
         ..login.clone()
     };
-    for credentials in [None, Some(wrong)] {
+    // The password of another registry is not this one's business.
+    let foreign = RegistryLogin {
+        registry: "registry.example".into(),
+        ..login.clone()
+    };
+    for credentials in [None, Some(wrong), Some(foreign)] {
         let error = attempt(credentials).await.unwrap_err();
         assert_eq!(refusal(&error), &PullRefusal::Credentials, "{error:?}");
         assert_eq!(error.code(), "registry-credentials");
     }
     assert_eq!(attempt(Some(login)).await.unwrap().how, How::Pulled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_was_moved_brings_the_image_that_it_stood_for_first() {
+    let bench = Bench::new().await;
+    let registry = Registry::start(None).await;
+    let official = registry.push(&bench, "app", None).await;
+    let app = bench.name("app");
+    let images = bench.images(
+        Catalog::new(specs(&bench, Some(official.clone()))),
+        pulling(Source::Pull),
+    );
+    let first = images.acquire(&app).await.unwrap();
+    bench.remove(&official).await;
+    // Another image under the same tag, as somebody who may write there would put it.
+    assert_eq!(registry.push(&bench, "app", None).await, official);
+    let again = images.acquire(&app).await.unwrap();
+    assert_eq!((again.how, &again.id), (How::Pulled, &first.id));
+    // A pull that was asked for takes what the tag stands for now.
+    let newest = images.pull(&[&app]).await.unwrap();
+    assert_ne!(newest[0].id, first.id);
+    assert!(
+        bench
+            .told()
+            .notes()
+            .iter()
+            .any(|note| note.contains("in place of"))
+    );
+    assert_eq!(images.acquire(&app).await.unwrap().id, newest[0].id);
+    // And another one that was put here under the name is not taken.
+    bench.tag(&first.id, &official).await;
+    let error = images.acquire(&app).await.unwrap_err();
+    assert_eq!(error.code(), "image-moved");
+    assert!(error.next()[0].ends_with(&format!("dm images pull {app}")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -328,7 +369,11 @@ async fn saved_images_come_back_by_their_names() {
         .await
         .unwrap();
     let file = bench.path("images.tar.zst");
-    let saved = images.save(&file).await.unwrap();
+    let lean = images.save(&file, false).await.unwrap();
+    assert!(lean.images.iter().all(|image| !image.golden));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let saved = images.save(&file, true).await.unwrap();
     let mut names: Vec<_> = saved.images.iter().map(|image| &image.reference).collect();
     names.sort();
     assert!(
@@ -354,7 +399,7 @@ async fn a_file_cut_short_never_reaches_the_engine() {
     let images = bench.images(Catalog::new(specs(&bench, None)), pulling(Source::Build));
     images.acquire(&bench.name("app")).await.unwrap();
     let file = bench.path("images.tar.zst");
-    images.save(&file).await.unwrap();
+    images.save(&file, true).await.unwrap();
     images.prune(true).await.unwrap();
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() - 10]).unwrap();

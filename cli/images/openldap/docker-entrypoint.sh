@@ -109,8 +109,15 @@ END
     done
 }
 
-admin_password=$(hash "${LDAP_ADMIN_PASSWORD:-admin}")
-config_password=$(hash "${LDAP_CONFIG_PASSWORD:-config}")
+# secret NAME DEFAULT: the variable, or the content of the file that NAME_FILE names.
+secret() {
+    eval "value=\${$1:-} file=\${$1_FILE:-}"
+    if [ -z "$value" ] && [ -n "$file" ]; then value=$(cat "$file"); fi
+    printf %s "${value:-$2}"
+}
+
+admin_password=$(hash "$(secret LDAP_ADMIN_PASSWORD admin)")
+config_password=$(hash "$(secret LDAP_CONFIG_PASSWORD config)")
 unset LDAP_ADMIN_PASSWORD LDAP_CONFIG_PASSWORD
 
 # Loaded beside its place and renamed when complete and on disk: whatever kills

@@ -167,11 +167,12 @@ mod tests {
 
     use super::*;
     use crate::config::LoadOptions;
-    use crate::engine::spec::{File, Mount, Port};
+    use crate::engine::spec::{DigestKey, File, Mount, Port};
 
     fn service(component: &str, after: &[&str]) -> Service {
         Service {
             spec: ContainerSpec {
+                key: DigestKey::default(),
                 name: format!("dm-{component}"),
                 component: component.into(),
                 image: format!("dm/{component}:1"),

@@ -10,6 +10,7 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::BenchError;
+use crate::config::overrides;
 use crate::stack::event::Event;
 
 /// How many of a failed run's lines are worth keeping.
@@ -49,9 +50,8 @@ impl Dm {
             .args(["--progress", "json", "--instance", instance])
             .arg("--project-directory")
             .arg(&self.root);
-        for pair in &self.overrides {
-            command.args(["--set", pair]);
-        }
+        let (variable, overrides) = overrides::handed(&self.overrides);
+        command.env(variable, overrides);
         run(command, interrupt).await
     }
 

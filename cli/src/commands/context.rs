@@ -21,6 +21,7 @@ use crate::engine::{Engine, EngineSettings};
 use crate::error::Result;
 use crate::host::consent::Consent;
 use crate::host::detach;
+use crate::host::digest_key::digest_key;
 use crate::host::lock::Guard;
 use crate::host::ports::{Allocator, Mode, PortError, Request};
 use crate::host::privilege::Privilege;
@@ -157,7 +158,7 @@ impl Project {
         let catalog = Catalog::of_stack(&settings)?;
         let dirs = Dirs {
             state: self.state.path().to_owned(),
-            cache: crate::host::cache::dir(),
+            cache: crate::host::cache::dir()?,
         };
         let names = self.config().services.all().map(|(name, _)| name);
         let services = ServiceImages::new(&self.loaded.root, names)
@@ -342,6 +343,7 @@ impl Context {
                 ports
             }
         };
+        let key = digest_key(project.state.path())?;
         Ok(Stack {
             images,
             images_cancel,
@@ -350,7 +352,8 @@ impl Context {
             wait: config.timeouts.wait.get(),
             root: project.loaded.root.clone(),
             components: project.components(Some(&engine)),
-            database: Database::new(config, &project.loaded.root),
+            database: Database::new(config, &project.loaded.root).keyed(key.clone()),
+            key,
             pace: Pace {
                 poll: config.timeouts.poll.get(),
                 probe: config.timeouts.probe.get(),

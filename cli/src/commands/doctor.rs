@@ -7,7 +7,7 @@ use clap::Args;
 use super::context::{Context, Project, engine_settings, is_outside_project};
 use crate::config::Loaded;
 use crate::doctor::bundle::{self, BundleError, BundleFile};
-use crate::doctor::mask::Masker;
+use crate::doctor::mask::{self, Masker};
 use crate::doctor::{self, Finding, NeededImage, Status, Subject};
 use crate::engine::EngineSettings;
 use crate::error::{Error, Exit, Result};
@@ -174,17 +174,28 @@ fn masker(loaded: Option<&Loaded>) -> Masker {
     let entries = loaded
         .and_then(|loaded| loaded.show(None, true).ok())
         .unwrap_or_default();
-    let secrets: Vec<&str> = entries
-        .iter()
-        .filter(|entry| entry.secret)
-        .filter_map(|entry| entry.value.as_str())
-        .collect();
-    Masker::new(secrets)
+    let secrets = entries.iter().filter(|entry| entry.secret);
+    let variables = || entries.iter().filter(|entry| is_variable(&entry.key));
+    let values = variables().filter(|entry| entry.value.as_str().is_some_and(mask::may_be_secret));
+    let known = secrets
+        .chain(values)
+        .filter_map(|entry| entry.value.as_str());
+    let names = variables().filter_map(|entry| Some(entry.key.rsplit_once('.')?.1));
+    Masker::new(known).with_variables(names)
+}
+
+/// Whether a key is a variable of a service's environment. Nobody says which of them are
+/// secrets, so that in a bundle all of them are.
+fn is_variable(key: &str) -> bool {
+    key.starts_with("services.") && key.contains(".environment.")
 }
 
 /// The effective configuration with its origins, secrets masked.
 fn configuration_file(loaded: &Loaded) -> Option<BundleFile> {
-    let entries = loaded.show(None, false).ok()?;
+    let mut entries = loaded.show(None, false).ok()?;
+    for entry in entries.iter_mut().filter(|entry| is_variable(&entry.key)) {
+        entry.value = mask::MASK.into();
+    }
     Some(BundleFile {
         name: "config.json".into(),
         text: serde_json::to_string_pretty(&entries).ok()?,

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
 use crate::components;
+use crate::config::overrides;
 use crate::error::{Exit, Result};
 use crate::host::detach;
 use crate::output::table::{Cell, Column, Table};
@@ -113,9 +114,8 @@ pub fn make_in_background(context: &Context, project: &Project) -> Result<()> {
         ])
         .arg(&project.loaded.root)
         .stdin(Stdio::null());
-    for pair in context.overrides() {
-        command.args(["--set", pair]);
-    }
+    let (variable, overrides) = overrides::handed(context.overrides());
+    command.env(variable, overrides);
     detach::spawn(command, &log)?;
     context.printer.note(&format!(
         "preparing golden images in the background, so that the next fresh start is quick \

@@ -63,8 +63,12 @@ enum Command {
     },
     /// Save all current images to a file, for a machine without network.
     Save {
-        /// The file.
+        /// The file. Its owner alone may read it.
         file: PathBuf,
+        /// Save golden images, too. They hold the realm's signing keys and hashes of
+        /// passwords.
+        #[arg(long)]
+        golden: bool,
     },
     /// Load the images of a file that `dm images save` made.
     Load {
@@ -104,12 +108,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             .await
         }
         Command::Prune { all } => prune(context, &project, all).await,
-        Command::Save { file } => {
+        Command::Save { file, golden } => {
             transfer(
                 context,
                 &project,
                 ("images save", "saved"),
-                async |images| images.save(&file).await,
+                async |images| images.save(&file, golden).await,
             )
             .await
         }

@@ -41,6 +41,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::overrides;
 use crate::error::{Exit, Result};
 use crate::output::{Flags, Printer};
 use context::Context;
@@ -193,7 +194,9 @@ impl Cli {
     /// # Errors
     /// Whatever the command can't do; the caller prints it.
     pub async fn run(self, printer: &Printer, interrupt: &CancellationToken) -> Result<Exit> {
-        let context = Context::new(printer.clone(), self.globals.clone(), interrupt.clone());
+        let mut globals = self.globals.clone();
+        globals.set = overrides::with_handed(globals.set)?;
+        let context = Context::new(printer.clone(), globals, interrupt.clone());
         let before = if self.may_leave_stopped() {
             Before::look(&context.silent()).await
         } else {

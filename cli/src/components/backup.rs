@@ -177,7 +177,7 @@ impl Component for Schedule {
             if folder.has_begun() {
                 Ok(())
             } else {
-                Err("its process has not begun yet".to_owned())
+                Err("its process has not begun yet".to_owned().into())
             }
         })
     }

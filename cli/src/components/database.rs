@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
@@ -17,7 +16,7 @@ use thiserror::Error;
 use super::locks::{Blocked, Ended, Limits, Watch};
 use super::{Ports, keycloak, postgres};
 use crate::config::{self, Config};
-use crate::engine::spec::hex;
+use crate::engine::spec::DigestKey;
 use crate::error::{Coded, Exit};
 
 /// The job's name in the graph.
@@ -45,6 +44,8 @@ pub struct Database {
     config: config::Postgres,
     schemas: Vec<Schema>,
     migrations: PathBuf,
+    keycloak: keycloak::stored::Stored,
+    key: DigestKey,
 }
 
 /// What becomes of the roles, which are those of the whole server.
@@ -197,7 +198,11 @@ impl Database {
             .into_iter()
             .filter_map(|(name, service)| {
                 let schema = service.schema.as_ref()?.to_string();
-                let password = service.database_password.as_ref()?.reveal().to_owned();
+                let password = service
+                    .database_password
+                    .as_ref()?
+                    .for_postgres()
+                    .into_owned();
                 Some(Schema {
                     owner: owner_role(&schema),
                     name: schema,
@@ -211,7 +216,11 @@ impl Database {
                 owner: keycloak::DATABASE_ROLE.into(),
                 user: Some((
                     keycloak::DATABASE_ROLE.into(),
-                    config.keycloak.database_password.reveal().to_owned(),
+                    config
+                        .keycloak
+                        .database_password
+                        .for_postgres()
+                        .into_owned(),
                 )),
             },
             Schema {
@@ -224,21 +233,31 @@ impl Database {
             config: config.postgres.clone(),
             schemas: services.chain(own).collect(),
             migrations: root.join(MIGRATIONS),
+            keycloak: keycloak::stored::Stored::new(config),
+            key: DigestKey::default(),
         }
     }
 
-    /// A digest of all that the job would do.
+    /// The same, whose digests are keyed: they stand in the database, beside what they are of.
+    #[must_use]
+    pub fn keyed(mut self, key: DigestKey) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// All that the job would do, as text. It holds secrets.
     ///
     /// # Errors
     /// [`DatabaseError::Folder`] where a migration can't be read.
-    pub fn digest(&self) -> Result<String, DatabaseError> {
-        let mut digest = Sha256::new();
-        digest.update(self.script(self.config.database.as_str(), Roles::Set));
+    pub fn text(&self) -> Result<Vec<u8>, DatabaseError> {
+        let mut text = self.script(self.config.database.as_str(), Roles::Set);
+        text.push_str(&self.keycloak.text());
+        let mut text = text.into_bytes();
         for (name, contents) in self.migration_files()? {
-            digest.update(name);
-            digest.update(contents);
+            text.extend(name.into_bytes());
+            text.extend(contents);
         }
-        Ok(hex(&digest.finalize()))
+        Ok(text)
     }
 
     /// Sets up the database unless it is set up already, within these limits. True where it
@@ -257,12 +276,15 @@ impl Database {
     }
 
     async fn set_up(&self, options: &PgConnectOptions) -> Result<bool, DatabaseError> {
-        let digest = self.digest()?;
+        let text = self.text()?;
         let mut connection = PgConnection::connect_with(options).await?;
         if let Some(backup) = unfinished_restore(&mut connection).await? {
             return Err(DatabaseError::Restoring(backup));
         }
-        if applied_digest(&mut connection).await?.as_deref() == Some(&digest) {
+        let digest = self.digest(&text, &mut connection).await?;
+        if applied_digest(&mut connection).await?.as_deref() == Some(&digest)
+            && self.keycloak.is_there(&mut connection).await?
+        {
             connection.close().await?;
             return Ok(true);
         }
@@ -270,6 +292,7 @@ impl Database {
         connection
             .execute("SELECT pg_advisory_lock(hashtext('dm database'))")
             .await?;
+        connection.execute(postgres::QUIET).await?;
         let mut transaction = connection.begin().await?;
         transaction
             .execute(AssertSqlSafe(
@@ -280,6 +303,8 @@ impl Database {
         for schema in &self.schemas {
             self.migrate(&mut connection, schema).await?;
         }
+        self.keycloak.apply(&mut connection).await?;
+        let digest = self.digest(&text, &mut connection).await?;
         sqlx::query(
             "INSERT INTO dm_ops.database_setup (only_row, digest) VALUES (true, $1)
              ON CONFLICT (only_row) DO UPDATE SET digest = excluded.digest, applied_at = now()",
@@ -289,6 +314,29 @@ impl Database {
         .await?;
         connection.close().await?;
         Ok(false)
+    }
+
+    /// A digest of what the job does and of the passwords that the roles have, as the server
+    /// keeps them: a password that was changed by hand is not the one of the configuration.
+    async fn digest(
+        &self,
+        text: &[u8],
+        connection: &mut PgConnection,
+    ) -> Result<String, sqlx::Error> {
+        let users = self
+            .schemas
+            .iter()
+            .filter_map(|schema| schema.user.as_ref());
+        let roles: Vec<&str> = users.map(|(role, _)| role.as_str()).collect();
+        let kept: String = sqlx::query_scalar(
+            "SELECT coalesce(string_agg(rolname || ' ' || coalesce(rolpassword, ''), E'\\n'
+                                        ORDER BY rolname), '')
+             FROM pg_authid WHERE rolname = ANY($1)",
+        )
+        .bind(&roles)
+        .fetch_one(connection)
+        .await?;
+        Ok(self.key.digest(&[text, kept.as_bytes()].concat()))
     }
 
     /// Makes in an empty database of the same server what a fresh one would have.
@@ -506,12 +554,12 @@ fn ensure_role(role: &str) -> String {
 }
 
 /// A quoted SQL identifier.
-fn identifier(name: &str) -> String {
+pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A quoted SQL string.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

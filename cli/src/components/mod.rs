@@ -25,15 +25,61 @@ use thiserror::Error;
 
 use self::recorded::RecordedSchema;
 use crate::config::Config;
-use crate::engine::spec::{ContainerSpec, Port};
+use crate::engine::spec::{ContainerSpec, DigestKey, Port};
 use crate::error::{Coded, Exit};
 use crate::stack::instance::Instance;
 
 /// The host's ports of an instance by name, e.g. `postgres` → 5432.
 pub type Ports = BTreeMap<String, u16>;
 
-/// One question to a component: is it ready? The error is what it answered.
-pub type Probe = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+/// One question to a component: is it ready?
+pub type Probe = Pin<Box<dyn Future<Output = Result<(), Unready>> + Send>>;
+
+/// The work that makes a component as new. The error is why it can't be done.
+pub type Renewing = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// Why a component is not ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unready {
+    /// It is not ready yet; this is what it answered.
+    Yet(String),
+    /// It answers, and waiting is no use.
+    Refused(Refused),
+}
+
+impl From<String> for Unready {
+    fn from(answer: String) -> Self {
+        Self::Yet(answer)
+    }
+}
+
+impl std::fmt::Display for Unready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Yet(answer) => f.write_str(answer),
+            Self::Refused(refused) => f.write_str(&refused.what),
+        }
+    }
+}
+
+/// What is wrong with a component, in the words of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What it refuses, and which key that comes from.
+    pub what: String,
+    /// What to do next.
+    pub next: Vec<String>,
+}
+
+/// A command in a component's container that has it take the password of the configuration
+/// in place of the one of its first start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// The command. It holds no secret.
+    pub command: Vec<String>,
+    /// Its standard input.
+    pub input: String,
+}
 
 /// A port that a component publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +198,7 @@ impl GoldenPart {
 pub enum Renewal {
     /// While it runs: its own data, and what it has read of others', which is about to be
     /// replaced.
-    Running(Probe),
+    Running(Renewing),
     /// At its next start, once this command has said so. It is one of the image's own, where
     /// that has golden data.
     Starting(&'static [&'static str]),
@@ -246,6 +292,16 @@ pub trait Component: Debug + Send + Sync {
         None
     }
 
+    /// How it is made to take the password of the configuration where it refuses that.
+    fn admission(&self) -> Option<Admission> {
+        None
+    }
+
+    /// What its last log lines say is wrong, where they say it of the configuration.
+    fn diagnosis(&self, _log: &[String]) -> Option<Refused> {
+        None
+    }
+
     /// A line of its log as a person wants to read it.
     fn readable(&self, line: String) -> String {
         line
@@ -300,6 +356,7 @@ fn container(component: &dyn Component, site: &Site<'_>) -> ContainerSpec {
         component: name.to_owned(),
         image: String::new(),
         recipe: String::new(),
+        key: DigestKey::default(),
         hostname: name.to_owned(),
         env: BTreeMap::new(),
         command: Vec::new(),

@@ -6,7 +6,10 @@ use std::time::Duration;
 use ldap3::{LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry};
 
 use super::reach::Reach;
-use super::{Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Site, container};
+use super::{
+    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Site, Unready,
+    container,
+};
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
 use crate::host::line_ends::line_feeds;
@@ -21,6 +24,9 @@ const DATA: &str = "/var/lib/ldap";
 
 /// The person whose entry proves that the tree is loaded: the contract's probe.
 const WITNESS: &str = "jhalpert";
+
+/// LDAP's code for a password that is not the entry's.
+const INVALID_CREDENTIALS: u32 = 49;
 
 /// OpenLDAP.
 #[derive(Debug, Clone)]
@@ -81,16 +87,15 @@ impl Component for OpenLdap {
                 self.config.organisation.to_string(),
             ),
             ("LDAP_DOMAIN".into(), self.config.domain.to_string()),
-            (
-                "LDAP_ADMIN_PASSWORD".into(),
-                self.config.admin_password.reveal().to_owned(),
-            ),
-            (
-                "LDAP_CONFIG_PASSWORD".into(),
-                self.config.config_password.reveal().to_owned(),
-            ),
         ]);
         spec.files = ldif_files(site, self.config.ldif.as_path())?;
+        // Read by the entrypoint, which is root.
+        for (name, secret) in [
+            ("LDAP_ADMIN_PASSWORD", &self.config.admin_password),
+            ("LDAP_CONFIG_PASSWORD", &self.config.config_password),
+        ] {
+            spec.hand_over(name, 0, secret.reveal());
+        }
         spec.mounts.push(Mount {
             volume: site.instance.volume(NAME),
             path: DATA.into(),
@@ -121,9 +126,12 @@ impl Component for OpenLdap {
                 Ok::<_, LdapError>(entries.into_iter().map(SearchEntry::construct).count())
             };
             match found.await {
-                Ok(0) => Err(format!("the tree has no {WITNESS} yet")),
+                Ok(0) => Err(format!("the tree has no {WITNESS} yet").into()),
                 Ok(_) => Ok(()),
-                Err(error) => Err(error.to_string()),
+                Err(LdapError::LdapResult { result }) if result.rc == INVALID_CREDENTIALS => {
+                    Err(Unready::Refused(refused(&admin)))
+                }
+                Err(error) => Err(error.to_string().into()),
             }
         })
     }
@@ -138,6 +146,14 @@ impl Component for OpenLdap {
 
     fn wait_timeout(&self) -> Option<Duration> {
         self.config.wait_timeout.map(|wait| wait.get())
+    }
+}
+
+/// A directory that does not let its administrator in.
+fn refused(admin: &str) -> Refused {
+    Refused {
+        what: format!("it refuses {admin} with the password of openldap.admin_password"),
+        next: vec!["have it take the password of dm.toml again: dm restart openldap".into()],
     }
 }
 

@@ -7,8 +7,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::reach::{Address, Reach};
 use super::{
-    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Renewal, Site, container,
-    host_port,
+    Admission, Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Renewal,
+    Site, Unready, container, database, host_port,
 };
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, Mount};
@@ -22,6 +22,9 @@ pub const PORT: u16 = 5432;
 /// Not the official image's own path: that one is declared as a volume there,
 /// and what a derived image puts into a declared volume is lost.
 const DATA: &str = "/var/lib/postgresql/pgdata";
+
+/// Who the server is in its container, in the official image (Debian) and the built one.
+const UID: u32 = 999;
 
 /// Where the image's entrypoint looks for a cluster to begin with.
 const GOLDEN: &str = "/var/lib/dm-golden";
@@ -53,13 +56,38 @@ impl Postgres {
     }
 }
 
+/// Keeps statements that hold passwords out of the server's log, and strings in them as they
+/// are.
+pub const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
+     SET log_min_error_statement = 'panic'; SET standard_conforming_strings = on";
+
+/// Whether a server answers and does not let the role in.
+fn is_refused(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("28P01" | "28000"))
+}
+
+/// A server that does not let its superuser in.
+fn refused(user: &str, answer: &str) -> Refused {
+    Refused {
+        what: format!(
+            "it refuses `{user}` with the password of postgres.password, and could not be given \
+             that: {answer}"
+        ),
+        next: vec![
+            "set postgres.user and postgres.password to those that the data was made with".into(),
+            "or start fresh, without the data there is: dm reset".into(),
+        ],
+    }
+}
+
 /// How the host reaches the stack's database as its superuser.
 #[must_use]
 pub fn connect_options(config: &config::Postgres, ports: &Ports) -> PgConnectOptions {
     options(
         &address(Reach::Published(ports)),
         config.user.as_str(),
-        config.password.reveal(),
+        &config.password.for_postgres(),
         config.database.as_str(),
     )
 }
@@ -101,13 +129,11 @@ impl Component for Postgres {
         let mut spec = container(self, site);
         spec.env.extend([
             ("POSTGRES_USER".into(), self.config.user.to_string()),
-            (
-                "POSTGRES_PASSWORD".into(),
-                self.config.password.reveal().to_owned(),
-            ),
             ("POSTGRES_DB".into(), self.config.database.to_string()),
             ("PGDATA".into(), DATA.into()),
         ]);
+        let password = self.config.password.for_postgres();
+        spec.hand_over("POSTGRES_PASSWORD", UID, &password);
         let own = OWN_SETTINGS.map(|(key, value)| format!("{key}={value}"));
         let settings = self.config.settings.iter();
         let settings = settings.map(|(key, value)| format!("{key}={value}"));
@@ -133,13 +159,38 @@ impl Component for Postgres {
         // answers on the socket alone, and the engine's port proxy accepts
         // connections before there is any server.
         let options = connect_options(&self.config, ports);
+        let user = self.config.user.to_string();
         Box::pin(async move {
             let answer = async {
                 let mut connection = PgConnection::connect_with(&options).await?;
                 sqlx::query("SELECT 1").execute(&mut connection).await?;
                 connection.close().await
             };
-            answer.await.map_err(|error: sqlx::Error| error.to_string())
+            answer.await.map_err(|error: sqlx::Error| {
+                if is_refused(&error) {
+                    Unready::Refused(refused(&user, &error.to_string()))
+                } else {
+                    Unready::Yet(error.to_string())
+                }
+            })
+        })
+    }
+
+    fn admission(&self) -> Option<Admission> {
+        // The socket in the container trusts whoever reaches it. Without the server's log:
+        // with `log_statement` it would have the password.
+        let (user, database) = (&self.config.user, &self.config.database);
+        let (role, password) = (
+            database::identifier(user.as_str()),
+            database::literal(&self.config.password.for_postgres()),
+        );
+        let command = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d"];
+        let command = command.map(str::to_owned).into_iter();
+        Some(Admission {
+            command: command
+                .chain([database.to_string(), "-U".to_owned(), user.to_string()])
+                .collect(),
+            input: format!("{QUIET};\nALTER ROLE {role} PASSWORD {password};\n"),
         })
     }
 

@@ -5,11 +5,14 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{
-    Component, ComponentError, PortWish, Ports, Probe, Site, container, database, host_port,
-    http_client, http_origin, innermost, keycloak, postgres, rabbitmq, service_log,
+    Component, ComponentError, PortWish, Ports, Probe, Site, Unready, container, database,
+    host_port, http_client, http_origin, innermost, keycloak, postgres, rabbitmq, service_log,
 };
 use crate::config::{self, Config};
 use crate::engine::spec::ContainerSpec;
+
+/// Who a service is in its container.
+pub const UID: u32 = 65532;
 
 /// The name of the one that browsers and phones talk to.
 pub const GATEWAY: &str = "gateway";
@@ -21,6 +24,8 @@ pub struct Service {
     config: config::Service,
     /// Beside what `dm.toml` says of this service: what it says of others.
     environment: Vec<(String, String)>,
+    /// What it is handed over as files, by the variable that would hold it.
+    secrets: Vec<(&'static str, String)>,
 }
 
 /// The services of a configuration, in the order in which they are shown.
@@ -36,37 +41,43 @@ pub(super) fn all(config: &Config) -> impl Iterator<Item = Service> {
             environment: if name == GATEWAY {
                 for_gateway(config)
             } else {
-                for_service(config, name, service)
+                for_service(config, name)
             },
+            secrets: secrets(config, name, service),
         })
 }
 
+/// What a service proves with who it is: to its schema and the broker, or, the gateway, to
+/// Keycloak.
+fn secrets(config: &Config, name: &str, service: &config::Service) -> Vec<(&'static str, String)> {
+    if name == GATEWAY {
+        let secret = config.keycloak.gateway_client_secret.reveal().to_owned();
+        return vec![("OIDC_CLIENT_SECRET", secret)];
+    }
+    let database = service.database_password.as_ref();
+    let broker = service.broker_password.as_ref();
+    let database = database.map(|it| ("POSTGRES_PASSWORD", it.for_postgres().into_owned()));
+    let broker = broker.map(|it| ("RABBITMQ_DEFAULT_PASS", it.reveal().to_owned()));
+    database.into_iter().chain(broker).collect()
+}
+
 /// How a service reaches its schema and the broker.
-fn for_service(config: &Config, name: &str, service: &config::Service) -> Vec<(String, String)> {
-    let secret = |secret: &Option<config::Secret>| {
-        secret
-            .as_ref()
-            .map(|secret| secret.reveal().to_owned())
-            .unwrap_or_default()
-    };
+fn for_service(config: &Config, name: &str) -> Vec<(String, String)> {
     [
         ("POSTGRES_HOST", postgres::NAME.to_owned()),
         ("POSTGRES_PORT", postgres::PORT.to_string()),
         ("POSTGRES_DB", config.postgres.database.to_string()),
         ("POSTGRES_USER", database::service_role(name)),
-        ("POSTGRES_PASSWORD", secret(&service.database_password)),
         ("RABBITMQ_HOST", rabbitmq::NAME.to_owned()),
         ("RABBITMQ_AMQP_PORT", "5672".to_owned()),
         ("RABBITMQ_VHOST", "/".to_owned()),
         ("RABBITMQ_DEFAULT_USER", rabbitmq::broker_user(name)),
-        ("RABBITMQ_DEFAULT_PASS", secret(&service.broker_password)),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
 }
 
-/// How the gateway reaches the others. It has no credentials but its own at
-/// Keycloak.
+/// How the gateway reaches the others.
 fn for_gateway(config: &Config) -> Vec<(String, String)> {
     let services = config
         .services
@@ -84,10 +95,6 @@ fn for_gateway(config: &Config) -> Vec<(String, String)> {
         (
             "KEYCLOAK_INTERNAL_BASE_URL",
             format!("http://{}:8080", keycloak::NAME),
-        ),
-        (
-            "OIDC_CLIENT_SECRET",
-            config.keycloak.gateway_client_secret.reveal().to_owned(),
         ),
     ]
     .map(|(name, value)| (name.to_owned(), value))
@@ -150,6 +157,9 @@ impl Component for Service {
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
         let mut spec = container(self, site);
         spec.env.extend(self.environment.iter().cloned());
+        for (name, secret) in &self.secrets {
+            spec.hand_over(name, UID, secret);
+        }
         spec.env
             .insert("SERVER_PORT".into(), self.config.port.get().to_string());
         if self.name == GATEWAY {
@@ -190,11 +200,11 @@ impl Component for Service {
                 .filter(|(_, part)| part.status != "UP")
                 .map(|(name, _)| name)
                 .collect();
-            Err(if down.is_empty() {
+            Err(Unready::Yet(if down.is_empty() {
                 format!("it answers {status}")
             } else {
                 format!("it lacks {}", down.join(" and "))
-            })
+            }))
         })
     }
 

@@ -59,6 +59,8 @@ pub(super) fn conflicts(config: &Config) -> Vec<Conflict> {
     let mut found = shared_ports(config);
     found.extend(schemas(config));
     found.extend(heap(config));
+    found.extend(credentials(config));
+    found.extend(apt_mirror(config));
     found
 }
 
@@ -211,6 +213,33 @@ fn schemas(config: &Config) -> Vec<Conflict> {
         }
     }
     found
+}
+
+/// A login that no registry would get.
+fn credentials(config: &Config) -> Option<Conflict> {
+    let images = &config.images;
+    let credentials = images.credentials.as_ref()?;
+    (credentials.registry.is_none() && images.mirror.is_none()).then(|| {
+        Conflict::new(
+            "config-missing-key",
+            &[&["images", "credentials"]],
+            "images.credentials says at no registry to log in",
+            "set images.credentials.registry, e.g. to \"docker.io\", or images.mirror",
+        )
+    })
+}
+
+/// What builds are told stands in argument lists and in the images.
+fn apt_mirror(config: &Config) -> Option<Conflict> {
+    let mirror = url::Url::parse(config.images.apt_mirror.as_ref()?.as_str()).ok()?;
+    (mirror.password().is_some() || !mirror.username().is_empty()).then(|| {
+        Conflict::new(
+            "config-password-in-url",
+            &[&["images", "apt_mirror"]],
+            "the password in images.apt_mirror would stand in argument lists and in the images",
+            "leave it out; a mirror that asks for one can't be used for builds",
+        )
+    })
 }
 
 fn heap(config: &Config) -> Vec<Conflict> {

@@ -17,12 +17,17 @@ use super::tree::{Node, Path};
 pub(super) const PREFIX: &str = "DM_";
 
 /// Variables that begin like a key's and are none: the name, and what it does.
-pub const OTHER_VARIABLES: [(&str, &str); 4] = [
+pub const OTHER_VARIABLES: [(&str, &str); 5] = [
     (
         "DM_PROJECT_DIR",
         "the project's directory, like `--project-directory`",
     ),
     ("DM_INSTANCE", "the instance, like `--instance`"),
+    (
+        OVERRIDES,
+        "what `--set` would be given, as a JSON array of texts: an argument list is seen by \
+         every user of the machine",
+    ),
     (
         "DM_ASSUME_YES",
         "`1` answers every question with yes, like `--yes`",
@@ -32,6 +37,9 @@ pub const OTHER_VARIABLES: [(&str, &str); 4] = [
         "the password of the person whom `dm token` logs in",
     ),
 ];
+
+/// The variable with what `--set` would be given.
+pub const OVERRIDES: &str = "DM_SET";
 
 /// A value that the command line gives to a key.
 #[derive(Debug, Clone, PartialEq, Eq)]

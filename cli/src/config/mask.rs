@@ -41,9 +41,31 @@ pub(super) fn masked(source: &Source, tree: Option<&Node>, secrets: &BTreeSet<Pa
             }
         }),
     }
+    if source.kind != SourceKind::Defaults {
+        spans.extend(url_passwords(&source.text));
+    }
     spans
         .into_iter()
         .fold(source.text.to_string(), |text, span| cover(text, &span))
+}
+
+/// The passwords in the URLs of a text.
+fn url_passwords(text: &str) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    for (at, mark) in text.match_indices("://") {
+        let begin = at + mark.len();
+        let is_end = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'');
+        let end = text[begin..]
+            .find(is_end)
+            .map_or(text.len(), |end| begin + end);
+        let authority = &text[begin..end];
+        if let Some((user_info, _)) = authority.rsplit_once('@')
+            && let Some((user, _)) = user_info.split_once(':')
+        {
+            spans.push(begin + user.len() + 1..begin + user_info.len());
+        }
+    }
+    spans
 }
 
 /// The values of the lines whose key looks like one of a secret.
@@ -75,4 +97,19 @@ fn cover(text: String, span: &Range<usize>) -> String {
         }
     }
     covered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_of_urls_are_found() {
+        let text = "a = \"http://jim:s3@cret@mirror.example/x\" # https://plain.example y://u@h";
+        let found: Vec<_> = url_passwords(text)
+            .into_iter()
+            .map(|span| &text[span])
+            .collect();
+        assert_eq!(found, ["s3@cret"]);
+    }
 }

@@ -20,6 +20,7 @@ mod load;
 mod mask;
 mod model;
 mod nearest;
+pub mod overrides;
 mod policies;
 mod problem;
 mod reference;

@@ -96,7 +96,7 @@ pub struct Images {
     /// names: `host[:port][/path]`, without a scheme.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mirror: Option<RegistryPrefix>,
-    /// How to log in at the mirror.
+    /// How to log in at one registry. No other one gets the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
     /// The longest that a registry may leave a pull without any progress. Under
@@ -131,10 +131,13 @@ pub enum ImageSource {
     Build,
 }
 
-/// How to log in at a registry.
+/// How to log in at one registry. No other one gets the password.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {
+    /// The registry, `host[:port]`, e.g. `docker.io`. Without it that of `images.mirror`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryPrefix>,
     /// The user's name. Required where there is a password.
     pub username: AccountName,
     /// The password or access token. Required where there is a user name; put

@@ -1,5 +1,6 @@
 //! Keeping secrets out of what people send to each other.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
@@ -65,6 +66,7 @@ static TELLING_NAME: LazyLock<Option<Regex>> =
 #[derive(Debug, Clone, Default)]
 pub struct Masker {
     known: Option<Regex>,
+    variables: BTreeSet<String>,
 }
 
 impl Masker {
@@ -94,7 +96,16 @@ impl Masker {
             known: Some(alternatives)
                 .filter(|all| !all.is_empty())
                 .and_then(|all| Regex::new(&all.join("|")).ok()),
+            variables: BTreeSet::new(),
         }
+    }
+
+    /// The same, which masks the values of these variables wherever they stand by themselves
+    /// as `NAME=value`.
+    #[must_use]
+    pub fn with_variables<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.variables.extend(names.into_iter().map(str::to_owned));
+        self
     }
 
     /// `text` without its secrets.
@@ -120,6 +131,7 @@ impl Masker {
     /// telling name, its value goes to the last letter.
     fn entry(&self, text: &str) -> String {
         match text.split_once('=') {
+            Some((name, _)) if self.variables.contains(name) => format!("{name}={MASK}"),
             Some((name, _)) if is_telling(name) && !name.contains(char::is_whitespace) => {
                 format!("{}={MASK}", self.text(name))
             }
@@ -145,6 +157,17 @@ impl Masker {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
+}
+
+/// Whether the value of a variable may be a secret, to be masked wherever it is seen: not a
+/// number or one of the words that every log is full of.
+#[must_use]
+pub fn may_be_secret(value: &str) -> bool {
+    const WORDS: [&str; 9] = [
+        "true", "false", "none", "trace", "debug", "info", "warn", "warning", "error",
+    ];
+    let word = value.trim().to_lowercase();
+    word.chars().count() > 3 && !WORDS.contains(&word.as_str()) && word.parse::<f64>().is_err()
 }
 
 fn is_telling(name: &str) -> bool {
@@ -241,6 +264,22 @@ mod tests {
         assert_eq!(value["Env"][1], "OTHER=***");
         assert_eq!(value["Labels"]["admin-password"], "***");
         assert_eq!(value["Labels"]["n"], 1);
+    }
+
+    #[test]
+    fn variables_of_services_are_masked_whatever_they_are_called() {
+        let masker = Masker::new(["hunter2"]).with_variables(["LICENSE_KEY"]);
+        let mut value = serde_json::json!(["LICENSE_KEY=a b", "X=LICENSE_KEY=1", "Y=is hunter2"]);
+        masker.json(&mut value);
+        assert_eq!(
+            value,
+            serde_json::json!(["LICENSE_KEY=***", "X=LICENSE_KEY=1", "Y=is ***"])
+        );
+        let values = ["hunter2", "0", "60000", "debug", "INFO", "https://x"];
+        assert_eq!(
+            values.map(may_be_secret),
+            [true, false, false, false, false, true]
+        );
     }
 
     #[test]

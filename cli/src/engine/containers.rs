@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bollard::container::LogOutput;
 use bollard::models::{
     ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, HostConfig,
     Mount, MountType, NetworkingConfig, PortBinding,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
-    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    StartContainerOptions, StatsOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptions,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    StatsOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptions,
 };
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 
 use super::spec::{ContainerSpec, HostMount};
 use super::{Engine, EngineError, labels};
@@ -312,37 +311,6 @@ impl Engine {
             },
             |inspected| inspected.ended,
         ))
-    }
-
-    /// The container's last `lines` log lines, oldest first, without time stamps.
-    ///
-    /// # Errors
-    /// [`EngineError::Api`] where the container is gone.
-    pub async fn last_log_lines(
-        &self,
-        name: &str,
-        lines: usize,
-    ) -> Result<Vec<String>, EngineError> {
-        let options = LogsOptionsBuilder::new()
-            .stdout(true)
-            .stderr(true)
-            .tail(&lines.to_string())
-            .build();
-        let chunks: Vec<LogOutput> = self
-            .docker()
-            .logs(name, Some(options))
-            .try_collect()
-            .await
-            .map_err(EngineError::api(format!(
-                "read the log of container {name}"
-            )))?;
-        let bytes: Vec<u8> = chunks
-            .into_iter()
-            .flat_map(|chunk| chunk.into_bytes().to_vec())
-            .collect();
-        let text = String::from_utf8_lossy(&bytes);
-        let all: Vec<String> = text.lines().map(str::to_owned).collect();
-        Ok(all[all.len().saturating_sub(lines)..].to_vec())
     }
 
     /// The memory that a running container uses, in bytes, without the page

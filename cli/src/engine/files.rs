@@ -109,7 +109,7 @@ fn archive(spec: &ContainerSpec) -> std::io::Result<Vec<u8>> {
         let mut header = tar::Header::new_gnu();
         header.set_size(file.contents.len() as u64);
         header.set_mode(file.mode);
-        header.set_uid(0);
+        header.set_uid(u64::from(file.owner));
         header.set_gid(0);
         builder.append_data(
             &mut header,

@@ -37,6 +37,9 @@ pub struct Image {
     pub labels: HashMap<String, String>,
     /// The digests of its layers, lowest first. Empty where it comes from a list.
     pub layers: Vec<String>,
+    /// Its digests in registries, each `repository@sha256:…`. Empty for one that was made
+    /// here.
+    pub digests: Vec<String>,
 }
 
 /// A container that was made from an image.
@@ -51,6 +54,8 @@ pub struct ImageUser {
 /// Name and password for a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RegistryLogin {
+    /// The registry that it is for, `host[:port]`: no other one gets it.
+    pub registry: String,
     /// The user.
     pub username: String,
     /// The password or token.
@@ -60,6 +65,7 @@ pub struct RegistryLogin {
 impl std::fmt::Debug for RegistryLogin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RegistryLogin")
+            .field("registry", &self.registry)
             .field("username", &self.username)
             .field("password", &"***")
             .finish()
@@ -111,6 +117,7 @@ impl Engine {
             Ok(image) => Ok(Some(Image {
                 id: image.id.unwrap_or_default(),
                 references: tagged(image.repo_tags.unwrap_or_default()),
+                digests: image.repo_digests.unwrap_or_default(),
                 size: unsigned(image.size).unwrap_or_default(),
                 created: image
                     .created
@@ -199,6 +206,7 @@ impl Engine {
         let credentials = login.map(|login| DockerCredentials {
             username: Some(login.username.clone()),
             password: Some(login.password.clone()),
+            serveraddress: Some(login.registry.clone()),
             ..DockerCredentials::default()
         });
         let doing = format!("pull image {reference}");
@@ -407,6 +415,7 @@ impl From<ImageSummary> for Image {
         Self {
             id: image.id,
             references: tagged(image.repo_tags),
+            digests: image.repo_digests,
             size: unsigned(Some(image.size)).unwrap_or_default(),
             created: DateTime::from_timestamp(image.created, 0).unwrap_or_default(),
             labels: image.labels,

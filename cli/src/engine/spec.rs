@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::hmac;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 /// A file that is put into a container before it starts.
 ///
@@ -15,6 +15,8 @@ pub struct File {
     pub path: String,
     /// Its permission bits.
     pub mode: u32,
+    /// Its owner in the container, by number.
+    pub owner: u32,
     /// Its contents.
     pub contents: Vec<u8>,
 }
@@ -26,8 +28,49 @@ impl File {
         Self {
             path: path.into(),
             mode: 0o644,
+            owner: 0,
             contents: contents.into(),
         }
+    }
+
+    /// A file that one user of the container alone may read.
+    #[must_use]
+    pub fn secret(path: impl Into<String>, owner: u32, contents: impl Into<Vec<u8>>) -> Self {
+        Self {
+            path: path.into(),
+            mode: 0o400,
+            owner,
+            contents: contents.into(),
+        }
+    }
+}
+
+/// Where the secrets of a container are that its program reads one file each.
+const SECRETS: &str = "/etc/dm-secrets";
+
+/// What digests of specifications are keyed with. A digest is a label that anybody sees who
+/// may ask the engine; without a key a short password could be found from it by guessing.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct DigestKey(Vec<u8>);
+
+impl DigestKey {
+    /// A key of these bytes.
+    #[must_use]
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest of a text, as hex.
+    #[must_use]
+    pub fn digest(&self, text: &[u8]) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        hex(hmac::sign(&key, text).as_ref())
+    }
+}
+
+impl std::fmt::Debug for DigestKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DigestKey(..)")
     }
 }
 
@@ -90,6 +133,9 @@ pub struct ContainerSpec {
     pub image: String,
     /// What the image should be, however it is come by: its recipe and reference.
     pub recipe: String,
+    /// What the digest is keyed with.
+    #[serde(skip)]
+    pub key: DigestKey,
     /// Its host name, which is also its name on the network.
     pub hostname: String,
     /// Environment variables.
@@ -118,13 +164,27 @@ pub struct ContainerSpec {
 }
 
 impl ContainerSpec {
+    /// Hands a secret over as a file, whose path the variable `<name>_FILE` holds: variables
+    /// themselves are shown to anybody who may ask the engine.
+    pub fn hand_over(&mut self, name: &str, owner: u32, secret: &str) {
+        let path = format!("{SECRETS}/{name}");
+        self.env.insert(format!("{name}_FILE"), path.clone());
+        self.files.push(File::secret(path, owner, secret));
+    }
+
+    /// Everything that should lead to a new container when it changes, as text. It holds
+    /// secrets.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        // serde_json writes struct fields in order and BTreeMaps sorted: the
+        // text is the same for the same specification.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
     /// A digest of everything that should lead to a new container when it changes.
     #[must_use]
     pub fn digest(&self) -> String {
-        // serde_json writes struct fields in order and BTreeMaps sorted: the
-        // text is the same for the same specification.
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        hex(&Sha256::digest(text))
+        self.key.digest(&self.text())
     }
 }
 
@@ -150,6 +210,7 @@ mod tests {
             component: "postgres".into(),
             image: "dm/postgres:1".into(),
             recipe: "postgres@1".into(),
+            key: DigestKey::default(),
             hostname: "postgres".into(),
             env: BTreeMap::from([("A".into(), "1".into())]),
             command: vec![],
@@ -182,6 +243,28 @@ mod tests {
         for changed in [file, port, env] {
             assert_ne!(base.digest(), changed.digest());
         }
+    }
+
+    #[test]
+    fn nobody_without_the_key_can_tell_what_the_digest_is_of() {
+        let mut keyed = spec();
+        keyed.key = DigestKey::new(vec![1; 32]);
+        assert_ne!(spec().digest(), keyed.digest());
+        assert_eq!(keyed.digest(), keyed.clone().digest());
+    }
+
+    #[test]
+    fn a_secret_is_handed_over_as_a_file_of_one_user() {
+        let mut spec = spec();
+        spec.hand_over("POSTGRES_PASSWORD", 999, "a $b ");
+        assert_eq!(
+            spec.env["POSTGRES_PASSWORD_FILE"],
+            "/etc/dm-secrets/POSTGRES_PASSWORD"
+        );
+        assert!(!spec.env.values().any(|value| value.contains("a $b")));
+        let file = spec.files.last().unwrap();
+        assert_eq!((file.mode, file.owner), (0o400, 999));
+        assert_eq!(file.contents, b"a $b ");
     }
 
     #[test]

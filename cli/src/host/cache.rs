@@ -1,19 +1,114 @@
 //! Where downloads are kept that can be had again.
 
 use std::env;
-use std::path::PathBuf;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 
-/// This user's cache folder of `dm`: below `XDG_CACHE_HOME`, else `~/.cache`,
-/// else, for a user without a home, the system's temporary folder.
-#[must_use]
-pub fn dir() -> PathBuf {
+use thiserror::Error;
+
+use crate::error::{Coded, Exit};
+
+/// Why there is no folder for downloads.
+#[derive(Debug, Error)]
+pub enum CacheError {
+    /// Neither `XDG_CACHE_HOME` nor `HOME` says where.
+    #[error("there is no place for downloads: neither XDG_CACHE_HOME nor HOME is set")]
+    NoHome,
+    /// The folder can't be made or looked at.
+    #[error("could not make {}", path.display())]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another user could put files there.
+    #[error("other users may write to {}, where downloads are kept", path.display())]
+    Shared {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl Coded for CacheError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoHome => "cache-no-home",
+            Self::Io { .. } => "cache-io",
+            Self::Shared { .. } => "cache-shared",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn next(&self) -> Vec<String> {
+        let elsewhere = "set XDG_CACHE_HOME to a directory that is yours alone".to_owned();
+        match self {
+            Self::NoHome | Self::Io { .. } => vec![elsewhere],
+            Self::Shared { path } => {
+                vec![format!("chmod go-w {}", path.display()), elsewhere]
+            }
+        }
+    }
+}
+
+/// This user's cache folder of `dm`: below `XDG_CACHE_HOME`, else `~/.cache`. It is made if
+/// need be, and nobody else may write to it.
+///
+/// # Errors
+/// There is no place for it, or it is not this user's alone.
+pub fn dir() -> Result<PathBuf, CacheError> {
     let set = |name: &str| {
         env::var_os(name)
-            .filter(|value| !value.is_empty())
             .map(PathBuf::from)
+            // The XDG specification: a relative path is to be ignored.
+            .filter(|path| path.is_absolute())
     };
-    set("XDG_CACHE_HOME")
-        .or_else(|| set("HOME").map(|home| home.join(".cache")))
-        .unwrap_or_else(env::temp_dir)
-        .join("dm")
+    let parent = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    private(&parent.ok_or(CacheError::NoHome)?.join("dm"))
+}
+
+fn private(path: &Path) -> Result<PathBuf, CacheError> {
+    let failed = |source| CacheError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut folder = DirBuilder::new();
+    folder.recursive(true).mode(0o700);
+    folder.create(path).map_err(failed)?;
+    let facts = fs::metadata(path).map_err(failed)?;
+    let ours = facts.uid() == rustix::process::geteuid().as_raw();
+    if !ours || facts.mode() & 0o022 != 0 {
+        return Err(CacheError::Shared {
+            path: path.to_owned(),
+        });
+    }
+    Ok(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("cache/dm");
+        assert_eq!(private(&path).unwrap(), path);
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o700);
+        for mode in [0o777, 0o1777, 0o770] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = private(&path).unwrap_err();
+            assert_eq!(error.code(), "cache-shared", "{mode:o}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(private(&path).unwrap(), path);
+    }
 }

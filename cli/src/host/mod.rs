@@ -5,6 +5,7 @@ pub mod browser;
 pub mod cache;
 pub mod consent;
 pub mod detach;
+pub mod digest_key;
 pub mod editor;
 pub mod init;
 pub mod line_ends;

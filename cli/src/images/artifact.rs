@@ -2,12 +2,11 @@
 //! needs neither Maven nor the host's certificates in a container.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +17,9 @@ use super::process::{self, Tools};
 use super::progress::{Progress, Update};
 use super::recipe::Digest;
 use super::settings::ImageSettings;
+
+/// The goal that fetches a file. With its version: without one Maven takes whichever is new.
+const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
 
 /// How long a Maven mirror may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,21 +39,11 @@ pub struct Artifact {
     pub packaging: String,
     /// The path that it gets in the build context.
     pub file: String,
+    /// The SHA-256 of the file, as hex. Whoever serves it can't say that it is another one.
+    pub sha256: String,
 }
 
 impl Artifact {
-    /// An artifact by its coordinates, and the path it gets in the context.
-    #[must_use]
-    pub fn maven(group: &str, artifact: &str, version: &str, packaging: &str, file: &str) -> Self {
-        Self {
-            group: group.to_owned(),
-            artifact: artifact.to_owned(),
-            version: version.to_owned(),
-            packaging: packaging.to_owned(),
-            file: file.to_owned(),
-        }
-    }
-
     /// `group:artifact:version:packaging`.
     #[must_use]
     pub fn coordinates(&self) -> String {
@@ -100,7 +92,8 @@ impl Fetcher<'_> {
             .cache
             .join("artifacts")
             .join(artifact.repository_path());
-        if self.is_good(&cached).await? {
+        // At every use: what is in the cache may have been changed since.
+        if is_pinned(&cached, artifact).await? {
             return Ok(cached);
         }
         self.progress.working(
@@ -108,52 +101,31 @@ impl Fetcher<'_> {
             Update::doing("fetching").with(artifact.coordinates()),
         );
         let work = lock.work_dir()?;
-        let fresh = match &self.settings.maven_mirror {
-            Some(mirror) => self.download(artifact, mirror, work).await?,
-            None => self.by_maven(artifact, work, lock).await?,
+        let (fresh, from) = match &self.settings.maven_mirror {
+            Some(mirror) => (
+                self.download(artifact, mirror, work).await?,
+                "images.maven_mirror",
+            ),
+            None => (
+                self.by_maven(artifact, work, lock).await?,
+                "Maven's repository",
+            ),
         };
-        self.keep(fresh, cached.clone()).await?;
+        if !is_pinned(&fresh, artifact).await? {
+            return Err(ImageError::Fetch {
+                what: artifact.coordinates(),
+                reason: format!(
+                    "what {from} has is another file: its SHA-256 is not {}",
+                    artifact.sha256
+                ),
+                hints: vec![
+                    "run it again; if it stays, that repository is damaged or was tampered with"
+                        .into(),
+                ],
+            });
+        }
+        keep(fresh, cached.clone()).await?;
         Ok(cached)
-    }
-
-    /// True where the cached file still has the digest that it was stored with.
-    async fn is_good(&self, cached: &Path) -> Result<bool, ImageError> {
-        let recorded = match std::fs::read_to_string(digest_path(cached)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => {
-                return Err(ImageError::io(format!("read {}", cached.display()))(error));
-            }
-        };
-        let path = cached.to_owned();
-        let found = blocking(move || file_sha256(&path)).await;
-        Ok(found.is_ok_and(|found| found.as_str() == recorded.trim()))
-    }
-
-    /// Moves a verified file into the cache: first the file, then its digest, each
-    /// by rename, so that a file without a digest is never taken for whole.
-    async fn keep(&self, fresh: PathBuf, cached: PathBuf) -> Result<(), ImageError> {
-        let doing = format!("store {}", cached.display());
-        blocking(move || {
-            let parent = cached.parent().unwrap_or(Path::new("/"));
-            std::fs::create_dir_all(parent)?;
-            match std::fs::remove_file(digest_path(&cached)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let digest = file_sha256(&fresh)?;
-            // The cache may be on another file system than the work directory.
-            let mut staged = tempfile::NamedTempFile::new_in(parent)?;
-            io::copy(&mut File::open(&fresh)?, &mut staged)?;
-            staged.as_file().sync_all()?;
-            staged.persist(&cached)?;
-            let mut staged = tempfile::NamedTempFile::new_in(parent)?;
-            writeln!(staged, "{digest}")?;
-            staged.persist(digest_path(&cached))?;
-            std::fs::remove_file(&fresh)
-        })
-        .await
-        .map_err(ImageError::io(doing))
     }
 
     /// Maven verifies what it fetches (`-C`), and its configuration says from where.
@@ -173,7 +145,7 @@ impl Fetcher<'_> {
             })?;
         let mut command = Command::new(maven);
         command
-            .args(["--batch-mode", "--strict-checksums", "dependency:copy"])
+            .args(["--batch-mode", "--strict-checksums", COPY])
             .arg(format!("-Dartifact={}", artifact.coordinates()))
             .arg(format!("-DoutputDirectory={}", work.display()))
             .current_dir(work)
@@ -197,7 +169,6 @@ impl Fetcher<'_> {
         }
     }
 
-    /// Plain HTTP, verified by the checksum file that stands beside the artifact.
     async fn download(
         &self,
         artifact: &Artifact,
@@ -210,23 +181,10 @@ impl Fetcher<'_> {
             artifact.repository_path()
         );
         let client = self.client()?;
-        let fetch = async {
-            let checksum = self.checksum(&client, artifact, &url).await?;
-            let file = work.join(artifact.file_name());
-            let found = self.body(&client, artifact, &url, &file).await?;
-            if found.matches(&checksum) {
-                Ok(file)
-            } else {
-                Err(ImageError::Fetch {
-                    what: artifact.coordinates(),
-                    reason: "what was downloaded does not have the published checksum".into(),
-                    hints: vec!["run it again; if it stays, images.maven_mirror is damaged".into()],
-                })
-            }
-        };
+        let file = work.join(artifact.file_name());
         tokio::select! {
             () = self.cancel.cancelled() => Err(ImageError::Cancelled),
-            file = fetch => file,
+            fetched = self.body(&client, artifact, &url, &file) => fetched.map(|()| file),
         }
     }
 
@@ -256,48 +214,13 @@ impl Fetcher<'_> {
         })
     }
 
-    /// The strongest checksum that the repository publishes.
-    async fn checksum(
-        &self,
-        client: &reqwest::Client,
-        artifact: &Artifact,
-        url: &str,
-    ) -> Result<String, ImageError> {
-        for kind in ["sha256", "sha1"] {
-            let response = client
-                .get(format!("{url}.{kind}"))
-                .send()
-                .await
-                .map_err(|error| http_failure(artifact, &error))?;
-            if response.status() == reqwest::StatusCode::NOT_FOUND {
-                continue;
-            }
-            let text = response
-                .error_for_status()
-                .map_err(|error| http_failure(artifact, &error))?
-                .text()
-                .await
-                .map_err(|error| http_failure(artifact, &error))?;
-            // Some repositories write the file name behind the checksum.
-            let checksum = text.split_whitespace().next().unwrap_or_default();
-            return Ok(checksum.to_ascii_lowercase());
-        }
-        Err(ImageError::Fetch {
-            what: artifact.coordinates(),
-            reason: format!("{url} has no checksum beside it"),
-            hints: vec![
-                "check that images.maven_mirror is a Maven repository and has this version".into(),
-            ],
-        })
-    }
-
     async fn body(
         &self,
         client: &reqwest::Client,
         artifact: &Artifact,
         url: &str,
         path: &Path,
-    ) -> Result<Checksums, ImageError> {
+    ) -> Result<(), ImageError> {
         let response = client
             .get(url)
             .send()
@@ -309,15 +232,12 @@ impl Fetcher<'_> {
             .await
             .map_err(ImageError::io(format!("create {}", path.display())))?;
         let mut body = response.bytes_stream();
-        let mut sums = Checksums::default();
         let mut done = 0;
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|error| http_failure(artifact, &error))?;
             tokio::io::AsyncWriteExt::write_all(&mut file, &chunk)
                 .await
                 .map_err(ImageError::io(format!("write {}", path.display())))?;
-            sums.sha1.update(&chunk);
-            sums.sha256.update(&chunk);
             done += chunk.len() as u64;
             self.progress.working(
                 self.image,
@@ -329,27 +249,37 @@ impl Fetcher<'_> {
         tokio::io::AsyncWriteExt::flush(&mut file)
             .await
             .map_err(ImageError::io(format!("write {}", path.display())))?;
-        Ok(sums)
+        Ok(())
     }
 }
 
-/// The checksums that Maven repositories publish.
-#[derive(Default)]
-struct Checksums {
-    sha1: Sha1,
-    sha256: Sha256,
+/// Whether the file is there and is the artifact.
+async fn is_pinned(path: &Path, artifact: &Artifact) -> Result<bool, ImageError> {
+    let (file, pinned) = (path.to_owned(), artifact.sha256.clone());
+    blocking(move || match file_sha256(&file) {
+        Ok(found) => Ok(found.as_str() == pinned),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    })
+    .await
+    .map_err(ImageError::io(format!("read {}", path.display())))
 }
 
-impl Checksums {
-    fn matches(self, published: &str) -> bool {
-        let hex = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        };
-        published == hex(&self.sha256.finalize()) || published == hex(&self.sha1.finalize())
-    }
+/// Moves a file into the cache, by rename.
+async fn keep(fresh: PathBuf, cached: PathBuf) -> Result<(), ImageError> {
+    let doing = format!("store {}", cached.display());
+    blocking(move || {
+        let parent = cached.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(parent)?;
+        // The cache may be on another file system than the work directory.
+        let mut staged = tempfile::NamedTempFile::new_in(parent)?;
+        io::copy(&mut File::open(&fresh)?, &mut staged)?;
+        staged.as_file().sync_all()?;
+        staged.persist(&cached)?;
+        std::fs::remove_file(&fresh)
+    })
+    .await
+    .map_err(ImageError::io(doing))
 }
 
 fn http_failure(artifact: &Artifact, error: &reqwest::Error) -> ImageError {
@@ -372,12 +302,6 @@ fn http_failure(artifact: &Artifact, error: &reqwest::Error) -> ImageError {
     }
 }
 
-fn digest_path(cached: &Path) -> PathBuf {
-    let mut name = cached.as_os_str().to_owned();
-    name.push(".sha256");
-    PathBuf::from(name)
-}
-
 fn file_sha256(path: &Path) -> io::Result<Digest> {
     let mut hash = Sha256::new();
     io::copy(&mut File::open(path)?, &mut hash)?;
@@ -390,4 +314,33 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_of_the_cache_is_believed_by_its_contents_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x-1.tar.gz");
+        let artifact = Artifact {
+            group: "g".into(),
+            artifact: "x".into(),
+            version: "1".into(),
+            packaging: "tar.gz".into(),
+            file: "x.tar.gz".into(),
+            sha256: Digest::of(b"genuine").to_string(),
+        };
+        assert!(!is_pinned(&path, &artifact).await.unwrap());
+        std::fs::write(&path, b"planted").unwrap();
+        let planted = Digest::of(b"planted").to_string();
+        std::fs::write(folder.path().join("x-1.tar.gz.sha256"), planted).unwrap();
+        assert!(!is_pinned(&path, &artifact).await.unwrap());
+        let fresh = folder.path().join("fresh");
+        std::fs::write(&fresh, b"genuine").unwrap();
+        keep(fresh.clone(), path.clone()).await.unwrap();
+        assert!(is_pinned(&path, &artifact).await.unwrap());
+        assert!(!fresh.exists());
+    }
 }

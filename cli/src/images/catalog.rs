@@ -18,6 +18,9 @@ mod version {
     pub const RABBITMQ: &str = "4";
     pub const OPENLDAP: &str = "2.6";
     pub const KEYCLOAK: &str = "26.7.3";
+    /// Of its distribution in the Maven repositories. Changes with the version.
+    pub const KEYCLOAK_SHA256: &str =
+        "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47";
 }
 
 /// Every file under `images/`: component, path, contents.
@@ -61,13 +64,14 @@ impl Catalog {
             ..embedded(BASE, version::DEBIAN)
         };
         let mut keycloak = on_base(embedded("keycloak", version::KEYCLOAK));
-        keycloak.artifacts.push(Artifact::maven(
-            "org.keycloak",
-            "keycloak-quarkus-dist",
-            version::KEYCLOAK,
-            "tar.gz",
-            "keycloak.tar.gz",
-        ));
+        keycloak.artifacts.push(Artifact {
+            group: "org.keycloak".to_owned(),
+            artifact: "keycloak-quarkus-dist".to_owned(),
+            version: version::KEYCLOAK.to_owned(),
+            packaging: "tar.gz".to_owned(),
+            file: "keycloak.tar.gz".to_owned(),
+            sha256: version::KEYCLOAK_SHA256.to_owned(),
+        });
         let on_top = split_on_top(&mut keycloak);
         Ok(Self::new([
             ImageSpec {

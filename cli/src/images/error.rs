@@ -57,6 +57,18 @@ pub enum ImageError {
         #[source]
         source: Box<PullDetail>,
     },
+    /// A reference stands for another image than when it was used first.
+    #[error("{reference} is another image now: {found} in place of {pinned}")]
+    Moved {
+        /// The image component.
+        name: String,
+        /// The reference.
+        reference: String,
+        /// What it stood for.
+        pinned: String,
+        /// What it stands for now.
+        found: String,
+    },
     /// Nothing official is known for an image that is to be pulled.
     #[error("image {name} exists in no registry")]
     NotPublished {
@@ -242,6 +254,7 @@ impl Coded for ImageError {
                 PullRefusal::DiskFull => "disk-full",
                 PullRefusal::Other => "image-pull",
             },
+            Self::Moved { .. } => "image-moved",
             Self::NotPublished { .. } => "image-not-published",
             Self::Build { .. } => "image-build",
             Self::Program { .. } => "program-failed",
@@ -287,6 +300,10 @@ impl Coded for ImageError {
                 next
             }
             Self::Pull { refusal, .. } => pull_hints(refusal),
+            Self::Moved { name, .. } => vec![
+                format!("if the new one is wanted, take it: dm images pull {name}"),
+                format!("dm images build {name} makes one here"),
+            ],
             Self::NotPublished { name } => vec![
                 format!("`dm images build {name}` makes it here"),
                 "`dm up` does so by itself while images.source is \"auto\" or \"build\"".into(),

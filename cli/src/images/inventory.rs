@@ -336,6 +336,7 @@ mod tests {
 
     fn image(id: &str, size: u64, layers: &[&str]) -> Image {
         Image {
+            digests: Vec::new(),
             id: id.into(),
             references: vec![format!("dm/{id}:1")],
             size,

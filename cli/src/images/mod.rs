@@ -13,6 +13,7 @@ pub mod derived;
 pub mod error;
 pub mod inventory;
 mod lock;
+mod pin;
 mod process;
 pub mod progress;
 mod pull;

@@ -63,9 +63,9 @@ impl Puller<'_> {
         }
         self.progress
             .working(name, Update::doing("pulling").with(reference.to_string()));
-        let mut events = self
-            .engine
-            .pull_image(&reference.to_string(), self.settings.credentials.as_ref());
+        let login = self.settings.credentials.as_ref();
+        let login = login.filter(|login| reference.is_at(&login.registry));
+        let mut events = self.engine.pull_image(&reference.to_string(), login);
         // Others that want the same registry wait for its first answer, not longer.
         let first = self.next(&mut events, self.settings.pull_timeout).await;
         *verdict = match &first {

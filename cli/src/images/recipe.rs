@@ -207,8 +207,13 @@ mod tests {
     }
 
     fn artifact() -> impl Strategy<Value = Artifact> {
-        ("[a-z]{1,4}", "[a-z]{1,4}", "[0-9]{1,3}").prop_map(|(group, name, version)| {
-            Artifact::maven(&group, &name, &version, "tar.gz", "x.tar.gz")
+        ("[a-z]{1,4}", "[a-z]{1,4}", "[0-9]{1,3}").prop_map(|(group, name, version)| Artifact {
+            group,
+            artifact: name,
+            version,
+            packaging: "tar.gz".into(),
+            file: "x.tar.gz".into(),
+            sha256: String::new(),
         })
     }
 

@@ -43,6 +43,41 @@ impl Reference {
         self.registry.as_deref().unwrap_or(DEFAULT_REGISTRY)
     }
 
+    /// The repository alone, with its registry.
+    #[must_use]
+    pub fn without_version(&self) -> String {
+        format!("{}/{}", self.registry(), self.repository)
+    }
+
+    /// Another version of the same repository, by its digest.
+    #[must_use]
+    pub fn at_digest(&self, digest: &str) -> Self {
+        Self {
+            version: format!("@{digest}"),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it names its version by a digest.
+    #[must_use]
+    pub fn has_digest(&self) -> bool {
+        self.version.starts_with('@')
+    }
+
+    /// Whether it is pulled from this registry, `host[:port]`.
+    #[must_use]
+    pub fn is_at(&self, registry: &str) -> bool {
+        let known = |registry: &str| {
+            let registry = registry.to_ascii_lowercase();
+            // All names of the one registry.
+            match registry.as_str() {
+                "index.docker.io" | "registry-1.docker.io" => DEFAULT_REGISTRY.to_owned(),
+                _ => registry,
+            }
+        };
+        known(self.registry()) == known(registry)
+    }
+
     /// The same image behind a mirror: the mirror takes the place of the registry,
     /// and the path stays; an official image's short name becomes
     /// `library/<name>`. So with `127.0.0.1:5000`, `postgres:17` is

@@ -43,7 +43,7 @@ pub struct ImageSettings {
     pub pull_timeout: Duration,
     /// The official images by component; a component without one is always built.
     pub official: BTreeMap<String, String>,
-    /// The login for the mirror, or for the registries where there is none.
+    /// The login for one registry.
     pub credentials: Option<RegistryLogin>,
 }
 
@@ -110,13 +110,14 @@ impl ImageSettings {
             },
             pull_timeout: images.pull_timeout.get(),
             official,
-            credentials: images
-                .credentials
-                .as_ref()
-                .map(|credentials| RegistryLogin {
+            credentials: images.credentials.as_ref().and_then(|credentials| {
+                let registry = credentials.registry.as_ref().or(images.mirror.as_ref())?;
+                Some(RegistryLogin {
+                    registry: registry.host().to_owned(),
                     username: credentials.username.to_string(),
                     password: credentials.password.reveal().to_owned(),
-                }),
+                })
+            }),
         })
     }
 }

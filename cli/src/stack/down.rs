@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::event::{Node, NodeKind, NodeState};
 use super::executor::{self, Emitter, Outcome, Task, TaskError, Work};
 use super::{Stack, StackError, failure};
-use crate::components::Probe;
+use crate::components::Renewing;
 use crate::engine::EngineError;
 use crate::engine::containers::{Container, State};
 use crate::error::Result;
@@ -88,9 +88,9 @@ pub(super) enum Ending {
     /// It is stopped, and can be started again as it is.
     Stopped,
     /// It is stopped once this is done; where it can't be done, it is removed.
-    StoppedAfter(Probe),
+    StoppedAfter(Renewing),
     /// The same, and it is frozen instead.
-    FrozenAfter(Probe),
+    FrozenAfter(Renewing),
 }
 
 /// Ends these containers, what depends on a component before it.

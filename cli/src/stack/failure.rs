@@ -13,6 +13,8 @@ use crate::host::ports;
 
 /// How many of its last log lines a failed component's report shows.
 const LOG_LINES: usize = 20;
+/// How many are read to find out what is wrong.
+const READ_LINES: usize = 200;
 
 /// A failure of which only an error is known.
 #[must_use]
@@ -118,13 +120,24 @@ pub async fn of_component(
             failure.next = vec!["dm engine status".into(), "dm up".into()];
             return failure;
         }
+        NotReady::Refused(refused) => {
+            failure.what = refused.what;
+            failure.state = Some("running".into());
+            failure.next.splice(0..0, refused.next);
+        }
         NotReady::Cancelled => failure.what = "was interrupted".into(),
     }
-    let log = stack.engine.last_log_lines(&spec.name, LOG_LINES).await;
-    let lines = log.unwrap_or_default().into_iter();
-    failure.log = match stack.component(component) {
-        Ok(component) => lines.map(|line| component.readable(line)).collect(),
-        Err(_) => lines.collect(),
+    let log = stack.engine.last_log_lines(&spec.name, READ_LINES).await;
+    let mut lines = log.unwrap_or_default();
+    let known = stack.component(component).ok();
+    if let Some(refused) = known.and_then(|component| component.diagnosis(&lines)) {
+        failure.what = refused.what;
+        failure.next.splice(0..0, refused.next);
+    }
+    let last = lines.drain(lines.len().saturating_sub(LOG_LINES)..);
+    failure.log = match known {
+        Some(component) => last.map(|line| component.readable(line)).collect(),
+        None => last.collect(),
     };
     failure
 }

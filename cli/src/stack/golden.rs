@@ -10,13 +10,14 @@
 //! All images of a set carry one digest of everything that went into them;
 //! another configuration never finds them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::pbkdf2;
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::event::{Node, NodeKind, NodeState, Unit};
@@ -26,10 +27,19 @@ use super::{Stack, StackError, down, up};
 use crate::components::{Component, GoldenPart, Ports, Site, postgres};
 use crate::error::Result;
 use crate::images::Derivation;
-use crate::images::recipe::Digest;
+use crate::images::derived::LABEL_GOLDEN;
+use crate::images::recipe::{Digest, LABEL_COMPONENT};
 
 /// The scratch instance that golden images are made in.
 pub const INSTANCE: &str = "golden";
+
+/// The label of a golden image with the project that made it.
+const LABEL_PROJECT: &str = "com.dundermifflin.dm.golden-project";
+
+/// Rounds of the digest of a set. It stands in the images' references, and what goes into it
+/// are passwords and what everybody knows: without any, a short password could be guessed. It
+/// has no key, so that a saved set is found on another machine.
+const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(49_999);
 
 /// How long a component may take to stop: one that is killed leaves no data to
 /// keep.
@@ -47,8 +57,7 @@ pub struct Golden {
 /// # Errors
 /// Unreadable fixtures or migrations.
 pub fn digest(stack: &Stack) -> Result<Digest> {
-    let mut digest = Sha256::new();
-    digest.update("dm golden 1");
+    let mut text = Vec::new();
     // The same for every instance: names, ports and volumes don't go in.
     let mut instance = stack.instance.clone();
     instance.name = INSTANCE.to_owned();
@@ -63,11 +72,14 @@ pub fn digest(stack: &Stack) -> Result<Digest> {
     for component in &stack.components {
         let writes = component.recorded_schema(&ports).is_some();
         if component.golden().is_some() || writes {
-            digest.update(stack.specify(component.as_ref(), &site)?.digest());
+            text.extend(stack.specify(component.as_ref(), &site)?.text());
         }
     }
-    digest.update(stack.database.digest()?);
-    Ok(Digest::from_hash(digest))
+    text.extend(stack.database.text()?);
+    let mut key = [0; 32];
+    let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
+    pbkdf2::derive(algorithm, ROUNDS, b"dm golden 2", &text, &mut key);
+    Ok(Digest::of(&key))
 }
 
 /// The golden images that fit the stack as it is configured now, by component.
@@ -111,7 +123,40 @@ pub async fn make(
     let tidied = down::down(stack, true, emitter, &CancellationToken::new()).await;
     let outcome = made?;
     tidied?;
+    if outcome.ok() {
+        remove_superseded(stack).await?;
+    }
     Ok(outcome)
+}
+
+/// Removes the golden images of this project that another configuration made, as far as no
+/// container uses them. The newest of those stay: a configuration that is tried out and taken
+/// back finds its set again.
+///
+/// # Errors
+/// A failing engine.
+pub async fn remove_superseded(stack: &Stack) -> Result<()> {
+    let current = find(stack).await?;
+    let label = format!("{LABEL_PROJECT}={}", stack.instance.project);
+    let mut images = stack.engine.images_labelled(&label).await?;
+    images.retain(|image| image.labels.contains_key(LABEL_GOLDEN));
+    images.sort_by_key(|image| std::cmp::Reverse(image.created));
+    let users = stack.engine.image_users().await?;
+    let mut previous = BTreeSet::new();
+    for image in images {
+        let is_current = image
+            .references
+            .iter()
+            .any(|reference| current.values().any(|golden| golden.image == *reference));
+        let component = image.labels.get(LABEL_COMPONENT).cloned();
+        if is_current || previous.insert(component) || users.contains_key(&image.id) {
+            continue;
+        }
+        for reference in &image.references {
+            stack.engine.remove_image(reference).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn fill(
@@ -174,7 +219,9 @@ async fn fill(
         let container = stack.instance.container(name);
         let files = stack.engine.export_path(&container, part.path());
         let files = Box::pin(files.map_err(std::io::Error::other));
-        let derivation = derivation(component, part, digest, from.reference);
+        let mut derivation = derivation(component, part, digest, from.reference);
+        let project = stack.instance.project.clone();
+        derivation.labels.insert(LABEL_PROJECT.to_owned(), project);
         stack.images.build_derived(&derivation, files).await?;
         emitter.node(&image_node(name), NodeState::Ready { kept: false });
     }

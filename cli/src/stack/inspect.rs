@@ -96,7 +96,7 @@ async fn row(
         }
         Ok(Err(answer)) => {
             row.state = not_ready(row.since, wait);
-            row.detail = Some(answer);
+            row.detail = Some(answer.to_string());
         }
         Err(_) => {
             row.state = not_ready(row.since, wait);

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::components::database::{self, Database};
 use crate::components::recorded::RecordedError;
 use crate::components::{Component, ComponentError, Ports, Site};
-use crate::engine::spec::ContainerSpec;
+use crate::engine::spec::{ContainerSpec, DigestKey};
 use crate::engine::{Engine, EngineError};
 use crate::error::{Coded, Exit, Result, SourceError};
 use crate::images::{ImageError, Images};
@@ -53,6 +53,8 @@ pub struct Stack {
     pub ports: Ports,
     /// The project's folder.
     pub root: PathBuf,
+    /// What the digests of its containers are keyed with.
+    pub key: DigestKey,
     /// The containers that stay up.
     pub components: Vec<Arc<dyn Component>>,
     /// The job that sets up the database.
@@ -271,6 +273,7 @@ impl Stack {
     pub fn specify(&self, component: &dyn Component, site: &Site<'_>) -> Result<ContainerSpec> {
         let mut spec = component.specify(site)?;
         spec.recipe = self.images.identity(component.image())?;
+        spec.key = self.key.clone();
         Ok(spec)
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::components::{Refused, Unready};
 use crate::engine::containers::Ended;
 use crate::engine::{Engine, EngineError};
 
@@ -23,6 +24,8 @@ pub struct Pace {
 pub enum NotReady {
     /// Its process ended.
     Ended(Ended),
+    /// It answers, and waiting is no use.
+    Refused(Refused),
     /// The deadline passed.
     TimedOut,
     /// The run was cancelled.
@@ -52,13 +55,14 @@ pub async fn wait<P, F>(
 ) -> Result<(), NotReady>
 where
     P: Fn() -> F,
-    F: Future<Output = Result<(), String>>,
+    F: Future<Output = Result<(), Unready>>,
 {
     let probing = async {
         loop {
             let answer = match tokio::time::timeout(pace.probe, probe()).await {
-                Ok(Ok(())) => return,
-                Ok(Err(answer)) => answer,
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(Unready::Refused(refused))) => return Err(NotReady::Refused(refused)),
+                Ok(Err(Unready::Yet(answer))) => answer,
                 Err(_) => format!("no answer within {:.1} s", pace.probe.as_secs_f64()),
             };
             told(&answer);
@@ -74,7 +78,7 @@ where
             Ok(ended) => Err(NotReady::Ended(ended)),
             Err(error) => Err(NotReady::Engine(error)),
         },
-        () = probing => Ok(()),
+        probed = probing => probed,
         () = tokio::time::sleep_until(deadline) => Err(NotReady::TimedOut),
     }
 }

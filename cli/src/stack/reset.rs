@@ -19,7 +19,7 @@ use super::down::{self, Ending};
 use super::executor::{Emitter, Outcome};
 use super::golden::{self, Golden};
 use super::plan::{Action, Wanted, plan};
-use crate::components::{Probe, Renewal};
+use crate::components::{Renewal, Renewing};
 use crate::engine::containers::Container;
 use crate::engine::exec::ExecSpec;
 use crate::error::Result;
@@ -118,7 +118,7 @@ fn ending(stack: &Stack, container: &Container, golden: Option<&Golden>) -> Resu
 }
 
 /// Begins a command in a container at once, while whoever depends on it is ended.
-fn begun(stack: &Stack, container: &Container, command: &[&str]) -> Probe {
+fn begun(stack: &Stack, container: &Container, command: &[&str]) -> Renewing {
     let (engine, name) = (stack.engine.clone(), container.name.clone());
     let spec = ExecSpec {
         command: command.iter().map(|&part| part.to_owned()).collect(),

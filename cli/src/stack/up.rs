@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::components::database::DatabaseError;
 use crate::components::locks::Limits;
 use crate::components::{Component, database};
 use crate::engine::containers::Container;
+use crate::engine::exec::ExecSpec;
 use crate::engine::spec::ContainerSpec;
 use crate::error::Result;
 use crate::images::{How, SERVICES};
@@ -458,23 +460,10 @@ impl ComponentRun {
             }
         }
         let mut last = String::new();
-        let ready = readiness::wait(
-            &self.stack.engine,
-            &self.item.spec.name,
-            || self.item.component.probe(&self.stack.ports),
-            self.stack.pace,
-            self.deadline(),
-            &cancel,
-            |answer| {
-                if answer != last {
-                    last.clear();
-                    last.push_str(answer);
-                    let probe = Some(answer.to_owned());
-                    self.emitter.node(name, NodeState::Starting { probe });
-                }
-            },
-        )
-        .await;
+        let mut ready = self.ready(&mut last, &cancel).await;
+        if matches!(ready, Err(NotReady::Refused(_))) && self.admit().await {
+            ready = self.ready(&mut last, &cancel).await;
+        }
         let probe = (!last.is_empty()).then_some(last);
         match ready {
             Ok(()) => self.adjusted(false, &cancel).await,
@@ -518,6 +507,59 @@ impl ComponentRun {
             }
         }
         Ok(NodeState::Ready { kept })
+    }
+
+    /// Waits until it is ready. `last` gets what it answered last.
+    async fn ready(&self, last: &mut String, cancel: &CancellationToken) -> Result<(), NotReady> {
+        let name = self.item.component.name();
+        readiness::wait(
+            &self.stack.engine,
+            &self.item.spec.name,
+            || self.item.component.probe(&self.stack.ports),
+            self.stack.pace,
+            self.deadline(),
+            cancel,
+            |answer| {
+                if answer != last {
+                    last.clear();
+                    last.push_str(answer);
+                    let probe = Some(answer.to_owned());
+                    self.emitter.node(name, NodeState::Starting { probe });
+                }
+            },
+        )
+        .await
+    }
+
+    /// Has a component take the password of the configuration, where it can be made to.
+    async fn admit(&self) -> bool {
+        let component = self.item.component.as_ref();
+        let Some(admission) = component.admission() else {
+            return false;
+        };
+        let spec = ExecSpec {
+            command: admission.command,
+            stdin: true,
+            ..ExecSpec::default()
+        };
+        let container = &self.item.spec.name;
+        let ran = async {
+            let engine = &self.stack.engine;
+            let mut running = engine.exec(container, &spec).await?;
+            let mut input = running.take_input();
+            // A command that ends early takes no more; its exit code says so.
+            let _ = input.write_all(admission.input.as_bytes()).await;
+            let _ = input.shutdown().await;
+            drop(input);
+            while running.next().await?.is_some() {}
+            engine.exec_code(&running).await
+        };
+        let admitted = ran.await.is_ok_and(|code| code == 0);
+        if admitted {
+            let text = "it has the password of dm.toml now in place of the one of its first start";
+            self.emitter.note(Some(component.name()), text);
+        }
+        admitted
     }
 
     /// Decides anew where the plan could not know what the image would be: a service

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::flow::place;
 use super::stack::{
-    INSTANCE, PATIENCE, address, block_on, client, dm, dm_command, eventually, ok, sql, start,
+    INSTANCE, PATIENCE, block_on, broker, client, dm, dm_command, eventually, ok, sql, start,
 };
 
 const QUEUE: &str = "inventory.order-events.q";
@@ -269,9 +269,8 @@ async fn arrived() -> Result<BTreeSet<String>, Failed> {
 }
 
 async fn connect() -> Result<lapin::Connection, lapin::Error> {
-    let uri = address("rabbitmq").replace("dunder@", "dunder:mifflin@");
     let properties = lapin::ConnectionProperties::default();
-    lapin::Connection::connect(&format!("{uri}/%2f"), properties).await
+    lapin::Connection::connect_uri(broker(), properties).await
 }
 
 /// Takes all that is in the read model's queue.

@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 use serde_json::Value;
 
 use super::flow::place;
-use super::stack::{INSTANCE, address, block_on, client, dm, dm_command, eventually, ok, sql};
+use super::stack::{INSTANCE, block_on, broker, client, dm, dm_command, eventually, ok, sql};
 
 fn asked(arguments: &[&str]) -> Result<Value, Failed> {
     let text = ok(&[arguments, &["--json"]].concat())?;
@@ -152,9 +152,8 @@ pub fn retries() -> Result<(), Failed> {
     let (id, body) = found.split_once(' ').ok_or("the order told nothing")?;
     let waiting = retry_queue(INVENTORY_QUEUE, Tier::Minute);
     block_on(async {
-        let uri = address("rabbitmq").replace("dunder@", "dunder:mifflin@");
         let properties = ConnectionProperties::default();
-        let connection = Connection::connect(&format!("{uri}/%2f"), properties).await?;
+        let connection = Connection::connect_uri(broker(), properties).await?;
         let channel = connection.create_channel().await?;
         let properties = BasicProperties::default()
             .with_message_id(id.into())

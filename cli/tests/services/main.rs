@@ -23,6 +23,8 @@ mod past;
 mod reset;
 mod restore;
 mod schema;
+#[path = "../support/secrets.rs"]
+mod secrets;
 mod seed;
 mod stack;
 

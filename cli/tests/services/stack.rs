@@ -12,6 +12,8 @@ use reqwest::{Client, Method, RequestBuilder};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::secrets;
+
 /// The instance.
 pub const INSTANCE: &str = "test-services";
 
@@ -40,6 +42,7 @@ pub fn dm_command() -> Command {
         .env("DM_BACKUP__EVERY", "off")
         // The tests of faults end services at chosen steps.
         .env("DM_IMAGES__FAIL_POINTS", "true")
+        .envs(secrets::variables())
         // Whatever runs the tests, they are not its steps.
         .env_remove("GITHUB_ACTIONS")
         .env_remove("GITHUB_STEP_SUMMARY");
@@ -144,6 +147,13 @@ pub fn end() -> bool {
 /// Where a component is.
 pub fn address(component: &str) -> &'static str {
     &ADDRESSES.get().unwrap()[component]
+}
+
+/// The broker, for its administrator.
+pub fn broker() -> lapin::uri::AMQPUri {
+    let address = url::Url::parse(address("rabbitmq")).unwrap();
+    let port = address.port().unwrap();
+    dm_amqp::uri("dunder", secrets::HARDEST, "127.0.0.1", port, "/")
 }
 
 /// A request to a service by itself, as the gateway sends it for a user.

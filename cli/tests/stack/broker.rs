@@ -12,6 +12,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind};
 use serde_json::{Value, json};
 
 use crate::harness::{shared, shared::Shared};
+use crate::secrets::HARDEST;
 use crate::test_list;
 
 test_list![
@@ -55,11 +56,10 @@ const SERVICES: [(&str, &[&str], Option<&str>); 6] = [
     ),
 ];
 
-/// Every service's password in a project that sets none.
 async fn connect(shared: &Shared, user: &str) -> Connection {
     shared
         .servers
-        .broker(user, &format!("{user}-dev"))
+        .broker(user, HARDEST)
         .await
         .expect("the service may log in")
 }
@@ -404,7 +404,7 @@ async fn a_rejected_message_lands_in_its_dead_letter_queue() {
         .await
         .unwrap();
 
-    let admin = shared.servers.broker("dunder", "mifflin").await.unwrap();
+    let admin = shared.servers.broker("dunder", HARDEST).await.unwrap();
     let channel = admin.create_channel().await.unwrap();
     let dead = get(&channel, "inventory.order-events.q.dlq").await;
     assert_eq!(dead.data, b"{}");
@@ -442,7 +442,7 @@ async fn purge(shared: &Shared) {
 }
 
 async fn empty(shared: &Shared) {
-    let admin = shared.servers.broker("dunder", "mifflin").await.unwrap();
+    let admin = shared.servers.broker("dunder", HARDEST).await.unwrap();
     let channel = admin.create_channel().await.unwrap();
     let queues = shared.servers.management("queues").await;
     for queue in queues

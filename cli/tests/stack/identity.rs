@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::servers::http;
 use crate::harness::{shared, shared::Shared};
+use crate::secrets::HARDEST;
 use crate::test_list;
 
 test_list![
@@ -165,7 +166,7 @@ async fn search(
     Ok(entries.into_iter().map(SearchEntry::construct).collect())
 }
 
-const ADMIN: Option<(&str, &str)> = Some(("cn=admin,dc=dundermifflin,dc=com", "admin"));
+const ADMIN: Option<(&str, &str)> = Some(("cn=admin,dc=dundermifflin,dc=com", HARDEST));
 
 async fn the_directory_has_all_people_and_groups() {
     let shared = shared();
@@ -244,7 +245,7 @@ async fn admin(shared: &Shared, path: &str) -> Value {
         ("grant_type", "password"),
         ("client_id", "admin-cli"),
         ("username", "admin"),
-        ("password", "admin"),
+        ("password", HARDEST),
     ];
     let token = format!("{base}/realms/master/protocol/openid-connect/token");
     let answer = http().post(token).form(&form).send().await.unwrap();
@@ -304,17 +305,9 @@ async fn the_realm_has_its_clients() {
     .concat();
     let grafana: Vec<String> = at(3005, "/login/generic_oauth").to_vec();
     for (name, secret, redirects) in [
-        (
-            "dunder-mifflin-gateway",
-            Some("gateway-secret-change-me"),
-            gateway,
-        ),
+        ("dunder-mifflin-gateway", Some(HARDEST), gateway),
         ("warehouse-mobile", None, mobile),
-        (
-            "dunder-observability",
-            Some("observability-secret-change-me"),
-            grafana,
-        ),
+        ("dunder-observability", Some(HARDEST), grafana),
     ] {
         let client = named(&clients, "clientId", name);
         assert_eq!(client["publicClient"], secret.is_none(), "{name}");

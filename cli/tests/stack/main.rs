@@ -11,6 +11,8 @@
 )]
 
 mod harness;
+#[path = "../support/secrets.rs"]
+mod secrets;
 
 mod broker;
 mod commands;
@@ -25,6 +27,7 @@ mod interrupts;
 mod kills;
 mod lifecycle;
 mod rights;
+mod secrets_follow;
 
 use std::process::ExitCode;
 
@@ -43,6 +46,7 @@ fn trials() -> Vec<libtest_mimic::Trial> {
         commands::trials(),
         identity::trials(),
         rights::trials(),
+        secrets_follow::trials(),
         broker::trials(),
     ]
     .into_iter()

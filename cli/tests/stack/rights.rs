@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::harness::servers::execute;
 use crate::harness::shared;
+use crate::secrets::HARD;
 use crate::test_list;
 
 test_list![
@@ -15,14 +16,14 @@ test_list![
 /// What a refusal for want of a right is called.
 const DENIED: &str = "42501";
 
-/// Role, password, and the schema that is its own.
-const SERVICES: [(&str, &str, &str); 6] = [
-    ("profile_service", "profile-service-dev", "profile"),
-    ("sales_service", "sales-service-dev", "sales"),
-    ("order_service", "order-service-dev", "orders"),
-    ("inventory_service", "inventory-service-dev", "inventory"),
-    ("finance_service", "finance-service-dev", "finance"),
-    ("wuphf_service", "wuphf-service-dev", "notifications"),
+/// Role, and the schema that is its own.
+const SERVICES: [(&str, &str); 6] = [
+    ("profile_service", "profile"),
+    ("sales_service", "sales"),
+    ("order_service", "orders"),
+    ("inventory_service", "inventory"),
+    ("finance_service", "finance"),
+    ("wuphf_service", "notifications"),
 ];
 
 /// What may be done to a table, with the number of rows that it concerns.
@@ -45,7 +46,7 @@ async fn a_service_role_has_its_own_schema_and_nothing_else() {
     let servers = &shared().servers;
     let mut superuser = servers.superuser().await;
     // As a migration makes it: by the owner, after the rights were given.
-    for (_, _, schema) in SERVICES {
+    for (_, schema) in SERVICES {
         let sql = format!(
             "SET ROLE {schema}_owner;
              DROP TABLE IF EXISTS {schema}.rights_probe;
@@ -60,15 +61,15 @@ async fn a_service_role_has_its_own_schema_and_nothing_else() {
     }
     let tables: BTreeMap<&str, String> = SERVICES
         .iter()
-        .map(|(_, _, schema)| (*schema, format!("{schema}.rights_probe")))
+        .map(|(_, schema)| (*schema, format!("{schema}.rights_probe")))
         .chain([
             ("keycloak", "keycloak.user_entity".to_owned()),
             ("dm_ops", "dm_ops.database_setup".to_owned()),
         ])
         .collect();
 
-    for (role, password, own) in SERVICES {
-        let mut connection = servers.database(role, password).await.unwrap();
+    for (role, own) in SERVICES {
+        let mut connection = servers.database(role, HARD).await.unwrap();
         for (&schema, table) in &tables {
             let other = schema != own;
             for (statement, rows) in ROWS {
@@ -113,7 +114,7 @@ async fn a_service_role_has_its_own_schema_and_nothing_else() {
             "{role}"
         );
     }
-    for (_, _, schema) in SERVICES {
+    for (_, schema) in SERVICES {
         let dropped = format!("DROP TABLE {schema}.rights_probe");
         assert!(execute(&mut superuser, &dropped).await.is_ok());
     }
@@ -127,7 +128,7 @@ async fn nobody_else_gets_into_the_database() {
             .fetch_all(&mut superuser)
             .await
             .unwrap();
-    let mut expected: Vec<&str> = SERVICES.iter().map(|(role, _, _)| *role).collect();
+    let mut expected: Vec<&str> = SERVICES.iter().map(|(role, _)| *role).collect();
     // The gateway has none.
     expected.extend(["dundermifflin", "keycloak"]);
     expected.sort_unstable();
@@ -145,7 +146,7 @@ async fn nobody_else_gets_into_the_database() {
     assert!(servers.database("order_service", "wrong").await.is_err());
     assert!(servers.database("orders_owner", "").await.is_err());
 
-    let mut keycloak = servers.database("keycloak", "keycloak-dev").await.unwrap();
+    let mut keycloak = servers.database("keycloak", HARD).await.unwrap();
     assert!(
         execute(&mut keycloak, "SELECT id FROM keycloak.realm")
             .await
@@ -172,7 +173,7 @@ async fn migrations_belong_to_the_owner() {
     )
     .bind(
         SERVICES
-            .map(|(_, _, schema)| schema)
+            .map(|(_, schema)| schema)
             .iter()
             .chain(&["dm_ops"])
             .map(|it| (*it).to_owned())

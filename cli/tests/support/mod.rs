@@ -175,7 +175,18 @@ impl Bench {
         reference
     }
 
-    async fn remove(&self, reference: &str) {
+    /// Gives an image a reference.
+    pub async fn tag(&self, id: &str, reference: &str) {
+        let (repository, tag) = reference.rsplit_once(':').unwrap();
+        let options = TagImageOptionsBuilder::default()
+            .repo(repository)
+            .tag(tag)
+            .build();
+        self.docker.tag_image(id, Some(options)).await.unwrap();
+    }
+
+    /// Takes an image from the engine.
+    pub async fn remove(&self, reference: &str) {
         let options = RemoveImageOptionsBuilder::default().force(true).build();
         drop(
             self.docker

@@ -19,6 +19,7 @@ use std::collections::HashSet;
 
 use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
+use lapin::uri::{AMQPAuthority, AMQPUri, AMQPUserInfo};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Error};
 
 /// A connection that the broker shows under a name.
@@ -28,6 +29,33 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 pub async fn connect(uri: &str, name: &str) -> Result<Connection, Error> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     Connection::connect(uri, properties).await
+}
+
+/// As [`connect`], with a URI that is not text.
+///
+/// # Errors
+/// The broker is away, or refuses.
+pub async fn connect_to(uri: AMQPUri, name: &str) -> Result<Connection, Error> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    Connection::connect_uri(uri, properties).await
+}
+
+/// The URI of a virtual host for a user. User, password and virtual host may hold any
+/// character: as text the URI has them percent-encoded.
+#[must_use]
+pub fn uri(user: &str, password: &str, host: &str, port: u16, vhost: &str) -> AMQPUri {
+    AMQPUri {
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo {
+                username: user.to_owned(),
+                password: password.to_owned(),
+            },
+            host: host.to_owned(),
+            port,
+        },
+        vhost: vhost.to_owned(),
+        ..AMQPUri::default()
+    }
 }
 
 /// A message on its way.
@@ -125,5 +153,24 @@ impl Sent {
                 }
             })
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_password_survives_the_uri(
+            user in "[a-z][a-z-]{0,12}",
+            password in r"[ -~äß€漢🔑]{1,40}",
+        ) {
+            let uri = uri(&user, &password, "rabbitmq", 5672, "/");
+            let read: AMQPUri = uri.to_string().parse().unwrap();
+            prop_assert_eq!(read, uri);
+        }
     }
 }

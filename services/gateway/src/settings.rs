@@ -82,7 +82,7 @@ impl Settings {
             realm: environment.get("KEYCLOAK_REALM", RealmName("scranton-branch".into())),
             internal: base(environment, "KEYCLOAK_INTERNAL_BASE_URL", "keycloak:8080"),
             public_port: environment.get("KEYCLOAK_PUBLIC_PORT", 8080),
-            secret: Secret(environment.text_or("OIDC_CLIENT_SECRET", "gateway-secret-change-me")),
+            secret: Secret(environment.secret_or("OIDC_CLIENT_SECRET", "gateway-secret-change-me")),
             bearer_clients: environment.list("BEARER_CLIENT_IDS", &["warehouse-mobile", &client]),
             client,
         };

@@ -62,18 +62,12 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::Amqp`] where the broker is away or refuses.
     pub async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
-        let encode =
-            |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let uri = format!(
-            "amqp://{}:{}@{}:{}/{}?heartbeat=5&connection_timeout=5000",
-            encode(&self.user),
-            encode(&self.password),
-            self.host,
-            self.port,
-            encode(&self.vhost),
-        );
+        let (host, vhost) = (&self.host, &self.vhost);
+        let mut uri = dm_amqp::uri(&self.user, &self.password, host, self.port, vhost);
+        uri.query.heartbeat = Some(5);
+        uri.query.connection_timeout = Some(5000);
         let name = format!("{} {purpose}", self.service);
-        Ok(dm_amqp::connect(&uri, &name).await?)
+        Ok(dm_amqp::connect_to(uri, &name).await?)
     }
 
     /// A connection for publishing alone, with so many channels: the broker blocks

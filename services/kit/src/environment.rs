@@ -55,12 +55,39 @@ impl Environment {
         self.text(name).unwrap_or_else(|| default.to_owned())
     }
 
-    /// A text that must be there. Its value is never told.
+    /// A secret that must be there: the variable as it is, spaces included, or the
+    /// contents of the file that `<name>_FILE` names. No fault quotes it.
     pub fn secret(&mut self, name: &str) -> String {
-        self.text(name).unwrap_or_else(|| {
+        self.optional_secret(name).unwrap_or_else(|| {
             self.faults.push(format!("{name} is missing"));
             String::new()
         })
+    }
+
+    /// As [`Environment::secret`], or a default where there is neither variable nor file.
+    pub fn secret_or(&mut self, name: &str, default: &str) -> String {
+        self.optional_secret(name)
+            .unwrap_or_else(|| default.to_owned())
+    }
+
+    fn optional_secret(&mut self, name: &str) -> Option<String> {
+        let given = self.variables.get(name);
+        if let Some(secret) = given.filter(|secret| !secret.is_empty()) {
+            return Some(secret.clone());
+        }
+        let variable = format!("{name}_FILE");
+        let path = self.text(&variable)?;
+        match std::fs::read_to_string(&path) {
+            Ok(secret) => {
+                let secret = secret.strip_suffix('\n').unwrap_or(&secret);
+                Some(secret.to_owned()).filter(|secret| !secret.is_empty())
+            }
+            Err(error) => {
+                let fault = format!("{path}, which {variable} names, can't be read: {error}");
+                self.faults.push(fault);
+                Some(String::new())
+            }
+        }
     }
 
     /// A list, separated by commas.
@@ -122,6 +149,29 @@ mod tests {
         assert_eq!(environment.get("SERVER_PORT", 8093_u16), 8093);
         assert_eq!(environment.list("HOSTS", &[]), ["a", "b"]);
         assert_eq!(environment.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_secret_keeps_its_spaces_and_may_be_in_a_file() {
+        let file = std::env::temp_dir().join(format!("dm-kit-secret-{}", std::process::id()));
+        std::fs::write(&file, " a $b \n").unwrap();
+        let path = file.display().to_string();
+        let mut environment = environment(&[
+            ("A", " x "),
+            ("B_FILE", &path),
+            ("C_FILE", "/no/such/file"),
+            ("D", "wins"),
+            ("D_FILE", &path),
+        ]);
+        assert_eq!(environment.secret("A"), " x ");
+        assert_eq!(environment.secret("B"), " a $b ");
+        assert_eq!(environment.secret("D"), "wins");
+        assert_eq!(environment.secret_or("E", "default"), "default");
+        assert_eq!(environment.check(), Ok(()));
+        environment.secret("C");
+        let error = environment.check().unwrap_err().to_string();
+        assert!(error.contains("which C_FILE names"), "{error}");
+        std::fs::remove_file(file).unwrap();
     }
 
     #[test]

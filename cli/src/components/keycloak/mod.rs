@@ -1,6 +1,9 @@
 //! Keycloak: who somebody is, by the realm and its LDAP federation.
 
 pub mod admin;
+mod diagnosis;
+mod files;
+pub mod stored;
 pub mod token;
 
 use std::time::Duration;
@@ -10,8 +13,8 @@ use serde::Deserialize;
 use super::reach::Reach;
 use super::recorded::RecordedSchema;
 use super::{
-    Component, ComponentError, PortWish, Ports, Probe, Renewal, Site, container, http_client,
-    http_origin, innermost, read,
+    Component, ComponentError, PortWish, Ports, Probe, Refused, Renewal, Site, container,
+    http_client, http_origin, innermost, read,
 };
 use crate::components::{openldap, postgres};
 use crate::config::{self, Config};
@@ -28,6 +31,17 @@ pub const DATABASE_ROLE: &str = "keycloak";
 
 /// Where the image that is built here keeps the schema as its migrations leave it.
 const RECORDED_SCHEMA: &str = "/opt/keycloak/schema/keycloak.sql";
+
+/// Who the server is in its container, in the official image and the built one.
+const UID: u32 = 1000;
+
+/// The file of the realm, which is imported into a new database.
+const REALM: &str = "/opt/keycloak/data/import/realm.json";
+/// The options that are secret.
+const CONF: &str = "/opt/keycloak/conf/keycloak.conf";
+/// The password of the database, in the way of PostgreSQL's own clients: as an option
+/// Keycloak would replace expressions in it twice.
+const PGPASS: &str = "/opt/keycloak/conf/pgpass";
 
 /// Keycloak.
 #[derive(Debug, Clone)]
@@ -102,16 +116,32 @@ impl Component for Keycloak {
             self.config.realm_file.as_path(),
             "keycloak.realm_file",
         )?;
+        let realm = files::realm(
+            &realm,
+            &[
+                (
+                    "DM_GATEWAY_CLIENT_SECRET",
+                    self.config.gateway_client_secret.reveal(),
+                ),
+                (
+                    "DM_OBSERVABILITY_CLIENT_SECRET",
+                    self.config.observability_client_secret.reveal(),
+                ),
+                ("DM_LDAP_BIND_DN", &self.ldap_bind_dn),
+                ("DM_LDAP_BIND_PASSWORD", &self.ldap_bind_password),
+            ],
+            &self.config.realm_file.in_project(site.root),
+        )?;
+        let conf = files::conf(&[
+            ("bootstrap-admin-username", self.config.admin_user.as_str()),
+            (
+                "bootstrap-admin-password",
+                self.config.admin_password.reveal(),
+            ),
+        ]);
+        let pgpass = files::pgpass(DATABASE_ROLE, &self.config.database_password.for_postgres());
         let mut spec = container(self, site);
         spec.env.extend([
-            (
-                "KC_BOOTSTRAP_ADMIN_USERNAME".into(),
-                self.config.admin_user.to_string(),
-            ),
-            (
-                "KC_BOOTSTRAP_ADMIN_PASSWORD".into(),
-                self.config.admin_password.reveal().to_owned(),
-            ),
             ("KC_DB".into(), "postgres".into()),
             ("KC_DB_URL_HOST".into(), "postgres".into()),
             (
@@ -120,10 +150,7 @@ impl Component for Keycloak {
             ),
             ("KC_DB_SCHEMA".into(), DATABASE_ROLE.into()),
             ("KC_DB_USERNAME".into(), DATABASE_ROLE.into()),
-            (
-                "KC_DB_PASSWORD".into(),
-                self.config.database_password.reveal().to_owned(),
-            ),
+            ("PGPASSFILE".into(), PGPASS.into()),
             ("KC_HTTP_ENABLED".into(), "true".into()),
             ("KC_HOSTNAME_STRICT".into(), "false".into()),
             ("KC_CACHE".into(), "local".into()),
@@ -143,30 +170,17 @@ impl Component for Keycloak {
             // A database that was made anew has another address; Java's own memory of it
             // lasts half a minute.
             ("JAVA_OPTS_APPEND".into(), "-Dsun.net.inetaddr.ttl=1".into()),
-            // Placeholders in the realm file.
-            (
-                "DM_GATEWAY_CLIENT_SECRET".into(),
-                self.config.gateway_client_secret.reveal().to_owned(),
-            ),
-            (
-                "DM_OBSERVABILITY_CLIENT_SECRET".into(),
-                self.config.observability_client_secret.reveal().to_owned(),
-            ),
-            ("DM_LDAP_BIND_DN".into(), self.ldap_bind_dn.clone()),
-            (
-                "DM_LDAP_BIND_PASSWORD".into(),
-                self.ldap_bind_password.clone(),
-            ),
         ]);
         spec.command = vec![
             "start".into(),
             "--optimized".into(),
             "--import-realm".into(),
         ];
-        spec.files = vec![File::readable(
-            "/opt/keycloak/data/import/realm.json",
-            realm,
-        )];
+        spec.files = vec![
+            File::secret(REALM, UID, realm),
+            File::secret(CONF, UID, conf),
+            File::secret(PGPASS, UID, pgpass),
+        ];
         spec.memory = self.config.memory.map(|size| size.bytes());
         Ok(spec)
     }
@@ -181,19 +195,14 @@ impl Component for Keycloak {
                 .await
                 .map_err(|error| innermost(&error))?;
             if !response.status().is_success() {
-                return Err(format!(
-                    "the realm's discovery document: {}",
-                    response.status()
-                ));
+                let status = response.status();
+                return Err(format!("the realm's discovery document: {status}").into());
             }
             let discovery: Discovery = response.json().await.map_err(|error| innermost(&error))?;
             if discovery.issuer == issuer {
                 Ok(())
             } else {
-                Err(format!(
-                    "the issuer is {} instead of {issuer}",
-                    discovery.issuer
-                ))
+                Err(format!("the issuer is {} instead of {issuer}", discovery.issuer).into())
             }
         })
     }
@@ -209,7 +218,7 @@ impl Component for Keycloak {
     fn recorded_schema(&self, ports: &Ports) -> Option<RecordedSchema> {
         let owner = postgres::connect_options(&self.postgres, ports)
             .username(DATABASE_ROLE)
-            .password(self.config.database_password.reveal());
+            .password(&self.config.database_password.for_postgres());
         Some(RecordedSchema {
             script: RECORDED_SCHEMA,
             schema: DATABASE_ROLE,
@@ -228,6 +237,10 @@ impl Component for Keycloak {
             };
             admin.forget().await.map_err(|error| innermost(&error))
         })))
+    }
+
+    fn diagnosis(&self, log: &[String]) -> Option<Refused> {
+        diagnosis::of(log, self.config.realm_file.as_path())
     }
 
     fn wait_timeout(&self) -> Option<Duration> {

@@ -22,8 +22,8 @@ use sha2::{Digest, Sha256};
 use self::management::Management;
 use super::reach::Reach;
 use super::{
-    Adjustment, Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Renewal, Site,
-    container, host_port, http_origin, innermost, read,
+    Adjustment, Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Renewal,
+    Site, Unready, container, host_port, http_origin, innermost, read,
 };
 use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
@@ -37,6 +37,8 @@ pub const MANAGEMENT: &str = "rabbitmq-management";
 const PORT: u16 = 5672;
 /// Where its management interface does.
 const MANAGEMENT_PORT: u16 = 15672;
+/// Who the broker is in its container, in the official image (Debian) and the built one.
+const UID: u32 = 999;
 
 const DATA: &str = "/var/lib/rabbitmq";
 const DEFINITIONS: &str = "/etc/rabbitmq/definitions.json";
@@ -135,14 +137,8 @@ pub fn uri(config: &config::Rabbitmq, ports: &Ports) -> String {
 /// The URI by which the broker is reached from there, by this user.
 #[must_use]
 pub fn uri_of(reach: Reach<'_>, user: &str, password: &str) -> String {
-    let encode =
-        |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    format!(
-        "amqp://{}:{}@{}/%2f",
-        encode(user),
-        encode(password),
-        reach.address(NAME, "127.0.0.1", NAME, PORT)
-    )
+    let address = reach.address(NAME, "127.0.0.1", NAME, PORT);
+    dm_amqp::uri(user, password, &address.host, address.port, "/").to_string()
 }
 
 /// Where the host reaches the broker's management interface.
@@ -183,7 +179,8 @@ impl Component for RabbitMq {
         let mut spec = container(self, site);
         spec.files = vec![
             File::readable(CONFIG, SETTINGS),
-            File::readable(DEFINITIONS, definitions),
+            // It has the hashes of all passwords.
+            File::secret(DEFINITIONS, UID, definitions),
         ];
         spec.mounts.push(Mount {
             volume: site.instance.volume(NAME),
@@ -195,14 +192,19 @@ impl Component for RabbitMq {
     }
 
     fn probe(&self, ports: &Ports) -> Probe {
-        let uri = uri(&self.config, ports);
+        let (uri, user) = (uri(&self.config, ports), self.config.user.to_string());
         let definitions = self.config.definitions.in_project(&self.root);
         Box::pin(async move {
             let topology = Topology::read(&definitions)?;
-            topology
-                .is_there(&uri)
-                .await
-                .map_err(|error| error.to_string())
+            topology.is_there(&uri).await.map_err(|error| {
+                let answer = error.to_string();
+                // Users are declared before it listens.
+                if answer.contains("ACCESS_REFUSED") {
+                    Unready::Refused(refused(&user, &answer))
+                } else {
+                    Unready::Yet(answer)
+                }
+            })
         })
     }
 
@@ -257,6 +259,16 @@ impl Component for RabbitMq {
 
     fn wait_timeout(&self) -> Option<Duration> {
         self.config.wait_timeout.map(|wait| wait.get())
+    }
+}
+
+/// A broker that does not let its administrator in.
+fn refused(user: &str, answer: &str) -> Refused {
+    Refused {
+        what: format!("it refuses `{user}` with the password of rabbitmq.password: {answer}"),
+        next: vec![
+            "have it declare users and passwords of dm.toml again: dm restart rabbitmq".into(),
+        ],
     }
 }
 

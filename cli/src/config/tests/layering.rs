@@ -64,8 +64,9 @@ fn an_empty_variable_takes_back_an_optional_key() {
 
 #[test]
 fn credentials_may_come_from_two_layers() {
-    let project = Project::new("[images.credentials]\nusername = \"jim\"\n")
-        .variable("DM_IMAGES__CREDENTIALS__PASSWORD", "s3cret");
+    let project =
+        Project::new("[images.credentials]\nregistry = \"quay.io\"\nusername = \"jim\"\n")
+            .variable("DM_IMAGES__CREDENTIALS__PASSWORD", "s3cret");
     let credentials = project.loaded().config.images.credentials.unwrap();
     assert_eq!(credentials.username.as_str(), "jim");
     assert_eq!(credentials.password.reveal(), "s3cret");

@@ -755,3 +755,27 @@ fn a_mistake_counts_even_where_a_higher_layer_hides_it() {
     assert_eq!(error.problems().len(), 1);
     assert_eq!(error.problems()[0].key(), Some("postgres.port"));
 }
+
+#[test]
+fn a_login_without_a_registry() {
+    let login = "username = \"jim\"\npassword = \"s3cret\"\n";
+    let report = report_of(&format!("[images.credentials]\n{login}"));
+    assert!(
+        report.contains("images.credentials says at no registry to log in"),
+        "{report}"
+    );
+    assert!(!report.contains("s3cret"), "{report}");
+    for registry in [
+        "[images.credentials]\nregistry = \"quay.io\"\n",
+        "[images]\nmirror = \"127.0.0.1:5000\"\n[images.credentials]\n",
+    ] {
+        Project::new(&format!("{registry}{login}")).loaded();
+    }
+}
+
+#[test]
+fn a_password_in_what_builds_are_told() {
+    let report = report_of("[images]\napt_mirror = \"http://jim:s3cret@mirror.example/debian\"\n");
+    assert!(report.contains("would stand in argument lists"), "{report}");
+    assert!(!report.contains("s3cret"), "{report}");
+}

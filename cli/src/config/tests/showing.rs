@@ -6,7 +6,7 @@ use crate::error::Coded;
 
 fn project() -> Project {
     Project::new("[postgres]\nport = 5433\n[postgres.settings]\nmax_connections = 200\n")
-        .local("[images]\napt_mirror = \"https://jim:halpert@mirror.example/debian\"\n")
+        .local("[images]\nmaven_mirror = \"https://jim:halpert@mirror.example/maven\"\n")
         .variable("DM_POSTGRES__PASSWORD", "s3cret")
         .set("timeouts.wait=60s")
 }

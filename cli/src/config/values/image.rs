@@ -29,6 +29,14 @@ impl std::fmt::Display for ImageReference {
     }
 }
 
+impl RegistryPrefix {
+    /// The host, with its port if it has one.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+}
+
 impl std::fmt::Display for RegistryPrefix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

@@ -5,8 +5,10 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest as _, Sha256};
 
 use super::Refusal;
+use crate::engine::spec::hex;
 
 /// What is shown in place of a secret, whatever its length.
 pub const MASK: &str = "********";
@@ -26,6 +28,17 @@ impl Secret {
     pub fn reveal(&self) -> &str {
         &self.0
     }
+
+    /// The secret as the password of a role of PostgreSQL: itself, unless it has characters
+    /// that SASLprep refuses, such as an emoji. Some clients then send it as it is and others
+    /// send nothing, so that it stands for a password that all of them send alike.
+    #[must_use]
+    pub fn for_postgres(&self) -> Cow<'_, str> {
+        match stringprep::saslprep(&self.0) {
+            Ok(prepared) if !prepared.is_empty() => Cow::Borrowed(&self.0),
+            _ => Cow::Owned(hex(&Sha256::digest(&self.0))),
+        }
+    }
 }
 
 impl TryFrom<String> for Secret {
@@ -36,7 +49,7 @@ impl TryFrom<String> for Secret {
             return Err(Refusal::new("a password can't be empty")
                 .help("leave the key out to get the default"));
         }
-        // It travels in environment variables and property files.
+        // It stands on one line of a file.
         if text.contains(char::is_control) {
             return Err(Refusal::new(
                 "a password is a single line without control characters",
@@ -121,5 +134,26 @@ pub fn mask_user_info(text: &str) -> Cow<'_, str> {
             Cow::Owned(format!("{}{user}:{MASK}@{host}{rest}", &text[..start]))
         }
         _ => Cow::Borrowed(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_clients_disagree_on_becomes_one_that_they_agree_on() {
+        for (password, same) in [
+            (" p$$\"\\ ", true),
+            ("äß€漢", true),
+            ("key🔑", false),
+            ("\u{ad}", false),
+            // From right to left and from left to right at once.
+            ("אa", false),
+        ] {
+            let secret = Secret::try_from(password.to_owned()).unwrap();
+            assert_eq!(secret.for_postgres() == password, same, "{password}");
+            assert!(stringprep::saslprep(&secret.for_postgres()).is_ok());
+        }
     }
 }

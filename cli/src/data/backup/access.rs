@@ -66,7 +66,7 @@ impl Access {
             domain: config.openldap.domain.to_string(),
             postgres: login(
                 config.postgres.user.as_str(),
-                config.postgres.password.reveal(),
+                &config.postgres.password.for_postgres(),
             ),
             rabbitmq: login(
                 config.rabbitmq.user.as_str(),

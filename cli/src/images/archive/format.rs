@@ -1,14 +1,15 @@
 //! The file: what is in it, how it is written, and how it is read.
 
-use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+use super::contents::Contents;
 use super::meter::Meter;
 use super::stream::{Counted, EntryHash, Hashed};
+use crate::images::recipe::Digest;
 
 /// The name of the first entry.
 const MANIFEST: &str = "dm-images.json";
@@ -25,8 +26,16 @@ const LEVEL: i32 = 3;
 /// A manifest is never larger.
 const MANIFEST_LIMIT: u64 = 1 << 20;
 
+/// A checksum is never longer.
+const CHECKSUM_LIMIT: u64 = 65;
+
+/// How much of a file is not unpacked before all of it was read again: more than its last
+/// entry and the end of its tar.
+const HELD_BACK: usize = 64 << 10;
+
 /// What is in a file of images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Name and version of the format.
     pub format: String,
@@ -42,6 +51,7 @@ pub struct Manifest {
 
 /// One image of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Saved {
     /// The component.
     pub component: String,
@@ -125,59 +135,117 @@ fn append(to: &mut tar::Builder<impl Write>, path: &str, contents: &[u8]) -> io:
     to.append_data(&mut header, path, contents)
 }
 
-/// Reads a whole file and returns its manifest if all of it is as it was written.
-pub(super) fn verify(file: impl Read, mut meter: Meter) -> Result<Manifest, Fault> {
+/// What a file that was read holds: its manifest, and a digest of all that it unpacks to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verified {
+    pub(super) manifest: Manifest,
+    pub(super) digest: Digest,
+}
+
+/// Reads a whole file. All of it is what [`write`] writes, and as it was written.
+pub(super) fn verify(file: impl Read, mut meter: Meter) -> Result<Verified, Fault> {
     let mut counted = Counted::new(file, move |done| meter.tell(done));
     let mut magic = [0; 4];
     if counted.read_exact(&mut magic).is_err() || magic != [0x28, 0xb5, 0x2f, 0xfd] {
         return Err(Fault::Foreign);
     }
     let zstd = zstd::Decoder::new(magic.as_slice().chain(counted))?;
-    let mut archive = tar::Archive::new(zstd);
+    let mut unpacked = EntryHash::default();
+    let mut archive = tar::Archive::new(Hashed {
+        inner: zstd,
+        hash: &mut unpacked,
+    });
     let mut manifest: Option<Manifest> = None;
+    let mut contents = Contents::default();
     let mut hash = Some(EntryHash::default());
-    for entry in archive.entries()? {
+    // Raw: a header that changes the next one is an entry by itself, which is not ours.
+    for entry in archive.entries()?.raw(true) {
         let mut entry = entry?;
-        let path = entry.path()?.to_string_lossy().into_owned();
+        let path = entry.path_bytes().into_owned();
+        let kind = entry.header().entry_type();
         let Some(open) = hash.as_mut() else {
             return Err(Fault::Damaged("something follows its checksum".into()));
         };
-        let Some(known) = &manifest else {
-            if path != MANIFEST || entry.size() > MANIFEST_LIMIT {
+        if manifest.is_none() {
+            if path != MANIFEST.as_bytes() || entry.size() > MANIFEST_LIMIT {
                 return Err(Fault::Foreign);
             }
-            manifest = Some(read_manifest(&path, &mut entry, open)?);
+            manifest = Some(read_manifest(MANIFEST, &mut entry, open)?);
             continue;
-        };
-        if path == CHECKSUM {
+        }
+        if path == CHECKSUM.as_bytes() {
             let mut written = String::new();
-            entry.read_to_string(&mut written)?;
+            entry.take(CHECKSUM_LIMIT).read_to_string(&mut written)?;
             let found = hash.take().unwrap_or_default().finish();
             if found.as_str() != written {
                 return Err(Fault::Damaged("its checksum is another".into()));
             }
             continue;
         }
-        open.begin(&path, entry.size());
-        let mut contents = Hashed {
+        open.begin(&String::from_utf8_lossy(&path), entry.size());
+        let (size, link) = (
+            entry.size(),
+            entry.link_name_bytes().map(|it| it.into_owned()),
+        );
+        let mut read = Hashed {
             inner: entry,
             hash: open,
         };
-        if path == "manifest.json" {
-            let mut json = Vec::new();
-            contents.read_to_end(&mut json)?;
-            same_references(known, &json)?;
-        } else {
-            io::copy(&mut contents, &mut io::sink())?;
+        contents.take(kind, &path, link.as_deref(), size, &mut read)?;
+    }
+    // What follows the end of the archive, and the end of the compressed stream, which
+    // carries a checksum of its own.
+    let mut rest = archive.into_inner();
+    let mut block = [0; 8192];
+    loop {
+        match rest.read(&mut block)? {
+            0 => break,
+            read if block[..read].iter().all(|byte| *byte == 0) => {}
+            _ => return Err(Fault::Damaged("something follows its end".into())),
         }
     }
-    // The end of the compressed stream carries a checksum of its own.
-    io::copy(&mut archive.into_inner(), &mut io::sink())?;
+    drop(rest);
     match (manifest, hash) {
         (None, _) => Err(Fault::Foreign),
         (_, Some(_)) => Err(Fault::CutShort),
-        (Some(manifest), None) => Ok(manifest),
+        (Some(manifest), None) => {
+            contents.check(&manifest)?;
+            Ok(Verified {
+                manifest,
+                digest: unpacked.finish(),
+            })
+        }
     }
+}
+
+/// Unpacks a file that was verified. Of a file that is another one now, the end is not
+/// written, and nothing can be made of the rest.
+pub(super) fn unpack(file: impl Read, verified: &Digest, to: &mut dyn Write) -> io::Result<()> {
+    let mut unpacked = EntryHash::default();
+    let mut from = Hashed {
+        inner: zstd::Decoder::new(file)?,
+        hash: &mut unpacked,
+    };
+    // The last entry and the end of the archive are always among what is held back.
+    let mut held = Vec::new();
+    let mut block = vec![0; HELD_BACK];
+    loop {
+        let read = from.read(&mut block)?;
+        if read == 0 {
+            break;
+        }
+        held.extend_from_slice(&block[..read]);
+        if held.len() > HELD_BACK {
+            let end = held.len() - HELD_BACK;
+            to.write_all(&held[..end])?;
+            held.drain(..end);
+        }
+    }
+    drop(from);
+    if unpacked.finish() != *verified {
+        return Err(io::Error::other("the file was changed while it was read"));
+    }
+    to.write_all(&held)
 }
 
 fn read_manifest(
@@ -200,31 +268,6 @@ fn read_manifest(
     serde_json::from_slice(&json).map_err(|error| Fault::Damaged(error.to_string()))
 }
 
-/// The engine would tag whatever its own manifest names: it must be what ours does.
-fn same_references(manifest: &Manifest, engines: &[u8]) -> Result<(), Fault> {
-    #[derive(Deserialize)]
-    struct Entry {
-        #[serde(rename = "RepoTags")]
-        references: Option<Vec<String>>,
-    }
-    let entries: Vec<Entry> =
-        serde_json::from_slice(engines).map_err(|error| Fault::Damaged(error.to_string()))?;
-    let theirs: BTreeSet<_> = entries
-        .into_iter()
-        .flat_map(|entry| entry.references.unwrap_or_default())
-        .collect();
-    let ours: BTreeSet<_> = manifest
-        .images
-        .iter()
-        .map(|image| image.reference.clone())
-        .collect();
-    if ours == theirs {
-        Ok(())
-    } else {
-        Err(Fault::Damaged("it holds other images than it names".into()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -244,6 +287,11 @@ mod tests {
         }
     }
 
+    fn config() -> (String, &'static [u8]) {
+        let contents = b"{\"rootfs\":{}}".as_slice();
+        (Digest::of(contents).to_string(), contents)
+    }
+
     fn manifest() -> Manifest {
         Manifest {
             format: FORMAT.into(),
@@ -252,7 +300,7 @@ mod tests {
             images: vec![Saved {
                 component: "postgres".into(),
                 reference: "dm/postgres:1".into(),
-                id: "sha256:1".into(),
+                id: format!("sha256:{}", config().0),
                 digest: None,
                 golden: false,
             }],
@@ -262,10 +310,30 @@ mod tests {
     /// What an engine's save looks like.
     fn engine_tar(references: &str) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
-        append(&mut tar, "layer.tar", &[7; 5000]).unwrap();
-        let json = format!(r#"[{{"RepoTags":{references}}}]"#);
+        let (hash, config) = config();
+        let layer = format!("{hash}/layer.tar");
+        append(&mut tar, &layer, &[7; 5000]).unwrap();
+        append(&mut tar, &format!("{hash}.json"), config).unwrap();
+        let json =
+            format!(r#"[{{"Config":"{hash}.json","RepoTags":{references},"Layers":["{layer}"]}}]"#);
         append(&mut tar, "manifest.json", json.as_bytes()).unwrap();
         tar.into_inner().unwrap()
+    }
+
+    /// A good file with one more entry before its checksum, which is right.
+    fn with_entry(add: impl Fn(&mut tar::Builder<Vec<u8>>)) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        let good = engine_tar(r#"["dm/postgres:1"]"#);
+        let mut archive = tar::Archive::new(good.as_slice());
+        for entry in archive.entries().unwrap() {
+            let entry = entry.unwrap();
+            let header = entry.header().clone();
+            tar.append(&header, entry).unwrap();
+        }
+        add(&mut tar);
+        let (tar, mut file) = (tar.into_inner().unwrap(), Vec::new());
+        write(&manifest(), tar.as_slice(), &mut file, meter()).unwrap();
+        file
     }
 
     fn saved(manifest: &Manifest, references: &str) -> Vec<u8> {
@@ -286,7 +354,58 @@ mod tests {
 
     #[test]
     fn a_file_says_what_it_holds() {
-        assert_eq!(verify(good().as_slice(), meter()).unwrap(), manifest());
+        let verified = verify(good().as_slice(), meter()).unwrap();
+        assert_eq!(verified.manifest, manifest());
+        let mut unpacked = Vec::new();
+        unpack(good().as_slice(), &verified.digest, &mut unpacked).unwrap();
+        assert_eq!(unpacked, zstd::decode_all(good().as_slice()).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_was_changed_after_it_was_verified_does_not_reach_its_end() {
+        let verified = verify(good().as_slice(), meter()).unwrap();
+        let other = saved(&manifest(), r#"["debian:13"]"#);
+        let mut unpacked = Vec::new();
+        let error = unpack(other.as_slice(), &verified.digest, &mut unpacked).unwrap_err();
+        assert!(error.to_string().contains("was changed"), "{error}");
+        let all = zstd::decode_all(other.as_slice()).unwrap();
+        assert!(unpacked.len() + HELD_BACK <= all.len().max(HELD_BACK));
+    }
+
+    #[test]
+    fn what_save_does_not_write_is_refused_though_the_checksum_is_right() {
+        let list = br#"[{"Config":"x","RepoTags":["debian:13"],"Layers":[]}]"#;
+        let link = |tar: &mut tar::Builder<Vec<u8>>| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            let name = format!("{}/layer.tar", "a".repeat(64));
+            tar.append_link(&mut header, name, "/etc/passwd").unwrap();
+        };
+        let files = [
+            with_entry(|tar| {
+                // A path that readers clean before they compare it.
+                let mut header = tar::Header::new_gnu();
+                header.set_size(list.len() as u64);
+                header.as_old_mut().name[..15].copy_from_slice(b"./manifest.json");
+                header.set_cksum();
+                tar.append(&header, list.as_slice()).unwrap();
+            }),
+            with_entry(|tar| append(tar, "manifest.json", list).unwrap()),
+            with_entry(|tar| {
+                append(tar, "index.json", br#"{"manifests":[{"digest":"sha256:0","annotations":{"io.containerd.image.name":"docker.io/library/debian:13"}}]}"#).unwrap()
+            }),
+            with_entry(|tar| append(tar, "repositories", br#"{"debian":{"13":"0"}}"#).unwrap()),
+            with_entry(|tar| append(tar, "etc/passwd", b"x").unwrap()),
+            with_entry(|tar| append(tar, &format!("{}.json", "a".repeat(64)), b"x").unwrap()),
+            with_entry(link),
+        ];
+        for (number, file) in files.iter().enumerate() {
+            let fault = verify(file.as_slice(), meter()).unwrap_err();
+            assert!(matches!(fault, Fault::Damaged(_)), "{number}: {fault:?}");
+        }
+        let nothing = verify(with_entry(|_| {}).as_slice(), meter());
+        assert_eq!(nothing.unwrap().manifest, manifest());
     }
 
     #[test]
@@ -334,7 +453,7 @@ mod tests {
             // The header of a frame has bits without a meaning: then nothing changed.
             if let Ok(found) = verify(file.as_slice(), meter()) {
                 prop_assert_eq!(zstd::decode_all(file.as_slice()).unwrap(), zstd::decode_all(good().as_slice()).unwrap());
-                prop_assert_eq!(found, manifest());
+                prop_assert_eq!(found.manifest, manifest());
             }
         }
     }

@@ -5,12 +5,13 @@
 //! checksum over all entries before. An engine's own `load` takes it, too, once
 //! it is decompressed. Nothing of it is ever in memory as a whole.
 
+mod contents;
 mod format;
 mod meter;
 mod stream;
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter};
+use std::io::{self, BufReader, BufWriter, Seek as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use self::format::{FORMAT, Fault, verify, write};
+use self::format::{FORMAT, Fault, unpack, verify, write};
 use self::meter::{Meter, NAME};
 use self::stream::Counted;
 use super::context::produce;
@@ -39,18 +40,19 @@ pub struct Transferred {
 }
 
 impl Images {
-    /// Saves all current images, golden ones included, to one file. The file
-    /// appears when it is complete.
+    /// Saves all current images to one file, which its owner alone may read; those
+    /// that hold the state after a first start, with its keys and hashes of passwords,
+    /// only where `golden` is set. The file appears when it is complete.
     ///
     /// # Errors
     /// Where there are none, the engine fails or the file can't be written, or on
     /// cancellation.
-    pub async fn save(&self, path: &Path) -> Result<Transferred, ImageError> {
+    pub async fn save(&self, path: &Path, golden: bool) -> Result<Transferred, ImageError> {
         let images: Vec<_> = self
             .list()
             .await?
             .into_iter()
-            .filter(|row| row.standing == Standing::Current)
+            .filter(|row| row.standing == Standing::Current && (golden || !row.golden))
             .filter_map(|row| {
                 Some(Saved {
                     component: row.component,
@@ -90,8 +92,7 @@ impl Images {
             let file = tempfile::Builder::new()
                 .prefix(".dm-images-")
                 .suffix(".partial")
-                // As any file that a program saves: the umask decides who reads it.
-                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+                // Its owner's alone, as temporary files are: golden images hold keys.
                 .tempfile_in(parent)?;
             write(&contents, tar, BufWriter::new(file.as_file()), meter)?;
             file.as_file().sync_all()?;
@@ -129,23 +130,44 @@ impl Images {
             .map_err(ImageError::io(format!("read {}", path.display())))?
             .len();
         let meter = self.meter("verifying", Some(size));
-        let manifest = tokio::task::spawn_blocking(move || verify(BufReader::new(file), meter))
+        // The very file is read twice, whatever becomes of its name.
+        let again = file
+            .try_clone()
+            .map_err(ImageError::io(format!("read {}", path.display())))?;
+        let verified = tokio::task::spawn_blocking(move || verify(BufReader::new(file), meter))
             .await
             .map_err(|error| ImageError::io("verify a file")(io::Error::other(error)))?
             .map_err(|fault| self.refuse(path, fault))?;
-        let file = File::open(path).map_err(ImageError::io(format!("open {}", path.display())))?;
+        let manifest = verified.manifest;
+        if let Some(other) = manifest.images.iter().find(|image| !self.is_ours(image)) {
+            return Err(ImageError::Archive {
+                path: path.to_owned(),
+                reason: format!(
+                    "names {}, which is no image of this project",
+                    other.reference
+                ),
+                hints: vec![
+                    "load it in the project that saved it, with the same images.mirror".into(),
+                ],
+            });
+        }
         let mut meter = self.meter("loading", Some(size));
+        let digest = verified.digest;
         let body = produce(move |engine| {
+            let mut file = again;
+            file.rewind()?;
             let counted = Counted::new(BufReader::new(file), move |done| meter.tell(done));
-            io::copy(&mut zstd::Decoder::new(counted)?, engine)?;
-            Ok(())
+            unpack(counted, &digest, engine)
         });
         tokio::select! {
             () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
             loaded = self.engine.load_images(body) => loaded?,
         }
         for image in &manifest.images {
-            if self.engine.image(&image.reference).await?.is_none() {
+            let loaded = self.engine.image(&image.reference).await?;
+            if let Some(loaded) = &loaded {
+                self.adopt_official(&image.component, &image.reference, loaded)?;
+            } else {
                 return Err(ImageError::Archive {
                     path: path.to_owned(),
                     reason: format!("did not bring {}, which it names", image.reference),
@@ -169,6 +191,21 @@ impl Images {
             images: manifest.images,
             size,
         })
+    }
+
+    /// Whether a reference is one that `save` writes: one of ours, or the official one of a
+    /// component.
+    fn is_ours(&self, image: &Saved) -> bool {
+        let local = image.reference.strip_prefix("dm/");
+        let local = local.and_then(|local| local.split_once(':'));
+        if let Some((component, tag)) = local {
+            return component == image.component
+                && self.components.contains(component)
+                && !tag.is_empty();
+        }
+        let official = self.catalog.get(&image.component).ok();
+        let official = official.and_then(|spec| self.official(spec));
+        official.is_some_and(|official| official.to_string() == image.reference)
     }
 
     fn meter(&self, doing: &'static str, total: Option<u64>) -> Meter {

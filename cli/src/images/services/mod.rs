@@ -37,7 +37,7 @@ pub const SERVICES: &str = "services";
 const PROGRAM: &str = "/service";
 
 /// Nobody in particular: a service needs no right to anything in its container.
-const USER: &str = "65532:65532";
+const USER: u32 = crate::components::service::UID;
 
 /// The services of a project, as something to make images of.
 #[derive(Debug)]
@@ -239,7 +239,7 @@ impl Images {
             to: "/".into(),
             labels: HashMap::new(),
             changes: vec![
-                format!("USER {USER}"),
+                format!("USER {USER}:{USER}"),
                 format!("ENTRYPOINT [\"{PROGRAM}\"]"),
             ],
         };

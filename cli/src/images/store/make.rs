@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tokio_util::sync::CancellationToken;
 
+use super::official::Version;
 use super::{Acquired, Again, How, Images, acquired};
 use crate::engine::images::BuildOptions;
 use crate::images::artifact::Fetcher;
@@ -149,7 +150,12 @@ impl Images {
             }
         };
         match self
-            .pull_official(spec, "no bootstrap tool is here".into(), cancel)
+            .pull_official(
+                spec,
+                "no bootstrap tool is here".into(),
+                Version::Pinned,
+                cancel,
+            )
             .await
         {
             Ok(_) => Ok(()),

@@ -21,6 +21,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use self::official::Version;
 use super::catalog::Catalog;
 use super::error::ImageError;
 use super::process::{InstalledTools, Tools};
@@ -312,7 +313,7 @@ impl Images {
         }
         self.together(names, async |name, cancel| {
             let spec = self.catalog.get(name)?;
-            self.pull_official(spec, "it was asked for".into(), cancel)
+            self.pull_official(spec, "it was asked for".into(), Version::Newest, cancel)
                 .await
         })
         .await
@@ -369,8 +370,8 @@ impl Images {
         }
         match self.settings.source {
             Source::Pull => {
-                self.pull_official(spec, "images.source is \"pull\"".into(), cancel)
-                    .await
+                let why = "images.source is \"pull\"".into();
+                self.pull_official(spec, why, Version::Pinned, cancel).await
             }
             Source::Build => {
                 let why = "images.source is \"build\"".into();
@@ -378,7 +379,7 @@ impl Images {
             }
             Source::Auto => {
                 let why = match self
-                    .pull_official(spec, "it was not here".into(), cancel)
+                    .pull_official(spec, "it was not here".into(), Version::Pinned, cancel)
                     .await
                 {
                     Ok(pulled) => return Ok(pulled),

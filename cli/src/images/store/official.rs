@@ -6,9 +6,19 @@ use super::{Acquired, Again, How, Images, acquired};
 use crate::engine::images::Image;
 use crate::images::catalog::ImageSpec;
 use crate::images::error::{ImageError, PullRefusal};
+use crate::images::pin::Pin;
 use crate::images::pull::Puller;
 use crate::images::recipe::local_reference;
 use crate::images::reference::Reference;
+
+/// Which version of a reference is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// The one that it stood for when it was used first.
+    Pinned,
+    /// The one that it stands for now.
+    Newest,
+}
 
 impl Images {
     pub(super) fn tell_of_refusal(
@@ -46,7 +56,10 @@ impl Images {
         };
         let reference = match self.engine.image(&official.to_string()).await? {
             None => return Ok(None),
-            Some(image) => self.usable_reference(spec, &official, &image),
+            Some(image) => {
+                self.check_pin(&spec.recipe.name, &official, &image)?;
+                self.usable_reference(spec, &official, &image)
+            }
         };
         let image = self.engine.image(&reference).await?;
         Ok(image.map(|image| {
@@ -80,10 +93,67 @@ impl Images {
         )
     }
 
+    /// Compares an image with the one that its reference stood for first; the first one is
+    /// recorded.
+    fn check_pin(&self, name: &str, official: &Reference, image: &Image) -> Result<(), ImageError> {
+        if official.has_digest() {
+            // The engine has compared it.
+            return Ok(());
+        }
+        let found = Pin::of(official, image);
+        match Pin::read(&self.dirs.state, official)? {
+            Some(pin) if pin.is(image) => Ok(()),
+            Some(pin) => Err(ImageError::Moved {
+                name: name.to_owned(),
+                reference: official.to_string(),
+                pinned: pin.shown().to_owned(),
+                found: found.shown().to_owned(),
+            }),
+            None => found.write(&self.dirs.state, official),
+        }
+    }
+
+    /// Takes an image that came by a file as what its official reference stands for.
+    pub(in crate::images) fn adopt_official(
+        &self,
+        name: &str,
+        reference: &str,
+        image: &Image,
+    ) -> Result<(), ImageError> {
+        let spec = self.catalog.get(name).ok();
+        match spec.and_then(|spec| self.official(spec)) {
+            Some(official) if official.to_string() == reference => {
+                self.move_pin(name, &official, image)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Records an image that was asked for, whatever the reference stood for before.
+    fn move_pin(&self, name: &str, official: &Reference, image: &Image) -> Result<(), ImageError> {
+        if official.has_digest() {
+            return Ok(());
+        }
+        let found = Pin::of(official, image);
+        // One that can't be read is in the way of nothing here.
+        if let Ok(Some(pin)) = Pin::read(&self.dirs.state, official)
+            && !pin.is(image)
+        {
+            let text = format!(
+                "{official} is {} now, in place of {}",
+                found.shown(),
+                pin.shown()
+            );
+            self.progress.note(name, text);
+        }
+        found.write(&self.dirs.state, official)
+    }
+
     pub(super) async fn pull_official(
         &self,
         spec: &ImageSpec,
         why: String,
+        version: Version,
         cancel: &CancellationToken,
     ) -> Result<Acquired, ImageError> {
         let name = spec.recipe.name.as_str();
@@ -99,9 +169,24 @@ impl Images {
             progress: self.progress.as_ref(),
             cancel,
         };
-        puller.pull(name, &official).await?;
         let official_name = official.to_string();
+        let pin = match version {
+            Version::Pinned => Pin::read(&self.dirs.state, &official)?,
+            Version::Newest => None,
+        };
+        match pin.as_ref().and_then(|pin| pin.by_digest(&official)) {
+            Some(pinned) => {
+                puller.pull(name, &pinned).await?;
+                let image = self.present(&pinned.to_string()).await?;
+                self.engine.tag_image(&image.id, &official_name).await?;
+            }
+            None => puller.pull(name, &official).await?,
+        }
         let image = self.present(&official_name).await?;
+        match version {
+            Version::Pinned => self.check_pin(name, &official, &image)?,
+            Version::Newest => self.move_pin(name, &official, &image)?,
+        }
         let reference = self.usable_reference(spec, &official, &image);
         if reference != official_name && self.engine.image(&reference).await?.is_none() {
             match &spec.on_top {

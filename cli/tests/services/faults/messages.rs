@@ -11,7 +11,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::super::stack::{address, block_on, dm, eventually, ok, sql, start};
+use super::super::stack::{block_on, broker, dm, eventually, ok, sql, start};
 use super::{Fault, kill, more_published, settled};
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -63,9 +63,8 @@ pub(super) const FAULTS: &[Fault] = &[
 ];
 
 async fn channel() -> Result<(Connection, Channel), lapin::Error> {
-    let uri = address("rabbitmq").replace("dunder@", "dunder:mifflin@");
     let properties = ConnectionProperties::default();
-    let connection = Connection::connect(&format!("{uri}/%2f"), properties).await?;
+    let connection = Connection::connect_uri(broker(), properties).await?;
     let channel = connection.create_channel().await?;
     Ok((connection, channel))
 }

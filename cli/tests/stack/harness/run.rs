@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::secrets;
+
 use super::{Engine, Project, shared};
 
 /// The folder of the suite: every project of a test lies below it.
@@ -59,7 +61,11 @@ pub fn environment() -> BTreeMap<String, String> {
             "false".to_owned(),
         )
     });
-    passed.chain(own).chain(services).collect()
+    passed
+        .chain(own)
+        .chain(services)
+        .chain(secrets::variables())
+        .collect()
 }
 
 /// A run of the suite.

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use super::Project;
 use super::project::port;
+use crate::secrets::{HARD, HARDEST};
 
 /// Where the servers of an instance listen.
 pub struct Servers {
@@ -47,22 +48,22 @@ impl Servers {
 
     /// The database's superuser.
     pub async fn superuser(&self) -> PgConnection {
-        self.database("dundermifflin", "bears_beets_battlestar")
+        self.database("dundermifflin", HARD)
             .await
-            .expect("the superuser's credentials are in the contract")
+            .expect("the superuser's password is the one of the tests")
     }
 
     /// Logs in to the broker.
     pub async fn broker(&self, user: &str, password: &str) -> lapin::Result<Connection> {
-        let uri = format!("amqp://{user}:{password}@127.0.0.1:{}/%2f", self.rabbitmq);
-        Connection::connect(&uri, ConnectionProperties::default()).await
+        let uri = dm_amqp::uri(user, password, "127.0.0.1", self.rabbitmq, "/");
+        Connection::connect_uri(uri, ConnectionProperties::default()).await
     }
 
     /// What the broker's management API answers.
     pub async fn management(&self, path: &str) -> Value {
         http()
             .get(format!("http://127.0.0.1:{}/api/{path}", self.management))
-            .basic_auth("dunder", Some("mifflin"))
+            .basic_auth("dunder", Some(HARDEST))
             .send()
             .await
             .and_then(reqwest::Response::error_for_status)

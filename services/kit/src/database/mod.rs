@@ -82,13 +82,21 @@ pub async fn connect(
     loop {
         match pool.acquire().await {
             Ok(_) => return Ok(pool),
-            Err(error) if tokio::time::Instant::now() >= deadline => return Err(error),
+            Err(error) if is_refused(&error) || tokio::time::Instant::now() >= deadline => {
+                return Err(error);
+            }
             Err(error) => {
                 warn!(%error, "the database is not there yet");
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
         }
     }
+}
+
+/// Whether the database answers and refuses the role or its password: waiting is no use.
+fn is_refused(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("28P01" | "28000"))
 }
 
 /// Compares the applied migrations with those that the service was built with.
