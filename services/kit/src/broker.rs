@@ -1,5 +1,7 @@
 //! The broker: connections, and publishing with confirms.
 
+mod part;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,14 +11,15 @@ use futures_util::StreamExt as _;
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Channel, Connection, Event};
+pub use part::{Failure, Report};
 use thiserror::Error;
+use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use crate::environment::Environment;
-use crate::fail_point;
 
-/// How long the broker may take to confirm.
-const CONFIRM_LIMIT: Duration = Duration::from_secs(15);
+/// How long to wait for the broker's goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Marks a message that survives a restart of the broker.
 const PERSISTENT: u8 = 2;
@@ -38,9 +41,12 @@ pub enum BrokerError {
     /// The connection broke, or was never made.
     #[error("the broker: {0}")]
     Amqp(#[from] lapin::Error),
-    /// The broker took too long.
-    #[error("the broker did not confirm within {} s", .0.as_secs())]
+    /// It took too long.
+    #[error("the broker confirmed nothing for {} s", .0.as_secs())]
     Silent(Duration),
+    /// It closed the channel or the connection because of a message.
+    #[error("the broker refused a message: {0}")]
+    Refused(String),
 }
 
 impl Broker {
@@ -104,11 +110,7 @@ impl Broker {
         });
         let mut opened = Vec::with_capacity(channels);
         for _ in 0..channels {
-            let channel = connection.create_channel().await?;
-            channel
-                .confirm_select(ConfirmSelectOptions::default())
-                .await?;
-            opened.push(channel);
+            opened.push(Mutex::new(open(&connection).await?));
         }
         Ok(Publisher {
             connection,
@@ -118,11 +120,21 @@ impl Broker {
     }
 }
 
+/// A channel with confirms.
+async fn open(connection: &Connection) -> Result<Channel, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    Ok(channel)
+}
+
 /// Channels with confirms, on a connection of their own.
 #[derive(Debug)]
 pub struct Publisher {
     connection: Connection,
-    channels: Vec<Channel>,
+    /// One caller at a time uses a channel: returns are told from others by their channel.
+    channels: Vec<Mutex<Channel>>,
     blocked: Arc<AtomicBool>,
 }
 
@@ -133,57 +145,51 @@ impl Publisher {
         self.blocked.load(Ordering::Relaxed)
     }
 
-    /// Whether the connection still stands, as far as is known.
+    /// Whether the connection still stands, as far as is known. A channel that the broker
+    /// closed is opened again when it is used next.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.connection.status().connected()
-            && self
-                .channels
-                .iter()
-                .all(|channel| channel.status().connected())
     }
 
     /// Publishes all of them at once and waits for every confirm. The outcomes
     /// are in the order of the messages.
     ///
     /// # Errors
-    /// [`BrokerError`] where the connection broke or the broker is silent: then it
-    /// may have some of them, and each is to be published again with the same id.
+    /// [`BrokerError`] where the connection broke, the broker is silent, or closed the
+    /// channel: then it may have some of them, and each is to be published again with
+    /// the same id.
     pub async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Outcome>, BrokerError> {
-        self.publish_on(0, messages).await
+        let Report { outcomes, failure } = self.publish_part(0, messages.to_vec()).await;
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
+        Ok(outcomes.into_iter().flatten().collect())
     }
 
-    /// The same on one of the channels, counted from 0 and round. While one waits for
-    /// its confirms another sends; of one channel only one caller at a time may make
-    /// use, because returns are told from others by their channel.
-    ///
-    /// # Errors
-    /// As [`Publisher::publish`].
-    pub async fn publish_on(
-        &self,
-        channel: usize,
-        messages: &[Outgoing],
-    ) -> Result<Vec<Outcome>, BrokerError> {
-        let channel = &self.channels[channel % self.channels.len()];
-        tokio::time::timeout(CONFIRM_LIMIT, publish_patiently(channel, messages))
-            .await
-            .map_err(|_| BrokerError::Silent(CONFIRM_LIMIT))?
+    /// The same on one of the channels, counted from 0 and round, with what is known of
+    /// each message where something breaks. While one channel waits for its confirms
+    /// another sends.
+    pub async fn publish_part(&self, channel: usize, messages: Vec<Outgoing>) -> Report {
+        let mut channel = self.channels[channel % self.channels.len()].lock().await;
+        if !channel.status().connected() {
+            match open(&self.connection).await {
+                Ok(opened) => *channel = opened,
+                Err(error) => {
+                    let failure = Failure::Lost(error.into());
+                    return Report::unsent(messages.len(), failure);
+                }
+            }
+        }
+        part::publish(&channel, messages, &self.blocked).await
     }
 
-    /// Takes leave of the broker.
-    pub async fn close(self) {
+    /// Takes leave of the broker, which may be gone without a word.
+    pub async fn close(&self) {
+        let goodbye = self.connection.close(200, "done".into());
         // Whoever closes has no use for the answer.
-        let _ = self.connection.close(200, "done".into()).await;
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
-}
-
-async fn publish_patiently(
-    channel: &Channel,
-    messages: &[Outgoing],
-) -> Result<Vec<Outcome>, BrokerError> {
-    let sent = dm_amqp::send(channel, messages).await?;
-    fail_point::reached("publisher.sent").await;
-    Ok(sent.settle(channel).await?)
 }
 
 /// The properties of a message that is known by an id, and survives a restart of the broker.

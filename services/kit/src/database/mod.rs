@@ -53,13 +53,15 @@ pub fn options(environment: &mut Environment, service: &str) -> PgConnectOptions
         .password(&environment.secret("POSTGRES_PASSWORD"))
         .application_name(service)
         .ssl_mode(sqlx::postgres::PgSslMode::Disable);
-    // A peer that is gone without a word is noticed within some seconds, by both
-    // sides: its locks must not outlive it for hours.
+    // A peer that is gone without a word is noticed by the server within some ten
+    // seconds: its locks must not outlive it. While something that was sent to it is not
+    // acknowledged the kernel sends no keepalives, so that they alone are not enough.
     options
         .options([
             ("tcp_keepalives_idle", "5"),
             ("tcp_keepalives_interval", "2"),
             ("tcp_keepalives_count", "3"),
+            ("tcp_user_timeout", "10000"),
         ])
         .options(PLANNING)
 }

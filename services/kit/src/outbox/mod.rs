@@ -4,7 +4,10 @@
 //! One relay a schema publishes at a time, whichever instance of the service it
 //! runs in, so that events of one aggregate keep their order.
 
+mod delivery;
 mod look;
+mod message;
+mod parts;
 mod relay;
 mod store;
 mod waker;

@@ -1,37 +1,27 @@
 //! The relay: from the outbox to the broker.
 
-use std::pin::pin;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use chrono::Utc;
-use dm_contracts::{envelope, headers, topology};
-use futures_util::{StreamExt as _, stream};
-use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use thiserror::Error;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
+use super::delivery::{CHANNELS, Delivery};
 use super::look::{Look, look};
-use super::store::{self, Pending};
+use super::store;
 use super::waker::Waker;
-use super::waves::Waves;
-use crate::broker::{self, Broker, BrokerError, Outcome, Outgoing, Publisher};
+use crate::broker::{Broker, BrokerError, Publisher};
 use crate::fail_point;
 use crate::http::Indicator;
 use crate::telemetry::Metrics;
 
-/// How many events are read at once.
+/// How many events are read at once: what is small whole, of the rest the heading.
 const BATCH: u16 = 2000;
-
-/// How many are sent before their confirms are waited for. The broker writes to disk
-/// what lies before it, so that few large parts cost it less than many small ones.
-const PART: usize = 500;
-
-/// How many parts are under way at the same time, each on a channel of its own; what
-/// was confirmed before them is marked meanwhile.
-const CHANNELS: usize = 4;
 
 /// A mark that is lost when the database server crashes costs no more than sending the
 /// event again, and so needn't wait for the disk. Nothing else is written here.
@@ -43,8 +33,15 @@ const POLL: Duration = Duration::from_secs(1);
 /// How often an instance that doesn't relay asks whether it should.
 const STANDBY: Duration = Duration::from_millis(500);
 
-/// The longest pause of an event that is refused again and again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long to stand by until it is said who relays, and how often it is said again.
+const REMIND: Duration = Duration::from_secs(30);
+
+/// How long the database may take to answer. A server that is cut off says nothing, and
+/// without a limit the system would wait for a quarter of an hour.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// How long to wait for the database's goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Publishes what is in the outbox.
 #[derive(Debug)]
@@ -64,11 +61,15 @@ pub struct Relay {
 }
 
 #[derive(Debug, Error)]
-enum RelayError {
+pub(super) enum RelayError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
+    #[error("the database did not answer within {} s", ANSWER.as_secs())]
+    DatabaseSilent,
+    #[error("a part was not sent to its end: {0}")]
+    Ended(String),
     #[error("the database closed the session")]
     SessionLost,
     #[error("the broker closed the connection")]
@@ -79,9 +80,10 @@ impl Relay {
     /// Relays until it is asked to stop; whatever breaks is set up again.
     pub async fn run(self, stop: CancellationToken) {
         let mut pause = Duration::from_millis(100);
+        let careful = AtomicBool::new(false);
         while !stop.is_cancelled() {
-            let began = tokio::time::Instant::now();
-            match self.session(&stop).await {
+            let began = Instant::now();
+            match self.session(&careful, &stop).await {
                 Ok(()) => return,
                 Err(error) => warn!(%error, "the relay begins again"),
             }
@@ -98,8 +100,12 @@ impl Relay {
     }
 
     /// One session with the database and one with the broker.
-    async fn session(&self, stop: &CancellationToken) -> Result<(), RelayError> {
-        let publisher = self.broker.publisher("relay", CHANNELS).await?;
+    async fn session(
+        &self,
+        careful: &AtomicBool,
+        stop: &CancellationToken,
+    ) -> Result<(), RelayError> {
+        let publisher = Arc::new(self.broker.publisher("relay", CHANNELS).await?);
         self.indicator.set(true);
         // Of its own, and closed with it: the lock lives as long as the session, and
         // whoever lost it can't mark anything any more.
@@ -108,24 +114,31 @@ impl Relay {
             .acquire_timeout(Duration::from_secs(5))
             .connect_with(self.database.clone().options(MARKS))
             .await?;
-        let result = self.relay(&pool, &publisher, stop).await;
+        let result = self.relay(&pool, &publisher, careful, stop).await;
         self.relays(false);
         publisher.close().await;
-        pool.close().await;
+        // A session that is cut off can't be closed, and needn't be: the server ends it.
+        let _ = tokio::time::timeout(GOODBYE, pool.close()).await;
         result
     }
 
     async fn relay(
         &self,
         pool: &PgPool,
-        publisher: &Publisher,
+        publisher: &Arc<Publisher>,
+        careful: &AtomicBool,
         stop: &CancellationToken,
     ) -> Result<(), RelayError> {
-        let mut session = PgListener::connect_with(pool).await?;
+        let mut session = in_time(PgListener::connect_with(pool)).await?;
         session.eager_reconnect(false);
         session.ignore_pool_close_event(true);
-        session.listen(&super::channel(self.schema)).await?;
-        while !self.lock(&mut session).await? {
+        in_time(session.listen(&super::channel(self.schema))).await?;
+        let mut reminder = Instant::now() + REMIND;
+        while !in_time(self.lock(&mut session)).await? {
+            if Instant::now() >= reminder {
+                reminder += REMIND;
+                self.tell_who_relays(&mut session).await?;
+            }
             if !publisher.is_connected() {
                 return Err(RelayError::ConnectionLost);
             }
@@ -149,11 +162,17 @@ impl Relay {
                 due,
                 next,
                 complete,
-            } = look(&mut session, BATCH).await?;
+            } = in_time(look(&mut session, BATCH)).await?;
             if !due.is_empty() {
                 fail_point::reached("relay.claimed").await;
             }
-            let again = self.publish(&mut session, publisher, due).await?;
+            let delivery = Delivery {
+                session: &mut session,
+                publisher,
+                metrics: &self.metrics,
+                careful,
+            };
+            let again = delivery.publish(due).await?;
             // What is committed after a look wakes this relay, so that no second look is
             // needed where the first one saw everything.
             if complete {
@@ -170,6 +189,32 @@ impl Relay {
             .bind(self.schema)
             .fetch_one(session)
             .await
+    }
+
+    /// Says which session has the lock. Every role of the database can take it: one that
+    /// is no relay of this schema keeps its events in the outbox.
+    async fn tell_who_relays(&self, session: &mut PgListener) -> Result<(), RelayError> {
+        let schema = self.schema;
+        let Some(holder) = in_time(store::holder(session, schema)).await? else {
+            return Ok(());
+        };
+        let (pid, role) = (holder.pid, holder.role.unwrap_or_default());
+        let application = holder.application.unwrap_or_default();
+        if holder.ours {
+            info!(
+                schema,
+                pid, role, application, "another session relays the outbox"
+            );
+        } else {
+            warn!(
+                schema,
+                pid,
+                role,
+                application,
+                "a session that is no relay holds the lock of the outbox: nothing is relayed"
+            );
+        }
+        Ok(())
     }
 
     /// Notes whether it is this instance that relays.
@@ -199,137 +244,14 @@ impl Relay {
         while session.next_buffered().is_some() {}
         Ok(())
     }
-
-    /// Publishes a batch. Answers how long to wait for the first of those that the
-    /// broker refused.
-    async fn publish(
-        &self,
-        session: &mut PgListener,
-        publisher: &Publisher,
-        batch: Vec<Pending>,
-    ) -> Result<Option<Duration>, RelayError> {
-        let mut again: Option<Duration> = None;
-        let mut waves = Waves::new(
-            batch
-                .into_iter()
-                .map(|pending| (pending.subject.clone(), pending)),
-        );
-        // What the broker has and the outbox does not say yet. To say it later than the
-        // next event of an aggregate is sent is safe: killed in between, both are sent
-        // again in their order, and inboxes absorb them.
-        let mut confirmed = Vec::new();
-        while let Some(wave) = waves.next() {
-            // Of different aggregates all of them: their order is nobody's.
-            let parts: Vec<_> = wave
-                .chunks(PART)
-                .enumerate()
-                .map(|(number, part)| send(publisher, number, part))
-                .collect();
-            // The next part takes a channel when the one that had it is done.
-            let mut parts = pin!(stream::iter(parts).buffered(CHANNELS));
-            loop {
-                let (part, marked) = tokio::join!(
-                    parts.next(),
-                    self.mark(session, std::mem::take(&mut confirmed)),
-                );
-                marked?;
-                let Some(part) = part else { break };
-                for (pending, outcome) in part? {
-                    let error = match outcome {
-                        Outcome::Confirmed => {
-                            if !pending.held {
-                                let lag = (Utc::now() - pending.created_at).as_seconds_f64();
-                                self.metrics.publish_lag.observe(lag.max(0.0));
-                            }
-                            confirmed.push(pending.sequence);
-                            continue;
-                        }
-                        Outcome::Returned => "no queue takes it",
-                        Outcome::Refused => "a queue refused it",
-                    };
-                    self.metrics.refused.inc();
-                    waves.stop(&pending.subject);
-                    let pause = pause(pending.attempts);
-                    warn!(
-                        event_id = pending.event_id,
-                        routing_key = pending.routing_key,
-                        error,
-                        "an event stays in the outbox"
-                    );
-                    store::refused(session, pending.sequence, error, pause).await?;
-                    again = Some(again.map_or(pause, |again| again.min(pause)));
-                }
-            }
-        }
-        self.mark(session, confirmed).await?;
-        Ok(again)
-    }
-
-    /// Notes what the broker has.
-    async fn mark(&self, session: &mut PgListener, confirmed: Vec<i64>) -> Result<(), RelayError> {
-        if confirmed.is_empty() {
-            return Ok(());
-        }
-        fail_point::reached("relay.confirmed").await;
-        store::published(session, &confirmed).await?;
-        fail_point::reached("relay.marked").await;
-        debug!(count = confirmed.len(), "published");
-        self.metrics
-            .published
-            .inc_by(u64::try_from(confirmed.len()).unwrap_or_default());
-        Ok(())
-    }
 }
 
-/// Sends a part on one of the channels. Answers what became of each event.
-async fn send<'p>(
-    publisher: &Publisher,
-    channel: usize,
-    part: &'p [Pending],
-) -> Result<Vec<(&'p Pending, Outcome)>, BrokerError> {
-    let messages: Vec<Outgoing> = part.iter().map(message).collect();
-    let outcomes = publisher.publish_on(channel, &messages).await?;
-    Ok(part.iter().zip(outcomes).collect())
-}
-
-/// The message of a row.
-fn message(pending: &Pending) -> Outgoing {
-    let mut table = FieldTable::default();
-    if let Some(parent) = &pending.traceparent {
-        table.insert(
-            headers::TRACEPARENT.into(),
-            AMQPValue::LongString(parent.as_str().into()),
-        );
-    }
-    let properties = BasicProperties::default()
-        .with_content_type(envelope::CONTENT_TYPE.into())
-        .with_type(pending.event_type.as_str().into())
-        .with_headers(table);
-    Outgoing {
-        exchange: topology::EVENTS.to_owned(),
-        // Some events are for outside use: no queue here takes them.
-        mandatory: topology::queues_for(&pending.routing_key).next().is_some(),
-        routing_key: pending.routing_key.clone(),
-        properties: broker::lasting(properties, &pending.event_id),
-        body: pending.payload.clone().into_bytes(),
-    }
-}
-
-/// How long an event rests that was refused so often before.
-fn pause(attempts: i32) -> Duration {
-    let doublings = u32::try_from(attempts.clamp(0, 8)).unwrap_or_default();
-    (Duration::from_millis(500) * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_up_to_a_minute() {
-        let seconds: Vec<f64> = [0, 1, 2, 7, 8, 1000]
-            .map(|attempts| pause(attempts).as_secs_f64())
-            .to_vec();
-        assert_eq!(seconds, [0.5, 1.0, 2.0, 60.0, 60.0, 60.0]);
-    }
+/// Waits for the database, but not for one that says nothing.
+pub(super) async fn in_time<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, RelayError> {
+    tokio::time::timeout(ANSWER, answer)
+        .await
+        .map_err(|_| RelayError::DatabaseSilent)?
+        .map_err(RelayError::from)
 }

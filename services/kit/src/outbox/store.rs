@@ -17,8 +17,10 @@ pub(super) struct Pending {
     pub(super) routing_key: String,
     pub(super) subject: String,
     pub(super) traceparent: Option<String>,
-    /// The envelope; empty while it is kept back.
-    pub(super) payload: String,
+    /// The envelope, where it is small. A larger one is read when it is sent.
+    pub(super) payload: Option<String>,
+    /// About how many bytes the envelope has, and rather more than fewer.
+    pub(super) weight: i64,
     pub(super) attempts: i32,
     pub(super) created_at: DateTime<Utc>,
     /// Whether it was kept back for a while, on purpose or after a refusal.
@@ -61,6 +63,11 @@ pub(super) async fn insert(
 }
 
 /// What is pending after a number, oldest first.
+///
+/// An envelope that PostgreSQL keeps in the row as it is, some 2 kB at most, comes along.
+/// Of a larger one only the weight is told: to know its length would be to read it. What
+/// is stored compressed is taken for a hundred times as long, about the most that `pglz`
+/// can do.
 pub(super) async fn pending(
     session: &mut PgListener,
     after: i64,
@@ -68,8 +75,13 @@ pub(super) async fn pending(
 ) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as(
         "SELECT sequence, event_id, event_type, routing_key, subject, traceparent,
-                CASE WHEN not_before > statement_timestamp() THEN '' ELSE payload::text END
-                    AS payload,
+                CASE WHEN (not_before > statement_timestamp()) IS NOT TRUE
+                      AND pg_column_compression(payload) IS NULL
+                      AND pg_column_size(payload) < 2048
+                     THEN payload::text END AS payload,
+                pg_column_size(payload)::bigint
+                    * CASE WHEN pg_column_compression(payload) IS NULL THEN 1 ELSE 100 END
+                    AS weight,
                 attempts, created_at, not_before IS NOT NULL AS held,
                 extract(epoch FROM not_before - statement_timestamp())::float8 AS wait
            FROM outbox_events
@@ -80,6 +92,48 @@ pub(super) async fn pending(
     .bind(after)
     .bind(limit)
     .fetch_all(session)
+    .await
+}
+
+/// The envelopes of these events.
+pub(super) async fn payloads(
+    session: &mut PgListener,
+    sequences: &[i64],
+) -> Result<Vec<(i64, String)>, sqlx::Error> {
+    sqlx::query_as("SELECT sequence, payload::text FROM outbox_events WHERE sequence = ANY($1)")
+        .bind(sequences)
+        .fetch_all(session)
+        .await
+}
+
+/// Who holds the lock of a relay.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Holder {
+    pub(super) pid: i32,
+    pub(super) role: Option<String>,
+    pub(super) application: Option<String>,
+    /// Whether it has this session's role, as a relay of this schema would.
+    pub(super) ours: bool,
+}
+
+/// Who holds the lock under which this schema is relayed, if anyone does.
+pub(super) async fn holder(
+    session: &mut PgListener,
+    schema: &str,
+) -> Result<Option<Holder>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT lock.pid, activity.usename::text AS role,
+                activity.application_name AS application,
+                activity.usename IS NOT DISTINCT FROM current_user AS ours
+           FROM pg_locks AS lock LEFT JOIN pg_stat_activity AS activity USING (pid)
+          WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 2
+            AND lock.classid = hashtext('outbox')::oid AND lock.objid = hashtext($1)::oid
+            AND lock.database = (SELECT oid FROM pg_database
+                                  WHERE datname = current_database())
+          LIMIT 1",
+    )
+    .bind(schema)
+    .fetch_optional(session)
     .await
 }
 
