@@ -137,7 +137,7 @@ CREATE TABLE finance.schema_migrations (
 ALTER TABLE finance.schema_migrations OWNER TO finance_owner;
 
 --: ACL: TABLE schema_migrations
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.schema_migrations TO finance_service;
+GRANT SELECT ON TABLE finance.schema_migrations TO finance_service;
 
 --: CONSTRAINT: expenses expenses_pkey
 ALTER TABLE ONLY finance.expenses

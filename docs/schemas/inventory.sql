@@ -162,7 +162,7 @@ CREATE TABLE inventory.schema_migrations (
 ALTER TABLE inventory.schema_migrations OWNER TO inventory_owner;
 
 --: ACL: TABLE schema_migrations
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.schema_migrations TO inventory_service;
+GRANT SELECT ON TABLE inventory.schema_migrations TO inventory_service;
 
 --: TABLE: shipment_scan_log
 CREATE TABLE inventory.shipment_scan_log (

@@ -131,7 +131,7 @@ CREATE TABLE notifications.schema_migrations (
 ALTER TABLE notifications.schema_migrations OWNER TO notifications_owner;
 
 --: ACL: TABLE schema_migrations
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE notifications.schema_migrations TO wuphf_service;
+GRANT SELECT ON TABLE notifications.schema_migrations TO wuphf_service;
 
 --: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY notifications.failed_events

@@ -163,7 +163,7 @@ CREATE TABLE orders.schema_migrations (
 ALTER TABLE orders.schema_migrations OWNER TO orders_owner;
 
 --: ACL: TABLE schema_migrations
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.schema_migrations TO order_service;
+GRANT SELECT ON TABLE orders.schema_migrations TO order_service;
 
 --: DEFAULT: order_timeline id
 ALTER TABLE ONLY orders.order_timeline ALTER COLUMN id SET DEFAULT nextval('orders.order_timeline_id_seq'::regclass);

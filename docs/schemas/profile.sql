@@ -98,7 +98,7 @@ CREATE TABLE profile.schema_migrations (
 ALTER TABLE profile.schema_migrations OWNER TO profile_owner;
 
 --: ACL: TABLE schema_migrations
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.schema_migrations TO profile_service;
+GRANT SELECT ON TABLE profile.schema_migrations TO profile_service;
 
 --: TABLE: user_profiles
 CREATE TABLE profile.user_profiles (

@@ -164,7 +164,7 @@ CREATE TABLE sales.schema_migrations (
 ALTER TABLE sales.schema_migrations OWNER TO sales_owner;
 
 --: ACL: TABLE schema_migrations
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.schema_migrations TO sales_service;
+GRANT SELECT ON TABLE sales.schema_migrations TO sales_service;
 
 --: CONSTRAINT: clients clients_pkey
 ALTER TABLE ONLY sales.clients

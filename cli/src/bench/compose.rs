@@ -221,6 +221,7 @@ async fn services(
         instance: &bench.instance,
         ports,
         root: &bench.instance.root,
+        state: &bench.folder,
     };
     let mut services = Vec::new();
     for component in components {

@@ -194,6 +194,7 @@ mod tests {
                 memory: Some(1 << 30),
                 shm_size: None,
                 stop_timeout: 30,
+                sysctls: BTreeMap::new(),
                 host: None,
                 labels: BTreeMap::new(),
             },

@@ -21,11 +21,17 @@ mod site;
 
 use std::time::Duration;
 
+use reqwest::header::HeaderName;
+
 pub use call::{Answer, Call, trace_id};
 pub use fault::{Fault, describe};
 pub use person::Person;
 pub use phone::{IDEMPOTENCY_KEY, Phone};
 pub use site::Site;
+
+/// The header in which the gateway shows a service the instance's secret.
+pub const GATEWAY_SECRET: HeaderName =
+    HeaderName::from_static(dm_contracts::headers::GATEWAY_SECRET);
 
 /// How long the answer to one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);

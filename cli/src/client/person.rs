@@ -91,7 +91,7 @@ impl Person {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
         for part in [
-            "dmf_session=",
+            "dmf_session",
             "HttpOnly",
             "SameSite=Lax",
             "Path=/",

@@ -16,6 +16,9 @@ pub struct Site {
     pub password: String,
     /// The services by name.
     pub services: Vec<(&'static str, String)>,
+    /// What the gateway shows to the services, for who asks them without it; empty where
+    /// nobody does.
+    pub gateway_secret: String,
 }
 
 impl Site {
@@ -36,6 +39,16 @@ impl Site {
                 .into_iter()
                 .map(|name| (name, base_url(name, ports)))
                 .collect(),
+            gateway_secret: String::new(),
+        }
+    }
+
+    /// The same for who asks the services themselves.
+    #[must_use]
+    pub fn with_gateway_secret(self, gateway_secret: String) -> Self {
+        Self {
+            gateway_secret,
+            ..self
         }
     }
 }

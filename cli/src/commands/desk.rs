@@ -22,6 +22,7 @@ use crate::messaging::filter::Filter;
 use crate::messaging::stores::{self, Store};
 use crate::messaging::{MessagingError, broker};
 use crate::output::Printer;
+use crate::stack::gateway_secret;
 
 /// The ways into a stack that runs.
 pub struct Desk {
@@ -63,6 +64,15 @@ impl Desk {
     /// The configuration.
     pub fn config(&self) -> &Config {
         self.project.config()
+    }
+
+    /// What the gateway shows to the services, for who asks them without it.
+    ///
+    /// # Errors
+    /// The state directory can't be used.
+    pub fn gateway_secret(&self) -> Result<String> {
+        let state = self.project.state.path();
+        Ok(gateway_secret::of(state, &self.project.instance)?)
     }
 
     /// The services' tables.

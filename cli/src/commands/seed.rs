@@ -193,7 +193,8 @@ async fn demo(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<S
         config.keycloak.realm.as_str(),
         &arguments.password,
         config.services.all().map(|(name, _)| name),
-    );
+    )
+    .with_gateway_secret(desk.gateway_secret()?);
     let is_empty = tables.accept(arguments.append).await?;
     let number = arguments.seed_number;
     let mut made = Made::default();

@@ -421,7 +421,22 @@ impl Database {
             .await?;
         let applied = migrator.run_direct(None, &mut *connection, false).await;
         connection.execute("RESET ROLE; RESET search_path").await?;
-        applied.map_err(failed)
+        applied.map_err(failed)?;
+        let Some((user, _)) = schema
+            .user
+            .as_ref()
+            .filter(|(user, _)| *user != schema.owner)
+        else {
+            return Ok(());
+        };
+        // A service compares what was applied; to say so is not its business.
+        let user = identifier(user);
+        connection
+            .execute(AssertSqlSafe(format!(
+                "REVOKE INSERT, UPDATE, DELETE ON {name}.schema_migrations FROM {user}"
+            )))
+            .await?;
+        Ok(())
     }
 
     /// All that [`Database::apply`] would do to an empty database, as one script

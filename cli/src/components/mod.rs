@@ -27,6 +27,7 @@ use self::recorded::RecordedSchema;
 use crate::config::Config;
 use crate::engine::spec::{ContainerSpec, DigestKey, Port};
 use crate::error::{Coded, Exit};
+use crate::host::state::StateError;
 use crate::stack::instance::Instance;
 
 /// The host's ports of an instance by name, e.g. `postgres` → 5432.
@@ -101,6 +102,8 @@ pub struct Site<'a> {
     pub ports: &'a Ports,
     /// The project's folder, which paths in `dm.toml` are relative to.
     pub root: &'a Path,
+    /// Where `dm` keeps what it must remember.
+    pub state: &'a Path,
 }
 
 /// A component that can't be configured.
@@ -134,15 +137,24 @@ pub enum ComponentError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What `dm` keeps for it can't be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 impl Coded for ComponentError {
     fn code(&self) -> &'static str {
-        "fixture"
+        match self {
+            Self::File { .. } | Self::Content { .. } => "fixture",
+            Self::State(error) => error.code(),
+        }
     }
 
     fn exit(&self) -> Exit {
-        Exit::Usage
+        match self {
+            Self::File { .. } | Self::Content { .. } => Exit::Usage,
+            Self::State(error) => error.exit(),
+        }
     }
 
     fn next(&self) -> Vec<String> {
@@ -154,6 +166,7 @@ impl Coded for ComponentError {
             }
             Self::Place { .. } => Vec::new(),
             Self::Content { path, .. } => vec![format!("mend {}", path.display())],
+            Self::State(error) => error.next(),
         }
     }
 }
@@ -375,6 +388,7 @@ fn container(component: &dyn Component, site: &Site<'_>) -> ContainerSpec {
         memory: None,
         shm_size: None,
         stop_timeout: 10,
+        sysctls: BTreeMap::new(),
         host: None,
         labels: BTreeMap::new(),
     }

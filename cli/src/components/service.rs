@@ -10,6 +10,7 @@ use super::{
 };
 use crate::config::{self, Config};
 use crate::engine::spec::ContainerSpec;
+use crate::stack::gateway_secret;
 
 /// Who a service is in its container.
 pub const UID: u32 = 65532;
@@ -160,13 +161,28 @@ impl Component for Service {
         for (name, secret) in &self.secrets {
             spec.hand_over(name, UID, secret);
         }
-        spec.env
-            .insert("SERVER_PORT".into(), self.config.port.get().to_string());
+        let secret = gateway_secret::of(site.state, site.instance)?;
+        spec.hand_over("GATEWAY_SECRET", UID, &secret);
+        spec.env.extend([
+            ("SERVER_PORT".into(), self.config.port.get().to_string()),
+            // The container's own network, whose ports are published on the loopback address.
+            ("SERVER_ADDRESS".into(), "0.0.0.0".into()),
+        ]);
+        // A peer that vanishes while something is on its way to it, such as the database of
+        // another machine, is given up after some 13 s and not after a quarter of an hour.
+        spec.sysctls
+            .insert("net.ipv4.tcp_retries2".into(), "5".into());
         if self.name == GATEWAY {
-            spec.env.insert(
-                "KEYCLOAK_PUBLIC_PORT".into(),
-                host_port(site.ports, keycloak::NAME).to_string(),
-            );
+            spec.env.extend([
+                (
+                    "KEYCLOAK_PUBLIC_PORT".into(),
+                    host_port(site.ports, keycloak::NAME).to_string(),
+                ),
+                (
+                    "PUBLIC_PORT".into(),
+                    host_port(site.ports, GATEWAY).to_string(),
+                ),
+            ]);
         }
         spec.env.extend(
             self.config

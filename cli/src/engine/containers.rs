@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bollard::models::{
     ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, HostConfig,
-    Mount, MountType, NetworkingConfig, PortBinding,
+    HostConfigLogConfig, Mount, MountType, NetworkingConfig, PortBinding,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
@@ -489,12 +489,25 @@ fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCre
             network_mode: Some(spec.network.clone()),
             memory: spec.memory.and_then(|bytes| i64::try_from(bytes).ok()),
             shm_size: spec.shm_size.and_then(|bytes| i64::try_from(bytes).ok()),
+            log_config: Some(log_config()),
+            sysctls: (!spec.sysctls.is_empty()).then(|| spec.sysctls.clone().into_iter().collect()),
             ..HostConfig::default()
         }),
         networking_config: Some(NetworkingConfig {
             endpoints_config: Some(HashMap::from([(spec.network.clone(), endpoint)])),
         }),
         ..ContainerCreateBody::default()
+    }
+}
+
+/// Logs in files of a bounded size: what a container says must not fill the disk.
+fn log_config() -> HostConfigLogConfig {
+    HostConfigLogConfig {
+        typ: Some("json-file".into()),
+        config: Some(HashMap::from([
+            ("max-size".to_owned(), "10m".to_owned()),
+            ("max-file".to_owned(), "3".to_owned()),
+        ])),
     }
 }
 

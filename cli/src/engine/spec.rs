@@ -156,6 +156,9 @@ pub struct ContainerSpec {
     pub shm_size: Option<u64>,
     /// Seconds between the stop signal and the kill.
     pub stop_timeout: u32,
+    /// Settings of the kernel for its own network.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
     /// The program of the host that it runs, where not one of its image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<HostAccess>,
@@ -225,6 +228,7 @@ mod tests {
             memory: None,
             shm_size: None,
             stop_timeout: 10,
+            sysctls: BTreeMap::new(),
             host: None,
             labels: BTreeMap::new(),
         }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{Node, NodeKind, NodeState};
 use super::executor::{self, Emitter, Outcome, Task, TaskError, Work};
-use super::{Stack, StackError, failure};
+use super::{Stack, StackError, failure, gateway_secret};
 use crate::components::Renewing;
 use crate::engine::EngineError;
 use crate::engine::containers::{Container, State};
@@ -74,6 +74,7 @@ pub async fn down(
             remove_volume(stack, volume).await?;
         }
         stack.engine.remove_volume(&mark).await?;
+        gateway_secret::forget(&stack.state, &stack.instance)?;
         removed.volumes = found;
     } else {
         removed.kept_volumes = found;

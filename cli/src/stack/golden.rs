@@ -67,6 +67,7 @@ pub fn digest(stack: &Stack) -> Result<Digest> {
         instance: &instance,
         ports: &ports,
         root: &stack.root,
+        state: &stack.state,
     };
     // Also what writes into another one's data, as Keycloak does with the realm.
     for component in &stack.components {

@@ -5,6 +5,7 @@ pub mod down;
 pub mod event;
 pub mod executor;
 pub mod failure;
+pub mod gateway_secret;
 pub mod golden;
 pub mod graph;
 pub mod images;
@@ -255,6 +256,7 @@ impl Stack {
             instance: &self.instance,
             ports: &self.ports,
             root: &self.root,
+            state: &self.state,
         }
     }
 

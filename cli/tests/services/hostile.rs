@@ -1,10 +1,15 @@
 //! What nobody should send: never a 500, always the contract's envelope.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use libtest_mimic::Failed;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::stack::{SERVICES, block_on, client, request};
+use super::flow::place;
+use super::stack::{SERVICES, address, block_on, client, eventually, gateway_secret, request};
 
 const ENDPOINTS: [(&str, &str); 9] = [
     ("profile", "/internal/profile/me"),
@@ -116,13 +121,13 @@ pub fn paths() -> Result<(), Failed> {
             assert_eq!(nobody.status(), 405, "{service}");
             let traced = request(&client, Method::GET, service, "/health/ready")
                 .header("x-trace-id", "0AF7651916CD43DD8448EB211C80319C")
-                .header("x-request-id", "my request")
+                .header("x-request-id", "my-request.7")
                 .send()
                 .await
                 .unwrap();
             let header = |name| traced.headers()[name].to_str().unwrap().to_owned();
             assert_eq!(header("x-trace-id"), "0af7651916cd43dd8448eb211c80319c");
-            assert_eq!(header("x-request-id"), "my request");
+            assert_eq!(header("x-request-id"), "my-request.7");
             assert!(header("traceparent").starts_with("00-"), "{service}");
         }
     });
@@ -148,5 +153,173 @@ pub fn descriptions() -> Result<(), Failed> {
             );
         }
     });
+    Ok(())
+}
+
+/// Nobody but the gateway, and by no other name.
+pub fn strangers() -> Result<(), Failed> {
+    block_on(async {
+        let client = client();
+        let paths = [
+            "/internal/orders",
+            "/internal/expenses",
+            "/internal/nothing",
+        ];
+        for service in SERVICES {
+            let get = |path: &str| {
+                let url = format!("{}{path}", address(service));
+                client.get(url).header("x-user-id", "mscott")
+            };
+            for path in paths {
+                for secret in ["", "x", &gateway_secret()[1..]] {
+                    let answer = get(path).header("x-gateway-secret", secret).send();
+                    let answer = answer.await.unwrap();
+                    assert_eq!(answer.status(), 401, "{service} {path}");
+                    refused(path, 401, &answer.text().await.unwrap());
+                }
+            }
+            for path in ["/internal/orders", "/health/ready", "/metrics"] {
+                let answer = get(path)
+                    .header("x-gateway-secret", gateway_secret())
+                    .header("host", "evil.example:8093")
+                    .header("origin", "http://evil.example:8093")
+                    .send()
+                    .await
+                    .unwrap();
+                assert_eq!(answer.status(), 421, "{service} {path}");
+            }
+            let open = get("/health/ready").send().await.unwrap();
+            assert_eq!(open.status(), 200, "{service}");
+            for (name, value) in [
+                ("x-content-type-options", "nosniff"),
+                ("x-frame-options", "DENY"),
+                ("referrer-policy", "no-referrer"),
+            ] {
+                assert_eq!(open.headers()[name], value, "{service}");
+            }
+        }
+        let gateway = client
+            .get(address("gateway"))
+            .header("host", "evil.example");
+        assert_eq!(gateway.send().await.unwrap().status(), 421);
+    });
+    Ok(())
+}
+
+/// What callers make up stays neither in the memory nor in the log.
+pub fn made_up() -> Result<(), Failed> {
+    let size = async |client: &reqwest::Client| {
+        let metrics = request(client, Method::GET, "profile", "/metrics").send();
+        let text = metrics.await.unwrap().text().await.unwrap();
+        let methods = text.matches("method=\"other\"").count();
+        (text.len(), methods)
+    };
+    block_on(async {
+        let client = client();
+        let ask = async |number: u32| {
+            let method = format!("X{number}{}", "A".repeat(1000));
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let path = format!("/{number}/{}", "a".repeat(20_000));
+            let answer = request(&client, method, "profile", &path)
+                .header("x-request-id", "y".repeat(20_000))
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(answer.status(), 404);
+            let id = answer.headers()["x-request-id"].to_str().unwrap();
+            assert!(id.starts_with("req_"), "{id}");
+        };
+        ask(0).await;
+        let (before, _) = size(&client).await;
+        for number in 1..200 {
+            ask(number).await;
+        }
+        let (after, others) = size(&client).await;
+        assert!(others >= 1);
+        assert!(after < before + 500, "{before} bytes before, {after} after");
+    });
+    Ok(())
+}
+
+/// Whoever opens connections and says nothing keeps nobody out.
+pub fn silent() -> Result<(), Failed> {
+    let host = address("finance").trim_start_matches("http://");
+    let mut silent = Vec::new();
+    for _ in 0..700 {
+        let mut stream = TcpStream::connect(host)?;
+        // The service may have hung up already.
+        let _ = stream.write_all(b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\n");
+        silent.push(stream);
+    }
+    block_on(async {
+        let client = client();
+        for _ in 0..20 {
+            let answer = request(&client, Method::GET, "finance", "/health/ready").send();
+            assert_eq!(answer.await.unwrap().status(), 200);
+        }
+    });
+    // The first ones had to give way.
+    let mut first = silent.swap_remove(0);
+    first.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut rest = Vec::new();
+    match first.read_to_end(&mut rest) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+    assert!(rest.is_empty(), "{rest:?}");
+    Ok(())
+}
+
+/// A key is one user's, for one shipment.
+pub fn borrowed_key() -> Result<(), Failed> {
+    let orders = block_on(async {
+        let client = client();
+        let place = || place(&client, "PPR-A4-WHT-500", 1);
+        [place().await, place().await]
+    });
+    let shipments = orders.map(|order| order.replace("ord_", "ship_"));
+    for shipment in &shipments {
+        eventually(
+            &format!("SELECT count(*) FROM inventory.shipments WHERE shipment_id = '{shipment}'"),
+            "1",
+        )?;
+    }
+    let [first, second] = &shipments;
+    let status = |shipment: &str, operation: &str, user: &str, key: &str| {
+        let path = format!("/internal/shipments/{shipment}/{operation}");
+        let body = match operation {
+            "scan" => json!({"barcode": "SKU:PPR-A4-WHT-500", "quantity": 1}),
+            _ => json!({"truckId": "truck_1", "dispatchedAt": "2026-01-31T12:00:00Z"}),
+        };
+        block_on(async {
+            let url = format!("{}{path}", address("inventory"));
+            let answer = client()
+                .post(url)
+                .header("x-gateway-secret", gateway_secret())
+                .header("x-user-id", user)
+                .header("idempotency-key", key)
+                .json(&body)
+                .send()
+                .await
+                .unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        })
+    };
+    for operation in ["scan", "dispatch"] {
+        let key = format!("borrowed_{first}_{operation}");
+        let (code, answer) = status(first, operation, "dphilbin", &key);
+        assert_eq!(code, 200, "{answer}");
+        assert_eq!(status(first, operation, "dphilbin", &key), (200, answer));
+        for (shipment, user) in [(second, "dphilbin"), (first, "mscott"), (second, "mscott")] {
+            let (code, answer) = status(shipment, operation, user, &key);
+            assert_eq!(code, 409, "{answer}");
+            assert!(answer.contains("IDEMPOTENCY_KEY_REUSED"), "{answer}");
+        }
+        // Its own key works.
+        assert_eq!(
+            status(second, operation, "dphilbin", &format!("{key}_2")).0,
+            200
+        );
+    }
     Ok(())
 }

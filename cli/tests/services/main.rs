@@ -41,6 +41,10 @@ fn trials() -> Vec<Trial> {
         Trial::test("no_body_makes_a_service_fail", hostile::bodies),
         Trial::test("no_path_makes_a_service_fail", hostile::paths),
         Trial::test("descriptions_are_whole", hostile::descriptions),
+        Trial::test("nobody_but_the_gateway_comes_in", hostile::strangers),
+        Trial::test("what_callers_make_up_stays_nowhere", hostile::made_up),
+        Trial::test("silent_connections_keep_nobody_out", hostile::silent),
+        Trial::test("a_key_is_one_users_for_one_shipment", hostile::borrowed_key),
     ]
 }
 

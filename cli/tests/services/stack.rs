@@ -160,7 +160,26 @@ pub fn broker() -> lapin::uri::AMQPUri {
 pub fn request(client: &Client, method: Method, service: &str, path: &str) -> RequestBuilder {
     client
         .request(method, format!("{}{path}", address(service)))
+        .header("x-gateway-secret", gateway_secret())
         .header("x-user-id", "jhalpert")
+}
+
+/// What the gateway shows to the services of the instance.
+pub fn gateway_secret() -> &'static str {
+    static SECRET: OnceLock<String> = OnceLock::new();
+    SECRET.get_or_init(|| {
+        let mut files = std::fs::read_dir(state().join("dm/gateway-secrets")).unwrap();
+        let ending = format!(".{INSTANCE}");
+        let file = files.find_map(|file| {
+            let path = file.unwrap().path();
+            path.display()
+                .to_string()
+                .ends_with(&ending)
+                .then_some(path)
+        });
+        let text = std::fs::read_to_string(file.unwrap()).unwrap();
+        text.trim().to_owned()
+    })
 }
 
 /// A client for one test.

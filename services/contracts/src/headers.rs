@@ -33,3 +33,6 @@ pub const LETTER: &str = "x-dm-letter";
 pub const ORIGINAL: &str = "x-dm-original";
 /// What headers of ours begin with.
 pub const OURS: &str = "x-dm-";
+
+/// The header in which the gateway shows a service the secret of their instance.
+pub const GATEWAY_SECRET: &str = "x-gateway-secret";

@@ -103,6 +103,11 @@ impl Environment {
         }
     }
 
+    /// Notes what is wrong with something that a variable names.
+    pub fn fault(&mut self, fault: String) {
+        self.faults.push(fault);
+    }
+
     /// Whether everything that was read could be used.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! From a process to a service and back.
 
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::broker::Broker;
 use crate::database::{self, Database, SchemaError};
 use crate::environment::{Environment, EnvironmentError};
-use crate::http::{self, Around, DetailsStyle, Health, Server};
+use crate::http::{self, Around, DetailsStyle, Door, GatewaySecret, Health, Server};
 use crate::inbox::{Consumer, Handler};
 use crate::outbox::{Relay, Waker};
 use crate::retention::{self, Rule};
@@ -29,6 +30,10 @@ const MISFIT: u8 = 78;
 
 /// Threads that handle requests and events: there are seven services on a laptop.
 const THREADS: usize = 2;
+
+/// Where a service listens unless `SERVER_ADDRESS` says otherwise: on this machine alone.
+/// A container has an address of its own, and says otherwise.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// How long to wait for the database at the start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -66,6 +71,8 @@ pub struct Platform {
     name: &'static str,
     broker: Broker,
     health: Health,
+    /// The database again, by connections that no request can take.
+    inner: Database,
     tasks: Vec<Task>,
 }
 
@@ -77,7 +84,7 @@ impl Platform {
     pub fn consume<H: Handler>(&mut self, stop: &CancellationToken, queue: String, handler: H) {
         let site = crate::inbox::Site {
             service: self.name,
-            database: self.database.clone(),
+            database: self.inner.clone(),
             broker: self.broker.clone(),
             metrics: self.metrics.clone(),
         };
@@ -135,9 +142,12 @@ where
 {
     in_runtime(description, async |stop| {
         let mut environment = Environment::of_process();
-        let port = environment.get("SERVER_PORT", description.port);
+        let address = address(&mut environment, description);
+        let secret = GatewaySecret::of(&mut environment);
+        let door = Door::of(&mut environment, description.name, Some(secret));
         let options = database::options(&mut environment, description.name);
         let connections = environment.get("POSTGRES_CONNECTIONS", 6);
+        let inner_connections = environment.get("POSTGRES_INNER_CONNECTIONS", 6);
         let broker = Broker::of(&mut environment, description.name);
         let keep_outbox = environment.milliseconds("OUTBOX_RETENTION_MS", 30 * DAY);
         let keep_inbox = environment.milliseconds("INBOX_RETENTION_MS", 30 * DAY);
@@ -145,7 +155,10 @@ where
 
         let pool = database::connect(options.clone(), connections, PATIENCE).await?;
         database::check_schema(&pool, schema.name, schema.migrations).await?;
-        let mut health = Health::default().with_database(pool.clone());
+        // Requests that take all connections must neither stop the events nor make the
+        // service look as if its database were away.
+        let inner = database::connect(options.clone(), inner_connections, PATIENCE).await?;
+        let mut health = Health::default().with_database(inner.clone());
         let metrics = Metrics::default();
         let waker = Waker::default();
         let relay = Relay {
@@ -163,9 +176,10 @@ where
             name: description.name,
             broker,
             health,
+            inner: Database::new(inner.clone(), waker.clone()),
             tasks: vec![
                 Box::pin(relay.run(stop.clone())),
-                Box::pin(waker.carry(pool.clone(), schema.name, stop.clone())),
+                Box::pin(waker.carry(inner.clone(), schema.name, stop.clone())),
             ],
         };
         let parts = build(&mut platform, &stop).await?;
@@ -195,12 +209,13 @@ where
         for task in platform.tasks {
             tracker.spawn(task);
         }
-        tracker.spawn(retention::run(pool.clone(), rules, stop.clone()));
-        let server = server(description, parts.routes, platform.health, metrics);
-        http::serve(server.into_router(), port, stop.clone()).await?;
+        tracker.spawn(retention::run(inner.clone(), rules, stop.clone()));
+        let server = server(description, parts.routes, platform.health, metrics, door);
+        http::serve(server.into_router(), address, stop.clone()).await?;
         tracker.close();
         tracker.wait().await;
         pool.close().await;
+        inner.close().await;
         Ok(())
     })
 }
@@ -223,7 +238,9 @@ where
 {
     in_runtime(description, async |stop| {
         let mut environment = Environment::of_process();
-        let port = environment.get("SERVER_PORT", description.port);
+        let address = address(&mut environment, description);
+        // It has its own ways to tell who calls.
+        let door = Door::of(&mut environment, description.name, None);
         let front = build(&mut environment, &stop).await?;
         environment.check()?;
         let mut server = server(
@@ -231,11 +248,18 @@ where
             front.routes,
             Health::default(),
             Metrics::default(),
+            door,
         );
         server.around = front.around;
-        http::serve(server.into_router(), port, stop).await?;
+        http::serve(server.into_router(), address, stop).await?;
         Ok(())
     })
+}
+
+/// Where a service listens.
+fn address(environment: &mut Environment, description: &Description) -> SocketAddr {
+    let address = environment.get("SERVER_ADDRESS", LOOPBACK);
+    SocketAddr::new(address, environment.get("SERVER_PORT", description.port))
 }
 
 fn server(
@@ -243,6 +267,7 @@ fn server(
     routes: OpenApiRouter,
     health: Health,
     metrics: Metrics,
+    door: Door,
 ) -> Server {
     let (routes, mut api) = routes.split_for_parts();
     api.info = InfoBuilder::new()
@@ -257,6 +282,7 @@ fn server(
         details: description.details,
         metrics,
         around: Box::new(|router| router),
+        door,
     }
 }
 

@@ -12,12 +12,15 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The W3C header.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// The longest request id of a caller that is kept.
+const LONGEST_REQUEST_ID: usize = 128;
+
 /// What identifies a request across services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
     /// 32 lower-case hexadecimal digits.
     pub trace_id: String,
-    /// Any text that isn't blank.
+    /// A short token.
     pub request_id: String,
     /// `00-<trace id>-<span id>-<flags>`.
     pub traceparent: String,
@@ -35,7 +38,7 @@ impl Trace {
             .or_else(|| parent.as_deref().map(|parent| trace_of(parent).to_owned()))
             .unwrap_or_else(|| hex(32));
         let request_id = text(&REQUEST_ID)
-            .filter(|text| !text.trim().is_empty())
+            .filter(|text| is_token(text))
             .map_or_else(new_request_id, str::to_owned);
         let traceparent = parent.unwrap_or_else(|| new_parent(&trace_id));
         Self {
@@ -79,6 +82,13 @@ impl Trace {
             }
         }
     }
+}
+
+/// Whether a request id may go on: it is in every line of the log, in every answer, and
+/// in every call to another service.
+fn is_token(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    (1..=LONGEST_REQUEST_ID).contains(&text.len()) && text.bytes().all(plain)
 }
 
 fn new_parent(trace_id: &str) -> String {
@@ -142,7 +152,7 @@ mod tests {
         let parent = format!("00-{ID}-b7ad6b7169203331-01");
         let sent = headers(&[
             (TRACE_ID, ID),
-            (REQUEST_ID, "my request"),
+            (REQUEST_ID, "my-request.7:a_b"),
             (TRACEPARENT, &parent),
         ]);
         let mut answered = HeaderMap::new();
@@ -164,6 +174,16 @@ mod tests {
         let trace = Trace::of_event(Some(&parent), "00f067aa0ba902b7".into());
         assert_eq!(trace.trace_id, ID);
         assert_eq!(trace.traceparent, format!("00-{ID}-00f067aa0ba902b7-00"));
+    }
+
+    #[test]
+    fn a_request_id_is_a_short_token_or_replaced() {
+        let longest = "x".repeat(LONGEST_REQUEST_ID);
+        let id = |text: &str| Trace::of_request(&headers(&[(REQUEST_ID, text)])).request_id;
+        assert_eq!(id(&longest), longest);
+        for odd in ["my request", "a\"b", "<b>", &format!("{longest}x")] {
+            assert!(id(odd).starts_with("req_"), "{odd}");
+        }
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use reqwest::header::HeaderValue;
 use reqwest::{Client, Method, Request};
 
 use super::super::BenchError;
 use super::{Figure, Stack, load, percentile};
-use crate::client::{Fault, Person};
+use crate::client::{Fault, GATEWAY_SECRET, Person};
 use crate::components::http_client;
 use crate::components::service::{GATEWAY, base_url};
 
@@ -36,11 +37,17 @@ pub(super) async fn measure(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>, Ben
         &format!("{}/api/v1/orders{QUERY}", base_url(GATEWAY, &stack.ports)),
         ("cookie", &cookie),
     )?;
-    let direct = request(
+    let mut direct = request(
         &client,
         &format!("{}/internal/orders{QUERY}", base_url("order", &stack.ports)),
         ("x-user-id", USER),
     )?;
+    let secret = HeaderValue::from_str(&stack.site.gateway_secret);
+    let secret = secret.map_err(|error| BenchError::Request {
+        request: "a request to order".into(),
+        what: error.to_string(),
+    })?;
+    direct.headers_mut().insert(GATEWAY_SECRET, secret);
     // Connections, caches and keys, which are not measured.
     for side in [&direct, &by_gateway] {
         load::closed(&client, side, CONNECTIONS, DURATION / 4).await?;

@@ -42,6 +42,9 @@ use crate::components::{Ports, rabbitmq};
 use crate::config::Config;
 use crate::engine::labels;
 use crate::error::Result;
+use crate::host::state::StateDir;
+use crate::stack::gateway_secret;
+use crate::stack::instance::Instance;
 
 pub use case::{Case, Figure, Target};
 #[cfg(test)]
@@ -157,6 +160,11 @@ async fn measure(
         ports.extend(container.ports);
     }
     let config = &bench.config;
+    let own = Instance {
+        name: instance.to_owned(),
+        ..bench.instance.clone()
+    };
+    let secret = gateway_secret::of(StateDir::open()?.path(), &own)?;
     let options = crate::components::postgres::connect_options(&config.postgres, &ports);
     let database = sqlx::postgres::PgPoolOptions::new()
         .max_connections(4)
@@ -173,7 +181,8 @@ async fn measure(
             config.keycloak.realm.as_str(),
             &request.password,
             config.services.all().map(|(name, _)| name),
-        ),
+        )
+        .with_gateway_secret(secret),
         broker: rabbitmq::uri(&config.rabbitmq, &ports),
         ports,
         database,

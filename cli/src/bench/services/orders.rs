@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::BenchError;
 use super::{Figure, Stack, load, percentile};
+use crate::client::GATEWAY_SECRET;
 use crate::components::http_client;
 use crate::components::service::base_url;
 
@@ -75,6 +76,7 @@ async fn place(stack: &Stack<'_>, orders: u32) -> Result<Vec<(String, Instant)>,
     let request = client
         .request(Method::POST, &url)
         .header("x-user-id", "jhalpert")
+        .header(GATEWAY_SECRET, &stack.site.gateway_secret)
         .json(&json!({
             "clientId": "client_501",
             "requestedShipDate": "2030-01-31",

@@ -8,6 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::super::BenchError;
 use super::{Figure, Stack};
+use crate::client::GATEWAY_SECRET;
 use crate::components::http_client;
 use crate::components::postgres;
 use crate::components::service::base_url;
@@ -86,6 +87,7 @@ async fn placed(stack: &Stack<'_>) -> Result<String, BenchError> {
         let answer = client
             .request(Method::POST, &url)
             .header("x-user-id", "jhalpert")
+            .header(GATEWAY_SECRET, &stack.site.gateway_secret)
             .json(&json!({
                 "clientId": "client_501",
                 "requestedShipDate": "2030-01-31",

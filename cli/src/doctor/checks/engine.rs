@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{GIGABYTE, NO_ENGINE, gigabytes};
 use crate::doctor::{Finding, NeededImage};
-use crate::engine::{Engine, EngineError, Facts};
+use crate::engine::{Engine, EngineError, Facts, Kind, Version};
 use crate::error::{Coded, Error};
 use crate::host::resources;
 
@@ -14,12 +14,15 @@ const DISK_ERROR: u64 = 3 * GIGABYTE;
 /// Below this, a few golden images and backups fill the disk.
 const DISK_WARNING: u64 = 10 * GIGABYTE;
 
+/// The first version of Docker that keeps to the address of a published port.
+const FIRST_CLOSED: u32 = 28;
+
 /// Which engine there is, and why that one.
 pub(in crate::doctor) fn found(connected: &Result<Engine, EngineError>) -> Vec<Finding> {
     match connected {
         Ok(engine) => {
             let (version, found) = (engine.version(), engine.found());
-            vec![
+            let mut findings = vec![
                 Finding::ok(
                     "engine",
                     format!(
@@ -35,12 +38,34 @@ pub(in crate::doctor) fn found(connected: &Result<Engine, EngineError>) -> Vec<F
                         crate::engine::find::NEEDED_API
                     ),
                 ),
-            ]
+            ];
+            findings.extend(published(version));
+            findings
         }
         Err(error) => {
             vec![Finding::error("engine", error.to_string(), error.next())]
         }
     }
+}
+
+/// Whether ports that are published on the loopback address are for this machine alone.
+fn published(version: &Version) -> Option<Finding> {
+    let major: u32 = version.engine.split('.').next()?.parse().ok()?;
+    (version.kind == Kind::Docker && major < FIRST_CLOSED).then(|| {
+        Finding::warning(
+            "published ports",
+            format!(
+                "Docker before {FIRST_CLOSED}.0 lets neighbours on the network reach ports \
+                 that are published on 127.0.0.1, such as PostgreSQL's (moby 45610)"
+            ),
+            [
+                format!("install Docker {FIRST_CLOSED} or newer"),
+                "or have a firewall drop what comes from the network for the engine's \
+                 address ranges"
+                    .to_owned(),
+            ],
+        )
+    })
 }
 
 /// Disk, file system and control groups of the engine.
@@ -212,6 +237,24 @@ mod tests {
         assert_eq!(status(Some(9_999_999_999)), Status::Warning);
         assert_eq!(status(Some(2_999_999_999)), Status::Error);
         assert_eq!(status(None), Status::Skipped);
+    }
+
+    #[test]
+    fn an_engine_whose_ports_neighbours_reach_is_warned_of() {
+        let of = |kind, engine: &str| {
+            published(&Version {
+                kind,
+                engine: engine.into(),
+                api: "1.41".into(),
+                os: "linux".into(),
+                arch: "amd64".into(),
+            })
+            .map(|finding| finding.status)
+        };
+        assert_eq!(of(Kind::Docker, "26.1.5+dfsg1"), Some(Status::Warning));
+        assert_eq!(of(Kind::Docker, "28.0.0"), None);
+        assert_eq!(of(Kind::Podman, "4.3.1"), None);
+        assert_eq!(of(Kind::Docker, "unknown"), None);
     }
 
     #[test]

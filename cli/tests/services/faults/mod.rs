@@ -7,12 +7,14 @@
 //! servers    broker and database that go away, stand still or refuse
 //! letters    what fails while its consumer, or the broker, fails
 //! messages   what comes twice, can't be handled, goes astray, or waits for a lock
+//! relay      what a relay is refused, and a relay that vanishes
 //! twin       a second instance of a service
 //! ```
 
 mod letters;
 mod load;
 mod messages;
+mod relay;
 mod servers;
 mod steps;
 mod table;
@@ -44,15 +46,19 @@ const SCHEMAS: [&str; 6] = [
 pub fn trials() -> Vec<Trial> {
     let servers = servers::FAULTS.iter();
     let all = servers
+        .chain(relay::FAULTS)
         .chain(steps::FAULTS)
         .chain(messages::FAULTS)
         .chain(letters::FAULTS);
     let trials = all.map(|fault| Trial::test(fault.test, || survive(fault)));
     trials
-        .chain([Trial::test(
-            "everything_was_published_and_nothing_died",
-            law,
-        )])
+        .chain([
+            Trial::test(
+                "large_events_are_relayed_with_little_memory",
+                relay::large_events,
+            ),
+            Trial::test("everything_was_published_and_nothing_died", law),
+        ])
         .collect()
 }
 

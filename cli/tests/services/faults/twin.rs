@@ -16,12 +16,20 @@ impl Twin {
         let variables = ask("{{range .Config.Env}}{{println .}}{{end}}")?;
         let network = ask("{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}")?;
         let image = ask("{{.Config.Image}}")?;
-        let mut arguments = vec!["run", "--detach", "--network", network.trim()];
+        let mut arguments = vec!["create", "--network", network.trim()];
         for variable in variables.lines().filter(|line| !line.is_empty()) {
             arguments.extend(["--env", variable]);
         }
         arguments.push(image.trim());
-        Ok(Self(docker(&arguments)?.trim().to_owned()))
+        let twin = Self(docker(&arguments)?.trim().to_owned());
+        // Its secrets are files of the first one, of the user that runs there.
+        let folder = tempfile::tempdir()?;
+        let between = folder.path().join("dm-secrets").display().to_string();
+        let of_first = format!("{first}:/etc/dm-secrets");
+        docker(&["cp", "--archive", &of_first, &between])?;
+        docker(&["cp", "--archive", &between, &format!("{}:/etc/", twin.0)])?;
+        docker(&["start", &twin.0])?;
+        Ok(twin)
     }
 
     /// Waits until its log contains these words.

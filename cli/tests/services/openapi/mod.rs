@@ -65,6 +65,7 @@ pub fn gateway() -> Result<(), Failed> {
             realm: "dundermifflin".into(),
             password: "password".into(),
             services: Vec::new(),
+            gateway_secret: String::new(),
         };
         let mut cookies = Vec::new();
         for user in ["mscott", "dphilbin", "amartin"] {
@@ -156,6 +157,9 @@ impl<'c> Run<'c> {
         let url = format!("{}{path}", operation.address());
         let mut request = self.client.request(operation.method(), url);
         request = request.query(&operation.query(&mut self.values, &self.known));
+        if matches!(caller, Caller::Named) {
+            request = request.header("x-gateway-secret", stack::gateway_secret());
+        }
         if !nobody {
             request = match caller {
                 Caller::Named => request.header("x-user-id", "jhalpert"),

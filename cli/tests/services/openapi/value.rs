@@ -70,7 +70,7 @@ impl Values {
 
     /// A word that can stand in a header. Now and then one that stood there before.
     pub fn word(&mut self) -> String {
-        format!("key-{}", self.below(1_000))
+        format!("key-{}", self.below(100))
     }
 
     /// An id of that name, or one that nobody knows.

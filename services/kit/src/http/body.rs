@@ -1,5 +1,7 @@
 //! Bodies: as JSON, or as they came.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::response::IntoResponse as _;
@@ -8,6 +10,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::ApiError;
+use crate::telemetry::cut;
+
+/// How long a body may take to come.
+const BODY_TIME: Duration = Duration::from_secs(20);
 
 /// A JSON body; `None` where it is empty or `null`, which is the endpoint's to
 /// complain about. It must be an object; unknown fields are ignored, and so is the
@@ -36,7 +42,14 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
-        let bytes = Bytes::from_request(request, state).await;
+        let bytes = Bytes::from_request(request, state);
+        let Ok(bytes) = tokio::time::timeout(BODY_TIME, bytes).await else {
+            return Err(ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "REQUEST_TIMEOUT",
+                "Request body did not come in time",
+            ));
+        };
         bytes.map(Self).map_err(|rejection| {
             if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
                 ApiError::new(
@@ -81,7 +94,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> {
 impl ApiError {
     /// Says to a developer's log, at debug level alone, what the parser said.
     fn because(self, reason: String) -> Self {
-        tracing::debug!(reason, "a body can't be read");
+        tracing::debug!(reason = %cut(&reason), "a body can't be read");
         self
     }
 }
@@ -141,6 +154,15 @@ mod tests {
         ] {
             assert_eq!(code(body), Err("INVALID_JSON"), "{body:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        let body = axum::body::Body::from_stream(never);
+        let request = Request::new(body);
+        let error = Raw::from_request(request, &()).await.unwrap_err();
+        assert_eq!(error.status, StatusCode::REQUEST_TIMEOUT);
     }
 
     proptest! {

@@ -12,6 +12,9 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{Components, ContentBuilder, OpenApi, Ref, Response, ResponseBuilder};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
+/// The page has a style and nothing else.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
 /// The document and a page that lists what is in it, without anything from
 /// elsewhere: the stack also runs without a network.
 pub(super) fn routes(api: &OpenApi) -> Router {
@@ -29,7 +32,7 @@ pub(super) fn routes(api: &OpenApi) -> Router {
             "/swagger-ui.html",
             get(move || {
                 let page = page.clone();
-                async move { Html(page) }
+                async move { ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(page)) }
             }),
         )
 }

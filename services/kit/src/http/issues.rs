@@ -39,6 +39,13 @@ impl Issues {
         text
     }
 
+    /// Notes the issue where a text has more than so many characters.
+    pub fn longest(&mut self, field: &str, text: &str, most: usize, issue: impl Into<String>) {
+        if text.chars().count() > most {
+            self.add(field, issue);
+        }
+    }
+
     /// The value that was checked, if nothing is wrong.
     ///
     /// # Errors
@@ -75,6 +82,8 @@ mod tests {
         issues.email("e", Some(" "), "required", "no email");
         issues.email("e", Some("ab"), "required", "no email");
         issues.add("d", "min:1");
+        issues.longest("f", "éé", 2, "max:2");
+        issues.longest("f", "ééé", 2, "max:2");
         assert_eq!(
             issues.check(()),
             Err(vec![
@@ -83,6 +92,7 @@ mod tests {
                 FieldIssue::new("e", "required"),
                 FieldIssue::new("e", "no email"),
                 FieldIssue::new("d", "min:1"),
+                FieldIssue::new("f", "max:2"),
             ])
         );
         assert_eq!(Issues::default().check(7), Ok(7));

@@ -11,8 +11,9 @@ use http::request::Parts;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
 use super::error::{ApiError, DetailsStyle};
-use crate::telemetry::Metrics;
-use crate::telemetry::metrics::RequestLabels;
+use super::shield;
+use crate::telemetry::metrics::{RequestLabels, method_label};
+use crate::telemetry::{Metrics, cut};
 use crate::trace::Trace;
 
 /// What the layer needs.
@@ -45,10 +46,10 @@ pub(super) async fn observe(
     let began = Instant::now();
     let trace = Trace::of_request(request.headers());
     request.extensions_mut().insert(trace.clone());
-    let method = request.method().to_string();
-    let path = request.uri().path().to_owned();
+    // Whoever makes up methods and paths must fill neither the memory nor the log.
+    let method = method_label(request.method());
+    let path = cut(request.uri().path()).into_owned();
     let route = request.extensions().get::<MatchedPath>().map_or_else(
-        // Whoever asks for what isn't there must not make labels.
         || "unmatched".to_owned(),
         |matched| matched.as_str().to_owned(),
     );
@@ -71,6 +72,7 @@ pub(super) async fn observe(
             }
         }
         trace.write(response.headers_mut());
+        shield::add(response.headers_mut());
         let took = began.elapsed();
         // Whole microseconds: more digits say nothing.
         let ms = (took.as_secs_f64() * 1_000_000.0).round() / 1000.0;

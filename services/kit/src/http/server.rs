@@ -1,23 +1,18 @@
 //! The server: the service's routes among those that all have.
 
 use std::any::Any;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
 use http::{StatusCode, header};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::{debug, info};
 use utoipa::openapi::OpenApi;
 
 use super::docs;
+use super::door::{Door, guard};
 use super::error::{ApiError, DetailsStyle};
 use super::health::Health;
 use super::observe::{Observer, observe};
@@ -25,9 +20,6 @@ use crate::telemetry::{Metrics, metrics};
 
 /// The largest body that is read, in bytes.
 const BODY_LIMIT: usize = 1 << 20;
-
-/// How long requests may take to end after the service was asked to.
-const DRAIN_LIMIT: Duration = Duration::from_secs(8);
 
 /// Lays middleware around a router.
 pub type Around = Box<dyn FnOnce(Router) -> Router + Send>;
@@ -46,6 +38,8 @@ pub struct Server {
     pub metrics: Metrics,
     /// The service's own middleware, around all routes.
     pub around: Around,
+    /// Who may call.
+    pub door: Door,
 }
 
 impl Server {
@@ -76,7 +70,9 @@ impl Server {
             })
             .layer(DefaultBodyLimit::max(BODY_LIMIT))
             .layer(CatchPanicLayer::custom(panicked));
-        (self.around)(routes).layer(from_fn_with_state(observer, observe))
+        (self.around)(routes)
+            .layer(from_fn_with_state(self.door, guard))
+            .layer(from_fn_with_state(observer, observe))
     }
 }
 
@@ -87,32 +83,4 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
     ApiError::internal(format!("panic: {cause}")).into_response()
-}
-
-/// Serves until it is asked to stop, and lets requests end.
-///
-/// # Errors
-/// Where the port can't be had.
-pub async fn serve(router: Router, port: u16, stop: CancellationToken) -> std::io::Result<()> {
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await?;
-    // Answers and events are small, and somebody waits for each.
-    let listener = listener.tap_io(|stream| {
-        if let Err(cause) = stream.set_nodelay(true) {
-            debug!(%cause, "a connection stays with Nagle's algorithm");
-        }
-    });
-    info!(port, "listening");
-    let asked = stop.clone();
-    let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { asked.cancelled().await })
-        .into_future();
-    let late = async {
-        stop.cancelled().await;
-        tokio::time::sleep(DRAIN_LIMIT).await;
-    };
-    tokio::select! {
-        ended = serving => ended,
-        // Streams have no end of their own.
-        () = late => Ok(()),
-    }
 }

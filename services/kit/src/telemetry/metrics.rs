@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::Method;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -18,13 +19,33 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// The labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
-    /// The verb.
-    pub method: String,
+    /// The verb, as [`method_label`] has it.
+    pub method: &'static str,
     /// The route with its placeholders, never the path: ids would be labels
     /// without end.
     pub route: String,
     /// The status code.
     pub status: u16,
+}
+
+/// The verb of a request as a label: one of the nine that HTTP knows, or `other`. A
+/// label that callers could make up would stay in the memory for good.
+#[must_use]
+pub fn method_label(method: &Method) -> &'static str {
+    [
+        (Method::GET, "GET"),
+        (Method::POST, "POST"),
+        (Method::PUT, "PUT"),
+        (Method::PATCH, "PATCH"),
+        (Method::DELETE, "DELETE"),
+        (Method::HEAD, "HEAD"),
+        (Method::OPTIONS, "OPTIONS"),
+        (Method::TRACE, "TRACE"),
+        (Method::CONNECT, "CONNECT"),
+    ]
+    .into_iter()
+    .find(|(known, _)| known == method)
+    .map_or("other", |(_, label)| label)
 }
 
 /// The labels of a handled event.
@@ -152,11 +173,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn methods_are_a_fixed_set_of_labels() {
+        let label = |name: &str| method_label(&Method::from_bytes(name.as_bytes()).unwrap());
+        assert_eq!(label("PATCH"), "PATCH");
+        for made_up in ["get", "X1", "PROPFIND", &"A".repeat(300_000)] {
+            assert_eq!(label(made_up), "other");
+        }
+    }
+
+    #[test]
     fn what_was_counted_is_told() {
         let metrics = Metrics::default();
         metrics.request(
             RequestLabels {
-                method: "GET".into(),
+                method: "GET",
                 route: "/internal/orders/{orderId}".into(),
                 status: 200,
             },

@@ -3,5 +3,5 @@
 mod logs;
 pub mod metrics;
 
-pub use logs::init as init_logs;
+pub use logs::{cut, init as init_logs};
 pub use metrics::Metrics;

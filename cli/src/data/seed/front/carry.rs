@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Decision, End, Plan, PlannedExpense, PlannedLead, PlannedOrder};
-use crate::client::{Fault, IDEMPOTENCY_KEY, Person, Phone, Site, trace_id};
+use crate::client::{Fault, GATEWAY_SECRET, IDEMPOTENCY_KEY, Person, Phone, Site, trace_id};
 use crate::data::seed::Made;
 use crate::data::seed::SeedError;
 use crate::data::seed::file::SeedFile;
@@ -112,6 +112,7 @@ async fn stock(site: &Site, person: &Person) -> Result<BTreeMap<String, i64>, Fa
     let list: StockList = person
         .get_from(base, "/internal/stock")
         .header(USER_ID, "dm")
+        .header(GATEWAY_SECRET, &site.gateway_secret)
         .expect(200)
         .await?
         .body()?;

@@ -1,0 +1,132 @@
+//! The secret that an instance's gateway shows to its services.
+//!
+//! Made when the instance is brought up first, and kept in a file of the state directory
+//! that this user alone can read. `dm down --volumes` removes it.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::instance::Instance;
+use crate::host::state::StateError;
+
+/// The folder of the state directory.
+const FOLDER: &str = "gateway-secrets";
+
+/// The file of an instance's secret.
+#[must_use]
+pub fn path(state: &Path, instance: &Instance) -> PathBuf {
+    let name = format!("{}.{}", instance.project, instance.name);
+    state.join(FOLDER).join(name)
+}
+
+/// The secret of an instance, made if there is none. Of two calls at once one makes it.
+///
+/// # Errors
+/// [`StateError::Io`] where the file can't be read or written.
+pub fn of(state: &Path, instance: &Instance) -> Result<String, StateError> {
+    let path = path(state, instance);
+    let failed = |doing, source| StateError::Io {
+        doing,
+        path: path.clone(),
+        source,
+    };
+    match fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("read", error)),
+    }
+    make(&path).map_err(|error| failed("write", error))?;
+    let text = fs::read_to_string(&path).map_err(|error| failed("read", error))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Removes the secret of an instance; fine where there is none.
+///
+/// # Errors
+/// [`StateError::Io`] where the file can't be removed.
+pub fn forget(state: &Path, instance: &Instance) -> Result<(), StateError> {
+    let path = path(state, instance);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::Io {
+            doing: "remove",
+            path,
+            source,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a new secret in one step, unless another process was first.
+fn make(path: &Path) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    // An empty one was cut short by a crash of the machine.
+    if fs::metadata(path).is_ok_and(|facts| facts.len() == 0) {
+        fs::remove_file(path)?;
+    }
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let secret = [Uuid::new_v4(), Uuid::new_v4()].map(|id| id.simple().to_string());
+    writeln!(file, "{}", secret.concat())?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map(drop).map_err(Into::into),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn instance(name: &str) -> Instance {
+        Instance::new("project-1f3a9c", name, "/p").unwrap()
+    }
+
+    #[test]
+    fn each_instance_has_one_that_only_its_user_reads() {
+        let state = tempfile::tempdir().unwrap();
+        let secret = |name| of(state.path(), &instance(name)).unwrap();
+        let first = secret("default");
+        assert_eq!(first.len(), 64);
+        assert_eq!(secret("default"), first);
+        assert_ne!(secret("review-7"), first);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let path = path(state.path(), &instance("default"));
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+    }
+
+    #[test]
+    fn what_a_crash_left_empty_is_made_anew() {
+        let state = tempfile::tempdir().unwrap();
+        let first = of(state.path(), &instance("default")).unwrap();
+        fs::write(path(state.path(), &instance("default")), "").unwrap();
+        let second = of(state.path(), &instance("default")).unwrap();
+        assert_eq!(second.len(), 64);
+        assert_ne!(second, first);
+        forget(state.path(), &instance("default")).unwrap();
+        forget(state.path(), &instance("default")).unwrap();
+        assert_ne!(of(state.path(), &instance("default")).unwrap(), second);
+    }
+
+    #[test]
+    fn of_many_at_once_one_makes_it() {
+        let state = tempfile::tempdir().unwrap();
+        let secrets: Vec<String> = std::thread::scope(|scope| {
+            let one = || of(state.path(), &instance("default")).unwrap();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
+            threads.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        assert!(secrets.iter().all(|secret| *secret == secrets[0]));
+    }
+}
