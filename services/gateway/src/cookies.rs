@@ -18,6 +18,18 @@ pub fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item =
         .map(|(_, value)| value.trim())
 }
 
+/// The names of the cookies that begin so, in the order they came: browsers send older
+/// ones first.
+pub fn names<'a>(headers: &'a HeaderMap, start: &'a str) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| str::from_utf8(pair).ok()?.split_once('='))
+        .map(|(name, _)| name.trim())
+        .filter(move |name| name.starts_with(start))
+}
+
 /// A cookie for the whole host that no script reads. `value` is base64url; with a
 /// life of nothing the browser forgets it.
 #[must_use]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dm_kit::Trace;
+use dm_kit::http::{GATEWAY_SECRET, GatewaySecret};
 use dm_kit::trace::{REQUEST_ID, TRACE_ID, TRACEPARENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use thiserror::Error;
@@ -15,6 +16,9 @@ use crate::settings::BaseUrl;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long a connection is kept for the next request.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// How long a request may take.
 const REQUEST: Duration = Duration::from_secs(15);
@@ -86,6 +90,8 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .connect_timeout(CONNECT)
+        // A service ends a connection that has been idle for 20 s.
+        .pool_idle_timeout(IDLE)
         .timeout(REQUEST)
         .build()
 }
@@ -117,18 +123,26 @@ pub struct Answer {
 #[error("{0}")]
 pub struct Unreachable(String);
 
-/// Calls a service.
+/// Calls a service. The answer's body is still to come.
 ///
 /// # Errors
 /// [`Unreachable`] where it doesn't answer, or not in time.
-pub async fn send(client: &reqwest::Client, call: Call) -> Result<Answer, Unreachable> {
-    let response = client
+pub async fn open(client: &reqwest::Client, call: Call) -> Result<reqwest::Response, Unreachable> {
+    client
         .request(call.method, call.url)
         .headers(call.headers)
         .body(call.body)
         .send()
         .await
-        .map_err(unreachable)?;
+        .map_err(unreachable)
+}
+
+/// Calls a service and reads the answer whole.
+///
+/// # Errors
+/// [`Unreachable`] where it doesn't answer, or not in time.
+pub async fn send(client: &reqwest::Client, call: Call) -> Result<Answer, Unreachable> {
+    let response = open(client, call).await?;
     let status = response.status();
     let body = response.bytes().await.map_err(unreachable)?;
     Ok(Answer { status, body })
@@ -151,8 +165,16 @@ pub(crate) fn in_full(error: &dyn Error) -> String {
 
 /// The headers of a call for `user`; `None` where the name can't stand in one.
 #[must_use]
-pub fn headers(service: Service, user: &User, trace: &Trace) -> Option<HeaderMap> {
+pub fn headers(
+    secret: &GatewaySecret,
+    service: Service,
+    user: &User,
+    trace: &Trace,
+) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(8);
+    let mut shown = HeaderValue::from_str(secret.expose()).ok()?;
+    shown.set_sensitive(true);
+    headers.insert(GATEWAY_SECRET, shown);
     headers.insert(USER_ID, HeaderValue::from_bytes(user.id.as_bytes()).ok()?);
     if service == Service::Profile {
         let name = HeaderValue::from_bytes(user.display_name.as_bytes()).ok()?;
@@ -202,6 +224,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn secret() -> GatewaySecret {
+        "0123456789abcdef".into()
+    }
 
     fn to(path: &str, query: Option<&str>) -> Option<String> {
         let base = "http://order:8093".parse().unwrap();
@@ -265,7 +291,7 @@ mod tests {
         };
         let trace = Trace::begin();
         let names = |service| {
-            let headers = headers(service, &user, &trace).unwrap();
+            let headers = headers(&secret(), service, &user, &trace).unwrap();
             let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
             names.sort();
             names
@@ -273,13 +299,23 @@ mod tests {
         let always = ["content-type", "traceparent", "x-request-id", "x-trace-id"];
         assert_eq!(
             names(Service::Order),
-            [&always[..2], &["x-request-id", "x-trace-id", "x-user-id"]].concat()
+            [
+                &always[..2],
+                &[
+                    "x-gateway-secret",
+                    "x-request-id",
+                    "x-trace-id",
+                    "x-user-id"
+                ]
+            ]
+            .concat()
         );
         assert_eq!(
             names(Service::Profile),
             [
                 &always[..2],
                 &[
+                    "x-gateway-secret",
                     "x-request-id",
                     "x-trace-id",
                     "x-user-display-name",
@@ -298,7 +334,7 @@ mod tests {
             roles: Vec::new(),
             groups: Vec::new(),
         };
-        assert!(headers(Service::Order, &user, &Trace::begin()).is_none());
+        assert!(headers(&secret(), Service::Order, &user, &Trace::begin()).is_none());
     }
 
     proptest! {

@@ -55,22 +55,19 @@ impl<V> Expiring<V> {
         let mut entries = self.lock();
         entries.remove(&key);
         entries.drop_expired(now);
-        while entries.by_age.len() >= self.capacity {
-            let Some((_, oldest)) = entries.by_age.pop_first() else {
-                break;
-            };
-            entries.numbers.remove(&oldest.key);
+        self.put(&mut entries, now, key, value);
+    }
+
+    /// Puts an entry in at this instant unless it is there: of many who ask at once, one
+    /// is told that it was new.
+    pub fn insert_new(&self, now: Instant, key: String, value: V) -> bool {
+        let mut entries = self.lock();
+        entries.drop_expired(now);
+        let new = !entries.numbers.contains_key(&key);
+        if new {
+            self.put(&mut entries, now, key, value);
         }
-        let number = entries.next;
-        entries.next += 1;
-        entries.numbers.insert(key.clone(), number);
-        let expires = now + self.life;
-        let entry = Entry {
-            key,
-            expires,
-            value,
-        };
-        entries.by_age.insert(number, entry);
+        new
     }
 
     /// Takes an entry out: of many who ask at once, one gets it.
@@ -90,6 +87,25 @@ impl<V> Expiring<V> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    fn put(&self, entries: &mut Entries<V>, now: Instant, key: String, value: V) {
+        while entries.by_age.len() >= self.capacity {
+            let Some((_, oldest)) = entries.by_age.pop_first() else {
+                break;
+            };
+            entries.numbers.remove(&oldest.key);
+        }
+        let number = entries.next;
+        entries.next += 1;
+        entries.numbers.insert(key.clone(), number);
+        let expires = now + self.life;
+        let entry = Entry {
+            key,
+            expires,
+            value,
+        };
+        entries.by_age.insert(number, entry);
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries<V>> {

@@ -26,8 +26,9 @@ pub mod settings;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dm_kit::http::DetailsStyle;
+use dm_kit::http::{DetailsStyle, GatewaySecret};
 use dm_kit::{Description, Environment, Front, StartError};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::oidc::provider::Provider;
@@ -41,6 +42,9 @@ pub const SERVICE: Description = Description {
     details: DetailsStyle::Absent,
 };
 
+/// How many streams there can be at once: each keeps a connection.
+const STREAMS: usize = 256;
+
 /// What all routes share.
 #[derive(Debug)]
 pub struct Gateway {
@@ -48,8 +52,14 @@ pub struct Gateway {
     pub provider: Provider,
     /// Who is signed in.
     pub sessions: Sessions,
+    /// What the names of the cookies of logins begin with.
+    pub login_cookie: String,
+    /// The streams that can still be opened.
+    pub streams: Arc<Semaphore>,
     /// For calls to the services.
     pub client: reqwest::Client,
+    /// What the services know the gateway by.
+    pub secret: GatewaySecret,
     /// Where the services are.
     pub services: ServiceSettings,
     /// Where the web apps are.
@@ -68,20 +78,29 @@ pub async fn build(
     environment: &mut Environment,
     stop: &CancellationToken,
 ) -> Result<Front, StartError> {
-    assemble(environment, stop).map(|(_, front)| front)
+    let secret = GatewaySecret::of(environment);
+    assemble(environment, secret, stop).map(|(_, front)| front)
 }
 
 fn assemble(
     environment: &mut Environment,
+    secret: GatewaySecret,
     stop: &CancellationToken,
 ) -> Result<(Arc<Gateway>, Front), StartError> {
     let settings = Settings::read(environment);
     environment.check()?;
     let client = downstream::client().map_err(|error| StartError::Service(error.to_string()))?;
     let gateway = Arc::new(Gateway {
-        provider: Provider::new(settings.oidc, client.clone(), settings.login_life),
-        sessions: Sessions::new(settings.session_life),
+        provider: Provider::new(settings.oidc, client.clone(), settings.login_life)
+            .map_err(|error| StartError::Service(error.to_string()))?,
+        sessions: Sessions::new(
+            settings.session_life,
+            format!("{}{}", sessions::COOKIE, settings.cookie_suffix),
+        ),
+        login_cookie: format!("dmf_login{}_", settings.cookie_suffix),
+        streams: Arc::new(Semaphore::new(STREAMS)),
         client,
+        secret,
         services: settings.services,
         apps: settings.apps,
         stream_pace: settings.stream_pace,

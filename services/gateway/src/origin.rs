@@ -42,6 +42,17 @@ impl Origin {
         Some(Self { scheme, host, port })
     }
 
+    /// The same under the one name of this machine that cookies and the realm's redirect
+    /// addresses belong to, where it is another one.
+    #[must_use]
+    pub fn canonical(&self) -> Option<Self> {
+        let other = matches!(self.host.as_str(), "127.0.0.1" | "[::1]");
+        other.then(|| Self {
+            host: "localhost".to_owned(),
+            ..self.clone()
+        })
+    }
+
     /// The same scheme and host name with another port.
     #[must_use]
     pub fn with_port(&self, port: u16) -> Self {

@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderMap;
+use tokio::sync::Semaphore;
 
 use crate::cookies;
 use crate::expiring::Expiring;
 use crate::random::{self, NoRandomness};
 
-/// The cookie of a session.
+/// The cookie of a session, where the gateway has its usual port.
 pub const COOKIE: &str = "dmf_session";
+
+/// How many streams a session can have at once: more than a browser opens.
+const STREAMS: usize = 8;
 
 /// How many sessions there can be at once.
 const CAPACITY: usize = 10_000;
@@ -40,21 +44,25 @@ pub struct Session {
     pub expires_at: DateTime<Utc>,
     /// When it ends, for this process.
     pub expires: Instant,
+    /// The streams that it can still open.
+    pub streams: Arc<Semaphore>,
 }
 
 /// All sessions.
 #[derive(Debug)]
 pub struct Sessions {
+    cookie: String,
     live: Expiring<Arc<Session>>,
     /// The end of the latest session: clients tell logins apart by it.
     latest: Mutex<DateTime<Utc>>,
 }
 
 impl Sessions {
-    /// No sessions yet; each will live so long from its login.
+    /// No sessions yet; each will live so long from its login, in a cookie of that name.
     #[must_use]
-    pub fn new(life: Duration) -> Self {
+    pub fn new(life: Duration, cookie: String) -> Self {
         Self {
+            cookie,
             live: Expiring::new(life, CAPACITY),
             latest: Mutex::new(DateTime::UNIX_EPOCH),
         }
@@ -71,6 +79,7 @@ impl Sessions {
             user,
             expires_at: self.end_of_new(),
             expires: now + self.live.life(),
+            streams: Arc::new(Semaphore::new(STREAMS)),
         });
         self.live
             .insert(now, session.id.clone(), Arc::clone(&session));
@@ -81,7 +90,7 @@ impl Sessions {
     #[must_use]
     pub fn of_request(&self, headers: &HeaderMap) -> Option<Arc<Session>> {
         let now = Instant::now();
-        cookies::values(headers, COOKIE).find_map(|id| self.live.get(now, id))
+        cookies::values(headers, &self.cookie).find_map(|id| self.live.get(now, id))
     }
 
     /// Whether a session goes on.
@@ -93,9 +102,15 @@ impl Sessions {
     /// Ends the sessions that a request brings.
     pub fn end(&self, headers: &HeaderMap) {
         let now = Instant::now();
-        for id in cookies::values(headers, COOKIE) {
+        for id in cookies::values(headers, &self.cookie) {
             self.live.take(now, id);
         }
+    }
+
+    /// The name of the cookie.
+    #[must_use]
+    pub fn cookie(&self) -> &str {
+        &self.cookie
     }
 
     /// How long a session lives.
@@ -137,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_session_goes_on_until_it_is_ended() {
-        let sessions = Sessions::new(Duration::from_secs(60));
+        let sessions = Sessions::new(Duration::from_secs(60), COOKIE.to_owned());
         let session = sessions.begin(jim()).unwrap();
         assert_eq!(session.id.len(), 32);
         let brought = request(&format!("dmf_session=stale; dmf_session={}", session.id));
@@ -149,14 +164,14 @@ mod tests {
 
     #[test]
     fn a_session_of_no_life_is_none() {
-        let sessions = Sessions::new(Duration::ZERO);
+        let sessions = Sessions::new(Duration::ZERO, COOKIE.to_owned());
         let session = sessions.begin(jim()).unwrap();
         assert!(!sessions.is_live(&session));
     }
 
     #[test]
     fn no_two_sessions_end_at_the_same_instant() {
-        let sessions = Sessions::new(Duration::from_secs(60));
+        let sessions = Sessions::new(Duration::from_secs(60), COOKIE.to_owned());
         let ends: HashSet<_> = (0..500)
             .map(|_| sessions.begin(jim()).unwrap().expires_at)
             .collect();

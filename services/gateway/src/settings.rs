@@ -15,6 +15,9 @@ const ORIGINS: &str = "http://localhost:3000,http://localhost:3001,http://localh
     http://localhost:3004,http://host.docker.internal:3000,http://host.docker.internal:3001,\
     http://host.docker.internal:3002,http://host.docker.internal:3004";
 
+/// The gateway's port as browsers reach it, where nothing else is set.
+const USUAL_PORT: u16 = 8081;
+
 /// All that can be set.
 #[derive(Debug)]
 pub struct Settings {
@@ -32,6 +35,9 @@ pub struct Settings {
     pub services: ServiceSettings,
     /// Whose scripts may call.
     pub origins: Origins,
+    /// What the names of this gateway's cookies end with: cookies are a host's, not a
+    /// port's, and there may be another gateway beside this one.
+    pub cookie_suffix: String,
 }
 
 /// The realm and this gateway's client in it.
@@ -106,6 +112,10 @@ impl Settings {
                 )
             })),
             origins: environment.get("MOBILE_WEB_ORIGINS", Origins::default()),
+            cookie_suffix: match environment.get("PUBLIC_PORT", USUAL_PORT) {
+                USUAL_PORT => String::new(),
+                port => format!("_{port}"),
+            },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Keycloak: how people sign in, and how what it says is proved.
 
 pub mod keys;
+pub mod pending;
 pub mod provider;
 pub mod tokens;
 

@@ -1,7 +1,7 @@
 //! The authorization code flow (RFC 6749 section 4.1) with PKCE (RFC 7636) and
 //! OpenID Connect's nonce.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -11,37 +11,20 @@ use thiserror::Error;
 use url::form_urlencoded;
 
 use super::keys::{Keys, Pace};
+use super::pending::{Login, Pending};
 use super::tokens::{AccessClaims, TokenError, Verifier};
 use crate::downstream::in_full;
-use crate::expiring::Expiring;
 use crate::origin::Origin;
 use crate::random::{self, NoRandomness};
 use crate::return_to::ReturnTo;
 use crate::sessions::User;
 use crate::settings::OidcSettings;
 
-/// How many logins can be on their way at once. Whoever begins more pushes the
-/// oldest out.
-const LOGINS: usize = 10_000;
-
 /// How long the exchange of a code may take.
 const EXCHANGE: Duration = Duration::from_secs(10);
 
 /// Where Keycloak sends the browser back to.
 pub const CALLBACK: &str = "/login/oauth2/code/keycloak";
-
-/// A login that has begun.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
-    /// Where the visitor goes on.
-    pub return_to: ReturnTo,
-    /// What the browser proves itself with: a login that was begun in another
-    /// browser must not end in this one.
-    pub browser: String,
-    redirect_uri: String,
-    nonce: String,
-    verifier: String,
-}
 
 /// Why a login can't be ended. Nobody but the log is told.
 #[derive(Debug, Error)]
@@ -73,31 +56,32 @@ pub struct Provider {
     settings: OidcSettings,
     client: reqwest::Client,
     verifier: Verifier,
-    logins: Expiring<Login>,
+    /// Logins that have begun.
+    pub pending: Pending,
 }
 
 impl Provider {
     /// Keycloak as it is set.
-    #[must_use]
-    pub fn new(settings: OidcSettings, client: reqwest::Client, login_life: Duration) -> Self {
+    ///
+    /// # Errors
+    /// [`NoRandomness`].
+    pub fn new(
+        settings: OidcSettings,
+        client: reqwest::Client,
+        login_life: Duration,
+    ) -> Result<Self, NoRandomness> {
         let keys = Keys::at(
             client.clone(),
             endpoint(&settings, "certs"),
             Pace::default(),
         );
         let verifier = Verifier::new(keys, settings.realm.as_str());
-        Self {
+        Ok(Self {
             settings,
             client,
             verifier,
-            logins: Expiring::new(login_life, LOGINS),
-        }
-    }
-
-    /// How long a login may take.
-    #[must_use]
-    pub const fn login_life(&self) -> Duration {
-        self.logins.life()
+            pending: Pending::new(login_life)?,
+        })
     }
 
     /// Begins a login, and says where the browser goes.
@@ -107,26 +91,17 @@ impl Provider {
     pub fn begin(
         &self,
         origin: &Origin,
-        return_to: ReturnTo,
-        browser: String,
-    ) -> Result<String, NoRandomness> {
-        let state = random::text::<18>()?;
+        return_to: &ReturnTo,
+    ) -> Result<(String, Login), NoRandomness> {
         let login = Login {
-            return_to,
-            browser,
+            state: random::text::<18>()?,
+            return_to: return_to.as_str().to_owned(),
             redirect_uri: format!("{}{CALLBACK}", origin.to_text()),
             nonce: random::text::<18>()?,
             verifier: random::text::<32>()?,
+            until: self.pending.end_of_new(),
         };
-        let url = self.authorization(origin, &state, &login);
-        self.logins.insert(Instant::now(), state, login);
-        Ok(url)
-    }
-
-    /// The login of that state, once.
-    #[must_use]
-    pub fn take(&self, state: &str) -> Option<Login> {
-        self.logins.take(Instant::now(), state)
+        Ok((self.authorization(origin, &login), login))
     }
 
     /// Ends a login with the code that Keycloak gave the browser.
@@ -170,14 +145,14 @@ impl Provider {
     }
 
     /// Where the browser goes: Keycloak on the visitor's own host name.
-    fn authorization(&self, origin: &Origin, state: &str, login: &Login) -> String {
+    fn authorization(&self, origin: &Origin, login: &Login) -> String {
         let keycloak = origin.with_port(self.settings.public_port).to_text();
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("client_id", &self.settings.client)
             .append_pair("response_type", "code")
             .append_pair("scope", "openid profile email")
             .append_pair("redirect_uri", &login.redirect_uri)
-            .append_pair("state", state)
+            .append_pair("state", &login.state)
             .append_pair("nonce", &login.nonce)
             .append_pair("code_challenge", &challenge(&login.verifier))
             .append_pair("code_challenge_method", "S256")
@@ -257,22 +232,22 @@ mod tests {
     fn provider() -> Provider {
         let settings = Settings::read(&mut Environment::default());
         let client = crate::downstream::client().unwrap();
-        Provider::new(settings.oidc, client, settings.login_life)
+        Provider::new(settings.oidc, client, settings.login_life).unwrap()
     }
 
-    fn begin(provider: &Provider, host: &'static str) -> (Url, HashMap<String, String>) {
+    fn begin(provider: &Provider, host: &'static str) -> (Url, HashMap<String, String>, Login) {
         let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
         let origin = Origin::of_request(&headers).unwrap();
         let return_to = ReturnTo::new(Some("/portal?a=b"));
-        let text = provider.begin(&origin, return_to, "me".into()).unwrap();
+        let (text, login) = provider.begin(&origin, &return_to).unwrap();
         let url = Url::parse(&text).unwrap();
         let query = url.query_pairs().into_owned().collect();
-        (url, query)
+        (url, query, login)
     }
 
     #[test]
     fn the_browser_is_sent_to_keycloak_on_the_visitors_host_name() {
-        let (url, query) = begin(&provider(), "host.docker.internal:8081");
+        let (url, query, _) = begin(&provider(), "host.docker.internal:8081");
         assert_eq!(
             url.as_str().split('?').next(),
             Some(
@@ -295,15 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_out_belongs_to_the_login_that_comes_back_once() {
-        let provider = provider();
-        let (_, query) = begin(&provider, "localhost:8081");
-        let login = provider.take(&query["state"]).unwrap();
-        assert_eq!(login.return_to.as_str(), "/portal?a=b");
+    fn what_was_sent_out_belongs_to_the_login() {
+        let (_, query, login) = begin(&provider(), "localhost:8081");
+        assert_eq!(login.state, query["state"]);
+        assert_eq!(login.return_to, "/portal?a=b");
         assert_eq!(login.nonce, query["nonce"]);
         assert_eq!(challenge(&login.verifier), query["code_challenge"]);
         assert_ne!(login.verifier, query["code_challenge"]);
-        assert_eq!(provider.take(&query["state"]), None);
     }
 
     #[test]
@@ -313,16 +286,5 @@ mod tests {
             challenge("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
             "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
         );
-    }
-
-    #[test]
-    fn logins_that_nobody_ends_give_way() {
-        let provider = provider();
-        let (_, first) = begin(&provider, "localhost:8081");
-        for _ in 0..LOGINS {
-            begin(&provider, "localhost:8081");
-        }
-        assert_eq!(provider.logins.len(), LOGINS);
-        assert_eq!(provider.take(&first["state"]), None);
     }
 }

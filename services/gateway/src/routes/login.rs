@@ -6,22 +6,29 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use dm_kit::http::{OpenApiRouter, Params};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use dm_kit::telemetry::cut;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tracing::{error, info, warn};
+use url::form_urlencoded;
 use utoipa_axum::routes;
 
 use super::pages::found;
-use crate::oidc::provider::Login;
+use crate::oidc::pending::Login;
 use crate::origin::Origin;
-use crate::random::{self, NoRandomness};
+use crate::random::NoRandomness;
 use crate::return_to::ReturnTo;
-use crate::{Gateway, cookies, html, sessions};
+use crate::{Gateway, cookies, html};
 
-/// The cookie that ties a login to the browser that began it.
-const BROWSER: &str = "dmf_login";
+/// Where a login begins.
+const BEGIN: &str = "/oauth2/authorization/keycloak";
 
-/// The length of its value.
-const BROWSER_LENGTH: usize = 32;
+/// How many other logins of a browser stay open. Their cookies come with every request.
+const OTHERS: usize = 4;
+
+/// How much of the state the name of a login's cookie has.
+const TAG: usize = 8;
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     OpenApiRouter::new()
@@ -31,6 +38,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
 }
 
 /// Begins a login.
+///
+/// On an address of this machine that is not its name, it begins on that name.
 #[utoipa::path(
     get,
     path = "/oauth2/authorization/keycloak",
@@ -54,7 +63,11 @@ async fn begin(
         );
     };
     let return_to = ReturnTo::new(params.get("returnTo"));
-    match send_out(&gateway, &headers, &origin, return_to) {
+    if let Some(canonical) = origin.canonical() {
+        let here: String = form_urlencoded::byte_serialize(return_to.as_str().as_bytes()).collect();
+        return found(&format!("{}{BEGIN}?returnTo={here}", canonical.to_text()));
+    }
+    match send_out(&gateway, &headers, &origin, &return_to) {
         Ok(response) => response,
         Err(cause) => out_of_order(&cause),
     }
@@ -64,24 +77,39 @@ fn send_out(
     gateway: &Gateway,
     headers: &HeaderMap,
     origin: &Origin,
-    return_to: ReturnTo,
+    return_to: &ReturnTo,
 ) -> Result<Response, NoRandomness> {
-    // A second tab's login must not spoil the first one's.
-    let known = cookies::values(headers, BROWSER).find(|value| is_browser(value));
-    let browser = match known {
-        Some(browser) => browser.to_owned(),
-        None => random::text::<24>()?,
-    };
-    let cookie = cookies::set(BROWSER, &browser, gateway.provider.login_life());
-    let url = gateway.provider.begin(origin, return_to, browser)?;
+    let (url, login) = gateway.provider.begin(origin, return_to)?;
+    let pending = &gateway.provider.pending;
+    let name = cookie_name(gateway, &login.state);
+    let cookie = cookies::set(&name, &pending.seal(&login)?, pending.life());
     let mut response = found(&url);
     set_cookie(&mut response, cookie);
+    // A second tab's login must not spoil the first one's, and many of them must not make
+    // requests too large to be read.
+    let others: Vec<_> = cookies::names(headers, &gateway.login_cookie).collect();
+    for old in &others[..others.len().saturating_sub(OTHERS)] {
+        set_cookie(&mut response, cookies::set(old, "", Duration::ZERO));
+    }
     Ok(response)
 }
 
-fn is_browser(value: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    value.len() == BROWSER_LENGTH && value.bytes().all(plain)
+/// The cookie of a login. Each has its own.
+fn cookie_name(gateway: &Gateway, state: &str) -> String {
+    format!(
+        "{}{}",
+        gateway.login_cookie,
+        state.get(..TAG).unwrap_or(state)
+    )
+}
+
+/// The login of a state that was begun in this browser, once.
+fn take(gateway: &Gateway, state: &str, headers: &HeaderMap) -> Option<Login> {
+    let name = cookie_name(gateway, state);
+    gateway
+        .provider
+        .pending
+        .take(state, cookies::values(headers, &name))
 }
 
 /// Ends a login: Keycloak sends the browser here.
@@ -108,8 +136,8 @@ async fn callback(
     let state = params.get("state");
     if let Some(error) = params.get("error") {
         // Whatever comes of it, that login is over.
-        let _ = state.and_then(|state| gateway.provider.take(state));
-        warn!(error, "Keycloak refused a login");
+        let _ = state.and_then(|state| take(&gateway, state, &headers));
+        warn!(error = %cut(error), "Keycloak refused a login");
         return failed();
     }
     let (Some(state), Some(code)) = (state, params.get("code")) else {
@@ -119,8 +147,7 @@ async fn callback(
             "The answer of the login is incomplete.",
         );
     };
-    let login = gateway.provider.take(state);
-    let Some(login) = login.filter(|login| is_of(login, &headers)) else {
+    let Some(login) = take(&gateway, state, &headers) else {
         return html::login_failed(
             StatusCode::BAD_REQUEST,
             "Login state expired",
@@ -139,21 +166,21 @@ async fn callback(
     match gateway.sessions.begin(user) {
         Ok(session) => {
             info!(user = session.user.id, "signed in");
-            let mut response = found(login.return_to.as_str());
-            let cookie = cookies::set(sessions::COOKIE, &session.id, gateway.sessions.life());
+            let mut response = found(&login.return_to);
+            let name = gateway.sessions.cookie();
+            let cookie = cookies::set(name, &session.id, gateway.sessions.life());
             set_cookie(&mut response, cookie);
+            let name = cookie_name(&gateway, &login.state);
+            set_cookie(&mut response, cookies::set(&name, "", Duration::ZERO));
             response
         }
         Err(cause) => out_of_order(&cause),
     }
 }
 
-/// Whether a login was begun in this browser.
-fn is_of(login: &Login, headers: &HeaderMap) -> bool {
-    cookies::values(headers, BROWSER).any(|value| value == login.browser)
-}
-
 /// Ends the session here; Keycloak's own goes on.
+///
+/// A link on a page of another site does not end it.
 #[utoipa::path(
     get,
     path = "/logout",
@@ -161,12 +188,17 @@ fn is_of(login: &Login, headers: &HeaderMap) -> bool {
     responses((status = 302, description = "To the gateway's home."))
 )]
 async fn logout(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    gateway.sessions.end(&headers);
     let mut response = found("/");
-    set_cookie(
-        &mut response,
-        cookies::set(sessions::COOKIE, "", Duration::ZERO),
-    );
+    // The apps are of the same site, whatever their port.
+    if headers
+        .get(FETCH_SITE)
+        .is_some_and(|site| site == "cross-site")
+    {
+        return response;
+    }
+    gateway.sessions.end(&headers);
+    let cookie = cookies::set(gateway.sessions.cookie(), "", Duration::ZERO);
+    set_cookie(&mut response, cookie);
     response
 }
 

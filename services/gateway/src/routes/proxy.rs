@@ -15,7 +15,7 @@ use super::describe;
 use super::entry::enter;
 use super::table::{ROUTES, Route, Sends};
 use crate::Gateway;
-use crate::downstream::{self, Answer, Call, IDEMPOTENCY_KEY};
+use crate::downstream::{self, Call, IDEMPOTENCY_KEY};
 use crate::sessions::User;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -41,7 +41,7 @@ async fn forward(gateway: &Gateway, route: &Route, request: Request) -> Result<R
     // Nobody's body is read before it is known whose it is.
     let user = enter(gateway, route.area, request.headers()).await?;
     let call = call(gateway, route, &user, request).await?;
-    let answer = downstream::send(&gateway.client, call)
+    let answer = downstream::open(&gateway.client, call)
         .await
         .map_err(|cause| ApiError::internal(format!("{}: {cause}", route.service.name())))?;
     Ok(respond(answer))
@@ -61,7 +61,7 @@ async fn call(
     let base = gateway.services.of(route.service);
     let url = downstream::target(base, request.uri().path(), query)
         .ok_or_else(|| ApiError::not_found("NOT_FOUND", "There is nothing here"))?;
-    let mut headers = downstream::headers(route.service, user, &trace)
+    let mut headers = downstream::headers(&gateway.secret, route.service, user, &trace)
         .ok_or_else(|| ApiError::internal("a user's name can't stand in a header"))?;
     if route.sends == Sends::BodyAndKey
         && let Some(key) = idempotency_key(request.headers())
@@ -91,11 +91,17 @@ fn idempotency_key(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get(IDEMPOTENCY_KEY).filter(|value| !blank(value))
 }
 
-/// Status and body of the service, and no header of it.
-fn respond(answer: Answer) -> Response {
-    let mut response = Response::new(Body::from(answer.body));
-    *response.status_mut() = answer.status;
+/// Status and body of the service, and no header of it. The body goes through as it
+/// comes: a long list is never whole here.
+fn respond(answer: reqwest::Response) -> Response {
+    let status = answer.status();
+    let length = answer.content_length();
+    let mut response = Response::new(Body::from_stream(answer.bytes_stream()));
+    *response.status_mut() = status;
     let headers = response.headers_mut();
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::CONTENT_TYPE, JSON);
     response

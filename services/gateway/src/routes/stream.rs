@@ -11,8 +11,9 @@ use bytes::Bytes;
 use dm_contracts::api::error::ErrorBody;
 use dm_kit::http::{ApiError, OpenApiRouter};
 use futures_util::{Stream, StreamExt as _, stream};
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior};
 use tracing::warn;
 use url::Url;
@@ -49,6 +50,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
         (status = 200, description = "Events.", content_type = "text/event-stream"),
         (status = 401, description = "Login is required", body = ErrorBody),
         (status = 403, description = "Sales role is required to access orders", body = ErrorBody),
+        (status = 429, description = "There are too many streams already", body = ErrorBody),
     )
 )]
 async fn timeline(
@@ -73,6 +75,7 @@ async fn timeline(
         (status = 200, description = "Events.", content_type = "text/event-stream"),
         (status = 401, description = "Login is required", body = ErrorBody),
         (status = 403, description = "Sales role is required to access orders", body = ErrorBody),
+        (status = 429, description = "There are too many streams already", body = ErrorBody),
     )
 )]
 async fn steps(
@@ -95,7 +98,7 @@ fn watch(
 ) -> Result<Response, ApiError> {
     let session = permit(&gateway, Area::Sales, request.headers())?;
     let trace = trace_of(request);
-    let headers = downstream::headers(Service::Order, &session.user, &trace)
+    let headers = downstream::headers(&gateway.secret, Service::Order, &session.user, &trace)
         .ok_or_else(|| ApiError::internal("a user's name can't stand in a header"))?;
     let base = gateway.services.of(Service::Order);
     let url = request
@@ -104,7 +107,17 @@ fn watch(
         .strip_suffix(suffix)
         .and_then(|path| downstream::target(base, &format!("{path}{instead}"), None))
         .ok_or_else(|| ApiError::not_found("NOT_FOUND", "There is nothing here"))?;
+    let permits =
+        [&gateway.streams, &session.streams].map(|all| Arc::clone(all).try_acquire_owned());
+    let [Ok(of_all), Ok(of_session)] = permits else {
+        return Err(ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "TOO_MANY_STREAMS",
+            "There are too many streams already",
+        ));
+    };
     let watch = Watch {
+        _permits: [of_all, of_session],
         url,
         headers,
         ticks: ticks(gateway.stream_pace),
@@ -142,6 +155,8 @@ struct Watch {
     headers: HeaderMap,
     ticks: Interval,
     changes: Changes,
+    /// Given back with the stream.
+    _permits: [OwnedSemaphorePermit; 2],
 }
 
 impl Watch {

@@ -302,7 +302,7 @@ pub static ROUTES: [Route; 20] = {
             "Scans a line of a shipment",
         )
         .taking(Shape::of::<Scan>())
-        .refusing(&[400, 404]),
+        .refusing(&[400, 404, 409]),
         post(
             "/api/v1/warehouse/shipments/{id}/dispatch",
             Warehouse,
@@ -313,7 +313,7 @@ pub static ROUTES: [Route; 20] = {
             "Sends a shipment off",
         )
         .taking(Shape::of::<Dispatch>())
-        .refusing(&[400, 404]),
+        .refusing(&[400, 404, 409]),
     ]
 };
 

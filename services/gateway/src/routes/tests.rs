@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::Response;
 use dm_kit::Environment;
-use dm_kit::http::{Health, Server};
+use dm_kit::http::{Door, Health, Server};
 use dm_kit::telemetry::Metrics;
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use crate::Gateway;
 use crate::oidc::testing::{Realm, Signer, claims};
 use crate::sessions::User;
 
+const SECRET: &str = "0123456789abcdef";
 const CALLBACK: &str = "/login/oauth2/code/keycloak";
 
 /// A gateway, and what is behind it.
@@ -51,7 +52,7 @@ impl Stack {
             .map(|(name, value)| (name.to_owned(), value.clone()))
             .collect();
         let stop = CancellationToken::new();
-        let (gateway, front) = crate::assemble(&mut environment, &stop).unwrap();
+        let (gateway, front) = crate::assemble(&mut environment, SECRET.into(), &stop).unwrap();
         let (routes, api) = front.routes.split_for_parts();
         let server = Server {
             routes,
@@ -60,6 +61,7 @@ impl Stack {
             details: crate::SERVICE.details,
             metrics: Metrics::default(),
             around: front.around,
+            door: Door::of(&mut environment, crate::SERVICE.name, None),
         };
         Self {
             router: server.into_router(),
@@ -290,11 +292,132 @@ async fn a_second_tab_does_not_spoil_the_first_ones_login() {
     let second = stack
         .get("/oauth2/authorization/keycloak", &[("cookie", &browser)])
         .await;
-    assert!(text(&second, "set-cookie").starts_with(&browser));
+    let other = text(&second, "set-cookie").split(';').next().unwrap();
+    assert_ne!(other, browser);
+    stack.grant(&parameter(&url, "nonce"), json!({}));
+    let path = format!("{CALLBACK}?state={}&code=c", parameter(&url, "state"));
+    let both = format!("{browser}; {other}");
+    let response = stack.get(&path, &[("cookie", &both)]).await;
+    assert_eq!(response.status(), StatusCode::FOUND);
+}
+
+#[tokio::test]
+async fn many_logins_push_nobody_elses_out() {
+    let stack = Stack::up().await;
+    let (url, browser) = stack.begin("/portal").await;
+    for _ in 0..10_001 {
+        stack.get("/oauth2/authorization/keycloak", &[]).await;
+    }
     stack.grant(&parameter(&url, "nonce"), json!({}));
     let path = format!("{CALLBACK}?state={}&code=c", parameter(&url, "state"));
     let response = stack.get(&path, &[("cookie", &browser)]).await;
     assert_eq!(response.status(), StatusCode::FOUND);
+}
+
+#[tokio::test]
+async fn a_browser_keeps_few_logins() {
+    let stack = Stack::up().await;
+    let mut jar: Vec<String> = Vec::new();
+    for _ in 0..20 {
+        let cookies = jar.join("; ");
+        let response = stack
+            .get("/oauth2/authorization/keycloak", &[("cookie", &cookies)])
+            .await;
+        for cookie in response.headers().get_all("set-cookie") {
+            let cookie = cookie.to_str().unwrap();
+            let pair = cookie.split(';').next().unwrap();
+            let name = pair.split('=').next().unwrap();
+            jar.retain(|known| !known.starts_with(name));
+            if !cookie.ends_with("Max-Age=0") {
+                jar.push(pair.to_owned());
+            }
+        }
+    }
+    assert_eq!(jar.len(), 5);
+}
+
+#[tokio::test]
+async fn a_login_begins_on_the_name_that_cookies_belong_to() {
+    let stack = Stack::up().await;
+    let path = "/oauth2/authorization/keycloak?returnTo=%2Fportal%3Fa%3D1";
+    let request = |host| {
+        let request = Request::builder().uri(path).header(header::HOST, host);
+        stack
+            .router
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+    };
+    for host in ["127.0.0.1:8081", "[::1]:8081"] {
+        let response = request(host).await.unwrap();
+        assert_eq!(
+            text(&response, "location"),
+            format!("http://localhost:8081{path}")
+        );
+        assert!(!response.headers().contains_key("set-cookie"));
+    }
+    let evil = request("evil.example:8081").await.unwrap();
+    assert_eq!(evil.status(), StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_ends_no_session() {
+    let stack = Stack::up().await;
+    let cookie = stack.signed_in("jhalpert", "manager");
+    for (site, status) in [("cross-site", 200), ("same-site", 401)] {
+        let headers = [("cookie", cookie.as_str()), ("sec-fetch-site", site)];
+        let response = stack.get("/logout", &headers).await;
+        assert_eq!(text(&response, "location"), "/");
+        let me = stack.get("/api/v1/auth/me", &[("cookie", &cookie)]).await;
+        assert_eq!(me.status(), status, "{site}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_has_few_streams() {
+    let stack = Stack::up().await;
+    let cookie = stack.signed_in("jhalpert", "manager");
+    let mut open = Vec::new();
+    for number in 0.. {
+        let path = "/api/v1/orders/ord_1/stream";
+        let response = stack.get(path, &[("cookie", &cookie)]).await;
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            assert_eq!(number, 8);
+            break;
+        }
+        assert_eq!(response.status(), StatusCode::OK);
+        open.push(response);
+    }
+    let other = stack.signed_in("pbeesly", "manager");
+    let path = "/api/v1/orders/ord_1/timeline/stream";
+    for cookie in [&other, &cookie] {
+        // One that ends makes room for another.
+        open.pop();
+        let response = stack.get(path, &[("cookie", cookie)]).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        open.push(response);
+    }
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_what_not_to_do() {
+    let stack = Stack::up().await;
+    for path in [
+        "/",
+        "/api/v1/auth/me",
+        "/nothing",
+        "/portal",
+        "/swagger-ui.html",
+    ] {
+        let response = stack.get(path, &[]).await;
+        assert_eq!(
+            text(&response, "x-content-type-options"),
+            "nosniff",
+            "{path}"
+        );
+        assert_eq!(text(&response, "x-frame-options"), "DENY", "{path}");
+        let policy = text(&response, "content-security-policy");
+        assert!(policy.contains("frame-ancestors 'none'"), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -365,6 +488,7 @@ async fn a_request_goes_on_with_the_headers_of_the_contract_alone() {
         [
             "content-type",
             "traceparent",
+            "x-gateway-secret",
             "x-request-id",
             "x-trace-id",
             "x-user-id"
