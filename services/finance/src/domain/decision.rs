@@ -4,7 +4,7 @@ use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::finance::DecideExpense;
 use dm_kit::http::trimmed;
 
-use super::{ExpenseStatus, no_body};
+use super::{ExpenseStatus, LONGEST_TEXT, no_body, too_long};
 
 /// A decision that may be taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +30,9 @@ impl Decision {
             .ok_or_else(|| vec![FieldIssue::new("decision", "must be APPROVED or REJECTED")])?;
         if status == ExpenseStatus::Rejected && comment.is_empty() {
             return Err(vec![FieldIssue::new("comment", "required for REJECTED")]);
+        }
+        if comment.chars().count() > LONGEST_TEXT {
+            return Err(vec![FieldIssue::new("comment", too_long(LONGEST_TEXT))]);
         }
         Ok(Self { status, comment })
     }
@@ -86,6 +89,16 @@ mod tests {
                 status: ExpenseStatus::Rejected,
                 comment: "no receipt".into()
             })
+        );
+    }
+
+    #[test]
+    fn a_comment_has_a_longest_length() {
+        let longest = "x".repeat(LONGEST_TEXT);
+        assert!(of(Some("REJECTED"), Some(&longest)).is_ok());
+        assert_eq!(
+            of(Some("REJECTED"), Some(&format!("{longest}x"))),
+            Err(issue("comment", "max:2000"))
         );
     }
 

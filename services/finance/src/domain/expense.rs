@@ -5,8 +5,19 @@ use dm_contracts::api::finance::CreateExpense;
 use dm_contracts::rules::amount;
 use dm_kit::http::{Issues, LONGEST_USER_ID, trimmed};
 use rust_decimal::Decimal;
+use url::Url;
 
-use super::no_body;
+use super::{LONGEST_TEXT, no_body, too_long};
+
+/// The longest texts, in characters.
+const LONGEST_CATEGORY: usize = 100;
+const LONGEST_CURRENCY: usize = 10;
+
+/// Whether a text is an address that a browser may be led to: another scheme could run
+/// something there.
+fn is_link(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+}
 
 /// An expense that may be submitted.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,22 +45,34 @@ impl NewExpense {
         });
         let currency = issues.text("currency", request.currency.as_deref(), "required");
         let description = issues.text("description", request.description.as_deref(), "required");
-        if trimmed(request.submitter_user_id.as_deref())
-            .chars()
-            .count()
-            > LONGEST_USER_ID
-        {
-            issues.add("submitterUserId", format!("max:{LONGEST_USER_ID}"));
-        }
         let filled = |value: Option<&str>| Some(trimmed(value)).filter(|text| !text.is_empty());
+        let submitter_user_id = filled(request.submitter_user_id.as_deref());
+        let receipt_url = filled(request.receipt_url.as_deref());
+        for (field, text, most) in [
+            // The users of the events, and of the notifications that follow.
+            (
+                "submitterUserId",
+                submitter_user_id.as_deref(),
+                LONGEST_USER_ID,
+            ),
+            ("category", Some(&*category), LONGEST_CATEGORY),
+            ("currency", Some(&*currency), LONGEST_CURRENCY),
+            ("description", Some(&*description), LONGEST_TEXT),
+            ("receiptUrl", receipt_url.as_deref(), LONGEST_TEXT),
+        ] {
+            let text = text.unwrap_or_default();
+            issues.longest(field, text, most, too_long(most));
+        }
+        if receipt_url.as_deref().is_some_and(|url| !is_link(url)) {
+            issues.add("receiptUrl", "must be an http or https URL");
+        }
         issues.check(Self {
-            submitter_user_id: filled(request.submitter_user_id.as_deref())
-                .unwrap_or_else(|| caller.to_owned()),
+            submitter_user_id: submitter_user_id.unwrap_or_else(|| caller.to_owned()),
             category,
             amount,
             currency: currency.to_uppercase(),
             description,
-            receipt_url: filled(request.receipt_url.as_deref()),
+            receipt_url,
         })
     }
 }
@@ -114,6 +137,41 @@ mod tests {
         assert!(of_length(LONGEST_USER_ID).is_ok());
         let refused = of_length(LONGEST_USER_ID + 1);
         assert_eq!(refused, Err(vec![issue("submitterUserId", "max:255")]));
+    }
+
+    #[test]
+    fn texts_have_a_longest_length_and_links_lead_to_pages() {
+        let with = |field: &str, text: &str| {
+            let mut body = json!({
+                "category": "x", "amount": 1, "currency": "EUR", "description": "y"
+            });
+            body[field] = json!(text);
+            of(body)
+        };
+        for (field, most) in [
+            ("submitterUserId", 255),
+            ("category", 100),
+            ("currency", 10),
+            ("description", 2000),
+        ] {
+            assert!(with(field, &"x".repeat(most)).is_ok(), "{field}");
+            let told = format!("max:{most}");
+            assert_eq!(
+                with(field, &"x".repeat(most + 1)),
+                Err(vec![issue(field, &told)])
+            );
+        }
+        let link = issue("receiptUrl", "must be an http or https URL");
+        for odd in [
+            "javascript:alert(1)",
+            "JavaScript:x",
+            "data:text/html,x",
+            "//evil",
+            "x",
+        ] {
+            assert_eq!(with("receiptUrl", odd), Err(vec![link.clone()]), "{odd}");
+        }
+        assert!(with("receiptUrl", "HTTPS://example.com/r?a=b").is_ok());
     }
 
     #[test]

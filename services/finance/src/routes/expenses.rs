@@ -2,14 +2,16 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::finance::{CreateExpense, Expense};
 use dm_contracts::api::list::List;
 use dm_contracts::events::ExpenseSubmitted;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Paging, Params};
+use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Paging, Params, whole};
 use dm_kit::outbox;
 use http::StatusCode;
+use sqlx::PgPool;
 
 use crate::domain::{ExpenseStatus, NewExpense};
 use crate::store::expenses;
@@ -36,7 +38,7 @@ pub(super) async fn list(
     _caller: Caller,
     params: Params,
     paging: Paging,
-) -> Result<Json<List<Expense>>, ApiError> {
+) -> Result<Response, ApiError> {
     let status = params
         .get("status")
         .map(|name| {
@@ -46,13 +48,13 @@ pub(super) async fn list(
             })
         })
         .transpose()?;
+    if !paging.is_on() {
+        let pool = PgPool::clone(&database);
+        return whole(expenses::Listed { pool, status }).await;
+    }
     let items = expenses::list(&database, status, paging).await?;
-    let matching = if paging.is_on() {
-        expenses::count(&database, status).await?
-    } else {
-        0
-    };
-    Ok(Json(paging.list(items, matching)))
+    let matching = expenses::count(&database, status).await?;
+    Ok(Json(paging.list(items, matching)).into_response())
 }
 
 /// Submits an expense

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::finance::Expense;
-use dm_kit::http::Paging;
+use dm_kit::http::{CHUNK, Paging, Rows};
 use rust_decimal::Decimal;
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
@@ -68,7 +68,48 @@ pub(crate) async fn insert(
     Ok(row.into())
 }
 
-/// The expenses, newest first, perhaps of one status alone.
+/// All expenses, newest first, perhaps of one status alone.
+pub(crate) struct Listed {
+    pub(crate) pool: PgPool,
+    pub(crate) status: Option<ExpenseStatus>,
+}
+
+impl Rows for Listed {
+    type Item = Expense;
+    type Key = (DateTime<Utc>, String);
+
+    async fn after(&self, key: Option<&Self::Key>) -> Result<Vec<Expense>, sqlx::Error> {
+        // Two statements rather than one that allows for both: each has its index.
+        let statement = match self.status {
+            None => {
+                "SELECT * FROM expenses
+                  WHERE $1::text IS NULL
+                    AND (created_at, expense_id) < (coalesce($2, 'infinity'), $3)
+                  ORDER BY created_at DESC, expense_id DESC LIMIT $4"
+            }
+            Some(_) => {
+                "SELECT * FROM expenses
+                  WHERE status = $1
+                    AND (created_at, expense_id) < (coalesce($2, 'infinity'), $3)
+                  ORDER BY created_at DESC, expense_id DESC LIMIT $4"
+            }
+        };
+        let rows: Vec<Row> = sqlx::query_as(statement)
+            .bind(self.status.map(ExpenseStatus::name))
+            .bind(key.map(|(at, _)| *at))
+            .bind(key.map_or("", |(_, id)| id))
+            .bind(CHUNK)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.into_iter().map(Expense::from).collect())
+    }
+
+    fn key(expense: &Expense) -> Self::Key {
+        (expense.created_at, expense.expense_id.clone())
+    }
+}
+
+/// A page of the expenses, newest first, perhaps of one status alone.
 pub(crate) async fn list(
     pool: &PgPool,
     status: Option<ExpenseStatus>,

@@ -12,11 +12,16 @@ pub(crate) struct Departure {
     pub(crate) dispatched_at: DateTime<Utc>,
 }
 
+/// The longest id of a truck, in characters: notifications tell it.
+const LONGEST_TRUCK_ID: usize = 100;
+
 /// What is wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// A field is missing or blank.
     Incomplete,
+    /// The truck's id is too long.
+    Truck,
     /// The time is none.
     Time,
 }
@@ -26,6 +31,7 @@ impl Fault {
     pub(crate) const fn message(self) -> &'static str {
         match self {
             Self::Incomplete => "Dispatch payload validation failed",
+            Self::Truck => "truckId must have at most 100 characters",
             Self::Time => "dispatchedAt must be an ISO-8601 timestamp",
         }
     }
@@ -43,6 +49,9 @@ pub(crate) fn check(request: Option<Dispatch>) -> Result<Departure, Fault> {
             .ok_or(Fault::Incomplete)
     };
     let (truck_id, dispatched_at) = (filled(truck_id)?, filled(dispatched_at)?);
+    if truck_id.chars().count() > LONGEST_TRUCK_ID {
+        return Err(Fault::Truck);
+    }
     Ok(Departure {
         truck_id,
         dispatched_at: time::parse(&dispatched_at).ok_or(Fault::Time)?,
@@ -84,6 +93,7 @@ mod tests {
             ("t", " ", Fault::Incomplete),
             // What is missing comes first.
             ("", "yesterday", Fault::Incomplete),
+            (&*"t".repeat(101), "yesterday", Fault::Truck),
             ("t", "yesterday", Fault::Time),
             ("t", "2026-02-31T10:00:00Z", Fault::Time),
             ("t", "2026-02-03", Fault::Time),

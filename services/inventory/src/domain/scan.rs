@@ -9,13 +9,21 @@ pub(crate) struct Parcel {
     pub(crate) quantity: i32,
 }
 
-/// Checks a request; `None` where anything is wrong with it. The barcode is not
+/// The longest barcode, in characters.
+const LONGEST_BARCODE: usize = 200;
+
+/// Checks a request; the message where anything is wrong with it. The barcode is not
 /// compared with the order: people scan what is in their hands.
-pub(crate) fn check(request: Option<Scan>) -> Option<Parcel> {
-    let Scan { barcode, quantity } = request?;
+pub(crate) fn check(request: Option<Scan>) -> Result<Parcel, &'static str> {
+    let Scan { barcode, quantity } = request.unwrap_or_default();
     let barcode = barcode.unwrap_or_default().trim().to_owned();
-    let quantity = quantity.filter(|quantity| *quantity >= 1)?;
-    (!barcode.is_empty()).then_some(Parcel { barcode, quantity })
+    if barcode.chars().count() > LONGEST_BARCODE {
+        return Err("barcode must have at most 200 characters");
+    }
+    match quantity.filter(|quantity| *quantity >= 1) {
+        Some(quantity) if !barcode.is_empty() => Ok(Parcel { barcode, quantity }),
+        _ => Err("Scan payload validation failed"),
+    }
 }
 
 #[cfg(test)]
@@ -32,7 +40,7 @@ mod tests {
         };
         assert_eq!(
             scan(Some(" SKU:PPR-A4-WHT-500 "), Some(1)),
-            Some(Parcel {
+            Ok(Parcel {
                 barcode: "SKU:PPR-A4-WHT-500".into(),
                 quantity: 1
             })
@@ -44,8 +52,13 @@ mod tests {
             (Some("x"), Some(0)),
             (Some("x"), Some(-1)),
         ] {
-            assert_eq!(scan(barcode, quantity), None, "{barcode:?} {quantity:?}");
+            let failed = Err("Scan payload validation failed");
+            assert_eq!(scan(barcode, quantity), failed, "{barcode:?} {quantity:?}");
         }
-        assert_eq!(check(None), None);
+        assert_eq!(check(None), Err("Scan payload validation failed"));
+        let longest = "x".repeat(LONGEST_BARCODE);
+        assert!(scan(Some(&longest), Some(1)).is_ok());
+        let told = scan(Some(&format!("{longest}x")), Some(1)).unwrap_err();
+        assert!(told.starts_with("barcode"), "{told}");
     }
 }

@@ -11,7 +11,7 @@ use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id};
 use dm_kit::{Database, Trace, Transaction, outbox};
 
 use super::key::IdempotencyKey;
-use super::not_found;
+use super::{key_is_taken, not_found};
 use crate::domain::dispatch as rules;
 use crate::domain::{shipment, stock as arithmetic};
 use crate::store::idempotency::{self, Operation};
@@ -35,6 +35,7 @@ use crate::store::{reservations, stock};
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody),
+        (status = 409, description = "The key was used for something else", body = ErrorBody),
     )
 )]
 pub(super) async fn dispatch(
@@ -52,8 +53,12 @@ pub(super) async fn dispatch(
 
     let mut transaction = database.begin().await?;
     let before = idempotency::claim(&mut transaction, Operation::Dispatch, &key).await?;
-    if let Some(answer) = before {
-        return Ok(Json(answer));
+    if let Some(dispatched) = before {
+        let dispatched: Dispatched = dispatched;
+        // Who asked after it had left is not in the answer, which anybody may have.
+        let same_user = dispatched.already_dispatched || dispatched.dispatched_by == user;
+        let same = same_user && dispatched.shipment_id == shipment_id;
+        return same.then_some(Json(dispatched)).ok_or_else(key_is_taken);
     }
     let found = shipments::lock(&mut transaction, &shipment_id)
         .await?

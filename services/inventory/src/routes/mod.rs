@@ -22,6 +22,14 @@ pub(crate) fn all(database: Database) -> OpenApiRouter {
         .with_state(database)
 }
 
+/// A key that belongs to another shipment or another user.
+fn key_is_taken() -> ApiError {
+    ApiError::conflict(
+        "IDEMPOTENCY_KEY_REUSED",
+        "Idempotency-Key was used for another shipment or by another user",
+    )
+}
+
 /// A shipment that isn't there, or isn't in the warehouse's hands.
 fn not_found(shipment_id: &str) -> ApiError {
     ApiError::not_found(

@@ -9,7 +9,7 @@ use dm_kit::Database;
 use dm_kit::http::{ApiError, Body, Caller, Id};
 
 use super::key::IdempotencyKey;
-use super::not_found;
+use super::{key_is_taken, not_found};
 use crate::domain::{scan as rules, shipment};
 use crate::store::idempotency::{self, Operation};
 use crate::store::{scans, shipments};
@@ -30,6 +30,7 @@ use crate::store::{scans, shipments};
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody),
+        (status = 409, description = "The key was used for something else", body = ErrorBody),
     )
 )]
 pub(super) async fn scan(
@@ -39,14 +40,15 @@ pub(super) async fn scan(
     key: IdempotencyKey,
     Body(request): Body<Scan>,
 ) -> Result<Json<Scanned>, ApiError> {
-    let parcel =
-        rules::check(request).ok_or_else(|| ApiError::invalid("Scan payload validation failed"))?;
+    let parcel = rules::check(request).map_err(ApiError::invalid)?;
     let key = key.optional()?;
     let mut transaction = database.begin().await?;
     if let Some(key) = &key {
         let before = idempotency::claim(&mut transaction, Operation::Scan, key).await?;
-        if let Some(answer) = before {
-            return Ok(Json(answer));
+        if let Some(scanned) = before {
+            let scanned: Scanned = scanned;
+            let same = scanned.shipment_id == shipment_id && scanned.last_scan.scanned_by == user;
+            return same.then_some(Json(scanned)).ok_or_else(key_is_taken);
         }
     }
     let found = shipments::lock(&mut transaction, &shipment_id).await?;

@@ -1,11 +1,12 @@
 //! The list of shipments.
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::shipment::{ShipmentList, ShipmentStatus};
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, Params};
+use dm_kit::http::{ApiError, Caller, Params, whole};
+use sqlx::PgPool;
 
 use crate::store::shipments::{self, Which};
 
@@ -29,7 +30,7 @@ pub(super) async fn list(
     _: Caller,
     State(database): State<Database>,
     params: Params,
-) -> Result<Json<ShipmentList>, ApiError> {
+) -> Result<Response, ApiError> {
     let which = match params.get("status") {
         None => Which::All,
         Some(word) if word == ShipmentStatus::Pending.as_str() => Which::Open,
@@ -38,9 +39,6 @@ pub(super) async fn list(
             return Err(ApiError::invalid(message));
         }
     };
-    let items = shipments::list(&database, which).await?;
-    Ok(Json(ShipmentList {
-        total: items.len(),
-        items,
-    }))
+    let pool = PgPool::clone(&database);
+    whole(shipments::Listed { pool, which }).await
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::api::order::OrderItem;
 use dm_contracts::api::shipment::{Shipment, ShipmentStatus};
 use dm_contracts::time;
+use dm_kit::http::{CHUNK, Rows};
 use sqlx::postgres::PgPool;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
@@ -95,31 +96,60 @@ pub(crate) enum Which {
 }
 
 /// Shipments, oldest first.
-pub(crate) async fn list(pool: &PgPool, which: Which) -> Result<Vec<Shipment>, sqlx::Error> {
+pub(crate) struct Listed {
+    pub(crate) pool: PgPool,
+    pub(crate) which: Which,
+}
+
+impl Rows for Listed {
+    type Item = Shipment;
+    type Key = (DateTime<Utc>, String);
+
+    async fn after(&self, key: Option<&Self::Key>) -> Result<Vec<Shipment>, sqlx::Error> {
+        list(&self.pool, self.which, key).await
+    }
+
+    fn key(item: &Shipment) -> Self::Key {
+        (item.created_at, item.shipment_id.clone())
+    }
+}
+
+/// The next of the list after a shipment.
+async fn list(
+    pool: &PgPool,
+    which: Which,
+    after: Option<&(DateTime<Utc>, String)>,
+) -> Result<Vec<Shipment>, sqlx::Error> {
     // Ids of one instant go by number, which their text does not.
-    let rows: Vec<ListRow> = match which {
+    let statement = match which {
         Which::All => {
-            sqlx::query_as(
-                "SELECT shipment_id, order_id, client_id, status, requested_ship_date,
-                        created_at, items
-                   FROM shipments
-                  ORDER BY created_at, length(shipment_id), shipment_id",
-            )
-            .fetch_all(pool)
-            .await?
+            "SELECT shipment_id, order_id, client_id, status, requested_ship_date,
+                    created_at, items
+               FROM shipments
+              WHERE created_at >= coalesce($1, '-infinity')
+                AND (created_at, length(shipment_id), shipment_id)
+                    > (coalesce($1, '-infinity'), length($2), $2)
+              ORDER BY created_at, length(shipment_id), shipment_id
+              LIMIT $3"
         }
         Which::Open => {
-            sqlx::query_as(
-                "SELECT shipment_id, order_id, client_id, status, requested_ship_date,
-                        created_at, items
-                   FROM shipments
-                  WHERE status IN ('PENDING', 'LOADING')
-                  ORDER BY created_at, length(shipment_id), shipment_id",
-            )
-            .fetch_all(pool)
-            .await?
+            "SELECT shipment_id, order_id, client_id, status, requested_ship_date,
+                    created_at, items
+               FROM shipments
+              WHERE status IN ('PENDING', 'LOADING')
+                AND created_at >= coalesce($1, '-infinity')
+                AND (created_at, length(shipment_id), shipment_id)
+                    > (coalesce($1, '-infinity'), length($2), $2)
+              ORDER BY created_at, length(shipment_id), shipment_id
+              LIMIT $3"
         }
     };
+    let rows: Vec<ListRow> = sqlx::query_as(statement)
+        .bind(after.map(|(at, _)| *at))
+        .bind(after.map_or("", |(_, id)| id))
+        .bind(CHUNK)
+        .fetch_all(pool)
+        .await?;
     rows.into_iter()
         .map(|row| {
             Ok(Shipment {

@@ -6,6 +6,11 @@ use dm_contracts::api::order::{OrderItem, PlaceOrder, PlaceOrderItem};
 use dm_contracts::rules::LONGEST_CLIENT_ID;
 use dm_contracts::time;
 
+/// The longest of the other texts, in characters, and the most lines.
+const LONGEST_SKU: usize = 100;
+const LONGEST_NOTES: usize = 4000;
+const MOST_ITEMS: usize = 1000;
+
 /// An order that can be placed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Placement {
@@ -24,12 +29,17 @@ pub(crate) fn check(request: Option<PlaceOrder>) -> Result<Placement, Vec<FieldI
     let client_id = client_id(request.client_id.as_deref(), &mut issues);
     let date = ship_date(request.requested_ship_date.as_deref(), &mut issues);
     let items = items(request.items.unwrap_or_default(), &mut issues);
+    let notes = request.notes.unwrap_or_default();
+    if notes.chars().count() > LONGEST_NOTES {
+        let issue = format!("max:{LONGEST_NOTES}");
+        issues.push(FieldIssue::new("notes", issue));
+    }
     match date {
         Some(requested_ship_date) if issues.is_empty() => Ok(Placement {
             client_id,
             requested_ship_date,
             items,
-            notes: request.notes.unwrap_or_default(),
+            notes,
         }),
         _ => Err(issues),
     }
@@ -63,6 +73,10 @@ fn ship_date(text: Option<&str>, issues: &mut Vec<FieldIssue>) -> Option<NaiveDa
 fn items(lines: Vec<Option<PlaceOrderItem>>, issues: &mut Vec<FieldIssue>) -> Vec<OrderItem> {
     if lines.is_empty() {
         issues.push(FieldIssue::new("items", "min:1"));
+    } else if lines.len() > MOST_ITEMS {
+        let issue = format!("max:{MOST_ITEMS}");
+        issues.push(FieldIssue::new("items", issue));
+        return Vec::new();
     }
     lines
         .into_iter()
@@ -72,6 +86,9 @@ fn items(lines: Vec<Option<PlaceOrderItem>>, issues: &mut Vec<FieldIssue>) -> Ve
             let sku = line.sku.unwrap_or_default().trim().to_owned();
             if sku.is_empty() {
                 issues.push(FieldIssue::new(format!("items[{at}].sku"), "required"));
+            } else if sku.chars().count() > LONGEST_SKU {
+                let issue = format!("max:{LONGEST_SKU}");
+                issues.push(FieldIssue::new(format!("items[{at}].sku"), issue));
             }
             let quantity = i64::from(line.quantity.unwrap_or_default());
             if quantity < 1 {
@@ -131,6 +148,34 @@ mod tests {
         assert_eq!(placement.items[0].sku, "PPR-A4-WHT-500");
         assert_eq!(placement.notes, "  by the back door ");
         assert_eq!(check_json(with("notes", Value::Null)).unwrap().notes, "");
+    }
+
+    #[test]
+    fn texts_and_lists_have_a_longest_length() {
+        let line = |sku: usize| json!({"sku": "x".repeat(sku), "quantity": 1});
+        for (field, fine, over, issue) in [
+            (
+                "notes",
+                json!("x".repeat(4000)),
+                json!("x".repeat(4001)),
+                ("notes", "max:4000"),
+            ),
+            (
+                "items",
+                json!([line(100)]),
+                json!([line(101)]),
+                ("items[0].sku", "max:100"),
+            ),
+            (
+                "items",
+                json!(vec![line(1); 1000]),
+                json!(vec![line(1); 1001]),
+                ("items", "max:1000"),
+            ),
+        ] {
+            assert!(check_json(with(field, fine)).is_ok(), "{issue:?}");
+            assert_eq!(issues(with(field, over)), pairs(&[issue]));
+        }
     }
 
     #[test]

@@ -2,13 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::order::{OrderDetail, OrderList, OrderPlaced, OrderStatus, PlaceOrder};
 use dm_contracts::events::{OrderCreated, OrderLine};
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id, Params};
+use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id, Params, whole};
 use dm_kit::outbox;
 use http::StatusCode;
+use sqlx::PgPool;
 
 use super::not_found;
 use crate::SERVICE;
@@ -33,12 +35,12 @@ pub(super) async fn list(
     _: Caller,
     State(database): State<Database>,
     params: Params,
-) -> Result<Json<OrderList>, ApiError> {
-    let items = orders::list(&database, params.get("clientId")).await?;
-    Ok(Json(OrderList {
-        total: items.len(),
-        items,
-    }))
+) -> Result<Response, ApiError> {
+    whole(orders::Listed {
+        pool: PgPool::clone(&database),
+        client_id: params.get("clientId").map(str::to_owned),
+    })
+    .await
 }
 
 /// Places an order.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::api::order::{OrderDetail, OrderItem, OrderStatus, OrderSummary};
+use dm_kit::http::{CHUNK, Rows};
 use sqlx::postgres::PgPool;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
@@ -55,34 +56,59 @@ pub(crate) async fn insert(
 }
 
 /// The orders of a client, or all of them, oldest first.
-pub(crate) async fn list(
+pub(crate) struct Listed {
+    pub(crate) pool: PgPool,
+    pub(crate) client_id: Option<String>,
+}
+
+impl Rows for Listed {
+    type Item = OrderSummary;
+    type Key = (DateTime<Utc>, String);
+
+    async fn after(&self, key: Option<&Self::Key>) -> Result<Vec<OrderSummary>, sqlx::Error> {
+        list(&self.pool, self.client_id.as_deref(), key).await
+    }
+
+    fn key(item: &OrderSummary) -> Self::Key {
+        (item.created_at, item.order_id.clone())
+    }
+}
+
+/// The next of the list after an order.
+async fn list(
     pool: &PgPool,
     client_id: Option<&str>,
+    after: Option<&(DateTime<Utc>, String)>,
 ) -> Result<Vec<OrderSummary>, sqlx::Error> {
     // Two statements: with "$1 IS NULL OR" neither would have a plan of its own.
     // Ids of one instant go by number, which their text does not.
-    let rows: Vec<SummaryRow> = match client_id {
-        Some(client_id) => {
-            sqlx::query_as(
-                "SELECT order_id, client_id, status, requested_ship_date, created_at
-                   FROM orders
-                  WHERE client_id = $1
-                  ORDER BY created_at, length(order_id), order_id",
-            )
-            .bind(client_id)
-            .fetch_all(pool)
-            .await?
+    let statement = match client_id {
+        Some(_) => {
+            "SELECT order_id, client_id, status, requested_ship_date, created_at
+               FROM orders
+              WHERE client_id = $1 AND created_at >= coalesce($2, '-infinity')
+                AND (created_at, length(order_id), order_id)
+                    > (coalesce($2, '-infinity'), length($3), $3)
+              ORDER BY created_at, length(order_id), order_id
+              LIMIT $4"
         }
         None => {
-            sqlx::query_as(
-                "SELECT order_id, client_id, status, requested_ship_date, created_at
-                   FROM orders
-                  ORDER BY created_at, length(order_id), order_id",
-            )
-            .fetch_all(pool)
-            .await?
+            "SELECT order_id, client_id, status, requested_ship_date, created_at
+               FROM orders
+              WHERE $1::text IS NULL AND created_at >= coalesce($2, '-infinity')
+                AND (created_at, length(order_id), order_id)
+                    > (coalesce($2, '-infinity'), length($3), $3)
+              ORDER BY created_at, length(order_id), order_id
+              LIMIT $4"
         }
     };
+    let rows: Vec<SummaryRow> = sqlx::query_as(statement)
+        .bind(client_id)
+        .bind(after.map(|(at, _)| *at))
+        .bind(after.map_or("", |(_, id)| id))
+        .bind(CHUNK)
+        .fetch_all(pool)
+        .await?;
     rows.into_iter()
         .map(|row| {
             Ok(OrderSummary {

@@ -5,6 +5,10 @@ use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::profile::{SavePerson, SavePreferences, SaveProfile};
 use dm_kit::http::{Issues, trimmed};
 
+/// The longest texts, in characters.
+const LONGEST_TEXT: usize = 200;
+const LONGEST_EMAIL: usize = 320;
+
 /// What a user can set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -81,11 +85,22 @@ fn checked_person(issues: &mut Issues, person: SavePerson) -> Person {
         "email is required",
         "email must be valid",
     );
+    let title = trimmed(person.title.as_deref());
+    let phone = trimmed(person.phone.as_deref());
+    for (field, text, most) in [
+        ("fullName", &full_name, LONGEST_TEXT),
+        ("email", &email, LONGEST_EMAIL),
+        ("title", &title, LONGEST_TEXT),
+        ("phone", &phone, LONGEST_TEXT),
+    ] {
+        let issue = format!("{field} must have at most {most} characters");
+        issues.longest(&format!("profile.{field}"), text, most, issue);
+    }
     Person {
         full_name,
         email,
-        title: trimmed(person.title.as_deref()),
-        phone: trimmed(person.phone.as_deref()),
+        title,
+        phone,
     }
 }
 
@@ -153,6 +168,20 @@ mod tests {
             }
         );
         assert_eq!(Settings::initial("jhalpert", None).full_name, "jhalpert");
+    }
+
+    #[test]
+    fn texts_have_a_longest_length() {
+        let mut body = whole();
+        body["profile"]["fullName"] = json!("x".repeat(201));
+        body["profile"]["title"] = json!("\u{e9}".repeat(200));
+        assert_eq!(
+            of(body),
+            Err(vec![issue(
+                "profile.fullName",
+                "fullName must have at most 200 characters"
+            )])
+        );
     }
 
     #[test]

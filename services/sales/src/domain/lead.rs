@@ -6,6 +6,11 @@ use dm_kit::http::{Issues, trimmed};
 
 use super::LeadStatus;
 
+/// The longest texts, in characters.
+const LONGEST_TEXT: usize = 200;
+const LONGEST_EMAIL: usize = 320;
+const LONGEST_NOTES: usize = 4000;
+
 /// A lead that may be noted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NewLead {
@@ -22,7 +27,9 @@ impl NewLead {
         let request = request.ok_or_else(no_body)?;
         let mut issues = Issues::default();
         let text = |issues: &mut Issues, field: &str, value: Option<&str>| {
-            issues.text(field, value, &format!("{field} is required"))
+            let text = issues.text(field, value, &format!("{field} is required"));
+            within(issues, field, &text, LONGEST_TEXT);
+            text
         };
         let lead = Self {
             company_name: text(&mut issues, "companyName", request.company_name.as_deref()),
@@ -36,6 +43,13 @@ impl NewLead {
             phone: text(&mut issues, "phone", request.phone.as_deref()),
             notes: trimmed(request.notes.as_deref()),
         };
+        within(
+            &mut issues,
+            "contactEmail",
+            &lead.contact_email,
+            LONGEST_EMAIL,
+        );
+        within(&mut issues, "notes", &lead.notes, LONGEST_NOTES);
         issues.check(lead)
     }
 }
@@ -82,11 +96,21 @@ impl PartialChange {
                     .ok_or_else(|| vec![FieldIssue::new("status", LeadStatus::issue())])
             })
             .transpose()?;
-        Ok(Self {
-            status,
-            notes: request.notes.map(|notes| notes.trim().to_owned()),
-        })
+        let notes = request.notes.map(|notes| notes.trim().to_owned());
+        let mut issues = Issues::default();
+        within(
+            &mut issues,
+            "notes",
+            notes.as_deref().unwrap_or_default(),
+            LONGEST_NOTES,
+        );
+        issues.check(Self { status, notes })
     }
+}
+
+fn within(issues: &mut Issues, field: &str, text: &str, most: usize) {
+    let issue = format!("{field} must have at most {most} characters");
+    issues.longest(field, text, most, issue);
 }
 
 fn no_body() -> Vec<FieldIssue> {
@@ -138,6 +162,38 @@ mod tests {
             ..whole()
         };
         assert_eq!(NewLead::of(Some(noted)).unwrap().notes, "call back");
+    }
+
+    #[test]
+    fn texts_have_a_longest_length() {
+        let long = |most: usize| Some("x".repeat(most + 1));
+        let lead = CreateLead {
+            company_name: long(LONGEST_TEXT),
+            contact_name: Some("x".repeat(LONGEST_TEXT)),
+            contact_email: Some(format!("@{}", "x".repeat(LONGEST_EMAIL))),
+            phone: long(LONGEST_TEXT),
+            notes: long(LONGEST_NOTES),
+        };
+        assert_eq!(
+            issues(NewLead::of(Some(lead))),
+            [
+                issue(
+                    "companyName",
+                    "companyName must have at most 200 characters"
+                ),
+                issue("phone", "phone must have at most 200 characters"),
+                issue(
+                    "contactEmail",
+                    "contactEmail must have at most 320 characters"
+                ),
+                issue("notes", "notes must have at most 4000 characters"),
+            ]
+        );
+        let change = PatchLead {
+            status: None,
+            notes: long(LONGEST_NOTES),
+        };
+        assert_eq!(issues(PartialChange::of(Some(change))).len(), 1);
     }
 
     #[test]

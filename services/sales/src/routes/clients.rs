@@ -2,11 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::list::List;
 use dm_contracts::api::sales::ClientSummary;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, Paging};
+use dm_kit::http::{ApiError, Caller, Paging, whole};
+use sqlx::PgPool;
 
 use crate::store::clients;
 
@@ -30,12 +32,11 @@ pub(super) async fn list(
     State(database): State<Database>,
     _caller: Caller,
     paging: Paging,
-) -> Result<Json<List<ClientSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
+    if !paging.is_on() {
+        return whole(clients::Listed(PgPool::clone(&database))).await;
+    }
     let items = clients::list(&database, paging).await?;
-    let matching = if paging.is_on() {
-        clients::count(&database).await?
-    } else {
-        0
-    };
-    Ok(Json(paging.list(items, matching)))
+    let matching = clients::count(&database).await?;
+    Ok(Json(paging.list(items, matching)).into_response())
 }

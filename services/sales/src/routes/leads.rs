@@ -2,13 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use dm_contracts::api::error::{ErrorBody, FieldIssue};
 use dm_contracts::api::list::List;
 use dm_contracts::api::sales::{CreateLead, LeadDetail, LeadSummary, PatchLead, UpdateLead};
 use dm_contracts::time;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Body, Caller, Id, Paging, Params};
+use dm_kit::http::{ApiError, Body, Caller, Id, Paging, Params, whole};
 use http::StatusCode;
+use sqlx::PgPool;
 
 use super::no_lead;
 use crate::domain::{Change, LeadStatus, NewLead, PartialChange};
@@ -36,7 +38,7 @@ pub(super) async fn list(
     _caller: Caller,
     params: Params,
     paging: Paging,
-) -> Result<Json<List<LeadSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     let status = params
         .get("status")
         .map(|name| {
@@ -48,14 +50,14 @@ pub(super) async fn list(
             })
         })
         .transpose()?;
+    if !paging.is_on() {
+        let pool = PgPool::clone(&database);
+        return whole(leads::Listed { pool, status }).await;
+    }
     let found = leads::list(&database, status, paging).await?;
-    let matching = if paging.is_on() {
-        leads::count(&database, status).await?
-    } else {
-        0
-    };
-    let items = found.into_iter().map(LeadSummary::from).collect();
-    Ok(Json(paging.list(items, matching)))
+    let matching = leads::count(&database, status).await?;
+    let items: Vec<_> = found.into_iter().map(LeadSummary::from).collect();
+    Ok(Json(paging.list(items, matching)).into_response())
 }
 
 /// Notes a lead

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::sales::ClientSummary;
-use dm_kit::http::Paging;
+use dm_kit::http::{CHUNK, Paging, Rows};
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
@@ -55,7 +55,35 @@ pub(crate) async fn insert(
     .await
 }
 
-/// The clients, newest first.
+/// All clients, newest first.
+pub(crate) struct Listed(pub(crate) PgPool);
+
+impl Rows for Listed {
+    type Item = ClientSummary;
+    type Key = (DateTime<Utc>, String);
+
+    async fn after(&self, key: Option<&Self::Key>) -> Result<Vec<ClientSummary>, sqlx::Error> {
+        let clients: Vec<Client> = sqlx::query_as(
+            "SELECT client_id, source_lead_id, company_name, contact_name, contact_email,
+                    created_at
+               FROM clients
+              WHERE (created_at, client_id) < (coalesce($1, 'infinity'), $2)
+              ORDER BY created_at DESC, client_id DESC LIMIT $3",
+        )
+        .bind(key.map(|(at, _)| *at))
+        .bind(key.map_or("", |(_, id)| id))
+        .bind(CHUNK)
+        .fetch_all(&self.0)
+        .await?;
+        Ok(clients.into_iter().map(ClientSummary::from).collect())
+    }
+
+    fn key(client: &ClientSummary) -> Self::Key {
+        (client.created_at, client.client_id.clone())
+    }
+}
+
+/// A page of the clients, newest first.
 pub(crate) async fn list(pool: &PgPool, paging: Paging) -> Result<Vec<ClientSummary>, sqlx::Error> {
     let clients: Vec<Client> = sqlx::query_as(
         "SELECT client_id, source_lead_id, company_name, contact_name, contact_email, created_at

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::sales::{LeadDetail, LeadSummary};
-use dm_kit::http::Paging;
+use dm_kit::http::{CHUNK, Paging, Rows};
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
@@ -94,7 +94,48 @@ pub(crate) async fn insert(
     .await
 }
 
-/// The leads, newest first, perhaps of one status alone.
+/// All leads, newest first, perhaps of one status alone.
+pub(crate) struct Listed {
+    pub(crate) pool: PgPool,
+    pub(crate) status: Option<LeadStatus>,
+}
+
+impl Rows for Listed {
+    type Item = LeadSummary;
+    type Key = (DateTime<Utc>, String);
+
+    async fn after(&self, key: Option<&Self::Key>) -> Result<Vec<LeadSummary>, sqlx::Error> {
+        // Two statements rather than one that allows for both: each has its index.
+        let statement = match self.status {
+            None => {
+                "SELECT * FROM leads
+                  WHERE $1::text IS NULL
+                    AND (created_at, lead_id) < (coalesce($2, 'infinity'), $3)
+                  ORDER BY created_at DESC, lead_id DESC LIMIT $4"
+            }
+            Some(_) => {
+                "SELECT * FROM leads
+                  WHERE status = $1
+                    AND (created_at, lead_id) < (coalesce($2, 'infinity'), $3)
+                  ORDER BY created_at DESC, lead_id DESC LIMIT $4"
+            }
+        };
+        let leads: Vec<Lead> = sqlx::query_as(statement)
+            .bind(self.status.map(LeadStatus::name))
+            .bind(key.map(|(at, _)| *at))
+            .bind(key.map_or("", |(_, id)| id))
+            .bind(CHUNK)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(leads.into_iter().map(LeadSummary::from).collect())
+    }
+
+    fn key(lead: &LeadSummary) -> Self::Key {
+        (lead.created_at, lead.lead_id.clone())
+    }
+}
+
+/// A page of the leads, newest first, perhaps of one status alone.
 pub(crate) async fn list(
     pool: &PgPool,
     status: Option<LeadStatus>,
