@@ -351,6 +351,7 @@ impl Context {
             ports,
             wait: config.timeouts.wait.get(),
             root: project.loaded.root.clone(),
+            state: project.state.path().to_owned(),
             components: project.components(Some(&engine)),
             database: Database::new(config, &project.loaded.root).keyed(key.clone()),
             key,

@@ -145,14 +145,14 @@ pub enum ComponentError {
 impl Coded for ComponentError {
     fn code(&self) -> &'static str {
         match self {
-            Self::File { .. } | Self::Content { .. } => "fixture",
+            Self::File { .. } | Self::Place { .. } | Self::Content { .. } => "fixture",
             Self::State(error) => error.code(),
         }
     }
 
     fn exit(&self) -> Exit {
         match self {
-            Self::File { .. } | Self::Content { .. } => Exit::Usage,
+            Self::File { .. } | Self::Place { .. } | Self::Content { .. } => Exit::Usage,
             Self::State(error) => error.exit(),
         }
     }

@@ -56,6 +56,8 @@ pub struct Stack {
     pub root: PathBuf,
     /// What the digests of its containers are keyed with.
     pub key: DigestKey,
+    /// Where `dm` keeps what it must remember.
+    pub state: PathBuf,
     /// The containers that stay up.
     pub components: Vec<Arc<dyn Component>>,
     /// The job that sets up the database.
