@@ -86,7 +86,7 @@ fn an_unknown_component_gets_the_nearest() {
     error[component-unknown]: there is no component `keyclock`
 
       next: did you mean `keycloak`?
-            the components are postgres, rabbitmq, openldap, keycloak, gateway, profile, sales, order, inventory, finance, wuphf
+            the components are postgres, rabbitmq, openldap, keycloak, gateway, profile, sales, order, inventory, finance, wuphf, backup
     "#);
 }
 

@@ -216,7 +216,7 @@ mod tests {
             overrides: Vec::new(),
         };
         let loaded = Config::load(&options, std::iter::empty()).unwrap();
-        let instance = Instance::new("p".into(), "default", folder.path()).unwrap();
+        let instance = Instance::new("p", "default", folder.path()).unwrap();
         Access::of(&loaded.config, &instance)
     }
 

@@ -296,6 +296,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::components::rabbitmq::RabbitMq;
+    use crate::config::{Config, LoadOptions};
 
     #[test]
     fn the_lower_limit_of_a_queue_holds() {
@@ -314,10 +316,15 @@ mod tests {
     }
 
     #[test]
-    fn the_read_model_of_the_fixture_has_limits() {
-        let text = include_str!("../../../../fixtures/rabbitmq/definitions.json");
-        let definitions: Value = serde_json::from_str(text).unwrap();
-        let limits = Limits::of("notification.readmodel.q", &definitions);
+    fn the_read_model_of_the_project_has_limits() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let options = LoadOptions {
+            project_dir: Some(root.clone()),
+            ..LoadOptions::default()
+        };
+        let config = Config::load(&options, []).unwrap().config;
+        let declared = RabbitMq::new(&config, &root).declared().unwrap();
+        let limits = Limits::of("notification.readmodel.q", &declared);
         assert_eq!(limits.length, Some(10_000));
         assert_eq!(limits.age, Some(Duration::from_secs(7 * 24 * 3600)));
     }

@@ -6,7 +6,7 @@ use super::{Kind, Text};
 
 /// Endings of files: `backup.json` is no key.
 const FILES: [&str; 9] = [
-    "tar", "zst", "json", "toml", "rs", "md", "sql", "log", "snap",
+    "tar", "conf", "zst", "json", "toml", "rs", "md", "sql", "log", "snap",
 ];
 
 /// What the configuration knows.
