@@ -216,12 +216,13 @@ pub fn killed() -> Result<(), Failed> {
         })
         .collect();
     std::fs::write(&path, lines.join("\n"))?;
+    let before = sql("SELECT coalesce(max(began_at)::text, '-infinity') FROM dm_ops.replay_runs")?;
     ok(&["dlq", "import", path.to_str().unwrap()])?;
 
     let slowly = ["--rate", "3000", "--max-in-flight", "50"];
     let mut kills = 0;
     loop {
-        let run = latest_run()?;
+        let run = latest_run(&before)?;
         let mut arguments = vec!["dlq", "replay"];
         match &run {
             Some((_, true)) => break,
@@ -246,11 +247,11 @@ pub fn killed() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The latest run of the read model's letters, and whether it has ended.
-fn latest_run() -> Result<Option<(String, bool)>, Failed> {
+/// The latest run of the read model's letters after a time, and whether it has ended.
+fn latest_run(after: &str) -> Result<Option<(String, bool)>, Failed> {
     let found = sql(&format!(
         "SELECT run_id || ' ' || (ended_at IS NOT NULL) FROM dm_ops.replay_runs
-          WHERE selection->'queues' = '[\"{READ_MODEL_QUEUE}\"]'
+          WHERE selection->'queues' = '[\"{READ_MODEL_QUEUE}\"]' AND began_at > '{after}'
           ORDER BY began_at DESC LIMIT 1"
     ))?;
     Ok(found
