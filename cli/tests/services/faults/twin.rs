@@ -1,5 +1,6 @@
 //! A second instance of a service, that `dm` knows nothing of.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
@@ -22,12 +23,7 @@ impl Twin {
         }
         arguments.push(image.trim());
         let twin = Self(docker(&arguments)?.trim().to_owned());
-        // Its secrets are files of the first one, of the user that runs there.
-        let folder = tempfile::tempdir()?;
-        let between = folder.path().join("dm-secrets").display().to_string();
-        let of_first = format!("{first}:/etc/dm-secrets");
-        docker(&["cp", "--archive", &of_first, &between])?;
-        docker(&["cp", "--archive", &between, &format!("{}:/etc/", twin.0)])?;
+        copy_secrets(&first, &twin.0)?;
         docker(&["start", &twin.0])?;
         Ok(twin)
     }
@@ -46,6 +42,22 @@ impl Twin {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
+}
+
+/// Gives a container the secrets of another one: files, whose owner is in the archive.
+fn copy_secrets(from: &str, to: &str) -> Result<(), Failed> {
+    let of = format!("{from}:/etc/dm-secrets");
+    let mut read = Command::new("docker")
+        .args(["cp", &of, "-"])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let archive = read.stdout.take().ok_or("docker cp has no output")?;
+    let written = Command::new("docker")
+        .args(["cp", "-", &format!("{to}:/etc")])
+        .stdin(archive)
+        .status()?;
+    assert!(read.wait()?.success() && written.success());
+    Ok(())
 }
 
 impl Drop for Twin {
