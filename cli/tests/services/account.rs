@@ -2,11 +2,11 @@
 //! other time.
 
 use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE};
+use lapin::BasicProperties;
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use libtest_mimic::Failed;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::faults::settled;
 use super::flow::place;
 use super::stack::{
-    INSTANCE, address, block_on, client, dm, dm_command, eventually, ok, request, sql,
+    INSTANCE, block_on, channel, client, dm, dm_command, eventually, ok, request, sql,
 };
 
 const SKU: &str = "PPR-A4-WHT-500";
@@ -32,14 +32,6 @@ fn findings(report: &Value) -> Vec<(String, String)> {
     found
         .map(|it| (text(&it["kind"]), text(&it["what"])))
         .collect()
-}
-
-async fn channel() -> Result<(Connection, Channel), lapin::Error> {
-    let uri = address("rabbitmq").replace("dunder@", "dunder:mifflin@");
-    let properties = ConnectionProperties::default();
-    let connection = Connection::connect(&format!("{uri}/%2f"), properties).await?;
-    let channel = connection.create_channel().await?;
-    Ok((connection, channel))
 }
 
 /// What callers may say, and what services were set up to forget, breaks no law; what is

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::flow::place;
 use super::stack::{
-    INSTANCE, PATIENCE, block_on, broker, client, dm, dm_command, eventually, ok, sql, start,
+    ADMINISTRATOR, INSTANCE, PATIENCE, block_on, broker, client, dm, dm_command, eventually, ok,
+    sql, start,
 };
 
 const QUEUE: &str = "inventory.order-events.q";
@@ -269,14 +270,9 @@ async fn arrived() -> Result<BTreeSet<String>, Failed> {
     Ok(ids.collect())
 }
 
-async fn connect() -> Result<lapin::Connection, lapin::Error> {
-    let properties = lapin::ConnectionProperties::default();
-    lapin::Connection::connect_uri(broker(), properties).await
-}
-
 /// Takes all that is in the read model's queue.
 async fn taken() -> Result<Vec<lapin::message::Delivery>, Failed> {
-    let connection = connect().await?;
+    let connection = broker(ADMINISTRATOR).await?;
     let channel = connection.create_channel().await?;
     let mut messages = Vec::new();
     let options = BasicGetOptions { no_ack: true };
@@ -365,7 +361,7 @@ pub fn copies() -> Result<(), Failed> {
     block_on(taken())?;
     let dead = dead_letter_queue(READ_MODEL_QUEUE);
     block_on(async {
-        let connection = connect().await?;
+        let connection = broker(ADMINISTRATOR).await?;
         let channel = connection.create_channel().await?;
         for (properties, body) in odd() {
             let options = BasicPublishOptions::default();

@@ -4,13 +4,13 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use dm_contracts::topology::{INVENTORY_QUEUE, Tier, retry_queue};
+use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, Connection, ConnectionProperties};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
 use super::flow::place;
-use super::stack::{INSTANCE, block_on, broker, client, dm, dm_command, eventually, ok, sql};
+use super::stack::{INSTANCE, block_on, channel, client, dm, dm_command, eventually, ok, sql};
 
 fn asked(arguments: &[&str]) -> Result<Value, Failed> {
     let text = ok(&[arguments, &["--json"]].concat())?;
@@ -152,9 +152,7 @@ pub fn retries() -> Result<(), Failed> {
     let (id, body) = found.split_once(' ').ok_or("the order told nothing")?;
     let waiting = retry_queue(INVENTORY_QUEUE, Tier::Minute);
     block_on(async {
-        let properties = ConnectionProperties::default();
-        let connection = Connection::connect_uri(broker(), properties).await?;
-        let channel = connection.create_channel().await?;
+        let (connection, channel) = channel().await?;
         let properties = BasicProperties::default()
             .with_message_id(id.into())
             .with_delivery_mode(2);

@@ -6,33 +6,25 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use dm_contracts::topology::{INVENTORY_QUEUE, READ_MODEL_QUEUE, Tier, retry_queue};
+use lapin::BasicProperties;
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions,
     QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
 use super::backup::{STATE, create, text};
 use super::faults::settled;
 use super::stack::{
-    INSTANCE, PATIENCE, address, block_on, dm, dm_command, kill_at, ok, sql, start,
+    INSTANCE, PATIENCE, block_on, broker, channel, dm, dm_command, kill_at, ok, sql, start,
 };
-
-async fn channel(user: &str, password: &str) -> Result<(Connection, Channel), lapin::Error> {
-    let uri = address("rabbitmq").replace("dunder@", &format!("{user}:{password}@"));
-    let properties = ConnectionProperties::default();
-    let connection = Connection::connect(&format!("{uri}/%2f"), properties).await?;
-    let channel = connection.create_channel().await?;
-    Ok((connection, channel))
-}
 
 /// How many messages a queue has ready.
 fn ready(queue: &str) -> Result<u32, Failed> {
     Ok(block_on(async {
-        let (connection, channel) = channel("dunder", "mifflin").await?;
+        let (connection, channel) = channel().await?;
         let options = QueueDeclareOptions {
             passive: true,
             ..QueueDeclareOptions::default()
@@ -146,7 +138,7 @@ pub fn server_side() -> Result<(), Failed> {
         &format!("COMMENT ON DATABASE {database} IS NULL"),
     ])?;
     block_on(async {
-        let (connection, channel) = channel("dunder", "mifflin").await?;
+        let (connection, channel) = channel().await?;
         let retry = retry_queue(INVENTORY_QUEUE, Tier::Second);
         channel
             .queue_delete(retry.as_str().into(), QueueDeleteOptions::default())
@@ -266,9 +258,9 @@ pub fn schemas_that_stay() -> Result<(), Failed> {
 pub fn foreign_messages() -> Result<(), Failed> {
     let set = create()?;
     let id = text(&set["id"]);
-    let password = "inventory-service-dev";
     block_on(async {
-        let (connection, consuming) = channel("inventory-service", password).await?;
+        let connection = broker("inventory-service").await?;
+        let consuming = connection.create_channel().await?;
         consuming.basic_qos(10, BasicQosOptions::default()).await?;
         let _consumer = consuming
             .basic_consume(
@@ -278,7 +270,7 @@ pub fn foreign_messages() -> Result<(), Failed> {
                 FieldTable::default(),
             )
             .await?;
-        let (own, publishing) = channel("dunder", "mifflin").await?;
+        let (own, publishing) = channel().await?;
         for queue in [
             retry_queue(INVENTORY_QUEUE, Tier::TenSeconds),
             INVENTORY_QUEUE.to_owned(),

@@ -149,11 +149,22 @@ pub fn address(component: &str) -> &'static str {
     &ADDRESSES.get().unwrap()[component]
 }
 
-/// The broker, for its administrator.
-pub fn broker() -> lapin::uri::AMQPUri {
+/// The broker's administrator.
+pub const ADMINISTRATOR: &str = "dunder";
+
+/// A connection with the broker, as one of its users. They all have the same password.
+pub async fn broker(user: &str) -> Result<lapin::Connection, lapin::Error> {
     let address = url::Url::parse(address("rabbitmq")).unwrap();
     let port = address.port().unwrap();
-    dm_amqp::uri("dunder", secrets::HARDEST, "127.0.0.1", port, "/")
+    let uri = dm_amqp::uri(user, secrets::HARDEST, "127.0.0.1", port, "/");
+    lapin::Connection::connect_uri(uri, lapin::ConnectionProperties::default()).await
+}
+
+/// A channel of the broker's administrator, and its connection.
+pub async fn channel() -> Result<(lapin::Connection, lapin::Channel), lapin::Error> {
+    let connection = broker(ADMINISTRATOR).await?;
+    let channel = connection.create_channel().await?;
+    Ok((connection, channel))
 }
 
 /// A request to a service by itself, as the gateway sends it for a user.

@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE, WUPHF_QUEUE};
+use lapin::BasicProperties;
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, BasicRejectOptions, QueueBindOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::super::stack::{block_on, broker, dm, eventually, ok, sql, start};
+use super::super::stack::{block_on, channel, dm, eventually, ok, sql, start};
 use super::{Fault, kill, more_published, settled};
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -61,13 +61,6 @@ pub(super) const FAULTS: &[Fault] = &[
         inject: idle,
     },
 ];
-
-async fn channel() -> Result<(Connection, Channel), lapin::Error> {
-    let properties = ConnectionProperties::default();
-    let connection = Connection::connect_uri(broker(), properties).await?;
-    let channel = connection.create_channel().await?;
-    Ok((connection, channel))
-}
 
 /// Publishes what inventory and wuphf have handled once more, to each of their queues.
 fn again() -> Result<usize, Failed> {
