@@ -272,7 +272,9 @@ pub fn story() -> Result<(), Failed> {
     };
     let before = dead()?;
     ok(&["chaos", "poison", "inventory.order-events.q"])?;
+    let until = Instant::now() + PATIENCE;
     while dead()? == before {
+        assert!(Instant::now() < until, "the poison is no dead letter");
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
     let letters = dead()?;
