@@ -73,6 +73,7 @@ pub fn by_themselves() -> Result<(), Failed> {
         ("DM_BACKUP__RECIPIENTS", RECIPIENT),
         // Where that container does not see it, who has the key reads them.
         ("DM_BACKUP__IDENTITY", "/nowhere/backup.key"),
+        ("DM_IMAGES__CREDENTIALS__REGISTRY", "registry.example"),
         ("DM_IMAGES__CREDENTIALS__USERNAME", "dwight"),
         ("DM_IMAGES__CREDENTIALS__PASSWORD", "bears-beets"),
     ];
@@ -292,7 +293,7 @@ pub fn story() -> Result<(), Failed> {
     let name = last_name()?;
     directory(
         "printf 'dn: uid=jhalpert,ou=people,%s\nchangetype: modify\nreplace: sn\nsn: Changed\n' $B |
-         ldapmodify -x -H ldap://localhost -D cn=admin,$B -w admin",
+         ldapmodify -x -H ldap://localhost -D cn=admin,$B -y /etc/dm-secrets/LDAP_ADMIN_PASSWORD",
     )?;
     assert_ne!(last_name()?, name);
     let refused = dm(&["backup", "restore", id]);
@@ -324,7 +325,7 @@ fn directory(script: &str) -> Result<String, Failed> {
 /// A person's last name, as the directory that runs has it.
 fn last_name() -> Result<String, Failed> {
     directory(
-        "ldapsearch -x -H ldap://localhost -D cn=admin,$B -w admin -LLL \
+        "ldapsearch -x -H ldap://localhost -D cn=admin,$B -y /etc/dm-secrets/LDAP_ADMIN_PASSWORD -LLL \
              -b uid=jhalpert,ou=people,$B sn",
     )
 }
