@@ -91,7 +91,8 @@ enum Action {
     /// is served, checked and counted, and put in its place in one step: killed at any
     /// moment, the stack is as before or as after. No message of the replaced database
     /// stays. What the restored one says is on its way is published again, and every
-    /// event is accounted for. Exit code 1 where an event is missing, doubled or orphaned.
+    /// event is accounted for. Exit code 1 where an event is missing or doubled, or is orphaned
+    /// and was not so in the backup.
     Restore {
         /// Its id, the beginning of it, or `latest`.
         #[arg(default_value = "latest")]

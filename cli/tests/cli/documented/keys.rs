@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Kind, Text};
 
 /// Endings of files: `backup.json` is no key.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "tar", "conf", "zst", "json", "toml", "rs", "md", "sql", "log", "snap",
 ];
 
