@@ -15,6 +15,8 @@ use crate::host::ports;
 const LOG_LINES: usize = 20;
 /// How many are read to find out what is wrong.
 const READ_LINES: usize = 200;
+/// The exit code of a process that SIGKILL ended, as the kernel does where memory runs out.
+const KILLED: i64 = 137;
 
 /// A failure of which only an error is known.
 #[must_use]
@@ -91,16 +93,19 @@ pub async fn of_component(
     };
     match reason {
         NotReady::Ended(ended) => {
+            // An engine that hears of the end first never says that memory ran out.
+            let may_lack_memory = spec.memory.is_some() && ended.exit_code == Some(KILLED);
             failure.what = match (ended.out_of_memory, ended.exit_code, &ended.error) {
                 (true, ..) => "was killed for want of memory".into(),
                 (_, _, Some(error)) => format!("could not run: {error}"),
+                _ if may_lack_memory => "was killed, perhaps for want of memory".into(),
                 (_, Some(code), None) => format!("exited with code {code} before it was ready"),
                 (_, None, None) => format!("is {} before it was ready", ended.state),
             };
             failure.state = Some(ended.state);
             failure.exit_code = ended.exit_code;
             failure.out_of_memory = ended.out_of_memory;
-            if failure.out_of_memory {
+            if failure.out_of_memory || may_lack_memory {
                 failure.next.insert(
                     0,
                     format!(
