@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use libtest_mimic::Failed;
@@ -21,10 +22,11 @@ const SKUS: [&str; 4] = [
 /// How long after one order the next one is placed.
 const PACE: Duration = Duration::from_millis(30);
 
-/// The load, until it is stopped.
+/// The load, until it is stopped or dropped: a test that panics takes its load along, or
+/// every later test would run under it.
 pub struct Load {
     stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<Accepted>,
+    thread: Option<JoinHandle<Accepted>>,
 }
 
 /// What the services said yes to.
@@ -42,14 +44,24 @@ impl Load {
     pub fn begin() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || block_on(work(&stopped)));
+        let thread = Some(std::thread::spawn(move || block_on(work(&stopped))));
         Self { stop, thread }
     }
 
     /// Ends it, once what is under way has its answer.
-    pub fn end(self) -> Result<Accepted, Failed> {
+    pub fn end(mut self) -> Result<Accepted, Failed> {
+        self.join().ok_or_else(|| "the load broke".into())
+    }
+
+    fn join(&mut self) -> Option<Accepted> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| "the load broke".into())
+        self.thread.take()?.join().ok()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.join();
     }
 }
 

@@ -28,6 +28,7 @@ use serde_json::Value;
 
 use super::flow::place;
 use super::stack::{INSTANCE, PATIENCE, block_on, client, dm, eventually, ok, sql};
+use super::timings::trial;
 use load::Load;
 use table::Row;
 
@@ -50,14 +51,14 @@ pub fn trials() -> Vec<Trial> {
         .chain(steps::FAULTS)
         .chain(messages::FAULTS)
         .chain(letters::FAULTS);
-    let trials = all.map(|fault| Trial::test(fault.test, || survive(fault)));
+    let trials = all.map(|fault| trial(fault.test, || survive(fault)));
     trials
         .chain([
-            Trial::test(
+            trial(
                 "large_events_are_relayed_with_little_memory",
                 relay::large_events,
             ),
-            Trial::test("everything_was_published_and_nothing_died", law),
+            trial("everything_was_published_and_nothing_died", law),
         ])
         .collect()
 }
