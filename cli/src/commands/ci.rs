@@ -52,8 +52,8 @@ pub struct Arguments {
     /// Install and start what is missing on this machine without asking.
     #[arg(long, short)]
     yes: bool,
-    /// How long the components may take to become ready, e.g. `90s`
-    /// [default: timeouts.wait].
+    /// How long the components may take to become ready, and how long to wait for another
+    /// command on the instance, e.g. `90s` [default: timeouts.wait, and 30 minutes].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     wait_timeout: Option<Duration>,
 }
@@ -99,7 +99,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let began = Instant::now();
     let engine = context.engine_or_start(&project, &consent).await?;
     sweep(context, &project, &engine).await?;
-    let _guard = context.lock(&project, "dm ci").await?;
+    let _guard = context
+        .lock_within(&project, "dm ci", arguments.wait_timeout)
+        .await?;
     refuse_existing(&project, &engine).await?;
 
     let mut job = Job {

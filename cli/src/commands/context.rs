@@ -400,6 +400,20 @@ impl Context {
     /// # Errors
     /// It stays taken, or the wait is interrupted.
     pub async fn lock(&self, project: &Project, command: &str) -> Result<Guard> {
+        self.lock_within(project, command, None).await
+    }
+
+    /// As [`Context::lock`], for a command that was given a `--wait-timeout`: that is also the
+    /// longest time to wait for another command.
+    ///
+    /// # Errors
+    /// As [`Context::lock`].
+    pub async fn lock_within(
+        &self,
+        project: &Project,
+        command: &str,
+        wait: Option<Duration>,
+    ) -> Result<Guard> {
         let printer = self.printer.clone();
         let guard = project
             .state
@@ -407,7 +421,7 @@ impl Context {
                 &project.instance.project,
                 &project.instance.name,
                 command,
-                LOCK_PATIENCE,
+                wait.unwrap_or(LOCK_PATIENCE),
                 &self.interrupt,
                 move |holder| {
                     let who = holder.map_or_else(|| "another dm".to_owned(), |it| it.to_string());

@@ -7,11 +7,10 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use lapin::Connection;
 use sqlx::PgPool;
-use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Project, existing_ports};
 use crate::components::keycloak::admin::Admin;
-use crate::components::locks::{Blocked, Ended, Limits, Watch};
+use crate::components::locks::{Blocked, Watch};
 use crate::components::rabbitmq::management::Management;
 use crate::components::{Ports, postgres, rabbitmq};
 use crate::config::Config;
@@ -103,17 +102,8 @@ impl Desk {
     /// # Errors
     /// One holds it.
     pub async fn watched<T>(&self, work: impl Future<Output = T>) -> Result<T, Blocked> {
-        let limits = Limits {
-            lock: self.config().timeouts.lock.get(),
-            until: None,
-            // Who works here has ways of its own to end early.
-            interrupt: CancellationToken::new(),
-        };
-        match self.watch.over(&limits, work).await {
-            Ok(done) => Ok(done),
-            Err(Ended::Blocked(blocked) | Ended::Late(Some(blocked))) => Err(blocked),
-            Err(Ended::Late(None) | Ended::Interrupted) => Err(Blocked::default()),
-        }
+        let lock = self.config().timeouts.lock.get();
+        self.watch.while_free(lock, work).await
     }
 
     /// The broker, as its administrator.

@@ -28,8 +28,9 @@ pub struct Arguments {
     /// Install and start what is missing on this machine without asking.
     #[arg(long, short)]
     yes: bool,
-    /// How long the components may take to become ready after a change, e.g. `90s`
-    /// [default: timeouts.wait].
+    /// How long the components may take to become ready after a change, and how long to wait
+    /// for another command on the instance, e.g. `90s`
+    /// [default: timeouts.wait, and 30 minutes].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     wait_timeout: Option<Duration>,
 }
@@ -117,7 +118,9 @@ async fn bring(
     consent: Arc<Consent>,
     began: Instant,
 ) -> Result<()> {
-    let _guard = context.lock(&project, "dm dev").await?;
+    let _guard = context
+        .lock_within(&project, "dm dev", arguments.wait_timeout)
+        .await?;
     let rebuild = Rebuild {
         command: "dev",
         only: &arguments.only,

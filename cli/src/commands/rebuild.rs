@@ -26,8 +26,8 @@ pub struct Arguments {
     /// Install and start what is missing on this machine without asking.
     #[arg(long, short)]
     yes: bool,
-    /// How long the components may take to become ready, e.g. `90s`
-    /// [default: timeouts.wait].
+    /// How long the components may take to become ready, and how long to wait for another
+    /// command on the instance, e.g. `90s` [default: timeouts.wait, and 30 minutes].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     wait_timeout: Option<Duration>,
 }
@@ -37,7 +37,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.project()?;
     check_services(&project, &arguments.names)?;
     let consent = context.consent(arguments.yes);
-    let _guard = context.lock(&project, "dm rebuild").await?;
+    let _guard = context
+        .lock_within(&project, "dm rebuild", arguments.wait_timeout)
+        .await?;
     let rebuild = Rebuild {
         command: "rebuild",
         only: &arguments.names,

@@ -38,8 +38,8 @@ pub struct Arguments {
     /// Install and start what is missing on this machine without asking.
     #[arg(long, short)]
     yes: bool,
-    /// How long the components may take to become ready, e.g. `90s`
-    /// [default: timeouts.wait].
+    /// How long the components may take to become ready, and how long to wait for another
+    /// command on the instance, e.g. `90s` [default: timeouts.wait, and 30 minutes].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     wait_timeout: Option<Duration>,
     /// Which ports to publish.
@@ -65,7 +65,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     if arguments.dry_run {
         return dry_run(context, &project, &arguments, consent).await;
     }
-    let _guard = context.lock(&project, "dm up").await?;
+    let _guard = context
+        .lock_within(&project, "dm up", arguments.wait_timeout)
+        .await?;
     let engine = context.engine_or_start(&project, &consent).await?;
     let run = BringUp {
         command: "up",

@@ -167,6 +167,15 @@ impl Watch {
         }
     }
 
+    /// A watch over all sessions that call themselves this.
+    #[must_use]
+    pub fn named(options: &PgConnectOptions, application: &str) -> Self {
+        Self {
+            options: options.clone(),
+            application: application.to_owned(),
+        }
+    }
+
     /// What the watched sessions have to call themselves.
     #[must_use]
     pub fn application(&self) -> &str {
@@ -206,6 +215,28 @@ impl Watch {
         };
         self.end().await;
         Err(ended)
+    }
+
+    /// As [`Watch::over`], of work that may take any time and ends in ways of its own: it is
+    /// ended where another session holds a lock that it needs for longer than `lock`.
+    ///
+    /// # Errors
+    /// [`Blocked`].
+    pub async fn while_free<T>(
+        &self,
+        lock: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Blocked> {
+        let limits = Limits {
+            lock,
+            until: None,
+            interrupt: CancellationToken::new(),
+        };
+        match self.over(&limits, work).await {
+            Ok(done) => Ok(done),
+            Err(Ended::Blocked(blocked) | Ended::Late(Some(blocked))) => Err(blocked),
+            Err(Ended::Late(None) | Ended::Interrupted) => Err(Blocked::default()),
+        }
     }
 
     /// Returns once a session has waited so long for one lock. A server that can't be asked

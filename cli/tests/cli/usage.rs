@@ -100,3 +100,23 @@ fn an_unknown_schema_is_told_the_known_ones() {
       next: the schemas are dm_ops, finance, inventory, keycloak, notifications, orders, profile, sales
     "#);
 }
+
+#[test]
+fn a_wait_timeout_also_bounds_the_wait_for_another_command() {
+    let project = Project::new("");
+    let up = ["up", "--wait-timeout", "1s"];
+    // Without an engine it fails, and leaves its lock's file.
+    project.dm(&up).output().unwrap();
+    let locks = project.root().join("state/dm/locks");
+    let mut files = std::fs::read_dir(locks).unwrap().map(|it| it.unwrap());
+    let file = files.next().expect("the instance's lock").path();
+    assert!(files.next().is_none());
+    let held = std::fs::File::options().write(true).open(file).unwrap();
+    held.lock().unwrap();
+    for command in [&up[..], &["rebuild", "--wait-timeout", "1s"]] {
+        let output = project.dm(command).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{stderr}");
+        assert!(stderr.contains("instance default is locked"), "{stderr}");
+    }
+}

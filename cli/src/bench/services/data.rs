@@ -140,6 +140,7 @@ pub(super) async fn backed_up(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
         user,
         name,
         setup: &setup,
+        lock: config.timeouts.lock.get(),
         keycloak: None,
     };
     settle(stack).await?;

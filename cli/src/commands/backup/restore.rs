@@ -158,6 +158,7 @@ impl<'a> Ways<'a> {
             user: config.postgres.user.as_str(),
             name: config.postgres.database.as_str(),
             setup: &self.setup,
+            lock: config.timeouts.lock.get(),
             keycloak: self.keycloak.as_deref(),
         }
     }

@@ -1,6 +1,7 @@
 //! The servers that a backup is made of, and who may ask them everything.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use lapin::Connection;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ pub struct Access {
     pub(super) schemas: Vec<String>,
     /// The roles that the configuration makes.
     pub(super) roles: BTreeSet<String>,
+    /// How long another session may hold a lock that is needed.
+    pub(super) lock: Duration,
     realm: String,
     domain: String,
     postgres: Login,
@@ -62,6 +65,7 @@ impl Access {
             database: config.postgres.database.to_string(),
             roles: Database::new(config, &instance.root).roles(),
             schemas: stores.into_iter().map(|store| store.schema).collect(),
+            lock: config.timeouts.lock.get(),
             realm: config.keycloak.realm.to_string(),
             domain: config.openldap.domain.to_string(),
             postgres: login(

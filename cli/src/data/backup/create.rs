@@ -16,7 +16,6 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 use tokio::time::Instant;
 
 use super::access::Servers;
-use super::blockers::{Blockers, Waiting};
 use super::collect::collect;
 use super::counts::{self, Notes};
 use super::manifest::{self, FORMAT, Purpose};
@@ -25,6 +24,7 @@ use super::partial::Partial;
 use super::seal::Sealed;
 use super::server_side::{self, ServerSide};
 use super::{BackupError, Manifest, Recipients, Set, Store, database, dump};
+use crate::components::locks::Watch;
 use crate::messaging::MessagingError;
 use crate::messaging::dead::{self, Filter, copy, look};
 
@@ -147,10 +147,6 @@ impl State {
         sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .execute(&mut session)
             .await?;
-        // Tables are counted in it, and whose they are may keep them locked.
-        sqlx::raw_sql("SET LOCAL lock_timeout = '30s'")
-            .execute(&mut session)
-            .await?;
         let (snapshot, lsn, version) = sqlx::query_as(
             "SELECT pg_export_snapshot(), pg_current_wal_lsn()::text,
                     split_part(current_setting('server_version'), ' ', 1)",
@@ -173,13 +169,16 @@ async fn database(
     id: &str,
 ) -> Result<(manifest::Postgres, i64), BackupError> {
     let (options, access) = (&source.servers.options, source.servers.access);
+    // Tables are counted, which other sessions may have locked.
+    let count_watch = Watch::new(options, "backup");
+    let counting = count_watch.options();
     let ended = async {
         let mut session = options.connect().await?;
         dump::end(&mut session).await?;
         Ok::<_, BackupError>(session)
     };
     let (state, near, notes, ended) = tokio::join!(
-        State::export(options),
+        State::export(&counting),
         Near::find(source.servers.near.as_ref()),
         Notes::begin(options),
         ended,
@@ -201,18 +200,26 @@ async fn database(
         id,
     };
     let folder = request.folder();
-    let blockers = Blockers::watch(options, Waiting::Application(dump::APPLICATION));
-    let dumping = blockers.during(dump::run(&mut dumper, &request));
+    let watch = Watch::named(options, dump::APPLICATION);
+    let dumping = async {
+        let dumped = watch.while_free(access.lock, dump::run(&mut dumper, &request));
+        dumped.await.map_err(BackupError::Blocked)?
+    };
     let collecting = collect(&mut reader, &folder, partial, "postgres", dumping);
-    let pending = pending(session, &access.schemas);
+    let pending = async {
+        let counted = count_watch.while_free(access.lock, pending(session, &access.schemas));
+        counted.await.map_err(BackupError::Blocked)?
+    };
     let (collected, pending) = tokio::try_join!(collecting, pending)?;
+    let counted = counts::dumped(session, &access.database, notes);
     let (rows, removed, written) = tokio::join!(
-        counts::dumped(session, &access.database, notes),
+        count_watch.while_free(access.lock, counted),
         dump::sweep(&mut dumper),
         collected.written(),
     );
     written?;
     removed?;
+    let rows = rows.map_err(BackupError::Blocked)?;
     let postgres = manifest::Postgres {
         version: state.version,
         database: access.database.clone(),

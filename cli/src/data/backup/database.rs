@@ -6,6 +6,7 @@
 //! nothing here can stop, finds the old database or none.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
@@ -39,6 +40,8 @@ pub struct Target<'a> {
     pub name: &'a str,
     /// How it is set up.
     pub setup: &'a Database,
+    /// How long another session may hold a lock that is needed.
+    pub lock: Duration,
     /// The version of Keycloak that the stack runs, where it is known.
     pub keycloak: Option<&'a str>,
 }

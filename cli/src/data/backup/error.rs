@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::Candidate;
 use super::manifest::FORMAT;
+use crate::components::locks::Blocked;
 use crate::engine::EngineError;
 use crate::error::{Coded, Exit};
 use crate::messaging::MessagingError;
@@ -148,14 +149,9 @@ pub enum BackupError {
         /// How much there is.
         free: u64,
     },
-    /// Other sessions keep a lock for too long.
-    #[error("other sessions keep what is locked for too long")]
-    Blocked {
-        /// Their processes on the server.
-        sessions: Vec<i32>,
-        /// What is known of each.
-        told: Vec<String>,
-    },
+    /// Another session holds a lock.
+    #[error("the database's tables can't be locked")]
+    Blocked(#[source] Blocked),
     /// Queues fill again as fast as they are emptied.
     #[error("the queues are never empty: a program outside the stack publishes to them")]
     NeverEmpty,
@@ -253,7 +249,7 @@ impl Coded for BackupError {
             Self::OwnSchema(_) | Self::Dependents { .. } => "schema-refused",
             Self::NoExtension(_) => "extension-missing",
             Self::NoSpace { .. } => "disk-full",
-            Self::Blocked { .. } => "database-locked",
+            Self::Blocked(_) => "database-locked",
             Self::NeverEmpty => "backup-source",
             Self::Unknown(_) => "restore-unknown",
             Self::Stopped { source, .. } => source.code(),
@@ -276,7 +272,6 @@ impl Coded for BackupError {
             Self::Damaged { found, .. } => found.clone(),
             Self::Counts(found) => found.clone(),
             Self::Dependents { dependents, .. } => dependents.clone(),
-            Self::Blocked { told, .. } => told.clone(),
             Self::Stopped { source, .. } | Self::Halfway { source, .. } => source.details(),
             Self::Ambiguous { candidates, .. } | Self::OnlySafety { candidates } => {
                 candidates.iter().map(Candidate::to_string).collect()
@@ -290,7 +285,7 @@ impl Coded for BackupError {
             Self::Damaged { .. } | Self::Counts(_) => Exit::Found,
             Self::Engine(_) => Exit::Engine,
             Self::Interrupted(_) => Exit::Interrupted,
-            Self::Blocked { .. } => Exit::TimedOut,
+            Self::Blocked(_) => Exit::TimedOut,
             Self::Stopped { source, .. } => source.exit(),
             Self::NoSet(_)
             | Self::NoSets(_)
@@ -363,10 +358,7 @@ impl Coded for BackupError {
                 vec!["use an image of PostgreSQL that has them: postgres.image in dm.toml".into()]
             }
             Self::NoSpace { .. } => vec!["make room, e.g.: dm images prune".into()],
-            Self::Blocked { sessions, .. } => sessions
-                .iter()
-                .map(|pid| format!("end it: dm psql -c 'SELECT pg_terminate_backend({pid})'"))
-                .collect(),
+            Self::Blocked(blocked) => blocked.next(),
             Self::NeverEmpty => vec![
                 "stop that program, then dm backup restore --resume".into(),
                 "see its connections: dm open rabbitmq".into(),

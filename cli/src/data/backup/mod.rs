@@ -23,7 +23,6 @@
 //! database    a set's database beside the one that is served
 //! swap        the two change places
 //! schema      one schema changes places
-//! blockers    whose locks are waited for
 //! broker      the broker's queues, topology and dead letters
 //! refill      what the restored outboxes have published, in queues again
 //! orphans     what of an account is not in the backup just so
@@ -35,7 +34,6 @@
 //! gets its name when all of it is on the disk: what has a name is complete.
 
 mod access;
-mod blockers;
 mod broker;
 mod collect;
 mod counts;

@@ -5,18 +5,15 @@
 //! refused, and each of these things is named.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::BackupError;
-use super::blockers::{self, Blockers};
 use super::database::{FILES, Prepared, SCRATCH, Target};
 use super::quote::{identifier, literal};
 use super::seal::Content;
+use crate::components::locks::Watch;
 
-/// How long a session of somebody's may keep the schema.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// What the server knows the change by.
 const APPLICATION: &str = "dm-restore";
 
@@ -160,7 +157,8 @@ pub(super) async fn replace(
         "PGAPPNAME={APPLICATION} PGOPTIONS='-c lock_timeout={}' exec psql --no-psqlrc --quiet \
          --single-transaction --set=ON_ERROR_STOP=1 --output=/dev/null \
          --username \"$1\" --dbname \"$2\" --file \"$3\" --file \"$4\" --file \"$5\"",
-        PATIENCE.as_millis(),
+        // What nobody watches ends all the same.
+        target.lock.saturating_mul(2).as_millis(),
     );
     let contents = files.map(|(name, text)| (name, Content::of(text.into_bytes())));
     let replaced = async {
@@ -178,9 +176,9 @@ pub(super) async fn replace(
             second,
             third,
         ];
-        let (options, waiting) = (target.plain(), blockers::Waiting::Application(APPLICATION));
-        let blockers = Blockers::watch(&options, waiting);
-        blockers.during(target.postgres.run(&call)).await
+        let watch = Watch::named(&target.plain(), APPLICATION);
+        let loaded = watch.while_free(target.lock, target.postgres.run(&call));
+        loaded.await.map_err(BackupError::Blocked)?
     };
     let replaced = replaced.await;
     let mut remove = vec!["rm", "-f"];
