@@ -65,8 +65,8 @@ enum Command {
     Save {
         /// The file. Its owner alone may read it.
         file: PathBuf,
-        /// Save golden images, too. They hold the realm's signing keys and hashes of
-        /// passwords.
+        /// Save golden images, too. They hold hashes of passwords and the broker's
+        /// cookie.
         #[arg(long)]
         golden: bool,
     },

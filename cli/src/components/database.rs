@@ -379,14 +379,15 @@ impl Database {
             .collect()
     }
 
-    /// Leaves the data directory as small and as settled as it gets, before it is
-    /// copied.
+    /// Prepares the data directory for its golden image: without the realm's keys, which
+    /// every instance makes for itself, and as small as it gets. Keycloak has stopped.
     ///
     /// # Errors
     /// [`DatabaseError::Sql`] where the server refuses.
-    pub async fn settle(&self, ports: &Ports) -> Result<(), DatabaseError> {
+    pub async fn prepare_golden(&self, ports: &Ports) -> Result<(), DatabaseError> {
         let options = postgres::connect_options(&self.config, ports);
         let mut connection = PgConnection::connect_with(&options).await?;
+        keycloak::stored::remove_keys(&mut connection).await?;
         // Two calls: a vacuum can't share an implicit transaction.
         connection.execute("VACUUM (FREEZE, ANALYZE)").await?;
         connection.execute("CHECKPOINT").await?;

@@ -79,7 +79,7 @@ pub fn digest(stack: &Stack) -> Result<Digest> {
     text.extend(stack.database.text()?);
     let mut key = [0; 32];
     let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
-    pbkdf2::derive(algorithm, ROUNDS, b"dm golden 2", &text, &mut key);
+    pbkdf2::derive(algorithm, ROUNDS, b"dm golden 3", &text, &mut key);
     Ok(Digest::of(&key))
 }
 
@@ -180,7 +180,7 @@ async fn fill(
     for component in running.rev() {
         let name = component.name();
         if name == postgres::NAME {
-            stack.database.settle(&stack.ports).await?;
+            stack.database.prepare_golden(&stack.ports).await?;
         }
         emitter.note(Some(name), "stopping, to be kept as it is");
         let container = stack.instance.container(name);

@@ -2,11 +2,24 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use serde_json::Value;
+
 use crate::harness::project::{port, row};
 use crate::harness::{COMPONENTS, Project};
 use crate::test_list;
 
 test_list![four_instances_at_once_and_one_goes];
+
+/// Which key signed an access token.
+fn key_id(token: &Value) -> String {
+    let token = token["access_token"].as_str().unwrap();
+    let header = token.split('.').next().unwrap();
+    let header = BASE64URL.decode(header).unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
 
 const INSTANCES: [&str; 4] = ["scranton", "stamford", "utica", "nashua"];
 
@@ -22,7 +35,7 @@ async fn four_instances_at_once_and_one_goes() {
         running.wait().exits(0);
     }
 
-    let mut ports = BTreeSet::new();
+    let (mut ports, mut keys) = (BTreeSet::new(), BTreeSet::new());
     for name in INSTANCES {
         let status = project
             .dm_on(name, &["status", "--json"])
@@ -45,7 +58,13 @@ async fn four_instances_at_once_and_one_goes() {
         let sql = format!("CREATE TABLE public.branch AS SELECT '{name}' AS name");
         project.dm_on(name, &["psql", "-c", &sql]).ok();
         let token = project.dm_on(name, &["token", "jhalpert", "--json"]).ok();
-        let issuer = token.document("dm.token/1")["claims"]["iss"].clone();
+        let token = token.document("dm.token/1");
+        // Golden images hold no key: an instance takes no token of another one.
+        assert!(
+            keys.insert(key_id(&token)),
+            "a signing key twice: {token:#}"
+        );
+        let issuer = token["claims"]["iss"].clone();
         let keycloak = row(&status, "keycloak")["addresses"][0].clone();
         assert_eq!(issuer, keycloak);
     }

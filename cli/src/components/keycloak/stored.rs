@@ -156,6 +156,28 @@ impl Stored {
     }
 }
 
+/// Removes the signing and encryption keys of all realms. Keycloak makes new ones when it
+/// first needs one (`KeyProviderFactory.createFallbackKeys`).
+///
+/// # Errors
+/// The server fails.
+pub async fn remove_keys(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    if !has_tables(connection).await? {
+        return Ok(());
+    }
+    // Their configuration hangs on them by a foreign key that does not cascade.
+    sqlx::query(
+        "WITH key AS (SELECT id FROM keycloak.component
+                       WHERE provider_type = 'org.keycloak.keys.KeyProvider'),
+              configuration AS (DELETE FROM keycloak.component_config
+                                 WHERE component_id IN (SELECT id FROM key))
+         DELETE FROM keycloak.component WHERE id IN (SELECT id FROM key)",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Whether there are the tables of a Keycloak.
 async fn has_tables(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")

@@ -21,7 +21,8 @@ pub struct Pace {
     /// The least time between two fetches: whoever sends made-up key ids can't make
     /// the gateway ask more often.
     pub between: Duration,
-    /// The same while there are no keys at all, as when Keycloak starts last.
+    /// The same while there are no keys at all: Keycloak starts last, or the realm has issued
+    /// no token yet and makes its first key with that.
     pub at_first: Duration,
     /// Older keys are fetched again, so that one that was withdrawn is not taken
     /// for ever.
@@ -131,9 +132,10 @@ impl Keys {
     /// is kept.
     async fn ask(&self) {
         let mut asked = self.0.asking.lock().await;
-        let pace = match self.known().fetched {
-            Some(_) => self.0.pace.between,
-            None => self.0.pace.at_first,
+        let pace = if self.known().keys.is_empty() {
+            self.0.pace.at_first
+        } else {
+            self.0.pace.between
         };
         if asked.is_some_and(|at| at.elapsed() < pace) {
             return;

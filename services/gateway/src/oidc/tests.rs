@@ -246,6 +246,18 @@ async fn a_new_key_is_fetched_and_a_withdrawn_one_is_forgotten() {
 }
 
 #[tokio::test]
+async fn the_first_key_of_a_realm_is_fetched_soon() {
+    let realm = Realm::showing(&[]).await;
+    let keys = realm.keys(Pace {
+        at_first: Duration::ZERO,
+        ..Pace::default()
+    });
+    assert_eq!(keys.find("one").await.unwrap_err(), KeyError::Unknown);
+    realm.show(&[&Signer::new("one")]);
+    assert!(keys.find("one").await.is_ok());
+}
+
+#[tokio::test]
 async fn old_keys_are_used_while_they_are_fetched_again() {
     let signer = Signer::new("one");
     let realm = Realm::showing(&[&signer]).await;
