@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::doctor::mask::Masker;
 use crate::smoke::report::{Counts, Step};
 use crate::stack::event::{Event, Failure, Node, NodeState};
 use crate::stack::timings::Timings;
@@ -32,6 +33,20 @@ pub struct Component {
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+impl Component {
+    /// Replaces the secrets in what it says about its failure: a log line may hold one, and
+    /// the files of a job are read by more people than its machine.
+    pub fn mask(&mut self, masker: &Masker) {
+        let Outcome::Failed(failure) = &mut self.outcome else {
+            return;
+        };
+        let quoted = failure.log.iter_mut().chain(&mut failure.probe);
+        for text in quoted.chain([&mut failure.what]) {
+            *text = masker.text(text);
+        }
+    }
 }
 
 /// A part of the job.
@@ -187,6 +202,23 @@ pub(crate) mod tests {
             next: Vec::new(),
             at: Duration::from_secs(4),
         }
+    }
+
+    #[test]
+    fn what_a_failure_quotes_is_masked() {
+        let mut failed = failure("order");
+        failed.log = vec!["could not sign in with hunter2hunter2".into()];
+        failed.probe = Some("postgres://order:hunter2hunter2@postgres/dunder".into());
+        failed.what = "ended: hunter2hunter2".into();
+        let mut component = Component {
+            name: "order".into(),
+            took: Duration::ZERO,
+            outcome: Outcome::Failed(Box::new(failed)),
+        };
+        component.mask(&Masker::new(["hunter2hunter2"]));
+        let text = serde_json::to_string(&component).unwrap();
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(text.contains("could not sign in with ***"), "{text}");
     }
 
     /// The events of a start in which `order` failed.

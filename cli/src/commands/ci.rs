@@ -16,6 +16,7 @@ use crate::ci::artifacts::{ArtifactError, Artifacts};
 use crate::ci::line::{Line, SCHEMA};
 use crate::ci::report::{Report, Stage, StageName, components};
 use crate::ci::{junit, leftovers};
+use crate::doctor::mask::Masker;
 use crate::engine::Engine;
 use crate::error::{Coded, Error, Exit, Result};
 use crate::host::lock::Holder;
@@ -110,6 +111,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         engine,
         arguments: &arguments,
         artifacts,
+        masker: doctor::masker(Some(&project.loaded)),
         report: Report {
             instance: name.clone(),
             ..Report::default()
@@ -158,6 +160,8 @@ struct Job<'a> {
     engine: Engine,
     arguments: &'a Arguments,
     artifacts: Artifacts,
+    /// Masks what the files of the job quote.
+    masker: Masker,
     report: Report,
 }
 
@@ -223,6 +227,9 @@ impl Job<'_> {
     fn take(&mut self, recording: &Recording) -> Result<()> {
         self.report.timings = Timings::of(&recording.events);
         self.report.components = components(&recording.events, self.report.timings.as_ref());
+        for component in &mut self.report.components {
+            component.mask(&self.masker);
+        }
         self.report.bundle = recording.bundle();
         for component in self.report.components.clone() {
             self.tell(&Line::Component(&component))?;
@@ -238,6 +245,7 @@ impl Job<'_> {
             arguments,
             artifacts,
             report,
+            ..
         } = self;
         report.smoke = arguments
             .proof
@@ -326,7 +334,7 @@ impl Job<'_> {
             if interrupted {
                 "interrupted".to_owned()
             } else {
-                error
+                self.masker.text(&error)
             }
         });
         let stage = Stage {

@@ -170,7 +170,8 @@ fn needed_images(loaded: &Loaded) -> Result<Vec<NeededImage>, ImageError> {
 }
 
 /// A masker that knows the configuration's secrets.
-fn masker(loaded: Option<&Loaded>) -> Masker {
+#[must_use]
+pub fn masker(loaded: Option<&Loaded>) -> Masker {
     let entries = loaded
         .and_then(|loaded| loaded.show(None, true).ok())
         .unwrap_or_default();
