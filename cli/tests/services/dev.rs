@@ -92,6 +92,8 @@ impl Copy {
             .env_remove("CARGO_TARGET_DIR")
             .env("XDG_STATE_HOME", super::stack::state())
             .env("DM_GOLDEN__PREPARE", "off")
+            // As the copied services were compiled: only what is changed is compiled here.
+            .env("DM_IMAGES__FAIL_POINTS", "true")
             .env_remove("DM_PROJECT_DIR");
         command
     }

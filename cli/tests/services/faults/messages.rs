@@ -180,13 +180,14 @@ fn queue() -> Result<usize, Failed> {
 
 /// The account finds that something is missing, and publishes only that.
 fn repaired() -> Result<usize, Failed> {
-    let found = dm(&["reconcile", "--json"]);
+    // What is missing never arrives, and under load something is always in flight.
+    let found = dm(&["reconcile", "--json", "--settle", "1s"]);
     let report: Value = serde_json::from_slice(&found.stdout)?;
     let findings = report["findings"].as_array().into_iter().flatten();
     let missing = findings.filter(|it| it["kind"] == "missing").count();
     assert!(missing > 0, "it was not noticed: {report}");
     assert_eq!(found.status.code(), Some(1));
-    ok(&["reconcile", "--repair"])?;
+    ok(&["reconcile", "--repair", "--settle", "1s"])?;
     assert_eq!(settled()?["clean"], true);
     Ok(1)
 }
