@@ -143,6 +143,7 @@ fn disturbing() -> Vec<Trial> {
             restore::killed_anywhere,
         ),
         trial("data_changes_at_once_take_turns", restore::all_at_once),
+        trial("data_every_change_waits_for_another", restore::all_wait),
         trial("data_a_reset_begins_anew", reset::fresh),
         trial("data_a_reset_that_is_killed_is_done_later", reset::killed),
     ])

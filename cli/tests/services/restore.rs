@@ -2,6 +2,7 @@
 //! by clients that nothing stops, by kill -9, and by other commands.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -13,12 +14,14 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use libtest_mimic::Failed;
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::backup::{STATE, create, text};
 use super::faults::settled;
 use super::stack::{
-    INSTANCE, PATIENCE, block_on, broker, channel, dm, dm_command, kill_at, ok, sql, start,
+    INSTANCE, PATIENCE, block_on, broker, channel, dm, dm_command, kill_at, ok, signal_at, sql,
+    start, state,
 };
 
 /// How many messages a queue has ready.
@@ -375,4 +378,57 @@ pub fn all_at_once() -> Result<(), Failed> {
     }
     ok(&["smoke"])?;
     ok(&["reconcile"]).map(drop)
+}
+
+/// While another command is at work on the instance, each command that would change it says
+/// so and waits, and has changed nothing when it is interrupted: so any two take turns.
+pub fn all_wait() -> Result<(), Failed> {
+    let set = create()?;
+    let id = text(&set["id"]);
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (letters, copy) = (path("none.jsonl"), path("copy.jsonl"));
+    std::fs::write(&letters, "")?;
+    let calls = [
+        vec!["up"],
+        vec!["down", "--volumes"],
+        vec!["restart", "order"],
+        vec!["rebuild", "order"],
+        vec!["reset", "--yes"],
+        vec!["reset", "--to", id, "--yes"],
+        vec!["seed", "--append"],
+        vec!["backup", "create"],
+        vec!["backup", "restore", id, "--yes"],
+        vec!["backup", "restore", id, "--schema", "orders", "--yes"],
+        vec!["backup", "prune", "--yes"],
+        vec!["dlq", "import", &letters],
+        vec!["dlq", "park"],
+        vec!["dlq", "unpark"],
+        vec!["dlq", "purge", "--copy", &copy, "--yes"],
+        vec!["dlq", "replay"],
+        vec!["outbox", "retry"],
+        vec!["inbox", "retry"],
+        vec!["reconcile", "--repair"],
+    ];
+    let before = sql(STATE)?;
+    let locks = state().join("dm/locks");
+    let suffix = format!(".{INSTANCE}.lock");
+    let mut held = Vec::new();
+    for entry in std::fs::read_dir(locks)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(&suffix) {
+            let file = std::fs::File::options().write(true).open(path)?;
+            file.lock()?;
+            held.push(file);
+        }
+    }
+    assert_eq!(held.len(), 1, "the lock of {INSTANCE}");
+    for call in &calls {
+        let status = signal_at(call, "waiting for ", Signal::INT)?;
+        assert_eq!(status.code(), Some(130), "{call:?}: {status}");
+    }
+    drop(held);
+    assert!(!Path::new(&copy).exists());
+    assert_eq!(sql(STATE)?, before);
+    ok(&["status", "--check"]).map(drop)
 }
