@@ -25,25 +25,38 @@ step() {
     timings+=("$(printf '%5d s  %s' $((SECONDS - began)) "$name")")
 }
 
+# All of the workspace at once, always: cargo unifies the features of what it is asked to
+# build, and compiles most dependencies again for another choice of packages.
+dm=
+build() {
+    dm=$(cargo build --quiet --locked --workspace --all-targets \
+        --message-format json-render-diagnostics \
+        | sed -n '/"kind":\["bin"\].*"name":"dm".*"test":false}/s/.*"executable":"\([^"]*\)".*/\1/p')
+    [[ -x $dm ]]
+}
+tests() {
+    cargo test --locked --workspace "$@"
+}
+
 step 'format' cargo fmt --all --check
 step 'lints' cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps
-step 'build' cargo build --quiet --locked --workspace --all-targets
+step 'build' build
 if ! $quick; then
     # Before the unit tests: some of them run a second engine beside it.
-    step 'engine' ./dm engine start --yes
+    step 'engine' "$dm" engine start --yes
 fi
-step 'unit and text tests' cargo test --quiet --locked --workspace --lib --bins --test cli
+step 'unit and text tests' tests --quiet --lib --bins --test cli
 
 if ! $quick; then
     # As the service tests want the services, so that they are compiled once.
-    step 'images' env DM_IMAGES__FAIL_POINTS=true ./dm images build --yes
-    step 'registry tests' cargo test --quiet --locked --package dm --test images
-    step 'golden images' ./dm golden make
-    step 'service tests' cargo test --quiet --locked --package dm --test services
+    step 'images' env DM_IMAGES__FAIL_POINTS=true "$dm" images build --yes
+    step 'registry tests' tests --quiet --test images
+    step 'golden images' "$dm" golden make
+    step 'service tests' tests --quiet --test services
     printf '\nTimings so far:\n'
     printf '%s\n' "${timings[@]}"
     printf '\n── stack tests\n'
     # Last, so that the output ends with the runner's own summary.
-    cargo test --locked --package dm --test stack -- --test-threads 2
+    tests --test stack -- --test-threads 2
 fi

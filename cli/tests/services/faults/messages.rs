@@ -197,12 +197,25 @@ fn repaired() -> Result<usize, Failed> {
 fn watched() -> Result<usize, Failed> {
     kill("inventory")?;
     std::thread::sleep(Duration::from_secs(1));
-    let looks = 60;
-    for _ in 0..looks {
-        let report = dm(&["reconcile", "--json", "--settle", "0s"]);
-        let report: Value = serde_json::from_slice(&report.stdout)?;
-        assert!(report["clean"].is_boolean(), "{report}");
-    }
+    let (threads, each) = (3, 20);
+    let looks = threads * each;
+    let look = || -> Result<(), String> {
+        for _ in 0..each {
+            let report = dm(&["reconcile", "--json", "--settle", "0s"]);
+            let text = String::from_utf8_lossy(&report.stdout);
+            let report: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+            if !report["clean"].is_boolean() {
+                return Err(text.into_owned());
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(look)).collect();
+        running
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap())
+    })?;
     let counted = block_on(async {
         let (connection, channel) = channel().await?;
         let (mut count, mut counted) = (0, Vec::new());
