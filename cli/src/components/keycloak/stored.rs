@@ -156,8 +156,8 @@ impl Stored {
     }
 }
 
-/// Removes the signing and encryption keys of all realms. Keycloak makes new ones when it
-/// first needs one (`KeyProviderFactory.createFallbackKeys`).
+/// Removes the keys that realms have made for themselves. Keycloak makes new ones when it first
+/// needs one (`KeyProviderFactory.createFallbackKeys`).
 ///
 /// # Errors
 /// The server fails.
@@ -168,7 +168,8 @@ pub async fn remove_keys(connection: &mut PgConnection) -> Result<(), sqlx::Erro
     // Their configuration hangs on them by a foreign key that does not cascade.
     sqlx::query(
         "WITH key AS (SELECT id FROM keycloak.component
-                       WHERE provider_type = 'org.keycloak.keys.KeyProvider'),
+                       WHERE provider_type = 'org.keycloak.keys.KeyProvider'
+                         AND provider_id LIKE '%-generated'),
               configuration AS (DELETE FROM keycloak.component_config
                                  WHERE component_id IN (SELECT id FROM key))
          DELETE FROM keycloak.component WHERE id IN (SELECT id FROM key)",

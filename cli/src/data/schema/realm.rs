@@ -25,6 +25,12 @@ const LEFT_OUT: [&str; 14] = [
     "users",
 ];
 
+/// Where a realm has its keys.
+const KEYS: &str = "org.keycloak.keys.KeyProvider";
+/// How the providers of keys are called that a realm makes for itself, when it is made or when
+/// it first needs one: what is there depends on what was asked of it.
+const GENERATED: &str = "-generated";
+
 /// What tells an object of a list from the next one.
 const NAMES: [&str; 6] = [
     "clientId",
@@ -59,13 +65,24 @@ fn name(value: &Value) -> Option<&str> {
     NAMES.iter().find_map(|key| value.get(key)?.as_str())
 }
 
+fn is_left_out(key: &str, value: &Value) -> bool {
+    let are_generated = || {
+        let mut providers = value.as_array().into_iter().flatten();
+        providers.all(|it| {
+            let provider = it["providerId"].as_str();
+            provider.is_some_and(|provider| provider.ends_with(GENERATED))
+        })
+    };
+    LEFT_OUT.contains(&key) || (key == KEYS && are_generated())
+}
+
 /// A value without what is left out, and with lists in an order of their own.
 fn plain(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
             let kept = map
                 .iter()
-                .filter(|(key, _)| !LEFT_OUT.contains(&key.as_str()))
+                .filter(|(key, value)| !is_left_out(key, value))
                 .map(|(key, value)| (key.clone(), plain(value)));
             Value::Object(kept.collect::<Map<_, _>>())
         }
@@ -114,5 +131,20 @@ mod tests {
                 ("setting", "requiredActions")
             ]
         );
+    }
+
+    #[test]
+    fn keys_that_a_realm_makes_for_itself_are_no_part_of_it() {
+        let realm = |providers: &[&str]| {
+            let providers: Vec<_> = providers
+                .iter()
+                .map(|provider| json!({"name": "a", "providerId": provider, "config": {}}))
+                .collect();
+            of(&json!({"components": {"org.keycloak.keys.KeyProvider": providers, "other": []}}))
+        };
+        let made = realm(&["rsa-generated", "aes-generated"]);
+        assert_eq!(made, realm(&["hmac-generated"]));
+        assert_eq!(made, realm(&[]));
+        assert_ne!(made, realm(&["rsa-generated", "java-keystore"]));
     }
 }
