@@ -1,4 +1,5 @@
-//! Rules that the services check a request by, and that `dm` checks files by.
+//! Rules that the services check a request by, and that `dm` checks files by. Lengths are in
+//! characters.
 
 use std::str::FromStr as _;
 
@@ -13,10 +14,47 @@ pub const LONGEST_USER_ID: usize = 255;
 /// bytes.
 pub const LONGEST_CLIENT_ID: usize = 200;
 
+/// The longest text of one line: a company, a name, a title, a telephone number.
+pub const LONGEST_LINE: usize = 200;
+
+/// The longest e-mail address.
+pub const LONGEST_EMAIL: usize = 320;
+
+/// The longest notes on a lead or an order.
+pub const LONGEST_NOTES: usize = 4000;
+
+/// The longest description of an expense, comment on one or address of a receipt.
+pub const LONGEST_REMARK: usize = 2000;
+
+/// The longest category of an expense.
+pub const LONGEST_CATEGORY: usize = 100;
+
+/// The longest currency.
+pub const LONGEST_CURRENCY: usize = 10;
+
+/// The longest SKU that can be ordered.
+pub const LONGEST_SKU: usize = 100;
+
+/// The most lines of an order.
+pub const MOST_ITEMS: usize = 1000;
+
+/// The longest id of a truck: notifications tell it.
+pub const LONGEST_TRUCK_ID: usize = 100;
+
+/// The longest barcode.
+pub const LONGEST_BARCODE: usize = 200;
+
 /// Whether a text may be an e-mail address.
 #[must_use]
 pub fn is_email(text: &str) -> bool {
     text.contains('@')
+}
+
+/// Whether a text may be a user's id: the gateway says it in a header, which no control
+/// character can be part of.
+#[must_use]
+pub fn is_user_id(text: &str) -> bool {
+    !text.contains(|letter: char| letter.is_ascii_control())
 }
 
 /// What the table holds at most, in hundredths: `numeric(12, 2)`.
@@ -94,6 +132,16 @@ mod tests {
             assert_eq!(of(text), Err("must be at most 9999999999.99"), "{text}");
         }
         assert_eq!(amount(None), Err("must be greater than 0"));
+    }
+
+    #[test]
+    fn a_user_id_fits_into_a_header() {
+        for id in ["mscott", "ü b@c", "0"] {
+            assert!(is_user_id(id), "{id:?}");
+        }
+        for id in ["a\nb", "a\r", "\0", "\u{7f}", "a\tb"] {
+            assert!(!is_user_id(id), "{id:?}");
+        }
     }
 
     proptest! {

@@ -282,7 +282,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::facts::OrderEnd;
+    use crate::facts::{Client, Item, Order, OrderEnd};
     use crate::invent::tests::invention;
 
     fn counts(invention: &crate::Invention) -> Counts {
@@ -371,6 +371,33 @@ mod tests {
             for (sku, movement) in &rows.stock {
                 let needed = needed.get(sku.as_str()).copied().unwrap_or_default();
                 prop_assert_eq!(movement.reserved + movement.shipped, needed);
+            }
+        }
+
+        /// Nothing is scanned before it was ordered, nor after it left.
+        #[test]
+        fn scans_come_after_the_order(seconds in 0_i64..60, lines in 1_usize..20) {
+            let created_at: DateTime<Utc> = "2026-11-25T00:00:00Z".parse().unwrap();
+            let shipped_at = created_at + TimeDelta::seconds(seconds);
+            let items = (0..lines).map(|line| Item { sku: format!("S{line}"), quantity: 1 });
+            let order = Order {
+                index: 0,
+                client: Client::Known("client_7001".into()),
+                seller: "jhalpert".into(),
+                created_at,
+                ship_date: created_at.date_naive(),
+                items: items.collect(),
+                notes: String::new(),
+                end: OrderEnd::Shipped { by: "dphilbin".into(), truck: "t".into(), at: shipped_at },
+            };
+            let counts = Counts { leads: 0, orders: 1, expenses: 0, most_items: lines as u64, people: 0 };
+            let facts = Facts { orders: vec![order], ..Facts::default() };
+            let rows = clerk(1, 100, counts, 120).write(&facts);
+            let scans = table(&rows, Table::ScanLog);
+            prop_assert_eq!(scans.len(), lines);
+            for scan in scans {
+                let at: DateTime<Utc> = scan[5].parse().unwrap();
+                prop_assert!((created_at..=shipped_at).contains(&at), "{}", at);
             }
         }
 

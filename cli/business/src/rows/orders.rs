@@ -95,10 +95,15 @@ impl Clerk {
         self.stock(rows, &case, &created, heard_at);
         match &order.end {
             OrderEnd::Reserved | OrderEnd::Failed(_) => {}
-            OrderEnd::Loading { by, lines, at } => self.scans(rows, &case, by, *lines, *at),
+            OrderEnd::Loading { by, lines, at } => {
+                self.scans(rows, &case, (by, *lines), (*at, SCAN));
+            }
             OrderEnd::Shipped { by, truck, at } => {
-                let began = *at - SCAN * i32::try_from(case.items.len()).unwrap_or(1);
-                self.scans(rows, &case, by, case.items.len(), began);
+                // Nothing is scanned before it was ordered.
+                let lines = i32::try_from(case.items.len()).unwrap_or(i32::MAX).max(1);
+                let pace = SCAN.min((*at - order.created_at) / lines);
+                let scanned = (by.as_str(), case.items.len());
+                self.scans(rows, &case, scanned, (*at - pace * lines, pace));
                 self.dispatch(rows, &case, by, truck, *at);
             }
         }
@@ -305,14 +310,13 @@ impl Clerk {
         );
     }
 
-    /// The first lines of a shipment are scanned.
+    /// Somebody scans the first lines of a shipment, from then on and at that pace.
     fn scans(
         &self,
         rows: &mut Rows,
         case: &Case<'_>,
-        by: &str,
-        lines: usize,
-        began: DateTime<Utc>,
+        (by, lines): (&str, usize),
+        (began, pace): (DateTime<Utc>, TimeDelta),
     ) {
         let first = self.first.scan + case.order.index * self.counts.most_items;
         let mut at = began;
@@ -339,7 +343,7 @@ impl Clerk {
                 last_scan: scan,
             };
             self.answered(rows, "SCAN", (&key, &case.shipment_id), &answer, at);
-            at += SCAN;
+            at += pace;
         }
     }
 

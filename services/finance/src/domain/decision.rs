@@ -2,9 +2,10 @@
 
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::finance::DecideExpense;
+use dm_contracts::rules::LONGEST_REMARK;
 use dm_kit::http::trimmed;
 
-use super::{ExpenseStatus, LONGEST_TEXT, no_body, too_long};
+use super::{ExpenseStatus, no_body, too_long};
 
 /// A decision that may be taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,8 +32,8 @@ impl Decision {
         if status == ExpenseStatus::Rejected && comment.is_empty() {
             return Err(vec![FieldIssue::new("comment", "required for REJECTED")]);
         }
-        if comment.chars().count() > LONGEST_TEXT {
-            return Err(vec![FieldIssue::new("comment", too_long(LONGEST_TEXT))]);
+        if comment.chars().count() > LONGEST_REMARK {
+            return Err(vec![FieldIssue::new("comment", too_long(LONGEST_REMARK))]);
         }
         Ok(Self { status, comment })
     }
@@ -94,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_comment_has_a_longest_length() {
-        let longest = "x".repeat(LONGEST_TEXT);
+        let longest = "x".repeat(LONGEST_REMARK);
         assert!(of(Some("REJECTED"), Some(&longest)).is_ok());
         assert_eq!(
             of(Some("REJECTED"), Some(&format!("{longest}x"))),

@@ -2,16 +2,14 @@
 
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::finance::CreateExpense;
-use dm_contracts::rules::amount;
-use dm_kit::http::{Issues, LONGEST_USER_ID, trimmed};
+use dm_contracts::rules::{
+    LONGEST_CATEGORY, LONGEST_CURRENCY, LONGEST_REMARK, LONGEST_USER_ID, amount,
+};
+use dm_kit::http::{Issues, trimmed};
 use rust_decimal::Decimal;
 use url::Url;
 
-use super::{LONGEST_TEXT, no_body, too_long};
-
-/// The longest texts, in characters.
-const LONGEST_CATEGORY: usize = 100;
-const LONGEST_CURRENCY: usize = 10;
+use super::{no_body, too_long};
 
 /// Whether a text is an address that a browser may be led to: another scheme could run
 /// something there.
@@ -57,8 +55,8 @@ impl NewExpense {
             ),
             ("category", Some(&*category), LONGEST_CATEGORY),
             ("currency", Some(&*currency), LONGEST_CURRENCY),
-            ("description", Some(&*description), LONGEST_TEXT),
-            ("receiptUrl", receipt_url.as_deref(), LONGEST_TEXT),
+            ("description", Some(&*description), LONGEST_REMARK),
+            ("receiptUrl", receipt_url.as_deref(), LONGEST_REMARK),
         ] {
             let text = text.unwrap_or_default();
             issues.longest(field, text, most, too_long(most));

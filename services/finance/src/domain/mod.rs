@@ -10,9 +10,6 @@ pub(crate) use status::ExpenseStatus;
 
 use dm_contracts::api::error::FieldIssue;
 
-/// The longest description, comment or address, in characters.
-const LONGEST_TEXT: usize = 2000;
-
 fn too_long(most: usize) -> String {
     format!("max:{most}")
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::shipment::Dispatch;
+use dm_contracts::rules::LONGEST_TRUCK_ID;
 use dm_contracts::time;
 use uuid::Uuid;
 
@@ -11,9 +12,6 @@ pub(crate) struct Departure {
     pub(crate) truck_id: String,
     pub(crate) dispatched_at: DateTime<Utc>,
 }
-
-/// The longest id of a truck, in characters: notifications tell it.
-const LONGEST_TRUCK_ID: usize = 100;
 
 /// What is wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What a scan must have.
 
 use dm_contracts::api::shipment::Scan;
+use dm_contracts::rules::LONGEST_BARCODE;
 
 /// A scan that can be noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,9 +9,6 @@ pub(crate) struct Parcel {
     pub(crate) barcode: String,
     pub(crate) quantity: i32,
 }
-
-/// The longest barcode, in characters.
-const LONGEST_BARCODE: usize = 200;
 
 /// Checks a request; the message where anything is wrong with it. The barcode is not
 /// compared with the order: people scan what is in their hands.

@@ -3,13 +3,8 @@
 use chrono::NaiveDate;
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::order::{OrderItem, PlaceOrder, PlaceOrderItem};
-use dm_contracts::rules::LONGEST_CLIENT_ID;
+use dm_contracts::rules::{LONGEST_CLIENT_ID, LONGEST_NOTES, LONGEST_SKU, MOST_ITEMS};
 use dm_contracts::time;
-
-/// The longest of the other texts, in characters, and the most lines.
-const LONGEST_SKU: usize = 100;
-const LONGEST_NOTES: usize = 4000;
-const MOST_ITEMS: usize = 1000;
 
 /// An order that can be placed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,11 +3,8 @@
 use dm_contracts::App;
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::profile::{SavePerson, SavePreferences, SaveProfile};
+use dm_contracts::rules::{LONGEST_EMAIL, LONGEST_LINE};
 use dm_kit::http::{Issues, trimmed};
-
-/// The longest texts, in characters.
-const LONGEST_TEXT: usize = 200;
-const LONGEST_EMAIL: usize = 320;
 
 /// What a user can set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,10 +85,10 @@ fn checked_person(issues: &mut Issues, person: SavePerson) -> Person {
     let title = trimmed(person.title.as_deref());
     let phone = trimmed(person.phone.as_deref());
     for (field, text, most) in [
-        ("fullName", &full_name, LONGEST_TEXT),
+        ("fullName", &full_name, LONGEST_LINE),
         ("email", &email, LONGEST_EMAIL),
-        ("title", &title, LONGEST_TEXT),
-        ("phone", &phone, LONGEST_TEXT),
+        ("title", &title, LONGEST_LINE),
+        ("phone", &phone, LONGEST_LINE),
     ] {
         let issue = format!("{field} must have at most {most} characters");
         issues.longest(&format!("profile.{field}"), text, most, issue);

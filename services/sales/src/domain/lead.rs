@@ -2,14 +2,10 @@
 
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::sales::{CreateLead, PatchLead, UpdateLead};
+use dm_contracts::rules::{LONGEST_EMAIL, LONGEST_LINE, LONGEST_NOTES};
 use dm_kit::http::{Issues, trimmed};
 
 use super::LeadStatus;
-
-/// The longest texts, in characters.
-const LONGEST_TEXT: usize = 200;
-const LONGEST_EMAIL: usize = 320;
-const LONGEST_NOTES: usize = 4000;
 
 /// A lead that may be noted.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +24,7 @@ impl NewLead {
         let mut issues = Issues::default();
         let text = |issues: &mut Issues, field: &str, value: Option<&str>| {
             let text = issues.text(field, value, &format!("{field} is required"));
-            within(issues, field, &text, LONGEST_TEXT);
+            within(issues, field, &text, LONGEST_LINE);
             text
         };
         let lead = Self {
@@ -168,10 +164,10 @@ mod tests {
     fn texts_have_a_longest_length() {
         let long = |most: usize| Some("x".repeat(most + 1));
         let lead = CreateLead {
-            company_name: long(LONGEST_TEXT),
-            contact_name: Some("x".repeat(LONGEST_TEXT)),
+            company_name: long(LONGEST_LINE),
+            contact_name: Some("x".repeat(LONGEST_LINE)),
             contact_email: Some(format!("@{}", "x".repeat(LONGEST_EMAIL))),
-            phone: long(LONGEST_TEXT),
+            phone: long(LONGEST_LINE),
             notes: long(LONGEST_NOTES),
         };
         assert_eq!(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use dm_business::facts::{Client, Decision, Expense, Item, Lead, LeadEnd, Order, OrderEnd};
+use dm_contracts::rules;
 
 use super::checked::{Checked, same, short};
 use super::records::{Record, Value};
@@ -83,7 +84,7 @@ pub(super) fn leads(records: &[Record], issues: &mut BTreeSet<Issue>) -> Placed<
             "notes",
         ];
         let mut it = Checked::begin(record, &known, issues);
-        let company = it.text("company");
+        let company = it.text("company", rules::LONGEST_LINE);
         if let Some(line) = seen.get(&same(&company)) {
             it.wrong("company", format!("it is in line {line} already"));
         }
@@ -101,10 +102,10 @@ pub(super) fn leads(records: &[Record], issues: &mut BTreeSet<Issue>) -> Placed<
         let lead = Lead {
             index: 0,
             company,
-            contact: it.text("contact"),
+            contact: it.text("contact", rules::LONGEST_LINE),
             email: it.email("email"),
-            phone: it.text("phone"),
-            notes: it.optional("notes"),
+            phone: it.text("phone", rules::LONGEST_LINE),
+            notes: it.optional("notes", rules::LONGEST_NOTES),
             seller: it.user("seller"),
             created_at,
             updated_at,
@@ -161,7 +162,7 @@ pub(super) fn orders(
             "truck",
         ];
         let mut it = Checked::begin(record, &known, issues);
-        let name = it.text("client");
+        let name = it.text("client", rules::LONGEST_LINE);
         let (client, since) = match clients.get(&same(&name)) {
             Some((client, since)) => (Client::OfRun(*client), Some(*since)),
             None => {
@@ -181,7 +182,7 @@ pub(super) fn orders(
         let end = match it.word("status", &["RESERVED", "SHIPPED"]) {
             "SHIPPED" => OrderEnd::Shipped {
                 by: it.user("shipped_by"),
-                truck: it.text("truck"),
+                truck: it.text("truck", rules::LONGEST_TRUCK_ID),
                 at: it.instant("shipped_at", Some(created_at)),
             },
             _ => {
@@ -200,7 +201,7 @@ pub(super) fn orders(
             created_at,
             ship_date: it.date("ship_date"),
             items,
-            notes: it.optional("notes"),
+            notes: it.optional("notes", rules::LONGEST_NOTES),
             end,
         };
         orders.push(order, record);
@@ -214,7 +215,16 @@ pub(super) fn orders(
 
 fn items(it: &mut Checked<'_>, ground: &Ground) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
-    for (sku, quantity) in pairs(it) {
+    let pairs = pairs(it);
+    if pairs.len() > rules::MOST_ITEMS {
+        let (count, most) = (pairs.len(), rules::MOST_ITEMS);
+        it.wrong(
+            "items",
+            format!("{count} products, and {most} are the most"),
+        );
+        return items;
+    }
+    for (sku, quantity) in pairs {
         let sku = sku.trim();
         // As order-service has it: a number of JSON without a point.
         let Ok(quantity) = serde_json::from_str::<i32>(&quantity) else {
@@ -227,6 +237,14 @@ fn items(it: &mut Checked<'_>, ground: &Ground) -> Vec<Item> {
         };
         if !ground.skus.contains(sku) {
             it.wrong("items", format!("there is no product `{}`", short(sku)));
+        } else if sku.chars().count() > rules::LONGEST_SKU {
+            let reason = format!(
+                "`{}` has {} characters, and {} are the most that order takes",
+                short(sku),
+                sku.chars().count(),
+                rules::LONGEST_SKU
+            );
+            it.wrong("items", reason);
         } else if quantity < 1 {
             it.wrong(
                 "items",
@@ -308,9 +326,9 @@ pub(super) fn expenses(records: &[Record], issues: &mut BTreeSet<Issue>) -> Plac
             None
         } else {
             let comment = if status == "REJECTED" {
-                it.text("comment")
+                it.text("comment", rules::LONGEST_REMARK)
             } else {
-                it.optional("comment")
+                it.optional("comment", rules::LONGEST_REMARK)
             };
             Some(Decision {
                 approved: status == "APPROVED",
@@ -319,18 +337,18 @@ pub(super) fn expenses(records: &[Record], issues: &mut BTreeSet<Issue>) -> Plac
                 comment,
             })
         };
-        let currency = it.optional("currency");
+        let currency = it.optional("currency", rules::LONGEST_CURRENCY);
         let expense = Expense {
             index: 0,
             submitter: it.user("submitter"),
-            category: it.text("category"),
+            category: it.text("category", rules::LONGEST_CATEGORY),
             amount,
             currency: if currency.is_empty() {
                 "USD".to_owned()
             } else {
                 currency.to_uppercase()
             },
-            description: it.text("description"),
+            description: it.text("description", rules::LONGEST_REMARK),
             created_at,
             decision,
         };

@@ -11,9 +11,6 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::Issue;
 use super::records::{Record, Value};
 
-/// The longest text, in characters.
-const LONGEST_TEXT: usize = 10_000;
-
 /// A name in one of the forms that Unicode has for it: `é` may be one character or two.
 pub(super) fn same(name: &str) -> String {
     name.nfc().collect()
@@ -59,7 +56,8 @@ impl<'a> Checked<'a> {
         }
     }
 
-    fn bounded(&mut self, column: &str, longest: usize) -> String {
+    /// A text of so many characters at most; an empty one where it is missing.
+    pub(super) fn optional(&mut self, column: &str, longest: usize) -> String {
         let text = self.given(column).unwrap_or_default();
         if text.contains('\0') {
             self.wrong(column, "a NUL, which no database takes");
@@ -72,29 +70,30 @@ impl<'a> Checked<'a> {
         text.to_owned()
     }
 
-    pub(super) fn optional(&mut self, column: &str) -> String {
-        self.bounded(column, LONGEST_TEXT)
-    }
-
     pub(super) fn needed(&mut self, column: &str) {
         if !self.has(column) {
             self.wrong(column, "missing");
         }
     }
 
-    pub(super) fn text(&mut self, column: &str) -> String {
+    /// A text of so many characters at most, which must be there.
+    pub(super) fn text(&mut self, column: &str, longest: usize) -> String {
         self.needed(column);
-        self.optional(column)
+        self.optional(column, longest)
     }
 
     /// A user of the directory.
     pub(super) fn user(&mut self, column: &str) -> String {
         self.needed(column);
-        self.bounded(column, rules::LONGEST_USER_ID)
+        let text = self.optional(column, rules::LONGEST_USER_ID);
+        if !text.contains('\0') && !rules::is_user_id(&text) {
+            self.wrong(column, "a control character, which no user id has");
+        }
+        text
     }
 
     pub(super) fn email(&mut self, column: &str) -> String {
-        let text = self.text(column);
+        let text = self.text(column, rules::LONGEST_EMAIL);
         if !text.is_empty() && !rules::is_email(&text) {
             self.wrong(column, format!("`{}` is no e-mail address", short(&text)));
         }

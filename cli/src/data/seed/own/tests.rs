@@ -3,14 +3,18 @@
 use std::fs;
 
 use dm_business::facts::{Client, LeadEnd};
+use dm_contracts::rules;
 use rust_decimal::Decimal;
 
 use super::{Ground, Own};
 use crate::data::seed::SeedError;
 
 fn ground() -> Ground {
+    let many = (0..=rules::MOST_ITEMS).map(|place| format!("S{place}"));
+    let long = [rules::LONGEST_SKU, rules::LONGEST_SKU + 1].map(|length| "X".repeat(length));
+    let few = ["A".to_owned(), "B".to_owned()];
     Ground {
-        skus: ["A".to_owned(), "B".to_owned()].into(),
+        skus: many.chain(long).chain(few).collect(),
         clients: ["client_7001".to_owned()].into(),
     }
 }
@@ -69,6 +73,7 @@ fn told(file: &str, column: &str, value: &str) -> Vec<String> {
             ("phone", "570"),
             ("seller", "jhalpert"),
             ("created_at", "2026-02-03T10:00:00Z"),
+            ("notes", ""),
         ],
         "orders" => &[
             ("client", "client_7001"),
@@ -76,6 +81,11 @@ fn told(file: &str, column: &str, value: &str) -> Vec<String> {
             ("created_at", "2026-02-03T10:00:00Z"),
             ("ship_date", "2026-02-09"),
             ("items", "A:1"),
+            ("notes", ""),
+            ("status", "SHIPPED"),
+            ("shipped_at", "2026-02-04T10:00:00Z"),
+            ("shipped_by", "dphilbin"),
+            ("truck", "t"),
         ],
         _ => &[
             ("submitter", "jhalpert"),
@@ -84,9 +94,14 @@ fn told(file: &str, column: &str, value: &str) -> Vec<String> {
             ("description", "Lunch"),
             ("created_at", "2026-02-03T10:00:00Z"),
             ("currency", "usd"),
+            ("status", "REJECTED"),
+            ("decided_by", "amartin"),
+            ("decided_at", "2026-02-04T10:00:00Z"),
+            ("comment", "no"),
         ],
     };
     let names: Vec<&str> = good.iter().map(|(name, _)| *name).collect();
+    assert!(names.contains(&column), "{file} {column}");
     let values = good
         .iter()
         .map(|(name, own)| if *name == column { value } else { own });
@@ -135,6 +150,9 @@ fn values_that_a_service_refuses_are_refused() {
             "9000 characters, and 255 are the most",
         ),
         ("leads", "phone", "5\0", "a NUL"),
+        ("leads", "seller", "j\u{7}h", "a control character"),
+        ("orders", "shipped_by", "d\np", "a control character"),
+        ("expenses", "decided_by", "a\0m", "a NUL"),
         ("orders", "seller", &long, "9000 characters"),
         ("orders", "ship_date", "2026-2-3", "is no date"),
         ("orders", "ship_date", "0000-01-01", "is no date"),
@@ -169,6 +187,65 @@ fn values_that_a_service_refuses_are_refused() {
             told.starts_with(&format!("{file}.csv:2: {column}: ")) && told.contains(reason),
             "{value}: {told}"
         );
+    }
+}
+
+#[test]
+fn texts_and_lists_are_as_long_as_the_services_take_them() {
+    type Make = fn(usize) -> String;
+    let text: Make = |length| "ü".repeat(length);
+    let email: Make = |length| format!("@{}", "ü".repeat(length - 1));
+    let sku: Make = |length| format!("{}:1", "X".repeat(length));
+    let lines: Make = |count| (0..count).map(|place| format!("S{place}:1;")).collect();
+    // All but `client`, which is looked up: what is too long is not there.
+    for (file, columns) in [
+        (
+            "leads",
+            &[
+                ("company", text, 200),
+                ("contact", text, 200),
+                ("email", email, 320),
+                ("phone", text, 200),
+                ("seller", text, 255),
+                ("notes", text, 4000),
+            ][..],
+        ),
+        (
+            "orders",
+            &[
+                ("seller", text, 255),
+                ("notes", text, 4000),
+                ("shipped_by", text, 255),
+                ("truck", text, 100),
+                ("items", sku, 100),
+                ("items", lines, 1000),
+            ],
+        ),
+        (
+            "expenses",
+            &[
+                ("submitter", text, 255),
+                ("category", text, 100),
+                ("description", text, 2000),
+                ("currency", text, 10),
+                ("decided_by", text, 255),
+                ("comment", text, 2000),
+            ],
+        ),
+    ] {
+        for &(column, make, most) in columns {
+            let fine = told(file, column, &make(most));
+            assert!(fine.is_empty(), "{file} {column} {most}: {fine:?}");
+            let refused = told(file, column, &make(most + 1));
+            let [refused] = refused.as_slice() else {
+                panic!("{file} {column} {most}: {refused:?}");
+            };
+            let begin = format!("{file}.csv:2: {column}: ");
+            let (over, limit) = ((most + 1).to_string(), format!("{most} are the most"));
+            assert!(refused.starts_with(&begin), "{refused}");
+            assert!(refused.contains(&over), "{refused}");
+            assert!(refused.contains(&limit), "{refused}");
+        }
     }
 }
 
