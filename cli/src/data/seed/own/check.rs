@@ -8,7 +8,7 @@ use dm_contracts::rules;
 
 use super::checked::{Checked, same, short};
 use super::records::{Record, Value};
-use super::{Issue, Place};
+use super::{Issue, Place, Spot};
 
 /// What the stack has already, which files may name.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,7 @@ impl<T> Placed<T> {
     fn push(&mut self, fact: T, record: &Record) {
         let place = Place {
             file: record.file.clone(),
-            line: record.line,
+            spot: record.spot,
         };
         self.0.push((fact, place));
     }
@@ -69,7 +69,7 @@ impl<T> Placed<T> {
 
 /// The leads, in the order in which they came.
 pub(super) fn leads(records: &[Record], issues: &mut BTreeSet<Issue>) -> Placed<Lead> {
-    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    let mut seen: BTreeMap<String, Spot> = BTreeMap::new();
     let mut leads = Placed::default();
     for record in records {
         let known = [
@@ -85,10 +85,10 @@ pub(super) fn leads(records: &[Record], issues: &mut BTreeSet<Issue>) -> Placed<
         ];
         let mut it = Checked::begin(record, &known, issues);
         let company = it.text("company", rules::LONGEST_LINE);
-        if let Some(line) = seen.get(&same(&company)) {
-            it.wrong("company", format!("it is in line {line} already"));
+        if let Some(spot) = seen.get(&same(&company)) {
+            it.wrong("company", format!("it is in line {spot} already"));
         }
-        seen.entry(same(&company)).or_insert(record.line);
+        seen.entry(same(&company)).or_insert(record.spot);
         let created_at = it.instant("created_at", None);
         let status = it.word(
             "status",

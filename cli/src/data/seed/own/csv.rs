@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::Issue;
 use super::records::{Field, Record, Value, issue};
+use super::{Issue, Spot};
 
 /// Reads the records of a text. Where its quotes are wrong there are none: what is a row
 /// and what is not can't be told.
@@ -19,7 +19,7 @@ pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec
         Ok(names) => names.iter().map(str::to_owned).collect(),
         Err(error) => {
             let (column, reason) = told(&error);
-            issues.insert(issue(path, 1, &column, reason));
+            issues.insert(issue(path, Spot::line(1), Some(&column), reason));
             return Vec::new();
         }
     };
@@ -30,12 +30,23 @@ pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec
             // The names themselves may be what is wrong.
             let name = names.get(fault.column).filter(|_| fault.row > 0);
             let name = name.filter(|name| !name.is_empty());
-            issues.insert(issue(path, fault.line, name.unwrap_or(&number), fault.what));
+            let column = name.unwrap_or(&number);
+            issues.insert(issue(
+                path,
+                Spot::line(fault.line),
+                Some(column),
+                fault.what,
+            ));
         }
         return Vec::new();
     }
     if names.iter().all(String::is_empty) {
-        issues.insert(issue(path, 1, "1", "a line of column names is expected"));
+        issues.insert(issue(
+            path,
+            Spot::line(1),
+            None,
+            "a line of column names is expected",
+        ));
         return Vec::new();
     }
     let twice = names
@@ -46,24 +57,30 @@ pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec
     if let Some((at, name)) = twice {
         let number = (at + 1).to_string();
         let name = if name.is_empty() { &number } else { name };
-        issues.insert(issue(path, first, name, "the column is there twice"));
+        issues.insert(issue(
+            path,
+            Spot::line(first),
+            Some(name),
+            "the column is there twice",
+        ));
     }
     let mut records = Vec::new();
     for (row, line) in reader.records().zip(lines.into_iter().skip(1)) {
+        let spot = Spot::line(line);
         let row = match row {
             Ok(row) => row,
             Err(error) => {
                 let (column, reason) = told(&error);
-                issues.insert(issue(path, line, &column, reason));
+                issues.insert(issue(path, spot, Some(&column), reason));
                 continue;
             }
         };
         let fields = names.iter().zip(&row).map(|(name, text)| {
             let value = Value::Cell(text.to_owned());
-            (name.clone(), Field { value, line })
+            (name.clone(), Field { value, spot })
         });
         let fields: BTreeMap<String, Field> = fields.collect();
-        records.push(Record::new(path.to_owned(), line, fields));
+        records.push(Record::new(path.to_owned(), spot, fields));
     }
     records
 }
@@ -204,23 +221,23 @@ mod tests {
         for (text, told) in [
             (
                 "a,b\n1,2\n3\n",
-                "3:2: 1 columns, and the first line has 2".to_owned(),
+                "3: 2: 1 columns, and the first line has 2".to_owned(),
             ),
-            ("a,a\n1,2\n", "1:a: the column is there twice".to_owned()),
-            ("", "1:1: a line of column names is expected".to_owned()),
-            ("a,notes\n1,x\n2,\"twelve pipes\n3,y\n4,z\n", format!("3:notes: {open}")),
-            ("\"a,b\n1,2\n", format!("1:1: {open}")),
+            ("a,a\n1,2\n", "1: a: the column is there twice".to_owned()),
+            ("", "1: a line of column names is expected".to_owned()),
+            ("a,notes\n1,x\n2,\"twelve pipes\n3,y\n4,z\n", format!("3: notes: {open}")),
+            ("\"a,b\n1,2\n", format!("1: 1: {open}")),
             (
                 "a,notes\n1,12\" pipes\n",
-                "2:notes: a quote inside of a value: put the whole value in quotes, and write each of its own twice".to_owned(),
+                "2: notes: a quote inside of a value: put the whole value in quotes, and write each of its own twice".to_owned(),
             ),
             (
                 "a,notes\n1,\"12\" pipes\"\n",
-                "2:notes: something follows the quote that closes a value: write each quote of its own twice".to_owned(),
+                "2: notes: something follows the quote that closes a value: write each quote of its own twice".to_owned(),
             ),
             (
                 "a,b\r1,2\r",
-                "1:2: a carriage return without a line feed".to_owned(),
+                "1: 2: a carriage return without a line feed".to_owned(),
             ),
         ] {
             let (records, issues) = read_as("csv", text.as_bytes());
@@ -239,7 +256,7 @@ mod tests {
         let notes: Vec<_> = records.iter().map(|it| it.get("notes").cloned()).collect();
         let cell = |text: &str| Some(Value::Cell(text.to_owned()));
         assert_eq!(notes, [cell("12\" pipes,\r\nand more"), None, cell("'x'")]);
-        assert_eq!(records[1].line, 5);
+        assert_eq!(records[1].spot, Spot::line(5));
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
 use super::Issue;
+use super::places::Places;
 use super::records::{Field, Record, Value, issue};
 
 /// A value of JSON with all of its keys: one that is there twice is there twice.
@@ -83,10 +84,7 @@ impl<'de> Deserialize<'de> for Json {
 pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec<Record> {
     let mut records = Vec::new();
     let places = Places::of(text);
-    let wrong = |at: usize, reason: &str| {
-        let (line, column) = places.of_byte(at);
-        issue(path, line, &column.to_string(), reason)
-    };
+    let wrong = |at: usize, reason: &str| issue(path, places.of_byte(at), None, reason);
     let skip = |at: usize| at + text[at..].len() - text[at..].trim_start_matches(WHITE).len();
     let mut at = skip(0);
     if !text[at..].starts_with('[') {
@@ -104,15 +102,12 @@ pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec
         let value = match values.next() {
             Some(Ok(value)) => value,
             Some(Err(error)) => {
-                // It counts from where it began to read.
-                let (line, mut column) = places.of_byte(at);
-                column = match error.line() {
-                    0 | 1 => (column + error.column()).saturating_sub(1).max(1),
-                    _ => error.column().max(1),
-                };
-                let line = line + (error.line() as u64).saturating_sub(1);
-                let line = line.min(places.lines());
-                issues.insert(issue(path, line, &column.to_string(), plain(&error)));
+                // It counts from where it began to read, and in bytes.
+                let lines = text[at..].split_inclusive('\n').map(str::len);
+                let lines: usize = lines.take(error.line().saturating_sub(1)).sum();
+                let end = at + lines + error.column().saturating_sub(1);
+                let end = text.floor_char_boundary(end);
+                issues.insert(wrong(end, &plain(&error)));
                 return records;
             }
             None => {
@@ -123,27 +118,17 @@ pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec
         let end = at + values.byte_offset();
         match value {
             Json::Object(pairs) => {
-                let (line, _) = places.of_byte(at);
-                let raw = &text[at..end];
+                let spot = places.of_byte(at);
                 let mut fields = BTreeMap::new();
-                for (name, value) in pairs {
-                    let key = format!("\"{name}\"");
-                    let line = raw
-                        .find(&key)
-                        .map_or(line, |key| places.of_byte(at + key).0);
-                    let field = Field {
-                        value: as_value(value),
-                        line,
-                    };
+                for ((name, value), place) in pairs.into_iter().zip(names(&text[at..end])) {
+                    let spot = places.of_byte(at + place);
                     if fields.contains_key(&name) {
-                        let line = raw
-                            .rfind(&key)
-                            .map_or(line, |key| places.of_byte(at + key).0);
-                        issues.insert(issue(path, line, &name, "it is there twice"));
+                        issues.insert(issue(path, spot, Some(&name), "it is there twice"));
                     }
-                    fields.insert(name, field);
+                    let value = as_value(value);
+                    fields.insert(name, Field { value, spot });
                 }
-                records.push(Record::new(path.to_owned(), line, fields));
+                records.push(Record::new(path.to_owned(), spot, fields));
             }
             _ => {
                 issues.insert(wrong(at, "not an object"));
@@ -169,24 +154,36 @@ pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec
 /// What JSON takes for white space.
 const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// Where lines begin.
-struct Places(Vec<usize>);
-
-impl Places {
-    fn of(text: &str) -> Self {
-        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self(std::iter::once(0).chain(ends).collect())
+/// Where the names of an object stand: the bytes at which they begin, in their order. The text
+/// is one object, which was read already.
+fn names(object: &str) -> Vec<usize> {
+    let (mut places, mut depth) = (Vec::new(), 0_u32);
+    let (mut is_name, mut in_text, mut is_escaped) = (false, false, false);
+    for (at, byte) in object.bytes().enumerate() {
+        if in_text {
+            in_text = is_escaped || byte != b'"';
+            is_escaped = !is_escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => {
+                if is_name && depth == 1 {
+                    places.push(at);
+                }
+                in_text = true;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        // A name follows, or what follows is none.
+        match byte {
+            b'{' | b',' => is_name = true,
+            b':' => is_name = false,
+            _ => {}
+        }
     }
-
-    fn lines(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    /// The line and the column of a byte, each from 1.
-    fn of_byte(&self, at: usize) -> (u64, usize) {
-        let line = self.0.partition_point(|begin| *begin <= at).max(1);
-        (line as u64, at - self.0[line - 1] + 1)
-    }
+    places
 }
 
 /// What serde_json says, without the place that it counts from the object on.
@@ -248,13 +245,38 @@ mod tests {
             ("[]]", "1:3: something follows the list"),
             ("[", "1:2: the list does not end"),
             ("[{},]", "1:5: expected value"),
-            ("[{\"a\": 1,\n\"a\": 2}]", "2:a: it is there twice"),
-            ("[{\"\\u0061\": 1, \"a\": 2}]", "1:a: it is there twice"),
+            ("[{\"a\": 1,\n\"a\": 2}]", "2:1: a: it is there twice"),
+            ("[{\"\\u0061\": 1, \"a\": 2}]", "1:16: a: it is there twice"),
             ("[{\"a\": 1e999}]", "1:12: number out of range"),
         ] {
             let (_, issues) = read_as("json", text.as_bytes());
             assert_eq!(issues, [told], "{text}");
         }
+    }
+
+    #[test]
+    fn every_name_of_an_object_has_a_place_of_its_own() {
+        // As a value, inside of another one, with an escape and after wide letters.
+        let text = r#"{"a": "b", "c": {"b": ["x", "b"]}, "\"☕": 1, "b": [], "d\\": {}}"#;
+        let found: Vec<&str> = names(text)
+            .into_iter()
+            .map(|at| &text[at..at + 3])
+            .collect();
+        assert_eq!(found, ["\"a\"", "\"c\"", "\"\\\"", "\"b\"", "\"d\\"]);
+    }
+
+    #[test]
+    fn a_file_of_one_line_tells_the_place_in_it() {
+        let text = r#"[{"a": "☕☕"}, {"b": "a", "a": 2}, {"ü": 1, "a": 3, "a": 4}]"#;
+        let (records, issues) = read_as("json", text.as_bytes());
+        let spots: Vec<String> = records.iter().map(|it| it.spot.to_string()).collect();
+        assert_eq!(spots, ["1:2", "1:15", "1:35"]);
+        let told = |at: usize| records[at].issue("a", "x").spot.to_string();
+        assert_eq!([told(0), told(1)], ["1:3", "1:26"]);
+        assert_eq!(issues, ["1:52: a: it is there twice"]);
+        // In the order of the file, and not of the texts.
+        let (_, issues) = read_as("json", b"[0,         0]");
+        assert_eq!(issues, ["1:2: not an object", "1:13: not an object"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! ```text
 //! records  files taken apart, with the place of every value
 //! csv      those of CSV, json: those of JSON
+//! places   lines and letters of a text
 //! checked  values by the rules of the services and of the tables
 //! check    records as facts, or what is wrong with them
 //! ```
@@ -12,6 +13,7 @@ mod check;
 mod checked;
 mod csv;
 mod json;
+mod places;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -27,15 +29,42 @@ use super::SeedError;
 
 pub use check::Ground;
 
+/// A place in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    /// The line, from 1.
+    pub line: u64,
+    /// The character of the line, from 1, where a line may hold any number of records: in JSON.
+    pub letter: Option<u64>,
+}
+
+impl Spot {
+    /// A line of a file that has a record a line.
+    #[must_use]
+    pub const fn line(line: u64) -> Self {
+        Self { line, letter: None }
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.letter {
+            Some(letter) => write!(f, "{}:{letter}", self.line),
+            None => write!(f, "{}", self.line),
+        }
+    }
+}
+
 /// Something that is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Issue {
     /// The file.
     pub file: PathBuf,
-    /// The line, from 1.
-    pub line: u64,
-    /// The column's name, its number from 1 where it has none, or `row` for all of them.
-    pub column: String,
+    /// Where in it.
+    pub spot: Spot,
+    /// The column's name, its number from 1 where it has none, or `row` for all of them; none
+    /// where it is about no column.
+    pub column: Option<String>,
     /// What is wrong.
     pub reason: String,
 }
@@ -44,11 +73,15 @@ impl fmt::Display for Issue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             file,
-            line,
+            spot,
             column,
             reason,
         } = self;
-        write!(f, "{}:{line}: {column}: {reason}", file.display())
+        write!(f, "{}:{spot}: ", file.display())?;
+        if let Some(column) = column {
+            write!(f, "{column}: ")?;
+        }
+        f.write_str(reason)
     }
 }
 
@@ -57,8 +90,8 @@ impl fmt::Display for Issue {
 pub struct Place {
     /// The file.
     pub file: PathBuf,
-    /// The line that it begins in, from 1.
-    pub line: u64,
+    /// Where it begins.
+    pub spot: Spot,
 }
 
 /// A business that was read, and of which nothing is wrong.
@@ -129,8 +162,8 @@ impl Own {
         let column = column.and_then(|told| told.split(':').next());
         Some(Issue {
             file: place.file.clone(),
-            line: place.line,
-            column: column.unwrap_or("row").to_owned(),
+            spot: place.spot,
+            column: Some(column.unwrap_or("row").to_owned()),
             reason: format!("the database refuses it: {}", error.message()),
         })
     }

@@ -5,7 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Issue, csv, json};
+use super::places::Places;
+use super::{Issue, Spot, csv, json};
 use crate::data::seed::SeedError;
 
 /// A row, or an object of a list.
@@ -13,8 +14,8 @@ use crate::data::seed::SeedError;
 pub(super) struct Record {
     /// Where it is.
     pub(super) file: PathBuf,
-    /// Where it begins, from 1.
-    pub(super) line: u64,
+    /// Where it begins.
+    pub(super) spot: Spot,
     fields: BTreeMap<String, Field>,
 }
 
@@ -23,8 +24,8 @@ pub(super) struct Record {
 pub(super) struct Field {
     /// What it is.
     pub(super) value: Value,
-    /// Its line.
-    pub(super) line: u64,
+    /// Where it is.
+    pub(super) spot: Spot,
 }
 
 /// A value as a file has it.
@@ -53,8 +54,8 @@ impl Value {
 
 impl Record {
     /// A record of a file.
-    pub(super) const fn new(file: PathBuf, line: u64, fields: BTreeMap<String, Field>) -> Self {
-        Self { file, line, fields }
+    pub(super) const fn new(file: PathBuf, spot: Spot, fields: BTreeMap<String, Field>) -> Self {
+        Self { file, spot, fields }
     }
 
     /// A value; nothing where it is missing or empty.
@@ -65,15 +66,9 @@ impl Record {
 
     /// What is wrong with a value.
     pub(super) fn issue(&self, column: &str, reason: impl Into<String>) -> Issue {
-        Issue {
-            file: self.file.clone(),
-            line: self
-                .fields
-                .get(column)
-                .map_or(self.line, |field| field.line),
-            column: column.to_owned(),
-            reason: reason.into(),
-        }
+        let field = self.fields.get(column);
+        let spot = field.map_or(self.spot, |field| field.spot);
+        issue(&self.file, spot, Some(column), reason)
     }
 
     /// The names of its values.
@@ -98,12 +93,8 @@ pub(super) fn read(
             Err(source) => return Err(SeedError::File { path, source }),
         };
         if let Some((other, _)) = &found {
-            issues.insert(issue(
-                &path,
-                1,
-                "1",
-                format!("{} is there, too", shown(other)),
-            ));
+            let reason = format!("{} is there, too", shown(other));
+            issues.insert(issue(&path, Spot::line(1), None, reason));
             continue;
         }
         let records = of_bytes(&path, form == "csv", bytes, issues);
@@ -122,9 +113,10 @@ pub(super) fn of_bytes(
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
-            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count() as u64;
-            issues.insert(issue(path, line, "1", "not UTF-8"));
+            let end = error.utf8_error().valid_up_to();
+            let before = String::from_utf8_lossy(&error.as_bytes()[..end]);
+            let spot = Places::of(&before).of_byte(before.len());
+            issues.insert(issue(path, spot, None, "not UTF-8"));
             return Vec::new();
         }
     };
@@ -143,11 +135,16 @@ fn shown(path: &Path) -> String {
 }
 
 /// Something that is wrong with a file.
-pub(super) fn issue(file: &Path, line: u64, column: &str, reason: impl Into<String>) -> Issue {
+pub(super) fn issue(
+    file: &Path,
+    spot: Spot,
+    column: Option<&str>,
+    reason: impl Into<String>,
+) -> Issue {
     Issue {
         file: file.to_owned(),
-        line,
-        column: column.to_owned(),
+        spot,
+        column: column.map(str::to_owned),
         reason: reason.into(),
     }
 }
@@ -162,9 +159,8 @@ pub(super) mod tests {
         let mut issues = BTreeSet::new();
         let path = PathBuf::from(format!("orders.{form}"));
         let records = of_bytes(&path, form == "csv", text.to_vec(), &mut issues);
-        let issues = issues
-            .iter()
-            .map(|it| format!("{}:{}: {}", it.line, it.column, it.reason));
+        let told = |it: &Issue| it.to_string().replacen(&format!("orders.{form}:"), "", 1);
+        let issues = issues.iter().map(told);
         (records, issues.collect())
     }
 
@@ -192,8 +188,8 @@ pub(super) mod tests {
         for record in [&of_csv[0], &of_json[0]] {
             assert_eq!(record.get("notes"), None);
         }
-        assert_eq!(of_csv[0].issue("items", "x").line, 2);
-        assert_eq!(of_json[0].issue("items", "x").line, 3);
+        assert_eq!(of_csv[0].issue("items", "x").spot, Spot::line(2));
+        assert_eq!(of_json[0].issue("items", "x").spot.to_string(), "3:12");
     }
 
     #[test]
@@ -220,15 +216,18 @@ pub(super) mod tests {
                     bytes[place] = byte;
                 }
             }
-            let lines = 1 + bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let lines: Vec<u64> = text.split('\n').map(|line| line.chars().count() as u64).collect();
             let length = bytes.len();
             let mut issues = BTreeSet::new();
             let records = of_bytes(Path::new("x"), is_csv, bytes, &mut issues);
             prop_assert!(records.len() <= length);
-            for line in issues.iter().map(|it| it.line).chain(records.iter().map(|it| it.line)) {
-                prop_assert!((1..=lines).contains(&line), "{} of {}", line, lines);
+            for spot in issues.iter().map(|it| it.spot).chain(records.iter().map(|it| it.spot)) {
+                let length = usize::try_from(spot.line).ok().and_then(|line| lines.get(line - 1));
+                let letter = spot.letter.unwrap_or(1);
+                prop_assert!(length.is_some_and(|length| (1..=length + 1).contains(&letter)), "{}", spot);
             }
-            prop_assert!(issues.iter().all(|it| !it.column.is_empty() && !it.reason.is_empty()));
+            prop_assert!(issues.iter().all(|it| it.column.as_deref() != Some("") && !it.reason.is_empty()));
         }
     }
 }

@@ -28,8 +28,8 @@ fn read(files: &[(&str, &str)]) -> Result<Own, Vec<String>> {
         SeedError::Own(issues) => issues
             .iter()
             .map(|it| {
-                let file = it.file.file_name().unwrap().to_string_lossy();
-                format!("{file}:{}: {}: {}", it.line, it.column, it.reason)
+                let folder = format!("{}/", folder.path().display());
+                it.to_string().replacen(&folder, "", 1)
             })
             .collect(),
         other => panic!("{other}"),
@@ -323,6 +323,29 @@ fn json_has_texts_where_texts_are_and_numbers_where_numbers_are() {
         assert_eq!(issues.len(), 1, "{issues:?}");
         assert!(issues[0].contains(reason), "{issues:?}");
     }
+}
+
+#[test]
+fn a_record_is_found_in_a_file_of_one_line() {
+    let expense = |amount: &str| {
+        format!(
+            r#"{{"submitter": "ü", "category": "MEALS", "amount": {amount}, "description": "x", "created_at": "2026-02-03T10:00:00Z"}}"#
+        )
+    };
+    let text = format!("[{}, {}, {}]", expense("1"), expense("0"), expense("-1"));
+    let issues = read(&[("expenses.json", &text)]).unwrap_err();
+    let places = text.match_indices("\"amount\"").skip(1);
+    let told = places.map(|(at, _)| {
+        let letter = 1 + text[..at].chars().count();
+        format!("expenses.json:1:{letter}: amount: must be greater than 0")
+    });
+    assert_eq!(issues, told.collect::<Vec<_>>());
+    let lead = r#"{"company": "A", "contact": "x", "email": "a@b", "phone": "1", "seller": "x", "created_at": "2026-02-03T10:00:00Z"}"#;
+    let issues = read(&[("leads.json", &format!("[{lead}, {lead}]"))]).unwrap_err();
+    assert_eq!(
+        issues,
+        ["leads.json:1:120: company: it is in line 1:2 already"]
+    );
 }
 
 #[test]
