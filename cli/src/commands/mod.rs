@@ -14,6 +14,7 @@ mod doctor;
 mod down;
 mod engine;
 mod events;
+mod everywhere;
 mod exec;
 mod golden;
 mod images;
@@ -38,7 +39,7 @@ mod up;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::overrides;
@@ -60,7 +61,7 @@ use left::Before;
     after_help = "Exit codes: 0 fine, 1 the check found something, 2 usage or configuration, \
 3 engine, 4 component failed, 5 timed out, 130 interrupted."
 )]
-pub struct Cli {
+struct Line {
     #[command(flatten)]
     globals: Globals,
     #[command(flatten)]
@@ -86,9 +87,45 @@ struct Globals {
     #[arg(long, global = true, env = "DM_PROJECT_DIR", value_name = "DIR")]
     project_directory: Option<PathBuf>,
     /// Set a key of dm.toml for this call, e.g. `--set postgres.port=5433`.
-    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
+
+/// The option that may stand anywhere, any number of times.
+const SET: &str = "set";
+
+/// The command line of `dm`.
+#[derive(Debug)]
+pub struct Cli(Line);
+
+impl CommandFactory for Cli {
+    fn command() -> clap::Command {
+        everywhere::add(Line::command(), SET)
+    }
+
+    fn command_for_update() -> clap::Command {
+        everywhere::add(Line::command_for_update(), SET)
+    }
+}
+
+impl FromArgMatches for Cli {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        let mut line = Line::from_arg_matches(matches)?;
+        line.globals.set = everywhere::given(matches, SET);
+        Ok(Self(line))
+    }
+
+    fn update_from_arg_matches(
+        &mut self,
+        matches: &ArgMatches,
+    ) -> std::result::Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)?;
+        self.0.globals.set = everywhere::given(matches, SET);
+        Ok(())
+    }
+}
+
+impl Parser for Cli {}
 
 // Where a command's own arguments say more than a line, they say it.
 #[derive(Debug, Subcommand)]
@@ -145,13 +182,13 @@ impl Cli {
     /// How to write, as the flags say.
     #[must_use]
     pub fn flags(&self) -> &Flags {
-        &self.flags
+        &self.0.flags
     }
 
     /// True where the command winds down by itself at the first interrupt.
     #[must_use]
     pub fn is_graceful(&self) -> bool {
-        match &self.command {
+        match &self.0.command {
             Command::Dlq(arguments) => arguments.is_graceful(),
             Command::Backup(arguments) => arguments.is_graceful(),
             Command::Up(_)
@@ -178,7 +215,7 @@ impl Cli {
     /// True where the command stops components on its way.
     fn may_leave_stopped(&self) -> bool {
         matches!(
-            &self.command,
+            &self.0.command,
             Command::Up(_)
                 | Command::Restart(_)
                 | Command::Rebuild(_)
@@ -194,7 +231,7 @@ impl Cli {
     /// # Errors
     /// Whatever the command can't do; the caller prints it.
     pub async fn run(self, printer: &Printer, interrupt: &CancellationToken) -> Result<Exit> {
-        let mut globals = self.globals.clone();
+        let mut globals = self.0.globals.clone();
         globals.set = overrides::with_handed(globals.set)?;
         let context = Context::new(printer.clone(), globals, interrupt.clone());
         let before = if self.may_leave_stopped() {
@@ -212,7 +249,7 @@ impl Cli {
     }
 
     async fn dispatch(self, context: &Context) -> Result<Exit> {
-        match self.command {
+        match self.0.command {
             Command::Up(arguments) => up::run(context, arguments).await,
             Command::Down(arguments) => down::run(context, arguments).await,
             Command::Status(arguments) => status::run(context, arguments).await,

@@ -213,6 +213,51 @@ fn every_value_is_shown_with_its_source_and_no_secret() {
 }
 
 #[test]
+fn what_is_set_counts_wherever_it_stands() {
+    let project = whole("");
+    let call = [
+        "--set",
+        "postgres.port=1111",
+        "--set",
+        "postgres.user=michael",
+        "config",
+        "--set",
+        "postgres.port=2222",
+        "--set",
+        "postgres.database=scranton",
+        "show",
+        "postgres",
+        "--set",
+        "postgres.port=3333",
+    ];
+    assert_snapshot!(project.says(&call), @r#"
+    exit code: 0
+    ── stdout
+    key                    value          from
+    postgres.image         "postgres:17"  default
+    postgres.port          "3333"         flag --set
+    postgres.database      "scranton"     flag --set
+    postgres.user          "michael"      flag --set
+    postgres.password      "********"     default
+    postgres.settings      {}             default
+    postgres.memory        -
+    postgres.wait_timeout  -
+    "#);
+    // The later one wins, also where it stands before the command's own arguments.
+    let earlier = [
+        "config",
+        "--set",
+        "postgres.port=1",
+        "show",
+        "postgres.port",
+    ];
+    assert!(project.says(&earlier).contains("flag --set"));
+    // In the order of the command line.
+    let first = project.says(&["--set", "a.b=1", "status", "--set", "c.d=2"]);
+    assert!(first.contains("--set a.b=1"), "{first}");
+}
+
+#[test]
 fn a_key_that_there_is_not_is_refused() {
     assert_snapshot!(whole("").says(&["config", "show", "postgres.prot"]), @r#"
     exit code: 2
