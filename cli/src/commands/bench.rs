@@ -113,7 +113,8 @@ struct Rounds {
         long,
         env = "DM_TOKEN_PASSWORD",
         default_value = "password",
-        hide_env_values = true
+        hide_env_values = true,
+        allow_hyphen_values = true
     )]
     password: String,
     /// Install and start what is missing on this machine without asking.

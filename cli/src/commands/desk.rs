@@ -183,7 +183,7 @@ pub struct Which {
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Vec<String>,
     /// Of this aggregate, e.g. `order/ord_9001`.
-    #[arg(long, value_name = "SUBJECT")]
+    #[arg(long, value_name = "SUBJECT", allow_hyphen_values = true)]
     aggregate: Option<String>,
     /// Of this trace.
     #[arg(long, value_name = "ID")]

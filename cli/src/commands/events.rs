@@ -54,7 +54,7 @@ struct Follow {
     #[arg(long, value_name = "ID")]
     trace: Option<String>,
     /// Of this aggregate, e.g. `order/ord_9001`.
-    #[arg(long, value_name = "SUBJECT")]
+    #[arg(long, value_name = "SUBJECT", allow_hyphen_values = true)]
     aggregate: Option<String>,
     /// With what the events say.
     #[arg(long)]

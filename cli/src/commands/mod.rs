@@ -286,12 +286,35 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     use super::Cli;
 
     #[test]
     fn arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn free_texts_may_begin_with_dashes() {
+        for line in [
+            &["psql", "--command", "-- how many\nSELECT 1"][..],
+            &["psql", "-c", "--"],
+            &["psql", "orders", "-c", "-1", "--as-service"],
+            &["exec", "postgres", "echo", "--version"],
+            &["dlq", "park", "--note", "- see the ticket"],
+            &["dlq", "ls", "--id", "-evt"],
+            &["outbox", "ls", "--aggregate", "--odd"],
+            &["events", "tail", "--aggregate", "--odd"],
+            &["token", "mscott", "--password", "--x"],
+            &["seed", "--password", "-"],
+            &["smoke", "--password", "-x"],
+            &["bench", "services", "--password", "-x"],
+            &["status", "--set", "postgres.password=--x"],
+        ] {
+            let words = ["dm"].iter().chain(line);
+            let parsed = Cli::try_parse_from(words);
+            assert!(parsed.is_ok(), "{line:?}: {}", parsed.unwrap_err());
+        }
     }
 }

@@ -44,7 +44,8 @@ pub struct Proof {
         long,
         env = "DM_TOKEN_PASSWORD",
         default_value = "password",
-        hide_env_values = true
+        hide_env_values = true,
+        allow_hyphen_values = true
     )]
     password: String,
 }

@@ -21,7 +21,8 @@ pub struct Arguments {
         long,
         env = "DM_TOKEN_PASSWORD",
         default_value = "password",
-        hide_env_values = true
+        hide_env_values = true,
+        allow_hyphen_values = true
     )]
     password: String,
 }

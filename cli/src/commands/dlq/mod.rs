@@ -74,7 +74,12 @@ enum Action {
         #[command(flatten)]
         which: Which,
         /// Why.
-        #[arg(long, value_name = "TEXT", default_value = "")]
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "",
+            allow_hyphen_values = true
+        )]
         note: String,
         /// Don't ask.
         #[arg(long, short)]
@@ -126,7 +131,7 @@ struct Which {
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Vec<String>,
     /// With this event id or this fingerprint; may be repeated.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     id: Vec<String>,
     /// That failed since then: an instant such as `2026-02-03T10:00:00Z`, or how long
     /// ago, e.g. `2h`.

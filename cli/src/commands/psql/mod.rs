@@ -30,7 +30,8 @@ pub struct Arguments {
     #[arg(long, requires = "schema")]
     as_service: bool,
     /// Run this command and end.
-    #[arg(long, short)]
+    // It may begin with a comment, and so with `--`.
+    #[arg(long, short, allow_hyphen_values = true)]
     command: Option<String>,
     /// More arguments for psql.
     #[arg(last = true)]
