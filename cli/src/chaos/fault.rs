@@ -6,6 +6,7 @@ use lapin::Connection;
 use tokio_util::sync::CancellationToken;
 
 use crate::components::rabbitmq::management::Management;
+use crate::config::values::words;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::messaging::MessagingError;
@@ -159,7 +160,6 @@ impl Site<'_> {
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = humantime::format_duration;
         match self {
             Self::Kill {
                 component,
@@ -168,12 +168,12 @@ impl std::fmt::Display for Fault {
             Self::Kill {
                 component,
                 time: Some(time),
-            } => write!(f, "{component} is killed for {}", text(*time)),
+            } => write!(f, "{component} is killed for {}", words(*time)),
             Self::Pause { component, time } => {
-                write!(f, "{component} is frozen for {}", text(*time))
+                write!(f, "{component} is frozen for {}", words(*time))
             }
             Self::Cut { component, time } => {
-                write!(f, "{component} is off the network for {}", text(*time))
+                write!(f, "{component} is off the network for {}", words(*time))
             }
             Self::Restart { component } => write!(f, "{component} is restarted"),
             Self::Disconnect => write!(f, "every connection with the broker is ended"),

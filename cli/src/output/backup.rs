@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
+use crate::config::values;
 use crate::data::backup::job::State;
 use crate::data::backup::{Listed, Purpose, Set};
 
@@ -97,9 +98,9 @@ impl Schedule {
             return format!("no scheduled backups: {off}");
         }
         let every = Duration::from_secs(self.every_seconds.unwrap_or_default());
-        let every = humantime::format_duration(every);
+        let every = values::every(every);
         let Some(state) = &self.state else {
-            return format!("a backup is scheduled every {every}");
+            return format!("a backup is scheduled {every}");
         };
         let due = match (state.next_due - Utc::now()).to_std() {
             Ok(left) => {
@@ -115,7 +116,7 @@ impl Schedule {
                 "the scheduled backup of {} ago failed: {error}; {due}",
                 age(at)
             ),
-            None => format!("a backup is scheduled every {every}; {due}"),
+            None => format!("a backup is scheduled {every}; {due}"),
         }
     }
 }

@@ -18,6 +18,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::management::{Management, ManagementError};
+use crate::config::values::words;
 use crate::config::{Kept, Overflow, Policies};
 
 use crate::error::{Coded, Exit};
@@ -343,7 +344,7 @@ fn dropped(policy: &Policy, before: &Value, messages: u64) -> Option<(&'static s
     let kept = number(policy.definition.get("message-ttl"))?;
     let shorter = number(before.get("message-ttl")).is_none_or(|before| kept < before);
     (shorter && messages > 0).then(|| {
-        let kept = humantime::format_duration(Duration::from_millis(kept));
+        let kept = words(Duration::from_millis(kept));
         (ttl, format!("those older than {kept} would be dropped"))
     })
 }

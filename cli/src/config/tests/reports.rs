@@ -186,13 +186,13 @@ fn a_time_out_of_range() {
     insta::assert_snapshot!(report_of("[timeouts]\npoll = \"1m\"\n"), @r#"
     config-invalid-value
 
-      × invalid timeouts.poll: 1m is too long a time here
+      × invalid timeouts.poll: 1 min is too long a time here
        ╭─[dm.toml:2:8]
      1 │ [timeouts]
      2 │ poll = "1m"
        ·        ────
        ╰────
-      help: write 10ms to 10s
+      help: write 10 ms to 10 s
     "#);
 }
 

@@ -23,7 +23,7 @@ pub use image::{ImageReference, RegistryPrefix};
 pub use location::ProjectPath;
 pub use names::{AccountName, DomainName, Identifier, Line, ProjectName};
 pub use network::{EngineAddress, MirrorUrl, Port};
-pub use period::Period;
+pub use period::{Period, every, words};
 pub use recipients::Recipients;
 pub use secret::{MASK, Secret, mask_user_info};
 pub use setting::Settings;

@@ -8,6 +8,55 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Refusal, deserialize_with_unit};
 
+/// A length of time as people write it: `250 ms`, `1 min 30 s`, `6 h`, `2 days`. It can be
+/// given so, too.
+#[must_use]
+pub fn words(length: Duration) -> String {
+    let mut left = length.as_millis();
+    let mut parts = Vec::new();
+    for (unit, milliseconds) in UNITS {
+        let count = left / milliseconds;
+        left %= milliseconds;
+        if count > 0 {
+            let plural = if unit == DAY && count > 1 { "s" } else { "" };
+            parts.push(format!("{count} {unit}{plural}"));
+        }
+    }
+    if parts.is_empty() {
+        return "0 s".to_owned();
+    }
+    parts.join(" ")
+}
+
+/// How often something happens every so long: `every day`, `every 6 h`.
+#[must_use]
+pub fn every(length: Duration) -> String {
+    let one = [
+        ("day", 86_400),
+        ("hour", 3_600),
+        ("minute", 60),
+        ("second", 1),
+    ];
+    let one = one
+        .into_iter()
+        .find(|(_, seconds)| length == Duration::from_secs(*seconds));
+    match one {
+        Some((unit, _)) => format!("every {unit}"),
+        None => format!("every {}", words(length)),
+    }
+}
+
+const DAY: &str = "day";
+
+/// The units of time, in milliseconds.
+const UNITS: [(&str, u128); 5] = [
+    (DAY, 86_400_000),
+    ("h", 3_600_000),
+    ("min", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
 /// A length of time from `MIN` to `MAX` milliseconds, written with its unit:
 /// `75ms`, `10s`, `2m 30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,15 +89,13 @@ impl<const MIN: u64, const MAX: u64> TryFrom<String> for Period<MIN, MAX> {
             return Ok(Self(length));
         }
         let side = if length < min { "short" } else { "long" };
-        Err(Refusal::new(format!(
-            "{} is too {side} a time here",
-            humantime::format_duration(length)
-        ))
-        .help(format!(
-            "write {} to {}",
-            humantime::format_duration(min),
-            humantime::format_duration(max)
-        )))
+        Err(
+            Refusal::new(format!("{} is too {side} a time here", words(length))).help(format!(
+                "write {} to {}",
+                words(min),
+                words(max)
+            )),
+        )
     }
 }
 
@@ -78,8 +125,8 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Period<MIN, MAX> {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let title = format!(
             "Duration, {} to {}",
-            humantime::format_duration(Duration::from_millis(MIN)),
-            humantime::format_duration(Duration::from_millis(MAX)),
+            words(Duration::from_millis(MIN)),
+            words(Duration::from_millis(MAX)),
         );
         json_schema!({
             "title": title,
@@ -90,5 +137,41 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Period<MIN, MAX> {
 
     fn inline_schema() -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn lengths_read_as_people_write_them() {
+        for (seconds, length, often) in [
+            (1, "1 s", "every second"),
+            (60, "1 min", "every minute"),
+            (90, "1 min 30 s", "every 1 min 30 s"),
+            (3_600, "1 h", "every hour"),
+            (21_600, "6 h", "every 6 h"),
+            (86_400, "1 day", "every day"),
+            (172_800, "2 days", "every 2 days"),
+            (90_061, "1 day 1 h 1 min 1 s", "every 1 day 1 h 1 min 1 s"),
+            (31_622_400, "366 days", "every 366 days"),
+        ] {
+            let given = Duration::from_secs(seconds);
+            assert_eq!(words(given), length);
+            assert_eq!(every(given), often);
+        }
+        assert_eq!(words(Duration::ZERO), "0 s");
+        assert_eq!(words(Duration::from_millis(2_250)), "2 s 250 ms");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_told_can_be_written(milliseconds in 0_u64..100_000_000_000) {
+            let length = Duration::from_millis(milliseconds);
+            prop_assert_eq!(humantime::parse_duration(&words(length)), Ok(length));
+        }
     }
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgPool, QueryBuilder};
 
+use crate::config::values::words;
 use crate::messaging::MessagingError;
 use crate::messaging::stores::Store;
 
@@ -59,7 +60,7 @@ impl Depth {
         if let (Some(age), Some(most)) = (age, limits.age)
             && age > most
         {
-            let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+            let age = words(Duration::from_secs(age.as_secs()));
             found.push(format!("{}: the oldest waits for {age}", self.service));
         }
         found
@@ -134,7 +135,7 @@ pub(crate) mod tests {
             [
                 "order: 5 wait for the relay",
                 "order: 2 were refused",
-                "order: the oldest waits for 2m"
+                "order: the oldest waits for 2 min"
             ]
         );
     }
