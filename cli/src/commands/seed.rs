@@ -63,7 +63,7 @@ pub struct Arguments {
     /// The password of the people who sign in.
     #[arg(
         long,
-        env = "DM_TOKEN_PASSWORD",
+        env = PASSWORD_VARIABLE,
         default_value = PASSWORD,
         hide_env_values = true,
         allow_hyphen_values = true
@@ -100,6 +100,13 @@ impl Arguments {
             password: PASSWORD.to_owned(),
         }
     }
+
+    /// True where a password was given on the command line, and nobody signs in.
+    fn ignores_password(&self, by_variable: bool) -> bool {
+        let signs_in = self.from.is_none() && self.scale == Scale::Demo && !self.resume;
+        // The variable is there for all commands.
+        self.password != PASSWORD && !by_variable && !signs_in
+    }
 }
 
 /// How many days a past takes, unless somebody says otherwise.
@@ -108,6 +115,8 @@ const DAYS: u16 = 90;
 const DEMO_ORDERS: u64 = 240;
 /// The password of the people of the fixtures.
 const PASSWORD: &str = "password";
+/// What sets it for all commands.
+const PASSWORD_VARIABLE: &str = "DM_TOKEN_PASSWORD";
 
 impl Scale {
     pub(super) fn parse(text: &str) -> std::result::Result<Self, String> {
@@ -154,6 +163,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
 /// A part of the stack is away, or there is something in it already.
 pub(super) async fn fill(context: &Context, arguments: &Arguments) -> Result<Exit> {
     let began = Instant::now();
+    let by_variable = std::env::var_os(PASSWORD_VARIABLE).is_some();
+    if arguments.ignores_password(by_variable) {
+        context
+            .printer
+            .warn("--password has no effect: only a demo signs people in");
+    }
     let desk = Desk::open(context).await?;
     let seeding = async {
         match (&arguments.from, arguments.scale) {
@@ -375,5 +390,22 @@ mod tests {
         for text in ["", "0", "-1", "huge", "100000001", "1.5"] {
             assert!(Scale::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_password_is_for_a_demo() {
+        let given = |password: &str, scale| Arguments {
+            password: password.to_owned(),
+            ..Arguments::of(scale)
+        };
+        assert!(given("other", Scale::Orders(10)).ignores_password(false));
+        for (password, scale) in [("other", Scale::Demo), (PASSWORD, Scale::Orders(10))] {
+            assert!(!given(password, scale).ignores_password(false));
+        }
+        let from = Arguments {
+            from: Some(PathBuf::from("business")),
+            ..given("other", Scale::Demo)
+        };
+        assert!(from.ignores_password(false));
     }
 }

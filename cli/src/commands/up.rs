@@ -9,6 +9,7 @@ use super::context::{Context, PortUse, Project};
 use super::golden;
 use super::run::{BringUp, show};
 use crate::config::Prepare;
+use crate::engine::Engine;
 use crate::error::{Exit, Result};
 use crate::host::consent::Consent;
 use crate::output::plan::PlanRow;
@@ -69,6 +70,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         .lock_within(&project, "dm up", arguments.wait_timeout)
         .await?;
     let engine = context.engine_or_start(&project, &consent).await?;
+    warn_of_no_golden(context, &project, &engine, &arguments).await?;
     let run = BringUp {
         command: "up",
         project: &project,
@@ -82,16 +84,53 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         bundle: None,
     };
     let brought = run.run(context).await?.complete()?;
-    if arguments.timings
-        && let Some(timings) = Timings::of(&brought.recording.events)
-    {
-        context
-            .printer
-            .message(&output::timings::render(&timings, &context.printer.err()));
+    if arguments.timings {
+        match Timings::of(&brought.recording.events) {
+            Some(timings) => context
+                .printer
+                .message(&output::timings::render(&timings, &context.printer.err())),
+            None => context
+                .printer
+                .warn("--timings has no effect: nothing was waited for"),
+        }
     }
     show(context, &brought.stack).await?;
     prepare_golden(context, &project, &brought.stack, &arguments).await?;
     Ok(Exit::Success)
+}
+
+/// Says so where `--no-golden` comes too late.
+async fn warn_of_no_golden(
+    context: &Context,
+    project: &Project,
+    engine: &Engine,
+    arguments: &Arguments,
+) -> Result<()> {
+    if !arguments.no_golden {
+        return Ok(());
+    }
+    let there = engine.volumes(&project.instance.filter()).await?;
+    let components = project.components(Some(engine));
+    let golden = components.iter().filter(|it| it.golden().is_some());
+    let kept: Vec<&str> = golden
+        .map(|component| component.name())
+        .filter(|name| there.contains(&project.instance.volume(name)))
+        .collect();
+    if let Some(warning) = too_late(&kept) {
+        context.printer.warn(&warning);
+    }
+    Ok(())
+}
+
+/// That `--no-golden` changes nothing for components whose data is there.
+fn too_late(kept: &[&str]) -> Option<String> {
+    (!kept.is_empty()).then(|| {
+        format!(
+            "--no-golden has no effect on {}: the data is there already; for empty data, \
+             remove it first: dm down --volumes",
+            kept.join(", ")
+        )
+    })
 }
 
 fn request(project: &Project, arguments: &Arguments) -> up::Request {
@@ -117,6 +156,7 @@ async fn dry_run(
     consent: Arc<Consent>,
 ) -> Result<Exit> {
     let engine = context.engine(project.config()).await?;
+    warn_of_no_golden(context, project, &engine, arguments).await?;
     let quiet = Arc::new(crate::images::Silent);
     let stack = context
         .stack(project, engine, PortUse::Existing, quiet, consent)
@@ -175,5 +215,20 @@ async fn prepare_golden(
             }
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_golden_is_about_data_that_is_not_there_yet() {
+        assert_eq!(too_late(&[]), None);
+        let told = too_late(&["postgres", "rabbitmq"]).unwrap();
+        assert!(
+            told.starts_with("--no-golden has no effect on postgres, rabbitmq: "),
+            "{told}"
+        );
     }
 }

@@ -6,7 +6,7 @@ mod restore;
 mod schedule;
 
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -56,6 +56,32 @@ impl Arguments {
                 | Action::Verify { restore: true, .. }
                 | Action::Restore { .. }
         )
+    }
+}
+
+/// That `--identity` has no effect: the command reads no backup, or one that is not encrypted.
+fn identity_ignored(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::Restore { .. } | Action::Verify { restore: true, .. } => None,
+        Action::Verify { restore: false, .. } => Some(
+            "--identity has no effect without --restore: bytes are compared as they are stored",
+        ),
+        Action::Create { .. }
+        | Action::Ls
+        | Action::Show { .. }
+        | Action::Schedule { .. }
+        | Action::Prune { .. } => {
+            Some("--identity has no effect: this command does not open a backup")
+        }
+    }
+}
+
+/// That a key was given for what needs none.
+fn warn_of_identity(context: &Context, identity: Option<&Path>, set: &Set) {
+    if identity.is_some() && set.manifest.recipients.is_empty() {
+        let id = &set.manifest.id;
+        let warning = format!("--identity has no effect: backup {id} is not encrypted");
+        context.printer.warn(&warning);
     }
 }
 
@@ -202,6 +228,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let keys = || identities(&project, arguments.identity.clone());
     let printer = &context.printer;
     let settings = &project.config().backup;
+    if arguments.identity.is_some()
+        && let Some(warning) = identity_ignored(&arguments.action)
+    {
+        printer.warn(warning);
+    }
+    let identity = arguments.identity.as_deref();
     match arguments.action {
         Action::Ls => {
             let sets = store.list()?;
@@ -261,6 +293,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             if !restore {
                 return Ok(Exit::Success);
             }
+            warn_of_identity(context, identity, &set);
             let keys = keys()?;
             proof::run(context, &set.open(&keys)?).await
         }
@@ -284,6 +317,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 return restore::bring_up(context, &desk.project, &Restored::Whole(letters)).await;
             }
             let set = store.find(&id)?;
+            warn_of_identity(context, identity, &set);
             check(&project, &set, foreign)?;
             let extent = Extent::of(&set, schema.as_deref())?;
             let opened = set.open(&keys)?;
@@ -362,6 +396,31 @@ async fn make(
         () = context.interrupt.cancelled() => {
             backup::abandon(source, store).await?;
             Err(BackupError::Interrupted("there is no new backup, and the old ones are as they were").into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{FromArgMatches as _, Subcommand as _};
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_for_what_opens_a_backup() {
+        for (line, ignored) in [
+            (&["restore"][..], false),
+            (&["verify", "--restore"], false),
+            (&["verify"], true),
+            (&["ls"], true),
+            (&["create"], true),
+            (&["prune", "--dry-run"], true),
+        ] {
+            let command = Action::augment_subcommands(clap::Command::new("backup"));
+            let words = ["backup"].iter().chain(line);
+            let matches = command.try_get_matches_from(words).unwrap();
+            let action = Action::from_arg_matches(&matches).unwrap();
+            assert_eq!(identity_ignored(&action).is_some(), ignored, "{line:?}");
         }
     }
 }

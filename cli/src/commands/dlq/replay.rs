@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with_all = ["to_exchange", "resume", "dry_run"])]
     edit: bool,
     /// Carry on with a run that was cut short.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["queue", "reason", "event_type", "id", "since", "until", "limit", "dry_run", "to_exchange"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["queue", "reason", "event_type", "id", "since", "until", "limit", "dry_run", "to_exchange", "max_rounds", "force"])]
     resume: Option<String>,
 }
 
