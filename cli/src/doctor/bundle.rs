@@ -17,6 +17,7 @@ use crate::engine::inventory::{ObjectKind, Owned};
 use crate::engine::logs::LogQuery;
 use crate::engine::{Engine, EngineError};
 use crate::error::{Coded, Exit};
+use crate::host::target;
 
 /// How many of a container's last log lines go in.
 const LOG_LINES: usize = 1000;
@@ -219,6 +220,7 @@ fn json_file(name: &str, value: &Value, masker: &Masker) -> BundleFile {
 /// [`BundleError`] when the file can't be written.
 pub fn write(path: &Path, files: &[BundleFile], masker: &Masker) -> Result<(), BundleError> {
     let written = || -> io::Result<()> {
+        target::regular(path)?;
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -309,6 +311,20 @@ mod tests {
             error.to_string(),
             "could not write the bundle /no/such/folder/b.tar.zst"
         );
+    }
+
+    #[test]
+    fn a_pipe_is_not_done_away_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let error = write(&pipe, &[], &Masker::default()).unwrap_err();
+        assert!(
+            error.source.to_string().contains("regular file"),
+            "{error:?}"
+        );
+        assert!(!pipe.metadata().unwrap().is_file());
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ pub mod process;
 pub mod resources;
 pub mod signals;
 pub mod state;
+pub mod target;
 
 pub use consent::{Consent, ConsentError, Proposal};
 

@@ -118,9 +118,11 @@ pub enum MessagingError {
         /// What is wrong with the first line.
         first: String,
     },
-    /// A copy that is to outlast the letters can't go to stdout.
-    #[error("letters are removed once their copy is in a file, and stdout is none")]
-    CopyToStdout,
+    /// A copy that is to outlast the letters can't go to stdout, a pipe or a device.
+    #[error(
+        "letters are removed once their copy is in a file, and stdout, a pipe or a device is none"
+    )]
+    CopyToStream,
     /// A named file can't be read or written.
     #[error("could not {doing} {}", path.display())]
     Path {
@@ -194,7 +196,7 @@ impl Coded for MessagingError {
             Self::Line { .. } => "dead-letter-file",
             Self::NotParked(_) => "parked-letter-not-found",
             Self::NoLetters { .. } => "dead-letter-file",
-            Self::CopyToStdout => "copy-to-stdout",
+            Self::CopyToStream => "copy-to-stdout",
             Self::Path { .. } | Self::File(_) => "file-access",
             Self::NotConfirmed(_) => "not-confirmed",
             Self::Interrupted { .. } => "interrupted",
@@ -219,7 +221,7 @@ impl Coded for MessagingError {
             | Self::NotOne(_)
             | Self::Line { .. }
             | Self::NoLetters { .. }
-            | Self::CopyToStdout
+            | Self::CopyToStream
             | Self::NotConfirmed(_) => Exit::Usage,
             Self::Busy(_) | Self::Stalled { .. } => Exit::TimedOut,
             Self::NotFound(_) | Self::NotParked(_) | Self::NoEvent(_) | Self::OtherSet { .. } => {
@@ -267,7 +269,7 @@ impl Coded for MessagingError {
                 vec!["see what a line is made of: dm dlq export -".into()]
             }
             Self::NotParked(_) => vec!["dm dlq parked".into()],
-            Self::CopyToStdout => vec!["dm dlq purge --copy letters.jsonl".into()],
+            Self::CopyToStream => vec!["dm dlq purge --copy letters.jsonl".into()],
             Self::Path { source, .. } if source.kind() == ErrorKind::AlreadyExists => {
                 vec!["a file is never written over: name another one, or `-` for stdout".into()]
             }

@@ -1,6 +1,6 @@
 //! Copies of dead letters, what is parked, and what is removed.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, BufWriter, Seek as _};
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use super::Which;
 use crate::commands::context::Context;
 use crate::commands::desk::Desk;
 use crate::error::{Exit, Result};
+use crate::host::target::Target;
 use crate::messaging::MessagingError;
 use crate::messaging::dead::copy::Letters;
 use crate::messaging::dead::records::Resolution;
@@ -30,23 +31,30 @@ pub(super) async fn export(
     which: Which,
 ) -> Result<Exit> {
     let (queues, filter) = (which.queues()?, which.filter());
-    if file != Path::new(STREAM) {
+    let target = if file == Path::new(STREAM) {
+        Target::Stdout
+    } else {
+        Target::of(file).map_err(MessagingError::path("write", file))?
+    };
+    if target == Target::File {
         refuse_existing(file)?;
     }
     let connection = desk.dead_letters().await?;
     look::chosen(&connection, &queues, &filter, |_| {}).await?;
-    let to_stdout = file == Path::new(STREAM);
-    let letters = if to_stdout {
+    let letters = if target == Target::File {
+        save(&connection, file, &queues, &filter).await?
+    } else {
         let mut spool = tempfile::tempfile().map_err(MessagingError::from)?;
         let letters = copy::export(&connection, &queues, &filter, BufWriter::new(&spool)).await?;
         spool.rewind().map_err(MessagingError::from)?;
-        print(context, spool)?;
+        match target {
+            Target::Stream => pour(spool, file).await?,
+            _ => print(context, spool)?,
+        }
         letters
-    } else {
-        save(&connection, file, &queues, &filter).await?
     };
     let what = count(letters.count());
-    let place = if to_stdout {
+    let place = if target == Target::Stdout {
         "stdout".to_owned()
     } else {
         file.display().to_string()
@@ -70,6 +78,20 @@ fn print(context: &Context, spool: File) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Writes to a pipe or to a device, as it is. A pipe may have no reader yet: the wait for one
+/// must not hold up an interrupt.
+async fn pour(mut spool: File, to: &Path) -> Result<()> {
+    let failed = MessagingError::path("write", to);
+    let to = to.to_owned();
+    let poured = tokio::task::spawn_blocking(move || {
+        let mut stream = OpenOptions::new().write(true).open(&to)?;
+        std::io::copy(&mut spool, &mut stream)
+    });
+    let poured = poured.await.map_err(std::io::Error::other).flatten();
+    poured.map_err(failed)?;
+    Ok(())
 }
 
 /// Writes a copy that is complete, or none.
@@ -157,9 +179,12 @@ pub(super) async fn purge(
     let printer = &context.printer;
     let (queues, filter) = (which.queues()?, which.filter());
     if file == Path::new(STREAM) {
-        return Err(MessagingError::CopyToStdout.into());
+        return Err(MessagingError::CopyToStream.into());
     }
-    refuse_existing(file)?;
+    match Target::of(file).map_err(MessagingError::path("write", file))? {
+        Target::File => refuse_existing(file)?,
+        Target::Stdout | Target::Stream => return Err(MessagingError::CopyToStream.into()),
+    }
     let _guard = context.lock(&desk.project, "dm dlq purge").await?;
     let connection = desk.dead_letters().await?;
     let mut found = 0;
@@ -268,4 +293,30 @@ fn count(letters: u64) -> String {
         usize::try_from(letters).unwrap_or(usize::MAX),
         "dead letter",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pipe_gets_all_of_it_and_stays_a_pipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        assert_eq!(Target::of(&pipe).unwrap(), Target::Stream);
+        let mut spool = tempfile::tempfile().unwrap();
+        spool.write_all(b"{}\n{}\n").unwrap();
+        spool.rewind().unwrap();
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read_to_string(pipe).unwrap()
+        });
+        pour(spool, &pipe).await.unwrap();
+        assert_eq!(reader.join().unwrap(), "{}\n{}\n");
+        assert_eq!(Target::of(&pipe).unwrap(), Target::Stream);
+    }
 }

@@ -57,7 +57,7 @@ enum Action {
     Replay(replay::Arguments),
     /// Write dead letters to a file, JSON lines, and leave them where they are.
     Export {
-        /// The file, which must not exist; `-` for stdout.
+        /// The file, which must not exist, or a pipe or a device; `-` for stdout.
         file: PathBuf,
         #[command(flatten)]
         which: Which,

@@ -27,6 +27,7 @@ use super::context::produce;
 use super::error::ImageError;
 use super::inventory::Standing;
 use super::store::Images;
+use crate::host::target;
 
 pub use self::format::{Manifest, Saved};
 
@@ -48,6 +49,7 @@ impl Images {
     /// Where there are none, the engine fails or the file can't be written, or on
     /// cancellation.
     pub async fn save(&self, path: &Path, golden: bool) -> Result<Transferred, ImageError> {
+        target::regular(path).map_err(ImageError::named_file(path))?;
         let images: Vec<_> = self
             .list()
             .await?
