@@ -156,7 +156,8 @@ pub fn short_type(event_type: Option<&str>) -> &str {
 
 /// A line of foreign text that can do nothing to a terminal: it can't move the
 /// cursor, clear, ring, retitle, reorder or break out of its line. Colours
-/// pass if `sgr` is true, and are closed at the end.
+/// pass if `sgr` is true, and are closed at the end. Any other control character
+/// is shown by its picture: U+0000 as `␀`.
 #[must_use]
 pub fn harmless(line: &str, sgr: bool) -> String {
     let mut clean = String::with_capacity(line.len());
@@ -186,7 +187,11 @@ pub fn harmless(line: &str, sgr: bool) -> String {
                     column += 1;
                 }
             }
-            _ if character.is_control() || reorders(character) => {}
+            _ if reorders(character) => {}
+            _ if character.is_control() => {
+                clean.push(picture(character));
+                column += 1;
+            }
             _ => {
                 clean.push(character);
                 column += width(character.encode_utf8(&mut [0; 4]));
@@ -197,6 +202,16 @@ pub fn harmless(line: &str, sgr: bool) -> String {
         clean.push_str("\x1b[0m");
     }
     clean
+}
+
+/// The character that stands for a control character.
+fn picture(control: char) -> char {
+    match u32::from(control) {
+        code @ 0..=0x1f => char::from_u32(0x2400 + code).unwrap_or(char::REPLACEMENT_CHARACTER),
+        0x7f => '\u{2421}',
+        // Those of the second set have none.
+        _ => char::REPLACEMENT_CHARACTER,
+    }
 }
 
 /// True for the characters that change the order in which others are shown.
@@ -301,8 +316,15 @@ mod tests {
         );
         assert_eq!(harmless("a\u{9b}2Jb\u{9d}x\u{9c}c", true), "abc");
         assert_eq!(harmless("a\tb", false), "a       b");
-        assert_eq!(harmless("\x1b(Bx\x07\x08y", true), "xy");
+        assert_eq!(harmless("\x1b(Bx\x07\x08y", true), "x␇␈y");
         assert_eq!(harmless("evil\u{202e}txt", true), "eviltxt");
+    }
+
+    #[test]
+    fn what_is_no_letter_is_seen() {
+        assert_eq!(harmless("a\0b\x7f\u{80}", false), "a␀b␡\u{fffd}");
+        // As the records of dead letters keep it.
+        assert_eq!(harmless("a␀b", false), harmless("a\0b", false));
     }
 
     #[test]
