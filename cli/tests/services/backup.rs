@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 
 use super::faults::settled;
 use super::stack::{
-    INSTANCE, PATIENCE, block_on, dm, dm_command, kill_at, ok, signal_at, sql, start,
+    INSTANCE, PATIENCE, block_on, dm, dm_command, kill_at, labels, ok, signal_at, sql, start,
 };
 
 /// What tells two states of the business apart. Old events and notifications go by
@@ -159,11 +159,7 @@ fn container_of(component: &str) -> Result<ContainerInspectResponse, Failed> {
     );
     block_on(async {
         let docker = bollard::Docker::connect_with_local_defaults()?;
-        let labels = vec![
-            format!("com.dundermifflin.dm.instance={INSTANCE}"),
-            format!("com.dundermifflin.dm.component={component}"),
-        ];
-        let filters = HashMap::from([("label".to_owned(), labels)]);
+        let filters = HashMap::from([("label".to_owned(), labels(component)?)]);
         let options = ListContainersOptionsBuilder::new()
             .filters(&filters)
             .build();

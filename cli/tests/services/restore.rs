@@ -20,8 +20,8 @@ use serde_json::Value;
 use super::backup::{STATE, create, text};
 use super::faults::settled;
 use super::stack::{
-    INSTANCE, PATIENCE, block_on, broker, channel, dm, dm_command, kill_at, ok, signal_at, sql,
-    start, state,
+    INSTANCE, PATIENCE, block_on, broker, channel, dm, dm_command, kill_at, lock_file, ok,
+    signal_at, sql, start,
 };
 
 /// How many messages a queue has ready.
@@ -411,18 +411,8 @@ pub fn all_wait() -> Result<(), Failed> {
         vec!["reconcile", "--repair"],
     ];
     let before = sql(STATE)?;
-    let locks = state().join("dm/locks");
-    let suffix = format!(".{INSTANCE}.lock");
-    let mut held = Vec::new();
-    for entry in std::fs::read_dir(locks)? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(&suffix) {
-            let file = std::fs::File::options().write(true).open(path)?;
-            file.lock()?;
-            held.push(file);
-        }
-    }
-    assert_eq!(held.len(), 1, "the lock of {INSTANCE}");
+    let held = std::fs::File::options().write(true).open(lock_file()?)?;
+    held.lock()?;
     for call in &calls {
         let status = signal_at(call, "waiting for ", Signal::INT)?;
         assert_eq!(status.code(), Some(130), "{call:?}: {status}");

@@ -30,6 +30,34 @@ pub fn state() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("services-state")
 }
 
+/// The file of the instance's lock.
+pub fn lock_file() -> Result<PathBuf, Failed> {
+    let end = format!(".{INSTANCE}.lock");
+    for entry in std::fs::read_dir(state().join("dm/locks"))? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(&end) {
+            return Ok(path);
+        }
+    }
+    Err(format!("there is no lock of {INSTANCE}").into())
+}
+
+/// What tells the component's container from those of another clone, which may have an
+/// instance of the same name: labels of the engine.
+pub fn labels(component: &str) -> Result<Vec<String>, Failed> {
+    let lock = lock_file()?;
+    let name = lock.file_name().unwrap_or_default().to_string_lossy();
+    let project = name.split('.').next().unwrap_or_default();
+    let labels = [
+        ("project", project),
+        ("instance", INSTANCE),
+        ("component", component),
+    ];
+    Ok(labels
+        .map(|(name, value)| format!("com.dundermifflin.dm.{name}={value}"))
+        .to_vec())
+}
+
 /// A call of `dm`.
 pub fn dm_command() -> Command {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

@@ -12,7 +12,8 @@ pub fn trial(name: &str, test: impl FnOnce() -> Result<(), Failed> + Send + 'sta
     let timing = name.to_owned();
     Trial::test(name, move || {
         let _timing = Timing(Instant::now(), timing);
-        test()
+        // The runner tells the reason at the end alone, which a run that is stopped never gets to.
+        test().inspect_err(|failed| eprintln!("{}", failed.message().unwrap_or_default()))
     })
 }
 

@@ -27,7 +27,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
 use super::flow::place;
-use super::stack::{INSTANCE, PATIENCE, block_on, client, dm, eventually, ok, sql};
+use super::stack::{PATIENCE, block_on, client, dm, eventually, labels, ok, sql};
 use super::timings::trial;
 use load::Load;
 use table::Row;
@@ -207,15 +207,12 @@ fn kill(component: &str) -> Result<(), Failed> {
 }
 
 fn container(component: &str) -> Result<String, Failed> {
-    let label = |name, value| format!("label=com.dundermifflin.dm.{name}={value}");
-    let found = docker(&[
-        "ps",
-        "--quiet",
-        "--filter",
-        &label("component", component),
-        "--filter",
-        &label("instance", INSTANCE),
-    ])?;
+    let mut arguments = vec!["ps".to_owned(), "--quiet".to_owned()];
+    for label in labels(component)? {
+        arguments.extend(["--filter".to_owned(), format!("label={label}")]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let found = docker(&arguments)?;
     Ok(found.trim().to_owned())
 }
 
