@@ -75,6 +75,16 @@ ALTER TABLE finance.failed_events OWNER TO finance_owner;
 --: ACL: TABLE failed_events
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.failed_events TO finance_service;
 
+--: TABLE: forgotten_events
+CREATE TABLE finance.forgotten_events (
+    event_id text NOT NULL
+);
+
+ALTER TABLE finance.forgotten_events OWNER TO finance_owner;
+
+--: ACL: TABLE forgotten_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE finance.forgotten_events TO finance_service;
+
 --: TABLE: inbox_events
 CREATE TABLE finance.inbox_events (
     queue text NOT NULL,
@@ -146,6 +156,10 @@ ALTER TABLE ONLY finance.expenses
 --: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY finance.failed_events
     ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
+
+--: CONSTRAINT: forgotten_events forgotten_events_pkey
+ALTER TABLE ONLY finance.forgotten_events
+    ADD CONSTRAINT forgotten_events_pkey PRIMARY KEY (event_id);
 
 --: CONSTRAINT: inbox_events inbox_events_pkey
 ALTER TABLE ONLY finance.inbox_events

@@ -36,6 +36,16 @@ ALTER TABLE inventory.failed_events OWNER TO inventory_owner;
 --: ACL: TABLE failed_events
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.failed_events TO inventory_service;
 
+--: TABLE: forgotten_events
+CREATE TABLE inventory.forgotten_events (
+    event_id text NOT NULL
+);
+
+ALTER TABLE inventory.forgotten_events OWNER TO inventory_owner;
+
+--: ACL: TABLE forgotten_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE inventory.forgotten_events TO inventory_service;
+
 --: TABLE: idempotency_records
 CREATE TABLE inventory.idempotency_records (
     operation_type text NOT NULL,
@@ -252,6 +262,10 @@ ALTER TABLE ONLY inventory.shipment_scan_log ALTER COLUMN id SET DEFAULT nextval
 --: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY inventory.failed_events
     ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
+
+--: CONSTRAINT: forgotten_events forgotten_events_pkey
+ALTER TABLE ONLY inventory.forgotten_events
+    ADD CONSTRAINT forgotten_events_pkey PRIMARY KEY (event_id);
 
 --: CONSTRAINT: idempotency_records idempotency_records_pkey
 ALTER TABLE ONLY inventory.idempotency_records

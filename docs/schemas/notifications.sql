@@ -36,6 +36,16 @@ ALTER TABLE notifications.failed_events OWNER TO notifications_owner;
 --: ACL: TABLE failed_events
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE notifications.failed_events TO wuphf_service;
 
+--: TABLE: forgotten_events
+CREATE TABLE notifications.forgotten_events (
+    event_id text NOT NULL
+);
+
+ALTER TABLE notifications.forgotten_events OWNER TO notifications_owner;
+
+--: ACL: TABLE forgotten_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE notifications.forgotten_events TO wuphf_service;
+
 --: TABLE: inbox_events
 CREATE TABLE notifications.inbox_events (
     queue text NOT NULL,
@@ -136,6 +146,10 @@ GRANT SELECT ON TABLE notifications.schema_migrations TO wuphf_service;
 --: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY notifications.failed_events
     ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
+
+--: CONSTRAINT: forgotten_events forgotten_events_pkey
+ALTER TABLE ONLY notifications.forgotten_events
+    ADD CONSTRAINT forgotten_events_pkey PRIMARY KEY (event_id);
 
 --: CONSTRAINT: inbox_events inbox_events_pkey
 ALTER TABLE ONLY notifications.inbox_events

@@ -36,6 +36,16 @@ ALTER TABLE orders.failed_events OWNER TO orders_owner;
 --: ACL: TABLE failed_events
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.failed_events TO order_service;
 
+--: TABLE: forgotten_events
+CREATE TABLE orders.forgotten_events (
+    event_id text NOT NULL
+);
+
+ALTER TABLE orders.forgotten_events OWNER TO orders_owner;
+
+--: ACL: TABLE forgotten_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE orders.forgotten_events TO order_service;
+
 --: TABLE: inbox_events
 CREATE TABLE orders.inbox_events (
     queue text NOT NULL,
@@ -174,6 +184,10 @@ ALTER TABLE ONLY orders.orders ALTER COLUMN order_id SET DEFAULT ('ord_'::text |
 --: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY orders.failed_events
     ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
+
+--: CONSTRAINT: forgotten_events forgotten_events_pkey
+ALTER TABLE ONLY orders.forgotten_events
+    ADD CONSTRAINT forgotten_events_pkey PRIMARY KEY (event_id);
 
 --: CONSTRAINT: inbox_events inbox_events_pkey
 ALTER TABLE ONLY orders.inbox_events

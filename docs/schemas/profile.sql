@@ -36,6 +36,16 @@ ALTER TABLE profile.failed_events OWNER TO profile_owner;
 --: ACL: TABLE failed_events
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.failed_events TO profile_service;
 
+--: TABLE: forgotten_events
+CREATE TABLE profile.forgotten_events (
+    event_id text NOT NULL
+);
+
+ALTER TABLE profile.forgotten_events OWNER TO profile_owner;
+
+--: ACL: TABLE forgotten_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.forgotten_events TO profile_service;
+
 --: TABLE: inbox_events
 CREATE TABLE profile.inbox_events (
     queue text NOT NULL,
@@ -122,6 +132,10 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.user_profiles TO profile_serv
 --: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY profile.failed_events
     ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
+
+--: CONSTRAINT: forgotten_events forgotten_events_pkey
+ALTER TABLE ONLY profile.forgotten_events
+    ADD CONSTRAINT forgotten_events_pkey PRIMARY KEY (event_id);
 
 --: CONSTRAINT: inbox_events inbox_events_pkey
 ALTER TABLE ONLY profile.inbox_events

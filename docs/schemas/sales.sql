@@ -66,6 +66,16 @@ ALTER TABLE sales.failed_events OWNER TO sales_owner;
 --: ACL: TABLE failed_events
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.failed_events TO sales_service;
 
+--: TABLE: forgotten_events
+CREATE TABLE sales.forgotten_events (
+    event_id text NOT NULL
+);
+
+ALTER TABLE sales.forgotten_events OWNER TO sales_owner;
+
+--: ACL: TABLE forgotten_events
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.forgotten_events TO sales_service;
+
 --: TABLE: inbox_events
 CREATE TABLE sales.inbox_events (
     queue text NOT NULL,
@@ -177,6 +187,10 @@ ALTER TABLE ONLY sales.clients
 --: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY sales.failed_events
     ADD CONSTRAINT failed_events_pkey PRIMARY KEY (letter_id);
+
+--: CONSTRAINT: forgotten_events forgotten_events_pkey
+ALTER TABLE ONLY sales.forgotten_events
+    ADD CONSTRAINT forgotten_events_pkey PRIMARY KEY (event_id);
 
 --: CONSTRAINT: inbox_events inbox_events_pkey
 ALTER TABLE ONLY sales.inbox_events

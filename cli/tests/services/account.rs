@@ -173,6 +173,77 @@ pub fn repaired() -> Result<(), Failed> {
     Ok(())
 }
 
+/// An event that is handled after its outbox has forgotten it was written; one that says that
+/// it is as old, and was never written, is an orphan.
+pub fn forgotten() -> Result<(), Failed> {
+    ok(&["up"])?;
+    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    ok(&["chaos", "kill", "inventory"])?;
+    let order = block_on(async { place(&client(), SKU, 1).await });
+    let of_order = format!("subject = 'order/{order}' AND routing_key = 'order.created.v1'");
+    let published = format!(
+        "SELECT count(*) FROM orders.outbox_events WHERE {of_order} AND published_at IS NOT NULL"
+    );
+    eventually(&published, "1")?;
+    // The order is as old as its event: what young orders told is to be there.
+    sql(&format!(
+        "UPDATE orders.orders SET created_at = now() - interval '31 days'
+          WHERE order_id = '{order}'"
+    ))?;
+    let id = sql(&format!(
+        "UPDATE orders.outbox_events
+            SET created_at = now() - interval '31 days',
+                published_at = now() - interval '31 days'
+          WHERE {of_order} RETURNING event_id"
+    ))?;
+    // What is old goes soon after the start.
+    ok(&["chaos", "restart", "order"])?;
+    eventually(
+        &format!("SELECT count(*) FROM orders.forgotten_events WHERE event_id = '{id}'"),
+        "1",
+    )?;
+    let told = findings(&account()?);
+    assert!(!told.iter().any(|(_, what)| *what == id), "{told:?}");
+    ok(&["up"])?;
+    eventually(
+        &format!("SELECT count(*) FROM inventory.inbox_events WHERE event_id = '{id}'"),
+        "1",
+    )?;
+    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+
+    let never = format!("evt_{:032x}", fastrand::u128(..));
+    let event = json!({
+        "specversion": "1.0", "id": never, "source": "/order-service",
+        "type": "com.dundermifflin.order.unheard.v1", "subject": "test/never",
+        "time": "2020-02-03T10:00:00Z", "datacontenttype": "application/json", "data": {},
+    });
+    block_on(async {
+        let (connection, channel) = channel().await?;
+        let properties = BasicProperties::default().with_message_id(never.as_str().into());
+        let body = event.to_string().into_bytes();
+        let options = BasicPublishOptions::default();
+        channel
+            .basic_publish(
+                "".into(),
+                INVENTORY_QUEUE.into(),
+                options,
+                &body,
+                properties,
+            )
+            .await?;
+        connection.close(200, "done".into()).await
+    })?;
+    let handled = format!("FROM inventory.inbox_events WHERE event_id = '{never}'");
+    eventually(&format!("SELECT count(*) {handled}"), "1")?;
+    assert_eq!(
+        findings(&account()?),
+        [("orphaned".to_owned(), never.clone())]
+    );
+    sql(&format!("DELETE {handled}"))?;
+    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    Ok(())
+}
+
 /// Takes the binding of orders away from inventory's queue, or gives it back.
 fn bind(bound: bool) -> Result<(), Failed> {
     let (key, none) = ("order.created.v1", FieldTable::default());

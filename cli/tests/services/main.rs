@@ -97,6 +97,10 @@ fn disturbing() -> Vec<Trial> {
             "what_is_missing_comes_back_in_order_and_as_it_was_edited",
             account::repaired,
         ),
+        trial(
+            "what_is_handled_late_was_written_all_the_same",
+            account::forgotten,
+        ),
         trial("a_changed_limit_is_the_running_brokers", account::limits),
         trial("data_a_past_is_there_as_if_it_had_happened", past::seeded),
         trial(

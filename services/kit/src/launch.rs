@@ -21,7 +21,7 @@ use crate::environment::{Environment, EnvironmentError};
 use crate::http::{self, Around, DetailsStyle, Door, GatewaySecret, Health, Server};
 use crate::inbox::{Consumer, Handler};
 use crate::outbox::{Relay, Waker};
-use crate::retention::{self, Rule};
+use crate::retention::{self, Rest, Rule};
 use crate::telemetry::{self, Metrics};
 
 /// The exit code of a service that can't work as it is set up: trying again is no
@@ -191,11 +191,17 @@ where
                 table: "outbox_events",
                 since: "published_at",
                 keep: keep_outbox,
+                // Consumers may handle it later than that: it stays known.
+                rest: Some(Rest {
+                    table: "forgotten_events",
+                    column: "event_id",
+                }),
             },
             Rule {
                 table: "inbox_events",
                 since: "processed_at",
                 keep: keep_inbox,
+                rest: None,
             },
             // Dead letters stay; what became of them is remembered as long as what was
             // handled.
@@ -203,6 +209,7 @@ where
                 table: "failed_events",
                 since: "resolved_at",
                 keep: keep_inbox,
+                rest: None,
             },
         ]);
         let tracker = TaskTracker::new();

@@ -26,6 +26,18 @@ pub struct Rule {
     pub since: &'static str,
     /// How long they are kept after it.
     pub keep: Duration,
+    /// What stays of them.
+    pub rest: Option<Rest>,
+}
+
+/// What stays of rows that go: the value of one column, in a table with a column of the same
+/// name that is its key.
+#[derive(Debug, Clone, Copy)]
+pub struct Rest {
+    /// The table that it stays in.
+    pub table: &'static str,
+    /// The column.
+    pub column: &'static str,
 }
 
 /// Applies the rules now and then until asked to stop.
@@ -53,27 +65,69 @@ impl Rule {
     /// # Errors
     /// Where the database refuses; what was removed before stays removed.
     pub async fn apply(&self, pool: &PgPool, stop: &CancellationToken) -> Result<u64, sqlx::Error> {
-        let Self { table, since, .. } = self;
-        // Both names are the service's own words.
-        let statement = format!(
-            "DELETE FROM {table} WHERE ctid = ANY(ARRAY(
-                 SELECT ctid FROM {table}
-                  WHERE {since} < now() - $1 * interval '1 second'
-                  LIMIT $2))"
-        );
+        let statement = self.statement();
         let mut removed = 0;
         while !stop.is_cancelled() {
-            let rows = sqlx::query(AssertSqlSafe(statement.clone()))
+            let rows: i64 = sqlx::query_scalar(AssertSqlSafe(statement.clone()))
                 .bind(self.keep.as_secs_f64())
                 .bind(PORTION)
-                .execute(pool)
-                .await?
-                .rows_affected();
-            removed += rows;
-            if rows < PORTION.unsigned_abs() {
+                .fetch_one(pool)
+                .await?;
+            removed += rows.unsigned_abs();
+            if rows < PORTION {
                 break;
             }
         }
         Ok(removed)
+    }
+
+    /// Removes a portion and answers how many rows it had. What stays of them is written by
+    /// the same statement: nobody sees the one without the other.
+    fn statement(&self) -> String {
+        // All names are the service's own words.
+        let Self { table, since, .. } = self;
+        let column = self.rest.map_or("1", |rest| rest.column);
+        let rest = self.rest.map_or_else(String::new, |rest| {
+            let Rest { table, column } = rest;
+            format!(
+                ", kept AS (INSERT INTO {table} ({column}) SELECT {column} FROM gone
+                            ON CONFLICT DO NOTHING)"
+            )
+        });
+        format!(
+            "WITH gone AS (
+                 DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+                     SELECT ctid FROM {table}
+                      WHERE {since} < now() - $1 * interval '1 second'
+                      LIMIT $2))
+                 RETURNING {column}){rest}
+             SELECT count(*) FROM gone"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_is_written_by_the_statement_that_removes() {
+        let rule = |rest| Rule {
+            table: "outbox_events",
+            since: "published_at",
+            keep: Duration::from_secs(1),
+            rest,
+        };
+        let plain = rule(None).statement();
+        assert!(plain.contains("RETURNING 1)"), "{plain}");
+        assert!(!plain.contains("INSERT"), "{plain}");
+        let rest = Rest {
+            table: "forgotten_events",
+            column: "event_id",
+        };
+        let both = rule(Some(rest)).statement();
+        assert!(both.contains("DELETE FROM outbox_events"), "{both}");
+        let kept = "INSERT INTO forgotten_events (event_id) SELECT event_id FROM gone";
+        assert!(both.contains(kept), "{both}");
     }
 }

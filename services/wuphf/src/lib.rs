@@ -54,6 +54,7 @@ pub async fn build(platform: &mut Platform, stop: &CancellationToken) -> Result<
             table: "notifications",
             since: "created_at",
             keep,
+            rest: None,
         }],
     })
 }

@@ -187,13 +187,13 @@ async fn unhandled(
 }
 
 /// What a consumer has handled, and no outbox has written. What was replayed may be older
-/// than any outbox remembers.
+/// than any outbox has noted.
 async fn unknown(
     snapshot: &mut PgConnection,
     site: &Site<'_>,
     store: &Store,
 ) -> Result<Vec<Finding>, MessagingError> {
-    let known: Vec<String> = site
+    let here: Vec<String> = site
         .stores
         .iter()
         .map(|publisher| {
@@ -205,18 +205,22 @@ async fn unknown(
         .collect();
     let statement = format!(
         "SELECT queue, event_id, event_type FROM {} AS seen
-          WHERE processed_at > now() - $1 * interval '1 second' {}
-            AND NOT EXISTS (SELECT FROM dm_ops.replay_messages AS replayed
-                             WHERE replayed.event_id = seen.event_id)
-            AND NOT EXISTS (SELECT FROM dm_ops.replay_messages AS replayed
-                             WHERE replayed.edited_as = seen.event_id)",
+          WHERE processed_at > now() - $1 * interval '1 second' {}",
         store.table("inbox_events"),
-        known.join(" ")
+        here.join(" ")
     );
-    let rows: Vec<(String, String, String)> = sqlx::query_as(AssertSqlSafe(statement))
+    let mut rows: Vec<(String, String, String)> = sqlx::query_as(AssertSqlSafe(statement))
         .bind(oldest(site, None))
-        .fetch_all(snapshot)
+        .fetch_all(&mut *snapshot)
         .await?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    // It may have been handled after its outbox forgot it. These are few, and what was
+    // forgotten is much: it is asked for by id.
+    let ids: Vec<String> = rows.iter().map(|(_, id, _)| id.clone()).collect();
+    let known = known(snapshot, site.stores, &ids, true).await?;
+    rows.retain(|(_, id, _)| !known.contains(id));
     Ok(rows
         .into_iter()
         .map(|(queue, event_id, event_type)| Finding {
@@ -261,35 +265,70 @@ async fn in_inbox(
         .await?)
 }
 
-/// Which of these ids an outbox has written, as far as it remembers, or a person has edited
-/// an event into; with `replayed` also those that were replayed as they were, which may be
-/// older than any outbox remembers.
+/// Which of these ids an outbox has written, or a person has edited an event into; with
+/// `replayed` also those that were replayed as they were, which may be older than any outbox
+/// has noted.
 pub(super) async fn written(
     site: &Site<'_>,
     ids: &[String],
     replayed: bool,
 ) -> Result<HashSet<String>, MessagingError> {
-    let parts: Vec<String> = site
-        .stores
+    let mut session = site.database.acquire().await?;
+    known(&mut session, site.stores, ids, replayed).await
+}
+
+async fn known(
+    session: &mut PgConnection,
+    stores: &[Store],
+    ids: &[String],
+    replayed: bool,
+) -> Result<HashSet<String>, MessagingError> {
+    // No id of ours has a zero byte, and PostgreSQL takes none.
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let ids: Vec<&str> = ids.into_iter().filter(|id| !id.contains('\0')).collect();
+    let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(of_known(stores)))
+        .bind(ids)
+        .bind(replayed)
+        .fetch_all(session)
+        .await?;
+    Ok(found.into_iter().collect())
+}
+
+/// Asks where an id that is known may stand: in an outbox, in what that has forgotten, or
+/// among what was replayed.
+fn of_known(stores: &[Store]) -> String {
+    let parts: Vec<String> = stores
         .iter()
-        .map(|store| {
-            format!(
-                "SELECT event_id FROM {} WHERE event_id = ANY($1)",
-                store.table("outbox_events")
-            )
-        })
+        .flat_map(|store| ["outbox_events", "forgotten_events"].map(|name| store.table(name)))
+        .map(|table| format!("SELECT event_id FROM {table} WHERE event_id = ANY($1)"))
         .chain([
             "SELECT edited_as FROM dm_ops.replay_messages WHERE edited_as = ANY($1)".to_owned(),
             "SELECT event_id FROM dm_ops.replay_messages WHERE event_id = ANY($1) AND $2"
                 .to_owned(),
         ])
         .collect();
-    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let ids: Vec<&str> = ids.into_iter().filter(|id| !id.contains('\0')).collect();
-    let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(parts.join(" UNION ALL ")))
-        .bind(ids)
-        .bind(replayed)
-        .fetch_all(site.database)
-        .await?;
-    Ok(found.into_iter().collect())
+    parts.join(" UNION ALL ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_outbox_has_forgotten_is_known() {
+        let store = |service: &str, schema: &str| Store {
+            service: service.into(),
+            schema: schema.into(),
+            queue: None,
+        };
+        let text = of_known(&[store("order", "orders"), store("sales", "sales")]);
+        for table in [
+            "\"orders\".outbox_events",
+            "\"orders\".forgotten_events",
+            "\"sales\".outbox_events",
+            "\"sales\".forgotten_events",
+        ] {
+            assert!(text.contains(&format!("FROM {table} ")), "{text}");
+        }
+    }
 }
