@@ -14,9 +14,10 @@ use crate::output;
 /// Account for every event, and prove that nothing is missing.
 ///
 /// From one snapshot of the database and the broker's queues: for every queue that takes
-/// it an event is pending, in flight, consumed or dead. The laws of the business tables
-/// are checked in the same snapshot. Exit code 1 where anything is missing, doubled or
-/// orphaned, or a law is broken.
+/// it an event is pending, in flight, consumed or dead. Of the read model's queue, which no
+/// service here consumes, it says how many wait, and of how many it can't tell. The laws of
+/// the business tables are checked in the same snapshot. Exit code 1 where anything is
+/// missing, doubled or orphaned, or a law is broken.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Publish what is missing again, each event to the one queue where it is missing.

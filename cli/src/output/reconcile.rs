@@ -51,6 +51,7 @@ fn accounts(report: &Report, canvas: &Canvas) -> String {
         Column::new("published").right(),
         Column::new("handled").right(),
         Column::new("in flight").right(),
+        Column::new("waiting").right(),
         Column::new("dead").right(),
         Column::new("missing").right(),
     ]);
@@ -59,9 +60,9 @@ fn accounts(report: &Report, canvas: &Canvas) -> String {
             let cell = Cell::new(count.to_string());
             if count > 0 { cell.role(role) } else { cell }
         };
-        // What is handed over is out of sight.
-        let seen = |cell: Cell| {
-            if account.consumer.is_some() {
+        // A service handles, fails and tries again; for somebody outside events wait.
+        let of = |inside: bool, cell: Cell| {
+            if account.consumer.is_some() == inside {
                 cell
             } else {
                 Cell::default()
@@ -75,12 +76,22 @@ fn accounts(report: &Report, canvas: &Canvas) -> String {
             } else {
                 Cell::new("outside").role(Role::Muted)
             },
-            seen(count(account.in_flight, Role::Active)),
-            seen(count(account.dead, Role::Warn)),
-            seen(count(account.missing, Role::Bad)),
+            of(true, count(account.in_flight, Role::Active)),
+            of(false, count(account.waiting, Role::Active)),
+            of(true, count(account.dead, Role::Warn)),
+            count(account.missing, Role::Bad),
         ]);
     }
-    table.render(canvas)
+    let mut lines = vec![table.render(canvas)];
+    lines.extend(report.accounts.iter().filter_map(|account| {
+        let sentence = format!(
+            "{}: {} of {} are not accounted for: {}",
+            account.queue, account.unaccounted, account.published, account.why?
+        );
+        let first = format!("{} ", canvas.sign(Role::Muted, Glyph::Skipped));
+        Some(canvas.wrap(&sentence, &first, "  "))
+    }));
+    lines.join("\n")
 }
 
 fn laws(report: &Report, canvas: &Canvas) -> String {
@@ -134,7 +145,7 @@ fn verdict(report: &Report, canvas: &Canvas) -> String {
     let events = report
         .accounts
         .iter()
-        .map(|account| account.published)
+        .map(|account| account.published - account.unaccounted)
         .sum::<i64>();
     let pending = usize::try_from(report.pending).unwrap_or(usize::MAX);
     let pending = format!("{} still in the outboxes", text::count(pending, "event"));
@@ -162,25 +173,22 @@ mod tests {
     use crate::messaging::reconcile::{Account, Finding, Law};
 
     fn report(missing: i64) -> Report {
-        let account = |queue, consumer, missing| Account {
-            queue,
-            consumer,
-            published: 120,
+        let inside = Account {
             consumed: 118 - missing,
             in_flight: 1,
             dead: 1,
             missing,
+            ..Account::of("inventory.order-events.q", Some("inventory-service"), 120)
+        };
+        let outside = Account {
+            waiting: 97,
+            unaccounted: 23,
+            why: Some("they may have been taken or dropped, and the broker notes neither"),
+            ..Account::of("notification.readmodel.q", None, 120)
         };
         Report {
             pending: 2,
-            accounts: vec![
-                account(
-                    "inventory.order-events.q",
-                    Some("inventory-service"),
-                    missing,
-                ),
-                account("notification.readmodel.q", None, 0),
-            ],
+            accounts: vec![inside, outside],
             laws: vec![Law {
                 name: "stock-reserved",
                 says: "what is reserved is what the open reservations hold",

@@ -1,10 +1,11 @@
 //! The account of all events: red where something is lost, doubled or orphaned, and at no
 //! other time.
 
-use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE};
+use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE, READ_MODEL_QUEUE};
 use lapin::BasicProperties;
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueuePurgeOptions,
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions,
+    QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use libtest_mimic::Failed;
@@ -244,12 +245,121 @@ pub fn forgotten() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Takes the binding of orders away from inventory's queue, or gives it back.
-fn bind(bound: bool) -> Result<(), Failed> {
-    let (key, none) = ("order.created.v1", FieldTable::default());
+/// What gets too old to stay in a queue is seen there until then, and so is what a consumer has
+/// at hand of it.
+pub fn aging() -> Result<(), Failed> {
+    ok(&["up", "--set", "rabbitmq.policies.work.ttl=1h"])?;
+    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    ok(&["chaos", "kill", "inventory"])?;
+    for _ in 0..3 {
+        block_on(async { place(&client(), SKU, 1).await });
+    }
+    eventually(
+        "SELECT count(*) FROM orders.outbox_events WHERE published_at IS NULL",
+        "0",
+    )?;
+    let held = block_on(async {
+        let (connection, channel) = channel().await?;
+        let options = BasicGetOptions { no_ack: false };
+        let got = channel.basic_get(INVENTORY_QUEUE.into(), options).await?;
+        assert!(got.is_some(), "nothing waits for inventory");
+        Ok::<_, lapin::Error>(connection)
+    })?;
+    let report = account()?;
+    assert_eq!(report["clean"], true, "{report}");
+    let accounts = report["accounts"].as_array().into_iter().flatten();
+    let waiting = accounts
+        .filter(|it| it["queue"] == INVENTORY_QUEUE)
+        .find_map(|it| it["in_flight"].as_i64());
+    assert_eq!(waiting, Some(3), "{report}");
+    block_on(async { held.close(200, "done".into()).await })?;
+    ok(&["up"])?;
+    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    Ok(())
+}
+
+/// Of the queue that nobody here consumes: what never came behind what waits there is missing,
+/// what was taken is not accounted for, and what no outbox has written is an orphan.
+pub fn handed_over() -> Result<(), Failed> {
+    ok(&["up"])?;
+    let told = |order: &str| -> Result<String, Failed> {
+        let of_order = format!(
+            "FROM notifications.outbox_events
+              WHERE routing_key = 'notification.created.v1' AND published_at IS NOT NULL
+                AND payload->'data'->>'title' = 'Order {order} created'"
+        );
+        eventually(&format!("SELECT count(*) {of_order}"), "1")?;
+        sql(&format!("SELECT event_id {of_order}"))
+    };
+    let order = || block_on(async { place(&client(), SKU, 1).await });
+    // It waits, and was never delivered to anybody.
+    told(&order())?;
+    // Somebody else listens: nothing comes back to the relay.
+    let listener = block_on(async {
+        let (connection, channel) = channel().await?;
+        let (name, none) = ("test.listener", FieldTable::default());
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            ..QueueDeclareOptions::default()
+        };
+        channel
+            .queue_declare(name.into(), options, none.clone())
+            .await?;
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(name.into(), EVENTS.into(), "#".into(), options, none)
+            .await?;
+        Ok::<_, lapin::Error>(connection)
+    })?;
+    binding(READ_MODEL_QUEUE, "notification.created.v1", false)?;
+    let lost = told(&order())?;
+    binding(READ_MODEL_QUEUE, "notification.created.v1", true)?;
+    block_on(async { listener.close(200, "done".into()).await })?;
+    assert_eq!(
+        findings(&settled()?),
+        [("missing".to_owned(), lost.clone())]
+    );
+    dm(&["reconcile", "--repair"]);
+    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+
+    let never = format!("evt_{:032x}", fastrand::u128(..));
     block_on(async {
         let (connection, channel) = channel().await?;
-        let (queue, exchange) = (INVENTORY_QUEUE.into(), EVENTS.into());
+        let properties = BasicProperties::default().with_message_id(never.as_str().into());
+        let (queue, options) = (READ_MODEL_QUEUE.into(), BasicPublishOptions::default());
+        channel
+            .basic_publish("".into(), queue, options, b"{}", properties)
+            .await?;
+        connection.close(200, "done".into()).await
+    })?;
+    assert_eq!(findings(&settled()?), [("orphaned".to_owned(), never)]);
+
+    let ids = ids(READ_MODEL_QUEUE, true)?;
+    assert_eq!(ids.iter().filter(|id| **id == lost).count(), 1, "{ids:?}");
+    let report = settled()?;
+    assert_eq!(report["clean"], true, "{report}");
+    let accounts = report["accounts"].as_array().into_iter().flatten();
+    let account = accounts
+        .into_iter()
+        .find(|it| it["queue"] == READ_MODEL_QUEUE);
+    let account = account.cloned().unwrap_or_default();
+    assert_eq!(account["waiting"], 0, "{account}");
+    assert_eq!(account["unaccounted"], account["published"], "{account}");
+    assert!(account["why"].is_string(), "{account}");
+    Ok(())
+}
+
+/// Takes the binding of orders away from inventory's queue, or gives it back.
+fn bind(bound: bool) -> Result<(), Failed> {
+    binding(INVENTORY_QUEUE, "order.created.v1", bound)
+}
+
+/// Takes a binding away from a queue, or gives it back.
+fn binding(queue: &str, key: &str, bound: bool) -> Result<(), Failed> {
+    let none = FieldTable::default();
+    block_on(async {
+        let (connection, channel) = channel().await?;
+        let (queue, exchange) = (queue.into(), EVENTS.into());
         if bound {
             let options = QueueBindOptions::default();
             channel
@@ -267,11 +377,16 @@ fn bind(bound: bool) -> Result<(), Failed> {
 
 /// The ids of what waits for inventory, from the head of its queue on.
 fn waiting() -> Result<Vec<String>, Failed> {
+    ids(INVENTORY_QUEUE, false)
+}
+
+/// The ids of what is in a queue, from its head on, taken out or given back.
+fn ids(queue: &str, no_ack: bool) -> Result<Vec<String>, Failed> {
     let ids = block_on(async {
         let (connection, channel) = channel().await?;
         let mut ids = Vec::new();
-        let options = BasicGetOptions { no_ack: false };
-        while let Some(got) = channel.basic_get(INVENTORY_QUEUE.into(), options).await? {
+        let options = BasicGetOptions { no_ack };
+        while let Some(got) = channel.basic_get(queue.into(), options).await? {
             let id = got.delivery.properties.message_id().as_ref();
             ids.extend(id.map(ToString::to_string));
         }

@@ -101,6 +101,11 @@ fn disturbing() -> Vec<Trial> {
             "what_is_handled_late_was_written_all_the_same",
             account::forgotten,
         ),
+        trial(
+            "what_waits_for_somebody_outside_is_accounted_for",
+            account::handed_over,
+        ),
+        trial("what_gets_too_old_is_seen_until_then", account::aging),
         trial("a_changed_limit_is_the_running_brokers", account::limits),
         trial("data_a_past_is_there_as_if_it_had_happened", past::seeded),
         trial(

@@ -34,6 +34,8 @@ pub(super) struct Message {
     pub(super) id: Option<String>,
     /// When the broker took it in, by the broker's clock.
     pub(super) received: Option<DateTime<Utc>>,
+    /// Whether it is known that it was never delivered to anybody.
+    pub(super) fresh: bool,
 }
 
 /// What a queue holds: what is ready, what consumers have at hand, and what waits to be
@@ -95,8 +97,9 @@ fn read(queues: usize, text: &str) -> Result<Vec<Contents>, MessagingError> {
         let at = words.get(1).and_then(|at| at.parse::<usize>().ok());
         let contents = at.and_then(|at| found.get_mut(at));
         match (words.as_slice(), contents) {
-            (["m", _, received, id], Some(contents)) => contents.messages.push(Message {
+            (["m", _, mark, received, id], Some(contents)) => contents.messages.push(Message {
                 id: text_of(id),
+                fresh: *mark == "f",
                 received: received
                     .parse()
                     .ok()
@@ -141,16 +144,20 @@ mod tests {
 
     #[test]
     fn messages_are_read_by_queue() {
-        let text = "m 0 1795875319914 ZXZ0XzE=\nm 1 - -\nm 0 - ZXZ0XzI=\nq 0 5 3\nq 1 1 0\nok\n";
+        let text =
+            "m 0 f 1795875319914 ZXZ0XzE=\nm 1 - - -\nm 0 - - ZXZ0XzI=\nq 0 5 3\nq 1 1 0\nok\n";
         let found = read(2, text).unwrap();
         let ids: Vec<_> = found[0].messages.iter().map(|it| it.id.clone()).collect();
         assert_eq!(ids, [Some("evt_1".to_owned()), Some("evt_2".to_owned())]);
         assert!(found[0].messages[0].received.is_some());
+        let fresh: Vec<_> = found[0].messages.iter().map(|it| it.fresh).collect();
+        assert_eq!(fresh, [true, false]);
         assert_eq!(
             found[1].messages,
             [Message {
                 id: None,
-                received: None
+                received: None,
+                fresh: false,
             }]
         );
         assert_eq!((found[0].unread, found[1].unread), (3, 0));
@@ -161,7 +168,7 @@ mod tests {
         for text in [
             "",
             "ok",
-            "m 0 - ZXZ0XzE=\nok",
+            "m 0 - - ZXZ0XzE=\nok",
             "q 0 1 0\nm 1",
             "q 0 1 x",
             "q 1 1 0",
@@ -182,7 +189,7 @@ mod tests {
             let ids: Vec<String> = ids.into_iter().filter(|id| !id.is_empty()).collect();
             let mut text: String = ids
                 .iter()
-                .map(|id| format!("m 0 1 {}\n", BASE64.encode(id)))
+                .map(|id| format!("m 0 f 1 {}\n", BASE64.encode(id)))
                 .collect();
             text.push_str("q 0 0 0\nok\n");
             let found = read(1, &text).unwrap();

@@ -4,28 +4,39 @@
 %%
 %% `Names` is bound before. A line for each message, and one for each queue at its end:
 %%
-%%     m QUEUE RECEIVED ID      received in milliseconds or `-`; the id in base 64 or `-`
+%%     m QUEUE FRESH RECEIVED ID    `f` where it is ready and was never delivered, `-` where
+%%                                  that is not known; received in milliseconds or `-`;
+%%                                  the id in base 64 or `-`
 %%     q QUEUE HELD UNREAD      how many it held, and how many of those can't be read
 Batch = 64,
 Peeked = 1000,
 %% A message is a cell of its index in the log and its header, wherever in the state it is.
-%% That is so in all versions of the machine, unlike the rest of its layout. Whether all
-%% were found is known from their number.
-Cells = fun Cells([Index | Header], Found)
-                    when is_integer(Index), is_integer(Header) orelse is_map(Header) ->
-                Found#{Index => true};
-            Cells([Head | Tail], Found) -> Cells(Tail, Cells(Head, Found));
-            Cells(Tuple, Found) when is_tuple(Tuple) -> Cells(tuple_to_list(Tuple), Found);
-            Cells(Map, Found) when is_map(Map) ->
-                maps:fold(fun(Key, Value, Sum) -> Cells(Value, Cells(Key, Sum)) end, Found, Map);
-            Cells(_, Found) -> Found
+%% The header is its size, the size and when it expires, or a map. That is so in all versions
+%% of the machine, unlike the rest of its layout. Whether all were found is known from their
+%% number. What is ready and was never delivered is in a queue of its own, and a delivery that
+%% came back makes the header a map.
+Cells = fun Cells([Index, Size | Expiry], Fresh, Found)
+                    when is_integer(Index), is_integer(Size), is_integer(Expiry) ->
+                Found#{Index => Fresh};
+            Cells([Index | Size], Fresh, Found) when is_integer(Index), is_integer(Size) ->
+                Found#{Index => Fresh};
+            Cells([Index | Header], _, Found) when is_integer(Index), is_map(Header) ->
+                Found#{Index => false};
+            Cells([Head | Tail], Fresh, Found) -> Cells(Tail, Fresh, Cells(Head, Fresh, Found));
+            Cells(Tuple, Fresh, Found) when is_tuple(Tuple) ->
+                Ready = tuple_size(Tuple) > 0 andalso element(1, Tuple) =:= rabbit_fifo_q,
+                Cells(tuple_to_list(Tuple), Fresh orelse Ready, Found);
+            Cells(Map, Fresh, Found) when is_map(Map) ->
+                maps:fold(fun(Key, Value, Sum) -> Cells(Value, Fresh, Cells(Key, Fresh, Sum)) end,
+                          Found, Map);
+            Cells(_, _, Found) -> Found
         end,
 %% The state is copied, and searched here: the queue goes on meanwhile.
 State = fun(Server) ->
             {ok, {_, It}, _} = ra:leader_query(Server, fun(It) -> It end, 30000),
             It
         end,
-Line = fun(At, Message) ->
+Line = fun(At, Fresh, Message) ->
            Received = case mc:get_annotation(rts, Message) of
                           Time when is_integer(Time) -> integer_to_list(Time);
                           _ -> "-"
@@ -35,27 +46,28 @@ Line = fun(At, Message) ->
                     Text when is_binary(Text), Text =/= <<>> -> base64:encode(Text);
                     _ -> "-"
                 end,
-           [$m, $\s, integer_to_list(At), $\s, Received, $\s, Id, $\n]
+           Mark = case Fresh of true -> $f; false -> $- end,
+           [$m, $\s, integer_to_list(At), $\s, Mark, $\s, Received, $\s, Id, $\n]
        end,
-Entry = fun(At, {Index, _, {'$usr', _, Command, _}}) ->
-            {Index, Line(At, rabbit_fifo:get_msg(Command))}
+Entry = fun(At, Cell, {Index, _, {'$usr', _, Command, _}}) ->
+            {Index, Line(At, maps:get(Index, Cell), rabbit_fifo:get_msg(Command))}
         end,
 %% Reads entries of the log and prints them. Answers the indexes of those that it did not
 %% get, one list a batch: they are gone, or can't be read.
-Read = fun Read(_, [], _, Left) -> lists:append(Left);
-           Read(At, Indexes, Log, Left) ->
+Read = fun Read(_, _, [], _, Left) -> lists:append(Left);
+           Read(At, Cell, Indexes, Log, Left) ->
                {Now, Later} = try lists:split(Batch, Indexes) catch _:_ -> {Indexes, []} end,
                try ra_log_reader:sparse_read(Log, Now, []) of
                    {Entries, Next} ->
-                       {Got, Lines} = lists:unzip([Entry(At, It) || It <- Entries]),
+                       {Got, Lines} = lists:unzip([Entry(At, Cell, It) || It <- Entries]),
                        io:put_chars(Lines),
-                       Read(At, Later, Next, [Now -- Got | Left])
-               catch _:_ -> Read(At, Later, Log, [Now | Left])
+                       Read(At, Cell, Later, Next, [Now -- Got | Left])
+               catch _:_ -> Read(At, Cell, Later, Log, [Now | Left])
                end
        end,
 %% One by one: an entry that is gone, or can't be read, takes no other one along.
-Again = fun(At, Indexes, Log) ->
-            lists:append([Read(At, [Index], Log, []) || Index <- Indexes])
+Again = fun(At, Cell, Indexes, Log) ->
+            lists:append([Read(At, Cell, [Index], Log, []) || Index <- Indexes])
         end,
 %% Where the log can't be read at all, the queue itself reads what is ready, one place at a
 %% time, from the first one on each time.
@@ -63,7 +75,7 @@ Peek = fun Peek(_, _, Place) when Place > Peeked -> Peeked;
            Peek(At, Server, Place) ->
                try ra:aux_command(Server, {peek, Place}) of
                    {ok, {_, Message}} ->
-                       io:put_chars(Line(At, Message)),
+                       io:put_chars(Line(At, false, Message)),
                        Peek(At, Server, Place + 1);
                    _ -> Place - 1
                catch _:_ -> Place - 1
@@ -74,15 +86,16 @@ Queue = fun(At) when is_integer(At) ->
             io:put_chars([$q, $\s, integer_to_list(At), " 0 0\n"]);
         ({At, Server, Before}) ->
             Total = rabbit_fifo:query_messages_total(Before),
+            Cell = Cells(Before, false, #{}),
             %% The reader of the log wants the latest first.
-            Held = lists:reverse(lists:sort(maps:keys(Cells(Before, #{})))),
+            Held = lists:reverse(lists:sort(maps:keys(Cell))),
             Count = length(Held),
             Left = try Count =:= Total andalso ra:register_external_log_reader(Server) of
                        false -> Held;
                        Log ->
-                           case Read(At, Held, Log, []) of
+                           case Read(At, Cell, Held, Log, []) of
                                Most when length(Most) =:= Count, Count > Batch -> Most;
-                               Some -> Again(At, Some, Log)
+                               Some -> Again(At, Cell, Some, Log)
                            end
                    catch _:_ -> Held
                    end,
@@ -90,7 +103,7 @@ Queue = fun(At) when is_integer(At) ->
             Still = case Left of
                         [] -> 0;
                         _ when Count =/= Total -> Total;
-                        _ -> Now = Cells(State(Server), #{}),
+                        _ -> Now = Cells(State(Server), false, #{}),
                              length([Index || Index <- Left, maps:is_key(Index, Now)])
                     end,
             Unread = case Still > 0 andalso length(Left) =:= Count of

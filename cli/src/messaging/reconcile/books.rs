@@ -23,6 +23,8 @@ pub(super) struct Books {
     /// The instant of the snapshot.
     pub(super) now: DateTime<Utc>,
     pub(super) pending: i64,
+    /// The routing keys that each queue takes.
+    pub(super) taken: BTreeMap<&'static str, Vec<String>>,
     pub(super) accounts: Vec<Account>,
     /// By queue.
     pub(super) open: BTreeMap<&'static str, Opened>,
@@ -50,21 +52,15 @@ pub(super) async fn read(site: &Site<'_>) -> Result<Books, MessagingError> {
     let keys = keys(&mut snapshot, site.stores).await?;
     let pending = keys.values().map(|(pending, _)| pending).sum();
     let (mut accounts, mut open, mut orphans) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let mut taken_by = BTreeMap::new();
     for queue in WORK_QUEUES {
         let taken: Vec<String> = keys
             .keys()
             .filter(|key| queue.bindings.iter().any(|it| topology::takes(it, key)))
             .cloned()
             .collect();
-        let mut account = Account {
-            queue: queue.name,
-            consumer: queue.consumer,
-            published: taken.iter().map(|key| keys[key].1).sum(),
-            consumed: 0,
-            in_flight: 0,
-            dead: 0,
-            missing: 0,
-        };
+        let published = taken.iter().map(|key| keys[key].1).sum();
+        let mut account = Account::of(queue.name, queue.consumer, published);
         let store = site
             .stores
             .iter()
@@ -76,6 +72,7 @@ pub(super) async fn read(site: &Site<'_>) -> Result<Books, MessagingError> {
             orphans.extend(unknown(&mut snapshot, site, store).await?);
         }
         accounts.push(account);
+        taken_by.insert(queue.name, taken);
     }
     let bounds = laws::Bounds {
         events: oldest(site, None),
@@ -86,6 +83,7 @@ pub(super) async fn read(site: &Site<'_>) -> Result<Books, MessagingError> {
     Ok(Books {
         now,
         pending,
+        taken: taken_by,
         accounts,
         open,
         chains,

@@ -34,7 +34,7 @@ pub(super) async fn account_for(
     settle(site, accounts, open).await?;
     let mut waiting = Vec::new();
     for queue in WORK_QUEUES {
-        // Nobody here consumes it: what was confirmed there is handed over.
+        // Nobody here consumes it: it has an account of its own kind.
         if queue.consumer.is_none() {
             continue;
         }
@@ -64,7 +64,7 @@ pub(super) async fn account_for(
 pub(super) struct Seen {
     /// The dead letters.
     pub(super) letters: Vec<DeadLetter>,
-    /// The messages in work queues that were looked into.
+    /// The messages in queues that were looked into.
     pub(super) waiting: Vec<(&'static str, Message)>,
 }
 

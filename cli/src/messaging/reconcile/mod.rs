@@ -7,6 +7,7 @@
 //! open          events that were published and not handled, by every id that they go by
 //! laws          what must hold of the business tables, in the same snapshot
 //! flight        where events are that were published and not handled
+//! handed        what waits in a queue that nobody here consumes
 //! superfluous   what the broker has and should not
 //! report        what came out
 //! repair        what is missing is published again
@@ -20,6 +21,7 @@
 mod books;
 mod chains;
 mod flight;
+mod handed;
 mod laws;
 mod open;
 mod repair;
@@ -29,6 +31,7 @@ mod superfluous;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dm_contracts::topology::WORK_QUEUES;
 use lapin::Connection;
 use sqlx::PgPool;
 
@@ -67,6 +70,7 @@ pub async fn run(site: &Site<'_>) -> Result<Report, MessagingError> {
     let Books {
         pending,
         now,
+        taken,
         mut accounts,
         mut open,
         chains,
@@ -76,7 +80,26 @@ pub async fn run(site: &Site<'_>) -> Result<Report, MessagingError> {
     } = books::read(site).await?;
     let mut findings = broken;
     findings.extend(orphans);
-    let seen = flight::account_for(site, &mut accounts, &mut open, &mut findings).await?;
+    let mut seen = flight::account_for(site, &mut accounts, &mut open, &mut findings).await?;
+    for queue in WORK_QUEUES.iter().filter(|queue| queue.consumer.is_none()) {
+        let due = handed::Due {
+            keys: taken.get(queue.name).map_or(&[], Vec::as_slice),
+            now,
+        };
+        let Some(account) = accounts.iter_mut().find(|it| it.queue == queue.name) else {
+            continue;
+        };
+        let found = handed::account_for(site, queue, &due, account).await?;
+        findings.extend(found.lost.into_iter().map(|event| Finding {
+            kind: Kind::Missing,
+            of: queue.name.to_owned(),
+            what: event.event_id,
+            detail: format!("{} of {} is nowhere", event.event_type, event.subject),
+        }));
+        let messages = found.messages.into_iter();
+        seen.waiting
+            .extend(messages.map(|message| (queue.name, message)));
+    }
     let since = now - Duration::from_secs_f64(books::oldest(site, None));
     findings.extend(superfluous::find(site, &seen, &chains, since).await?);
     findings.sort();

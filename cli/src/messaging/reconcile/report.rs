@@ -59,6 +59,31 @@ pub struct Account {
     pub dead: i64,
     /// How many are nowhere.
     pub missing: i64,
+    /// How many wait in the queue for somebody outside.
+    pub waiting: i64,
+    /// Of how many it can't be told where they are.
+    pub unaccounted: i64,
+    /// Why it can't.
+    pub why: Option<&'static str>,
+}
+
+impl Account {
+    /// The account of a queue to which so many events were published, before it is looked at.
+    #[must_use]
+    pub const fn of(queue: &'static str, consumer: Option<&'static str>, published: i64) -> Self {
+        Self {
+            queue,
+            consumer,
+            published,
+            consumed: 0,
+            in_flight: 0,
+            dead: 0,
+            missing: 0,
+            waiting: 0,
+            unaccounted: 0,
+            why: None,
+        }
+    }
 }
 
 /// A law of the business tables.
