@@ -80,6 +80,16 @@ pub enum EnvelopeError {
     /// The event has no id.
     #[error("the event has no id")]
     NoId,
+    /// The event came by the routing key of another type. Who may publish what goes by keys.
+    #[error("{event_type} goes by the routing key {expected}, and came by {routing_key}")]
+    RoutingKey {
+        /// The event's type.
+        event_type: String,
+        /// The key of that type.
+        expected: &'static str,
+        /// The key that it came by.
+        routing_key: String,
+    },
     /// Mandatory data is missing, or of another type.
     #[error("the data of {event_type} can't be used: {source}")]
     Data {
@@ -96,6 +106,7 @@ impl EnvelopeError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unparsable(_) | Self::Version(_) | Self::NoId => "unparsable",
+            Self::RoutingKey { .. } => "wrong-routing-key",
             Self::Data { .. } => "invalid-data",
         }
     }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::envelope::{Envelope, EnvelopeError};
+use crate::topology::EVENTS;
 
 pub use finance::{ExpenseDecided, ExpenseSubmitted};
 pub use inventory::{MissingItem, ShipmentDispatched, StockFailed, StockReserved, stock};
@@ -90,6 +91,29 @@ pub fn kind(event_type: &str) -> Option<&'static Kind> {
     CATALOGUE.iter().find(|kind| kind.event_type == event_type)
 }
 
+/// Checks how an event came: on [`EVENTS`] its routing key is that of its type. Who publishes
+/// elsewhere has no key of an event to give: retries, replays and repairs go straight to a
+/// queue, by its name. A type that is not in the catalogue has no key that it could lack.
+///
+/// # Errors
+/// [`EnvelopeError::RoutingKey`].
+pub fn check_route(
+    exchange: &str,
+    routing_key: &str,
+    envelope: &Envelope,
+) -> Result<(), EnvelopeError> {
+    match kind(&envelope.event_type) {
+        Some(kind) if exchange == EVENTS && kind.routing_key != routing_key => {
+            Err(EnvelopeError::RoutingKey {
+                event_type: envelope.event_type.clone(),
+                expected: kind.routing_key,
+                routing_key: routing_key.to_owned(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -104,6 +128,36 @@ mod tests {
         for name in types.iter().chain(&keys) {
             assert!(name.ends_with(".v1"), "{name}");
         }
+    }
+
+    #[test]
+    fn an_event_comes_by_the_key_of_its_type() {
+        let event = |event_type: &str| Envelope {
+            specversion: "1.0".into(),
+            id: "evt_1".into(),
+            event_type: event_type.into(),
+            source: String::new(),
+            subject: String::new(),
+            time: String::new(),
+            datacontenttype: String::new(),
+            data: serde_json::Value::Null,
+        };
+        let decided = event("com.dundermifflin.expense.decided.v1");
+        let check = |exchange: &str, key: &str, event: &Envelope| {
+            check_route(exchange, key, event).map_err(|error| error.code())
+        };
+        assert_eq!(
+            check(EVENTS, "finance.expense.decided.v1", &decided),
+            Ok(())
+        );
+        for key in ["order.created.v1", "expense.decided.v1", ""] {
+            let found = check(EVENTS, key, &decided);
+            assert_eq!(found, Err("wrong-routing-key"), "{key}");
+        }
+        // Back from a retry, or replayed: straight to the queue.
+        assert_eq!(check("", "wuphf.domain-events.q", &decided), Ok(()));
+        let unknown = event("com.dundermifflin.order.recalled.v1");
+        assert_eq!(check(EVENTS, "order.created.v1", &unknown), Ok(()));
     }
 
     #[test]

@@ -234,6 +234,33 @@ mod tests {
     }
 
     #[test]
+    fn what_came_by_the_key_of_another_type_is_dead_and_handled_when_it_is_replayed() {
+        let body = serde_json::json!({
+            "specversion": "1.0", "id": "evt_1", "source": "/order-service", "data": {},
+            "type": "com.dundermifflin.expense.decided.v1",
+        });
+        let mut delivery = delivery(BasicProperties::default());
+        delivery.data = body.to_string().into_bytes();
+        let of = |delivery: &Delivery| Incoming::of(topology::WUPHF_QUEUE, delivery);
+        let incoming = of(&delivery);
+        assert_eq!(incoming.id.as_deref(), Some("evt_1"));
+        let failure = Failure::of(&incoming.event.unwrap_err());
+        assert_eq!(failure.reason, "wrong-routing-key");
+        assert_eq!(fate(&failure, 1), Fate::Dead);
+        assert!(
+            failure.error.contains("order.created.v1"),
+            "{}",
+            failure.error
+        );
+        delivery.exchange = "".into();
+        delivery.routing_key = topology::WUPHF_QUEUE.into();
+        assert!(of(&delivery).event.is_ok());
+        delivery.exchange = topology::EVENTS.into();
+        delivery.routing_key = "finance.expense.decided.v1".into();
+        assert!(of(&delivery).event.is_ok());
+    }
+
+    #[test]
     fn a_long_error_is_cut_between_characters() {
         let short = shorten(&"ü".repeat(2000));
         assert_eq!(short.chars().count(), 1001);

@@ -3,7 +3,7 @@
 use dm_amqp::Original;
 use dm_amqp::letter::{Message, number};
 use dm_contracts::envelope::{EnvelopeError, Heading};
-use dm_contracts::{Envelope, headers};
+use dm_contracts::{Envelope, events, headers};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::FieldTable;
@@ -75,7 +75,10 @@ impl Incoming {
             Some(id.to_string()).filter(filled)
         };
         Self {
-            event: Envelope::parse(data),
+            event: Envelope::parse(data).and_then(|event| {
+                events::check_route(exchange.as_str(), routing_key.as_str(), &event)?;
+                Ok(event)
+            }),
             letter,
             id: heading.id.filter(filled).or_else(message_id),
             event_type: heading.event_type.or_else(kind),
