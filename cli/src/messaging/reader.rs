@@ -8,15 +8,16 @@
 //! others take out meanwhile is not waited for. Quorum queues, which work queues are, count
 //! deliveries, and are read in another way ([`super::browse`]).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
+use tokio::time::Instant;
 
 use crate::messaging::{MessagingError, queues};
 
@@ -28,6 +29,40 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(500);
 /// How often in a row there must be none: one that is on its way here is no longer counted.
 const LOOKS: usize = 2;
+
+/// What a consumer comes to.
+#[derive(Debug, PartialEq, Eq)]
+enum Next<T> {
+    /// It gave this.
+    Given(T),
+    /// There is nothing more that it could give: others have taken the rest out.
+    Drained,
+    /// It gives nothing, and there is something.
+    Stalled,
+}
+
+/// What a consumer gives next, as long as so many messages wait for it.
+async fn next<T, E, W>(
+    consumer: &mut (impl Stream<Item = T> + Unpin),
+    waiting: impl Fn() -> W,
+) -> Result<Next<T>, E>
+where
+    W: Future<Output = Result<u32, E>>,
+{
+    let (began, mut looks) = (Instant::now(), 0);
+    loop {
+        match tokio::time::timeout(LOOK, consumer.next()).await {
+            Ok(Some(given)) => return Ok(Next::Given(given)),
+            Ok(None) => return Ok(Next::Stalled),
+            Err(_) if began.elapsed() > PATIENCE => return Ok(Next::Stalled),
+            Err(_) => {}
+        }
+        looks = if waiting().await? == 0 { looks + 1 } else { 0 };
+        if looks == LOOKS {
+            return Ok(Next::Drained);
+        }
+    }
+}
 
 /// A pass over the messages that are in a queue now.
 pub(super) struct Reader {
@@ -84,30 +119,21 @@ impl Reader {
 
     /// What the open consumer gives next; `None` where the queue has nothing more to give.
     async fn delivery(&mut self) -> Result<Option<Result<Delivery, lapin::Error>>, MessagingError> {
-        let (began, mut looks) = (Instant::now(), 0);
         let Some(consumer) = &mut self.consumer else {
             return Ok(None);
         };
-        loop {
-            match tokio::time::timeout(LOOK, consumer.next()).await {
-                Ok(Some(delivery)) => return Ok(Some(delivery)),
-                Ok(None) => break,
-                Err(_) if began.elapsed() > PATIENCE => break,
-                Err(_) => {}
-            }
-            // What is held here is not counted.
-            let waiting = queues::ready(&self.channel, &self.queue).await?;
-            looks = if waiting == 0 { looks + 1 } else { 0 };
-            if looks == LOOKS {
-                return Ok(None);
-            }
+        // What is held here is not counted.
+        let waiting = || queues::ready(&self.channel, &self.queue);
+        match next(consumer, waiting).await? {
+            Next::Given(delivery) => Ok(Some(delivery)),
+            Next::Drained => Ok(None),
+            Next::Stalled => Err(MessagingError::Stalled {
+                queue: self.queue.clone(),
+                read: self.read,
+                expected: self.expected,
+                patience: PATIENCE,
+            }),
         }
-        Err(MessagingError::Stalled {
-            queue: self.queue.clone(),
-            read: self.read,
-            expected: self.expected,
-            patience: PATIENCE,
-        })
     }
 
     /// Takes the next portion, by a consumer of its own.
@@ -157,5 +183,53 @@ impl Reader {
     /// Gives everything back that was not taken.
     pub(super) async fn close(self) -> Result<(), MessagingError> {
         Ok(self.channel.close(200, "done".into()).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    /// A consumer that gives nothing, while so many messages are seen to wait at each look;
+    /// after the last of these, as many as then.
+    async fn silent(waiting: &[u32]) -> Next<u8> {
+        let looks = RefCell::new(waiting.iter().copied());
+        let last = waiting.last().copied().unwrap_or_default();
+        let look = || async { Ok::<_, Infallible>(looks.borrow_mut().next().unwrap_or(last)) };
+        let Ok(next) = next(&mut stream::pending(), look).await;
+        next
+    }
+
+    /// It used to be taken for a broker that had stalled.
+    #[tokio::test(start_paused = true)]
+    async fn what_others_take_out_meanwhile_ends_a_pass() {
+        let began = Instant::now();
+        assert_eq!(silent(&[0, 0]).await, Next::Drained);
+        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+        assert_eq!(silent(&[3, 0, 0]).await, Next::Drained);
+        // The first of these is on its way here.
+        assert_eq!(silent(&[0, 1, 0, 0]).await, Next::Drained);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_has_messages_and_gives_none_has_stalled() {
+        let began = Instant::now();
+        assert_eq!(silent(&[2]).await, Next::Stalled);
+        assert!(began.elapsed() >= PATIENCE, "{:?}", began.elapsed());
+        assert_eq!(silent(&[0, 2]).await, Next::Stalled);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_is_given() {
+        let look = || async { Ok::<_, Infallible>(0) };
+        let mut given = stream::iter([7]);
+        assert_eq!(next(&mut given, look).await, Ok(Next::Given(7)));
+        // The broker ended the consumer.
+        assert_eq!(next(&mut given, look).await, Ok(Next::Stalled));
     }
 }
