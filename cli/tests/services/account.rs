@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use super::faults::settled;
 use super::flow::place;
 use super::stack::{
-    INSTANCE, block_on, channel, client, dm, dm_command, eventually, ok, request, sql,
+    INSTANCE, address, block_on, channel, client, dm, dm_command, eventually, gateway_secret, ok,
+    request, sql,
 };
 
 const SKU: &str = "PPR-A4-WHT-500";
@@ -69,6 +70,119 @@ pub fn truth() -> Result<(), Failed> {
     );
     moved("gone", "order")?;
     assert_eq!(settled()?["clean"], true);
+    Ok(())
+}
+
+/// What sales and profile tell is what their rows say, and who was merely looked at or set to
+/// `CONVERTED` has nothing to tell.
+pub fn people() -> Result<(), Failed> {
+    ok(&["up"])?;
+    let user = format!("account-{:08x}", fastrand::u32(..));
+    let ask = |method: Method, service: &str, path: &str, body: Option<Value>| {
+        let user = user.clone();
+        block_on(async {
+            let asked = client()
+                .request(method, format!("{}{path}", address(service)))
+                .header("x-gateway-secret", gateway_secret())
+                .header("x-user-id", user);
+            let asked = match body {
+                Some(body) => asked.json(&body),
+                None => asked,
+            };
+            let answer = asked.send().await?.error_for_status()?;
+            answer.json::<Value>().await
+        })
+    };
+    let lead = || -> Result<String, Failed> {
+        let whole = json!({"companyName": "Lackawanna County", "contactName": "Al",
+                           "contactEmail": "al@lackawanna.gov", "phone": "570"});
+        let lead = ask(Method::POST, "sales", "/internal/sales/leads", Some(whole))?;
+        Ok(lead["leadId"].as_str().unwrap_or_default().to_owned())
+    };
+    let status = |lead: &str, status: &str| {
+        let path = format!("/internal/sales/leads/{lead}");
+        ask(
+            Method::PATCH,
+            "sales",
+            &path,
+            Some(json!({"status": status})),
+        )
+    };
+    let (converted, merely) = (lead()?, lead()?);
+    status(&merely, "CONVERTED")?;
+    status(&converted, "QUALIFIED")?;
+    let path = format!("/internal/sales/leads/{converted}/convert");
+    let client = ask(Method::POST, "sales", &path, None)?;
+    let client = client["clientId"].as_str().unwrap_or_default().to_owned();
+    status(&converted, "NEW")?;
+    ask(Method::GET, "profile", "/internal/profile/me", None)?;
+    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    let settings = json!({
+        "profile": {"fullName": "Al", "email": "al@example.com", "title": "", "phone": ""},
+        "preferences": {"defaultApp": "warehouse-mobile", "notificationsEnabled": false},
+    });
+    ask(
+        Method::POST,
+        "profile",
+        "/internal/profile/me",
+        Some(settings),
+    )?;
+    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+
+    let saved = format!("profile.user_profiles WHERE user_id = '{user}'");
+    for (law, what, set, table) in [
+        (
+            "lead-converted",
+            &converted,
+            "converted_client_id = 'client_0'",
+            format!("sales.leads WHERE lead_id = '{converted}'"),
+        ),
+        (
+            "conversion-told",
+            &client,
+            "company_name = 'Scranton'",
+            format!("sales.clients WHERE client_id = '{client}'"),
+        ),
+        (
+            "conversion-told",
+            &client,
+            "subject = 'gone'",
+            format!("sales.outbox_events WHERE subject = 'lead/{converted}'"),
+        ),
+        ("profile-told", &user, "full_name = 'Bob'", saved.clone()),
+        (
+            "profile-told",
+            &user,
+            "subject = 'gone'",
+            format!("profile.outbox_events WHERE subject = 'profile/{user}'"),
+        ),
+    ] {
+        let (name, rows) = table.split_once(" WHERE ").unwrap_or((&table, "true"));
+        let kept = format!("account_{:08x}", fastrand::u32(..));
+        sql(&format!(
+            "CREATE TABLE dm_ops.{kept} AS SELECT ctid AS row, * FROM {table}"
+        ))?;
+        sql(&format!("UPDATE {name} SET {set} WHERE {rows}"))?;
+        let report = account()?;
+        let column = set.split(' ').next().unwrap_or_default();
+        let key = match name {
+            "sales.leads" => "lead_id",
+            "sales.clients" => "client_id",
+            "profile.user_profiles" => "user_id",
+            _ => "event_id",
+        };
+        sql(&format!(
+            "UPDATE {name} AS it SET {column} = kept.{column} FROM dm_ops.{kept} AS kept
+              WHERE it.{key} = kept.{key}"
+        ))?;
+        sql(&format!("DROP TABLE dm_ops.{kept}"))?;
+        let broken = report["findings"].as_array().into_iter().flatten();
+        let told = broken
+            .into_iter()
+            .any(|it| it["of"] == law && it["what"] == *what);
+        assert!(told, "{law} {set}: {report}");
+    }
+    assert_eq!(settled()?["clean"], true, "{}", settled()?);
     Ok(())
 }
 

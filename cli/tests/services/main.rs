@@ -93,6 +93,7 @@ fn disturbing() -> Vec<Trial> {
     .chain(faults::trials())
     .chain([
         trial("an_account_is_red_where_something_is_wrong", account::truth),
+        trial("an_account_knows_clients_and_profiles", account::people),
         trial(
             "what_is_missing_comes_back_in_order_and_as_it_was_edited",
             account::repaired,

@@ -5,7 +5,6 @@ use axum::extract::State;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::profile::{Profile, SaveProfile};
 use dm_contracts::events::ProfileUpdated;
-use dm_contracts::time;
 use dm_kit::Database;
 use dm_kit::http::{ApiError, Body, Caller, CurrentTrace};
 use dm_kit::outbox;
@@ -38,7 +37,7 @@ pub(super) async fn answer(
     }
     // Several first requests at a time all come to this; one of them stores.
     let settings = Settings::initial(&caller, name.as_deref());
-    profiles::begin(&database, &caller, &settings, time::now()).await?;
+    profiles::begin(&database, &caller, &settings).await?;
     profiles::find(&database, &caller)
         .await?
         .map(Json)
@@ -67,7 +66,7 @@ pub(super) async fn save(
     let settings = Settings::of(request)
         .map_err(|issues| ApiError::validation("Profile update validation failed", issues))?;
     let mut transaction = database.begin().await?;
-    let saved = profiles::save(&mut transaction, &caller, &settings, time::now()).await?;
+    let saved = profiles::save(&mut transaction, &caller, &settings).await?;
     let event = ProfileUpdated {
         user_id: saved.user_id.clone(),
         full_name: saved.profile.full_name.clone(),

@@ -57,12 +57,11 @@ pub(crate) async fn begin(
     pool: &PgPool,
     user_id: &str,
     settings: &Settings,
-    now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO user_profiles (user_id, full_name, email, title, phone, default_app,
                                     notifications_enabled, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, statement_timestamp(), statement_timestamp())
          ON CONFLICT (user_id) DO NOTHING",
     )
     .bind(user_id)
@@ -72,24 +71,23 @@ pub(crate) async fn begin(
     .bind(&settings.phone)
     .bind(settings.default_app.stored())
     .bind(settings.notifications_enabled)
-    .bind(now)
     .execute(pool)
     .await?;
     Ok(())
 }
 
-/// Stores what a user wants, whether there was a profile before or not.
+/// Stores what a user wants, whether there was a profile before or not. When that was is the
+/// database's to say, by whose clock its event is kept.
 pub(crate) async fn save(
     transaction: &mut PgConnection,
     user_id: &str,
     settings: &Settings,
-    now: DateTime<Utc>,
 ) -> Result<Profile, sqlx::Error> {
     let row: Row = sqlx::query_as(
         "INSERT INTO user_profiles AS saved
                 (user_id, full_name, email, title, phone, default_app,
                  notifications_enabled, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, statement_timestamp(), statement_timestamp())
          ON CONFLICT (user_id) DO UPDATE
             SET full_name = excluded.full_name, email = excluded.email,
                 title = excluded.title, phone = excluded.phone,
@@ -106,7 +104,6 @@ pub(crate) async fn save(
     .bind(&settings.phone)
     .bind(settings.default_app.stored())
     .bind(settings.notifications_enabled)
-    .bind(now)
     .fetch_one(transaction)
     .await?;
     Ok(row.into())

@@ -5,13 +5,12 @@ use axum::extract::State;
 use dm_contracts::api::error::{ErrorBody, FieldIssue};
 use dm_contracts::api::sales::ConvertedLead;
 use dm_contracts::events::LeadConverted;
-use dm_contracts::time;
 use dm_kit::Database;
 use dm_kit::http::{ApiError, Caller, CurrentTrace, Id};
 use dm_kit::outbox;
 
 use super::no_lead;
-use crate::domain::{Conversion, Converted, NotQualified, conversion};
+use crate::domain::{Conversion, NotQualified, conversion};
 use crate::store::{clients, leads};
 
 /// Makes a client of a qualified lead, once
@@ -45,9 +44,7 @@ pub(super) async fn convert(
     let (client, already_converted) = match due {
         Conversion::Done(client) => (client, true),
         Conversion::Due => {
-            let at = time::now();
-            let client_id = clients::insert(&mut transaction, &lead, &caller, at).await?;
-            let client = Converted { client_id, at };
+            let client = clients::insert(&mut transaction, &lead, &caller).await?;
             leads::converted(&mut transaction, &id, &client).await?;
             let event = LeadConverted {
                 lead_id: lead.lead_id,

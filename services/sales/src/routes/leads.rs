@@ -6,7 +6,6 @@ use axum::response::{IntoResponse as _, Response};
 use dm_contracts::api::error::{ErrorBody, FieldIssue};
 use dm_contracts::api::list::List;
 use dm_contracts::api::sales::{CreateLead, LeadDetail, LeadSummary, PatchLead, UpdateLead};
-use dm_contracts::time;
 use dm_kit::Database;
 use dm_kit::http::{ApiError, Body, Caller, Id, Paging, Params, whole};
 use http::StatusCode;
@@ -80,7 +79,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<LeadDetail>), ApiError> {
     let lead = NewLead::of(request)
         .map_err(|issues| ApiError::validation("Lead request validation failed", issues))?;
-    let lead = leads::insert(&database, &lead, &caller, time::now()).await?;
+    let lead = leads::insert(&database, &lead, &caller).await?;
     Ok((StatusCode::CREATED, Json(lead.into())))
 }
 
@@ -173,7 +172,7 @@ async fn apply(
     id: &str,
     change: &PartialChange,
 ) -> Result<Json<LeadDetail>, ApiError> {
-    let lead = leads::update(database, id, change, time::now())
+    let lead = leads::update(database, id, change)
         .await?
         .ok_or_else(|| no_lead(id))?;
     Ok(Json(lead.into()))

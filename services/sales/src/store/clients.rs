@@ -7,6 +7,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
 use super::leads::Lead;
+use crate::domain::Converted;
 
 #[derive(Debug, FromRow)]
 struct Client {
@@ -31,18 +32,18 @@ impl From<Client> for ClientSummary {
     }
 }
 
-/// Makes a client of a lead. Answers its id.
+/// Makes a client of a lead. When that was is the database's to say: retention goes by its
+/// clock, and so does whoever asks what of this is still in the outbox.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
     lead: &Lead,
     created_by: &str,
-    now: DateTime<Utc>,
-) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar(
+) -> Result<Converted, sqlx::Error> {
+    let (client_id, at) = sqlx::query_as(
         "INSERT INTO clients (source_lead_id, company_name, contact_name, contact_email, phone,
                               created_by, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
-         RETURNING client_id",
+         VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
+         RETURNING client_id, created_at",
     )
     .bind(&lead.lead_id)
     .bind(&lead.company_name)
@@ -50,9 +51,9 @@ pub(crate) async fn insert(
     .bind(&lead.contact_email)
     .bind(&lead.phone)
     .bind(created_by)
-    .bind(now)
     .fetch_one(transaction)
-    .await
+    .await?;
+    Ok(Converted { client_id, at })
 }
 
 /// All clients, newest first.

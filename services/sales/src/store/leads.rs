@@ -74,12 +74,11 @@ pub(crate) async fn insert(
     pool: &PgPool,
     lead: &NewLead,
     created_by: &str,
-    now: DateTime<Utc>,
 ) -> Result<Lead, sqlx::Error> {
     sqlx::query_as(
         "INSERT INTO leads (company_name, contact_name, contact_email, phone, notes,
                             status, created_by, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, statement_timestamp(), statement_timestamp())
          RETURNING *",
     )
     .bind(&lead.company_name)
@@ -89,7 +88,6 @@ pub(crate) async fn insert(
     .bind(&lead.notes)
     .bind(LeadStatus::New.name())
     .bind(created_by)
-    .bind(now)
     .fetch_one(pool)
     .await
 }
@@ -195,20 +193,19 @@ pub(crate) async fn update(
     pool: &PgPool,
     id: &str,
     change: &PartialChange,
-    now: DateTime<Utc>,
 ) -> Result<Option<Lead>, sqlx::Error> {
     sqlx::query_as(
         "UPDATE leads
             SET status = coalesce($2, status), notes = coalesce($3, notes),
                 updated_at = greatest(updated_at,
-                                      CASE WHEN num_nonnulls($2::text, $3::text) > 0 THEN $4 END)
+                                      CASE WHEN num_nonnulls($2::text, $3::text) > 0
+                                           THEN clock_timestamp() END)
           WHERE lead_id = $1
          RETURNING *",
     )
     .bind(id)
     .bind(change.status.map(LeadStatus::name))
     .bind(change.notes.as_deref())
-    .bind(now)
     .fetch_optional(pool)
     .await
 }
