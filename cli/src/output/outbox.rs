@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::style::{Canvas, Role};
+use super::style::{Canvas, Glyph, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
 use crate::messaging::outbox::page::Page;
@@ -104,7 +104,13 @@ pub fn depths(depths: &[Depth], now: DateTime<Utc>, canvas: &Canvas) -> String {
             Cell::optional(depth.last_error.as_deref()),
         ]);
     }
-    table.render(canvas)
+    let mut lines = vec![table.render(canvas)];
+    lines.extend(depths.iter().filter_map(|depth| {
+        let first = format!("{} ", canvas.sign(Role::Bad, Glyph::Failed));
+        let sentence = text::harmless(&depth.blockade()?, false);
+        Some(canvas.wrap(&sentence, &first, "  "))
+    }));
+    lines.join("\n")
 }
 
 /// A count of a minute as a rate.
@@ -120,7 +126,7 @@ mod tests {
     use super::super::testing::{assert_fits, terminal};
     use super::*;
     use crate::messaging::outbox::row::tests::row;
-    use crate::messaging::outbox::stats::tests::depth;
+    use crate::messaging::outbox::stats::tests::{blocked, depth};
 
     fn now() -> DateTime<Utc> {
         time::parse("2026-02-03T10:02:00Z").unwrap()
@@ -150,6 +156,7 @@ mod tests {
             depth("order", 5, 0),
             depth("wuphf", 0, 2),
             depth("sales", 0, 0),
+            blocked("finance"),
         ];
         insta::assert_snapshot!("outbox_stats_100", depths(&found, now(), &terminal(100)));
         for width in [60, 80, 200] {

@@ -10,7 +10,9 @@ use libtest_mimic::Failed;
 use serde_json::Value;
 
 use super::flow::place;
-use super::stack::{INSTANCE, block_on, channel, client, dm, dm_command, eventually, ok, sql};
+use super::stack::{
+    INSTANCE, block_on, channel, client, dm, dm_command, eventually, ok, sql, start,
+};
 
 fn asked(arguments: &[&str]) -> Result<Value, Failed> {
     let text = ok(&[arguments, &["--json"]].concat())?;
@@ -122,6 +124,34 @@ pub fn story() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Somebody who takes a relay's lock is named.
+fn blocked() -> Result<(), Failed> {
+    ok(&["outbox", "stats"])?;
+    ok(&["chaos", "kill", "sales"])?;
+    let lock = "SELECT pg_advisory_lock(hashtext('outbox'), hashtext('sales')), pg_sleep(600)";
+    let mut holder = start(&["psql", "-c", lock])?;
+    let until = std::time::Instant::now() + super::stack::PATIENCE;
+    let named = loop {
+        let stats = dm(&["outbox", "stats", "--service", "sales", "--json"]);
+        let report: Value = serde_json::from_slice(&stats.stdout)?;
+        let by = report["outboxes"][0]["blocked_by"].clone();
+        if by.is_object() {
+            break Some((by, stats.status.code()));
+        }
+        if std::time::Instant::now() > until {
+            break None;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    };
+    let (by, code) = named.ok_or("nobody is told to hold the lock")?;
+    assert_eq!(code, Some(1));
+    assert!(by["role"].is_string(), "{by}");
+    sql(&format!("SELECT pg_terminate_backend({})", by["pid"]))?;
+    holder.wait()?;
+    ok(&["up"])?;
+    ok(&["outbox", "stats"]).map(drop)
+}
+
 /// What rests goes when somebody says so, out of an outbox and out of a retry queue.
 pub fn retries() -> Result<(), Failed> {
     let id = format!("evt_{:032x}", fastrand::u128(..));
@@ -142,6 +172,8 @@ pub fn retries() -> Result<(), Failed> {
     );
     eventually(&published, "t")?;
     ok(&["outbox", "stats", "--max-refused", "0"])?;
+
+    blocked()?;
 
     // One that was handled long ago: it changes nothing, and is off the retry queue.
     let order = through()?;

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
 use sqlx::{FromRow, PgPool, QueryBuilder};
 
+use crate::components::database::service_role;
 use crate::config::values::words;
 use crate::messaging::MessagingError;
 use crate::messaging::stores::Store;
@@ -27,6 +29,39 @@ pub struct Depth {
     pub last_minute: i64,
     /// What the broker said of the last one that it refused.
     pub last_error: Option<String>,
+    /// Who keeps the relay's lock and is no relay of this outbox: nothing leaves it meanwhile.
+    pub blocked_by: Option<Json<Holder>>,
+}
+
+/// A session with the database that holds a relay's lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process of its server.
+    pub pid: i32,
+    /// As whom it is signed in.
+    pub role: Option<String>,
+    /// What it calls itself.
+    pub application: Option<String>,
+}
+
+impl Depth {
+    /// That nothing is relayed, and who is why.
+    #[must_use]
+    pub fn blockade(&self) -> Option<String> {
+        let Json(Holder {
+            pid,
+            role,
+            application,
+        }) = self.blocked_by.as_ref()?;
+        let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".into());
+        Some(format!(
+            "{}: nothing is relayed: a session that is no relay holds the lock \
+             (pid {pid}, role {}, application {}); pg_terminate_backend({pid}) ends it",
+            self.service,
+            told(role),
+            told(application)
+        ))
+    }
 }
 
 /// What is still fine. What is missing is not looked at.
@@ -41,12 +76,12 @@ pub struct Limits {
 }
 
 impl Depth {
-    /// What of it is beyond the limits, in words.
+    /// What of it is beyond the limits, in words; a relay that is kept from its work always is.
     #[must_use]
     pub fn beyond(&self, limits: &Limits, now: DateTime<Utc>) -> Vec<String> {
         let more =
             |count: i64, most: Option<u64>| most.is_some_and(|most| count.unsigned_abs() > most);
-        let mut found = Vec::new();
+        let mut found: Vec<String> = self.blockade().into_iter().collect();
         if more(self.pending, limits.pending) {
             found.push(format!(
                 "{}: {} wait for the relay",
@@ -84,7 +119,17 @@ pub async fn depths(database: &PgPool, stores: &[Store]) -> Result<Vec<Depth>, M
                       WHERE published_at > now() - interval '1 minute') AS last_minute,
                     (SELECT last_error FROM {table}
                       WHERE published_at IS NULL AND last_error IS NOT NULL
-                      ORDER BY sequence DESC LIMIT 1) AS last_error
+                      ORDER BY sequence DESC LIMIT 1) AS last_error,
+                    (SELECT jsonb_build_object('pid', lock.pid, 'role', activity.usename,
+                                               'application', activity.application_name)
+                       FROM pg_locks AS lock LEFT JOIN pg_stat_activity AS activity USING (pid)
+                      WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 2
+                        AND lock.classid = hashtext('outbox')::oid
+                        AND lock.objid = hashtext('{schema}')::oid
+                        AND lock.database = (SELECT oid FROM pg_database
+                                              WHERE datname = current_database())
+                        AND activity.usename IS DISTINCT FROM '{role}'
+                      LIMIT 1) AS blocked_by
                FROM (SELECT count(*) FILTER (WHERE last_error IS NULL AND NOT held) AS pending,
                             count(*) FILTER (WHERE last_error IS NULL AND held) AS held,
                             count(*) FILTER (WHERE last_error IS NOT NULL) AS refused,
@@ -93,7 +138,9 @@ pub async fn depths(database: &PgPool, stores: &[Store]) -> Result<Vec<Depth>, M
                        FROM (SELECT last_error, created_at,
                                     coalesce(not_before > now(), false) AS held
                                FROM {table} WHERE published_at IS NULL) AS event) AS waiting",
-            store.service
+            store.service,
+            schema = store.schema,
+            role = service_role(&store.service),
         ));
     }
     Ok(query.build_query_as().fetch_all(database).await?)
@@ -116,6 +163,33 @@ pub(crate) mod tests {
                 .flatten(),
             last_minute: 120,
             last_error: (refused > 0).then(|| "no queue takes it".into()),
+            blocked_by: None,
+        }
+    }
+
+    pub(crate) fn blocked(service: &str) -> Depth {
+        Depth {
+            blocked_by: Some(Json(Holder {
+                pid: 4711,
+                role: Some("sales_service".into()),
+                application: None,
+            })),
+            ..depth(service, 5, 0)
+        }
+    }
+
+    #[test]
+    fn who_keeps_a_relay_from_its_work_is_always_told() {
+        let now = time::parse("2026-02-03T10:02:00Z").unwrap();
+        let told = blocked("order").beyond(&Limits::default(), now);
+        assert_eq!(told.len(), 1, "{told:?}");
+        for word in [
+            "order: ",
+            "pid 4711",
+            "role sales_service",
+            "application unknown",
+        ] {
+            assert!(told[0].contains(word), "{told:?}");
         }
     }
 
