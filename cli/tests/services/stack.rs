@@ -30,16 +30,19 @@ pub fn state() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("services-state")
 }
 
-/// The file of the instance's lock.
+/// The file of the instance's lock: the one that was taken last, where the folder was copied
+/// from another clone.
 pub fn lock_file() -> Result<PathBuf, Failed> {
     let end = format!(".{INSTANCE}.lock");
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(state().join("dm/locks"))? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(&end) {
-            return Ok(path);
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().ends_with(&end) {
+            found.push((entry.metadata()?.modified()?, entry.path()));
         }
     }
-    Err(format!("there is no lock of {INSTANCE}").into())
+    let newest = found.into_iter().max();
+    Ok(newest.ok_or("the instance has no lock")?.1)
 }
 
 /// What tells the component's container from those of another clone, which may have an
