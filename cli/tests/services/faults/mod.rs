@@ -78,6 +78,11 @@ fn survive(fault: &Fault) -> Result<(), Failed> {
     ok(&["up"])?;
     let load = Load::begin();
     let injected = more_orders(5).and_then(|()| (fault.inject)());
+    if injected.is_err() {
+        // What the services say now is gone with the stack.
+        let logs = dm(&["logs", "order", "inventory", "--tail", "40"]);
+        eprintln!("{}", String::from_utf8_lossy(&logs.stdout));
+    }
     let accepted = load.end()?;
     let runs = injected?;
     ok(&["up"])?;
