@@ -60,7 +60,7 @@ pub enum Broken {
     /// It stays so until somebody brings it up.
     Left,
     /// So many connections were ended.
-    Connections(u64),
+    Connections(usize),
     /// The message with this id is in the queue.
     Poisoned(String),
 }

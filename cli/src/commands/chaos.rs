@@ -156,7 +156,6 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 )
             }
             (Broken::Connections(count), _) => {
-                let count = usize::try_from(count).unwrap_or(usize::MAX);
                 format!("{} ended", text::count(count, "connection"))
             }
             (Broken::Poisoned(id), _) => {

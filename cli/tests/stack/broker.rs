@@ -1,6 +1,7 @@
 //! The broker: its topology, and whose is what in it (event catalogue).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicRejectOptions,
@@ -8,10 +9,13 @@ use lapin::options::{
     QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
+};
 use serde_json::{Value, json};
 
-use crate::harness::{shared, shared::Shared};
+use crate::harness::project::port;
+use crate::harness::{Project, shared, shared::Shared};
 use crate::secrets::HARDEST;
 use crate::test_list;
 
@@ -22,9 +26,37 @@ test_list![
     a_service_reads_its_own_queue_and_no_other,
     no_service_changes_the_topology,
     a_rejected_message_lands_in_its_dead_letter_queue,
+    a_connection_that_was_just_made_is_ended_too,
 ];
 
 const EVENTS: &str = "dm.domain.events";
+
+/// The broker lists a connection only after some seconds: `dm chaos disconnect` does not go by
+/// that.
+async fn a_connection_that_was_just_made_is_ended_too() {
+    let project = Project::new("disconnect");
+    project.up(&["--only", "rabbitmq"]).ok();
+    let status = project.status();
+    let uri = dm_amqp::uri(
+        "dunder",
+        HARDEST,
+        "127.0.0.1",
+        port(&status, "rabbitmq", 0),
+        "/",
+    );
+    for _ in 0..3 {
+        let connect = Connection::connect_uri(uri.clone(), ConnectionProperties::default());
+        let connection = connect.await.unwrap();
+        project.dm(&["chaos", "disconnect"]).ok();
+        let gone = async {
+            while connection.status().connected() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(30), gone).await;
+        ended.expect("the connection is still there");
+    }
+}
 
 /// Who uses the broker: user, routing keys of its events, the queue that it reads.
 const SERVICES: [(&str, &[&str], Option<&str>); 6] = [

@@ -55,21 +55,39 @@ impl Management {
 
     /// Ends every connection at once, as a network that breaks does. Answers how many.
     ///
+    /// By user, for the list of all connections is a statistic: one that was made in the last
+    /// seconds is not in it.
+    ///
     /// # Errors
     /// The broker is away.
-    pub async fn close_all(&self) -> Result<u64, ManagementError> {
+    pub async fn close_all(&self) -> Result<usize, ManagementError> {
+        #[derive(Deserialize)]
+        struct User {
+            name: String,
+        }
+        let users: Vec<User> = self.get("users").await?;
+        let mut closed = 0;
+        for User { name } in users {
+            let connections = self.connections_of(&name).await?;
+            let request = self.request(Method::DELETE, ["connections", "username", &name])?;
+            let answer = request.header("x-reason", "dm chaos").send().await?;
+            if answer.status().is_success() {
+                closed += connections.len();
+            }
+        }
+        Ok(closed)
+    }
+
+    /// The names of a user's connections, those of this instant.
+    async fn connections_of(&self, user: &str) -> Result<Vec<String>, ManagementError> {
         #[derive(Deserialize)]
         struct Connection {
             name: String,
         }
-        let connections: Vec<Connection> = self.get("connections").await?;
-        let mut closed = 0;
-        for connection in connections {
-            let request = self.request(Method::DELETE, ["connections", &connection.name])?;
-            let answer = request.header("x-reason", "dm chaos").send().await?;
-            closed += u64::from(answer.status().is_success());
-        }
-        Ok(closed)
+        let request = self.request(Method::GET, ["connections", "username", user])?;
+        let answer = request.send().await?.error_for_status()?;
+        let connections: Vec<Connection> = answer.json().await?;
+        Ok(connections.into_iter().map(|it| it.name).collect())
     }
 
     /// Takes a user's rights in the stack's virtual host away. It can't connect then.
@@ -92,7 +110,8 @@ impl Management {
     }
 
     /// Ends every connection but those of `dm`. Answers whose there were, as the broker tells:
-    /// the user, and what the connection is called.
+    /// the user, and what the connection is called. The administrator's connections that the
+    /// broker does not list yet count, too, and can't be ended before it does.
     ///
     /// # Errors
     /// The broker is away.
@@ -106,10 +125,16 @@ impl Management {
             user_provided_name: String,
         }
         let connections: Vec<Connection> = self.get("connections").await?;
-        let others = connections
+        let now = self.connections_of(&self.user).await?;
+        // Of one that is not listed yet nothing is known but its user.
+        let unlisted = now
             .into_iter()
+            .filter(|name| !connections.iter().any(|it| it.name == *name))
+            .map(|_| format!("{} (not listed yet)", self.user));
+        let mut closed: Vec<String> = unlisted.collect();
+        let others = connections
+            .iter()
             .filter(|it| it.user_provided_name != OWN_NAME);
-        let mut closed = Vec::new();
         for connection in others {
             let request = self.request(Method::DELETE, ["connections", &connection.name])?;
             request.header("x-reason", REASON).send().await?;

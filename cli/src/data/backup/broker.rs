@@ -24,7 +24,7 @@ use crate::messaging::MessagingError;
 use crate::messaging::dead::copy;
 
 /// How long connections may take to end.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 /// How often it is looked whether they have.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often queues are emptied until none fills again.
@@ -72,7 +72,7 @@ impl Broker<'_> {
             let others = self.management.close_others().await;
             let others = others.map_err(MessagingError::from)?;
             alone = if others.is_empty() { alone + 1 } else { 0 };
-            // A connection that has just been made may be in the next list only.
+            // Another user's connection that has just been made may be in the next list only.
             if alone > 1 || Instant::now() >= until {
                 return Ok(others);
             }
