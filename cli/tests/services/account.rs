@@ -5,7 +5,7 @@ use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE, READ_MODEL_QUEUE};
 use lapin::BasicProperties;
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions,
-    QueuePurgeOptions,
+    QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use libtest_mimic::Failed;
@@ -372,21 +372,22 @@ pub fn aging() -> Result<(), Failed> {
         "SELECT count(*) FROM orders.outbox_events WHERE published_at IS NULL",
         "0",
     )?;
-    let held = block_on(async {
+    // With one of them at a consumer.
+    let report = block_on(async {
         let (connection, channel) = channel().await?;
         let options = BasicGetOptions { no_ack: false };
         let got = channel.basic_get(INVENTORY_QUEUE.into(), options).await?;
         assert!(got.is_some(), "nothing waits for inventory");
-        Ok::<_, lapin::Error>(connection)
+        let report = tokio::task::block_in_place(account);
+        connection.close(200, "done".into()).await?;
+        report
     })?;
-    let report = account()?;
     assert_eq!(report["clean"], true, "{report}");
     let accounts = report["accounts"].as_array().into_iter().flatten();
     let waiting = accounts
         .filter(|it| it["queue"] == INVENTORY_QUEUE)
         .find_map(|it| it["in_flight"].as_i64());
     assert_eq!(waiting, Some(3), "{report}");
-    block_on(async { held.close(200, "done".into()).await })?;
     ok(&["up"])?;
     assert_eq!(settled()?["clean"], true, "{}", settled()?);
     Ok(())
@@ -408,27 +409,33 @@ pub fn handed_over() -> Result<(), Failed> {
     let order = || block_on(async { place(&client(), SKU, 1).await });
     // It waits, and was never delivered to anybody.
     told(&order())?;
-    // Somebody else listens: nothing comes back to the relay.
-    let listener = block_on(async {
+    // Another queue takes it: nothing comes back to the relay.
+    let (other, none) = ("test.listener", FieldTable::default());
+    block_on(async {
         let (connection, channel) = channel().await?;
-        let (name, none) = ("test.listener", FieldTable::default());
         let options = QueueDeclareOptions {
-            exclusive: true,
+            durable: true,
             ..QueueDeclareOptions::default()
         };
         channel
-            .queue_declare(name.into(), options, none.clone())
+            .queue_declare(other.into(), options, none.clone())
             .await?;
         let options = QueueBindOptions::default();
         channel
-            .queue_bind(name.into(), EVENTS.into(), "#".into(), options, none)
+            .queue_bind(other.into(), EVENTS.into(), "#".into(), options, none)
             .await?;
-        Ok::<_, lapin::Error>(connection)
+        connection.close(200, "done".into()).await
     })?;
     binding(READ_MODEL_QUEUE, "notification.created.v1", false)?;
-    let lost = told(&order())?;
+    let lost = told(&order());
     binding(READ_MODEL_QUEUE, "notification.created.v1", true)?;
-    block_on(async { listener.close(200, "done".into()).await })?;
+    let lost = lost?;
+    block_on(async {
+        let (connection, channel) = channel().await?;
+        let options = QueueDeleteOptions::default();
+        channel.queue_delete(other.into(), options).await?;
+        connection.close(200, "done".into()).await
+    })?;
     assert_eq!(
         findings(&settled()?),
         [("missing".to_owned(), lost.clone())]
