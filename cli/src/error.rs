@@ -108,7 +108,11 @@ pub struct Place {
 
 /// Any failure of a command.
 #[derive(Debug)]
-pub struct Error(Box<dyn Coded>);
+pub struct Error {
+    coded: Box<dyn Coded>,
+    /// The instance that the command was called for, where it is not the default one.
+    instance: Option<String>,
+}
 
 /// The result of a command or of anything that fails for several reasons.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -117,14 +121,52 @@ impl Error {
     /// The failure itself.
     #[must_use]
     pub fn coded(&self) -> &dyn Coded {
-        self.0.as_ref()
+        self.coded.as_ref()
+    }
+
+    /// The same failure of a command that was called for this instance: what to do next is
+    /// for that one, too. Typed as it stands, it must not reach another instance's data.
+    #[must_use]
+    pub fn on_instance(mut self, name: &str) -> Self {
+        self.instance = Some(name.to_owned());
+        self
+    }
+
+    /// What to do next: commands, or sentences.
+    #[must_use]
+    pub fn next(&self) -> Vec<String> {
+        let next = self.coded.next();
+        match &self.instance {
+            Some(name) => next.iter().map(|step| on_instance(step, name)).collect(),
+            None => next,
+        }
     }
 
     /// The sentences of the cause chain, outermost first, without repetition.
     #[must_use]
     pub fn chain(&self) -> Vec<String> {
-        chain(self.0.as_ref())
+        chain(self.coded.as_ref())
     }
+}
+
+/// A step whose command of `dm`, where it has one, names an instance.
+fn on_instance(step: &str, name: &str) -> String {
+    if step.contains("--instance") {
+        return step.to_owned();
+    }
+    for before in ["", ": "] {
+        let command = format!("{before}dm ");
+        let at = if before.is_empty() {
+            step.starts_with(&command).then_some(0)
+        } else {
+            step.find(&command)
+        };
+        if let Some(at) = at {
+            let end = at + command.len();
+            return format!("{}--instance {name} {}", &step[..end], &step[end..]);
+        }
+    }
+    step.to_owned()
 }
 
 /// The sentences of an error's cause chain, outermost first, without repetition.
@@ -145,6 +187,30 @@ pub fn chain(error: &dyn Coded) -> Vec<String> {
 
 impl<E: Coded> From<E> for Error {
     fn from(error: E) -> Self {
-        Self(Box::new(error))
+        Self {
+            coded: Box::new(error),
+            instance: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_for_the_instance_that_the_command_was_for() {
+        for (step, expected) in [
+            ("dm status", "dm --instance review status"),
+            (
+                "add to it: dm seed --append",
+                "add to it: dm --instance review seed --append",
+            ),
+            ("dm up --instance other", "dm up --instance other"),
+            ("docker ps", "docker ps"),
+            ("look at dm.toml", "look at dm.toml"),
+        ] {
+            assert_eq!(on_instance(step, "review"), expected);
+        }
     }
 }

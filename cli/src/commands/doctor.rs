@@ -112,7 +112,7 @@ fn configuration(loaded: &Loaded) -> Vec<Finding> {
 }
 
 fn broken(name: &str, error: &Error) -> Finding {
-    let mut next = error.coded().next();
+    let mut next = error.next();
     if next.is_empty() {
         next.push("dm config check".into());
     }

@@ -45,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::overrides;
 use crate::error::{Exit, Result};
 use crate::output::{Flags, Printer};
+use crate::stack::instance;
 use context::Context;
 use left::Before;
 
@@ -245,7 +246,10 @@ impl Cli {
         {
             before.tell(&context).await;
         }
-        result
+        match context.instance() {
+            instance::DEFAULT => result,
+            named => result.map_err(|error| error.on_instance(named)),
+        }
     }
 
     async fn dispatch(self, context: &Context) -> Result<Exit> {

@@ -46,7 +46,7 @@ impl Coded for NotConfirmed {
     }
 
     fn next(&self) -> Vec<String> {
-        vec!["dm reset --yes".into()]
+        vec!["call the same command again with --yes".into()]
     }
 }
 

@@ -39,7 +39,7 @@ pub fn text(error: &Error, canvas: &Canvas) -> String {
             lines.extend(part(related, canvas));
         }
     }
-    let next: Vec<String> = help.into_iter().chain(coded.next()).collect();
+    let next: Vec<String> = help.into_iter().chain(error.next()).collect();
     if !next.is_empty() {
         lines.push(String::new());
         lines.extend(next_steps(&next, canvas));
@@ -231,7 +231,7 @@ pub fn document(error: &Error) -> Document {
             help: diagnostic
                 .and_then(|d| d.help())
                 .map(|help| help.to_string()),
-            next: coded.next(),
+            next: error.next(),
             places: diagnostic.map(places).unwrap_or_default(),
             parts: diagnostic
                 .and_then(|diagnostic| diagnostic.related())

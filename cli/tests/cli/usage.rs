@@ -63,7 +63,7 @@ fn a_reset_that_nobody_confirms_does_nothing() {
     ── stderr
     error[not-confirmed]: a reset removes all data of instance `default`, and that was not confirmed
 
-      next: dm reset --yes
+      next: call the same command again with --yes
     "#);
 }
 

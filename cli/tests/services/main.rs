@@ -144,6 +144,7 @@ fn disturbing() -> Vec<Trial> {
             "data_a_schema_that_others_need_stays",
             restore::schemas_that_stay,
         ),
+        trial("data_what_waits_for_a_retry_is_restored", restore::retried),
         trial(
             "data_no_message_of_before_reaches_a_restored_database",
             restore::foreign_messages,

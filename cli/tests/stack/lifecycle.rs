@@ -105,7 +105,7 @@ async fn a_stack_from_its_first_start_to_its_last() {
         .dm(&["reset"])
         .run()
         .exits(2)
-        .tells("dm reset --yes");
+        .tells("call the same command again with --yes");
     assert!(project.has_mark());
     project.dm(&["reset", "--yes"]).ok();
     assert!(!project.has_mark());

@@ -44,9 +44,11 @@ impl Management {
     /// # Errors
     /// No client can be made.
     pub fn new(base: String, user: &str, password: &str) -> Result<Self, ManagementError> {
-        let client = http_client().timeout(PATIENCE).build()?;
+        // The interface closes a connection that idles for five seconds, which may be the
+        // moment of the next request.
+        let client = http_client().timeout(PATIENCE).pool_max_idle_per_host(0);
         Ok(Self {
-            client,
+            client: client.build()?,
             base,
             user: user.to_owned(),
             password: password.to_owned(),

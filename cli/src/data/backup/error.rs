@@ -341,8 +341,9 @@ impl Coded for BackupError {
                 let component = server.to_lowercase().replace("postgresql", "postgres");
                 vec![format!("dm images build {component}"), "dm up".into()]
             }
-            Self::NotConfirmed(_) => vec!["dm backup restore --yes …".into()],
-            Self::PruneNotConfirmed(_) => vec!["dm backup prune --yes".into()],
+            Self::NotConfirmed(_) | Self::PruneNotConfirmed(_) => {
+                vec!["call the same command again with --yes".into()]
+            }
             Self::Unfinished(_) => vec![
                 "dm backup restore --resume".into(),
                 "or start fresh, without the data there is: dm reset".into(),

@@ -48,6 +48,8 @@ struct Event {
     event_type: String,
     traceparent: Option<String>,
     payload: String,
+    /// The round in which it is new to the queue's consumer, where that has a record of it.
+    round: Option<i64>,
 }
 
 /// How many events are in a queue again.
@@ -154,10 +156,12 @@ fn unhandled(
         String::new()
     };
     format!(
-        "SELECT event_id, event_type, traceparent, payload::text AS payload
+        "SELECT event_id, event_type, traceparent, payload::text AS payload,
+                (SELECT max(round) + 1 FROM \"{consumer}\".failed_events AS failed
+                  WHERE failed.queue = '{queue}' AND failed.event_id = event.event_id) AS round
            FROM {} AS event
           WHERE routing_key = ANY($1) AND published_at IS NOT NULL {since}
-            AND NOT EXISTS (SELECT FROM \"{}\".inbox_events AS seen
+            AND NOT EXISTS (SELECT FROM \"{consumer}\".inbox_events AS seen
                              WHERE seen.queue = '{queue}' AND seen.event_id = event.event_id)
             AND NOT EXISTS (SELECT FROM dm_ops.parked_letters AS parked
                              WHERE parked.queue = '{queue}' AND parked.event_id = event.event_id)
@@ -166,7 +170,7 @@ fn unhandled(
                                AND edited.edited_as IS NOT NULL AND edited.outcome = 'replayed')
           ORDER BY sequence",
         outbox(publisher),
-        consumer.schema,
+        consumer = consumer.schema,
         queue = queue.name,
     )
 }
@@ -184,7 +188,7 @@ fn kept(publisher: &Store, limits: &Limits) -> String {
         .length
         .map_or(String::new(), |it| format!("LIMIT {it}"));
     format!(
-        "SELECT event_id, event_type, traceparent, payload FROM (
+        "SELECT event_id, event_type, traceparent, payload, NULL::bigint AS round FROM (
              SELECT sequence, event_id, event_type, traceparent, payload::text AS payload
                FROM {} WHERE routing_key = ANY($1) AND published_at IS NOT NULL {since}
               ORDER BY sequence DESC {limit}) AS newest
@@ -239,6 +243,10 @@ fn message(queue: &WorkQueue, event: Event) -> Outgoing {
             headers::TRACEPARENT.into(),
             AMQPValue::LongString(parent.as_str().into()),
         );
+    }
+    // In a round that its consumer has a record of, it would be taken for done.
+    if let Some(round) = event.round {
+        table.insert(headers::REPLAYS.into(), AMQPValue::LongLongInt(round));
     }
     Outgoing {
         exchange: String::new(),
