@@ -267,8 +267,10 @@ pub fn retried() -> Result<(), Failed> {
         .collect();
     let subjects: Vec<String> = orders.iter().map(|id| format!("'order/{id}'")).collect();
     let waiting = format!(
-        "SELECT count(*) FROM inventory.failed_events JOIN orders.outbox_events USING (event_id)
-          WHERE subject IN ({}) AND attempts = 2 AND failed_events.published_at IS NOT NULL",
+        "SELECT count(*) FROM inventory.failed_events AS failed
+           JOIN orders.outbox_events AS event USING (event_id)
+          WHERE event.subject IN ({}) AND failed.attempts = 2
+            AND failed.published_at IS NOT NULL",
         subjects.join(",")
     );
     let wait = eventually(&waiting, "3");
