@@ -92,9 +92,9 @@ pub(in crate::commands) async fn compare(
     Ok(())
 }
 
-/// From now on no prune removes it, until another one is restored.
-fn keep(context: &Context, set: &Set) {
-    if let Err(error) = set.restored(Utc::now()) {
+/// Warns where a note about a backup can't be written.
+fn note(context: &Context, noted: std::result::Result<(), BackupError>) {
+    if let Err(error) = noted {
         context.printer.warn(&error.to_string());
     }
 }
@@ -196,7 +196,17 @@ impl<'a> Ways<'a> {
     ) -> Result<Restored> {
         let told = |what: &str| self.context.printer.note(what);
         let warned = |what: &str| self.context.printer.warn(what);
-        let letters = backup::restore(&self.site(&told, &warned), opened, extent).await?;
+        // No prune removes it from now on, until another one is restored. Noted before: a kill
+        // in between must not leave what is served without its backup.
+        let set = opened.set;
+        note(self.context, set.restored(Utc::now()));
+        let restored = backup::restore(&self.site(&told, &warned), opened, extent).await;
+        if let Err(error) = &restored
+            && !error.may_have_changed()
+        {
+            note(self.context, set.not_restored());
+        }
+        let letters = restored?;
         Ok(match extent {
             Extent::Whole => Restored::Whole(letters),
             Extent::Schema(_) => Restored::Schema,
@@ -239,7 +249,6 @@ pub(super) async fn run(
             saved.manifest.id
         ));
     }
-    keep(context, opened.set);
     Ways::open(context, desk)
         .await?
         .restore(opened, extent)
@@ -262,7 +271,6 @@ pub(in crate::commands) async fn begin(
 ) -> Result<Exit> {
     let desk = serving(context, project, "reset").await?;
     let ways = Ways::open(context, &desk).await?;
-    keep(context, opened.set);
     let restored = ways.restore(opened, Extent::Whole).await?;
     drop(ways);
     bring_up(context, project, &restored).await

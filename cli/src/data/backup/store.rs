@@ -416,6 +416,22 @@ impl Set {
         self.note(RESTORED, at)
     }
 
+    /// Takes back what [`Set::restored`] has noted since this set was read: nothing was
+    /// changed by it.
+    ///
+    /// # Errors
+    /// That can't be written.
+    pub fn not_restored(&self) -> Result<(), BackupError> {
+        match self.restored_at {
+            Some(before) => self.note(RESTORED, before),
+            None => {
+                let path = self.path.join(RESTORED);
+                fs::remove_file(&path).map_err(BackupError::file("remove", &path))?;
+                sync(&self.path)
+            }
+        }
+    }
+
     /// Writes a note about it, which is no part of what it holds.
     fn note(&self, name: &str, at: DateTime<Utc>) -> Result<(), BackupError> {
         let text = serde_json::to_vec(&at)

@@ -179,6 +179,23 @@ fn a_note_is_no_part_of_a_set() {
 }
 
 #[test]
+fn a_restore_that_changed_nothing_is_not_noted() {
+    let (_folder, store) = store();
+    let set = made(&store, "20261126T100000Z");
+    let (first, second) = ("2026-11-27T10:00:00Z", "2026-11-28T10:00:00Z");
+    let at = |instant: &str| instant.parse().unwrap();
+    set.restored(at(second)).unwrap();
+    set.not_restored().unwrap();
+    assert_eq!(store.find("latest").unwrap().restored_at, None);
+    set.restored(at(first)).unwrap();
+    let set = store.find("latest").unwrap();
+    set.restored(at(second)).unwrap();
+    set.not_restored().unwrap();
+    let found = store.find("latest").unwrap();
+    assert_eq!(found.restored_at, Some(at(first)));
+}
+
+#[test]
 fn a_removal_that_was_killed_is_done_by_the_next_call() {
     let (_folder, store) = store();
     let (gone, stays) = (
