@@ -85,7 +85,7 @@ impl Desk {
     /// It is away.
     pub async fn database(&self) -> Result<PgPool> {
         let options = self.watch.options();
-        // What nobody watches ends all the same.
+        // The server ends a wait that no watch ends.
         let lock = self.config().timeouts.lock.get().saturating_mul(2);
         let options = options.options([("lock_timeout", lock.as_millis())]);
         let pool = sqlx::postgres::PgPoolOptions::new()

@@ -101,7 +101,7 @@ impl Arguments {
         }
     }
 
-    /// True where a password was given on the command line, and nobody signs in.
+    /// True if the command line has a password and the seed signs no user in.
     fn ignores_password(&self, by_variable: bool) -> bool {
         let signs_in = self.from.is_none() && self.scale == Scale::Demo && !self.resume;
         // The variable is there for all commands.

@@ -120,7 +120,7 @@ pub enum MessagingError {
     },
     /// A copy that is to outlast the letters can't go to stdout, a pipe or a device.
     #[error(
-        "letters are removed once their copy is in a file, and stdout, a pipe or a device is none"
+        "dead letters are removed only after their copy is in a regular file, not in stdout, a pipe or a device"
     )]
     CopyToStream,
     /// A named file can't be read or written.

@@ -41,7 +41,7 @@ enum Next<T> {
     Stalled,
 }
 
-/// What a consumer gives next, as long as so many messages wait for it.
+/// Waits for the next message of a consumer. `waiting` counts the messages in the queue.
 async fn next<T, E, W>(
     consumer: &mut (impl Stream<Item = T> + Unpin),
     waiting: impl Fn() -> W,
@@ -195,8 +195,8 @@ mod tests {
 
     use super::*;
 
-    /// A consumer that gives nothing, while so many messages are seen to wait at each look;
-    /// after the last of these, as many as then.
+    /// A consumer without a message. `waiting` is the number of messages in the queue at each
+    /// poll; the last number holds for all later polls.
     async fn silent(waiting: &[u32]) -> Next<u8> {
         let looks = RefCell::new(waiting.iter().copied());
         let last = waiting.last().copied().unwrap_or_default();

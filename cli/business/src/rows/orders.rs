@@ -310,7 +310,7 @@ impl Clerk {
         );
     }
 
-    /// Somebody scans the first lines of a shipment, from then on and at that pace.
+    /// Scans the first lines of a shipment, beginning at an instant, one per interval.
     fn scans(
         &self,
         rows: &mut Rows,

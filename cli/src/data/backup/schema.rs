@@ -157,7 +157,7 @@ pub(super) async fn replace(
         "PGAPPNAME={APPLICATION} PGOPTIONS='-c lock_timeout={}' exec psql --no-psqlrc --quiet \
          --single-transaction --set=ON_ERROR_STOP=1 --output=/dev/null \
          --username \"$1\" --dbname \"$2\" --file \"$3\" --file \"$4\" --file \"$5\"",
-        // What nobody watches ends all the same.
+        // The server ends a wait that no watch ends.
         target.lock.saturating_mul(2).as_millis(),
     );
     let contents = files.map(|(name, text)| (name, Content::of(text.into_bytes())));

@@ -34,7 +34,7 @@ pub(super) struct Message {
     pub(super) id: Option<String>,
     /// When the broker took it in, by the broker's clock.
     pub(super) received: Option<DateTime<Utc>>,
-    /// Whether it is known that it was never delivered to anybody.
+    /// True if the broker knows that no consumer has received it yet.
     pub(super) fresh: bool,
 }
 

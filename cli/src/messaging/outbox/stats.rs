@@ -29,7 +29,8 @@ pub struct Depth {
     pub last_minute: i64,
     /// What the broker said of the last one that it refused.
     pub last_error: Option<String>,
-    /// Who keeps the relay's lock and is no relay of this outbox: nothing leaves it meanwhile.
+    /// The session that holds the relay's lock without being its relay: no event is published
+    /// while it does.
     pub blocked_by: Option<Json<Holder>>,
 }
 

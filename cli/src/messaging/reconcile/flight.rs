@@ -34,7 +34,7 @@ pub(super) async fn account_for(
     settle(site, accounts, open).await?;
     let mut waiting = Vec::new();
     for queue in WORK_QUEUES {
-        // Nobody here consumes it: it has an account of its own kind.
+        // No service consumes it: `handed` has its account.
         if queue.consumer.is_none() {
             continue;
         }

@@ -56,7 +56,7 @@ impl<'a> Checked<'a> {
         }
     }
 
-    /// A text of so many characters at most; an empty one where it is missing.
+    /// A text of at most `longest` characters; empty if the column is missing.
     pub(super) fn optional(&mut self, column: &str, longest: usize) -> String {
         let text = self.given(column).unwrap_or_default();
         if text.contains('\0') {
@@ -76,7 +76,7 @@ impl<'a> Checked<'a> {
         }
     }
 
-    /// A text of so many characters at most, which must be there.
+    /// A required text of at most `longest` characters.
     pub(super) fn text(&mut self, column: &str, longest: usize) -> String {
         self.needed(column);
         self.optional(column, longest)

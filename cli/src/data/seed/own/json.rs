@@ -176,7 +176,7 @@ fn names(object: &str) -> Vec<usize> {
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        // A name follows, or what follows is none.
+        // After `{` or `,` a name follows; after `:` a value.
         match byte {
             b'{' | b',' => is_name = true,
             b':' => is_name = false,
