@@ -3,7 +3,7 @@
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::stack::{dm, ok, sql};
+use super::stack::{INSTANCE, dm, ok, sql};
 
 /// What a seed tells is there afterwards, by kind and by status; a second one without
 /// `--append` is refused and changes nothing; one with it makes other companies.
@@ -26,7 +26,9 @@ pub fn seeds() -> Result<(), Failed> {
 
     let refused = dm(&["seed"]);
     assert_eq!(refused.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("dm seed --append"));
+    let told = String::from_utf8_lossy(&refused.stderr);
+    let next = format!("dm --instance {INSTANCE} seed --append");
+    assert!(told.contains(&next), "{told}");
     assert_eq!(Counts::now()?, after);
 
     ok(&["seed", "--append", "--seed-number", "7", "--json"])?;
