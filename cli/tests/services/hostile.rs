@@ -2,14 +2,17 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::faults::memory;
 use super::flow::place;
-use super::stack::{SERVICES, address, block_on, client, eventually, gateway_secret, request};
+use super::stack::{
+    PATIENCE, SERVICES, address, block_on, client, eventually, gateway_secret, request, sql,
+};
 
 const ENDPOINTS: [(&str, &str); 9] = [
     ("profile", "/internal/profile/me"),
@@ -238,6 +241,82 @@ pub fn made_up() -> Result<(), Failed> {
         assert!(others >= 1);
         assert!(after < before + 500, "{before} bytes before, {after} after");
     });
+    Ok(())
+}
+
+/// Whoever asks for a list of large rows and does not read it costs a service little memory;
+/// whoever reads it gets all of it.
+pub fn slow_readers() -> Result<(), Failed> {
+    const ROWS: usize = 600;
+    const READERS: usize = 20;
+    /// In kB.
+    const MEMORY: u64 = 128 * 1024;
+    sql(&format!(
+        "INSERT INTO inventory.shipments
+             (shipment_id, order_id, client_id, requested_ship_date, items, status, created_at,
+              created_by, updated_at)
+         SELECT 'ship_large_' || n, 'ord_large_' || n, 'cli_1', '2030-01-01',
+                (SELECT jsonb_agg(jsonb_build_object('sku', 'a', 'quantity', 1))
+                   FROM generate_series(1, 8000)),
+                'PENDING', now() + n * interval '1 microsecond', 'jhalpert', now()
+           FROM generate_series(1, {ROWS}) AS n"
+    ))?;
+    let rows: usize = sql("SELECT count(*) FROM inventory.shipments")?.parse()?;
+    let before = memory("inventory", "VmRSS")?;
+    let host = address("inventory").trim_start_matches("http://");
+    let asked = format!(
+        "GET /internal/shipments HTTP/1.1\r\nhost: localhost\r\nx-user-id: jhalpert\r\n\
+         x-gateway-secret: {}\r\nconnection: close\r\n\r\n",
+        gateway_secret()
+    );
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let mut stream = TcpStream::connect(host)?;
+        stream.write_all(asked.as_bytes())?;
+        readers.push(stream);
+    }
+    let mut most = before;
+    let mut measure = || -> Result<u64, Failed> {
+        most = most.max(memory("inventory", "VmRSS")?);
+        Ok(most)
+    };
+    for reader in &readers {
+        // Each has got its first bytes before any of them reads.
+        reader.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let until = Instant::now() + PATIENCE;
+        while reader.peek(&mut [0]).is_err() {
+            assert!(Instant::now() < until, "no answer");
+            measure()?;
+        }
+    }
+    measure()?;
+    let mut reader = readers.swap_remove(0);
+    reader.set_read_timeout(Some(PATIENCE))?;
+    let (mut text, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
+    loop {
+        let read = reader.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        text.extend_from_slice(&buffer[..read]);
+        measure()?;
+    }
+    drop(readers);
+    sql("DELETE FROM inventory.shipments WHERE shipment_id LIKE 'ship_large_%'")?;
+    let text = String::from_utf8_lossy(&text);
+    assert_eq!(text.matches("\"shipmentId\"").count(), rows);
+    let end = text.trim_end().trim_end_matches("\r\n0").trim_end();
+    assert!(
+        end.ends_with(&format!("],\"total\":{rows}}}")),
+        "{}",
+        &end[end.len() - 60..]
+    );
+    let more = measure()? - before;
+    eprintln!(
+        "{READERS} readers of {ROWS} large rows: {} MB more memory",
+        more / 1024
+    );
+    assert!(more <= MEMORY, "{more} kB more than {before} kB");
     Ok(())
 }
 

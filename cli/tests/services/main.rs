@@ -67,6 +67,10 @@ fn disturbing() -> Vec<Trial> {
         ),
         trial("data_who_holds_a_lock_is_named", schema::locked),
         trial("a_seed_is_there_as_told", seed::seeds),
+        trial(
+            "slow_readers_of_large_lists_take_little_memory",
+            hostile::slow_readers,
+        ),
         trial("a_job_passes_and_leaves_its_reports", ci::passes),
         trial("a_job_that_fails_says_so_and_tidies_up", ci::fails),
         trial("a_change_restarts_what_it_is_in", dev::changes),

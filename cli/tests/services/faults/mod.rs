@@ -229,6 +229,20 @@ fn docker(arguments: &[&str]) -> Result<String, Failed> {
     Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
 }
 
+/// What the kernel says of a component's memory, in kB: `VmRSS` now, `VmHWM` at most.
+pub(super) fn memory(component: &str, which: &str) -> Result<u64, Failed> {
+    let pid = docker(&[
+        "inspect",
+        "--format",
+        "{{.State.Pid}}",
+        &container(component)?,
+    ])?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim()))?;
+    let line = status.lines().find(|line| line.starts_with(which));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    Ok(number.ok_or("the kernel does not say")?.parse()?)
+}
+
 /// What the broker's own tool says.
 fn rabbitmqctl(arguments: &[&str]) -> Result<String, Failed> {
     ok(&[&["exec", "rabbitmq", "--", "rabbitmqctl"], arguments].concat())

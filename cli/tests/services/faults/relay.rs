@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::flow::place;
 use super::super::stack::{block_on, client, eventually, ok, sql, start};
-use super::{Fault, PATIENCE, container, docker, rabbitmqctl};
+use super::{Fault, PATIENCE, container, docker, memory, rabbitmqctl};
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
@@ -108,20 +108,6 @@ fn eventually_cut(component: &str) -> Result<(), Failed> {
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
-}
-
-/// What the kernel says of a component's memory, in kB: `VmRSS` now, `VmHWM` at most.
-fn memory(component: &str, which: &str) -> Result<u64, Failed> {
-    let pid = docker(&[
-        "inspect",
-        "--format",
-        "{{.State.Pid}}",
-        &container(component)?,
-    ])?;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim()))?;
-    let line = status.lines().find(|line| line.starts_with(which));
-    let number = line.and_then(|line| line.split_whitespace().nth(1));
-    Ok(number.ok_or("the kernel does not say")?.parse()?)
 }
 
 /// A backlog of large events passes with little memory.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::finance::Expense;
-use dm_kit::http::{CHUNK, Paging, Rows};
+use dm_kit::http::{Chunk, Paging, Rows};
 use rust_decimal::Decimal;
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
@@ -78,7 +78,11 @@ impl Rows for Listed {
     type Item = Expense;
     type Key = (DateTime<Utc>, String);
 
-    async fn after(&self, key: Option<&Self::Key>) -> Result<Vec<Expense>, sqlx::Error> {
+    async fn after(
+        &self,
+        key: Option<&Self::Key>,
+        limit: i64,
+    ) -> Result<Chunk<Expense>, sqlx::Error> {
         // Two statements rather than one that allows for both: each has its index.
         let statement = match self.status {
             None => {
@@ -94,14 +98,14 @@ impl Rows for Listed {
                   ORDER BY created_at DESC, expense_id DESC LIMIT $4"
             }
         };
-        let rows: Vec<Row> = sqlx::query_as(statement)
+        let rows = sqlx::query(statement)
             .bind(self.status.map(ExpenseStatus::name))
             .bind(key.map(|(at, _)| *at))
             .bind(key.map_or("", |(_, id)| id))
-            .bind(CHUNK)
-            .fetch_all(&self.pool)
-            .await?;
-        Ok(rows.into_iter().map(Expense::from).collect())
+            .bind(limit)
+            .fetch(&self.pool);
+        let chunk = Chunk::<Row>::read(rows, limit).await?;
+        Ok(chunk.map(Expense::from))
     }
 
     fn key(expense: &Expense) -> Self::Key {

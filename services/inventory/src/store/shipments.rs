@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::api::order::OrderItem;
 use dm_contracts::api::shipment::{Shipment, ShipmentStatus};
 use dm_contracts::time;
-use dm_kit::http::{CHUNK, Rows};
+use dm_kit::http::{Chunk, Rows};
 use sqlx::postgres::PgPool;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
@@ -105,8 +105,12 @@ impl Rows for Listed {
     type Item = Shipment;
     type Key = (DateTime<Utc>, String);
 
-    async fn after(&self, key: Option<&Self::Key>) -> Result<Vec<Shipment>, sqlx::Error> {
-        list(&self.pool, self.which, key).await
+    async fn after(
+        &self,
+        key: Option<&Self::Key>,
+        limit: i64,
+    ) -> Result<Chunk<Shipment>, sqlx::Error> {
+        list(&self.pool, self.which, key, limit).await
     }
 
     fn key(item: &Shipment) -> Self::Key {
@@ -119,7 +123,8 @@ async fn list(
     pool: &PgPool,
     which: Which,
     after: Option<&(DateTime<Utc>, String)>,
-) -> Result<Vec<Shipment>, sqlx::Error> {
+    limit: i64,
+) -> Result<Chunk<Shipment>, sqlx::Error> {
     // Ids of one instant go by number, which their text does not.
     let statement = match which {
         Which::All => {
@@ -144,25 +149,22 @@ async fn list(
               LIMIT $3"
         }
     };
-    let rows: Vec<ListRow> = sqlx::query_as(statement)
+    let rows = sqlx::query(statement)
         .bind(after.map(|(at, _)| *at))
         .bind(after.map_or("", |(_, id)| id))
-        .bind(CHUNK)
-        .fetch_all(pool)
-        .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Shipment {
-                status: status(&row.status)?,
-                shipment_id: row.shipment_id,
-                order_id: row.order_id,
-                client_id: row.client_id,
-                requested_ship_date: row.requested_ship_date,
-                created_at: row.created_at,
-                items: row.items.0,
-            })
+        .bind(limit)
+        .fetch(pool);
+    Chunk::<ListRow>::read(rows, limit).await?.try_map(|row| {
+        Ok(Shipment {
+            status: status(&row.status)?,
+            shipment_id: row.shipment_id,
+            order_id: row.order_id,
+            client_id: row.client_id,
+            requested_ship_date: row.requested_ship_date,
+            created_at: row.created_at,
+            items: row.items.0,
         })
-        .collect()
+    })
 }
 
 /// Locks a shipment until the transaction ends.

@@ -5,14 +5,20 @@ use std::future::Future;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse as _, Response};
 use dm_contracts::api::list::List;
-use futures_util::stream;
+use futures_util::{Stream, TryStreamExt as _, stream};
 use http::{HeaderValue, header};
 use serde::Serialize;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row as _};
 
 use super::error::ApiError;
 
-/// How many rows are read at a time. A list that has fewer is answered at once.
-pub const CHUNK: i64 = 500;
+/// The most rows of a chunk. A list that has fewer is answered at once.
+const ROWS: i64 = 500;
+
+/// A chunk ends with the row that reaches this many bytes, as the database sends them: whoever
+/// asks for a list and does not read it costs no more than a few of these.
+const BYTES: usize = 256 * 1024;
 
 /// The rows of a list, in its order.
 pub trait Rows: Send + Sync + 'static {
@@ -21,23 +27,103 @@ pub trait Rows: Send + Sync + 'static {
     /// Where in the list an item stands.
     type Key: Send + Sync;
 
-    /// The first [`CHUNK`] items after one, or of all. Between two chunks no connection is
-    /// kept: whoever reads slowly keeps nobody from the database.
+    /// At most the first `limit` items after one, or of all. Between two chunks no connection
+    /// is kept: whoever reads slowly keeps nobody from the database.
     fn after(
         &self,
         key: Option<&Self::Key>,
-    ) -> impl Future<Output = Result<Vec<Self::Item>, sqlx::Error>> + Send;
+        limit: i64,
+    ) -> impl Future<Output = Result<Chunk<Self::Item>, sqlx::Error>> + Send;
 
     /// Where an item stands.
     fn key(item: &Self::Item) -> Self::Key;
 }
 
+/// A part of a list.
+#[derive(Debug)]
+pub struct Chunk<T> {
+    items: Vec<T>,
+    /// Whether nothing follows.
+    last: bool,
+}
+
+impl<T> Chunk<T> {
+    /// Reads rows until they are enough. The statement asks for `limit` rows at most; where
+    /// these are too large together, the rest is left to the next chunk.
+    ///
+    /// # Errors
+    /// The database fails, or a row is none of these.
+    pub async fn read(
+        mut rows: impl Stream<Item = Result<PgRow, sqlx::Error>> + Send + Unpin,
+        limit: i64,
+    ) -> Result<Self, sqlx::Error>
+    where
+        T: for<'r> FromRow<'r, PgRow>,
+    {
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.try_next().await? {
+            bytes += size(&row)?;
+            items.push(T::from_row(&row)?);
+            if bytes >= BYTES {
+                return Ok(Self { items, last: false });
+            }
+        }
+        let last = !i64::try_from(items.len()).is_ok_and(|length| length >= limit);
+        Ok(Self { items, last })
+    }
+
+    /// The same of other items.
+    ///
+    /// # Errors
+    /// An item can't be made.
+    pub fn try_map<U>(
+        self,
+        make: impl FnMut(T) -> Result<U, sqlx::Error>,
+    ) -> Result<Chunk<U>, sqlx::Error> {
+        let items = self.items.into_iter().map(make).collect::<Result<_, _>>()?;
+        let last = self.last;
+        Ok(Chunk { items, last })
+    }
+
+    /// The same of other items.
+    pub fn map<U>(self, make: impl FnMut(T) -> U) -> Chunk<U> {
+        let items = self.items.into_iter().map(make).collect();
+        let last = self.last;
+        Chunk { items, last }
+    }
+}
+
+/// How many bytes the values of a row have.
+fn size(row: &PgRow) -> Result<usize, sqlx::Error> {
+    (0..row.len()).try_fold(0, |sum, column| {
+        let value = row.try_get_raw(column)?;
+        // That of NULL has none.
+        Ok(sum + value.as_bytes().map_or(0, <[u8]>::len))
+    })
+}
+
+/// How many rows to ask for after a chunk that had this many: one that was cut short for its
+/// size says how large the next rows may be, and what is read in vain stays little.
+fn limit_after(length: usize) -> i64 {
+    let length = i64::try_from(length).unwrap_or(ROWS);
+    length.saturating_mul(2).clamp(1, ROWS)
+}
+
 /// Where a streamed list is.
 struct Progress<R: Rows> {
     rows: R,
-    chunk: Vec<R::Item>,
+    next: Next<R>,
     told: u64,
-    over: bool,
+}
+
+/// What is to be sent next.
+enum Next<R: Rows> {
+    /// What was read to see whether the database answers.
+    Chunk(Chunk<R::Item>),
+    /// What comes after an item.
+    After { key: R::Key, limit: i64 },
+    /// Nothing.
+    Nothing,
 }
 
 /// The answer with all of a list. Where the database fails halfway the connection ends
@@ -46,15 +132,14 @@ struct Progress<R: Rows> {
 /// # Errors
 /// The database refuses the first rows.
 pub async fn whole<R: Rows>(rows: R) -> Result<Response, ApiError> {
-    let chunk = rows.after(None).await?;
-    if is_last(&chunk) {
-        return Ok(axum::Json(List::whole(chunk)).into_response());
+    let chunk = rows.after(None, ROWS).await?;
+    if chunk.last {
+        return Ok(axum::Json(List::whole(chunk.items)).into_response());
     }
     let progress = Progress {
         rows,
-        chunk,
+        next: Next::Chunk(chunk),
         told: 0,
-        over: false,
     };
     let mut response = Response::new(Body::from_stream(stream::try_unfold(progress, next)));
     response.headers_mut().insert(
@@ -64,20 +149,21 @@ pub async fn whole<R: Rows>(rows: R) -> Result<Response, ApiError> {
     Ok(response)
 }
 
-fn is_last<T>(chunk: &[T]) -> bool {
-    i64::try_from(chunk.len()).is_ok_and(|length| length < CHUNK)
-}
-
-/// The next bytes of the body, and what follows them.
+/// The next bytes of the body, and what follows them. They are read when the body is asked for
+/// them, so that no chunk waits in memory for a reader.
 async fn next<R: Rows>(
     mut progress: Progress<R>,
 ) -> Result<Option<(Bytes, Progress<R>)>, std::io::Error> {
-    if progress.over {
-        return Ok(None);
-    }
-    let chunk = std::mem::take(&mut progress.chunk);
+    let chunk = match std::mem::replace(&mut progress.next, Next::Nothing) {
+        Next::Chunk(chunk) => chunk,
+        Next::After { key, limit } => {
+            let read = progress.rows.after(Some(&key), limit).await;
+            read.map_err(std::io::Error::other)?
+        }
+        Next::Nothing => return Ok(None),
+    };
     let mut text = Vec::new();
-    for item in &chunk {
+    for item in &chunk.items {
         let before: &[u8] = if progress.told == 0 {
             b"{\"items\":["
         } else {
@@ -87,16 +173,14 @@ async fn next<R: Rows>(
         serde_json::to_writer(&mut text, item)?;
         progress.told += 1;
     }
-    match chunk.last().filter(|_| !is_last(&chunk)) {
-        Some(last) => {
-            let key = R::key(last);
-            let rest = progress.rows.after(Some(&key)).await;
-            progress.chunk = rest.map_err(std::io::Error::other)?;
+    match chunk.items.last() {
+        Some(item) if !chunk.last => {
+            progress.next = Next::After {
+                key: R::key(item),
+                limit: limit_after(chunk.items.len()),
+            };
         }
-        None => progress.over = true,
-    }
-    if progress.over {
-        text.extend_from_slice(format!("],\"total\":{}}}", progress.told).as_bytes());
+        _ => text.extend_from_slice(format!("],\"total\":{}}}", progress.told).as_bytes()),
     }
     Ok(Some((text.into(), progress)))
 }
@@ -110,18 +194,23 @@ mod tests {
     struct Numbers {
         most: i64,
         fails_after: i64,
+        /// How many of them are as large as a chunk may be.
+        chunk: i64,
     }
 
     impl Rows for Numbers {
         type Item = i64;
         type Key = i64;
 
-        async fn after(&self, key: Option<&i64>) -> Result<Vec<i64>, sqlx::Error> {
+        async fn after(&self, key: Option<&i64>, limit: i64) -> Result<Chunk<i64>, sqlx::Error> {
             let first = key.map_or(0, |key| key + 1);
             if first > self.fails_after {
                 return Err(sqlx::Error::PoolTimedOut);
             }
-            Ok((first..self.most.min(first + CHUNK)).collect())
+            let length = limit.min(self.chunk);
+            let items: Vec<i64> = (first..self.most.min(first + length)).collect();
+            let last = items.len() < usize::try_from(length).unwrap();
+            Ok(Chunk { items, last })
         }
 
         fn key(item: &i64) -> i64 {
@@ -129,8 +218,13 @@ mod tests {
         }
     }
 
-    async fn text(most: i64, fails_after: i64) -> Result<Vec<u8>, axum::Error> {
-        let answer = whole(Numbers { most, fails_after }).await.unwrap();
+    async fn text(most: i64, fails_after: i64, chunk: i64) -> Result<Vec<u8>, axum::Error> {
+        let rows = Numbers {
+            most,
+            fails_after,
+            chunk,
+        };
+        let answer = whole(rows).await.unwrap();
         assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json");
         let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
         body.map(Into::into)
@@ -138,20 +232,32 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_is_the_same_in_one_chunk_and_in_many() {
-        for most in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 7] {
+        for most in [0, 1, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS, 3 * ROWS + 7] {
             let items: Vec<i64> = (0..most).collect();
             let list = json!({"items": items, "total": most});
-            let read: Value = serde_json::from_slice(&text(most, i64::MAX).await.unwrap()).unwrap();
-            assert_eq!(read, list, "{most}");
+            for chunk in [1, 7, ROWS - 1, ROWS] {
+                let body = text(most, i64::MAX, chunk).await.unwrap();
+                let read: Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(read, list, "{most} in chunks of {chunk}");
+            }
         }
+    }
+
+    #[test]
+    fn the_next_chunk_is_asked_for_as_the_one_before_was_cut() {
+        assert_eq!(limit_after(1), 2);
+        assert_eq!(limit_after(40), 80);
+        assert_eq!(limit_after(400), ROWS);
+        assert_eq!(limit_after(500), ROWS);
     }
 
     #[tokio::test]
     async fn a_list_that_breaks_off_is_no_list() {
-        assert!(text(3 * CHUNK, CHUNK + 1).await.is_err());
+        assert!(text(3 * ROWS, ROWS + 1, ROWS).await.is_err());
         let rows = Numbers {
             most: 1,
             fails_after: -1,
+            chunk: ROWS,
         };
         assert!(whole(rows).await.is_err());
     }

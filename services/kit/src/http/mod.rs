@@ -25,7 +25,7 @@ pub use error::{ApiError, DetailsStyle};
 pub use health::{Health, Indicator};
 pub use issues::{Issues, trimmed};
 pub use listen::serve;
-pub use listing::{CHUNK, Rows, whole};
+pub use listing::{Chunk, Rows, whole};
 pub use observe::CurrentTrace;
 pub use paging::Paging;
 pub use params::{Id, Params};

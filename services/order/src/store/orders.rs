@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::api::order::{OrderDetail, OrderItem, OrderStatus, OrderSummary};
-use dm_kit::http::{CHUNK, Rows};
+use dm_kit::http::{Chunk, Rows};
 use sqlx::postgres::PgPool;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
@@ -65,8 +65,12 @@ impl Rows for Listed {
     type Item = OrderSummary;
     type Key = (DateTime<Utc>, String);
 
-    async fn after(&self, key: Option<&Self::Key>) -> Result<Vec<OrderSummary>, sqlx::Error> {
-        list(&self.pool, self.client_id.as_deref(), key).await
+    async fn after(
+        &self,
+        key: Option<&Self::Key>,
+        limit: i64,
+    ) -> Result<Chunk<OrderSummary>, sqlx::Error> {
+        list(&self.pool, self.client_id.as_deref(), key, limit).await
     }
 
     fn key(item: &OrderSummary) -> Self::Key {
@@ -79,7 +83,8 @@ async fn list(
     pool: &PgPool,
     client_id: Option<&str>,
     after: Option<&(DateTime<Utc>, String)>,
-) -> Result<Vec<OrderSummary>, sqlx::Error> {
+    limit: i64,
+) -> Result<Chunk<OrderSummary>, sqlx::Error> {
     // Two statements: with "$1 IS NULL OR" neither would have a plan of its own.
     // Ids of one instant go by number, which their text does not.
     let statement = match client_id {
@@ -102,15 +107,15 @@ async fn list(
               LIMIT $4"
         }
     };
-    let rows: Vec<SummaryRow> = sqlx::query_as(statement)
+    let rows = sqlx::query(statement)
         .bind(client_id)
         .bind(after.map(|(at, _)| *at))
         .bind(after.map_or("", |(_, id)| id))
-        .bind(CHUNK)
-        .fetch_all(pool)
-        .await?;
-    rows.into_iter()
-        .map(|row| {
+        .bind(limit)
+        .fetch(pool);
+    Chunk::<SummaryRow>::read(rows, limit)
+        .await?
+        .try_map(|row| {
             Ok(OrderSummary {
                 status: status(&row.status)?,
                 order_id: row.order_id,
@@ -119,7 +124,6 @@ async fn list(
                 created_at: row.created_at,
             })
         })
-        .collect()
 }
 
 /// An order.

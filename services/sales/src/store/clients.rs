@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::sales::ClientSummary;
-use dm_kit::http::{CHUNK, Paging, Rows};
+use dm_kit::http::{Chunk, Paging, Rows};
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
@@ -63,8 +63,12 @@ impl Rows for Listed {
     type Item = ClientSummary;
     type Key = (DateTime<Utc>, String);
 
-    async fn after(&self, key: Option<&Self::Key>) -> Result<Vec<ClientSummary>, sqlx::Error> {
-        let clients: Vec<Client> = sqlx::query_as(
+    async fn after(
+        &self,
+        key: Option<&Self::Key>,
+        limit: i64,
+    ) -> Result<Chunk<ClientSummary>, sqlx::Error> {
+        let rows = sqlx::query(
             "SELECT client_id, source_lead_id, company_name, contact_name, contact_email,
                     created_at
                FROM clients
@@ -73,10 +77,10 @@ impl Rows for Listed {
         )
         .bind(key.map(|(at, _)| *at))
         .bind(key.map_or("", |(_, id)| id))
-        .bind(CHUNK)
-        .fetch_all(&self.0)
-        .await?;
-        Ok(clients.into_iter().map(ClientSummary::from).collect())
+        .bind(limit)
+        .fetch(&self.0);
+        let chunk = Chunk::<Client>::read(rows, limit).await?;
+        Ok(chunk.map(ClientSummary::from))
     }
 
     fn key(client: &ClientSummary) -> Self::Key {

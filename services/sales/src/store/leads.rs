@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::sales::{LeadDetail, LeadSummary};
-use dm_kit::http::{CHUNK, Paging, Rows};
+use dm_kit::http::{Chunk, Paging, Rows};
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
@@ -102,7 +102,11 @@ impl Rows for Listed {
     type Item = LeadSummary;
     type Key = (DateTime<Utc>, String);
 
-    async fn after(&self, key: Option<&Self::Key>) -> Result<Vec<LeadSummary>, sqlx::Error> {
+    async fn after(
+        &self,
+        key: Option<&Self::Key>,
+        limit: i64,
+    ) -> Result<Chunk<LeadSummary>, sqlx::Error> {
         // Two statements rather than one that allows for both: each has its index.
         let statement = match self.status {
             None => {
@@ -118,14 +122,14 @@ impl Rows for Listed {
                   ORDER BY created_at DESC, lead_id DESC LIMIT $4"
             }
         };
-        let leads: Vec<Lead> = sqlx::query_as(statement)
+        let rows = sqlx::query(statement)
             .bind(self.status.map(LeadStatus::name))
             .bind(key.map(|(at, _)| *at))
             .bind(key.map_or("", |(_, id)| id))
-            .bind(CHUNK)
-            .fetch_all(&self.pool)
-            .await?;
-        Ok(leads.into_iter().map(LeadSummary::from).collect())
+            .bind(limit)
+            .fetch(&self.pool);
+        let chunk = Chunk::<Lead>::read(rows, limit).await?;
+        Ok(chunk.map(LeadSummary::from))
     }
 
     fn key(lead: &LeadSummary) -> Self::Key {
