@@ -254,13 +254,21 @@ impl Layers {
     }
 }
 
-/// The path of a variable: `DM_POSTGRES__PORT` is `postgres.port`.
+/// The path of a variable: `DM_POSTGRES__PORT` is `postgres.port`. Only the name of a variable
+/// of a service stays as it is written: `DM_SERVICES__ORDER__ENVIRONMENT__RUST_LOG` is
+/// `services.order.environment.RUST_LOG`.
 fn variable_path(name: &str) -> Path {
-    name.strip_prefix(PREFIX)
-        .unwrap_or(name)
-        .split("__")
-        .map(str::to_lowercase)
-        .collect()
+    let name = name.strip_prefix(PREFIX).unwrap_or(name);
+    let mut path = Path::new();
+    for part in name.split("__") {
+        let is_variable = path.len() == 3 && path[0] == "services" && path[2] == "environment";
+        path.push(if is_variable {
+            part.to_owned()
+        } else {
+            part.to_lowercase()
+        });
+    }
+    path
 }
 
 /// The variable of a path: `postgres.port` is `DM_POSTGRES__PORT`.

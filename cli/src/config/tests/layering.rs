@@ -34,6 +34,20 @@ fn each_layer_wins_over_those_below() {
 }
 
 #[test]
+fn a_variable_of_a_service_keeps_its_capitals() {
+    let loaded = Project::new("[services.order.environment]\nRETRIES = \"1\"\n")
+        .variable("DM_SERVICES__ORDER__ENVIRONMENT__RETRIES", "2")
+        .variable("DM_SERVICES__ORDER__ENVIRONMENT__LOG_LEVEL", "debug")
+        .loaded();
+    let environment = &loaded.config.services.order.environment;
+    let found: Vec<_> = environment
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    assert_eq!(found, ["LOG_LEVEL=debug", "RETRIES=2"]);
+}
+
+#[test]
 fn a_flag_of_its_own_is_named_as_the_origin() {
     let mut project = Project::new("");
     let flag = crate::config::Override::flag("--wait-timeout", "timeouts.wait", "90s");
