@@ -137,7 +137,7 @@ impl Error {
     pub fn next(&self) -> Vec<String> {
         let next = self.coded.next();
         match &self.instance {
-            Some(name) => next.iter().map(|step| on_instance(step, name)).collect(),
+            Some(name) => steps_on(next, name),
             None => next,
         }
     }
@@ -147,6 +147,13 @@ impl Error {
     pub fn chain(&self) -> Vec<String> {
         chain(self.coded.as_ref())
     }
+}
+
+/// Steps for an instance that is not the default one: their commands name it.
+#[must_use]
+pub fn steps_on(steps: Vec<String>, instance: &str) -> Vec<String> {
+    let steps = steps.iter();
+    steps.map(|step| on_instance(step, instance)).collect()
 }
 
 /// A step whose command of `dm`, where it has one, names an instance.

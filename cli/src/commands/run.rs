@@ -242,7 +242,7 @@ pub async fn reported<T>(
     ok: impl FnOnce(&T) -> bool,
 ) -> Result<(T, Recording)> {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let emitter = Emitter::new(sender, command);
+    let emitter = Emitter::new(sender, command).of_instance(context.instance());
     let reporting = progress::report(&context.printer, receiver, progress::Options { deadline });
     let working = async {
         let work = work(emitter.clone());

@@ -12,12 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{Event, Failure, Node, NodeState};
 use super::graph::{Graph, GraphError};
+use super::instance;
+use crate::error::steps_on;
 
 /// Where the events of a run go, with the clock that they count by.
 #[derive(Debug, Clone)]
 pub struct Emitter {
     sender: UnboundedSender<Event>,
     command: &'static str,
+    /// The instance that the command was called for, where it is not the default one.
+    instance: Option<String>,
     began: Instant,
 }
 
@@ -28,8 +32,16 @@ impl Emitter {
         Self {
             sender,
             command,
+            instance: None,
             began: Instant::now(),
         }
+    }
+
+    /// The same for a command of this instance: what to do next after a failure names it.
+    #[must_use]
+    pub fn of_instance(mut self, name: &str) -> Self {
+        self.instance = (name != instance::DEFAULT).then(|| name.to_owned());
+        self
     }
 
     /// Announces nodes. Whatever part of the run they belong to, it is told as
@@ -219,6 +231,9 @@ fn fail(
         .into_iter()
         .filter(|name| waiting.contains_key(name))
         .collect();
+    if let Some(instance) = &emitter.instance {
+        failure.next = steps_on(failure.next, instance);
+    }
     emitter.node(&failure.name, NodeState::Failed);
     for name in &failure.blocks {
         emitter.node(
@@ -381,11 +396,15 @@ mod tests {
         let tasks = vec![task("a", &[], |_| Box::pin(async { panic!("oops") }))];
         let outcome = run(
             tasks,
-            &Emitter::new(sender, "up"),
+            &Emitter::new(sender, "up").of_instance("review"),
             &CancellationToken::new(),
         )
         .await
         .unwrap();
         assert_eq!(outcome.failures[0].name, "a");
+        assert_eq!(
+            outcome.failures[0].next,
+            ["dm --instance review doctor --bundle"]
+        );
     }
 }
