@@ -25,6 +25,9 @@ pub const NAME: &str = "database";
 /// The schema of `dm` itself.
 pub const OPS_SCHEMA: &str = "dm_ops";
 
+/// What a database is called that a restore makes beside the one that is served.
+pub const STAGED: &str = "dm_restoring_";
+
 /// The folder of the numbered migrations, one folder a schema below it.
 const MIGRATIONS: &str = "migrations";
 
@@ -163,6 +166,21 @@ pub async fn unfinished_restore(
         .await
 }
 
+/// Removes what restores that were killed have made beside the database. None is running: a
+/// restore has the instance's lock.
+async fn remove_staged(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let staged: Vec<String> =
+        sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE starts_with(datname, $1)")
+            .bind(STAGED)
+            .fetch_all(&mut *connection)
+            .await?;
+    for name in staged {
+        let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&name));
+        connection.execute(AssertSqlSafe(statement)).await?;
+    }
+    Ok(())
+}
+
 /// The database role of a service.
 #[must_use]
 pub fn service_role(service: &str) -> String {
@@ -281,6 +299,7 @@ impl Database {
         if let Some(backup) = unfinished_restore(&mut connection).await? {
             return Err(DatabaseError::Restoring(backup));
         }
+        remove_staged(&mut connection).await?;
         let digest = self.digest(&text, &mut connection).await?;
         if applied_digest(&mut connection).await?.as_deref() == Some(&digest)
             && self.keycloak.is_there(&mut connection).await?

@@ -73,6 +73,7 @@ mod tests {
             path: PathBuf::new(),
             manifest,
             proved_at: None,
+            restoring_at: None,
             restored_at: None,
         };
         let now = Counts::from([("orders.orders".into(), 9), ("public.mark".into(), 1)]);

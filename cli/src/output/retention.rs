@@ -109,6 +109,7 @@ pub fn render(verdicts: &[Verdict], unreadable: &[String], canvas: &Canvas) -> S
 fn stays(why: &Stays) -> String {
     match why {
         Stays::RestoredFrom => "the data was last restored from it".into(),
+        Stays::Restoring => "a restore of it was cut short, or is running".into(),
         Stays::Verified => "the newest that was restored elsewhere and compared".into(),
         Stays::Latest => "the latest whole manual or scheduled one".into(),
         Stays::Manual => "manual ones stay without --keep-manual".into(),

@@ -375,6 +375,19 @@ pub fn one_schema() -> Result<(), Failed> {
     assert!(restored.status.success(), "{told}");
     assert_eq!(sql(BOTH)?, before);
     ok(&["schema", "check"])?;
+    // What fitted nowhere before is told, and is not of this restore.
+    sql(
+        "INSERT INTO inventory.inbox_events (queue, event_id, event_type)
+         VALUES ('inventory.order-events.q', 'evt_never_written', 'none')",
+    )?;
+    let again = restore("finance", &["--identity", &file]);
+    sql("DELETE FROM inventory.inbox_events WHERE event_id = 'evt_never_written'")?;
+    let (shown, told) = (
+        String::from_utf8_lossy(&again.stdout),
+        String::from_utf8_lossy(&again.stderr),
+    );
+    assert!(again.status.success(), "{shown}{told}");
+    assert!(shown.contains("evt_never_written"), "{shown}{told}");
     ok(&["smoke"])?;
     Ok(())
 }

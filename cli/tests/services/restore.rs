@@ -370,6 +370,9 @@ pub fn killed_anywhere() -> Result<(), Failed> {
         }
         let found = sql(STATE)?;
         assert!(found == before || found == after, "{step}: {found}");
+        let staged = sql("SELECT count(*) FROM pg_database
+                           WHERE starts_with(datname, 'dm_restoring_')")?;
+        assert_eq!(staged, "0", "{step}");
         ok(&["reconcile"])?;
     }
     let restored = dm(&restore);

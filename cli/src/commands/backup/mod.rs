@@ -23,7 +23,7 @@ use crate::data::backup::{
 use crate::error::{Exit, Result};
 use crate::output;
 
-use restore::{Restored, Ways};
+use restore::Ways;
 pub(super) use restore::{begin, check, compare};
 
 /// How long after a backup the next one is due where nobody says.
@@ -162,8 +162,8 @@ enum Action {
     /// Scheduled backups go but for the newest whole one of each of the last days that have
     /// one, and safety copies but for the newest ones. Manual backups stay unless
     /// --keep-manual or `backup.keep_manual` says otherwise. No backup displaces one of
-    /// another purpose. The one that the data was last restored from, the newest verified one
-    /// and the latest one always stay.
+    /// another purpose. The one that the data was last restored from, one whose restore was
+    /// cut short since, the newest verified one and the latest one always stay.
     ///
     /// Example: dm backup prune --keep 3 --dry-run
     Prune {
@@ -314,7 +314,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 set.check()?;
                 let opened = set.open(&keys)?;
                 let letters = Ways::open(context, &desk).await?.resume(&opened).await?;
-                return restore::bring_up(context, &desk.project, &Restored::Whole(letters)).await;
+                return restore::bring_up(context, &desk.project, &letters).await;
             }
             let set = store.find(&id)?;
             warn_of_identity(context, identity, &set);
@@ -326,8 +326,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let _guard = context.lock(&project, "dm backup restore").await?;
             let desk = Desk::open(context).await?;
             let run = restore::run(context, &desk, &store, &opened, extent, !no_safety);
-            let restored = run.await?;
-            restore::bring_up(context, &desk.project, &restored).await
+            let known = run.await?;
+            restore::bring_up(context, &desk.project, &known).await
         }
     }
 }

@@ -58,10 +58,10 @@ async fn proof(
     start(context, project, "verify", ports, only.clone()).await?;
     let desk = Desk::of(context, context.project_of(SCRATCH)?.without_schedule()).await?;
     let ways = Ways::open(context, &desk).await?;
-    let restored = ways.restore(opened, Extent::Whole).await?;
+    let letters = ways.restore(opened, Extent::Whole).await?;
     // The account has the dead letters in hand itself.
     drop(ways);
     let report = account(context, &desk, "nothing is proved").await?;
-    let is_whole = is_whole(&desk, &report, &restored).await?;
+    let is_whole = is_whole(&desk, &report, &letters).await?;
     Ok((report, is_whole))
 }

@@ -193,43 +193,38 @@ impl<'a> Ways<'a> {
         &self,
         opened: &Opened<'_>,
         extent: Extent<'_>,
-    ) -> Result<Restored> {
+    ) -> Result<Letters, BackupError> {
         let told = |what: &str| self.context.printer.note(what);
         let warned = |what: &str| self.context.printer.warn(what);
-        // No prune removes it from now on, until another one is restored. Noted before: a kill
-        // in between must not leave what is served without its backup.
+        backup::restore(&self.site(&told, &warned), opened, extent).await
+    }
+
+    /// The same for what is served from then on: the set stays until another one is restored.
+    async fn replace(&self, opened: &Opened<'_>, extent: Extent<'_>) -> Result<Letters> {
         let set = opened.set;
-        note(self.context, set.restored(Utc::now()));
-        let restored = backup::restore(&self.site(&told, &warned), opened, extent).await;
-        if let Err(error) = &restored
-            && !error.may_have_changed()
-        {
-            note(self.context, set.not_restored());
+        // Noted before: a kill in between must not leave what is served without its backup.
+        note(self.context, set.restoring(Utc::now()));
+        let restored = self.restore(opened, extent).await;
+        match &restored {
+            Err(error) if !error.may_have_changed() => note(self.context, set.not_restoring()),
+            _ => note(self.context, set.restored(Utc::now())),
         }
-        let letters = restored?;
-        Ok(match extent {
-            Extent::Whole => Restored::Whole(letters),
-            Extent::Schema(_) => Restored::Schema,
-        })
+        Ok(restored?)
     }
 
     /// Does the rest of a restore that was cut short. Answers the dead letters of the set.
     pub(super) async fn resume(&self, opened: &Opened<'_>) -> Result<Letters> {
         let told = |what: &str| self.context.printer.note(what);
         let warned = |what: &str| self.context.printer.warn(what);
+        // Its database is in place: the kill may have come before that was noted.
+        note(self.context, opened.set.restored(Utc::now()));
         Ok(backup::resume(&self.site(&told, &warned), opened).await?)
     }
 }
 
-/// What was restored, by which an account of events is judged.
-pub(super) enum Restored {
-    /// All of a set, which had these dead letters.
-    Whole(Letters),
-    /// A schema: what the others have heard of it since fits nowhere.
-    Schema,
-}
-
-/// Brings a set back over what there is, which is saved before where that is asked for.
+/// Brings a set back over what there is, which is saved before where that is asked for. Answers
+/// what no outbox has written and is no news: the set's dead letters, or with a schema what was
+/// so before.
 pub(super) async fn run(
     context: &Context,
     desk: &Desk,
@@ -237,7 +232,7 @@ pub(super) async fn run(
     opened: &Opened<'_>,
     extent: Extent<'_>,
     safety: bool,
-) -> Result<Restored> {
+) -> Result<Letters> {
     if let Some(unfinished) = unfinished(desk).await? {
         return Err(BackupError::Unfinished(unfinished).into());
     }
@@ -249,10 +244,35 @@ pub(super) async fn run(
             saved.manifest.id
         ));
     }
-    Ways::open(context, desk)
-        .await?
-        .restore(opened, extent)
-        .await
+    let ways = Ways::open(context, desk).await?;
+    match extent {
+        Extent::Whole => ways.replace(opened, extent).await,
+        Extent::Schema(_) => {
+            let before = orphans_of(context, desk).await;
+            ways.replace(opened, extent).await?;
+            Ok(before)
+        }
+    }
+}
+
+/// What fits nowhere before a schema is restored, by queue. Where that can't be told, which
+/// may be why the schema is restored, all of it counts as new.
+async fn orphans_of(context: &Context, desk: &Desk) -> Letters {
+    let report = match accounted(context, desk, false).await {
+        Ok(report) => report,
+        Err(error) => {
+            context.printer.note(&format!(
+                "the events of before can't be accounted for: {}",
+                error.chain().join(": ")
+            ));
+            return Letters::new();
+        }
+    };
+    let mut orphans = Letters::new();
+    for (queue, event) in orphaned(&report) {
+        orphans.entry(queue).or_default().push(Some(event));
+    }
+    orphans
 }
 
 /// The set whose restore was cut short.
@@ -271,9 +291,9 @@ pub(in crate::commands) async fn begin(
 ) -> Result<Exit> {
     let desk = serving(context, project, "reset").await?;
     let ways = Ways::open(context, &desk).await?;
-    let restored = ways.restore(opened, Extent::Whole).await?;
+    let letters = ways.replace(opened, Extent::Whole).await?;
     drop(ways);
-    bring_up(context, project, &restored).await
+    bring_up(context, project, &letters).await
 }
 
 /// The ways into a stack whose servers run, which are brought up where they don't.
@@ -326,7 +346,7 @@ async fn start_servers(context: &Context, project: &Project, command: &'static s
 pub(super) async fn bring_up(
     context: &Context,
     project: &Project,
-    restored: &Restored,
+    known: &Letters,
 ) -> Result<Exit> {
     let started = start(context, project, "restore", PortUse::Existing, Vec::new()).await;
     if let Err(error) = started {
@@ -348,7 +368,7 @@ pub(super) async fn bring_up(
         .result(output::reconcile::SCHEMA, &document, |canvas| {
             output::reconcile::render(&report, canvas)
         })?;
-    Ok(if is_whole(&desk, &report, restored).await? {
+    Ok(if is_whole(&desk, &report, known).await? {
         Exit::Success
     } else {
         Exit::Found
@@ -391,26 +411,24 @@ async fn starting<'a>(
     })
 }
 
-/// Whether every event is where it belongs. What no outbox has written may be in the backup
-/// just so; after it, it is a message of the replaced database, or of another schema.
-pub(super) async fn is_whole(desk: &Desk, report: &Report, restored: &Restored) -> Result<bool> {
+/// Whether every event is where it belongs. What no outbox has written and is not `known` is a
+/// message of the replaced database, or of another schema.
+pub(super) async fn is_whole(desk: &Desk, report: &Report, known: &Letters) -> Result<bool> {
     let lost = [Kind::Missing, Kind::Doubled, Kind::Broken];
     if lost.into_iter().any(|kind| report.count(kind) > 0) {
         return Ok(false);
     }
-    let orphans = report
-        .findings
-        .iter()
-        .filter(|it| it.kind == Kind::Orphaned)
-        .map(|it| (it.of.clone(), it.what.clone()));
-    let known = match restored {
-        Restored::Whole(letters) => letters.clone(),
-        Restored::Schema => Letters::new(),
-    };
     let options = postgres::connect_options(&desk.config().postgres, &desk.ports);
     let stores = desk.stores();
-    let since = backup::orphaned_since(&options, &stores, orphans.collect(), &known);
+    let since = backup::orphaned_since(&options, &stores, orphaned(report).collect(), known);
     Ok(since.await?.is_empty())
+}
+
+/// The queues and events of what fits nowhere.
+fn orphaned(report: &Report) -> impl Iterator<Item = (String, String)> {
+    let findings = report.findings.iter();
+    let orphaned = findings.filter(|it| it.kind == Kind::Orphaned);
+    orphaned.map(|it| (it.of.clone(), it.what.clone()))
 }
 
 /// Accounts for every event once what the broker lacks is published again. `meanwhile` is how
@@ -421,12 +439,12 @@ pub(super) async fn account(
     meanwhile: &'static str,
 ) -> Result<Report> {
     tokio::select! {
-        report = accounted(context, desk) => report,
+        report = accounted(context, desk, true) => report,
         () = context.interrupt.cancelled() => Err(BackupError::Interrupted(meanwhile).into()),
     }
 }
 
-async fn accounted(context: &Context, desk: &Desk) -> Result<Report> {
+async fn accounted(context: &Context, desk: &Desk, repair: bool) -> Result<Report> {
     let (stores, database) = (desk.stores(), desk.database().await?);
     let connection = desk.dead_letters().await?;
     let (browser, memory) = (desk.browser(), memory::of_services(desk.config()));
@@ -442,7 +460,7 @@ async fn accounted(context: &Context, desk: &Desk) -> Result<Report> {
     };
     let report = reconcile::run(&site).await?;
     let missing = report.count(Kind::Missing);
-    if missing == 0 {
+    if missing == 0 || !repair {
         return Ok(report);
     }
     let repaired = reconcile::repair(&site, &report.findings).await?;

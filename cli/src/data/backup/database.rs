@@ -15,10 +15,8 @@ use super::dump::JOBS;
 use super::quote::identifier;
 use super::server_side::{self, ServerSide};
 use super::{BackupError, Extent, Opened, Server, counts, roles, space};
-use crate::components::database::Database;
+use crate::components::database::{Database, STAGED};
 
-/// What a database is called that is not in its place yet.
-pub(super) const RESTORING: &str = "dm_restoring_";
 /// What a database is called that was in its place.
 pub(super) const REPLACED: &str = "dm_replaced_";
 /// Where a set's files are put in the container.
@@ -109,7 +107,7 @@ pub async fn prepare(
     let missing = side.make_roles(&mut server, &own).await?;
     let tablespaces = side.missing_tablespaces(&mut server).await?;
     let restore = uuid::Uuid::new_v4().simple().to_string();
-    let name = format!("{RESTORING}{restore}");
+    let name = format!("{STAGED}{restore}");
     sqlx::raw_sql(AssertSqlSafe(side.create(&name, &tablespaces)))
         .execute(&mut server)
         .await?;
@@ -288,7 +286,7 @@ pub async fn sweep(target: &Target<'_>) -> Result<(), BackupError> {
         "SELECT datname::text FROM pg_database
           WHERE starts_with(datname, $1) OR starts_with(datname, $2)",
     )
-    .bind(RESTORING)
+    .bind(STAGED)
     .bind(REPLACED)
     .fetch_all(&mut server)
     .await?;

@@ -29,6 +29,8 @@ pub struct Keep {
 pub enum Stays {
     /// The data was last restored from it.
     RestoredFrom,
+    /// A restore of it was begun after that, and its end is not known.
+    Restoring,
     /// It is the newest one that was restored elsewhere and compared.
     Verified,
     /// It is the newest whole manual or scheduled one.
@@ -141,6 +143,12 @@ impl Keep {
         let verified = main().find(|set| set.proved_at.is_some() && whole.check(set));
         let restored = newest_first.iter().filter(|set| set.restored_at.is_some());
         let restored = restored.copied().max_by_key(|set| set.restored_at);
+        let restored_at = restored.and_then(|set| set.restored_at);
+        for set in &newest_first {
+            if set.restoring_at.is_some() && set.restoring_at > restored_at {
+                fates.insert(id(set), Fate::Stays(Stays::Restoring));
+            }
+        }
         for (set, why) in [
             (latest, Stays::Latest),
             (verified, Stays::Verified),

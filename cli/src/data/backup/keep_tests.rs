@@ -24,6 +24,7 @@ fn set(id: &str, taken_at: &str, purpose: Purpose) -> Set {
         path: PathBuf::new(),
         manifest,
         proved_at: None,
+        restoring_at: None,
         restored_at: None,
     }
 }
@@ -63,6 +64,32 @@ fn a_safety_copy_displaces_nothing() {
         assert_eq!(gone(one, &sets, |_| true), ["b"]);
         assert_eq!(fate(one, &sets, "a"), Fate::Stays(Stays::RestoredFrom));
     }
+}
+
+/// Which one the data is from is not known after a kill: each that it may be from stays.
+#[test]
+fn a_restore_that_was_killed_takes_no_protection() {
+    let mut source = set("a", "2026-11-26T09:00:00Z", Purpose::Scheduled);
+    source.restored_at = Some(at("2026-11-26T10:00:00Z"));
+    let mut before = set("b", "2026-11-26T09:30:00Z", Purpose::Scheduled);
+    before.restoring_at = Some(at("2026-11-26T09:59:00Z"));
+    let mut killed = set("c", "2026-11-26T11:00:00Z", Purpose::Safety);
+    killed.restoring_at = Some(at("2026-11-27T10:00:00Z"));
+    let sets = [
+        source,
+        before,
+        killed,
+        set("d", "2026-11-28T10:00:00Z", Purpose::Safety),
+        set("e", "2026-11-28T11:00:00Z", Purpose::Scheduled),
+    ];
+    let one = Keep {
+        days: 1,
+        safety: 1,
+        manual_days: Some(1),
+    };
+    assert_eq!(gone(one, &sets, |_| true), ["b"]);
+    assert_eq!(fate(one, &sets, "a"), Fate::Stays(Stays::RestoredFrom));
+    assert_eq!(fate(one, &sets, "c"), Fate::Stays(Stays::Restoring));
 }
 
 #[test]

@@ -266,6 +266,7 @@ mod tests {
             path: folder.path().to_owned(),
             manifest,
             proved_at: None,
+            restoring_at: None,
             restored_at: None,
         };
         let opened = Opened {

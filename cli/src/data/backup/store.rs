@@ -23,6 +23,8 @@ const MANIFEST: &str = "manifest.json";
 const SEAL: &str = "manifest.blake3";
 /// When it was last restored elsewhere and found to be equal.
 const PROOF: &str = "proved.json";
+/// When a restore of it was begun whose end is not known.
+const RESTORING: &str = "restoring.json";
 /// When the data was last restored from it.
 const RESTORED: &str = "restored.json";
 /// Ends the name of a note that is being written.
@@ -45,6 +47,8 @@ pub struct Set {
     pub manifest: Manifest,
     /// When it was last restored elsewhere and found to be equal.
     pub proved_at: Option<DateTime<Utc>>,
+    /// When a restore of it was begun whose end is not known: it was killed, or it is running.
+    pub restoring_at: Option<DateTime<Utc>>,
     /// When the data was last restored from it.
     pub restored_at: Option<DateTime<Utc>>,
 }
@@ -153,6 +157,7 @@ impl Store {
             path,
             manifest,
             proved_at: None,
+            restoring_at: None,
             restored_at: None,
         })
     }
@@ -306,6 +311,7 @@ impl Store {
         };
         Ok(Set {
             proved_at: noted(PROOF),
+            restoring_at: noted(RESTORING),
             restored_at: noted(RESTORED),
             path,
             manifest,
@@ -386,7 +392,7 @@ impl Set {
             let note = name.strip_suffix(NEW).unwrap_or(name);
             self.manifest.files.contains_key(*name)
                 || [MANIFEST, SEAL].contains(&name.as_str())
-                || [PROOF, RESTORED].contains(&note)
+                || [PROOF, RESTORING, RESTORED].contains(&note)
         };
         let strange = there.iter().filter(|name| !known(name));
         found.extend(strange.map(|name| format!("{name} is no part of it")));
@@ -407,28 +413,37 @@ impl Set {
         self.note(PROOF, at)
     }
 
-    /// Notes that the data is being restored from it: it stays until the data is restored
-    /// from another one.
+    /// Notes that a restore of it begins. It stays as long as that restore may have put its
+    /// data in place, and takes no protection from the backup that was restored before.
+    ///
+    /// # Errors
+    /// That can't be written.
+    pub fn restoring(&self, at: DateTime<Utc>) -> Result<(), BackupError> {
+        self.note(RESTORING, at)
+    }
+
+    /// Notes that the data is restored from it: it stays until the data is restored from
+    /// another one.
     ///
     /// # Errors
     /// That can't be written.
     pub fn restored(&self, at: DateTime<Utc>) -> Result<(), BackupError> {
-        self.note(RESTORED, at)
+        // In this order: killed in between, it is protected twice.
+        self.note(RESTORED, at)?;
+        self.not_restoring()
     }
 
-    /// Takes back what [`Set::restored`] has noted since this set was read: nothing was
-    /// changed by it.
+    /// Notes that a restore of it has ended: nothing is protected by its beginning any more.
     ///
     /// # Errors
-    /// That can't be written.
-    pub fn not_restored(&self) -> Result<(), BackupError> {
-        match self.restored_at {
-            Some(before) => self.note(RESTORED, before),
-            None => {
-                let path = self.path.join(RESTORED);
-                fs::remove_file(&path).map_err(BackupError::file("remove", &path))?;
-                sync(&self.path)
+    /// The note can't be removed.
+    pub fn not_restoring(&self) -> Result<(), BackupError> {
+        let path = self.path.join(RESTORING);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(BackupError::file("remove", &path)(error))
             }
+            _ => sync(&self.path),
         }
     }
 

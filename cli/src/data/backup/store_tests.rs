@@ -179,20 +179,29 @@ fn a_note_is_no_part_of_a_set() {
 }
 
 #[test]
-fn a_restore_that_changed_nothing_is_not_noted() {
+fn the_beginning_of_a_restore_is_a_note_of_its_own() {
     let (_folder, store) = store();
     let set = made(&store, "20261126T100000Z");
-    let (first, second) = ("2026-11-27T10:00:00Z", "2026-11-28T10:00:00Z");
     let at = |instant: &str| instant.parse().unwrap();
-    set.restored(at(second)).unwrap();
-    set.not_restored().unwrap();
-    assert_eq!(store.find("latest").unwrap().restored_at, None);
-    set.restored(at(first)).unwrap();
-    let set = store.find("latest").unwrap();
-    set.restored(at(second)).unwrap();
-    set.not_restored().unwrap();
-    let found = store.find("latest").unwrap();
-    assert_eq!(found.restored_at, Some(at(first)));
+    let (first, second) = (at("2026-11-27T10:00:00Z"), at("2026-11-28T10:00:00Z"));
+    let notes = || {
+        let found = store.find("latest").unwrap();
+        found.check().unwrap();
+        (found.restoring_at, found.restored_at)
+    };
+    set.restoring(first).unwrap();
+    assert_eq!(notes(), (Some(first), None));
+    set.not_restoring().unwrap();
+    assert_eq!(notes(), (None, None));
+    set.restoring(first).unwrap();
+    set.restored(first).unwrap();
+    assert_eq!(notes(), (None, Some(first)));
+    // The next one fails before anything has changed.
+    set.restoring(second).unwrap();
+    assert_eq!(notes(), (Some(second), Some(first)));
+    set.not_restoring().unwrap();
+    set.not_restoring().unwrap();
+    assert_eq!(notes(), (None, Some(first)));
 }
 
 #[test]
