@@ -151,15 +151,17 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             (Broken::Mended, component) => format!("{} is back", component.unwrap_or("it")),
             (Broken::Left, component) => {
                 format!(
-                    "{} is down; dm up brings it back",
-                    component.unwrap_or("it")
+                    "{} is down; {} brings it back",
+                    component.unwrap_or("it"),
+                    context.command("up")
                 )
             }
             (Broken::Connections(count), _) => {
                 format!("{} ended", text::count(count, "connection"))
             }
             (Broken::Poisoned(id), _) => {
-                format!("{id} is in it; dm dlq ls shows what becomes of it")
+                let list = context.command("dlq ls");
+                format!("{id} is in it; {list} shows what becomes of it")
             }
         });
     }

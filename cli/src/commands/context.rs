@@ -28,7 +28,7 @@ use crate::host::privilege::Privilege;
 use crate::host::state::{self, StateDir};
 use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, ServiceImages, Silent};
 use crate::output::Printer;
-use crate::stack::instance::Instance;
+use crate::stack::instance::{self, Instance};
 use crate::stack::readiness::Pace;
 use crate::stack::{Stack, find_component, select};
 
@@ -217,6 +217,16 @@ impl Context {
     #[must_use]
     pub fn instance(&self) -> &str {
         &self.globals.instance
+    }
+
+    /// A command of `dm` to type next, e.g. `down --volumes`: it names the instance where that
+    /// is not the default one. Typed as it stands, it must not reach another instance's data.
+    #[must_use]
+    pub fn command(&self, arguments: &str) -> String {
+        match self.instance() {
+            instance::DEFAULT => format!("dm {arguments}"),
+            name => format!("dm --instance {name} {arguments}"),
+        }
     }
 
     /// Reads the configuration.

@@ -35,8 +35,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     }
     if !removed.kept_volumes.is_empty() {
         context.printer.note(&format!(
-            "the data of {} stays; dm down --volumes removes it",
-            removed.kept_volumes.join(", ")
+            "the data of {} stays; {} removes it",
+            removed.kept_volumes.join(", "),
+            context.command("down --volumes")
         ));
     }
     Ok(Exit::Success)

@@ -35,8 +35,9 @@ impl Before {
         let stopped: Vec<&str> = self.running.difference(&now).map(String::as_str).collect();
         if !stopped.is_empty() {
             context.printer.warn(&format!(
-                "left stopped: {}; start with: dm up",
-                stopped.join(", ")
+                "left stopped: {}; start with: {}",
+                stopped.join(", "),
+                context.command("up")
             ));
         }
     }

@@ -7,6 +7,7 @@ use clap::Args;
 use super::context::Context;
 use super::desk::Desk;
 use crate::error::{Exit, Result};
+use crate::messaging::dead::audit;
 use crate::messaging::memory;
 use crate::messaging::reconcile::{self, Kind, Report, Site};
 use crate::output;
@@ -59,11 +60,17 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         report = reconcile::run(&site).await?;
     }
     show(context, &report)?;
-    Ok(if report.is_clean() {
-        Exit::Success
-    } else {
-        Exit::Found
-    })
+    if report.is_clean() {
+        return Ok(Exit::Success);
+    }
+    // A letter that was published and not removed yet is there twice.
+    for run in audit::unfinished(&database).await? {
+        printer.note(&format!(
+            "replay {run} has not ended; unless it is at work: {}",
+            context.command(&format!("dlq replay --resume {run}"))
+        ));
+    }
+    Ok(Exit::Found)
 }
 
 fn show(context: &Context, report: &Report) -> Result<()> {

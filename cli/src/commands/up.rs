@@ -116,18 +116,19 @@ async fn warn_of_no_golden(
         .map(|component| component.name())
         .filter(|name| there.contains(&project.instance.volume(name)))
         .collect();
-    if let Some(warning) = too_late(&kept) {
+    if let Some(warning) = too_late(&kept, &context.command("down --volumes")) {
         context.printer.warn(&warning);
     }
     Ok(())
 }
 
-/// That `--no-golden` changes nothing for components whose data is there.
-fn too_late(kept: &[&str]) -> Option<String> {
+/// That `--no-golden` changes nothing for components whose data is there. `removing` is the
+/// command that removes it.
+fn too_late(kept: &[&str], removing: &str) -> Option<String> {
     (!kept.is_empty()).then(|| {
         format!(
             "--no-golden has no effect on {}: the data is there already; for empty data, \
-             remove it first: dm down --volumes",
+             remove it first: {removing}",
             kept.join(", ")
         )
     })
@@ -224,8 +225,8 @@ mod tests {
 
     #[test]
     fn no_golden_is_about_data_that_is_not_there_yet() {
-        assert_eq!(too_late(&[]), None);
-        let told = too_late(&["postgres", "rabbitmq"]).unwrap();
+        assert_eq!(too_late(&[], ""), None);
+        let told = too_late(&["postgres", "rabbitmq"], "dm down --volumes").unwrap();
         assert!(
             told.starts_with("--no-golden has no effect on postgres, rabbitmq: "),
             "{told}"

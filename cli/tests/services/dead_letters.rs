@@ -221,7 +221,7 @@ pub fn killed() -> Result<(), Failed> {
     ok(&["dlq", "import", path.to_str().unwrap()])?;
 
     let slowly = ["--rate", "3000", "--max-in-flight", "50"];
-    let mut kills = 0;
+    let (mut kills, mut is_named) = (0, false);
     loop {
         let run = latest_run(&before)?;
         let mut arguments = vec!["dlq", "replay"];
@@ -239,6 +239,15 @@ pub fn killed() -> Result<(), Failed> {
             kills += 1;
         }
         child.wait()?;
+        if let (false, Some((run, false))) = (is_named, latest_run(&before)?) {
+            let account = dm(&["reconcile", "--settle", "0s"]);
+            let told = String::from_utf8_lossy(&account.stderr);
+            assert!(
+                told.contains(&format!("dlq replay --resume {run}")),
+                "{told}"
+            );
+            is_named = true;
+        }
     }
     let left = asked(&["dlq", "ls", "--each", "--json", "--queue", READ_MODEL_QUEUE])?;
     assert_eq!(left["letters"].as_array().map(Vec::len), Some(0));

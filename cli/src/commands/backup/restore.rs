@@ -350,9 +350,10 @@ pub(super) async fn bring_up(
 ) -> Result<Exit> {
     let started = start(context, project, "restore", PortUse::Existing, Vec::new()).await;
     if let Err(error) = started {
-        context
-            .printer
-            .note("the backup is restored; dm up goes on with what is not up");
+        context.printer.note(&format!(
+            "the backup is restored; {} goes on with what is not up",
+            context.command("up")
+        ));
         return Err(error);
     }
     let desk = Desk::of(context, context.project_of(&project.instance.name)?).await?;

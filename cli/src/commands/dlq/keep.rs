@@ -260,9 +260,10 @@ pub(super) async fn park(
         context.printer.warn(&output::dlq::not_parked(letter, why));
     }
     let what = count(parking.parked.len() as u64);
+    let unpark = context.command("dlq unpark");
     context
         .printer
-        .done(&format!("{what} parked; dm dlq unpark puts them back"));
+        .done(&format!("{what} parked; {unpark} puts them back"));
     Ok(if parking.skipped.is_empty() {
         Exit::Success
     } else {

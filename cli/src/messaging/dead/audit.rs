@@ -214,6 +214,16 @@ pub(super) async fn end(database: &PgPool, run: &str) -> Result<(), MessagingErr
     Ok(())
 }
 
+/// The ids of the runs that have not ended, oldest first.
+///
+/// # Errors
+/// The database is away.
+pub async fn unfinished(database: &PgPool) -> Result<Vec<String>, MessagingError> {
+    let statement =
+        "SELECT run_id FROM dm_ops.replay_runs WHERE ended_at IS NULL ORDER BY began_at";
+    Ok(sqlx::query_scalar(statement).fetch_all(database).await?)
+}
+
 /// The latest runs, latest first.
 ///
 /// # Errors
