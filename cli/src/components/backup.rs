@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::Utc;
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
 use crate::config::Config;
 use crate::data::backup::job::{self, Folder, Job};
 use crate::data::backup::{Access, Keep};
-use crate::engine::spec::{ContainerSpec, HostAccess, HostMount, hex};
+use crate::engine::spec::{ContainerSpec, HostAccess, HostMount};
 use crate::stack::instance::Instance;
 
 /// The component's name.
@@ -76,7 +77,7 @@ impl Schedule {
 
     /// Everything that should lead to a new container when it changes.
     fn digest(&self) -> String {
-        hex(&Sha256::digest(
+        HEXLOWER.encode(&Sha256::digest(
             serde_json::to_vec(&self.job).unwrap_or_default(),
         ))
     }

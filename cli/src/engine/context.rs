@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -68,10 +69,7 @@ pub(super) fn endpoint(directory: &Path, name: &str) -> Result<Endpoint, String>
         #[serde(rename = "Host")]
         host: Option<String>,
     }
-    let id: String = Sha256::digest(name)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let id = HEXLOWER.encode(&Sha256::digest(name));
     let contexts = directory.join("contexts");
     let path = contexts.join("meta").join(&id).join("meta.json");
     let text = match std::fs::read(&path) {
@@ -105,10 +103,7 @@ mod tests {
 
     /// What `docker context create` makes.
     fn context(directory: &Path, name: &str, meta: &str) -> String {
-        let id: String = Sha256::digest(name)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let id = HEXLOWER.encode(&Sha256::digest(name));
         let at = directory.join("contexts/meta").join(&id);
         std::fs::create_dir_all(&at).unwrap();
         std::fs::write(at.join("meta.json"), meta).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::hmac;
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 
 /// A file that is put into a container before it starts.
@@ -64,7 +65,7 @@ impl DigestKey {
     #[must_use]
     pub fn digest(&self, text: &[u8]) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
-        hex(hmac::sign(&key, text).as_ref())
+        HEXLOWER.encode(hmac::sign(&key, text).as_ref())
     }
 }
 
@@ -190,19 +191,6 @@ impl ContainerSpec {
         self.key.digest(&self.text())
     }
 }
-
-/// Lower-case hexadecimal digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -263,11 +264,7 @@ pub fn project_id(root: &Path, name: &str) -> String {
     // A symbolic link to a clone is that clone.
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
-    let short: String = digest
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let short = HEXLOWER.encode(&digest[..4]);
     let slug: String = name
         .to_lowercase()
         .split(|letter: char| !letter.is_ascii_alphanumeric())

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 use super::artifact::Artifact;
@@ -37,11 +38,7 @@ impl Digest {
     /// The digest that a hash has come to.
     #[must_use]
     pub fn from_hash(hash: Sha256) -> Self {
-        let mut hex = String::with_capacity(64);
-        for byte in hash.finalize() {
-            hex.push_str(&format!("{byte:02x}"));
-        }
-        Self(hex)
+        Self(HEXLOWER.encode(&hash.finalize()))
     }
 
     /// All 64 digits.

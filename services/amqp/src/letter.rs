@@ -5,6 +5,7 @@
 //! all that it is made of; without any id, each one is a letter of its own, with a part
 //! that is random.
 
+use data_encoding::HEXLOWER;
 use dm_contracts::envelope::Heading;
 use dm_contracts::headers;
 use lapin::BasicProperties;
@@ -206,10 +207,7 @@ impl Digest {
     }
 
     fn end(self) -> String {
-        self.0.finalize()[..DIGITS / 2]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        HEXLOWER.encode(&self.0.finalize()[..DIGITS / 2])
     }
 }
 

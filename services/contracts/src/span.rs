@@ -1,5 +1,6 @@
 //! Spans of handlings: they tell which event caused which.
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 /// The span id of handling an event of a queue: 16 hexadecimal digits, as W3C trace
@@ -11,10 +12,7 @@ pub fn of_handling(queue: &str, event_id: &str) -> String {
     hash.update(queue);
     hash.update([0]);
     hash.update(event_id);
-    hash.finalize()[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    HEXLOWER.encode(&hash.finalize()[..8])
 }
 
 #[cfg(test)]

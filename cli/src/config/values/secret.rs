@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
 use super::Refusal;
-use crate::engine::spec::hex;
 
 /// What is shown in place of a secret, whatever its length.
 pub const MASK: &str = "********";
@@ -36,7 +36,7 @@ impl Secret {
     pub fn for_postgres(&self) -> Cow<'_, str> {
         match stringprep::saslprep(&self.0) {
             Ok(prepared) if !prepared.is_empty() => Cow::Borrowed(&self.0),
-            _ => Cow::Owned(hex(&Sha256::digest(&self.0))),
+            _ => Cow::Owned(HEXLOWER.encode(&Sha256::digest(&self.0))),
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use dm_business::facts::Member;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::SeedError;
-use crate::engine::spec::hex;
 
 /// Where it is in a project.
 pub const PATH: &str = "fixtures/demo/seed.toml";
@@ -99,7 +99,7 @@ impl SeedFile {
     /// A digest of what it says; comments and blank lines make no difference.
     #[must_use]
     pub fn digest(&self) -> String {
-        hex(&Sha256::digest(format!("{self:?}")))
+        HEXLOWER.encode(&Sha256::digest(format!("{self:?}")))
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, SeedError> {

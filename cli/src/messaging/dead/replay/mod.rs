@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -95,10 +96,7 @@ fn digest(letters: &[DeadLetter]) -> String {
         hash.update([0]);
         hash.update(&letter.fingerprint);
     }
-    hash.finalize()[..6]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    HEXLOWER.encode(&hash.finalize()[..6])
 }
 
 #[cfg(test)]
