@@ -11,7 +11,6 @@ pub mod data;
 pub mod dev;
 pub mod doctor;
 pub mod engine;
-pub mod error;
 pub mod host;
 pub mod images;
 pub mod messaging;

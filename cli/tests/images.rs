@@ -16,15 +16,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dm::engine::images::RegistryLogin;
-use dm::error::Coded;
 use dm::images::catalog::{Catalog, ImageSpec};
 use dm::images::error::PullRefusal;
 use dm::images::inventory::Standing;
 use dm::images::recipe::{Digest, Recipe, RecipeFile};
 use dm::images::settings::{ImageSettings, Source};
 use dm::images::{Derivation, How, ImageError};
-use support::{Bench, registry::Registry};
+use dm_core::error::Coded;
 use tokio_util::sync::CancellationToken;
+
+use support::{Bench, registry::Registry};
 
 /// A base from scratch and an image on it with this official counterpart.
 fn specs(bench: &Bench, official: Option<String>) -> Vec<ImageSpec> {
@@ -268,7 +269,7 @@ async fn a_registry_that_says_nothing_is_given_up_once_for_all_images() {
         let error = images.acquire(&bench.name(name)).await.unwrap_err();
         let limit = Duration::from_millis(300);
         assert_eq!(refusal(&error), &PullRefusal::TimedOut { after: limit });
-        assert_eq!(error.exit(), dm::error::Exit::TimedOut);
+        assert_eq!(error.exit(), dm_core::error::Exit::TimedOut);
     }
     // The second was not even asked for.
     assert!(

@@ -91,7 +91,7 @@ impl<'a> Compose<'a> {
         bench: &Bench,
         components: &[Arc<dyn Component>],
         rival: Rival,
-    ) -> crate::error::Result<()> {
+    ) -> dm_core::error::Result<()> {
         let ports = free_ports(components).map_err(BenchError::Port)?;
         let services = services(bench, components, &ports).await?;
         let (text, files) = composefile::render(&services, &bench.config, rival, &self.folder)?;
@@ -216,7 +216,7 @@ async fn services(
     bench: &Bench,
     components: &[Arc<dyn Component>],
     ports: &Ports,
-) -> crate::error::Result<Vec<Service>> {
+) -> dm_core::error::Result<Vec<Service>> {
     let site = Site {
         instance: &bench.instance,
         ports,
@@ -255,7 +255,7 @@ async fn services(
     Ok(services)
 }
 
-async fn plain_image(bench: &Bench, component: &str) -> crate::error::Result<String> {
+async fn plain_image(bench: &Bench, component: &str) -> dm_core::error::Result<String> {
     let image = bench
         .images
         .local(component)

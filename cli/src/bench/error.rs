@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dm_core::error::{Coded, Exit};
 use thiserror::Error;
 
 use crate::components::ComponentError;
 use crate::components::database::DatabaseError;
 use crate::engine::EngineError;
-use crate::error::{Coded, Exit};
 use crate::images::ImageError;
 
 /// A bench that could not measure.

@@ -17,13 +17,13 @@ pub mod statistics;
 
 use std::path::PathBuf;
 
+use dm_core::error::Result;
+use dm_core::instance::Instance;
 use tokio_util::sync::CancellationToken;
 
 use crate::components::database::Database;
 use crate::config::Config;
-use crate::error::Result;
 use crate::images::Images;
-use crate::stack::instance::Instance;
 use crate::{components, engine};
 
 pub use case::{Bound, Case, Rival};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_core::error::Result;
+use dm_core::labels;
 use tokio_util::sync::CancellationToken;
 
 use super::compose::{self, Compose};
@@ -13,8 +15,6 @@ use super::report::{Breakdown, CaseResult, Report, RivalResult, Verdict};
 use super::statistics::{Sample, Summary};
 use super::{Bench, BenchError, Case, INSTANCE, Request, Rival};
 use crate::components::Component;
-use crate::engine::labels;
-use crate::error::Result;
 
 /// `dm up`, to the end of its table; the golden images are made beforehand.
 const UP: &[&str] = &["up"];

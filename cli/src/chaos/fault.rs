@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use dm_core::error::Result;
+use dm_core::instance::Instance;
 use lapin::Connection;
 use tokio_util::sync::CancellationToken;
 
 use crate::components::rabbitmq::management::Management;
 use crate::config::values::words;
 use crate::engine::Engine;
-use crate::error::Result;
 use crate::messaging::MessagingError;
 use crate::messaging::poison;
-use crate::stack::instance::Instance;
 
 /// What is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::{Engine, EngineError, labels};
+use dm_core::labels;
+
+use crate::engine::{Engine, EngineError};
 
 /// What the name of a job's instance begins with.
 const PREFIX: &str = "ci-";

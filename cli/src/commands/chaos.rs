@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use dm_core::error::{Exit, Result};
 
 use super::context::Context;
 use super::desk::Desk;
 use super::exec;
 use crate::chaos::{Broken, Fault, Scenario, Site, Step};
-use crate::error::{Exit, Result};
 use crate::messaging::queues;
 use crate::output::text;
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use dm_core::error::{Coded, Error, Exit, Result};
+use dm_core::instance;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -18,12 +20,10 @@ use crate::ci::report::{Report, Stage, StageName, components};
 use crate::ci::{junit, leftovers};
 use crate::doctor::mask::Masker;
 use crate::engine::Engine;
-use crate::error::{Coded, Error, Exit, Result};
 use crate::host::lock::Holder;
 use crate::output;
 use crate::output::progress::Recording;
 use crate::stack::executor::Outcome;
-use crate::stack::instance;
 use crate::stack::timings::Timings;
 use crate::stack::up;
 

@@ -2,10 +2,10 @@
 
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
+use dm_core::error::{Exit, Result};
 
 use super::Cli;
 use super::context::Context;
-use crate::error::{Exit, Result};
 
 /// Print the completion script of a shell.
 ///

@@ -1,10 +1,10 @@
 //! `dm config`.
 
 use clap::{Args, Subcommand};
+use dm_core::error::{Exit, Result};
 
 use super::context::Context;
 use crate::config;
-use crate::error::{Exit, Result};
 use crate::output::config as view;
 
 /// Show and check the configuration.

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_core::error::Result;
+use dm_core::instance::{self, Instance};
+use dm_core::keys::port_key;
 use tokio_util::sync::CancellationToken;
 
 use super::Globals;
@@ -13,12 +16,11 @@ use super::tools::HostTools;
 use crate::components::backup::{Places, Schedule};
 use crate::components::database::Database;
 use crate::components::{self, Component, Ports};
-use crate::config::{Cadence, Config, Install, LoadOptions, Loaded, Origin, Override, port_key};
+use crate::config::{Cadence, Config, Install, LoadOptions, Loaded, Origin, Override};
 use crate::data::backup::job::Folder;
 use crate::engine::containers::State;
 use crate::engine::setup::Setup;
 use crate::engine::{Engine, EngineSettings};
-use crate::error::Result;
 use crate::host::consent::Consent;
 use crate::host::detach;
 use crate::host::digest_key::digest_key;
@@ -28,7 +30,6 @@ use crate::host::privilege::Privilege;
 use crate::host::state::{self, StateDir};
 use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, ServiceImages, Silent};
 use crate::output::Printer;
-use crate::stack::instance::{self, Instance};
 use crate::stack::readiness::Pace;
 use crate::stack::{Stack, find_component, select};
 
@@ -460,7 +461,7 @@ pub fn engine_consent(install: Install, consent: Arc<Consent>) -> Arc<Consent> {
 
 /// Whether a command failed only because it was called outside any project.
 #[must_use]
-pub fn is_outside_project(error: &crate::error::Error) -> bool {
+pub fn is_outside_project(error: &dm_core::error::Error) -> bool {
     error.coded().code() == "config-no-project"
 }
 

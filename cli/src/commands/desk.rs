@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use dm_core::error::Result;
 use lapin::Connection;
 use sqlx::PgPool;
 
@@ -15,7 +16,6 @@ use crate::components::rabbitmq::management::Management;
 use crate::components::{Ports, postgres, rabbitmq};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::error::Result;
 use crate::messaging::browse::Browser;
 use crate::messaging::filter::Filter;
 use crate::messaging::stores::{self, Store};

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use dm_core::error::{Error, Exit, Result};
 use tokio::time::Instant;
 
 use super::context::{Context, Project};
 use super::rebuild::{Rebuild, check_services, round};
 use crate::dev::{Changes, SourceState, Watch};
-use crate::error::{Error, Exit, Result};
 use crate::host::consent::Consent;
 use crate::output;
 

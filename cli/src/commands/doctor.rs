@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use dm_core::error::{Error, Exit, Result};
 
 use super::context::{Context, Project, engine_settings, is_outside_project};
 use crate::config::Loaded;
@@ -10,7 +11,6 @@ use crate::doctor::bundle::{self, BundleError, BundleFile};
 use crate::doctor::mask::{self, Masker};
 use crate::doctor::{self, Finding, NeededImage, Status, Subject};
 use crate::engine::EngineSettings;
-use crate::error::{Error, Exit, Result};
 use crate::host::state::StateDir;
 use crate::images::{Catalog, ImageError, ImageSettings};
 use crate::output::doctor as view;

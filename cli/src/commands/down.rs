@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use clap::Args;
+use dm_core::error::{Exit, Result};
 
 use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
 use crate::engine::Engine;
-use crate::error::{Exit, Result};
 use crate::host::ports::Allocator;
 use crate::images::Silent;
 use crate::output::text;

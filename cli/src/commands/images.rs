@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use clap::{Args, Subcommand};
+use dm_core::error::{Coded, Exit, Result};
 use serde::Serialize;
 
 use super::context::{Context, Project};
 use super::run::reported;
-use crate::error::{Coded, Exit, Result};
 use crate::images::archive::Transferred;
 use crate::images::{Acquired, How, ImageError, Images, Progress, SERVICES, Silent, Update};
 use crate::output::{self, text};

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use chrono::Utc;
 use clap::{Args, Subcommand};
+use dm_core::error::{Exit, Result};
 
 use super::context::Context;
 use super::desk::{Desk, Which};
 use super::outbox::{judge, show};
-use crate::error::{Exit, Result};
 use crate::messaging::inbox::page::{self, Place};
 use crate::messaging::inbox::retry;
 use crate::messaging::inbox::stats::{self, Limits};

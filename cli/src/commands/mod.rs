@@ -40,12 +40,12 @@ mod up;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use dm_core::error::{Exit, Result};
+use dm_core::instance;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::overrides;
-use crate::error::{Exit, Result};
 use crate::output::{Flags, Printer};
-use crate::stack::instance;
 use context::Context;
 use left::Before;
 

@@ -1,10 +1,10 @@
 //! `dm open`.
 
 use clap::Args;
+use dm_core::error::{Coded, Exit, Result};
 use thiserror::Error;
 
 use super::context::{Context, existing_ports};
-use crate::error::{Coded, Exit, Result};
 use crate::host::browser;
 
 /// Open a component's page in the browser.

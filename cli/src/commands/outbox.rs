@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chrono::Utc;
 use clap::{Args, Subcommand};
+use dm_core::error::{Exit, Result};
 
 use super::context::Context;
 use super::desk::{Desk, Which};
-use crate::error::{Exit, Result};
 use crate::messaging::outbox::page::{self, Place};
 use crate::messaging::outbox::stats::{self, Limits};
 use crate::messaging::outbox::{State, retry};

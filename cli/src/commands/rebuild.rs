@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use dm_core::error::{Exit, Result};
 use tokio::time::Instant;
 
 use super::context::{Context, PortUse, Project};
 use super::run::{BringUp, Brought};
-use crate::error::{Exit, Result};
 use crate::host::consent::Consent;
 use crate::output::dev::{self, Round};
 use crate::stack::executor::Emitter;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
+use dm_core::error::{Exit, Result};
 
 use super::context::Context;
 use super::desk::Desk;
-use crate::error::{Exit, Result};
 use crate::messaging::dead::audit;
 use crate::messaging::memory;
 use crate::messaging::reconcile::{self, Kind, Report, Site};

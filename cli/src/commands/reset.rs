@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
+use dm_core::error::{Coded, Exit, Result};
 use thiserror::Error;
 
 use super::context::{Context, PortUse, Project};
@@ -10,7 +11,6 @@ use super::run::{BringUp, show};
 use super::seed::Scale;
 use super::{backup, seed};
 use crate::data::seed::SeedFile;
-use crate::error::{Coded, Exit, Result};
 use crate::stack::executor::Emitter;
 use crate::stack::{Stack, reset, up};
 

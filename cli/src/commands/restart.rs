@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use clap::Args;
+use dm_core::error::{Exit, Result};
 
 use super::context::{Context, PortUse};
 use super::run::{BringUp, show};
-use crate::error::{Exit, Result};
 use crate::stack::executor::Emitter;
 use crate::stack::{Stack, restart, up};
 

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_core::error::{Coded, Exit, Result, chain};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
 use super::context::{Context, PortUse, Project};
 use super::doctor;
 use crate::engine::Engine;
-use crate::error::{Coded, Exit, Result, chain};
 use crate::host::consent::Consent;
 use crate::output;
 use crate::output::progress::{self, Recording};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use dm_core::error::{Exit, Result};
 
 use super::context::Context;
 use super::desk::Desk;
@@ -11,7 +12,6 @@ use crate::components::locks::Limits;
 use crate::components::rabbitmq::policies;
 use crate::components::{keycloak, postgres};
 use crate::data::schema::{self, Document, Folder, SchemaError, Site, Source};
-use crate::error::{Exit, Result};
 use crate::output;
 
 /// Keep and compare what the database, the broker and the realm are like.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::{NaiveDate, TimeDelta, Utc};
 use clap::Args;
 use dm_business::Invention;
+use dm_core::error::{Exit, Result};
 use sqlx::PgPool;
 use tokio::time::Instant;
 
@@ -15,7 +16,6 @@ use crate::client;
 use crate::data::seed::own::{Ground, Own};
 use crate::data::seed::past::{self, Loaded, Only, Request, Run, Schemas};
 use crate::data::seed::{Made, SeedError, SeedFile, front};
-use crate::error::{Exit, Result};
 use crate::messaging::memory;
 use crate::output::counter::Counter;
 use crate::output::{self};

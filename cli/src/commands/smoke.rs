@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use dm_core::error::{Coded, Exit, Result};
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use thiserror::Error;
@@ -11,7 +12,6 @@ use super::context::{Context, Project, existing_ports};
 use crate::client::{Fault, Site};
 use crate::engine::Engine;
 use crate::engine::logs::LogQuery;
-use crate::error::{Coded, Exit, Result};
 use crate::output;
 use crate::smoke::report::{Counts, Outcome, SCHEMA, Step};
 use crate::smoke::{self, junit};

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
+use dm_core::error::{Exit, Result};
 
 use super::backup;
 use super::context::Context;
 use crate::components;
 use crate::data::backup::{Purpose, Set};
-use crate::error::{Exit, Result};
 use crate::output::backup::{Place, Schedule};
 use crate::output::{self, status, watch};
 use crate::stack::Stack;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use dm_core::error::{Exit, Result};
 
 use super::context::{Context, PortUse, Project};
 use super::golden;
 use super::run::{BringUp, show};
 use crate::config::Prepare;
 use crate::engine::Engine;
-use crate::error::{Exit, Result};
 use crate::host::consent::Consent;
 use crate::output::plan::PlanRow;
 use crate::output::{self, Canvas};

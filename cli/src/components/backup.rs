@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use data_encoding::HEXLOWER;
+use dm_core::instance::Instance;
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -22,7 +23,6 @@ use crate::config::Config;
 use crate::data::backup::job::{self, Folder, Job};
 use crate::data::backup::{Access, Keep};
 use crate::engine::spec::{ContainerSpec, HostAccess, HostMount};
-use crate::stack::instance::Instance;
 
 /// The component's name.
 pub const NAME: &str = "backup";

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use dm_core::error::{Coded, Exit};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
@@ -17,7 +18,6 @@ use super::locks::{Blocked, Ended, Limits, Watch};
 use super::{Ports, keycloak, postgres};
 use crate::config::{self, Config};
 use crate::engine::spec::DigestKey;
-use crate::error::{Coded, Exit};
 
 /// The job's name in the graph.
 pub const NAME: &str = "database";

@@ -21,14 +21,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_core::error::{Coded, Exit};
+use dm_core::instance::Instance;
 use thiserror::Error;
 
 use self::recorded::RecordedSchema;
 use crate::config::Config;
 use crate::engine::spec::{ContainerSpec, DigestKey, Port};
-use crate::error::{Coded, Exit};
 use crate::host::state::StateError;
-use crate::stack::instance::Instance;
 
 /// The host's ports of an instance by name, e.g. `postgres` → 5432.
 pub type Ports = BTreeMap<String, u16>;

@@ -7,11 +7,10 @@
 //! version, and it holds the program's own record of migrations, from where the
 //! program goes on.
 
+use dm_core::error::{Coded, Exit};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use thiserror::Error;
-
-use crate::error::{Coded, Exit};
 
 /// A schema that can be filled from a script in a component's image.
 #[derive(Debug, Clone)]

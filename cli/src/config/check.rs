@@ -15,9 +15,6 @@ const TAKEN_SCHEMAS: [(&str, &str); 4] = [
     ("information_schema", "belongs to PostgreSQL"),
 ];
 
-/// The components that have a table of their own.
-const INFRASTRUCTURE: [&str; 4] = ["postgres", "rabbitmq", "openldap", "keycloak"];
-
 /// Two keys whose values don't go together, or one whose value needs another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Conflict {
@@ -120,26 +117,6 @@ fn ports(config: &Config) -> Vec<(Vec<&'static str>, Port)> {
     let services = config.services.all().into_iter();
     ports.extend(services.map(|(name, service)| (vec!["services", name, "port"], service.port)));
     ports
-}
-
-/// The key that sets a port. A component's own port goes by its name, a further one by
-/// `<component>-<what>`, e.g. `rabbitmq-management`.
-#[must_use]
-pub fn port_key(name: &str) -> String {
-    match name.split_once('-') {
-        Some((component, what)) => format!("{component}.{}_port", what.replace('-', "_")),
-        None => component_key(name, "port"),
-    }
-}
-
-/// The key of a component's setting, e.g. `keycloak.memory`, `services.order.memory`.
-#[must_use]
-pub fn component_key(component: &str, setting: &str) -> String {
-    if INFRASTRUCTURE.contains(&component) {
-        format!("{component}.{setting}")
-    } else {
-        format!("services.{component}.{setting}")
-    }
 }
 
 fn shared_ports(config: &Config) -> Vec<Conflict> {

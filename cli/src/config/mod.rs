@@ -32,7 +32,6 @@ mod source;
 mod tree;
 pub mod values;
 
-pub use check::{component_key, port_key};
 pub use components::{Keycloak, Memory, Openldap, Postgres, Rabbitmq};
 pub use layers::{OTHER_VARIABLES, Override};
 pub use load::{FILE, LOCAL_FILE, LoadOptions, Loaded, PROJECT_DIR};

@@ -1,10 +1,10 @@
 //! What `--set` gives, as one call of `dm` hands it to another: by a variable, since any user
 //! of the machine sees an argument list.
 
+use dm_core::error::{Coded, Exit, Result};
 use thiserror::Error;
 
 use super::layers::OVERRIDES;
-use crate::error::{Coded, Exit, Result};
 
 /// The variable is not what `dm` writes.
 #[derive(Debug, Error)]

@@ -6,10 +6,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use dm_core::error::{Coded, Exit};
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use thiserror::Error;
-
-use crate::error::{Coded, Exit};
 
 /// One thing that is wrong with a configuration, and where.
 #[derive(Debug, Clone)]

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dm_core::error::{Coded, Exit};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::config;
-use crate::error::{Coded, Exit};
 use crate::images::{SOURCES, is_editors_rest};
 
 /// Editors and version control write several files, and one file in several steps:

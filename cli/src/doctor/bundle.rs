@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use dm_core::error::{Coded, Exit};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -16,7 +17,6 @@ use super::{Examination, Finding};
 use crate::engine::inventory::{ObjectKind, Owned};
 use crate::engine::logs::LogQuery;
 use crate::engine::{Engine, EngineError};
-use crate::error::{Coded, Exit};
 use crate::host::target;
 
 /// How many of a container's last log lines go in.
@@ -172,7 +172,7 @@ async fn within<T>(
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(format!(
             "{what}: {}",
-            crate::error::Error::from(error).chain().join(": ")
+            dm_core::error::Error::from(error).chain().join(": ")
         )),
         Err(_) => Err(format!("{what}: no answer within {} s", PATIENCE.as_secs())),
     }

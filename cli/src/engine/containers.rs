@@ -13,10 +13,11 @@ use bollard::query_parameters::{
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
     StatsOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptions,
 };
+use dm_core::labels;
 use futures_util::StreamExt;
 
 use super::spec::{ContainerSpec, HostMount};
-use super::{Engine, EngineError, labels};
+use super::{Engine, EngineError};
 
 /// The state of a container, as the engine tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,7 @@
 //! What can go wrong between `dm` and the engine.
 
+use dm_core::error::{Coded, Exit};
 use thiserror::Error;
-
-use crate::error::{Coded, Exit};
 
 /// A failure of the engine, or of finding one.
 #[derive(Debug, Error)]

@@ -7,10 +7,10 @@ use bollard::query_parameters::{
     InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
     ListVolumesOptionsBuilder,
 };
+use dm_core::labels::{self, INSTANCE, PROJECT, ROOT};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::labels::{self, INSTANCE, PROJECT, ROOT};
 use super::{Engine, EngineError};
 
 /// What kind of object something is.

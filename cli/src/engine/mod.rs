@@ -11,7 +11,6 @@ pub mod find;
 pub mod guard;
 pub mod images;
 pub mod inventory;
-pub mod labels;
 pub mod logs;
 pub mod networks;
 pub mod published;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bollard::query_parameters::ListContainersOptionsBuilder;
+use dm_core::labels::{INSTANCE, PROJECT};
 use serde::Serialize;
 
-use super::labels::{INSTANCE, PROJECT};
 use super::{Engine, EngineError};
 
 /// A container that publishes a port.

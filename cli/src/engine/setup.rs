@@ -4,13 +4,13 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use dm_core::error::Error;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::daemon::{Daemon, DaemonOptions, Running};
 use super::{Engine, EngineError, EngineSettings};
-use crate::error::Error;
 use crate::host::init::Init;
 use crate::host::network;
 use crate::host::packages::{self, Distribution, Package};

@@ -6,9 +6,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use dm_core::error::{Coded, Exit};
 use thiserror::Error;
-
-use crate::error::{Coded, Exit};
 
 /// Why there is no folder for downloads.
 #[derive(Debug, Error)]

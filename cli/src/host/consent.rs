@@ -2,9 +2,8 @@
 
 use std::ffi::OsStr;
 
+use dm_core::error::{Coded, Exit};
 use thiserror::Error;
-
-use crate::error::{Coded, Exit};
 
 /// A change of the machine that needs consent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,9 +6,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use dm_core::error::{Coded, Exit};
 use thiserror::Error;
-
-use crate::error::{Coded, Exit};
 
 /// A process could not be started.
 #[derive(Debug, Error)]

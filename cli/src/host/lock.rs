@@ -5,13 +5,13 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dm_core::error::{Coded, Exit};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::place::Place;
-use crate::error::{Coded, Exit};
 
 /// How often a busy lock is tried again.
 const POLL: Duration = Duration::from_millis(50);

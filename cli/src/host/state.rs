@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
+use dm_core::error::{Coded, Exit};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::lock::{FileLock, Guard, Holder, LockError};
-use crate::error::{Coded, Exit};
 
 /// Where the state is kept when root has no home of its own.
 const ROOT_STATE: &str = "/var/lib/dm";

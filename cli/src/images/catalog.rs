@@ -283,7 +283,7 @@ mod tests {
         let error = catalog(&ImageSettings::default())
             .get("postgers")
             .unwrap_err();
-        let next = crate::error::Coded::next(&error);
+        let next = dm_core::error::Coded::next(&error);
         insta::assert_snapshot!(next.join("\n"), @r"
         did you mean postgres?
         the images are base, keycloak, openldap, postgres, rabbitmq

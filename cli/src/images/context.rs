@@ -129,9 +129,11 @@ impl Write for ChannelWriter {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use futures_util::{StreamExt, TryStreamExt};
     use std::io::Read;
+
+    use futures_util::{StreamExt, TryStreamExt};
+
+    use super::*;
 
     #[tokio::test]
     async fn a_context_is_the_same_every_time() {

@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dm_core::error::{Coded, Exit, SourceError};
 use thiserror::Error;
 
 use crate::engine::EngineError;
-use crate::error::{Coded, Exit, SourceError};
 
 /// Why a registry gave no image.
 #[derive(Debug, Clone, PartialEq, Eq)]

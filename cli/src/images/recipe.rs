@@ -187,8 +187,9 @@ impl FieldHash {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn file() -> impl Strategy<Value = RecipeFile> {
         (

@@ -115,8 +115,9 @@ impl fmt::Display for Reference {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn mirrored(text: &str, mirror: &str) -> String {
         Reference::parse(text).mirrored(Some(mirror)).to_string()

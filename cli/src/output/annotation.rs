@@ -2,8 +2,9 @@
 //! request's files show.
 //! <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
 
+use dm_core::error::Place;
+
 use super::text;
-use crate::error::Place;
 
 /// An error on one line, at its place in the sources where it has one.
 #[must_use]

@@ -2,9 +2,8 @@
 
 use std::io;
 
+use dm_core::error::{Coded, Exit};
 use thiserror::Error;
-
-use crate::error::{Coded, Exit};
 
 /// A failure to write to stdout, or to get an answer.
 #[derive(Debug, Error)]

@@ -4,12 +4,12 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dm_core::error::{Error, Exit};
 use serde::Serialize;
 
 use super::live::{Line, Lines, Size, Terminal};
 use super::style::{Canvas, Glyph, Role};
 use super::{Env, Flags, OutputError, ProgressChoice, Settings, failure, json, report, text};
-use crate::error::{Error, Exit};
 use crate::stack::event::Failure;
 
 /// Writes everything that a person or a script sees. Cheap to clone; the

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
+use dm_core::error::Error;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 use miette::{ThemeCharacters, ThemeStyles};
 use serde::Serialize;
 
 use super::style::{Canvas, Role};
 use super::text;
-use crate::error::Error;
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.error/1";
@@ -264,11 +264,11 @@ fn places(diagnostic: &dyn Diagnostic) -> Vec<Place> {
 
 #[cfg(test)]
 mod tests {
+    use dm_core::error::{Coded, Exit};
     use miette::{NamedSource, SourceSpan};
     use thiserror::Error as ThisError;
 
     use super::*;
-    use crate::error::{Coded, Exit};
     use crate::output::testing::{assert_fits, coloured, pipe, terminal, visible};
 
     #[derive(Debug, ThisError)]

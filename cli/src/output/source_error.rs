@@ -1,8 +1,9 @@
 //! Errors in the project's own sources, as the compiler shows them.
 
+use dm_core::error::SourceError;
+
 use super::style::{Canvas, Glyph, Role};
 use super::text;
-use crate::error::SourceError;
 
 /// How many are shown whole: the first ones often cause the others.
 const SHOWN: usize = 5;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_core::error::Result;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,6 @@ use super::{Stack, StackError, failure, gateway_secret};
 use crate::components::Renewing;
 use crate::engine::EngineError;
 use crate::engine::containers::{Container, State};
-use crate::error::Result;
 
 /// What `down` found and did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::SourceError;
 pub use crate::images::Unit;
+use dm_core::error::SourceError;
+
 use crate::images::Update;
 
 /// What kind of node of the graph something is.

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use dm_core::error::steps_on;
+use dm_core::instance;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
@@ -12,8 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{Event, Failure, Node, NodeState};
 use super::graph::{Graph, GraphError};
-use super::instance;
-use crate::error::steps_on;
 
 /// Where the events of a run go, with the clock that they count by.
 #[derive(Debug, Clone)]

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use dm_core::error::{Coded, chain};
+use dm_core::keys::{component_key, port_key};
+
 use super::Stack;
 use super::event::Failure;
 use super::executor::Emitter;
 use super::readiness::NotReady;
-use crate::config::{component_key, port_key};
 use crate::engine::spec::ContainerSpec;
-use crate::error::{Coded, chain};
 use crate::host::ports;
 
 /// How many of its last log lines a failed component's report shows.

@@ -8,9 +8,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use dm_core::instance::Instance;
 use uuid::Uuid;
 
-use super::instance::Instance;
 use crate::host::state::StateError;
 
 /// The folder of the state directory.

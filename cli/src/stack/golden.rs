@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::pbkdf2;
+use dm_core::error::Result;
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,6 @@ use super::executor::{Emitter, Outcome};
 use super::images::node as image_node;
 use super::{Stack, StackError, down, up};
 use crate::components::{Component, GoldenPart, Ports, Site, postgres};
-use crate::error::Result;
 use crate::images::Derivation;
 use crate::images::derived::LABEL_GOLDEN;
 use crate::images::recipe::{Digest, LABEL_COMPONENT};

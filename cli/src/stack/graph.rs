@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dm_core::error::{Coded, Exit};
 use thiserror::Error;
-
-use crate::error::{Coded, Exit};
 
 /// Named nodes and what each one waits for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

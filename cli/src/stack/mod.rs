@@ -10,7 +10,6 @@ pub mod golden;
 pub mod graph;
 pub mod images;
 pub mod inspect;
-pub mod instance;
 pub mod plan;
 pub mod readiness;
 mod recorded;
@@ -25,6 +24,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_core::error::{Coded, Exit, Result, SourceError};
+use dm_core::instance::Instance;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -33,10 +34,8 @@ use crate::components::recorded::RecordedError;
 use crate::components::{Component, ComponentError, Ports, Site};
 use crate::engine::spec::{ContainerSpec, DigestKey};
 use crate::engine::{Engine, EngineError};
-use crate::error::{Coded, Exit, Result, SourceError};
 use crate::images::{ImageError, Images};
 use graph::{Graph, GraphError};
-use instance::Instance;
 use readiness::Pace;
 
 /// One instance of the stack with all that is needed to act on it.

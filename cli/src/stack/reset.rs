@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use dm_core::error::Result;
 use tokio_util::sync::CancellationToken;
 
 use super::Stack;
@@ -22,7 +23,6 @@ use super::plan::{Action, Wanted, plan};
 use crate::components::{Renewal, Renewing};
 use crate::engine::containers::Container;
 use crate::engine::exec::ExecSpec;
-use crate::error::Result;
 
 /// Stops the instance and removes its data. What is as after a first start then, or has no
 /// data of its own, is left to be started again.

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use dm_core::error::Result;
+
 use super::Stack;
 use super::event::NodeState;
 use super::executor::Emitter;
 use crate::engine::containers::State;
-use crate::error::Result;
 
 /// Stops the named components, or all, the ones that depend on others first.
 /// Nothing is removed.

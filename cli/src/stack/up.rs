@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_core::error::Result;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -22,7 +23,6 @@ use crate::components::{Component, database};
 use crate::engine::containers::Container;
 use crate::engine::exec::ExecSpec;
 use crate::engine::spec::ContainerSpec;
-use crate::error::Result;
 use crate::images::{How, SERVICES};
 
 /// What golden images are to a run.

@@ -1,12 +1,11 @@
 //! What the stack is like, beside what the files say.
 
-use libtest_mimic::Failed;
-use serde_json::Value;
-
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
+use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use super::stack::{INSTANCE, PATIENCE, dm, dm_command, eventually, ok, sql, start};
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use dm_contracts::headers;
 use dm_contracts::topology::{INVENTORY_QUEUE, READ_MODEL_QUEUE, dead_letter_queue};
+use dm_core::error::Result;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -17,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::load::count;
 use super::{Figure, Stack, child};
-use crate::error::Result;
 use crate::messaging::MessagingError;
 use crate::messaging::broker::{self, Outgoing, publish};
 use crate::messaging::dead::Filter;

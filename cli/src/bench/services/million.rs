@@ -1,12 +1,12 @@
 //! A million events that are through: what it takes to look at them, and what they cost
 //! those that come after.
 
+use dm_core::error::Result;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
 use super::super::BenchError;
 use super::{Figure, Stack, child, relay};
-use crate::error::Result;
 
 /// How many.
 const MILLION: i32 = 1_000_000;

@@ -31,6 +31,9 @@ mod relay;
 mod report;
 mod reset;
 
+use dm_core::error::Result;
+use dm_core::instance::Instance;
+use dm_core::labels;
 use tokio_util::sync::CancellationToken;
 
 use super::dm::Dm;
@@ -40,11 +43,8 @@ use super::{Bench, BenchError, INSTANCE};
 use crate::client::Site;
 use crate::components::{Ports, rabbitmq};
 use crate::config::Config;
-use crate::engine::labels;
-use crate::error::Result;
 use crate::host::state::StateDir;
 use crate::stack::gateway_secret;
-use crate::stack::instance::Instance;
 
 pub use case::{Case, Figure, Target};
 #[cfg(test)]

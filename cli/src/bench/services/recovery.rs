@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use dm_core::error::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
@@ -12,7 +13,6 @@ use crate::client::GATEWAY_SECRET;
 use crate::components::http_client;
 use crate::components::postgres;
 use crate::components::service::base_url;
-use crate::error::Result;
 use crate::messaging::{broker, queues};
 
 /// How long anything may take.

@@ -1,7 +1,8 @@
 //! A stack with something in it begun anew, beside a fresh one.
 
+use dm_core::error::Result;
+
 use super::{Figure, Stack};
-use crate::error::Result;
 
 /// `dm reset` of a stack with all services and a small past, beside the `dm up` that had
 /// brought it up on golden images. On an instance of its own.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use dm_core::error::{Exit, Result};
 
 use super::context::{Context, Project};
 use super::desk::Desk;
@@ -20,9 +21,7 @@ use crate::data::backup::{
     self, Access, BackupError, Extent, Identities, Keep, Listed, Purpose, Recipients, Set, Source,
     Store,
 };
-use crate::error::{Exit, Result};
 use crate::output;
-
 use restore::Ways;
 pub(super) use restore::{begin, check, compare};
 

@@ -1,10 +1,10 @@
 //! `dm backup prune`.
 
 use chrono::Utc;
+use dm_core::error::{Exit, Result};
 
 use super::super::context::{Context, Project};
 use crate::data::backup::{BackupError, Keep, Listed, Store, Verdict};
-use crate::error::{Exit, Result};
 use crate::output::{self, Printer};
 
 /// What is asked for.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::Utc;
+use dm_core::error::{Exit, Result};
 use lapin::Connection;
 use serde_json::Value;
 
@@ -19,7 +20,6 @@ use crate::data::backup::{
     self, BackupError, Broker, Events, Extent, Letters, Opened, Purpose, Server, Set, Site,
     Store as Sets, Target,
 };
-use crate::error::{Exit, Result};
 use crate::messaging::memory;
 use crate::messaging::reconcile::{self, Kind, Report};
 use crate::messaging::stores::Store;

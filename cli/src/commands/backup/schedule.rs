@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use dm_core::error::{Error, Exit, Result};
 use tokio::time::Instant;
 
 use super::super::context::{Context, LOCK_PATIENCE, Project};
@@ -12,7 +13,6 @@ use super::{configured, create, make, prune};
 use crate::components::reach::Reach;
 use crate::data::backup::job::{self, Attempt, Away, Folder, Job, State};
 use crate::data::backup::{Keep, Purpose, Recipients, Set, Source, Store};
-use crate::error::{Error, Exit, Result};
 use crate::host::lock::FileLock;
 
 /// How long after a backup that failed the next one is tried.

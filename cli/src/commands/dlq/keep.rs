@@ -4,12 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, BufWriter, Seek as _};
 use std::path::Path;
 
+use dm_core::error::{Exit, Result};
 use lapin::Connection;
 
 use super::Which;
 use crate::commands::context::Context;
 use crate::commands::desk::Desk;
-use crate::error::{Exit, Result};
 use crate::host::target::Target;
 use crate::messaging::MessagingError;
 use crate::messaging::dead::copy::Letters;

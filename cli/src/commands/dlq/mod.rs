@@ -12,11 +12,11 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
+use dm_core::error::{Exit, Result};
 use lapin::Connection;
 
 use super::context::Context;
 use super::desk::{Desk, instant};
-use crate::error::{Exit, Result};
 use crate::messaging::dead::{self, DeadLetter, Filter, Records, audit, look, parked};
 use crate::output;
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::Utc;
 use clap::Args;
+use dm_core::error::{Exit, Result};
 use lapin::Connection;
 
 use super::Which;
 use crate::commands::context::Context;
 use crate::commands::desk::Desk;
-use crate::error::{Exit, Result};
 use crate::host;
 use crate::messaging::dead::{self, audit, edit, look, replay};
 use crate::messaging::{MessagingError, memory};

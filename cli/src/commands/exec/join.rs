@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dm_core::error::{Error, Exit, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
@@ -9,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::engine::exec::{Chunk, ExecSpec, Input, Running};
-use crate::error::{Error, Exit, Result};
 use crate::output::session::Session;
 
 /// How long the output of a command that is made to end is waited for.

@@ -3,12 +3,12 @@
 mod join;
 
 use clap::Args;
+use dm_core::error::{Coded, Error, Exit, Result};
 
 use super::context::{Context, Project};
 use crate::engine::Engine;
 use crate::engine::containers::State;
 use crate::engine::exec::ExecSpec;
-use crate::error::{Coded, Error, Exit, Result};
 use crate::output::session::Session;
 use join::Joined;
 

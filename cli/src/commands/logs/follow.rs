@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use dm_core::error::Result;
 use futures_util::stream::{self, SelectAll};
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::{MissedTickBehavior, interval};
@@ -14,7 +15,6 @@ use super::Lines;
 use crate::engine::containers::{Container, State};
 use crate::engine::logs::{LogLine, LogQuery};
 use crate::engine::{Engine, EngineError};
-use crate::error::Result;
 use crate::output::Printer;
 
 /// How often it is looked which containers run.

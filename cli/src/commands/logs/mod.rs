@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use dm_core::error::{Exit, Result};
 use futures_util::StreamExt as _;
 use futures_util::stream::SelectAll;
 
@@ -14,7 +15,6 @@ use super::context::Context;
 use super::exec::NotRunning;
 use crate::components::Component;
 use crate::engine::logs::{LogLine, LogQuery};
-use crate::error::{Exit, Result};
 use crate::output::OutputError;
 use crate::output::logs::LogPrinter;
 use follow::Follow;

@@ -3,13 +3,13 @@
 mod input;
 
 use clap::Args;
+use dm_core::error::{Coded, Exit, Result};
 use thiserror::Error;
 
 use super::context::Context;
 use super::exec;
 use crate::components::{database, postgres};
 use crate::engine::exec::ExecSpec;
-use crate::error::{Coded, Exit, Result};
 
 /// Ends a query whose psql is gone, also one that was killed.
 const CHECK_CLIENT: &str = "-c client_connection_check_interval=1s";

@@ -7,6 +7,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use dm_core::error::{Coded, Exit};
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,6 @@ use url::Url;
 use uuid::Uuid;
 
 use super::innermost;
-use crate::error::{Coded, Exit};
 
 /// The public client of the realm, and where it is sent back to.
 const CLIENT: &str = "warehouse-mobile";

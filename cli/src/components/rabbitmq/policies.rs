@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use dm_contracts::topology::{Tier, WORK_QUEUES, dead_letter_queue, retry_queue};
+use dm_core::error::{Coded, Exit};
 use lapin::options::QueueDeclareOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
@@ -20,8 +21,6 @@ use tokio::time::Instant;
 use super::management::{Management, ManagementError};
 use crate::config::values::words;
 use crate::config::{Kept, Overflow, Policies};
-
-use crate::error::{Coded, Exit};
 
 /// How long the broker's interface may take to be there after the broker itself.
 const PATIENCE: Duration = Duration::from_secs(60);

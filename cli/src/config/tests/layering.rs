@@ -1,9 +1,10 @@
 //! Which layer wins, how the project is found, what variables and flags mean.
 
+use dm_core::error::{Coded, Exit};
+
 use super::Project;
 use crate::config::values::CaCertificates;
 use crate::config::{Config, ConfigError, LoadOptions, Origin};
-use crate::error::{Coded, Exit};
 
 #[test]
 fn an_empty_file_is_the_defaults() {

@@ -1,10 +1,10 @@
 //! What a person reads when something is wrong.
 
+use dm_core::error::{Coded, Exit};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::Project;
 use crate::config::ConfigError;
-use crate::error::{Coded, Exit};
 
 /// The report as on a terminal of 80 columns without colour.
 pub(super) fn render(error: &ConfigError) -> String {

@@ -1,8 +1,9 @@
 //! What `dm config show` shows.
 
+use dm_core::error::Coded;
+
 use super::Project;
 use crate::config::ConfigError;
-use crate::error::Coded;
 
 fn project() -> Project {
     Project::new("[postgres]\nport = 5433\n[postgres.settings]\nmax_connections = 200\n")

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use dm_core::instance::Instance;
 use lapin::Connection;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
@@ -17,7 +18,6 @@ use crate::components::reach::Reach;
 use crate::components::{keycloak, openldap, postgres, rabbitmq};
 use crate::config::Config;
 use crate::messaging::{MessagingError, broker, stores};
-use crate::stack::instance::Instance;
 
 /// Who a server's administrator is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

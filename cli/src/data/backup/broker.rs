@@ -144,7 +144,7 @@ impl Broker<'_> {
         if let Err(error) = self.management.declare(&besides).await {
             refused.push(format!(
                 "the broker does not take what the backup has beside the configuration: {}",
-                crate::error::chain(&MessagingError::from(error)).join(": ")
+                dm_core::error::chain(&MessagingError::from(error)).join(": ")
             ));
         }
         let decoder = zstd::Decoder::new(opened.read("broker/dead-letters.jsonl.zst")?);

@@ -3,13 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
+use dm_core::error::{Coded, Exit};
 use thiserror::Error;
 
 use super::Candidate;
 use super::manifest::FORMAT;
 use crate::components::locks::Blocked;
 use crate::engine::EngineError;
-use crate::error::{Coded, Exit};
 use crate::messaging::MessagingError;
 
 /// A set can't be made, read or restored.

@@ -199,9 +199,10 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use dm_core::instance::Instance;
+
     use super::*;
     use crate::config::{Config, LoadOptions};
-    use crate::stack::instance::Instance;
 
     fn access() -> Access {
         let folder = tempfile::tempdir().unwrap();

@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
+use dm_core::error::Coded as _;
 use proptest::prelude::*;
 
 use super::super::manifest::Postgres;
 use super::*;
-use crate::error::Coded as _;
 
 pub(crate) fn manifest(id: &str, taken_at: &str) -> Manifest {
     Manifest {

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use dm_core::error::{Coded, Error};
+
 use super::{GIGABYTE, NO_ENGINE, gigabytes};
 use crate::doctor::{Finding, NeededImage};
 use crate::engine::{Engine, EngineError, Facts, Kind, Version};
-use crate::error::{Coded, Error};
 use crate::host::resources;
 
 /// Below this, building images fails half way.

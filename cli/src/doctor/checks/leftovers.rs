@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use dm_core::error::Error;
+use dm_core::labels::PROJECT;
+
 use super::NO_ENGINE;
 use crate::doctor::Finding;
 use crate::engine::Engine;
 use crate::engine::inventory::{ObjectKind, Owned};
-use crate::engine::labels::PROJECT;
-use crate::error::Error;
 
 /// Objects that no `dm down` finds any more, for want of a project to run it in.
 pub(in crate::doctor) async fn leftovers(engine: Option<&Engine>) -> Vec<Finding> {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::port_key;
+use dm_core::error::Coded;
+use dm_core::instance::DEFAULT;
+use dm_core::keys::port_key;
+
 use crate::doctor::{Finding, Subject};
 use crate::engine::Engine;
 use crate::engine::published::Publisher;
-use crate::error::Coded;
 use crate::host::ports::{self, Owner, PortError};
-use crate::stack::instance::DEFAULT;
 
 /// What is known of a port.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -122,7 +122,7 @@ fn system(doing: &'static str) -> impl Fn(io::Error) -> EngineError {
     move |error| setup(doing, error.to_string(), vec!["dm doctor".into()])
 }
 
-fn state_error(error: impl crate::error::Coded) -> EngineError {
+fn state_error(error: impl dm_core::error::Coded) -> EngineError {
     setup("remembering the engine", error.to_string(), error.next())
 }
 

@@ -1,7 +1,7 @@
+use dm_core::error::Coded;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::error::Coded;
 
 fn addresses(settings: &EngineSettings, around: &Surroundings) -> Vec<(String, Source)> {
     candidates(settings, around)

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use distribution::{Distribution, Manager};
 
+use dm_core::error::{Coded, Exit};
+
 use super::consent::{Consent, ConsentError, Proposal};
 use super::privilege::Privilege;
 use super::process::program;
-use crate::error::{Coded, Exit};
 
 /// Something to install: the program that shows it is there, and what the
 /// distributions call the package.

@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use dm_core::error::{Coded, Exit};
+use dm_core::keys::port_key;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::{Owner, is_free, owner};
-use crate::config::port_key;
-use crate::error::{Coded, Exit};
 use crate::host::lock::LockError;
 use crate::host::state::{StateDir, StateError};
 

@@ -3,9 +3,8 @@
 
 use std::path::PathBuf;
 
+use dm_core::error::{Place, SourceError};
 use serde::Deserialize;
-
-use crate::error::{Place, SourceError};
 
 /// A line of it, as far as it matters here.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! A dead letter that a person changes before it goes back.
 
-use super::audit::Edited;
-use super::text::Object;
 use dm_contracts::topology::{WORK_QUEUES, takes};
 use dm_contracts::{Envelope, envelope, events};
+
+use super::audit::Edited;
+use super::text::Object;
 
 /// Takes what a person made of it. It gets an id of its own: it is another event, and the
 /// inboxes that know the old one are not to take it for that.

@@ -198,7 +198,7 @@ fn every_port_has_its_key() {
     let ports: Vec<_> = components.iter().flat_map(|it| it.ports()).collect();
     assert!(ports.len() > 10, "{ports:?}");
     for port in ports {
-        let key = dm::config::port_key(port.name);
+        let key = dm_core::keys::port_key(port.name);
         assert!(known.has(&key), "{key}");
         let entry = loaded.show(Some(&key), false).unwrap().remove(0);
         assert_eq!(entry.value, port.host, "{key}");

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::secrets;
-
 use super::{Engine, Project, shared};
+use crate::secrets;
 
 /// The folder of the suite: every project of a test lies below it.
 pub fn folder() -> &'static Path {

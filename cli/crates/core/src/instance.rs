@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::engine::labels;
 use crate::error::{Coded, Exit};
+use crate::labels;
 
 /// The instance that is meant where none is named.
 pub const DEFAULT: &str = "default";
