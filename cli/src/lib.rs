@@ -6,7 +6,6 @@ pub mod ci;
 pub mod client;
 pub mod commands;
 pub mod components;
-pub mod config;
 pub mod data;
 pub mod dev;
 pub mod doctor;
@@ -14,8 +13,6 @@ pub mod engine;
 pub mod host;
 pub mod images;
 pub mod messaging;
-#[cfg(test)]
-mod mutations;
 pub mod output;
 pub mod smoke;
 pub mod stack;

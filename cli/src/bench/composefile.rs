@@ -7,11 +7,11 @@
 
 use std::path::{Path, PathBuf};
 
+use dm_config::Config;
 use serde_json::{Map, Value, json};
 
 use super::{BenchError, Rival};
 use crate::components::{keycloak, openldap, postgres, rabbitmq};
-use crate::config::Config;
 use crate::engine::spec::ContainerSpec;
 
 /// Seconds until a service that doesn't answer counts as unhealthy: the customary
@@ -165,8 +165,9 @@ fn check(component: &str, config: &Config) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use dm_config::LoadOptions;
+
     use super::*;
-    use crate::config::LoadOptions;
     use crate::engine::spec::{DigestKey, File, Mount, Port};
 
     fn service(component: &str, after: &[&str]) -> Service {

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use dm_config::overrides;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::BenchError;
-use crate::config::overrides;
 use crate::stack::event::Event;
 
 /// How many of a failed run's lines are worth keeping.

@@ -17,12 +17,12 @@ pub mod statistics;
 
 use std::path::PathBuf;
 
+use dm_config::Config;
 use dm_core::error::Result;
 use dm_core::instance::Instance;
 use tokio_util::sync::CancellationToken;
 
 use crate::components::database::Database;
-use crate::config::Config;
 use crate::images::Images;
 use crate::{components, engine};
 

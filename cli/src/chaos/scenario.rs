@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dm_config::values::Period;
 use dm_core::error::{Coded, Exit};
 use serde::Deserialize;
 use thiserror::Error;
 
 use super::Fault;
-use crate::config::values::Period;
 
 /// How long a fault lasts unless it says so.
 const CUSTOMARY: Duration = Duration::from_secs(5);

@@ -4,7 +4,6 @@ use clap::{Args, Subcommand};
 use dm_core::error::{Exit, Result};
 
 use super::context::Context;
-use crate::config;
 use crate::output::config as view;
 
 /// Show and check the configuration.
@@ -54,7 +53,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 ));
             }
         }
-        Command::Schema => printer.data(&config::schema_text())?,
+        Command::Schema => printer.data(&dm_config::schema_text())?,
     }
     Ok(Exit::Success)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_config::{Cadence, Config, Install, LoadOptions, Loaded, Origin, Override};
 use dm_core::error::Result;
 use dm_core::instance::{self, Instance};
 use dm_core::keys::port_key;
@@ -16,7 +17,6 @@ use super::tools::HostTools;
 use crate::components::backup::{Places, Schedule};
 use crate::components::database::Database;
 use crate::components::{self, Component, Ports};
-use crate::config::{Cadence, Config, Install, LoadOptions, Loaded, Origin, Override};
 use crate::data::backup::job::Folder;
 use crate::engine::containers::State;
 use crate::engine::setup::Setup;

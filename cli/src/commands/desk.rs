@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use dm_config::Config;
 use dm_core::error::Result;
 use lapin::Connection;
 use sqlx::PgPool;
@@ -14,7 +15,6 @@ use crate::components::keycloak::admin::Admin;
 use crate::components::locks::{Blocked, Watch};
 use crate::components::rabbitmq::management::Management;
 use crate::components::{Ports, postgres, rabbitmq};
-use crate::config::Config;
 use crate::engine::Engine;
 use crate::messaging::browse::Browser;
 use crate::messaging::filter::Filter;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use dm_config::Loaded;
 use dm_core::error::{Error, Exit, Result};
 
 use super::context::{Context, Project, engine_settings, is_outside_project};
-use crate::config::Loaded;
 use crate::doctor::bundle::{self, BundleError, BundleFile};
 use crate::doctor::mask::{self, Masker};
 use crate::doctor::{self, Finding, NeededImage, Status, Subject};
@@ -102,10 +102,7 @@ fn configuration(loaded: &Loaded) -> Vec<Finding> {
     match loaded.check_files() {
         Ok(()) => vec![Finding::ok(
             "configuration",
-            format!(
-                "{} is right",
-                loaded.root.join(crate::config::FILE).display()
-            ),
+            format!("{} is right", loaded.root.join(dm_config::FILE).display()),
         )],
         Err(error) => vec![broken("configuration", &error.into())],
     }

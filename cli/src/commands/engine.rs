@@ -1,10 +1,10 @@
 //! `dm engine`.
 
 use clap::{Args, Subcommand};
+use dm_config::Install;
 use dm_core::error::{Exit, Result};
 
 use super::context::{Context, engine_consent, engine_settings, is_outside_project};
-use crate::config::Install;
 use crate::engine::daemon::Daemon;
 use crate::engine::setup::Setup;
 use crate::engine::{Engine, EngineSettings};

@@ -4,12 +4,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use dm_config::overrides;
 use dm_core::error::{Exit, Result};
 
 use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
 use crate::components;
-use crate::config::overrides;
 use crate::host::detach;
 use crate::output::table::{Cell, Column, Table};
 use crate::stack::images::NodeProgress;

@@ -40,11 +40,11 @@ mod up;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use dm_config::overrides;
 use dm_core::error::{Exit, Result};
 use dm_core::instance;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::overrides;
 use crate::output::{Flags, Printer};
 use context::Context;
 use left::Before;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use dm_config::Prepare;
 use dm_core::error::{Exit, Result};
 
 use super::context::{Context, PortUse, Project};
 use super::golden;
 use super::run::{BringUp, show};
-use crate::config::Prepare;
 use crate::engine::Engine;
 use crate::host::consent::Consent;
 use crate::output::plan::PlanRow;

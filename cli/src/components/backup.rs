@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use data_encoding::HEXLOWER;
+use dm_config::Config;
 use dm_core::instance::Instance;
 use sha2::{Digest as _, Sha256};
 
@@ -19,7 +20,6 @@ use super::{
     Component, ComponentError, PortWish, Ports, Probe, Site, container, keycloak, openldap,
     postgres, rabbitmq,
 };
-use crate::config::Config;
 use crate::data::backup::job::{self, Folder, Job};
 use crate::data::backup::{Access, Keep};
 use crate::engine::spec::{ContainerSpec, HostAccess, HostMount};

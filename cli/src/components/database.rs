@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use dm_config::Config;
 use dm_core::error::{Coded, Exit};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -16,7 +17,6 @@ use thiserror::Error;
 
 use super::locks::{Blocked, Ended, Limits, Watch};
 use super::{Ports, keycloak, postgres};
-use crate::config::{self, Config};
 use crate::engine::spec::DigestKey;
 
 /// The job's name in the graph.
@@ -44,7 +44,7 @@ struct Schema {
 /// What the database should hold.
 #[derive(Debug, Clone)]
 pub struct Database {
-    config: config::Postgres,
+    config: dm_config::Postgres,
     schemas: Vec<Schema>,
     migrations: PathBuf,
     keycloak: keycloak::stored::Stored,

@@ -21,12 +21,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_config::Config;
 use dm_core::error::{Coded, Exit};
 use dm_core::instance::Instance;
 use thiserror::Error;
 
 use self::recorded::RecordedSchema;
-use crate::config::Config;
 use crate::engine::spec::{ContainerSpec, DigestKey, Port};
 use crate::host::state::StateError;
 

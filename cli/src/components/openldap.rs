@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dm_config::Config;
 use ldap3::{LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry};
 
 use super::reach::Reach;
@@ -10,7 +11,6 @@ use super::{
     Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Site, Unready,
     container,
 };
-use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
 use crate::host::line_ends::line_feeds;
 
@@ -31,7 +31,7 @@ const INVALID_CREDENTIALS: u32 = 49;
 /// OpenLDAP.
 #[derive(Debug, Clone)]
 pub struct OpenLdap {
-    config: config::Openldap,
+    config: dm_config::Openldap,
 }
 
 impl OpenLdap {

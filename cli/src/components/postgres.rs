@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dm_config::Config;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
@@ -10,7 +11,6 @@ use super::{
     Admission, Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Renewal,
     Site, Unready, container, database, host_port,
 };
-use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, Mount};
 
 /// The component's name.
@@ -43,7 +43,7 @@ const OWN_SETTINGS: [(&str, &str); 3] = [
 /// PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct Postgres {
-    config: config::Postgres,
+    config: dm_config::Postgres,
 }
 
 impl Postgres {
@@ -83,7 +83,7 @@ fn refused(user: &str, answer: &str) -> Refused {
 
 /// How the host reaches the stack's database as its superuser.
 #[must_use]
-pub fn connect_options(config: &config::Postgres, ports: &Ports) -> PgConnectOptions {
+pub fn connect_options(config: &dm_config::Postgres, ports: &Ports) -> PgConnectOptions {
     options(
         &address(Reach::Published(ports)),
         config.user.as_str(),

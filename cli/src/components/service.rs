@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use dm_config::Config;
 use serde::Deserialize;
 
 use super::{
     Component, ComponentError, PortWish, Ports, Probe, Site, Unready, container, database,
     host_port, http_client, http_origin, innermost, keycloak, postgres, rabbitmq, service_log,
 };
-use crate::config::{self, Config};
 use crate::engine::spec::ContainerSpec;
 use crate::stack::gateway_secret;
 
@@ -22,7 +22,7 @@ pub const GATEWAY: &str = "gateway";
 #[derive(Debug, Clone)]
 pub struct Service {
     name: &'static str,
-    config: config::Service,
+    config: dm_config::Service,
     /// Beside what `dm.toml` says of this service: what it says of others.
     environment: Vec<(String, String)>,
     /// What it is handed over as files, by the variable that would hold it.
@@ -50,7 +50,11 @@ pub(super) fn all(config: &Config) -> impl Iterator<Item = Service> {
 
 /// What a service proves with who it is: to its schema and the broker, or, the gateway, to
 /// Keycloak.
-fn secrets(config: &Config, name: &str, service: &config::Service) -> Vec<(&'static str, String)> {
+fn secrets(
+    config: &Config,
+    name: &str,
+    service: &dm_config::Service,
+) -> Vec<(&'static str, String)> {
     if name == GATEWAY {
         let secret = config.keycloak.gateway_client_secret.reveal().to_owned();
         return vec![("OIDC_CLIENT_SECRET", secret)];

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::config;
 use crate::images::{self, ImageError};
 
 /// The sources and the configuration, as they were at one moment.
@@ -20,7 +19,7 @@ impl SourceState {
     pub fn read(root: &Path) -> Result<Self, ImageError> {
         Ok(Self {
             sources: images::sources_digest(root)?,
-            configuration: [config::FILE, config::LOCAL_FILE]
+            configuration: [dm_config::FILE, dm_config::LOCAL_FILE]
                 .map(|file| std::fs::read(root.join(file)).ok()),
         })
     }

@@ -9,7 +9,6 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::config;
 use crate::images::{SOURCES, is_editors_rest};
 
 /// Editors and version control write several files, and one file in several steps:
@@ -198,7 +197,7 @@ fn relevant<'p>(root: &Path, path: &'p Path) -> Option<&'p Path> {
     let relative = path.strip_prefix(root).ok()?;
     let first = relative.components().next()?.as_os_str().to_str()?;
     let is_watched =
-        SOURCES.contains(&first) || [config::FILE, config::LOCAL_FILE].contains(&first);
+        SOURCES.contains(&first) || [dm_config::FILE, dm_config::LOCAL_FILE].contains(&first);
     let is_rest = relative
         .ancestors()
         .any(|part| !part.as_os_str().is_empty() && is_editors_rest(part));

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dm_config::values::CaCertificates;
+use dm_config::{Config, ImageSource};
+
 use super::error::ImageError;
-use crate::config::values::CaCertificates;
-use crate::config::{Config, ImageSource};
 use crate::engine::images::RegistryLogin;
 
 /// Where an image comes from.

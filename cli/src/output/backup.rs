@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use dm_config::values;
 use serde::Serialize;
 
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::config::values;
 use crate::data::backup::job::State;
 use crate::data::backup::{Listed, Purpose, Set};
 

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use dm_config::{Entry, Origin};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
-use crate::config::{Entry, Origin};
 
 /// The schema of the JSON form of the values.
 pub const SCHEMA: &str = "dm.config/1";

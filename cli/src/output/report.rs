@@ -354,13 +354,11 @@ mod tests {
         let project = tempfile::tempdir().unwrap();
         let file = "[postgres]\nprot = 5433\n\n[timeouts]\nwait = 300\n";
         std::fs::write(project.path().join("dm.toml"), file).unwrap();
-        let options = crate::config::LoadOptions {
+        let options = dm_config::LoadOptions {
             current_dir: project.path().to_owned(),
             ..Default::default()
         };
-        crate::config::Config::load(&options, [])
-            .unwrap_err()
-            .into()
+        dm_config::Config::load(&options, []).unwrap_err().into()
     }
 
     #[test]

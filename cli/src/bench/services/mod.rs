@@ -31,6 +31,7 @@ mod relay;
 mod report;
 mod reset;
 
+use dm_config::Config;
 use dm_core::error::Result;
 use dm_core::instance::Instance;
 use dm_core::labels;
@@ -42,7 +43,6 @@ use super::statistics::Summary;
 use super::{Bench, BenchError, INSTANCE};
 use crate::client::Site;
 use crate::components::{Ports, rabbitmq};
-use crate::config::Config;
 use crate::host::state::StateDir;
 use crate::stack::gateway_secret;
 

@@ -16,7 +16,6 @@ use super::context::{Context, Project};
 use super::desk::Desk;
 use crate::components::postgres;
 use crate::components::reach::Reach;
-use crate::config;
 use crate::data::backup::{
     self, Access, BackupError, Extent, Identities, Keep, Listed, Purpose, Recipients, Set, Source,
     Store,
@@ -193,7 +192,7 @@ struct Limits {
 
 impl Limits {
     /// What is asked for, and otherwise what the configuration says.
-    fn over(&self, config: &config::Backup) -> Keep {
+    fn over(&self, config: &dm_config::Backup) -> Keep {
         let configured = Keep::of(config);
         let given = |limit: Option<NonZeroU16>| limit.map(|it| usize::from(it.get()));
         Keep {

@@ -8,6 +8,7 @@ pub mod token;
 
 use std::time::Duration;
 
+use dm_config::Config;
 use serde::Deserialize;
 
 use super::reach::Reach;
@@ -17,7 +18,6 @@ use super::{
     http_client, http_origin, innermost, read,
 };
 use crate::components::{openldap, postgres};
-use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File};
 
 /// The component's name.
@@ -46,8 +46,8 @@ const PGPASS: &str = "/opt/keycloak/conf/pgpass";
 /// Keycloak.
 #[derive(Debug, Clone)]
 pub struct Keycloak {
-    config: config::Keycloak,
-    postgres: config::Postgres,
+    config: dm_config::Keycloak,
+    postgres: dm_config::Postgres,
     ldap_bind_dn: String,
     ldap_bind_password: String,
 }

@@ -4,12 +4,12 @@
 use aws_lc_rs::pbkdf2;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use dm_config::Config;
 use serde_json::json;
 use sqlx::postgres::PgConnection;
 
 use super::DATABASE_ROLE;
 use crate::components::openldap;
-use crate::config::Config;
 
 /// The client of the gateway.
 const GATEWAY: &str = "dunder-mifflin-gateway";
@@ -35,7 +35,7 @@ impl Stored {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let keycloak = &config.keycloak;
-        let revealed = |secret: &crate::config::Secret| secret.reveal().to_owned();
+        let revealed = |secret: &dm_config::Secret| secret.reveal().to_owned();
         Self {
             realm: keycloak.realm.to_string(),
             clients: [

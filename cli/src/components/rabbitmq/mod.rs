@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use dm_config::Config;
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -25,7 +26,6 @@ use super::{
     Adjustment, Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Renewal,
     Site, Unready, container, host_port, http_origin, innermost, read,
 };
-use crate::config::{self, Config};
 use crate::engine::spec::{ContainerSpec, File, Mount};
 
 /// The component's name.
@@ -63,7 +63,7 @@ raft.wal_max_size_bytes = 64000000
 /// RabbitMQ.
 #[derive(Debug, Clone)]
 pub struct RabbitMq {
-    config: config::Rabbitmq,
+    config: dm_config::Rabbitmq,
     /// The services' broker passwords by user.
     users: BTreeMap<String, String>,
     /// The project's folder.
@@ -129,7 +129,7 @@ pub fn broker_user(service: &str) -> String {
 
 /// The URI by which the host reaches the broker as its administrator.
 #[must_use]
-pub fn uri(config: &config::Rabbitmq, ports: &Ports) -> String {
+pub fn uri(config: &dm_config::Rabbitmq, ports: &Ports) -> String {
     let (user, password) = (config.user.as_str(), config.password.reveal());
     uri_of(Reach::Published(ports), user, password)
 }

@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use dm_config::values::words;
+use dm_config::{Kept, Overflow, Policies};
 use dm_contracts::topology::{Tier, WORK_QUEUES, dead_letter_queue, retry_queue};
 use dm_core::error::{Coded, Exit};
 use lapin::options::QueueDeclareOptions;
@@ -19,8 +21,6 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::management::{Management, ManagementError};
-use crate::config::values::words;
-use crate::config::{Kept, Overflow, Policies};
 
 /// How long the broker's interface may take to be there after the broker itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -350,10 +350,10 @@ fn dropped(policy: &Policy, before: &Value, messages: u64) -> Option<(&'static s
 
 #[cfg(test)]
 mod tests {
+    use dm_config::{Config, LoadOptions, Override};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{Config, LoadOptions, Override};
 
     /// The project's own configuration with these settings.
     fn config(settings: &[&str]) -> Policies {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use dm_config::Config;
 use dm_core::instance::Instance;
 use lapin::Connection;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,6 @@ use crate::components::keycloak::admin::Admin;
 use crate::components::rabbitmq::management::Management;
 use crate::components::reach::Reach;
 use crate::components::{keycloak, openldap, postgres, rabbitmq};
-use crate::config::Config;
 use crate::messaging::{MessagingError, broker, stores};
 
 /// Who a server's administrator is.

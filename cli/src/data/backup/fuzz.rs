@@ -7,7 +7,6 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{BackupError, Store, digest, manifest};
-use crate::mutations;
 
 const ID: &str = "20261126T100000000Z";
 
@@ -45,7 +44,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_manifest_is_read_or_refused(text in mutations::of(corpus())) {
+    fn any_manifest_is_read_or_refused(text in dm_mutations::of(corpus())) {
         let folder = tempfile::tempdir().unwrap();
         let set = folder.path().join(ID);
         fs::create_dir(&set).unwrap();

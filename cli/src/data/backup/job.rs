@@ -199,10 +199,10 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use dm_config::{Config, LoadOptions};
     use dm_core::instance::Instance;
 
     use super::*;
-    use crate::config::{Config, LoadOptions};
 
     fn access() -> Access {
         let folder = tempfile::tempdir().unwrap();

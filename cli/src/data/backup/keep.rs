@@ -10,7 +10,6 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Purpose, Set};
-use crate::config;
 
 /// How many backups of each purpose stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,7 +100,7 @@ impl Verdict {
 impl Keep {
     /// What the configuration says.
     #[must_use]
-    pub fn of(config: &config::Backup) -> Self {
+    pub fn of(config: &dm_config::Backup) -> Self {
         Self {
             days: config.keep.get().into(),
             safety: config.keep_safety.get().into(),

@@ -7,7 +7,6 @@ use proptest::prelude::*;
 
 use super::DeadLetter;
 use super::copy::parse;
-use crate::mutations;
 
 fn corpus() -> Vec<String> {
     let line = r#"{"queue":"inventory.order-events.q","headers":{"x-dm-reason":"unparsable","n":1,"t":true},"body":"e30="}"#;
@@ -23,7 +22,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
-    fn any_file_is_read_or_refused_with_its_line(bytes in mutations::of(corpus())) {
+    fn any_file_is_read_or_refused_with_its_line(bytes in dm_mutations::of(corpus())) {
         let lines = 1 + bytes.iter().filter(|byte| **byte == b'\n').count();
         match parse(bytes.as_slice()) {
             Ok(read) => {

@@ -14,7 +14,7 @@ pub(super) struct Known(Value);
 
 impl Known {
     pub(super) fn new() -> Self {
-        Self(dm::config::schema())
+        Self(dm_config::schema())
     }
 
     /// True for a key, a section, and an entry of a free table.
@@ -32,7 +32,7 @@ impl Known {
     }
 
     fn sections() -> Vec<String> {
-        let schema = dm::config::schema();
+        let schema = dm_config::schema();
         let sections = schema["properties"].as_object().unwrap();
         sections.keys().cloned().collect()
     }

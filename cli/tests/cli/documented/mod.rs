@@ -188,12 +188,12 @@ fn every_key_of_the_configuration_is_one() {
 #[test]
 fn every_port_has_its_key() {
     let known = keys::Known::new();
-    let options = dm::config::LoadOptions {
+    let options = dm_config::LoadOptions {
         project_dir: Some(repository().to_owned()),
         current_dir: repository().to_owned(),
         overrides: Vec::new(),
     };
-    let loaded = dm::config::Config::load(&options, []).unwrap();
+    let loaded = dm_config::Config::load(&options, []).unwrap();
     let components = dm::components::all(&loaded.config, repository());
     let ports: Vec<_> = components.iter().flat_map(|it| it.ports()).collect();
     assert!(ports.len() > 10, "{ports:?}");

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::Project;
-use crate::config::values::{
+use crate::values::{
     ImageReference, MASK, Period, Port, ProjectName, Secret, Size, mask_user_info,
 };
 

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::Project;
-use crate::mutations;
 
 fn files() -> Vec<String> {
     vec![
@@ -34,10 +33,10 @@ proptest! {
 
     #[test]
     fn any_layers_are_read_or_refused_with_their_place(
-        file in mutations::of(files()),
-        local in mutations::of(files()),
-        pair in mutations::of(pairs()),
-        variable in mutations::of(pairs()),
+        file in dm_mutations::of(files()),
+        local in dm_mutations::of(files()),
+        pair in dm_mutations::of(pairs()),
+        variable in dm_mutations::of(pairs()),
     ) {
         let (pair, variable) = (text(&pair), text(&variable).replace('\0', ""));
         let (name, value) = variable.split_once('=').unwrap_or((&variable, ""));

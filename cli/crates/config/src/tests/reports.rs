@@ -4,7 +4,7 @@ use dm_core::error::{Coded, Exit};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::Project;
-use crate::config::ConfigError;
+use crate::ConfigError;
 
 /// The report as on a terminal of 80 columns without colour.
 pub(super) fn render(error: &ConfigError) -> String {

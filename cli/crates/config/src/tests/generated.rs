@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Project;
-use crate::config::{Config, reference, schema, schema_text};
+use crate::{Config, reference, schema, schema_text};
 
 fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }
 
 /// Compares a file of the repository with what it must be, or writes it.
@@ -40,7 +40,7 @@ fn the_reference_is_that_of_the_types() {
 fn every_key_is_documented_and_has_a_default_or_may_be_left_out() {
     let defaults = Project::new("").loaded();
     let config = serde_json::to_value(&defaults.config).unwrap();
-    for key in crate::config::schema::keys() {
+    for key in crate::schema::keys() {
         let name = key.path.join(".");
         let description = key.schema.get("description").and_then(|text| text.as_str());
         assert!(description.is_some_and(|text| text.len() > 10), "{name}");

@@ -3,7 +3,7 @@
 use dm_core::error::Coded;
 
 use super::Project;
-use crate::config::ConfigError;
+use crate::ConfigError;
 
 fn project() -> Project {
     Project::new("[postgres]\nport = 5433\n[postgres.settings]\nmax_connections = 200\n")
@@ -14,7 +14,7 @@ fn project() -> Project {
 
 fn lines(key: Option<&str>, reveal: bool) -> String {
     let entries = project().loaded().show(key, reveal).unwrap();
-    let line = |entry: &crate::config::Entry| {
+    let line = |entry: &crate::Entry| {
         let origin = entry.origin.as_ref().map(ToString::to_string);
         format!(
             "{} = {} ({})\n",

@@ -112,7 +112,7 @@ macro_rules! text_value {
         }
 
         impl TryFrom<String> for $type {
-            type Error = $crate::config::values::Refusal;
+            type Error = $crate::values::Refusal;
 
             fn try_from(text: String) -> Result<Self, Self::Error> {
                 $check(&text)?;
@@ -121,7 +121,7 @@ macro_rules! text_value {
         }
 
         impl std::str::FromStr for $type {
-            type Err = $crate::config::values::Refusal;
+            type Err = $crate::values::Refusal;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Self::try_from(text.to_owned())

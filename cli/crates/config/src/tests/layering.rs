@@ -3,8 +3,8 @@
 use dm_core::error::{Coded, Exit};
 
 use super::Project;
-use crate::config::values::CaCertificates;
-use crate::config::{Config, ConfigError, LoadOptions, Origin};
+use crate::values::CaCertificates;
+use crate::{Config, ConfigError, LoadOptions, Origin};
 
 #[test]
 fn an_empty_file_is_the_defaults() {
@@ -51,7 +51,7 @@ fn a_variable_of_a_service_keeps_its_capitals() {
 #[test]
 fn a_flag_of_its_own_is_named_as_the_origin() {
     let mut project = Project::new("");
-    let flag = crate::config::Override::flag("--wait-timeout", "timeouts.wait", "90s");
+    let flag = crate::Override::flag("--wait-timeout", "timeouts.wait", "90s");
     project.overrides.push(flag);
     let loaded = project.loaded();
     assert_eq!(loaded.config.timeouts.wait.get().as_secs(), 90);

@@ -53,7 +53,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 /// One of these texts, with up to five changes.
-pub(crate) fn of(corpus: Vec<String>) -> impl Strategy<Value = Vec<u8>> {
+pub fn of(corpus: Vec<String>) -> impl Strategy<Value = Vec<u8>> {
     let changes = proptest::collection::vec(change(), 0..=5);
     (select(corpus), changes).prop_map(|(text, changes)| {
         let mut bytes = text.into_bytes();

@@ -21,7 +21,7 @@ pub struct Secret(String);
 impl Secret {
     /// The newtype name under which a secret asks to be deserialized: the
     /// configuration's deserializer notes where secrets stand by it.
-    pub(in crate::config) const NEWTYPE: &str = "dm::Secret";
+    pub(crate) const NEWTYPE: &str = "dm::Secret";
 
     /// The secret itself: for whoever needs it to log in, never for a person.
     #[must_use]

@@ -401,7 +401,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::config::source::Place;
+    use crate::source::Place;
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
