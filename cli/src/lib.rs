@@ -10,7 +10,6 @@ pub mod data;
 pub mod dev;
 pub mod doctor;
 pub mod engine;
-pub mod host;
 pub mod images;
 pub mod messaging;
 pub mod output;

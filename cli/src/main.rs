@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use dm::commands::Cli;
-use dm::host::signals;
 use dm::output::Printer;
 use dm_core::error::Exit;
+use dm_host::signals;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dm_host::process;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,6 @@ use super::{Bench, BenchError, Rival, dm};
 use crate::components::{Component, Ports, Site, database};
 use crate::engine::Engine;
 use crate::engine::containers::State;
-use crate::host::process;
 use crate::images::ImageError;
 use crate::stack::StackError;
 

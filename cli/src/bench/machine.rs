@@ -1,9 +1,9 @@
 //! Where figures were measured: without it they say nothing.
 
+use dm_host::resources;
 use serde::Serialize;
 
 use crate::engine::Engine;
-use crate::host::resources;
 
 /// Facts of the machine and of what ran on it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,14 +3,14 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use dm_core::error::{Exit, Result};
+use dm_host::detach;
+use dm_host::packages::{self, Package};
 use tempfile::TempDir;
 
 use super::context::{Context, Project};
 use crate::bench::compose::Program;
 use crate::bench::{self, Bench, BenchError, Case, Report, Request, Rival, services};
 use crate::components::database::Database;
-use crate::host::detach;
-use crate::host::packages::{self, Package};
 use crate::images::Silent;
 use crate::output;
 

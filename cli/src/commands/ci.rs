@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use dm_core::error::{Coded, Error, Exit, Result};
 use dm_core::instance;
+use dm_host::lock::Holder;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -20,7 +21,6 @@ use crate::ci::report::{Report, Stage, StageName, components};
 use crate::ci::{junit, leftovers};
 use crate::doctor::mask::Masker;
 use crate::engine::Engine;
-use crate::host::lock::Holder;
 use crate::output;
 use crate::output::progress::Recording;
 use crate::stack::executor::Outcome;

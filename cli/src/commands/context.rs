@@ -10,6 +10,13 @@ use dm_config::{Cadence, Config, Install, LoadOptions, Loaded, Origin, Override}
 use dm_core::error::Result;
 use dm_core::instance::{self, Instance};
 use dm_core::keys::port_key;
+use dm_host::consent::Consent;
+use dm_host::detach;
+use dm_host::digest_key::digest_key;
+use dm_host::lock::Guard;
+use dm_host::ports::{Allocator, Mode, PortError, Request};
+use dm_host::privilege::Privilege;
+use dm_host::state::{self, StateDir};
 use tokio_util::sync::CancellationToken;
 
 use super::Globals;
@@ -20,14 +27,8 @@ use crate::components::{self, Component, Ports};
 use crate::data::backup::job::Folder;
 use crate::engine::containers::State;
 use crate::engine::setup::Setup;
+use crate::engine::spec::DigestKey;
 use crate::engine::{Engine, EngineSettings};
-use crate::host::consent::Consent;
-use crate::host::detach;
-use crate::host::digest_key::digest_key;
-use crate::host::lock::Guard;
-use crate::host::ports::{Allocator, Mode, PortError, Request};
-use crate::host::privilege::Privilege;
-use crate::host::state::{self, StateDir};
 use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, ServiceImages, Silent};
 use crate::output::Printer;
 use crate::stack::readiness::Pace;
@@ -159,7 +160,7 @@ impl Project {
         let catalog = Catalog::of_stack(&settings)?;
         let dirs = Dirs {
             state: self.state.path().to_owned(),
-            cache: crate::host::cache::dir()?,
+            cache: dm_host::cache::dir()?,
         };
         let names = self.config().services.all().map(|(name, _)| name);
         let services = ServiceImages::new(&self.loaded.root, names)
@@ -281,14 +282,14 @@ impl Context {
     pub fn consent(&self, assume_yes: bool) -> Arc<Consent> {
         let printer = self.printer.clone();
         let ask = self.printer.can_ask().then(|| {
-            Box::new(move |proposal: &crate::host::consent::Proposal| {
+            Box::new(move |proposal: &dm_host::consent::Proposal| {
                 let question = format!(
                     "dm would {} ({})",
                     proposal.what,
                     proposal.commands.join("; ")
                 );
                 printer.confirm(&question).unwrap_or(false)
-            }) as Box<crate::host::consent::Ask>
+            }) as Box<dm_host::consent::Ask>
         });
         Arc::new(Consent::from_environment(assume_yes, ask))
     }
@@ -354,7 +355,7 @@ impl Context {
                 ports
             }
         };
-        let key = digest_key(project.state.path())?;
+        let key = DigestKey::new(digest_key(project.state.path())?);
         Ok(Stack {
             images,
             images_cancel,

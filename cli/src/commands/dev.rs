@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use clap::Args;
 use dm_core::error::{Error, Exit, Result};
+use dm_host::consent::Consent;
 use tokio::time::Instant;
 
 use super::context::{Context, Project};
 use super::rebuild::{Rebuild, check_services, round};
 use crate::dev::{Changes, SourceState, Watch};
-use crate::host::consent::Consent;
 use crate::output;
 
 /// Rebuild and restart at every change of the sources.

@@ -3,12 +3,12 @@
 use clap::{Args, Subcommand};
 use dm_config::Install;
 use dm_core::error::{Exit, Result};
+use dm_host::state::StateDir;
 
 use super::context::{Context, engine_consent, engine_settings, is_outside_project};
 use crate::engine::daemon::Daemon;
 use crate::engine::setup::Setup;
 use crate::engine::{Engine, EngineSettings};
-use crate::host::state::StateDir;
 use crate::output::engine as view;
 
 /// Find, install, start and stop the container engine.

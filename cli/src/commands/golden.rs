@@ -6,11 +6,11 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use dm_config::overrides;
 use dm_core::error::{Exit, Result};
+use dm_host::detach;
 
 use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
 use crate::components;
-use crate::host::detach;
 use crate::output::table::{Cell, Column, Table};
 use crate::stack::images::NodeProgress;
 use crate::stack::{golden, up};

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use dm_core::error::{Coded, Exit, Result};
+use dm_host::browser;
 use thiserror::Error;
 
 use super::context::{Context, existing_ports};
-use crate::host::browser;
 
 /// Open a component's page in the browser.
 ///

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use dm_core::error::{Exit, Result};
+use dm_host::consent::Consent;
 use tokio::time::Instant;
 
 use super::context::{Context, PortUse, Project};
 use super::run::{BringUp, Brought};
-use crate::host::consent::Consent;
 use crate::output::dev::{self, Round};
 use crate::stack::executor::Emitter;
 use crate::stack::{Stack, StackError, compile, up};

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use dm_host::consent::Consent;
+use dm_host::packages::{self, Package};
+use dm_host::process::program;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::host::consent::Consent;
-use crate::host::packages::{self, Package};
-use crate::host::process::program;
 use crate::images::{BASE, Progress, Tools, Update};
 
 /// Installs what is missing from the distribution's packages.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use dm_config::Prepare;
 use dm_core::error::{Exit, Result};
+use dm_host::consent::Consent;
 
 use super::context::{Context, PortUse, Project};
 use super::golden;
 use super::run::{BringUp, show};
 use crate::engine::Engine;
-use crate::host::consent::Consent;
 use crate::output::plan::PlanRow;
 use crate::output::{self, Canvas};
 use crate::stack::timings::Timings;
@@ -206,7 +206,7 @@ async fn prepare_golden(
         _ if !crate::stack::golden::find(stack).await?.is_empty() => Ok(()),
         Prepare::Foreground => golden::make(context).await,
         // What is gained by the next start is lost by a job that has none.
-        Prepare::Background if crate::host::is_ci() => Ok(()),
+        Prepare::Background if dm_host::is_ci() => Ok(()),
         Prepare::Background => {
             // The stack is up: all that is lost is the next start's speed.
             if let Err(error) = golden::make_in_background(context, project) {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dm_config::Config;
+use dm_host::line_ends::line_feeds;
 use ldap3::{LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry};
 
 use super::reach::Reach;
@@ -12,7 +13,6 @@ use super::{
     container,
 };
 use crate::engine::spec::{ContainerSpec, File, Mount};
-use crate::host::line_ends::line_feeds;
 
 /// The component's name.
 pub const NAME: &str = "openldap";

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use dm_core::error::{Coded, Exit};
+use dm_host::target;
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -17,7 +18,6 @@ use super::{Examination, Finding};
 use crate::engine::inventory::{ObjectKind, Owned};
 use crate::engine::logs::LogQuery;
 use crate::engine::{Engine, EngineError};
-use crate::host::target;
 
 /// How many of a container's last log lines go in.
 const LOG_LINES: usize = 1000;
@@ -183,7 +183,7 @@ fn about_dm() -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "os": std::env::consts::OS,
         "arch": std::env::consts::ARCH,
-        "system": crate::host::packages::Distribution::current().name,
+        "system": dm_host::packages::Distribution::current().name,
         "at": Utc::now().to_rfc3339(),
     })
 }

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 
 pub use finding::{Finding, Status};
 
+use dm_host::state::StateDir;
+
 use crate::engine::{Engine, EngineError, EngineSettings};
-use crate::host::state::StateDir;
 
 /// How long one check may take.
 const PATIENCE: Duration = Duration::from_secs(10);

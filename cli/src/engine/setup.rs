@@ -5,19 +5,19 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use dm_core::error::Error;
+use dm_host::init::Init;
+use dm_host::network;
+use dm_host::packages::{self, Distribution, Package};
+use dm_host::privilege::Privilege;
+use dm_host::process;
+use dm_host::state::StateDir;
+use dm_host::{Consent, Proposal};
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::daemon::{Daemon, DaemonOptions, Running};
 use super::{Engine, EngineError, EngineSettings};
-use crate::host::init::Init;
-use crate::host::network;
-use crate::host::packages::{self, Distribution, Package};
-use crate::host::privilege::Privilege;
-use crate::host::process;
-use crate::host::state::StateDir;
-use crate::host::{Consent, Proposal};
 
 /// How long a service manager's engine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);

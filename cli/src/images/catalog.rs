@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use dm_host::line_ends::line_feeds;
+
 use super::artifact::Artifact;
 use super::error::ImageError;
 use super::recipe::{Digest, Recipe, RecipeFile, local_reference};
 use super::settings::ImageSettings;
-use crate::host::line_ends::line_feeds;
 
 /// The name of the image that all others stand on.
 pub const BASE: &str = "base";

@@ -9,9 +9,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use dm_core::instance::Instance;
+use dm_host::state::StateError;
 use uuid::Uuid;
-
-use crate::host::state::StateError;
 
 /// The folder of the state directory.
 const FOLDER: &str = "gateway-secrets";

@@ -35,6 +35,7 @@ use dm_config::Config;
 use dm_core::error::Result;
 use dm_core::instance::Instance;
 use dm_core::labels;
+use dm_host::state::StateDir;
 use tokio_util::sync::CancellationToken;
 
 use super::dm::Dm;
@@ -43,7 +44,6 @@ use super::statistics::Summary;
 use super::{Bench, BenchError, INSTANCE};
 use crate::client::Site;
 use crate::components::{Ports, rabbitmq};
-use crate::host::state::StateDir;
 use crate::stack::gateway_secret;
 
 pub use case::{Case, Figure, Target};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dm_core::error::{Error, Exit, Result};
+use dm_host::lock::FileLock;
 use tokio::time::Instant;
 
 use super::super::context::{Context, LOCK_PATIENCE, Project};
@@ -13,7 +14,6 @@ use super::{configured, create, make, prune};
 use crate::components::reach::Reach;
 use crate::data::backup::job::{self, Attempt, Away, Folder, Job, State};
 use crate::data::backup::{Keep, Purpose, Recipients, Set, Source, Store};
-use crate::host::lock::FileLock;
 
 /// How long after a backup that failed the next one is tried.
 const RETRY: Duration = Duration::from_secs(60);

@@ -5,12 +5,12 @@ use std::io::{BufRead as _, BufReader, BufWriter, Seek as _};
 use std::path::Path;
 
 use dm_core::error::{Exit, Result};
+use dm_host::target::Target;
 use lapin::Connection;
 
 use super::Which;
 use crate::commands::context::Context;
 use crate::commands::desk::Desk;
-use crate::host::target::Target;
 use crate::messaging::MessagingError;
 use crate::messaging::dead::copy::Letters;
 use crate::messaging::dead::records::Resolution;

@@ -10,7 +10,6 @@ use lapin::Connection;
 use super::Which;
 use crate::commands::context::Context;
 use crate::commands::desk::Desk;
-use crate::host;
 use crate::messaging::dead::{self, audit, edit, look, replay};
 use crate::messaging::{MessagingError, memory};
 use crate::output::counter::Counter;
@@ -171,7 +170,7 @@ async fn edit(
         .map_err(MessagingError::from)?;
     std::fs::write(file.path(), &before).map_err(MessagingError::from)?;
     loop {
-        let status = host::editor::edit(file.path()).map_err(MessagingError::from)?;
+        let status = dm_host::editor::edit(file.path()).map_err(MessagingError::from)?;
         let after = std::fs::read_to_string(file.path()).map_err(MessagingError::from)?;
         let what = if status.success() {
             match edit::accept(&letter.queue, &before, &after) {

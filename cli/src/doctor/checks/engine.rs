@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use dm_core::error::{Coded, Error};
+use dm_host::resources;
 
 use super::{GIGABYTE, NO_ENGINE, gigabytes};
 use crate::doctor::{Finding, NeededImage};
 use crate::engine::{Engine, EngineError, Facts, Kind, Version};
-use crate::host::resources;
 
 /// Below this, building images fails half way.
 const DISK_ERROR: u64 = 3 * GIGABYTE;

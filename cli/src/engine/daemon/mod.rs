@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use options::{Bridge, DaemonOptions};
 
+use dm_host::network::{self, Route};
+use dm_host::process::{self, Marked};
+use dm_host::state::StateDir;
+
 use super::{Engine, EngineError, EngineSettings};
-use crate::host::network::{self, Route};
-use crate::host::process::{self, Marked};
-use crate::host::state::StateDir;
 
 /// What is remembered of a `dockerd` of ours.
 const RECORD: &str = "dockerd.json";

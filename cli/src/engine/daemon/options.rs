@@ -4,10 +4,9 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use dm_host::network::{self, Ranges, Route};
+use dm_host::state::StateDir;
 use serde::{Deserialize, Serialize};
-
-use crate::host::network::{self, Ranges, Route};
-use crate::host::state::StateDir;
 
 /// What packets are sized by where nothing says otherwise, in bytes.
 const ETHERNET_MTU: u32 = 1500;

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
+use dm_host::target;
 use futures_util::StreamExt;
 use serde::Serialize;
 use tokio_util::io::{StreamReader, SyncIoBridge};
@@ -27,7 +28,6 @@ use super::context::produce;
 use super::error::ImageError;
 use super::inventory::Standing;
 use super::store::Images;
-use crate::host::target;
 
 pub use self::format::{Manifest, Saved};
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use dm_host::process::program;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +13,6 @@ use super::super::progress::{Progress, Update};
 use super::super::recipe::Digest;
 use super::SERVICES;
 use super::message::Line;
-use crate::host::process::program;
 
 /// The profile of the workspace that services are built with.
 const PROFILE: &str = "service";

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use serde::Serialize;
 
-use crate::host::process;
+use crate::process;
 
 /// The process that listens on a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

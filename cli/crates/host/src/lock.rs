@@ -408,7 +408,7 @@ mod tests {
                 .is_none()
         );
         // The shell was replaced by `sleep`, which inherited the lock.
-        let sleeper = crate::host::process::children(child.id());
+        let sleeper = crate::process::children(child.id());
         for pid in sleeper.iter().chain([&child.id()]) {
             let raw = i32::try_from(*pid).unwrap();
             let pid = rustix::process::Pid::from_raw(raw).unwrap();

@@ -1,7 +1,7 @@
 //! Which distribution this is, and how one installs there.
 
 use super::{Package, Privilege};
-use crate::host::process::program;
+use crate::process::program;
 
 /// A package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

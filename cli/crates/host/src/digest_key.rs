@@ -5,7 +5,6 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use super::state::StateError;
-use crate::engine::spec::DigestKey;
 
 const FILE: &str = "digest.key";
 const LENGTH: usize = 32;
@@ -15,7 +14,7 @@ const LENGTH: usize = 32;
 ///
 /// # Errors
 /// [`StateError::Io`] where the state directory can't be used.
-pub fn digest_key(state: &Path) -> Result<DigestKey, StateError> {
+pub fn digest_key(state: &Path) -> Result<Vec<u8>, StateError> {
     let path = state.join(FILE);
     let failed = |doing| {
         let path = path.clone();
@@ -26,7 +25,7 @@ pub fn digest_key(state: &Path) -> Result<DigestKey, StateError> {
         }
     };
     if let Some(key) = read(&path).map_err(failed("read"))? {
-        return Ok(DigestKey::new(key));
+        return Ok(key);
     }
     let mut key = vec![0; LENGTH];
     let mut made = || -> io::Result<()> {
@@ -43,9 +42,7 @@ pub fn digest_key(state: &Path) -> Result<DigestKey, StateError> {
         Ok(())
     };
     made().map_err(failed("write"))?;
-    Ok(DigestKey::new(
-        read(&path).map_err(failed("read"))?.unwrap_or_default(),
-    ))
+    Ok(read(&path).map_err(failed("read"))?.unwrap_or_default())
 }
 
 /// The key that is there. A file of another length is no key, and goes.
@@ -69,7 +66,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = digest_key(folder.path()).unwrap();
         assert_eq!(digest_key(folder.path()).unwrap(), key);
-        assert_ne!(key, DigestKey::default());
+        assert_eq!(key.len(), LENGTH);
         let file = folder.path().join(FILE);
         let mode = file.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::PackageError;
-use crate::host::privilege::Privilege;
+use crate::privilege::Privilege;
 
 /// How many of the last lines are kept for a failure report.
 const KEPT: usize = 12;

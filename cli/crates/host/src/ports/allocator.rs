@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::{Owner, is_free, owner};
-use crate::host::lock::LockError;
-use crate::host::state::{StateDir, StateError};
+use crate::lock::LockError;
+use crate::state::{StateDir, StateError};
 
 const RECORD: &str = "ports.json";
 
@@ -45,7 +45,7 @@ pub enum Mode {
 /// What ports are asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The project's identity, see [`crate::host::state::project_id`].
+    /// The project's identity, see [`crate::state::project_id`].
     pub project: &'a str,
     /// Where the project lies; once that is gone, its ports are free again.
     pub root: &'a Path,
