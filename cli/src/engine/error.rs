@@ -54,6 +54,22 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// What the engine answered, as opposed to a failure to reach it.
+    #[must_use]
+    pub fn answer(&self) -> Option<&str> {
+        use bollard::errors::Error;
+        let Self::Api { source, .. } = self else {
+            return None;
+        };
+        match source {
+            Error::DockerResponseServerError { message, .. } => Some(message),
+            Error::DockerStreamError { error } => Some(error),
+            _ => None,
+        }
+    }
+}
+
 /// What a person needs of what was tried: not the long list of sockets that
 /// don't exist.
 fn places(tried: &[String]) -> String {

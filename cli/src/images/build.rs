@@ -118,16 +118,8 @@ impl Builder<'_> {
 
 /// A build's failure with all that is known of it.
 fn failure(name: &str, transcript: &mut Transcript, error: EngineError) -> ImageError {
-    let reason = match error {
-        EngineError::Api {
-            source: bollard::errors::Error::DockerStreamError { error },
-            ..
-        } => error,
-        EngineError::Api {
-            source: bollard::errors::Error::DockerResponseServerError { message, .. },
-            ..
-        } => message,
-        error => return error.into(),
+    let Some(reason) = error.answer().map(str::to_owned) else {
+        return error.into();
     };
     let mut tail = std::mem::take(&mut transcript.tail);
     let hints = if reason.contains("no space left on device") {

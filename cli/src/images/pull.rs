@@ -105,7 +105,7 @@ impl Puller<'_> {
         match event {
             Ok(None) => Ok(None),
             Ok(Some(Ok(event))) => Ok(Some(event)),
-            Ok(Some(Err(error))) => Err(match said(&error) {
+            Ok(Some(Err(error))) => Err(match error.answer() {
                 Some(text) => Stop::Refused(classify(text, limit), text.to_owned()),
                 None => Stop::Engine(error),
             }),
@@ -121,21 +121,6 @@ enum Stop {
     Cancelled,
     Refused(PullRefusal, String),
     Engine(EngineError),
-}
-
-/// What the engine answered, as opposed to a failure to reach the engine.
-fn said(error: &EngineError) -> Option<&str> {
-    match error {
-        EngineError::Api {
-            source: bollard::errors::Error::DockerResponseServerError { message, .. },
-            ..
-        } => Some(message),
-        EngineError::Api {
-            source: bollard::errors::Error::DockerStreamError { error },
-            ..
-        } => Some(error),
-        _ => None,
-    }
 }
 
 /// True where other images of the same registry would fare no better.
