@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod engine;
 pub mod images;
 pub mod messaging;
+pub mod provision;
 pub mod output;
 pub mod smoke;
 pub mod stack;

@@ -26,7 +26,7 @@ use crate::components::database::Database;
 use crate::components::{self, Component, Ports};
 use crate::data::backup::job::Folder;
 use crate::engine::containers::State;
-use crate::engine::setup::Setup;
+use crate::provision::setup::Setup;
 use crate::engine::spec::DigestKey;
 use crate::engine::{Engine, EngineSettings};
 use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, ServiceImages, Silent};

@@ -6,8 +6,8 @@ use dm_core::error::{Exit, Result};
 use dm_host::state::StateDir;
 
 use super::context::{Context, engine_consent, engine_settings, is_outside_project};
-use crate::engine::daemon::Daemon;
-use crate::engine::setup::Setup;
+use crate::provision::daemon::Daemon;
+use crate::provision::setup::Setup;
 use crate::engine::{Engine, EngineSettings};
 use crate::output::engine as view;
 

@@ -2,7 +2,6 @@
 
 pub mod containers;
 mod context;
-pub mod daemon;
 pub mod error;
 pub mod exec;
 pub mod facts;
@@ -14,7 +13,6 @@ pub mod inventory;
 pub mod logs;
 pub mod networks;
 pub mod published;
-pub mod setup;
 pub mod spec;
 pub mod volumes;
 

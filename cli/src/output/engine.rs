@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::style::Canvas;
 use super::text;
-use crate::engine::daemon::Running;
-use crate::engine::setup::Outcome;
+use crate::provision::daemon::Running;
+use crate::provision::setup::Outcome;
 use crate::engine::{Engine, Facts, Found, Version};
 
 /// The schema of the JSON form.

@@ -24,7 +24,7 @@ use dm_host::network::{self, Route};
 use dm_host::process::{self, Marked};
 use dm_host::state::StateDir;
 
-use super::{Engine, EngineError, EngineSettings};
+use crate::engine::{Engine, EngineError, EngineSettings};
 
 /// What is remembered of a `dockerd` of ours.
 const RECORD: &str = "dockerd.json";

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::daemon::{Daemon, DaemonOptions, Running};
-use super::{Engine, EngineError, EngineSettings};
+use crate::engine::{Engine, EngineError, EngineSettings};
 
 /// How long a service manager's engine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
