@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dm::engine::images::RegistryLogin;
 use dm::images::catalog::{Catalog, ImageSpec};
 use dm::images::error::PullRefusal;
 use dm::images::inventory::Standing;
@@ -23,6 +22,7 @@ use dm::images::recipe::{Digest, Recipe, RecipeFile};
 use dm::images::settings::{ImageSettings, Source};
 use dm::images::{Derivation, How, ImageError};
 use dm_core::error::Coded;
+use dm_engine::images::RegistryLogin;
 use tokio_util::sync::CancellationToken;
 
 use support::{Bench, registry::Registry};

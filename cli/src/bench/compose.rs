@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dm_engine::Engine;
+use dm_engine::containers::State;
 use dm_host::process;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -12,8 +14,6 @@ use tokio_util::sync::CancellationToken;
 use super::composefile::{self, Service};
 use super::{Bench, BenchError, Rival, dm};
 use crate::components::{Component, Ports, Site, database};
-use crate::engine::Engine;
-use crate::engine::containers::State;
 use crate::images::ImageError;
 use crate::stack::StackError;
 

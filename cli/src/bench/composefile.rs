@@ -8,11 +8,11 @@
 use std::path::{Path, PathBuf};
 
 use dm_config::Config;
+use dm_engine::spec::ContainerSpec;
 use serde_json::{Map, Value, json};
 
 use super::{BenchError, Rival};
 use crate::components::{keycloak, openldap, postgres, rabbitmq};
-use crate::engine::spec::ContainerSpec;
 
 /// Seconds until a service that doesn't answer counts as unhealthy: the customary
 /// thirty retries of ten seconds, and the same time where checks come faster.
@@ -166,9 +166,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use dm_config::LoadOptions;
+    use dm_engine::spec::{DigestKey, File, Mount, Port};
 
     use super::*;
-    use crate::engine::spec::{DigestKey, File, Mount, Port};
 
     fn service(component: &str, after: &[&str]) -> Service {
         Service {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dm_core::error::{Coded, Exit};
+use dm_engine::EngineError;
 use thiserror::Error;
 
 use crate::components::ComponentError;
 use crate::components::database::DatabaseError;
-use crate::engine::EngineError;
 use crate::images::ImageError;
 
 /// A bench that could not measure.

@@ -1,9 +1,8 @@
 //! Where figures were measured: without it they say nothing.
 
+use dm_engine::Engine;
 use dm_host::resources;
 use serde::Serialize;
-
-use crate::engine::Engine;
 
 /// Facts of the machine and of what ran on it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -22,9 +22,9 @@ use dm_core::error::Result;
 use dm_core::instance::Instance;
 use tokio_util::sync::CancellationToken;
 
+use crate::components;
 use crate::components::database::Database;
 use crate::images::Images;
-use crate::{components, engine};
 
 pub use case::{Bound, Case, Rival};
 pub use error::BenchError;
@@ -37,7 +37,7 @@ pub const INSTANCE: &str = "bench";
 #[derive(Debug)]
 pub struct Bench {
     /// The engine.
-    pub engine: engine::Engine,
+    pub engine: dm_engine::Engine,
     /// The stack's images.
     pub images: Images,
     /// Its configuration.

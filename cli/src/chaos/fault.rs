@@ -5,11 +5,11 @@ use std::time::Duration;
 use dm_config::values::words;
 use dm_core::error::Result;
 use dm_core::instance::Instance;
+use dm_engine::Engine;
 use lapin::Connection;
 use tokio_util::sync::CancellationToken;
 
 use crate::components::rabbitmq::management::Management;
-use crate::engine::Engine;
 use crate::messaging::MessagingError;
 use crate::messaging::poison;
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use dm_core::labels;
-
-use crate::engine::{Engine, EngineError};
+use dm_engine::{Engine, EngineError};
 
 /// What the name of a job's instance begins with.
 const PREFIX: &str = "ci-";

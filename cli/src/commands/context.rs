@@ -10,6 +10,9 @@ use dm_config::{Cadence, Config, Install, LoadOptions, Loaded, Origin, Override}
 use dm_core::error::Result;
 use dm_core::instance::{self, Instance};
 use dm_core::keys::port_key;
+use dm_engine::containers::State;
+use dm_engine::spec::DigestKey;
+use dm_engine::{Engine, EngineSettings};
 use dm_host::consent::Consent;
 use dm_host::detach;
 use dm_host::digest_key::digest_key;
@@ -17,6 +20,7 @@ use dm_host::lock::Guard;
 use dm_host::ports::{Allocator, Mode, PortError, Request};
 use dm_host::privilege::Privilege;
 use dm_host::state::{self, StateDir};
+use dm_provision::setup::Setup;
 use tokio_util::sync::CancellationToken;
 
 use super::Globals;
@@ -25,10 +29,6 @@ use crate::components::backup::{Places, Schedule};
 use crate::components::database::Database;
 use crate::components::{self, Component, Ports};
 use crate::data::backup::job::Folder;
-use crate::engine::containers::State;
-use crate::provision::setup::Setup;
-use crate::engine::spec::DigestKey;
-use crate::engine::{Engine, EngineSettings};
 use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, ServiceImages, Silent};
 use crate::output::Printer;
 use crate::stack::readiness::Pace;

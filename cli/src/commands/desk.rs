@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use dm_config::Config;
 use dm_core::error::Result;
+use dm_engine::Engine;
 use lapin::Connection;
 use sqlx::PgPool;
 
@@ -15,7 +16,6 @@ use crate::components::keycloak::admin::Admin;
 use crate::components::locks::{Blocked, Watch};
 use crate::components::rabbitmq::management::Management;
 use crate::components::{Ports, postgres, rabbitmq};
-use crate::engine::Engine;
 use crate::messaging::browse::Browser;
 use crate::messaging::filter::Filter;
 use crate::messaging::stores::{self, Store};

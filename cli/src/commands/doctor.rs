@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use dm_config::Loaded;
 use dm_core::error::{Error, Exit, Result};
+use dm_engine::EngineSettings;
 use dm_host::state::StateDir;
 
 use super::context::{Context, Project, engine_settings, is_outside_project};
 use crate::doctor::bundle::{self, BundleError, BundleFile};
 use crate::doctor::mask::{self, Masker};
 use crate::doctor::{self, Finding, NeededImage, Status, Subject};
-use crate::engine::EngineSettings;
 use crate::images::{Catalog, ImageError, ImageSettings};
 use crate::output::doctor as view;
 

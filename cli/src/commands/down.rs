@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use dm_core::error::{Exit, Result};
+use dm_engine::Engine;
 use dm_host::ports::Allocator;
 
 use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
-use crate::engine::Engine;
 use crate::images::Silent;
 use crate::output::text;
 use crate::stack::down::{self, Removed};

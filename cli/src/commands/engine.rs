@@ -3,12 +3,12 @@
 use clap::{Args, Subcommand};
 use dm_config::Install;
 use dm_core::error::{Exit, Result};
+use dm_engine::{Engine, EngineSettings};
 use dm_host::state::StateDir;
+use dm_provision::daemon::Daemon;
+use dm_provision::setup::Setup;
 
 use super::context::{Context, engine_consent, engine_settings, is_outside_project};
-use crate::provision::daemon::Daemon;
-use crate::provision::setup::Setup;
-use crate::engine::{Engine, EngineSettings};
 use crate::output::engine as view;
 
 /// Find, install, start and stop the container engine.

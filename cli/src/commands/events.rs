@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use dm_core::error::{Exit, Result};
+use dm_engine::logs::LogQuery;
 use futures_util::StreamExt as _;
 
 use super::context::Context;
 use super::desk::Desk;
-use crate::engine::logs::LogQuery;
 use crate::messaging::story::{self, Site, Story};
 use crate::messaging::tail::{Filter, Tail};
 use crate::output::{self, json};

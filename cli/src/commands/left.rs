@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use dm_engine::Engine;
+use dm_engine::containers::State;
+
 use super::context::{Context, Project};
-use crate::engine::Engine;
-use crate::engine::containers::State;
 
 /// The components that ran before a command that may stop some.
 pub struct Before {

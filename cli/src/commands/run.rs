@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dm_core::error::{Coded, Exit, Result, chain};
+use dm_engine::Engine;
 use dm_host::consent::Consent;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
 use super::context::{Context, PortUse, Project};
 use super::doctor;
-use crate::engine::Engine;
 use crate::output;
 use crate::output::progress::{self, Recording};
 use crate::stack::event::Event;

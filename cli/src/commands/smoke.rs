@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dm_core::error::{Coded, Exit, Result};
+use dm_engine::Engine;
+use dm_engine::logs::LogQuery;
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use thiserror::Error;
 
 use super::context::{Context, Project, existing_ports};
 use crate::client::{Fault, Site};
-use crate::engine::Engine;
-use crate::engine::logs::LogQuery;
 use crate::output;
 use crate::smoke::report::{Counts, Outcome, SCHEMA, Step};
 use crate::smoke::{self, junit};

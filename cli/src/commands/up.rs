@@ -6,12 +6,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use dm_config::Prepare;
 use dm_core::error::{Exit, Result};
+use dm_engine::Engine;
 use dm_host::consent::Consent;
 
 use super::context::{Context, PortUse, Project};
 use super::golden;
 use super::run::{BringUp, show};
-use crate::engine::Engine;
 use crate::output::plan::PlanRow;
 use crate::output::{self, Canvas};
 use crate::stack::timings::Timings;

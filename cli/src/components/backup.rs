@@ -14,6 +14,7 @@ use chrono::Utc;
 use data_encoding::HEXLOWER;
 use dm_config::Config;
 use dm_core::instance::Instance;
+use dm_engine::spec::{ContainerSpec, HostAccess, HostMount};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -22,7 +23,6 @@ use super::{
 };
 use crate::data::backup::job::{self, Folder, Job};
 use crate::data::backup::{Access, Keep};
-use crate::engine::spec::{ContainerSpec, HostAccess, HostMount};
 
 /// The component's name.
 pub const NAME: &str = "backup";

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use dm_config::Config;
 use dm_core::error::{Coded, Exit};
+use dm_engine::spec::DigestKey;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
@@ -17,7 +18,6 @@ use thiserror::Error;
 
 use super::locks::{Blocked, Ended, Limits, Watch};
 use super::{Ports, keycloak, postgres};
-use crate::engine::spec::DigestKey;
 
 /// The job's name in the graph.
 pub const NAME: &str = "database";

@@ -24,11 +24,11 @@ use std::time::Duration;
 use dm_config::Config;
 use dm_core::error::{Coded, Exit};
 use dm_core::instance::Instance;
+use dm_engine::spec::{ContainerSpec, DigestKey, Port};
 use dm_host::state::StateError;
 use thiserror::Error;
 
 use self::recorded::RecordedSchema;
-use crate::engine::spec::{ContainerSpec, DigestKey, Port};
 
 /// The host's ports of an instance by name, e.g. `postgres` → 5432.
 pub type Ports = BTreeMap<String, u16>;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dm_config::Config;
+use dm_engine::spec::{ContainerSpec, File, Mount};
 use dm_host::line_ends::line_feeds;
 use ldap3::{LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry};
 
@@ -12,7 +13,6 @@ use super::{
     Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Site, Unready,
     container,
 };
-use crate::engine::spec::{ContainerSpec, File, Mount};
 
 /// The component's name.
 pub const NAME: &str = "openldap";

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dm_config::Config;
+use dm_engine::spec::{ContainerSpec, Mount};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
@@ -11,7 +12,6 @@ use super::{
     Admission, Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Renewal,
     Site, Unready, container, database, host_port,
 };
-use crate::engine::spec::{ContainerSpec, Mount};
 
 /// The component's name.
 pub const NAME: &str = "postgres";

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use dm_config::Config;
+use dm_engine::spec::ContainerSpec;
 use serde::Deserialize;
 
 use super::{
     Component, ComponentError, PortWish, Ports, Probe, Site, Unready, container, database,
     host_port, http_client, http_origin, innermost, keycloak, postgres, rabbitmq, service_log,
 };
-use crate::engine::spec::ContainerSpec;
 use crate::stack::gateway_secret;
 
 /// Who a service is in its container.

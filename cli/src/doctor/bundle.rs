@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use dm_core::error::{Coded, Exit};
+use dm_engine::inventory::{ObjectKind, Owned};
+use dm_engine::logs::LogQuery;
+use dm_engine::{Engine, EngineError};
 use dm_host::target;
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
@@ -15,9 +18,6 @@ use tokio::time::timeout;
 
 use super::mask::Masker;
 use super::{Examination, Finding};
-use crate::engine::inventory::{ObjectKind, Owned};
-use crate::engine::logs::LogQuery;
-use crate::engine::{Engine, EngineError};
 
 /// How many of a container's last log lines go in.
 const LOG_LINES: usize = 1000;

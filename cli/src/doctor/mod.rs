@@ -12,9 +12,8 @@ use tokio::time::timeout;
 
 pub use finding::{Finding, Status};
 
+use dm_engine::{Engine, EngineError, EngineSettings};
 use dm_host::state::StateDir;
-
-use crate::engine::{Engine, EngineError, EngineSettings};
 
 /// How long one check may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use dm_engine::Engine;
+use dm_engine::images::BuildOptions;
 use tokio::process::Command;
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
@@ -13,8 +15,6 @@ use super::lock::DigestLock;
 use super::process::{self, Tools};
 use super::progress::{Progress, Update};
 use super::recipe::{Digest, Recipe, labels};
-use crate::engine::Engine;
-use crate::engine::images::BuildOptions;
 
 /// The file of the base's recipe with mmdebstrap's arguments, one a line: options,
 /// then the suite, then `-` for the target.

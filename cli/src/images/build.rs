@@ -5,6 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dm_engine::images::{BuildEvent, BuildOptions};
+use dm_engine::{Engine, EngineError};
 use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -12,8 +14,6 @@ use tokio_util::sync::CancellationToken;
 use super::error::{ImageError, disk_full_hints};
 use super::process::{Tail, output_hints};
 use super::progress::{Progress, Update};
-use crate::engine::images::{BuildEvent, BuildOptions};
-use crate::engine::{Engine, EngineError};
 
 /// How long the engine may take to stop a step that was broken off.
 const STOPPING: Duration = Duration::from_secs(5);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 
 use bytes::Bytes;
+use dm_engine::images::BuildOptions;
 use futures_util::{Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 
@@ -14,7 +15,6 @@ use super::error::ImageError;
 use super::progress::Update;
 use super::recipe::{Digest, LABEL_COMPONENT};
 use super::store::{Again, Images};
-use crate::engine::images::BuildOptions;
 
 /// The label with the reference that a derived image was made from.
 pub const LABEL_FROM: &str = "com.dundermifflin.dm.from";

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dm_core::error::{Coded, Exit, SourceError};
+use dm_engine::EngineError;
 use thiserror::Error;
-
-use crate::engine::EngineError;
 
 /// Why a registry gave no image.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use dm_engine::images::{Image, ImageUser};
 use serde::Serialize;
 
 use super::derived::{LABEL_FROM, LABEL_GOLDEN, SCRATCH};
@@ -10,7 +11,6 @@ use super::error::ImageError;
 use super::recipe::{LABEL_COMPONENT, LABEL_ORIGIN, LABEL_RECIPE};
 use super::store::Images;
 use super::{ORIGIN_BUILT, ORIGIN_PULLED};
-use crate::engine::images::{Image, ImageUser};
 
 /// The label with the instance that a container belongs to.
 const LABEL_INSTANCE: &str = "com.dundermifflin.dm.instance";

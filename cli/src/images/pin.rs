@@ -5,12 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use dm_engine::images::Image;
 use serde::{Deserialize, Serialize};
 
 use super::error::ImageError;
 use super::recipe::Digest;
 use super::reference::Reference;
-use crate::engine::images::Image;
 
 const FOLDER: &str = "pins";
 

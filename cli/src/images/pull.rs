@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_engine::images::TransferEvent;
+use dm_engine::{Engine, EngineError};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -12,8 +14,6 @@ use super::error::{ImageError, PullDetail, PullRefusal};
 use super::progress::{Progress, Update};
 use super::reference::Reference;
 use super::settings::ImageSettings;
-use crate::engine::images::TransferEvent;
-use crate::engine::{Engine, EngineError};
 
 /// How long a pull that has begun may stand still.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);

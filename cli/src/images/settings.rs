@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use dm_config::values::CaCertificates;
 use dm_config::{Config, ImageSource};
+use dm_engine::images::RegistryLogin;
 
 use super::error::ImageError;
-use crate::engine::images::RegistryLogin;
 
 /// Where an image comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

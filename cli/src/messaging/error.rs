@@ -23,7 +23,7 @@ pub enum MessagingError {
     Browse(String),
     /// The engine can't run the broker's tool.
     #[error("could not run rabbitmqctl in the broker's container")]
-    Engine(#[from] crate::engine::EngineError),
+    Engine(#[from] dm_engine::EngineError),
     /// There are messages that could not be read, and events that may be among them.
     #[error(
         "{events} events of {queue} may be among {unread} messages that could not be read in the \

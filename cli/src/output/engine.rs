@@ -1,12 +1,12 @@
 //! Which engine is used.
 
+use dm_engine::{Engine, Facts, Found, Version};
+use dm_provision::daemon::Running;
+use dm_provision::setup::Outcome;
 use serde::Serialize;
 
 use super::style::Canvas;
 use super::text;
-use crate::provision::daemon::Running;
-use crate::provision::setup::Outcome;
-use crate::engine::{Engine, Facts, Found, Version};
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.engine/1";
@@ -136,8 +136,9 @@ pub fn started(engine: &Engine, outcome: &Outcome) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dm_engine::{Kind, Source};
+
     use super::*;
-    use crate::engine::{Kind, Source};
     use crate::output::testing::{assert_fits, terminal};
 
     #[test]

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dm_core::error::Result;
+use dm_engine::EngineError;
+use dm_engine::containers::{Container, State};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -12,8 +14,6 @@ use super::event::{Node, NodeKind, NodeState};
 use super::executor::{self, Emitter, Outcome, Task, TaskError, Work};
 use super::{Stack, StackError, failure, gateway_secret};
 use crate::components::Renewing;
-use crate::engine::EngineError;
-use crate::engine::containers::{Container, State};
 
 /// What `down` found and did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

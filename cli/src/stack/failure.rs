@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use dm_core::error::{Coded, chain};
 use dm_core::keys::{component_key, port_key};
+use dm_engine::spec::ContainerSpec;
 use dm_host::ports;
 
 use super::Stack;
 use super::event::Failure;
 use super::executor::Emitter;
 use super::readiness::NotReady;
-use crate::engine::spec::ContainerSpec;
 
 /// How many of its last log lines a failed component's report shows.
 const LOG_LINES: usize = 20;

@@ -26,14 +26,14 @@ use std::time::Duration;
 
 use dm_core::error::{Coded, Exit, Result, SourceError};
 use dm_core::instance::Instance;
+use dm_engine::spec::{ContainerSpec, DigestKey};
+use dm_engine::{Engine, EngineError};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::components::database::{self, Database};
 use crate::components::recorded::RecordedError;
 use crate::components::{Component, ComponentError, Ports, Site};
-use crate::engine::spec::{ContainerSpec, DigestKey};
-use crate::engine::{Engine, EngineError};
 use crate::images::{ImageError, Images};
 use graph::{Graph, GraphError};
 use readiness::Pace;

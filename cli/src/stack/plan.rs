@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dm_engine::containers::{Container, State};
 use serde::Serialize;
-
-use crate::engine::containers::{Container, State};
 
 /// What is to be done about a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
+use dm_engine::containers::Ended;
+use dm_engine::{Engine, EngineError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::components::{Refused, Unready};
-use crate::engine::containers::Ended;
-use crate::engine::{Engine, EngineError};
 
 /// How often and how long to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

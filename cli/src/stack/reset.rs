@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dm_core::error::Result;
+use dm_engine::containers::Container;
+use dm_engine::exec::ExecSpec;
 use tokio_util::sync::CancellationToken;
 
 use super::Stack;
@@ -21,8 +23,6 @@ use super::executor::{Emitter, Outcome};
 use super::golden::{self, Golden};
 use super::plan::{Action, Wanted, plan};
 use crate::components::{Renewal, Renewing};
-use crate::engine::containers::Container;
-use crate::engine::exec::ExecSpec;
 
 /// Stops the instance and removes its data. What is as after a first start then, or has no
 /// data of its own, is left to be started again.

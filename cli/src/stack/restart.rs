@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dm_core::error::Result;
+use dm_engine::containers::State;
 
 use super::Stack;
 use super::event::NodeState;
 use super::executor::Emitter;
-use crate::engine::containers::State;
 
 /// Stops the named components, or all, the ones that depend on others first.
 /// Nothing is removed.

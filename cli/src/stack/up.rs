@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dm_core::error::Result;
+use dm_engine::containers::Container;
+use dm_engine::exec::ExecSpec;
+use dm_engine::spec::ContainerSpec;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -20,9 +23,6 @@ use super::{Stack, StackError, executor, golden, recorded, select};
 use crate::components::database::DatabaseError;
 use crate::components::locks::Limits;
 use crate::components::{Component, database};
-use crate::engine::containers::Container;
-use crate::engine::exec::ExecSpec;
-use crate::engine::spec::ContainerSpec;
 use crate::images::{How, SERVICES};
 
 /// What golden images are to a run.

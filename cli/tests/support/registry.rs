@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use dm::engine::images::RegistryLogin;
+use dm_engine::images::RegistryLogin;
 
 use super::Bench;
 

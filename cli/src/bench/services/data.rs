@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use dm_business::Table;
 use dm_business::rows::Service;
 use dm_core::error::Result;
+use dm_engine::exec::ExecSpec;
 use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 
@@ -14,7 +15,6 @@ use crate::bench::BenchError;
 use crate::components::database::Database;
 use crate::components::postgres;
 use crate::data::backup::{self, Extent, Server, Store, Target};
-use crate::engine::exec::ExecSpec;
 
 /// How many orders a past has: a large one.
 const ORDERS: &str = "100000";

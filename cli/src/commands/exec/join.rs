@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use dm_core::error::{Error, Exit, Result};
+use dm_engine::Engine;
+use dm_engine::exec::{Chunk, ExecSpec, Input, Running};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Engine;
-use crate::engine::exec::{Chunk, ExecSpec, Input, Running};
 use crate::output::session::Session;
 
 /// How long the output of a command that is made to end is waited for.

@@ -4,11 +4,11 @@ mod join;
 
 use clap::Args;
 use dm_core::error::{Coded, Error, Exit, Result};
+use dm_engine::Engine;
+use dm_engine::containers::State;
+use dm_engine::exec::ExecSpec;
 
 use super::context::{Context, Project};
-use crate::engine::Engine;
-use crate::engine::containers::State;
-use crate::engine::exec::ExecSpec;
 use crate::output::session::Session;
 use join::Joined;
 

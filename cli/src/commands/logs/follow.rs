@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use dm_core::error::Result;
+use dm_engine::containers::{Container, State};
+use dm_engine::logs::{LogLine, LogQuery};
+use dm_engine::{Engine, EngineError};
 use futures_util::stream::{self, SelectAll};
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Lines;
-use crate::engine::containers::{Container, State};
-use crate::engine::logs::{LogLine, LogQuery};
-use crate::engine::{Engine, EngineError};
 use crate::output::Printer;
 
 /// How often it is looked which containers run.

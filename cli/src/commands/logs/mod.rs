@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use clap::Args;
 use dm_core::error::{Exit, Result};
+use dm_engine::logs::{LogLine, LogQuery};
 use futures_util::StreamExt as _;
 use futures_util::stream::SelectAll;
 
 use super::context::Context;
 use super::exec::NotRunning;
 use crate::components::Component;
-use crate::engine::logs::{LogLine, LogQuery};
 use crate::output::OutputError;
 use crate::output::logs::LogPrinter;
 use follow::Follow;

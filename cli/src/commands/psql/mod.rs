@@ -4,12 +4,12 @@ mod input;
 
 use clap::Args;
 use dm_core::error::{Coded, Exit, Result};
+use dm_engine::exec::ExecSpec;
 use thiserror::Error;
 
 use super::context::Context;
 use super::exec;
 use crate::components::{database, postgres};
-use crate::engine::exec::ExecSpec;
 
 /// Ends a query whose psql is gone, also one that was killed.
 const CHECK_CLIENT: &str = "-c client_connection_check_interval=1s";

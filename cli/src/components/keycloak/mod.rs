@@ -9,6 +9,7 @@ pub mod token;
 use std::time::Duration;
 
 use dm_config::Config;
+use dm_engine::spec::{ContainerSpec, File};
 use serde::Deserialize;
 
 use super::reach::Reach;
@@ -18,7 +19,6 @@ use super::{
     http_client, http_origin, innermost, read,
 };
 use crate::components::{openldap, postgres};
-use crate::engine::spec::{ContainerSpec, File};
 
 /// The component's name.
 pub const NAME: &str = "keycloak";

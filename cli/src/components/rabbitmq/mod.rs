@@ -12,6 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use dm_config::Config;
+use dm_engine::spec::{ContainerSpec, File, Mount};
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -26,7 +27,6 @@ use super::{
     Adjustment, Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Renewal,
     Site, Unready, container, host_port, http_origin, innermost, read,
 };
-use crate::engine::spec::{ContainerSpec, File, Mount};
 
 /// The component's name.
 pub const NAME: &str = "rabbitmq";

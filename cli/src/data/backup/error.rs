@@ -4,12 +4,12 @@ use std::io;
 use std::path::PathBuf;
 
 use dm_core::error::{Coded, Exit};
+use dm_engine::EngineError;
 use thiserror::Error;
 
 use super::Candidate;
 use super::manifest::FORMAT;
 use crate::components::locks::Blocked;
-use crate::engine::EngineError;
 use crate::messaging::MessagingError;
 
 /// A set can't be made, read or restored.

@@ -2,12 +2,12 @@
 
 use std::io;
 
+use dm_engine::Engine;
+use dm_engine::exec::{Chunk, ExecSpec};
 use tokio_util::io::{ReaderStream, SyncIoBridge};
 
 use super::BackupError;
 use super::seal::Content;
-use crate::engine::Engine;
-use crate::engine::exec::{Chunk, ExecSpec};
 
 /// How much of what a command says last is told.
 const TOLD: usize = 1_000;

@@ -4,12 +4,12 @@ use std::io;
 use std::path::PathBuf;
 
 use dm_core::error::{Coded, Exit};
+use dm_engine::EngineError;
 use thiserror::Error;
 
 use super::archive::ArchiveError;
 use crate::components::database::DatabaseError;
 use crate::components::locks::Blocked;
-use crate::engine::EngineError;
 use crate::messaging::MessagingError;
 
 /// What a schema is like can't be told.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use dm_engine::Engine;
+use dm_engine::exec::ExecSpec;
 use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
@@ -13,8 +15,6 @@ use crate::components::database::Database;
 use crate::components::keycloak::{self, admin::Admin};
 use crate::components::locks::{Ended, Limits, Watch};
 use crate::components::rabbitmq::management::Management;
-use crate::engine::Engine;
-use crate::engine::exec::ExecSpec;
 use crate::messaging::MessagingError;
 
 /// What the sessions of a look are called.

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use dm_core::error::{Coded, Error};
+use dm_engine::{Engine, EngineError, Facts, Kind, Version};
 use dm_host::resources;
 
 use super::{GIGABYTE, NO_ENGINE, gigabytes};
 use crate::doctor::{Finding, NeededImage};
-use crate::engine::{Engine, EngineError, Facts, Kind, Version};
 
 /// Below this, building images fails half way.
 const DISK_ERROR: u64 = 3 * GIGABYTE;
@@ -36,7 +36,7 @@ pub(in crate::doctor) fn found(connected: &Result<Engine, EngineError>) -> Vec<F
                     format!(
                         "{}, of which dm needs {}",
                         version.api,
-                        crate::engine::find::NEEDED_API
+                        dm_engine::find::NEEDED_API
                     ),
                 ),
             ];

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use dm_core::error::Error;
 use dm_core::labels::PROJECT;
+use dm_engine::Engine;
+use dm_engine::inventory::{ObjectKind, Owned};
 
 use super::NO_ENGINE;
 use crate::doctor::Finding;
-use crate::engine::Engine;
-use crate::engine::inventory::{ObjectKind, Owned};
 
 /// Objects that no `dm down` finds any more, for want of a project to run it in.
 pub(in crate::doctor) async fn leftovers(engine: Option<&Engine>) -> Vec<Finding> {

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use chrono::{DateTime, Datelike, Utc};
+use dm_engine::Engine;
 use dm_host::resources::{self, Memory};
 use dm_host::{network, state::StateDir};
 
 use super::{GIGABYTE, NO_ENGINE, gigabytes};
 use crate::doctor::Finding;
-use crate::engine::Engine;
 
 /// The whole stack takes less; Keycloak's start and builds come on top.
 const MEMORY: u64 = 4 * GIGABYTE;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use dm_core::error::Coded;
 use dm_core::instance::DEFAULT;
 use dm_core::keys::port_key;
+use dm_engine::Engine;
+use dm_engine::published::Publisher;
 use dm_host::ports::{self, Owner, PortError};
 
 use crate::doctor::{Finding, Subject};
-use crate::engine::Engine;
-use crate::engine::published::Publisher;
 
 /// What is known of a port.
 #[derive(Debug, Clone, PartialEq, Eq)]

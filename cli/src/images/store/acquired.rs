@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::engine::images::Image;
+use dm_engine::images::Image;
 
 /// The way in which an image was obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use dm_engine::images::BuildOptions;
 use tokio_util::sync::CancellationToken;
 
 use super::official::Version;
 use super::{Acquired, Again, How, Images, acquired};
-use crate::engine::images::BuildOptions;
 use crate::images::artifact::Fetcher;
 use crate::images::base::{self, BaseMaker};
 use crate::images::build::Builder;

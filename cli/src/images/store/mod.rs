@@ -17,6 +17,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use dm_engine::Engine;
 use futures_util::future::join_all;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,6 @@ use super::progress::{Progress, Silent};
 use super::pull::Registries;
 use super::services::ServiceImages;
 use super::settings::{Dirs, ImageSettings, Source};
-use crate::engine::Engine;
 
 pub(super) use acquired::acquired;
 pub use acquired::{Acquired, How};

@@ -1,9 +1,9 @@
 //! Images that a registry has.
 
+use dm_engine::images::Image;
 use tokio_util::sync::CancellationToken;
 
 use super::{Acquired, Again, How, Images, acquired};
-use crate::engine::images::Image;
 use crate::images::catalog::ImageSpec;
 use crate::images::error::{ImageError, PullRefusal};
 use crate::images::pin::Pin;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use dm_engine::images::Image;
 use tokio_util::sync::CancellationToken;
 
 use super::{Again, Images};
-use crate::engine::images::Image;
 use crate::images::error::ImageError;
 use crate::images::lock::DigestLock;
 use crate::images::progress::Update;

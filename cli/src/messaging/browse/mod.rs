@@ -8,10 +8,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
+use dm_engine::Engine;
+use dm_engine::exec::ExecSpec;
 
 use super::MessagingError;
-use crate::engine::Engine;
-use crate::engine::exec::ExecSpec;
 
 /// What the broker evaluates, once `Names` is bound.
 const SCRIPT: &str = include_str!("queue.erl");

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use dm_core::error::Error;
+use dm_engine::{Engine, EngineError, EngineSettings};
 use dm_host::init::Init;
 use dm_host::network;
 use dm_host::packages::{self, Distribution, Package};
@@ -17,7 +18,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::daemon::{Daemon, DaemonOptions, Running};
-use crate::engine::{Engine, EngineError, EngineSettings};
 
 /// How long a service manager's engine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);

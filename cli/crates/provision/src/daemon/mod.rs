@@ -20,11 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use options::{Bridge, DaemonOptions};
 
+use dm_engine::{Engine, EngineError, EngineSettings};
 use dm_host::network::{self, Route};
 use dm_host::process::{self, Marked};
 use dm_host::state::StateDir;
-
-use crate::engine::{Engine, EngineError, EngineSettings};
 
 /// What is remembered of a `dockerd` of ours.
 const RECORD: &str = "dockerd.json";
