@@ -32,7 +32,7 @@ is_built() {
     { IFS= read -r of && IFS= read -r binary; } < "$stamp" || return 1
     [[ $of == "$root" && -f $binary && -s $binary && -x $binary ]] || return 1
     [[ -z $(find "$root/Cargo.toml" "$root/Cargo.lock" \
-        "$root/cli/Cargo.toml" "$root/cli/build.rs" "$root/cli/src" "$root/cli/images" \
+        "$root/cli/Cargo.toml" "$root/cli/src" \
         "$root/cli/business" "$root/cli/crates" "$root/services/amqp" "$root/services/contracts" \
         -newer "$stamp" -print -quit 2> /dev/null) ]]
 }

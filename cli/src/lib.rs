@@ -9,7 +9,6 @@ pub mod components;
 pub mod data;
 pub mod dev;
 pub mod doctor;
-pub mod images;
 pub mod messaging;
 pub mod output;
 pub mod smoke;

@@ -15,14 +15,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dm::images::catalog::{Catalog, ImageSpec};
-use dm::images::error::PullRefusal;
-use dm::images::inventory::Standing;
-use dm::images::recipe::{Digest, Recipe, RecipeFile};
-use dm::images::settings::{ImageSettings, Source};
-use dm::images::{Derivation, How, ImageError};
 use dm_core::error::Coded;
 use dm_engine::images::RegistryLogin;
+use dm_images::catalog::{Catalog, ImageSpec};
+use dm_images::error::PullRefusal;
+use dm_images::inventory::Standing;
+use dm_images::recipe::{Digest, Recipe, RecipeFile};
+use dm_images::settings::{ImageSettings, Source};
+use dm_images::{Derivation, How, ImageError};
 use tokio_util::sync::CancellationToken;
 
 use support::{Bench, registry::Registry};

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use dm_engine::Engine;
 use dm_engine::containers::State;
 use dm_host::process;
+use dm_images::ImageError;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::composefile::{self, Service};
 use super::{Bench, BenchError, Rival, dm};
 use crate::components::{Component, Ports, Site, database};
-use crate::images::ImageError;
 use crate::stack::StackError;
 
 /// How often the containers' health is asked for.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use dm_core::error::{Coded, Exit};
 use dm_engine::EngineError;
+use dm_images::ImageError;
 use thiserror::Error;
 
 use crate::components::ComponentError;
 use crate::components::database::DatabaseError;
-use crate::images::ImageError;
 
 /// A bench that could not measure.
 #[derive(Debug, Error)]

@@ -20,11 +20,11 @@ use std::path::PathBuf;
 use dm_config::Config;
 use dm_core::error::Result;
 use dm_core::instance::Instance;
+use dm_images::Images;
 use tokio_util::sync::CancellationToken;
 
 use crate::components;
 use crate::components::database::Database;
-use crate::images::Images;
 
 pub use case::{Bound, Case, Rival};
 pub use error::BenchError;

@@ -5,13 +5,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use dm_core::error::{Exit, Result};
 use dm_host::detach;
 use dm_host::packages::{self, Package};
+use dm_images::Silent;
 use tempfile::TempDir;
 
 use super::context::{Context, Project};
 use crate::bench::compose::Program;
 use crate::bench::{self, Bench, BenchError, Case, Report, Request, Rival, services};
 use crate::components::database::Database;
-use crate::images::Silent;
 use crate::output;
 
 /// How many rounds where nobody says.

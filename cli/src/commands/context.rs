@@ -20,6 +20,7 @@ use dm_host::lock::Guard;
 use dm_host::ports::{Allocator, Mode, PortError, Request};
 use dm_host::privilege::Privilege;
 use dm_host::state::{self, StateDir};
+use dm_images::{Catalog, Dirs, ImageSettings, Images, Progress, ServiceImages, Silent};
 use dm_provision::setup::Setup;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +30,6 @@ use crate::components::backup::{Places, Schedule};
 use crate::components::database::Database;
 use crate::components::{self, Component, Ports};
 use crate::data::backup::job::Folder;
-use crate::images::{Catalog, Dirs, ImageSettings, Images, Progress, ServiceImages, Silent};
 use crate::output::Printer;
 use crate::stack::readiness::Pace;
 use crate::stack::{Stack, find_component, select};

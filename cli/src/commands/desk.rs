@@ -12,6 +12,7 @@ use lapin::Connection;
 use sqlx::PgPool;
 
 use super::context::{Context, Project, existing_ports};
+use crate::components::gateway_secret;
 use crate::components::keycloak::admin::Admin;
 use crate::components::locks::{Blocked, Watch};
 use crate::components::rabbitmq::management::Management;
@@ -21,7 +22,6 @@ use crate::messaging::filter::Filter;
 use crate::messaging::stores::{self, Store};
 use crate::messaging::{MessagingError, broker};
 use crate::output::Printer;
-use crate::stack::gateway_secret;
 
 /// The ways into a stack that runs.
 pub struct Desk {

@@ -7,12 +7,12 @@ use dm_config::Loaded;
 use dm_core::error::{Error, Exit, Result};
 use dm_engine::EngineSettings;
 use dm_host::state::StateDir;
+use dm_images::{Catalog, ImageError, ImageSettings};
 
 use super::context::{Context, Project, engine_settings, is_outside_project};
 use crate::doctor::bundle::{self, BundleError, BundleFile};
 use crate::doctor::mask::{self, Masker};
 use crate::doctor::{self, Finding, NeededImage, Status, Subject};
-use crate::images::{Catalog, ImageError, ImageSettings};
 use crate::output::doctor as view;
 
 /// Check this machine.

@@ -6,10 +6,10 @@ use clap::Args;
 use dm_core::error::{Exit, Result};
 use dm_engine::Engine;
 use dm_host::ports::Allocator;
+use dm_images::Silent;
 
 use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
-use crate::images::Silent;
 use crate::output::text;
 use crate::stack::down::{self, Removed};
 

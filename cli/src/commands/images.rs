@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use clap::{Args, Subcommand};
 use dm_core::error::{Coded, Exit, Result};
+use dm_images::archive::Transferred;
+use dm_images::{Acquired, How, ImageError, Images, Progress, SERVICES, Silent, Update};
 use serde::Serialize;
 
 use super::context::{Context, Project};
 use super::run::reported;
-use crate::images::archive::Transferred;
-use crate::images::{Acquired, How, ImageError, Images, Progress, SERVICES, Silent, Update};
 use crate::output::{self, text};
 use crate::stack::event::{Event, Node, NodeKind, NodeState};
 use crate::stack::executor::Emitter;

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use dm_host::consent::Consent;
 use dm_host::packages::{self, Package};
 use dm_host::process::program;
+use dm_images::{BASE, Progress, Tools, Update};
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
-
-use crate::images::{BASE, Progress, Tools, Update};
 
 /// Installs what is missing from the distribution's packages.
 #[derive(Clone)]

@@ -158,7 +158,7 @@ async fn dry_run(
 ) -> Result<Exit> {
     let engine = context.engine(project.config()).await?;
     warn_of_no_golden(context, project, &engine, arguments).await?;
-    let quiet = Arc::new(crate::images::Silent);
+    let quiet = Arc::new(dm_images::Silent);
     let stack = context
         .stack(project, engine, PortUse::Existing, quiet, consent)
         .await?;

@@ -3,6 +3,7 @@
 
 pub mod backup;
 pub mod database;
+pub mod gateway_secret;
 pub mod keycloak;
 pub mod locks;
 pub mod openldap;

@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use dm_config::Config;
+use dm_core::service_user::UID;
 use dm_engine::spec::ContainerSpec;
 use serde::Deserialize;
 
+use super::gateway_secret;
 use super::{
     Component, ComponentError, PortWish, Ports, Probe, Site, Unready, container, database,
     host_port, http_client, http_origin, innermost, keycloak, postgres, rabbitmq, service_log,
 };
-use crate::stack::gateway_secret;
-
-/// Who a service is in its container.
-pub const UID: u32 = 65532;
 
 /// The name of the one that browsers and phones talk to.
 pub const GATEWAY: &str = "gateway";

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::images::{self, ImageError};
+use dm_images::ImageError;
 
 /// The sources and the configuration, as they were at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceState {
-    sources: images::recipe::Digest,
+    sources: dm_images::recipe::Digest,
     configuration: [Option<Vec<u8>>; 2],
 }
 
@@ -18,7 +18,7 @@ impl SourceState {
     /// Where the sources can't be read.
     pub fn read(root: &Path) -> Result<Self, ImageError> {
         Ok(Self {
-            sources: images::sources_digest(root)?,
+            sources: dm_images::sources_digest(root)?,
             configuration: [dm_config::FILE, dm_config::LOCAL_FILE]
                 .map(|file| std::fs::read(root.join(file)).ok()),
         })

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dm_core::error::{Coded, Exit};
+use dm_images::{SOURCES, is_editors_rest};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use thiserror::Error;
 use tokio::sync::mpsc;
-
-use crate::images::{SOURCES, is_editors_rest};
 
 /// Editors and version control write several files, and one file in several steps:
 /// they are one change as long as less than this passes between two of them.

@@ -1,11 +1,11 @@
 //! The table of images.
 
+use dm_images::inventory::{ImageRow, Standing};
 use serde::Serialize;
 
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::images::inventory::{ImageRow, Standing};
 
 /// The schema of the list.
 pub const SCHEMA: &str = "dm.images/1";
@@ -71,8 +71,9 @@ fn users(row: &ImageRow) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dm_images::inventory::InUse;
+
     use super::*;
-    use crate::images::inventory::InUse;
     use crate::output::testing::terminal;
 
     fn rows() -> Vec<ImageRow> {

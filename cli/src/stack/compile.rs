@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use dm_core::error::Result;
+use dm_images::SERVICES;
 use tokio_util::sync::CancellationToken;
 
 use super::Stack;
 use super::executor::{self, Emitter, Outcome};
 use super::up::image_task;
-use crate::images::SERVICES;
 
 /// Compiles the services and makes an image of each whose binary is new. What runs
 /// keeps running, whatever comes of it.

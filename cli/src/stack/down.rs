@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{Node, NodeKind, NodeState};
 use super::executor::{self, Emitter, Outcome, Task, TaskError, Work};
-use super::{Stack, StackError, failure, gateway_secret};
+use super::{Stack, StackError, failure};
 use crate::components::Renewing;
+use crate::components::gateway_secret;
 
 /// What `down` found and did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

@@ -5,12 +5,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dm_core::error::SourceError;
+pub use dm_images::Unit;
 use serde::{Deserialize, Serialize};
 
-pub use crate::images::Unit;
-use dm_core::error::SourceError;
-
-use crate::images::Update;
+use dm_images::Update;
 
 /// What kind of node of the graph something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

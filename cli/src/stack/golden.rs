@@ -17,6 +17,9 @@ use std::time::Duration;
 
 use aws_lc_rs::pbkdf2;
 use dm_core::error::Result;
+use dm_images::Derivation;
+use dm_images::derived::LABEL_GOLDEN;
+use dm_images::recipe::{Digest, LABEL_COMPONENT};
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -26,9 +29,6 @@ use super::executor::{Emitter, Outcome};
 use super::images::node as image_node;
 use super::{Stack, StackError, down, up};
 use crate::components::{Component, GoldenPart, Ports, Site, postgres};
-use crate::images::Derivation;
-use crate::images::derived::LABEL_GOLDEN;
-use crate::images::recipe::{Digest, LABEL_COMPONENT};
 
 /// The scratch instance that golden images are made in.
 pub const INSTANCE: &str = "golden";

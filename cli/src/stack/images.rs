@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use dm_images::{BASE, Progress, Update};
+
 use super::event::NodeState;
 use super::executor::Emitter;
-use crate::images::{BASE, Progress, Update};
 
 /// The name of the node that gets a component's image.
 #[must_use]

@@ -5,7 +5,7 @@ pub mod down;
 pub mod event;
 pub mod executor;
 pub mod failure;
-pub mod gateway_secret;
+
 pub mod golden;
 pub mod graph;
 pub mod images;
@@ -28,13 +28,13 @@ use dm_core::error::{Coded, Exit, Result, SourceError};
 use dm_core::instance::Instance;
 use dm_engine::spec::{ContainerSpec, DigestKey};
 use dm_engine::{Engine, EngineError};
+use dm_images::{ImageError, Images};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::components::database::{self, Database};
 use crate::components::recorded::RecordedError;
 use crate::components::{Component, ComponentError, Ports, Site};
-use crate::images::{ImageError, Images};
 use graph::{Graph, GraphError};
 use readiness::Pace;
 

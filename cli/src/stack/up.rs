@@ -8,6 +8,7 @@ use dm_core::error::Result;
 use dm_engine::containers::Container;
 use dm_engine::exec::ExecSpec;
 use dm_engine::spec::ContainerSpec;
+use dm_images::{How, SERVICES};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,7 +24,6 @@ use super::{Stack, StackError, executor, golden, recorded, select};
 use crate::components::database::DatabaseError;
 use crate::components::locks::Limits;
 use crate::components::{Component, database};
-use crate::images::{How, SERVICES};
 
 /// What golden images are to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -64,8 +64,7 @@ impl Clone {
             clone.write(&format!("{package}/Cargo.toml"), "");
             clone.write(&format!("{package}/src/lib.rs"), "");
         }
-        clone.write("cli/build.rs", "");
-        clone.write("cli/images/postgres/Dockerfile", "");
+        clone.write("cli/crates/images/recipes/postgres/Dockerfile", "");
         clone
     }
 
@@ -164,7 +163,7 @@ fn a_change_of_any_package_of_it_is_seen() {
         .iter()
         .flat_map(|package| ["Cargo.toml", "src/lib.rs"].map(|file| format!("{package}/{file}")))
         .collect();
-    files.extend(["Cargo.toml", "Cargo.lock", "cli/build.rs", "cli/images/new"].map(str::to_owned));
+    files.extend(["Cargo.toml", "Cargo.lock", "cli/crates/images/recipes/new"].map(str::to_owned));
     assert!(files.contains(&"services/amqp/src/lib.rs".to_owned()));
     assert!(files.contains(&"cli/business/src/lib.rs".to_owned()));
     for (number, file) in files.iter().enumerate() {

@@ -62,7 +62,7 @@ impl Copy {
         // With their times: cargo goes by them, and so finds nothing to compile. A
         // target folder of its own, because cargo tells clones in one apart by
         // nothing but times, too.
-        let parts = dm::images::SOURCES.into_iter().chain(["cli", "dm.toml"]);
+        let parts = dm_images::SOURCES.into_iter().chain(["cli", "dm.toml"]);
         copy(parts.map(|part| repository.join(part)), folder.path())?;
         let target = temporary.parent().unwrap();
         let compiled: Vec<_> = std::fs::read_dir(target)?

@@ -19,13 +19,13 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use bytes::Bytes;
-use dm::images::Images;
-use dm::images::catalog::Catalog;
-use dm::images::progress::{Progress, Update};
-use dm::images::recipe::LABEL_COMPONENT;
-use dm::images::settings::{Dirs, ImageSettings};
 use dm_engine::images::RegistryLogin;
 use dm_engine::{Engine, EngineSettings};
+use dm_images::Images;
+use dm_images::catalog::Catalog;
+use dm_images::progress::{Progress, Update};
+use dm_images::recipe::LABEL_COMPONENT;
+use dm_images::settings::{Dirs, ImageSettings};
 use futures_util::StreamExt;
 
 /// How long something that happens on the engine's own account may take.

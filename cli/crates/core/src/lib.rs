@@ -5,3 +5,4 @@ pub mod error;
 pub mod instance;
 pub mod keys;
 pub mod labels;
+pub mod service_user;

@@ -43,8 +43,8 @@ use super::machine::Machine;
 use super::statistics::Summary;
 use super::{Bench, BenchError, INSTANCE};
 use crate::client::Site;
+use crate::components::gateway_secret;
 use crate::components::{Ports, rabbitmq};
-use crate::stack::gateway_secret;
 
 pub use case::{Case, Figure, Target};
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Embeds the recipes of `images/` in the binary: every file of every component,
+//! Embeds the recipes of `recipes/` in the program: every file of every component,
 //! whatever their names, so that a recipe can grow without a list to keep.
 
 use std::fmt::Write as _;
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let images =
-        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("images");
-    println!("cargo:rerun-if-changed={}", images.display());
+    let recipes =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("recipes");
+    println!("cargo:rerun-if-changed={}", recipes.display());
     let mut table = String::from("&[\n");
-    if images.is_dir() {
-        for component in sorted(&images)? {
+    if recipes.is_dir() {
+        for component in sorted(&recipes)? {
             let mut files = Vec::new();
             collect(&component, &mut files)?;
             for file in files {

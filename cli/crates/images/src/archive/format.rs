@@ -9,7 +9,7 @@ use sha2::Digest as _;
 use super::contents::Contents;
 use super::meter::Meter;
 use super::stream::{Counted, EntryHash, Hashed};
-use crate::images::recipe::Digest;
+use crate::recipe::Digest;
 
 /// The name of the first entry.
 const MANIFEST: &str = "dm-images.json";
@@ -276,7 +276,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::images::progress::Silent;
+    use crate::progress::Silent;
 
     fn meter() -> Meter {
         Meter {

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
 use super::format::{Fault, Manifest};
-use crate::images::recipe::Digest;
+use crate::recipe::Digest;
 
 /// An engine's list of images is never larger.
 const LIST_LIMIT: u64 = 4 << 20;

@@ -42,7 +42,7 @@ impl fmt::Display for Acquired {
     }
 }
 
-pub(in crate::images) fn acquired(
+pub(crate) fn acquired(
     name: &str,
     reference: &str,
     image: Image,

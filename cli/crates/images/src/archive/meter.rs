@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::images::progress::{Progress, Update};
+use crate::progress::{Progress, Update};
 
 /// Under which name the progress is told.
 pub(super) const NAME: &str = "images";

@@ -24,7 +24,7 @@ mod version {
         "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47";
 }
 
-/// Every file under `images/`: component, path, contents.
+/// Every file under `recipes/`: component, path, contents.
 static FILES: &[(&str, &str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
 /// The instructions for the layer on top of an official image.

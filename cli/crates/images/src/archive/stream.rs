@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::images::recipe::Digest;
+use crate::recipe::Digest;
 
 /// A reader that tells how much has gone through it, each megabyte.
 pub(super) struct Counted<R, F> {

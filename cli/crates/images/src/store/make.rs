@@ -7,15 +7,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::official::Version;
 use super::{Acquired, Again, How, Images, acquired};
-use crate::images::artifact::Fetcher;
-use crate::images::base::{self, BaseMaker};
-use crate::images::build::Builder;
-use crate::images::catalog::ImageSpec;
-use crate::images::context::{self, Contents, Entry};
-use crate::images::error::ImageError;
-use crate::images::recipe::{Digest, Recipe, labels, local_reference};
-use crate::images::settings::Source;
-use crate::images::{ORIGIN_BUILT, ORIGIN_PULLED};
+use crate::artifact::Fetcher;
+use crate::base::{self, BaseMaker};
+use crate::build::Builder;
+use crate::catalog::ImageSpec;
+use crate::context::{self, Contents, Entry};
+use crate::error::ImageError;
+use crate::recipe::{Digest, Recipe, labels, local_reference};
+use crate::settings::Source;
+use crate::{ORIGIN_BUILT, ORIGIN_PULLED};
 
 impl Images {
     /// Builds an image and what it stands on.

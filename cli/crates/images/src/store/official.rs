@@ -4,12 +4,12 @@ use dm_engine::images::Image;
 use tokio_util::sync::CancellationToken;
 
 use super::{Acquired, Again, How, Images, acquired};
-use crate::images::catalog::ImageSpec;
-use crate::images::error::{ImageError, PullRefusal};
-use crate::images::pin::Pin;
-use crate::images::pull::Puller;
-use crate::images::recipe::local_reference;
-use crate::images::reference::Reference;
+use crate::catalog::ImageSpec;
+use crate::error::{ImageError, PullRefusal};
+use crate::pin::Pin;
+use crate::pull::Puller;
+use crate::recipe::local_reference;
+use crate::reference::Reference;
 
 /// Which version of a reference is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Images {
     }
 
     /// The official reference of an image, behind the mirror if there is one.
-    pub(in crate::images) fn official(&self, spec: &ImageSpec) -> Option<Reference> {
+    pub(crate) fn official(&self, spec: &ImageSpec) -> Option<Reference> {
         let official = Reference::parse(spec.official.as_ref()?);
         Some(official.mirrored(self.settings.mirror.as_deref()))
     }
@@ -75,7 +75,7 @@ impl Images {
 
     /// What a container is made from once an official image is here: that image,
     /// or what stands on top of it.
-    pub(in crate::images) fn usable_reference(
+    pub(crate) fn usable_reference(
         &self,
         spec: &ImageSpec,
         official: &Reference,
@@ -114,7 +114,7 @@ impl Images {
     }
 
     /// Takes an image that came by a file as what its official reference stands for.
-    pub(in crate::images) fn adopt_official(
+    pub(crate) fn adopt_official(
         &self,
         name: &str,
         reference: &str,

@@ -37,7 +37,7 @@ pub const SERVICES: &str = "services";
 const PROGRAM: &str = "/service";
 
 /// Nobody in particular: a service needs no right to anything in its container.
-const USER: u32 = crate::components::service::UID;
+const USER: u32 = dm_core::service_user::UID;
 
 /// The services of a project, as something to make images of.
 #[derive(Debug)]

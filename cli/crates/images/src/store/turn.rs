@@ -6,15 +6,15 @@ use dm_engine::images::Image;
 use tokio_util::sync::CancellationToken;
 
 use super::{Again, Images};
-use crate::images::error::ImageError;
-use crate::images::lock::DigestLock;
-use crate::images::progress::Update;
-use crate::images::recipe::Digest;
+use crate::error::ImageError;
+use crate::lock::DigestLock;
+use crate::progress::Update;
+use crate::recipe::Digest;
 
 impl Images {
     /// The right to make the image of a digest, in this process and among all
     /// others of the machine. `None` where somebody else has made it meanwhile.
-    pub(in crate::images) async fn exclusively(
+    pub(crate) async fn exclusively(
         &self,
         name: &str,
         reference: &str,
@@ -43,7 +43,7 @@ impl Images {
         Ok(Some((turn, lock)))
     }
 
-    pub(in crate::images) async fn slot(
+    pub(crate) async fn slot(
         &self,
         name: &str,
         cancel: &CancellationToken,
@@ -61,7 +61,7 @@ impl Images {
     }
 
     /// Makes an image that is complete findable: the last thing that is done to it.
-    pub(in crate::images) async fn publish(
+    pub(crate) async fn publish(
         &self,
         id: &str,
         reference: &str,
@@ -71,7 +71,7 @@ impl Images {
     }
 
     /// An image that was here a moment ago.
-    pub(in crate::images) async fn present(&self, reference: &str) -> Result<Image, ImageError> {
+    pub(crate) async fn present(&self, reference: &str) -> Result<Image, ImageError> {
         self.engine
             .image(reference)
             .await?
