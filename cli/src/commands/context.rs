@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Globals;
 use super::tools::HostTools;
-use crate::components::backup::{Places, Schedule};
 use crate::components::database::Database;
 use crate::components::{self, Component, Ports};
+use crate::data::backup::component::{Places, Schedule};
 use crate::data::backup::job::Folder;
 use crate::output::Printer;
 use crate::stack::readiness::Pace;

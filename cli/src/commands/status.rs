@@ -7,7 +7,6 @@ use dm_core::error::{Exit, Result};
 
 use super::backup;
 use super::context::Context;
-use crate::components;
 use crate::data::backup::{Purpose, Set};
 use crate::output::backup::{Place, Schedule};
 use crate::output::{self, status, watch};
@@ -56,7 +55,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let last = sets.newest(&[Purpose::Manual, Purpose::Scheduled])?;
     let runs = |row: &StatusRow| {
         use ComponentState::{Ready, Starting, Unhealthy};
-        row.component == components::backup::NAME
+        row.component == crate::data::backup::component::NAME
             && matches!(row.state, Ready | Starting | Unhealthy)
     };
     let place = match stack.engine.is_local() {

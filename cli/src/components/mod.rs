@@ -1,7 +1,6 @@
 //! The parts of the stack. Each says how it is configured, how it is known to be
 //! ready, and how it is reached.
 
-pub mod backup;
 pub mod database;
 pub mod gateway_secret;
 pub mod keycloak;
@@ -363,7 +362,8 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// The specification that all components share: names, network, volume, ports.
-fn container(component: &dyn Component, site: &Site<'_>) -> ContainerSpec {
+#[must_use]
+pub fn container(component: &dyn Component, site: &Site<'_>) -> ContainerSpec {
     let name = component.name();
     ContainerSpec {
         name: site.instance.container(name),

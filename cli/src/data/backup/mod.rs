@@ -36,6 +36,7 @@
 mod access;
 mod broker;
 mod collect;
+pub mod component;
 mod counts;
 mod create;
 mod database;

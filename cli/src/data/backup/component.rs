@@ -17,12 +17,12 @@ use dm_core::instance::Instance;
 use dm_engine::spec::{ContainerSpec, HostAccess, HostMount};
 use sha2::{Digest as _, Sha256};
 
-use super::{
+use super::job::{self, Folder, Job};
+use super::{Access, Keep};
+use crate::components::{
     Component, ComponentError, PortWish, Ports, Probe, Site, container, keycloak, openldap,
     postgres, rabbitmq,
 };
-use crate::data::backup::job::{self, Folder, Job};
-use crate::data::backup::{Access, Keep};
 
 /// The component's name.
 pub const NAME: &str = "backup";
