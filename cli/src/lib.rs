@@ -5,7 +5,6 @@ pub mod chaos;
 pub mod ci;
 pub mod client;
 pub mod commands;
-pub mod components;
 pub mod data;
 pub mod dev;
 pub mod doctor;

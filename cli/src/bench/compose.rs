@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dm_components::{Component, Ports, Site, database};
 use dm_engine::Engine;
 use dm_engine::containers::State;
 use dm_host::process;
@@ -14,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::composefile::{self, Service};
 use super::{Bench, BenchError, Rival, dm};
-use crate::components::{Component, Ports, Site, database};
 use crate::stack::StackError;
 
 /// How often the containers' health is asked for.
@@ -227,7 +227,7 @@ async fn services(
     for component in components {
         let mut spec = component.specify(&site)?;
         spec.image = plain_image(bench, component.name()).await?;
-        let is_database = component.name() == crate::components::postgres::NAME;
+        let is_database = component.name() == dm_components::postgres::NAME;
         let extra_files = if is_database {
             let script = bench.database.init_script()?;
             vec![(
@@ -242,7 +242,7 @@ async fn services(
             .iter()
             // Under compose the database sets itself up while it starts.
             .map(|&name| match name {
-                database::NAME => crate::components::postgres::NAME.to_owned(),
+                database::NAME => dm_components::postgres::NAME.to_owned(),
                 other => other.to_owned(),
             })
             .collect();

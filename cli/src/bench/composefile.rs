@@ -7,12 +7,12 @@
 
 use std::path::{Path, PathBuf};
 
+use dm_components::{keycloak, openldap, postgres, rabbitmq};
 use dm_config::Config;
 use dm_engine::spec::ContainerSpec;
 use serde_json::{Map, Value, json};
 
 use super::{BenchError, Rival};
-use crate::components::{keycloak, openldap, postgres, rabbitmq};
 
 /// Seconds until a service that doesn't answer counts as unhealthy: the customary
 /// thirty retries of ten seconds, and the same time where checks come faster.
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn every_component_of_the_stack_has_a_check_of_its_own() {
         let config = config();
-        for component in crate::components::infrastructure(&config, Path::new("/")) {
+        for component in dm_components::infrastructure(&config, Path::new("/")) {
             assert_ne!(check(component.name(), &config), "true");
         }
     }

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dm_components::ComponentError;
+use dm_components::database::DatabaseError;
 use dm_core::error::{Coded, Exit};
 use dm_engine::EngineError;
 use dm_images::ImageError;
 use thiserror::Error;
-
-use crate::components::ComponentError;
-use crate::components::database::DatabaseError;
 
 /// A bench that could not measure.
 #[derive(Debug, Error)]

@@ -17,14 +17,12 @@ pub mod statistics;
 
 use std::path::PathBuf;
 
+use dm_components::database::Database;
 use dm_config::Config;
 use dm_core::error::Result;
 use dm_core::instance::Instance;
 use dm_images::Images;
 use tokio_util::sync::CancellationToken;
-
-use crate::components;
-use crate::components::database::Database;
 
 pub use case::{Bound, Case, Rival};
 pub use error::BenchError;
@@ -77,7 +75,7 @@ impl Bench {
         interrupt: &CancellationToken,
         told: &(dyn Fn(&str) + Sync),
     ) -> Result<Report> {
-        let components = components::infrastructure(&self.config, &self.instance.root);
+        let components = dm_components::infrastructure(&self.config, &self.instance.root);
         rounds::run(self, &components, request, interrupt, told).await
     }
 

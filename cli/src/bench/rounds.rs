@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_components::Component;
 use dm_core::error::Result;
 use dm_core::labels;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,6 @@ use super::machine::Machine;
 use super::report::{Breakdown, CaseResult, Report, RivalResult, Verdict};
 use super::statistics::{Sample, Summary};
 use super::{Bench, BenchError, Case, INSTANCE, Request, Rival};
-use crate::components::Component;
 
 /// `dm up`, to the end of its table; the golden images are made beforehand.
 const UP: &[&str] = &["up"];

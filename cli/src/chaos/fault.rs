@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dm_components::rabbitmq::management::Management;
 use dm_config::values::words;
 use dm_core::error::Result;
 use dm_core::instance::Instance;
@@ -9,7 +10,6 @@ use dm_engine::Engine;
 use lapin::Connection;
 use tokio_util::sync::CancellationToken;
 
-use crate::components::rabbitmq::management::Management;
 use crate::messaging::MessagingError;
 use crate::messaging::poison;
 

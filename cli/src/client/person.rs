@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use dm_components::http_client;
+use dm_components::keycloak::token::{login_action, message, refusal, wish_of_redirect};
 use reqwest::cookie::{CookieStore as _, Jar};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Url};
 
 use super::{Answer, Call, Fault, REQUEST_LIMIT, Site, trace_id};
-use crate::components::http_client;
-use crate::components::keycloak::token::{login_action, message, refusal, wish_of_redirect};
 
 /// A person at the gateway, signed in or not.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! Somebody of the warehouse with a phone.
 
+use dm_components::keycloak::token::sign_in;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
 use super::{Call, Fault, Person, Site};
-use crate::components::keycloak::token::sign_in;
 
 /// The header that makes a repeated request have one effect.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

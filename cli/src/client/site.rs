@@ -1,7 +1,7 @@
 //! Where the stack is.
 
-use crate::components::service::{GATEWAY, base_url};
-use crate::components::{Ports, keycloak};
+use dm_components::service::{GATEWAY, base_url};
+use dm_components::{Ports, keycloak};
 
 /// The addresses of a stack, and how its people sign in.
 #[derive(Debug, Clone)]

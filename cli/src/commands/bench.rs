@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
+use dm_components::database::Database;
 use dm_core::error::{Exit, Result};
 use dm_host::detach;
 use dm_host::packages::{self, Package};
@@ -11,7 +12,6 @@ use tempfile::TempDir;
 use super::context::{Context, Project};
 use crate::bench::compose::Program;
 use crate::bench::{self, Bench, BenchError, Case, Report, Request, Rival, services};
-use crate::components::database::Database;
 use crate::output;
 
 /// How many rounds where nobody says.

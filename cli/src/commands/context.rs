@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_components::database::Database;
+use dm_components::{Component, Ports};
 use dm_config::{Cadence, Config, Install, LoadOptions, Loaded, Origin, Override};
 use dm_core::error::Result;
 use dm_core::instance::{self, Instance};
@@ -26,8 +28,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Globals;
 use super::tools::HostTools;
-use crate::components::database::Database;
-use crate::components::{self, Component, Ports};
 use crate::data::backup::component::{Places, Schedule};
 use crate::data::backup::job::Folder;
 use crate::output::Printer;
@@ -124,7 +124,7 @@ impl Project {
     /// there the stack has no schedule.
     #[must_use]
     pub fn components(&self, engine: Option<&Engine>) -> Vec<Arc<dyn Component>> {
-        let mut components = components::all(self.config(), &self.loaded.root);
+        let mut components = dm_components::all(self.config(), &self.loaded.root);
         if engine.is_none_or(Engine::is_local) {
             let address = engine.map(|it| it.found().address.as_str());
             let places = Places {
@@ -477,7 +477,7 @@ pub fn engine_settings(config: &Config) -> EngineSettings {
 /// The ports that `dm.toml` asks for, by name.
 #[must_use]
 pub fn wanted_ports(loaded: &Loaded) -> Ports {
-    components::all(&loaded.config, &loaded.root)
+    dm_components::all(&loaded.config, &loaded.root)
         .iter()
         .flat_map(|component| component.ports())
         .map(|wish| (wish.name.to_owned(), wish.host))

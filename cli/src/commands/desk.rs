@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use dm_components::gateway_secret;
+use dm_components::keycloak::admin::Admin;
+use dm_components::locks::{Blocked, Watch};
+use dm_components::rabbitmq::management::Management;
+use dm_components::{Ports, postgres, rabbitmq};
 use dm_config::Config;
 use dm_core::error::Result;
 use dm_engine::Engine;
@@ -12,11 +17,6 @@ use lapin::Connection;
 use sqlx::PgPool;
 
 use super::context::{Context, Project, existing_ports};
-use crate::components::gateway_secret;
-use crate::components::keycloak::admin::Admin;
-use crate::components::locks::{Blocked, Watch};
-use crate::components::rabbitmq::management::Management;
-use crate::components::{Ports, postgres, rabbitmq};
 use crate::messaging::browse::Browser;
 use crate::messaging::filter::Filter;
 use crate::messaging::stores::{self, Store};

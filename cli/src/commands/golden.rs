@@ -10,7 +10,6 @@ use dm_host::detach;
 
 use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
-use crate::components;
 use crate::output::table::{Cell, Column, Table};
 use crate::stack::images::NodeProgress;
 use crate::stack::{golden, up};
@@ -53,7 +52,7 @@ pub async fn make(context: &Context) -> Result<()> {
     let _guard = context.lock(&project, "dm golden make").await?;
     let engine = context.engine(project.config()).await?;
     // Services keep nothing of their own.
-    let only: Vec<String> = components::infrastructure(project.config(), &project.loaded.root)
+    let only: Vec<String> = dm_components::infrastructure(project.config(), &project.loaded.root)
         .iter()
         .map(|component| component.name().to_owned())
         .collect();

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use dm_components::database::Database;
+use dm_components::locks::Limits;
+use dm_components::rabbitmq::policies;
+use dm_components::{keycloak, postgres};
 use dm_core::error::{Exit, Result};
 
 use super::context::Context;
 use super::desk::Desk;
-use crate::components::database::Database;
-use crate::components::locks::Limits;
-use crate::components::rabbitmq::policies;
-use crate::components::{keycloak, postgres};
 use crate::data::schema::{self, Document, Folder, SchemaError, Site, Source};
 use crate::output;
 

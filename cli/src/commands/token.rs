@@ -1,12 +1,12 @@
 //! `dm token`.
 
 use clap::Args;
+use dm_components::keycloak;
+use dm_components::keycloak::token::{Claims, Tokens, claims, sign_in};
 use dm_core::error::{Exit, Result};
 use serde::Serialize;
 
 use super::context::Context;
-use crate::components::keycloak;
-use crate::components::keycloak::token::{Claims, Tokens, claims, sign_in};
 
 /// Sign a person in, by the realm's login page, and print the access token.
 ///

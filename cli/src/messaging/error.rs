@@ -4,10 +4,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dm_components::rabbitmq::management::ManagementError;
 use dm_core::error::{Coded, Exit};
 use thiserror::Error;
-
-use crate::components::rabbitmq::management::ManagementError;
 
 /// What went wrong with messages.
 #[derive(Debug, Error)]

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dm_components::rabbitmq;
 use dm_config::Config;
 use dm_contracts::topology::WORK_QUEUES;
-
-use crate::components::rabbitmq;
 
 /// How long outboxes and inboxes remember unless a service is set up otherwise.
 pub(super) const CUSTOMARY: Duration = Duration::from_secs(30 * DAY);

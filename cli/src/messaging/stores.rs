@@ -1,10 +1,10 @@
 //! Where the services keep their events: an outbox and an inbox each.
 
+use dm_components::rabbitmq;
 use dm_config::Config;
 use dm_contracts::topology::WORK_QUEUES;
 
 use super::MessagingError;
-use crate::components::rabbitmq;
 
 /// The tables of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]

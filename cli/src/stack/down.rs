@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_components::Renewing;
+use dm_components::gateway_secret;
 use dm_core::error::Result;
 use dm_engine::EngineError;
 use dm_engine::containers::{Container, State};
@@ -13,8 +15,6 @@ use tokio_util::sync::CancellationToken;
 use super::event::{Node, NodeKind, NodeState};
 use super::executor::{self, Emitter, Outcome, Task, TaskError, Work};
 use super::{Stack, StackError, failure};
-use crate::components::Renewing;
-use crate::components::gateway_secret;
 
 /// What `down` found and did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

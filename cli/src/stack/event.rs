@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use dm_core::error::SourceError;
 pub use dm_images::Unit;
-use serde::{Deserialize, Serialize};
-
 use dm_images::Update;
+use serde::{Deserialize, Serialize};
 
 /// What kind of node of the graph something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::pbkdf2;
+use dm_components::{Component, GoldenPart, Ports, Site, postgres};
 use dm_core::error::Result;
 use dm_images::Derivation;
 use dm_images::derived::LABEL_GOLDEN;
@@ -28,7 +29,6 @@ use super::event::{Node, NodeKind, NodeState, Unit};
 use super::executor::{Emitter, Outcome};
 use super::images::node as image_node;
 use super::{Stack, StackError, down, up};
-use crate::components::{Component, GoldenPart, Ports, Site, postgres};
 
 /// The scratch instance that golden images are made in.
 pub const INSTANCE: &str = "golden";

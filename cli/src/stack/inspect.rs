@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use dm_components::Component;
 use dm_core::error::Result;
 use dm_engine::containers::{Container, State};
 use futures_util::future::join_all;
@@ -10,7 +11,6 @@ use futures_util::future::join_all;
 use super::Stack;
 use super::event::NodeKind;
 use super::status::{ComponentState, StatusRow};
-use crate::components::Component;
 
 /// How long a component may take to answer before it is called unhealthy.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -24,6 +24,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_components::database::{self, Database};
+use dm_components::recorded::RecordedError;
+use dm_components::{Component, ComponentError, Ports, Site};
 use dm_core::error::{Coded, Exit, Result, SourceError};
 use dm_core::instance::Instance;
 use dm_engine::spec::{ContainerSpec, DigestKey};
@@ -32,9 +35,6 @@ use dm_images::{ImageError, Images};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::components::database::{self, Database};
-use crate::components::recorded::RecordedError;
-use crate::components::{Component, ComponentError, Ports, Site};
 use graph::{Graph, GraphError};
 use readiness::Pace;
 
@@ -215,7 +215,7 @@ pub fn graph_of(components: &[Arc<dyn Component>]) -> Result<Graph, GraphError> 
     let components = components
         .iter()
         .map(|component| (component.name(), component.after().to_vec()));
-    let jobs = [(database::NAME, vec![crate::components::postgres::NAME])];
+    let jobs = [(database::NAME, vec![dm_components::postgres::NAME])];
     Graph::new(components.chain(jobs))
 }
 

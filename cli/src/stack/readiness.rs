@@ -3,12 +3,11 @@
 use std::future::Future;
 use std::time::Duration;
 
+use dm_components::{Refused, Unready};
 use dm_engine::containers::Ended;
 use dm_engine::{Engine, EngineError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-use crate::components::{Refused, Unready};
 
 /// How often and how long to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! Fills a component's empty database schema from its image.
 
+use dm_components::Component;
+
 use super::event::{NodeState, Unit};
 use super::executor::Emitter;
 use super::{Stack, StackError};
-use crate::components::Component;
 
 /// Fills the schema of a component whose container has been made and not
 /// started. Does nothing where the schema has tables, or the image no script.

@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use dm_components::{Renewal, Renewing};
 use dm_core::error::Result;
 use dm_engine::containers::Container;
 use dm_engine::exec::ExecSpec;
@@ -22,7 +23,6 @@ use super::down::{self, Ending};
 use super::executor::{Emitter, Outcome};
 use super::golden::{self, Golden};
 use super::plan::{Action, Wanted, plan};
-use crate::components::{Renewal, Renewing};
 
 /// Stops the instance and removes its data. What is as after a first start then, or has no
 /// data of its own, is left to be started again.

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_components::database::DatabaseError;
+use dm_components::locks::Limits;
+use dm_components::{Component, database};
 use dm_core::error::Result;
 use dm_engine::containers::Container;
 use dm_engine::exec::ExecSpec;
@@ -21,9 +24,6 @@ use super::images::node as image_node;
 use super::plan::{Action, Step, Wanted, plan};
 use super::readiness::{self, NotReady, Pace};
 use super::{Stack, StackError, executor, golden, recorded, select};
-use crate::components::database::DatabaseError;
-use crate::components::locks::Limits;
-use crate::components::{Component, database};
 
 /// What golden images are to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +165,7 @@ pub async fn prepare(stack: &Stack, request: &Request) -> Result<Plan> {
     Ok(Plan {
         steps,
         images: missing,
-        database: selected.contains(crate::components::postgres::NAME),
+        database: selected.contains(dm_components::postgres::NAME),
         items,
         removals,
     })
@@ -245,7 +245,7 @@ pub async fn execute(
     }
     if plan.database {
         let after = selected
-            .get(crate::components::postgres::NAME)
+            .get(dm_components::postgres::NAME)
             .map(|&name| name.to_owned());
         let time = Time {
             wait: request.wait,

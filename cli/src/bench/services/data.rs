@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use dm_business::Table;
 use dm_business::rows::Service;
+use dm_components::database::Database;
+use dm_components::postgres;
 use dm_core::error::Result;
 use dm_engine::exec::ExecSpec;
 use sqlx::AssertSqlSafe;
@@ -12,8 +14,6 @@ use tempfile::TempDir;
 use super::load::count;
 use super::{Figure, Stack, child};
 use crate::bench::BenchError;
-use crate::components::database::Database;
-use crate::components::postgres;
 use crate::data::backup::{self, Extent, Server, Store, Target};
 
 /// How many orders a past has: a large one.

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use dm_components::http_client;
+use dm_components::service::{GATEWAY, base_url};
 use reqwest::header::HeaderValue;
 use reqwest::{Client, Method, Request};
 
 use super::super::BenchError;
 use super::{Figure, Stack, load, percentile};
 use crate::client::{Fault, GATEWAY_SECRET, Person};
-use crate::components::http_client;
-use crate::components::service::{GATEWAY, base_url};
 
 /// Who asks.
 const USER: &str = "jhalpert";

@@ -31,6 +31,8 @@ mod relay;
 mod report;
 mod reset;
 
+use dm_components::gateway_secret;
+use dm_components::{Ports, rabbitmq};
 use dm_config::Config;
 use dm_core::error::Result;
 use dm_core::instance::Instance;
@@ -43,8 +45,6 @@ use super::machine::Machine;
 use super::statistics::Summary;
 use super::{Bench, BenchError, INSTANCE};
 use crate::client::Site;
-use crate::components::gateway_secret;
-use crate::components::{Ports, rabbitmq};
 
 pub use case::{Case, Figure, Target};
 #[cfg(test)]
@@ -165,7 +165,7 @@ async fn measure(
         ..bench.instance.clone()
     };
     let secret = gateway_secret::of(StateDir::open()?.path(), &own)?;
-    let options = crate::components::postgres::connect_options(&config.postgres, &ports);
+    let options = dm_components::postgres::connect_options(&config.postgres, &ports);
     let database = sqlx::postgres::PgPoolOptions::new()
         .max_connections(4)
         .connect_with(options)

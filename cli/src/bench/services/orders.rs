@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use dm_components::http_client;
+use dm_components::service::base_url;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::super::BenchError;
 use super::{Figure, Stack, load, percentile};
 use crate::client::GATEWAY_SECRET;
-use crate::components::http_client;
-use crate::components::service::base_url;
 
 /// Orders a second.
 const RATE: u32 = 50;

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use dm_components::http_client;
+use dm_components::service::base_url;
+
 use super::super::BenchError;
 use super::{Figure, Stack};
-use crate::components::http_client;
-use crate::components::service::base_url;
 
 /// How often a service is asked whether it is ready.
 const LOOK: Duration = Duration::from_millis(2);

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use dm_components::http_client;
+use dm_components::postgres;
+use dm_components::service::base_url;
 use dm_core::error::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,9 +13,6 @@ use sqlx::{Connection as _, PgConnection};
 use super::super::BenchError;
 use super::{Figure, Stack};
 use crate::client::GATEWAY_SECRET;
-use crate::components::http_client;
-use crate::components::postgres;
-use crate::components::service::base_url;
 use crate::messaging::{broker, queues};
 
 /// How long anything may take.

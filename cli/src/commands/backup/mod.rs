@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use dm_components::postgres;
+use dm_components::reach::Reach;
 use dm_core::error::{Exit, Result};
 
 use super::context::{Context, Project};
 use super::desk::Desk;
-use crate::components::postgres;
-use crate::components::reach::Reach;
 use crate::data::backup::{
     self, Access, BackupError, Extent, Identities, Keep, Listed, Purpose, Recipients, Set, Source,
     Store,

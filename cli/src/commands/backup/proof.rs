@@ -1,13 +1,13 @@
 //! A set that proves itself in an instance of its own.
 
 use chrono::Utc;
+use dm_components::{postgres, rabbitmq};
 use dm_core::error::{Exit, Result};
 
 use super::super::context::{Context, PortUse, Project};
 use super::super::desk::Desk;
 use super::super::down;
 use super::restore::{Ways, account, is_whole, start};
-use crate::components::{postgres, rabbitmq};
 use crate::data::backup::{Extent, Opened};
 use crate::messaging::reconcile::Report;
 use crate::output;

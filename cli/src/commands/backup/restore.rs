@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::Utc;
+use dm_components::database::{self, Database};
+use dm_components::rabbitmq::management::Management;
+use dm_components::rabbitmq::{self, RabbitMq};
+use dm_components::{keycloak, openldap, postgres};
 use dm_core::error::{Exit, Result};
 use lapin::Connection;
 use serde_json::Value;
@@ -12,10 +16,6 @@ use super::super::context::{Context, PortUse, Project};
 use super::super::desk::Desk;
 use super::super::run::BringUp;
 use super::{configured, create};
-use crate::components::database::{self, Database};
-use crate::components::rabbitmq::management::Management;
-use crate::components::rabbitmq::{self, RabbitMq};
-use crate::components::{keycloak, openldap, postgres};
 use crate::data::backup::{
     self, BackupError, Broker, Events, Extent, Letters, Opened, Purpose, Server, Set, Site,
     Store as Sets, Target,

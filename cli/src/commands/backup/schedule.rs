@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use dm_components::reach::Reach;
 use dm_core::error::{Error, Exit, Result};
 use dm_host::lock::FileLock;
 use tokio::time::Instant;
@@ -11,7 +12,6 @@ use tokio::time::Instant;
 use super::super::context::{Context, LOCK_PATIENCE, Project};
 use super::super::desk::Desk;
 use super::{configured, create, make, prune};
-use crate::components::reach::Reach;
 use crate::data::backup::job::{self, Attempt, Away, Folder, Job, State};
 use crate::data::backup::{Keep, Purpose, Recipients, Set, Source, Store};
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use dm_components::Component;
 use dm_core::error::{Exit, Result};
 use dm_engine::logs::{LogLine, LogQuery};
 use futures_util::StreamExt as _;
@@ -14,7 +15,6 @@ use futures_util::stream::SelectAll;
 
 use super::context::Context;
 use super::exec::NotRunning;
-use crate::components::Component;
 use crate::output::OutputError;
 use crate::output::logs::LogPrinter;
 use follow::Follow;

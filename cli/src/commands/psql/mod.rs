@@ -3,13 +3,13 @@
 mod input;
 
 use clap::Args;
+use dm_components::{database, postgres};
 use dm_core::error::{Coded, Exit, Result};
 use dm_engine::exec::ExecSpec;
 use thiserror::Error;
 
 use super::context::Context;
 use super::exec;
-use crate::components::{database, postgres};
 
 /// Ends a query whose psql is gone, also one that was killed.
 const CHECK_CLIENT: &str = "-c client_connection_check_interval=1s";

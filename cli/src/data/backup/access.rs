@@ -3,6 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use dm_components::database::Database;
+use dm_components::keycloak::admin::Admin;
+use dm_components::rabbitmq::management::Management;
+use dm_components::reach::Reach;
+use dm_components::{keycloak, openldap, postgres, rabbitmq};
 use dm_config::Config;
 use dm_core::instance::Instance;
 use lapin::Connection;
@@ -12,11 +17,6 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::BackupError;
 use super::directory::Directory;
-use crate::components::database::Database;
-use crate::components::keycloak::admin::Admin;
-use crate::components::rabbitmq::management::Management;
-use crate::components::reach::Reach;
-use crate::components::{keycloak, openldap, postgres, rabbitmq};
 use crate::messaging::{MessagingError, broker, stores};
 
 /// Who a server's administrator is.

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::io::BufReader;
 use std::time::Duration;
 
+use dm_components::rabbitmq::management::Management;
 use dm_contracts::topology::{Tier, WORK_QUEUES, dead_letter_queue, retry_queue};
 use lapin::Connection;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
@@ -19,7 +20,6 @@ use tokio::time::Instant;
 
 use super::restore::Letters;
 use super::{BackupError, Opened};
-use crate::components::rabbitmq::management::Management;
 use crate::messaging::MessagingError;
 use crate::messaging::dead::copy;
 

@@ -12,6 +12,10 @@ use std::time::Duration;
 
 use chrono::Utc;
 use data_encoding::HEXLOWER;
+use dm_components::{
+    Component, ComponentError, PortWish, Ports, Probe, Site, container, keycloak, openldap,
+    postgres, rabbitmq,
+};
 use dm_config::Config;
 use dm_core::instance::Instance;
 use dm_engine::spec::{ContainerSpec, HostAccess, HostMount};
@@ -19,10 +23,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::job::{self, Folder, Job};
 use super::{Access, Keep};
-use crate::components::{
-    Component, ComponentError, PortWish, Ports, Probe, Site, container, keycloak, openldap,
-    postgres, rabbitmq,
-};
 
 /// The component's name.
 pub const NAME: &str = "backup";

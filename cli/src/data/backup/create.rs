@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use dm_components::locks::Watch;
 use dm_contracts::topology::dead_letter_queue;
 use lapin::options::QueueDeclareOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
@@ -24,7 +25,6 @@ use super::partial::Partial;
 use super::seal::Sealed;
 use super::server_side::{self, ServerSide};
 use super::{BackupError, Manifest, Recipients, Set, Store, database, dump};
-use crate::components::locks::Watch;
 use crate::messaging::MessagingError;
 use crate::messaging::dead::{self, Filter, copy, look};
 

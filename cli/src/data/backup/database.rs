@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use dm_components::database::{Database, STAGED};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
@@ -15,7 +16,6 @@ use super::dump::JOBS;
 use super::quote::identifier;
 use super::server_side::{self, ServerSide};
 use super::{BackupError, Extent, Opened, Server, counts, roles, space};
-use crate::components::database::{Database, STAGED};
 
 /// What a database is called that was in its place.
 pub(super) const REPLACED: &str = "dm_replaced_";
@@ -311,7 +311,7 @@ pub async fn sweep(target: &Target<'_>) -> Result<(), BackupError> {
 /// The server fails.
 pub async fn unfinished(options: &PgConnectOptions) -> Result<Option<String>, BackupError> {
     let mut session = options.connect().await?;
-    let found = crate::components::database::unfinished_restore(&mut session).await?;
+    let found = dm_components::database::unfinished_restore(&mut session).await?;
     session.close().await?;
     Ok(found)
 }

@@ -3,13 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
+use dm_components::locks::Blocked;
 use dm_core::error::{Coded, Exit};
 use dm_engine::EngineError;
 use thiserror::Error;
 
 use super::Candidate;
 use super::manifest::FORMAT;
-use crate::components::locks::Blocked;
 use crate::messaging::MessagingError;
 
 /// A set can't be made, read or restored.
@@ -42,7 +42,7 @@ pub enum BackupError {
     Sql(#[from] sqlx::Error),
     /// The database can't be set up as migrations have it.
     #[error("the restored database can't be set up")]
-    Setup(#[from] crate::components::database::DatabaseError),
+    Setup(#[from] dm_components::database::DatabaseError),
     /// The broker refused.
     #[error("the broker refused")]
     Broker(#[from] MessagingError),

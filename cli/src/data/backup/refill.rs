@@ -301,11 +301,11 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
+    use dm_components::rabbitmq::RabbitMq;
     use dm_config::{Config, LoadOptions};
     use serde_json::json;
 
     use super::*;
-    use crate::components::rabbitmq::RabbitMq;
 
     #[test]
     fn the_lower_limit_of_a_queue_holds() {

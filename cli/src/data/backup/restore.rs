@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dm_components::database::OPS_SCHEMA;
 use tokio_util::sync::CancellationToken;
 
 use super::database::{self, Prepared, Target};
 use super::refill::Events;
 use super::{BackupError, Broker, Opened, Server, Set, rest, schema, swap};
-use crate::components::database::OPS_SCHEMA;
 
 /// How long a container may take to stop.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use dm_components::locks::Watch;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::BackupError;
 use super::database::{FILES, Prepared, SCRATCH, Target};
 use super::quote::{identifier, literal};
 use super::seal::Content;
-use crate::components::locks::Watch;
 
 /// What the server knows the change by.
 const APPLICATION: &str = "dm-restore";

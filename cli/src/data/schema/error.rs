@@ -3,13 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
+use dm_components::database::DatabaseError;
+use dm_components::locks::Blocked;
 use dm_core::error::{Coded, Exit};
 use dm_engine::EngineError;
 use thiserror::Error;
 
 use super::archive::ArchiveError;
-use crate::components::database::DatabaseError;
-use crate::components::locks::Blocked;
 use crate::messaging::MessagingError;
 
 /// What a schema is like can't be told.

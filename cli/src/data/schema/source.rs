@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use dm_components::database::Database;
+use dm_components::keycloak::{self, admin::Admin};
+use dm_components::locks::{Ended, Limits, Watch};
+use dm_components::rabbitmq::management::Management;
 use dm_engine::Engine;
 use dm_engine::exec::ExecSpec;
 use serde_json::Value;
@@ -11,10 +15,6 @@ use uuid::Uuid;
 
 use super::object::{Document, Form};
 use super::{SchemaError, broker, dump, realm};
-use crate::components::database::Database;
-use crate::components::keycloak::{self, admin::Admin};
-use crate::components::locks::{Ended, Limits, Watch};
-use crate::components::rabbitmq::management::Management;
 use crate::messaging::MessagingError;
 
 /// What the sessions of a look are called.

@@ -4,13 +4,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dm_components::locks::Blocked;
 use dm_core::error::{Coded, Exit};
 use thiserror::Error;
 
 use super::own::Issue;
 use super::{Existing, Made};
 use crate::client::{Fault, describe};
-use crate::components::locks::Blocked;
 
 /// A seed that could not be carried out.
 #[derive(Debug, Error)]

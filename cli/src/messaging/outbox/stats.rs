@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use dm_components::database::service_role;
 use dm_config::values::words;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgPool, QueryBuilder};
 
-use crate::components::database::service_role;
 use crate::messaging::MessagingError;
 use crate::messaging::stores::Store;
 

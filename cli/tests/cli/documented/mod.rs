@@ -194,7 +194,7 @@ fn every_port_has_its_key() {
         overrides: Vec::new(),
     };
     let loaded = dm_config::Config::load(&options, []).unwrap();
-    let components = dm::components::all(&loaded.config, repository());
+    let components = dm_components::all(&loaded.config, repository());
     let ports: Vec<_> = components.iter().flat_map(|it| it.ports()).collect();
     assert!(ports.len() > 10, "{ports:?}");
     for port in ports {

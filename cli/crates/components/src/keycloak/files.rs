@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use crate::components::ComponentError;
+use crate::ComponentError;
 
 /// `keycloak.conf` with these options.
 ///

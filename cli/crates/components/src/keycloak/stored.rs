@@ -9,7 +9,7 @@ use serde_json::json;
 use sqlx::postgres::PgConnection;
 
 use super::DATABASE_ROLE;
-use crate::components::openldap;
+use crate::openldap;
 
 /// The client of the gateway.
 const GATEWAY: &str = "dunder-mifflin-gateway";

@@ -167,7 +167,7 @@ pub async fn sign_in(
         url: base.to_owned(),
         reason: innermost(&error),
     };
-    let client = crate::components::http_client()
+    let client = crate::http_client()
         .cookie_store(true)
         .redirect(Policy::none())
         .build()

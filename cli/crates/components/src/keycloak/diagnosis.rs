@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::components::Refused;
+use crate::Refused;
 
 /// The line that every failed start has.
 const FAILED: &str = "ERROR: Failed to start server";

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::components::http_client;
+use crate::http_client;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);

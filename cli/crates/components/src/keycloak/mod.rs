@@ -18,7 +18,7 @@ use super::{
     Component, ComponentError, PortWish, Ports, Probe, Refused, Renewal, Site, container,
     http_client, http_origin, innermost, read,
 };
-use crate::components::{openldap, postgres};
+use crate::{openldap, postgres};
 
 /// The component's name.
 pub const NAME: &str = "keycloak";

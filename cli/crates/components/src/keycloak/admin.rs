@@ -6,7 +6,7 @@ use reqwest::{Client, Method, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::components::http_client;
+use crate::http_client;
 
 /// How long an answer may take. The first export of a Keycloak takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -358,7 +358,7 @@ mod tests {
     /// The project's own configuration with these settings.
     fn config(settings: &[&str]) -> Policies {
         let options = LoadOptions {
-            project_dir: Some(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")),
+            project_dir: Some(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")),
             overrides: settings.iter().map(|pair| Override::set(pair)).collect(),
             ..LoadOptions::default()
         };
