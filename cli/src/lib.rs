@@ -11,4 +11,3 @@ pub mod doctor;
 pub mod messaging;
 pub mod output;
 pub mod smoke;
-pub mod stack;

@@ -10,12 +10,12 @@ use dm_engine::Engine;
 use dm_engine::containers::State;
 use dm_host::process;
 use dm_images::ImageError;
+use dm_stack::StackError;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::composefile::{self, Service};
 use super::{Bench, BenchError, Rival, dm};
-use crate::stack::StackError;
 
 /// How often the containers' health is asked for.
 const POLL: Duration = Duration::from_millis(100);

@@ -6,12 +6,12 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use dm_config::overrides;
+use dm_stack::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::BenchError;
-use crate::stack::event::Event;
 
 /// How many of a failed run's lines are worth keeping.
 const LOG_LINES: usize = 20;

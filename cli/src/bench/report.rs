@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dm_stack::event::Event;
+use dm_stack::timings::Timings;
 use serde::Serialize;
 
 use super::machine::Machine;
 use super::statistics::{Sample, Summary};
 use super::{Bound, Case, Rival};
-use crate::stack::event::Event;
-use crate::stack::timings::Timings;
 
 /// How this program was compiled.
 pub(super) const PROFILE: &str = if cfg!(debug_assertions) {
@@ -180,8 +180,9 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use dm_stack::event::{Node, NodeKind, NodeState};
+
     use super::*;
-    use crate::stack::event::{Node, NodeKind, NodeState};
 
     fn samples(seconds: &[f64]) -> Vec<Sample> {
         (1..)

@@ -8,6 +8,9 @@ use dm_core::error::{Coded, Error, Exit, Result};
 use dm_core::instance;
 use dm_engine::Engine;
 use dm_host::lock::Holder;
+use dm_stack::executor::Outcome;
+use dm_stack::timings::Timings;
+use dm_stack::up;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -23,9 +26,6 @@ use crate::ci::{junit, leftovers};
 use crate::doctor::mask::Masker;
 use crate::output;
 use crate::output::progress::Recording;
-use crate::stack::executor::Outcome;
-use crate::stack::timings::Timings;
-use crate::stack::up;
 
 /// Do a whole CI job: an own instance, up, smoke, reports, down.
 ///

@@ -24,6 +24,8 @@ use dm_host::privilege::Privilege;
 use dm_host::state::{self, StateDir};
 use dm_images::{Catalog, Dirs, ImageSettings, Images, Progress, ServiceImages, Silent};
 use dm_provision::setup::Setup;
+use dm_stack::readiness::Pace;
+use dm_stack::{Stack, find_component, select};
 use tokio_util::sync::CancellationToken;
 
 use super::Globals;
@@ -31,8 +33,6 @@ use super::tools::HostTools;
 use crate::data::backup::component::{Places, Schedule};
 use crate::data::backup::job::Folder;
 use crate::output::Printer;
-use crate::stack::readiness::Pace;
-use crate::stack::{Stack, find_component, select};
 
 /// How long a run waits for another one on the same instance.
 pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);

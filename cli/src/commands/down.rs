@@ -7,11 +7,11 @@ use dm_core::error::{Exit, Result};
 use dm_engine::Engine;
 use dm_host::ports::Allocator;
 use dm_images::Silent;
+use dm_stack::down::{self, Removed};
 
 use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
 use crate::output::text;
-use crate::stack::down::{self, Removed};
 
 /// Stop and remove the stack.
 #[derive(Debug, Clone, Args)]

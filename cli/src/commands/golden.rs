@@ -7,12 +7,12 @@ use clap::{Args, Subcommand};
 use dm_config::overrides;
 use dm_core::error::{Exit, Result};
 use dm_host::detach;
+use dm_stack::images::NodeProgress;
+use dm_stack::{golden, up};
 
 use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
 use crate::output::table::{Cell, Column, Table};
-use crate::stack::images::NodeProgress;
-use crate::stack::{golden, up};
 
 /// The schema of `dm golden ls --json`.
 const SCHEMA: &str = "dm.golden/1";
@@ -87,7 +87,7 @@ pub async fn make(context: &Context) -> Result<()> {
             }
             golden::make(&Arc::new(stack), &request, &emitter, &context.interrupt).await
         },
-        crate::stack::executor::Outcome::ok,
+        dm_stack::executor::Outcome::ok,
     )
     .await?;
     match RunError::of(&outcome) {

@@ -8,14 +8,14 @@ use clap::{Args, Subcommand};
 use dm_core::error::{Coded, Exit, Result};
 use dm_images::archive::Transferred;
 use dm_images::{Acquired, How, ImageError, Images, Progress, SERVICES, Silent, Update};
+use dm_stack::event::{Event, Node, NodeKind, NodeState};
+use dm_stack::executor::Emitter;
+use dm_stack::failure;
 use serde::Serialize;
 
 use super::context::{Context, Project};
 use super::run::reported;
 use crate::output::{self, text};
-use crate::stack::event::{Event, Node, NodeKind, NodeState};
-use crate::stack::executor::Emitter;
-use crate::stack::failure;
 
 /// The node of what concerns all images at once: saving and loading.
 const ALL: &str = "images";

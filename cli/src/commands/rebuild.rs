@@ -6,13 +6,13 @@ use std::time::Duration;
 use clap::Args;
 use dm_core::error::{Exit, Result};
 use dm_host::consent::Consent;
+use dm_stack::executor::Emitter;
+use dm_stack::{Stack, StackError, compile, up};
 use tokio::time::Instant;
 
 use super::context::{Context, PortUse, Project};
 use super::run::{BringUp, Brought};
 use crate::output::dev::{self, Round};
-use crate::stack::executor::Emitter;
-use crate::stack::{Stack, StackError, compile, up};
 
 /// Compile the services and restart those whose binary changed.
 ///

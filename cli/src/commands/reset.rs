@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use dm_core::error::{Coded, Exit, Result};
+use dm_stack::executor::Emitter;
+use dm_stack::{Stack, reset, up};
 use thiserror::Error;
 
 use super::context::{Context, PortUse, Project};
@@ -11,8 +13,6 @@ use super::run::{BringUp, show};
 use super::seed::Scale;
 use super::{backup, seed};
 use crate::data::seed::SeedFile;
-use crate::stack::executor::Emitter;
-use crate::stack::{Stack, reset, up};
 
 /// Throw all data of the instance away and bring it up fresh.
 ///

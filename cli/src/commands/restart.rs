@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use dm_core::error::{Exit, Result};
+use dm_stack::executor::Emitter;
+use dm_stack::{Stack, restart, up};
 
 use super::context::{Context, PortUse};
 use super::run::{BringUp, show};
-use crate::stack::executor::Emitter;
-use crate::stack::{Stack, restart, up};
 
 /// Stop components and bring them up again; their data stays.
 #[derive(Debug, Clone, Args)]

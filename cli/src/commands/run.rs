@@ -7,6 +7,11 @@ use std::time::Duration;
 use dm_core::error::{Coded, Exit, Result, chain};
 use dm_engine::Engine;
 use dm_host::consent::Consent;
+use dm_stack::event::Event;
+use dm_stack::executor::{Emitter, Outcome};
+use dm_stack::images::NodeProgress;
+use dm_stack::status::StatusRow;
+use dm_stack::{Stack, inspect, reset, up};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -14,11 +19,6 @@ use super::context::{Context, PortUse, Project};
 use super::doctor;
 use crate::output;
 use crate::output::progress::{self, Recording};
-use crate::stack::event::Event;
-use crate::stack::executor::{Emitter, Outcome};
-use crate::stack::images::NodeProgress;
-use crate::stack::status::StatusRow;
-use crate::stack::{Stack, inspect, reset, up};
 
 /// A run that did not do what was asked; its failures have been shown.
 #[derive(Debug, Error)]

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use clap::Args;
 use dm_core::error::{Exit, Result};
+use dm_stack::Stack;
+use dm_stack::inspect;
+use dm_stack::status::{ComponentState, StatusRow};
 
 use super::backup;
 use super::context::Context;
 use crate::data::backup::{Purpose, Set};
 use crate::output::backup::{Place, Schedule};
 use crate::output::{self, status, watch};
-use crate::stack::Stack;
-use crate::stack::inspect;
-use crate::stack::status::{ComponentState, StatusRow};
 
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);

@@ -8,14 +8,14 @@ use dm_config::Prepare;
 use dm_core::error::{Exit, Result};
 use dm_engine::Engine;
 use dm_host::consent::Consent;
+use dm_stack::timings::Timings;
+use dm_stack::{Stack, reset, up};
 
 use super::context::{Context, PortUse, Project};
 use super::golden;
 use super::run::{BringUp, show};
 use crate::output::plan::PlanRow;
 use crate::output::{self, Canvas};
-use crate::stack::timings::Timings;
-use crate::stack::{Stack, reset, up};
 
 /// Where an instance's ports come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -203,7 +203,7 @@ async fn prepare_golden(
     }
     match project.config().golden.prepare {
         Prepare::Off => Ok(()),
-        _ if !crate::stack::golden::find(stack).await?.is_empty() => Ok(()),
+        _ if !dm_stack::golden::find(stack).await?.is_empty() => Ok(()),
         Prepare::Foreground => golden::make(context).await,
         // What is gained by the next start is lost by a job that has none.
         Prepare::Background if dm_host::is_ci() => Ok(()),

@@ -317,12 +317,13 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
+    use dm_stack::event::{Event, Node, NodeKind, NodeState};
+
     use super::*;
     use crate::bench::machine::Machine;
     use crate::bench::report::RivalResult;
     use crate::bench::statistics::Sample;
     use crate::output::testing::{assert_fits, coloured, pipe, terminal};
-    use crate::stack::event::{Event, Node, NodeKind, NodeState};
 
     fn samples(seconds: &[f64]) -> Vec<Sample> {
         (1..)

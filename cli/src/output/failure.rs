@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use dm_stack::event::Failure;
+
 use super::annotation;
 use super::report::next_steps;
 use super::source_error;
 use super::style::{Canvas, Glyph, Role};
 use super::text;
-use crate::stack::event::Failure;
 
 /// How many of the last log lines are shown.
 const LOG_LINES: usize = 20;

@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dm_core::error::{Error, Exit};
+use dm_stack::event::Failure;
 use serde::Serialize;
 
 use super::live::{Line, Lines, Size, Terminal};
 use super::style::{Canvas, Glyph, Role};
 use super::{Env, Flags, OutputError, ProgressChoice, Settings, failure, json, report, text};
-use crate::stack::event::Failure;
 
 /// Writes everything that a person or a script sees. Cheap to clone; the
 /// clones share the streams.

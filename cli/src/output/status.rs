@@ -1,12 +1,12 @@
 //! The table that `dm up` ends with and that `dm status` shows.
 
+use dm_stack::status::{ComponentState, StatusRow};
 use serde::Serialize;
 
 use super::backup::{Last, Schedule};
 use super::style::{Canvas, Glyph, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::stack::status::{ComponentState, StatusRow};
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.status/1";
@@ -148,9 +148,10 @@ fn word(state: &ComponentState) -> String {
 mod tests {
     use std::time::Duration;
 
+    use dm_stack::event::NodeKind;
+
     use super::*;
     use crate::output::testing::{assert_fits, coloured, pipe, terminal, visible};
-    use crate::stack::event::NodeKind;
 
     fn rows() -> Vec<StatusRow> {
         let row =

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use dm_stack::timings::{CriticalChain, Link, Span, Timings};
+
 use super::style::{Canvas, Glyph, Role};
 use super::text;
-use crate::stack::timings::{CriticalChain, Link, Span, Timings};
 
 /// The schema of the JSON form; the body is [`Timings`] itself.
 pub const SCHEMA: &str = "dm.timings/1";
@@ -176,9 +177,10 @@ fn bar(span: &Span, total: Duration, room: usize, canvas: &Canvas) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dm_stack::event::{Event, Node, NodeKind, NodeState, Unit};
+
     use super::*;
     use crate::output::testing::{assert_fits, coloured, pipe, terminal, visible};
-    use crate::stack::event::{Event, Node, NodeKind, NodeState, Unit};
 
     fn timings() -> Timings {
         let node = |name: &str, after: &[&str]| Node {

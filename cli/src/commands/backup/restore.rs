@@ -9,6 +9,7 @@ use dm_components::rabbitmq::management::Management;
 use dm_components::rabbitmq::{self, RabbitMq};
 use dm_components::{keycloak, openldap, postgres};
 use dm_core::error::{Exit, Result};
+use dm_stack::up;
 use lapin::Connection;
 use serde_json::Value;
 
@@ -24,7 +25,6 @@ use crate::messaging::memory;
 use crate::messaging::reconcile::{self, Kind, Report};
 use crate::messaging::stores::Store;
 use crate::output;
-use crate::stack::up;
 
 /// How long what is in flight may take to arrive after a restore.
 const SETTLE: Duration = Duration::from_secs(20);

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dm_stack::event::{Event, Failure, Node, NodeKind, NodeState};
+
 use crate::output::text;
-use crate::stack::event::{Event, Failure, Node, NodeKind, NodeState};
 
 /// One node and where it is.
 #[derive(Debug, Clone)]

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use dm_stack::event::Event;
+
 use super::Reporter;
 use crate::output::{Printer, json};
-use crate::stack::event::Event;
 
 /// The schema, named by the first line.
 pub const SCHEMA: &str = "dm.progress/1";

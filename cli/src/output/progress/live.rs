@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use dm_stack::event::{Event, NodeState};
+
 use super::board::Board;
 use super::{Options, Reporter, view};
 use crate::output::style::{Glyph, Role};
 use crate::output::{Printer, failure, text};
-use crate::stack::event::{Event, NodeState};
 
 /// Redraws the run at each beat; what should stay is written above.
 pub struct Live {

@@ -12,11 +12,11 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dm_stack::event::{Event, Failure, NodeKind, NodeState};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{Printer, ProgressChoice};
-use crate::stack::event::{Event, Failure, NodeKind, NodeState};
 
 /// How often live lines are redrawn: often enough for a spinner, seldom enough
 /// to cost nothing.

@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use dm_stack::event::{Event, NodeState, Unit};
+
 use super::Reporter;
 use super::board::{Board, Stage};
 use super::view::{activity, percent};
 use crate::output::style::Role;
 use crate::output::{Printer, failure, text};
-use crate::stack::event::{Event, NodeState, Unit};
 
 /// Progress within one activity is told again after so long …
 const REPEAT: Duration = Duration::from_secs(5);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use dm_stack::event::Event;
+
 use super::Reporter;
 use crate::output::{Printer, failure};
-use crate::stack::event::Event;
 
 /// Says nothing of a run but why it failed.
 pub struct Silent(Printer);

@@ -1,3 +1,5 @@
+use dm_stack::event::{Node, NodeKind, Unit};
+
 use super::board::Board;
 use super::*;
 use crate::output::live::{Lines, Terminal};
@@ -5,7 +7,6 @@ use crate::output::testing::{
     Captured, Emulator, assert_fits, captured, coloured, pipe_env, terminal, visible,
 };
 use crate::output::{Canvas, Env, Flags, Settings};
-use crate::stack::event::{Node, NodeKind, Unit};
 
 fn node(name: &str, kind: NodeKind, after: &[&str]) -> Node {
     Node {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use dm_stack::event::{NodeState, Unit};
+
 use super::board::{Board, Row, Stage};
 use crate::output::live::{BAR, Line};
 use crate::output::style::{Canvas, Glyph, Role};
 use crate::output::text;
-use crate::stack::event::{NodeState, Unit};
 
 /// A wider line is no easier to read.
 const WIDEST: usize = 100;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::stack::event::NodeKind;
+use crate::event::NodeKind;
 
 fn node(name: &str, after: &[String]) -> Node {
     Node {
