@@ -8,6 +8,5 @@ pub mod commands;
 pub mod data;
 pub mod dev;
 pub mod doctor;
-pub mod messaging;
 pub mod output;
 pub mod smoke;

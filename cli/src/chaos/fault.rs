@@ -7,11 +7,10 @@ use dm_config::values::words;
 use dm_core::error::Result;
 use dm_core::instance::Instance;
 use dm_engine::Engine;
+use dm_messaging::MessagingError;
+use dm_messaging::poison;
 use lapin::Connection;
 use tokio_util::sync::CancellationToken;
-
-use crate::messaging::MessagingError;
-use crate::messaging::poison;
 
 /// What is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]

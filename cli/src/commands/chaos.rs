@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use dm_core::error::{Exit, Result};
+use dm_messaging::queues;
 
 use super::context::Context;
 use super::desk::Desk;
 use super::exec;
 use crate::chaos::{Broken, Fault, Scenario, Site, Step};
-use crate::messaging::queues;
 use crate::output::text;
 
 /// Break something on purpose, for an audience or a test.

@@ -13,14 +13,14 @@ use dm_components::{Ports, postgres, rabbitmq};
 use dm_config::Config;
 use dm_core::error::Result;
 use dm_engine::Engine;
+use dm_messaging::browse::Browser;
+use dm_messaging::filter::Filter;
+use dm_messaging::stores::{self, Store};
+use dm_messaging::{MessagingError, broker};
 use lapin::Connection;
 use sqlx::PgPool;
 
 use super::context::{Context, Project, existing_ports};
-use crate::messaging::browse::Browser;
-use crate::messaging::filter::Filter;
-use crate::messaging::stores::{self, Store};
-use crate::messaging::{MessagingError, broker};
 use crate::output::Printer;
 
 /// The ways into a stack that runs.

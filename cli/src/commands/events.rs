@@ -6,12 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use dm_core::error::{Exit, Result};
 use dm_engine::logs::LogQuery;
+use dm_messaging::story::{self, Site, Story};
+use dm_messaging::tail::{Filter, Tail};
 use futures_util::StreamExt as _;
 
 use super::context::Context;
 use super::desk::Desk;
-use crate::messaging::story::{self, Site, Story};
-use crate::messaging::tail::{Filter, Tail};
 use crate::output::{self, json};
 
 /// How long before an event its request may have begun.

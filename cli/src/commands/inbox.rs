@@ -5,14 +5,14 @@ use std::time::Duration;
 use chrono::Utc;
 use clap::{Args, Subcommand};
 use dm_core::error::{Exit, Result};
+use dm_messaging::inbox::page::{self, Place};
+use dm_messaging::inbox::retry;
+use dm_messaging::inbox::stats::{self, Limits};
+use dm_messaging::{queues, stores};
 
 use super::context::Context;
 use super::desk::{Desk, Which};
 use super::outbox::{judge, show};
-use crate::messaging::inbox::page::{self, Place};
-use crate::messaging::inbox::retry;
-use crate::messaging::inbox::stats::{self, Limits};
-use crate::messaging::{queues, stores};
 use crate::output::{self, text, watch};
 
 /// How often `--watch` looks again.

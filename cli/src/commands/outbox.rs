@@ -5,14 +5,14 @@ use std::time::Duration;
 use chrono::Utc;
 use clap::{Args, Subcommand};
 use dm_core::error::{Exit, Result};
+use dm_messaging::outbox::page::{self, Place};
+use dm_messaging::outbox::stats::{self, Limits};
+use dm_messaging::outbox::{State, retry};
+use dm_messaging::stores;
+use dm_messaging::story::{self, Site};
 
 use super::context::Context;
 use super::desk::{Desk, Which};
-use crate::messaging::outbox::page::{self, Place};
-use crate::messaging::outbox::stats::{self, Limits};
-use crate::messaging::outbox::{State, retry};
-use crate::messaging::stores;
-use crate::messaging::story::{self, Site};
 use crate::output::{self, text, watch};
 
 /// How often `--watch` looks again.

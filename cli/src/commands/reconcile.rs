@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 use dm_core::error::{Exit, Result};
+use dm_messaging::dead::audit;
+use dm_messaging::memory;
+use dm_messaging::reconcile::{self, Kind, Report, Site};
 
 use super::context::Context;
 use super::desk::Desk;
-use crate::messaging::dead::audit;
-use crate::messaging::memory;
-use crate::messaging::reconcile::{self, Kind, Report, Site};
 use crate::output;
 
 /// Account for every event, and prove that nothing is missing.

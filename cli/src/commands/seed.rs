@@ -6,6 +6,7 @@ use chrono::{NaiveDate, TimeDelta, Utc};
 use clap::Args;
 use dm_business::Invention;
 use dm_core::error::{Exit, Result};
+use dm_messaging::memory;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
@@ -16,7 +17,6 @@ use crate::client;
 use crate::data::seed::own::{Ground, Own};
 use crate::data::seed::past::{self, Loaded, Only, Request, Run, Schemas};
 use crate::data::seed::{Made, SeedError, SeedFile, front};
-use crate::messaging::memory;
 use crate::output::counter::Counter;
 use crate::output::{self};
 

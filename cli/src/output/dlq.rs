@@ -1,16 +1,16 @@
 //! Dead letters, and their way back.
 
 use chrono::{DateTime, Utc};
+use dm_messaging::dead::DeadLetter;
+use dm_messaging::dead::audit::{Outcome, Run};
+use dm_messaging::dead::look::{Group, Reading, Whole};
+use dm_messaging::dead::parked::Parked;
+use dm_messaging::dead::replay::{Plan, Refusal, Replayed, Told};
 use serde::Serialize;
 
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::messaging::dead::DeadLetter;
-use crate::messaging::dead::audit::{Outcome, Run};
-use crate::messaging::dead::look::{Group, Reading, Whole};
-use crate::messaging::dead::parked::Parked;
-use crate::messaging::dead::replay::{Plan, Refusal, Replayed, Told};
 
 /// The schema of the groups.
 pub const LIST_SCHEMA: &str = "dm.dead-letter-groups/1";

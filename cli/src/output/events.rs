@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dm_contracts::time;
+use dm_messaging::story::{Delivery, Event, Fate, Story, Whole};
+use dm_messaging::tail::{Kind, Seen};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::outbox::role;
 use super::style::{Canvas, Glyph, Role};
 use super::text;
-use crate::messaging::story::{Delivery, Event, Fate, Story, Whole};
-use crate::messaging::tail::{Kind, Seen};
 
 /// The schema of an event that passes, a line each.
 pub const TAIL_SCHEMA: &str = "dm.event/1";
@@ -291,13 +291,13 @@ fn tree(
 
 #[cfg(test)]
 mod tests {
+    use dm_messaging::story::Step;
+    use dm_messaging::story::examples::{placed, reserved};
+    use dm_messaging::tail::examples::passed;
     use serde_json::json;
 
     use super::super::testing::terminal;
     use super::*;
-    use crate::messaging::story::Step;
-    use crate::messaging::story::tests::{placed, reserved};
-    use crate::messaging::tail::tests::passed;
 
     #[test]
     fn what_passes_is_a_line() {

@@ -1,14 +1,14 @@
 //! Inboxes, and the queues that they are filled by.
 
 use chrono::{DateTime, Utc};
+use dm_messaging::inbox::page::Page;
+use dm_messaging::inbox::stats::Stats;
 use serde::Serialize;
 
 use super::outbox::rate;
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::messaging::inbox::page::Page;
-use crate::messaging::inbox::stats::Stats;
 
 /// The schema of a page of events.
 pub const LIST_SCHEMA: &str = "dm.inbox/1";
@@ -93,10 +93,10 @@ pub fn queues(queues: &[Stats], now: DateTime<Utc>, canvas: &Canvas) -> String {
 #[cfg(test)]
 mod tests {
     use dm_contracts::time;
+    use dm_messaging::inbox::stats::examples::stats;
 
     use super::super::testing::{assert_fits, terminal};
     use super::*;
-    use crate::messaging::inbox::stats::tests::stats;
 
     #[test]
     fn queues_say_what_waits_and_who_takes_it() {

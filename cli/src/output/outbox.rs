@@ -1,14 +1,14 @@
 //! Outboxes.
 
 use chrono::{DateTime, Utc};
+use dm_messaging::outbox::page::Page;
+use dm_messaging::outbox::stats::Depth;
+use dm_messaging::outbox::{Row, State};
 use serde::Serialize;
 
 use super::style::{Canvas, Glyph, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::messaging::outbox::page::Page;
-use crate::messaging::outbox::stats::Depth;
-use crate::messaging::outbox::{Row, State};
 
 /// The schema of a page of events.
 pub const LIST_SCHEMA: &str = "dm.outbox/1";
@@ -122,11 +122,11 @@ pub(super) fn rate(last_minute: i64) -> String {
 #[cfg(test)]
 mod tests {
     use dm_contracts::time;
+    use dm_messaging::outbox::row::examples::row;
+    use dm_messaging::outbox::stats::examples::{blocked, depth};
 
     use super::super::testing::{assert_fits, terminal};
     use super::*;
-    use crate::messaging::outbox::row::tests::row;
-    use crate::messaging::outbox::stats::tests::{blocked, depth};
 
     fn now() -> DateTime<Utc> {
         time::parse("2026-02-03T10:02:00Z").unwrap()

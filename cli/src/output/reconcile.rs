@@ -1,11 +1,11 @@
 //! The account of everything.
 
+use dm_messaging::reconcile::{Kind, Report};
 use serde::Serialize;
 
 use super::style::{Canvas, Glyph, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::messaging::reconcile::{Kind, Report};
 
 /// The schema of the account.
 pub const SCHEMA: &str = "dm.reconcile/1";
@@ -168,9 +168,10 @@ fn verdict(report: &Report, canvas: &Canvas) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dm_messaging::reconcile::{Account, Finding, Law};
+
     use super::super::testing::{assert_fits, terminal};
     use super::*;
-    use crate::messaging::reconcile::{Account, Finding, Law};
 
     fn report(missing: i64) -> Report {
         let inside = Account {

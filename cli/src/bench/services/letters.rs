@@ -7,6 +7,10 @@ use chrono::Utc;
 use dm_contracts::headers;
 use dm_contracts::topology::{INVENTORY_QUEUE, READ_MODEL_QUEUE, dead_letter_queue};
 use dm_core::error::Result;
+use dm_messaging::MessagingError;
+use dm_messaging::broker::{self, Outgoing, publish};
+use dm_messaging::dead::Filter;
+use dm_messaging::dead::replay::{self, Request, Site, Speed};
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -18,10 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::load::count;
 use super::{Figure, Stack, child};
-use crate::messaging::MessagingError;
-use crate::messaging::broker::{self, Outgoing, publish};
-use crate::messaging::dead::Filter;
-use crate::messaging::dead::replay::{self, Request, Site, Speed};
 
 /// How many go back.
 const REPLAYED: u32 = 10_000;

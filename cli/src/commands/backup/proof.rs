@@ -3,13 +3,13 @@
 use chrono::Utc;
 use dm_components::{postgres, rabbitmq};
 use dm_core::error::{Exit, Result};
+use dm_messaging::reconcile::Report;
 
 use super::super::context::{Context, PortUse, Project};
 use super::super::desk::Desk;
 use super::super::down;
 use super::restore::{Ways, account, is_whole, start};
 use crate::data::backup::{Extent, Opened};
-use crate::messaging::reconcile::Report;
 use crate::output;
 
 /// What a scratch instance is called that a backup is proved in.

@@ -9,6 +9,9 @@ use dm_components::rabbitmq::management::Management;
 use dm_components::rabbitmq::{self, RabbitMq};
 use dm_components::{keycloak, openldap, postgres};
 use dm_core::error::{Exit, Result};
+use dm_messaging::memory;
+use dm_messaging::reconcile::{self, Kind, Report};
+use dm_messaging::stores::Store;
 use dm_stack::up;
 use lapin::Connection;
 use serde_json::Value;
@@ -21,9 +24,6 @@ use crate::data::backup::{
     self, BackupError, Broker, Events, Extent, Letters, Opened, Purpose, Server, Set, Site,
     Store as Sets, Target,
 };
-use crate::messaging::memory;
-use crate::messaging::reconcile::{self, Kind, Report};
-use crate::messaging::stores::Store;
 use crate::output;
 
 /// How long what is in flight may take to arrive after a restore.

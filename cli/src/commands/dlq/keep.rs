@@ -6,15 +6,15 @@ use std::path::Path;
 
 use dm_core::error::{Exit, Result};
 use dm_host::target::Target;
+use dm_messaging::MessagingError;
+use dm_messaging::dead::copy::Letters;
+use dm_messaging::dead::records::Resolution;
+use dm_messaging::dead::{DeadLetter, Filter, Records, copy, look, parked};
 use lapin::Connection;
 
 use super::Which;
 use crate::commands::context::Context;
 use crate::commands::desk::Desk;
-use crate::messaging::MessagingError;
-use crate::messaging::dead::copy::Letters;
-use crate::messaging::dead::records::Resolution;
-use crate::messaging::dead::{DeadLetter, Filter, Records, copy, look, parked};
 use crate::output::{self, text};
 
 /// What stands for stdin, and for stdout.

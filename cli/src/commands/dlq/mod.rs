@@ -13,11 +13,11 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use dm_core::error::{Exit, Result};
+use dm_messaging::dead::{self, DeadLetter, Filter, Records, audit, look, parked};
 use lapin::Connection;
 
 use super::context::Context;
 use super::desk::{Desk, instant};
-use crate::messaging::dead::{self, DeadLetter, Filter, Records, audit, look, parked};
 use crate::output;
 
 /// Look at dead letters, and send them back.

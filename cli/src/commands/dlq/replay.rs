@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 use clap::Args;
 use dm_core::error::{Exit, Result};
+use dm_messaging::dead::{self, audit, edit, look, replay};
+use dm_messaging::{MessagingError, memory};
 use lapin::Connection;
 
 use super::Which;
 use crate::commands::context::Context;
 use crate::commands::desk::Desk;
-use crate::messaging::dead::{self, audit, edit, look, replay};
-use crate::messaging::{MessagingError, memory};
 use crate::output::counter::Counter;
 use crate::output::{self, json};
 

@@ -10,6 +10,7 @@ use dm_components::reach::Reach;
 use dm_components::{keycloak, openldap, postgres, rabbitmq};
 use dm_config::Config;
 use dm_core::instance::Instance;
+use dm_messaging::{MessagingError, broker, stores};
 use lapin::Connection;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
@@ -17,7 +18,6 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::BackupError;
 use super::directory::Directory;
-use crate::messaging::{MessagingError, broker, stores};
 
 /// Who a server's administrator is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use dm_components::rabbitmq::management::Management;
 use dm_contracts::topology::{Tier, WORK_QUEUES, dead_letter_queue, retry_queue};
+use dm_messaging::MessagingError;
+use dm_messaging::dead::copy;
 use lapin::Connection;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
@@ -20,8 +22,6 @@ use tokio::time::Instant;
 
 use super::restore::Letters;
 use super::{BackupError, Opened};
-use crate::messaging::MessagingError;
-use crate::messaging::dead::copy;
 
 /// How long connections may take to end.
 const PATIENCE: Duration = Duration::from_secs(15);

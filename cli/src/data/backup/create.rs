@@ -7,6 +7,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use dm_components::locks::Watch;
 use dm_contracts::topology::dead_letter_queue;
+use dm_messaging::MessagingError;
+use dm_messaging::dead::{self, Filter, copy, look};
 use lapin::options::QueueDeclareOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
@@ -25,8 +27,6 @@ use super::partial::Partial;
 use super::seal::Sealed;
 use super::server_side::{self, ServerSide};
 use super::{BackupError, Manifest, Recipients, Set, Store, database, dump};
-use crate::messaging::MessagingError;
-use crate::messaging::dead::{self, Filter, copy, look};
 
 /// What a set is made of.
 pub struct Source<'a> {

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use dm_components::locks::Blocked;
 use dm_core::error::{Coded, Exit};
 use dm_engine::EngineError;
+use dm_messaging::MessagingError;
 use thiserror::Error;
 
 use super::Candidate;
 use super::manifest::FORMAT;
-use crate::messaging::MessagingError;
 
 /// A set can't be made, read or restored.
 #[derive(Debug, Error)]

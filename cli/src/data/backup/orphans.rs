@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use dm_messaging::stores::Store;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::BackupError;
 use super::restore::Letters;
-use crate::messaging::stores::Store;
 
 /// Which of these, queue and event or letter, have come since the last restore. `letters` are
 /// the dead letters that came with it.

@@ -10,6 +10,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use dm_contracts::topology::{WORK_QUEUES, WorkQueue, takes};
 use dm_contracts::{envelope, headers};
+use dm_messaging::MessagingError;
+use dm_messaging::broker::{Outgoing, publish};
+use dm_messaging::stores::Store;
 use futures_util::TryStreamExt as _;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
@@ -21,9 +24,6 @@ use super::BackupError;
 use super::broker::Broker;
 use super::database::Target;
 use super::restore::Letters;
-use crate::messaging::MessagingError;
-use crate::messaging::broker::{Outgoing, publish};
-use crate::messaging::stores::Store;
 
 /// How many events are sent before their confirms are waited for, at most.
 const PORTION: usize = 500;

@@ -7,10 +7,10 @@ use dm_components::database::DatabaseError;
 use dm_components::locks::Blocked;
 use dm_core::error::{Coded, Exit};
 use dm_engine::EngineError;
+use dm_messaging::MessagingError;
 use thiserror::Error;
 
 use super::archive::ArchiveError;
-use crate::messaging::MessagingError;
 
 /// What a schema is like can't be told.
 #[derive(Debug, Error)]

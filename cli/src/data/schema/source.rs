@@ -8,6 +8,7 @@ use dm_components::locks::{Ended, Limits, Watch};
 use dm_components::rabbitmq::management::Management;
 use dm_engine::Engine;
 use dm_engine::exec::ExecSpec;
+use dm_messaging::MessagingError;
 use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
@@ -15,7 +16,6 @@ use uuid::Uuid;
 
 use super::object::{Document, Form};
 use super::{SchemaError, broker, dump, realm};
-use crate::messaging::MessagingError;
 
 /// What the sessions of a look are called.
 const WORK: &str = "schema";

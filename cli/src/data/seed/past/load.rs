@@ -10,6 +10,7 @@ use chrono::{TimeDelta, Utc};
 use dm_business::Invention;
 use dm_business::facts::{Client, Facts};
 use dm_business::rows::{Clerk, Made, Memory, Movement, Rows, Service, Table};
+use dm_messaging::stores::Store;
 use futures_util::future::try_join_all;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,6 @@ use super::ledger::{self, Run};
 use super::request::{Only, Request};
 use crate::data::seed::SeedError;
 use crate::data::seed::own::{Ground, Own};
-use crate::messaging::stores::Store;
 
 /// How many parts are under way at a time, of each processor: one waits for the disk, or for
 /// its rows to be made, while another one goes on.

@@ -1,0 +1,177 @@
+//! An event in an outbox.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::FromRow;
+
+use crate::stores::Store;
+
+/// How far an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It waits for the relay.
+    Pending,
+    /// It is kept back on purpose for a while.
+    Held,
+    /// The broker refused it; it rests and goes again.
+    Refused,
+    /// The broker has confirmed it.
+    Published,
+}
+
+impl State {
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Held => "held",
+            Self::Refused => "refused",
+            Self::Published => "published",
+        }
+    }
+
+    /// What of a row makes it so, as SQL.
+    pub(super) const fn condition(self) -> &'static str {
+        match self {
+            Self::Pending => {
+                "published_at IS NULL AND last_error IS NULL
+                 AND (not_before IS NULL OR not_before <= now())"
+            }
+            Self::Held => "published_at IS NULL AND last_error IS NULL AND not_before > now()",
+            Self::Refused => "published_at IS NULL AND last_error IS NOT NULL",
+            Self::Published => "published_at IS NOT NULL",
+        }
+    }
+}
+
+/// A row of an outbox, without its envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct Row {
+    /// The service that wrote it.
+    pub service: String,
+    /// Its number in that service's outbox.
+    pub sequence: i64,
+    /// The event's id.
+    pub event_id: String,
+    /// The event's type.
+    pub event_type: String,
+    /// The routing key that it is published with.
+    pub routing_key: String,
+    /// The event's aggregate.
+    pub subject: String,
+    /// The trace context of what caused it.
+    pub traceparent: Option<String>,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+    /// Until when it is kept back.
+    pub not_before: Option<DateTime<Utc>>,
+    /// How often it was sent.
+    pub attempts: i32,
+    /// What the broker said last, where it refused it.
+    pub last_error: Option<String>,
+    /// When the broker confirmed it.
+    pub published_at: Option<DateTime<Utc>>,
+}
+
+/// The columns of [`Row`].
+pub(crate) fn columns(store: &Store) -> String {
+    format!(
+        "'{}' AS service, sequence, event_id, event_type, routing_key, subject, traceparent,
+         created_at, not_before, attempts, last_error, published_at",
+        store.service
+    )
+}
+
+impl Row {
+    /// How far it is.
+    #[must_use]
+    pub fn state(&self, now: DateTime<Utc>) -> State {
+        if self.published_at.is_some() {
+            State::Published
+        } else if self.last_error.is_some() {
+            State::Refused
+        } else if self.not_before.is_some_and(|until| until > now) {
+            State::Held
+        } else {
+            State::Pending
+        }
+    }
+
+    /// The trace that it belongs to.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<&str> {
+        self.traceparent.as_deref()?.split('-').nth(1)
+    }
+
+    /// The span that it was caused in.
+    #[must_use]
+    pub fn span_id(&self) -> Option<&str> {
+        self.traceparent.as_deref()?.split('-').nth(2)
+    }
+}
+
+/// What the tests of other crates show.
+#[cfg(any(test, feature = "examples"))]
+#[allow(clippy::unwrap_used, missing_docs)]
+pub mod examples {
+    use dm_contracts::time;
+
+    use super::*;
+
+    #[must_use]
+    pub fn row(id: &str) -> Row {
+        Row {
+            service: "order".into(),
+            sequence: 7,
+            event_id: id.into(),
+            event_type: "com.dundermifflin.order.created.v1".into(),
+            routing_key: "order.created.v1".into(),
+            subject: "order/ord_9001".into(),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01".into()),
+            created_at: time::parse("2026-02-03T10:00:00Z").unwrap(),
+            not_before: None,
+            attempts: 1,
+            last_error: None,
+            published_at: time::parse("2026-02-03T10:00:00.012Z"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_contracts::time;
+
+    use super::examples::row;
+    use super::*;
+
+    #[test]
+    fn a_row_says_how_far_it_is() {
+        let now = time::parse("2026-02-03T12:00:00Z").unwrap();
+        let state = |not_before: Option<&str>, error: Option<&str>, published: Option<&str>| {
+            Row {
+                not_before: not_before.and_then(time::parse),
+                last_error: error.map(str::to_owned),
+                published_at: published.and_then(time::parse),
+                ..row("evt_1")
+            }
+            .state(now)
+        };
+        let later = Some("2026-02-03T12:00:01Z");
+        let before = Some("2026-02-03T11:59:59Z");
+        assert_eq!(state(None, None, None), State::Pending);
+        assert_eq!(state(before, None, None), State::Pending);
+        assert_eq!(state(later, None, None), State::Held);
+        assert_eq!(
+            state(later, Some("no queue takes it"), None),
+            State::Refused
+        );
+        assert_eq!(state(later, None, before), State::Published);
+        assert_eq!(
+            row("evt_1").trace_id(),
+            Some("0af7651916cd43dd8448eb211c80319c")
+        );
+        assert_eq!(row("evt_1").span_id(), Some("00f067aa0ba902b7"));
+    }
+}

@@ -1,0 +1,204 @@
+//! What became of events: published, consumed where, dead where, and what they caused.
+//!
+//! ```text
+//! find         what outboxes know of an id
+//! deliveries   how far each event is on its way to each queue
+//! tree         which one caused which
+//! ```
+
+mod deliveries;
+mod find;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use lapin::Connection;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, FromRow, PgPool};
+
+use super::MessagingError;
+use super::outbox::Row;
+use super::stores::Store;
+use deliveries::with_deliveries;
+use find::{Column, rows, subjects, timeline};
+#[cfg(any(test, feature = "examples"))]
+pub use tree::examples;
+use tree::tree;
+
+/// How far an event is on its way to one queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// It is still in the outbox.
+    Unpublished,
+    /// It was published, and its consumer has not handled it yet.
+    Waiting,
+    /// It was published, its consumer has not handled it, and the broker, which is away, can't
+    /// be asked whether it was set aside.
+    Unknown,
+    /// Its consumer has handled it.
+    Consumed,
+    /// It was set aside.
+    Dead,
+    /// It was set aside, and parked by somebody.
+    Parked,
+    /// It is in a queue that no service here consumes.
+    HandedOver,
+}
+
+/// An event on its way to one of the queues that take it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Delivery {
+    /// The queue.
+    pub queue: &'static str,
+    /// The service that consumes it.
+    pub consumer: Option<&'static str>,
+    /// How far it is.
+    pub fate: Fate,
+    /// When it was handled, or failed.
+    pub at: Option<DateTime<Utc>>,
+    /// Why it was set aside.
+    pub reason: Option<String>,
+    /// The error that it was set aside with.
+    pub error: Option<String>,
+    /// What handling it caused.
+    pub caused: Vec<Event>,
+}
+
+/// An event with its way.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// What its outbox says.
+    #[serde(flatten)]
+    pub row: Row,
+    /// Its way to each queue that takes it.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// An event with its envelope and its way.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Whole {
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+    /// The envelope, as it is published.
+    pub envelope: Value,
+}
+
+/// A step of an order's timeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct Step {
+    /// The order.
+    pub order_id: String,
+    /// What it came to.
+    pub status: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// By which service.
+    pub source: String,
+}
+
+/// All that an id leads to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Story {
+    /// What was asked for.
+    pub of: String,
+    /// The traces that it takes in.
+    pub traces: Vec<String>,
+    /// The events that no event here caused, with what they caused.
+    pub events: Vec<Event>,
+    /// The timelines of the orders that it is about.
+    pub timeline: Vec<Step>,
+}
+
+/// Where events are looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// The services' tables.
+    pub stores: &'a [Store],
+    /// The database.
+    pub database: &'a PgPool,
+    /// The broker, where it is there. Its turn at the dead letters must be had.
+    pub connection: Option<&'a Connection>,
+}
+
+/// One event by its id.
+///
+/// # Errors
+/// [`MessagingError::NoEvent`] where no outbox has it.
+pub async fn one(site: Site<'_>, id: &str) -> Result<Whole, MessagingError> {
+    let rows = rows(site, Column::EventId, &[id.to_owned()]).await?;
+    let Some(row) = rows.into_iter().next() else {
+        return Err(MessagingError::NoEvent(id.to_owned()));
+    };
+    let store = site
+        .stores
+        .iter()
+        .find(|store| store.service == row.service);
+    let mut envelope = Value::Null;
+    if let Some(store) = store {
+        let statement = format!(
+            "SELECT payload FROM {} WHERE event_id = $1",
+            store.table("outbox_events")
+        );
+        let found: Option<Json<Value>> = sqlx::query_scalar(AssertSqlSafe(statement))
+            .bind(id)
+            .fetch_optional(site.database)
+            .await?;
+        envelope = found.map_or(Value::Null, |found| found.0);
+    }
+    let events = with_deliveries(site, vec![row]).await?;
+    events
+        .into_iter()
+        .next()
+        .map(|event| Whole { event, envelope })
+        .ok_or_else(|| MessagingError::NoEvent(id.to_owned()))
+}
+
+/// Everything about an id: an event's, a trace's, or an aggregate's, e.g. `ord_9001` or
+/// `order/ord_9001`.
+///
+/// # Errors
+/// [`MessagingError::NoEvent`] where no outbox knows it.
+pub async fn about(site: Site<'_>, id: &str) -> Result<Story, MessagingError> {
+    let is_trace = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let seeds = if is_trace {
+        Vec::new()
+    } else if id.starts_with("evt_") {
+        rows(site, Column::EventId, &[id.to_owned()]).await?
+    } else {
+        rows(site, Column::Subject, &subjects(id)).await?
+    };
+    let mut traces: BTreeSet<String> = seeds
+        .iter()
+        .filter_map(Row::trace_id)
+        .map(str::to_owned)
+        .collect();
+    if is_trace {
+        traces.insert(id.to_ascii_lowercase());
+    }
+    let parents: Vec<String> = traces.iter().map(|trace| format!("00-{trace}-%")).collect();
+    let mut found: BTreeMap<String, Row> = seeds
+        .into_iter()
+        .map(|row| (row.event_id.clone(), row))
+        .collect();
+    if !parents.is_empty() {
+        for row in rows(site, Column::Traceparent, &parents).await? {
+            found.insert(row.event_id.clone(), row);
+        }
+    }
+    if found.is_empty() {
+        return Err(MessagingError::NoEvent(id.to_owned()));
+    }
+    let timeline = timeline(site, found.values()).await?;
+    let events = with_deliveries(site, found.into_values().collect()).await?;
+    Ok(Story {
+        of: id.to_owned(),
+        traces: traces.into_iter().collect(),
+        events: tree(events),
+        timeline,
+    })
+}
