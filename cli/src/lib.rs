@@ -1,12 +1,9 @@
 //! `dm`: developer CLI and orchestrator of the Dunder Mifflin demo stack.
 
 pub mod bench;
-pub mod chaos;
 pub mod ci;
-pub mod client;
 pub mod commands;
 pub mod data;
 pub mod dev;
 pub mod doctor;
 pub mod output;
-pub mod smoke;

@@ -1,10 +1,10 @@
 //! The report as a JUnit file: a suite a service, a case for its start and one for
 //! every step.
 
+use dm_smoke::junit::Suites;
 use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus};
 
 use super::report::{Outcome, Report};
-use crate::smoke::junit::Suites;
 
 /// The report as JUnit's XML.
 ///

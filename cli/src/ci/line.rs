@@ -1,9 +1,9 @@
 //! What a job tells while it runs: one JSON line each.
 
+use dm_smoke::report::Step;
 use serde::Serialize;
 
 use super::report::{Component, Stage};
-use crate::smoke::report::Step;
 
 /// The schema of the lines.
 pub const SCHEMA: &str = "dm.ci/1";

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dm_smoke::report::{Counts, Step};
 use dm_stack::event::{Event, Failure, Node, NodeState};
 use dm_stack::timings::Timings;
 use serde::{Serialize, Serializer};
 
 use crate::doctor::mask::Masker;
-use crate::smoke::report::{Counts, Step};
 
 /// How a component, a job or an image of the start ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -182,11 +182,11 @@ pub(super) fn seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use dm_gateway_client::Fault;
+    use dm_smoke::report::Outcome as StepOutcome;
     use dm_stack::event::NodeKind;
 
     use super::*;
-    use crate::client::Fault;
-    use crate::smoke::report::Outcome as StepOutcome;
 
     /// A failure of a component.
     pub(crate) fn failure(name: &str) -> Failure {

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use dm_chaos::{Broken, Fault, Scenario, Site, Step};
 use dm_core::error::{Exit, Result};
 use dm_messaging::queues;
 
 use super::context::Context;
 use super::desk::Desk;
 use super::exec;
-use crate::chaos::{Broken, Fault, Scenario, Site, Step};
 use crate::output::text;
 
 /// Break something on purpose, for an audience or a test.

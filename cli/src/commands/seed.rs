@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::desk::Desk;
 use super::reset;
-use crate::client;
 use crate::data::seed::own::{Ground, Own};
 use crate::data::seed::past::{self, Loaded, Only, Request, Run, Schemas};
 use crate::data::seed::{Made, SeedError, SeedFile, front};
@@ -204,7 +203,7 @@ async fn demo(context: &Context, desk: &Desk, arguments: &Arguments) -> Result<S
         return Err(unfinished(&run).into());
     }
     let (file, config) = (&tables.file, desk.config());
-    let site = client::Site::new(
+    let site = dm_gateway_client::Site::new(
         &desk.ports,
         config.keycloak.realm.as_str(),
         &arguments.password,

@@ -6,15 +6,15 @@ use clap::Args;
 use dm_core::error::{Coded, Exit, Result};
 use dm_engine::Engine;
 use dm_engine::logs::LogQuery;
+use dm_gateway_client::{Fault, Site};
+use dm_smoke::junit;
+use dm_smoke::report::{Counts, Outcome, SCHEMA, Step};
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use thiserror::Error;
 
 use super::context::{Context, Project, existing_ports};
-use crate::client::{Fault, Site};
 use crate::output;
-use crate::smoke::report::{Counts, Outcome, SCHEMA, Step};
-use crate::smoke::{self, junit};
 
 /// How many log lines of a failed trace are shown.
 const LOG_LINES: usize = 40;
@@ -148,7 +148,7 @@ impl Proof {
             if self.repeat > 1 {
                 printer.note(&format!("run {number} of {}", self.repeat));
             }
-            let mut steps = smoke::run(&site, &context.interrupt, |step| {
+            let mut steps = dm_smoke::run(&site, &context.interrupt, |step| {
                 if !matches!(step.outcome, Outcome::Failed(_)) {
                     printer.message(&output::smoke::step(step, &canvas));
                 }

@@ -5,13 +5,13 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use dm_gateway_client::describe;
+use dm_smoke::report::Outcome as StepOutcome;
 use dm_stack::timings::CriticalChain;
 
 use super::style::{Canvas, Role};
 use super::{smoke, text};
 use crate::ci::report::{Outcome, Report, StageName};
-use crate::client::describe;
-use crate::smoke::report::Outcome as StepOutcome;
 
 /// How many log lines of a failure are in the summary.
 const LOG_LINES: usize = 20;

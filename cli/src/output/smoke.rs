@@ -1,9 +1,10 @@
 //! The steps of a smoke test as a person reads them.
 
+use dm_gateway_client::describe;
+use dm_smoke::report::{Counts, Outcome, Step};
+
 use super::style::{Canvas, Glyph, Role};
 use super::text;
-use crate::client::describe;
-use crate::smoke::report::{Counts, Outcome, Step};
 
 /// The widest name of a service, so that steps stand below each other.
 const SERVICE: usize = 9;
@@ -69,9 +70,10 @@ pub fn annotation(step: &Step) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
+    use dm_gateway_client::Fault;
+
     use super::super::testing;
     use super::*;
-    use crate::client::Fault;
 
     fn failed() -> Step {
         let mut fault = Fault::new("expected 201");

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use dm_components::http_client;
 use dm_components::service::{GATEWAY, base_url};
+use dm_gateway_client::{Fault, GATEWAY_SECRET, Person};
 use reqwest::header::HeaderValue;
 use reqwest::{Client, Method, Request};
 
 use super::super::BenchError;
 use super::{Figure, Stack, load, percentile};
-use crate::client::{Fault, GATEWAY_SECRET, Person};
 
 /// Who asks.
 const USER: &str = "jhalpert";

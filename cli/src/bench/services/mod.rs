@@ -37,6 +37,7 @@ use dm_config::Config;
 use dm_core::error::Result;
 use dm_core::instance::Instance;
 use dm_core::labels;
+use dm_gateway_client::Site;
 use dm_host::state::StateDir;
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +45,6 @@ use super::dm::Dm;
 use super::machine::Machine;
 use super::statistics::Summary;
 use super::{Bench, BenchError, INSTANCE};
-use crate::client::Site;
 
 pub use case::{Case, Figure, Target};
 #[cfg(test)]

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use dm_components::http_client;
 use dm_components::service::base_url;
+use dm_gateway_client::GATEWAY_SECRET;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::super::BenchError;
 use super::{Figure, Stack, load, percentile};
-use crate::client::GATEWAY_SECRET;
 
 /// Orders a second.
 const RATE: u32 = 50;

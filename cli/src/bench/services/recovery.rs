@@ -6,6 +6,7 @@ use dm_components::http_client;
 use dm_components::postgres;
 use dm_components::service::base_url;
 use dm_core::error::Result;
+use dm_gateway_client::GATEWAY_SECRET;
 use dm_messaging::{broker, queues};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,7 +14,6 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::super::BenchError;
 use super::{Figure, Stack};
-use crate::client::GATEWAY_SECRET;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);

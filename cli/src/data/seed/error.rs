@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use dm_components::locks::Blocked;
 use dm_core::error::{Coded, Exit};
+use dm_gateway_client::{Fault, describe};
 use thiserror::Error;
 
 use super::own::Issue;
 use super::{Existing, Made};
-use crate::client::{Fault, describe};
 
 /// A seed that could not be carried out.
 #[derive(Debug, Error)]

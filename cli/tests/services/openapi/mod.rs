@@ -15,7 +15,7 @@ mod value;
 
 use std::collections::BTreeSet;
 
-use dm::client::{Person, Site, describe};
+use dm_gateway_client::{Person, Site, describe};
 use libtest_mimic::Failed;
 use reqwest::header::{CONTENT_TYPE, COOKIE};
 use reqwest::{Client, RequestBuilder, StatusCode};

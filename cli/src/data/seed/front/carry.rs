@@ -7,13 +7,13 @@ use std::time::Duration;
 use chrono::{Days, Utc};
 use dm_contracts::api::list::List;
 use dm_contracts::api::stock::StockList;
+use dm_gateway_client::{Fault, GATEWAY_SECRET, IDEMPOTENCY_KEY, Person, Phone, Site, trace_id};
 use reqwest::header::HeaderName;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Decision, End, Plan, PlannedExpense, PlannedLead, PlannedOrder};
-use crate::client::{Fault, GATEWAY_SECRET, IDEMPOTENCY_KEY, Person, Phone, Site, trace_id};
 use crate::data::seed::Made;
 use crate::data::seed::SeedError;
 use crate::data::seed::file::SeedFile;

@@ -12,7 +12,6 @@ use uuid::Uuid;
 use super::Request;
 use super::load::Schemas;
 use crate::data::seed::{Existing, SeedError};
-use crate::smoke;
 
 /// A run that has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,7 +49,7 @@ pub async fn is_empty(database: &PgPool, schemas: &Schemas) -> Result<bool, Seed
     });
     let statement = format!("SELECT NOT ({})", held.join(" OR "));
     let empty: bool = sqlx::query_scalar(AssertSqlSafe(statement))
-        .bind(smoke::MARK)
+        .bind(dm_smoke::MARK)
         .fetch_one(database)
         .await?;
     Ok(empty)

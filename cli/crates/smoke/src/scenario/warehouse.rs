@@ -1,9 +1,9 @@
 //! Shipments.
 
+use dm_gateway_client::{Answer, Fault, IDEMPOTENCY_KEY, Phone, trace_id};
 use serde_json::json;
 
 use super::{SKU, World, eventually};
-use crate::client::{Answer, Fault, IDEMPOTENCY_KEY, Phone, trace_id};
 
 pub(super) async fn shipment_is_pending(world: &mut World) -> Result<(), Fault> {
     world.warehouse = Some(Phone::sign_in(&world.site, "dphilbin").await?);

@@ -1,10 +1,10 @@
 //! Expenses.
 
+use dm_gateway_client::{Fault, Person};
 use serde_json::json;
 
 use super::World;
-use crate::client::{Fault, Person};
-use crate::smoke::MARK;
+use crate::MARK;
 
 pub(super) async fn expense_is_decided(world: &mut World) -> Result<(), Fault> {
     let accountant = Person::sign_in(&world.site, "amartin").await?;

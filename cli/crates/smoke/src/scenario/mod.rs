@@ -13,10 +13,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use dm_gateway_client::{Answer, Fault, Person, Phone, Site};
 use tokio::time::{Instant, sleep};
 
 use super::PATIENCE;
-use crate::client::{Answer, Fault, Person, Phone, Site};
 
 /// The paper that everything is about.
 const SKU: &str = "PPR-A4-WHT-500";

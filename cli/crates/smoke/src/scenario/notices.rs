@@ -1,7 +1,8 @@
 //! Notifications.
 
+use dm_gateway_client::Fault;
+
 use super::{World, eventually};
-use crate::client::Fault;
 
 pub(super) async fn seller_is_notified(world: &mut World) -> Result<(), Fault> {
     let seller = world.seller()?;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use dm_gateway_client::describe;
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use super::report::{Outcome, Step};
-use crate::client::describe;
 
 /// The runs as JUnit's XML.
 ///
@@ -72,8 +72,9 @@ impl Suites {
 mod tests {
     use std::time::Duration;
 
+    use dm_gateway_client::Fault;
+
     use super::*;
-    use crate::client::Fault;
 
     fn step(name: &'static str, outcome: Outcome) -> Step {
         Step {

@@ -1,5 +1,5 @@
 //! The smoke test: the business flow from a lead to a notification, over HTTP, by
-//! real people who sign in through Keycloak's pages (see [`crate::client`]).
+//! real people who sign in through Keycloak's pages (see [`dm_gateway_client`]).
 //!
 //! ```text
 //! scenario   the steps
@@ -20,9 +20,9 @@ mod scenario;
 
 use std::time::{Duration, Instant};
 
+use dm_gateway_client::Site;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::Site;
 use report::{Outcome, Step};
 use scenario::{STEPS, World};
 

@@ -1,12 +1,12 @@
 //! Orders and their timelines.
 
+use dm_gateway_client::Fault;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{PATIENCE, SKU, World, eventually};
-use crate::client::Fault;
-use crate::smoke::MARK;
+use crate::MARK;
 
 fn order(client: &str, quantity: i64) -> Value {
     json!({

@@ -1,10 +1,10 @@
 //! A profile, and a lead that becomes a client.
 
+use dm_gateway_client::Fault;
 use serde_json::json;
 
 use super::World;
-use crate::client::Fault;
-use crate::smoke::MARK;
+use crate::MARK;
 
 pub(super) async fn profile_is_saved(world: &mut World) -> Result<(), Fault> {
     let seller = world.seller()?;

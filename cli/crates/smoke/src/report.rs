@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use dm_gateway_client::Fault;
 use serde::{Serialize, Serializer};
-
-use crate::client::Fault;
 
 /// The schema of `dm smoke --json`.
 pub const SCHEMA: &str = "dm.smoke/1";

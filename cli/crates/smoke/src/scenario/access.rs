@@ -1,10 +1,10 @@
 //! Who gets in, and who is turned away.
 
+use dm_gateway_client::{Answer, Fault, Person, trace_id};
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde_json::json;
 
 use super::World;
-use crate::client::{Answer, Fault, Person, trace_id};
 
 pub(super) async fn everything_is_up(world: &mut World) -> Result<(), Fault> {
     let nobody = Person::stranger(&world.site)?;

@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_example_is_a_scenario() {
-        let example = include_str!("../../../fixtures/demo/broker-outage.toml");
+        let example = include_str!("../../../../fixtures/demo/broker-outage.toml");
         let scenario = Scenario::parse(example).unwrap();
         assert!(scenario.steps.len() > 2);
     }
