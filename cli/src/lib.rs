@@ -1,9 +1,12 @@
 //! `dm`: developer CLI and orchestrator of the Dunder Mifflin demo stack.
 
+pub mod backup;
 pub mod bench;
 pub mod ci;
 pub mod commands;
-pub mod data;
+
 pub mod dev;
 pub mod doctor;
 pub mod output;
+pub mod schema;
+pub mod seed;

@@ -30,8 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Globals;
 use super::tools::HostTools;
-use crate::data::backup::component::{Places, Schedule};
-use crate::data::backup::job::Folder;
+use crate::backup::component::{Places, Schedule};
+use crate::backup::job::Folder;
 use crate::output::Printer;
 
 /// How long a run waits for another one on the same instance.

@@ -12,7 +12,7 @@ use super::context::{Context, PortUse, Project};
 use super::run::{BringUp, show};
 use super::seed::Scale;
 use super::{backup, seed};
-use crate::data::seed::SeedFile;
+use crate::seed::SeedFile;
 
 /// Throw all data of the instance away and bring it up fresh.
 ///

@@ -11,8 +11,8 @@ use dm_core::error::{Exit, Result};
 
 use super::context::Context;
 use super::desk::Desk;
-use crate::data::schema::{self, Document, Folder, SchemaError, Site, Source};
 use crate::output;
+use crate::schema::{self, Document, Folder, SchemaError, Site, Source};
 
 /// Keep and compare what the database, the broker and the realm are like.
 ///

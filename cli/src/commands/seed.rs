@@ -13,11 +13,11 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::desk::Desk;
 use super::reset;
-use crate::data::seed::own::{Ground, Own};
-use crate::data::seed::past::{self, Loaded, Only, Request, Run, Schemas};
-use crate::data::seed::{Made, SeedError, SeedFile, front};
 use crate::output::counter::Counter;
 use crate::output::{self};
+use crate::seed::own::{Ground, Own};
+use crate::seed::past::{self, Loaded, Only, Request, Run, Schemas};
+use crate::seed::{Made, SeedError, SeedFile, front};
 
 /// Fill the running stack with a business: leads, clients, orders, expenses.
 ///

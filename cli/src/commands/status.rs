@@ -10,7 +10,7 @@ use dm_stack::status::{ComponentState, StatusRow};
 
 use super::backup;
 use super::context::Context;
-use crate::data::backup::{Purpose, Set};
+use crate::backup::{Purpose, Set};
 use crate::output::backup::{Place, Schedule};
 use crate::output::{self, status, watch};
 
@@ -55,7 +55,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let last = sets.newest(&[Purpose::Manual, Purpose::Scheduled])?;
     let runs = |row: &StatusRow| {
         use ComponentState::{Ready, Starting, Unhealthy};
-        row.component == crate::data::backup::component::NAME
+        row.component == crate::backup::component::NAME
             && matches!(row.state, Ready | Starting | Unhealthy)
     };
     let place = match stack.engine.is_local() {

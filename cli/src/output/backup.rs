@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::data::backup::job::State;
-use crate::data::backup::{Listed, Purpose, Set};
+use crate::backup::job::State;
+use crate::backup::{Listed, Purpose, Set};
 
 /// The schema of the list.
 pub const LIST: &str = "dm.backups/1";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::backup::age;
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
-use crate::data::backup::{Counts, Set};
+use crate::backup::{Counts, Set};
 
 /// The backup, and how many rows each schema has in it and now. `now` says why it is not known
 /// where it is not.
@@ -62,7 +62,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::data::backup::tests_support::manifest;
+    use crate::backup::tests_support::manifest;
     use crate::output::testing::pipe;
 
     #[test]

@@ -7,7 +7,7 @@ use super::backup::age;
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::data::backup::{Fate, Goes, Purpose, Stays, Verdict};
+use crate::backup::{Fate, Goes, Purpose, Stays, Verdict};
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.backup-prune/1";

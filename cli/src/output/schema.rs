@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::style::{Canvas, Glyph, Role};
 use super::table::{Cell, Column, Table};
-use crate::data::schema::{Change, Class, Difference, Document, Source, Written, compare};
+use crate::schema::{Change, Class, Difference, Document, Source, Written, compare};
 
 /// The schema of what a snapshot wrote.
 pub const SNAPSHOT: &str = "dm.schema.snapshot/1";

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::data::seed::Made;
+use crate::seed::Made;
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.seed/1";

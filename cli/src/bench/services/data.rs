@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use super::load::count;
 use super::{Figure, Stack, child};
+use crate::backup::{self, Extent, Server, Store, Target};
 use crate::bench::BenchError;
-use crate::data::backup::{self, Extent, Server, Store, Target};
 
 /// How many orders a past has: a large one.
 const ORDERS: &str = "100000";

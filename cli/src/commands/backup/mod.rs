@@ -16,7 +16,7 @@ use dm_core::error::{Exit, Result};
 
 use super::context::{Context, Project};
 use super::desk::Desk;
-use crate::data::backup::{
+use crate::backup::{
     self, Access, BackupError, Extent, Identities, Keep, Listed, Purpose, Recipients, Set, Source,
     Store,
 };

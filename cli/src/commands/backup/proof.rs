@@ -9,7 +9,7 @@ use super::super::context::{Context, PortUse, Project};
 use super::super::desk::Desk;
 use super::super::down;
 use super::restore::{Ways, account, is_whole, start};
-use crate::data::backup::{Extent, Opened};
+use crate::backup::{Extent, Opened};
 use crate::output;
 
 /// What a scratch instance is called that a backup is proved in.

@@ -4,7 +4,7 @@ use chrono::Utc;
 use dm_core::error::{Exit, Result};
 
 use super::super::context::{Context, Project};
-use crate::data::backup::{BackupError, Keep, Listed, Store, Verdict};
+use crate::backup::{BackupError, Keep, Listed, Store, Verdict};
 use crate::output::{self, Printer};
 
 /// What is asked for.

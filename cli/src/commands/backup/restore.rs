@@ -20,7 +20,7 @@ use super::super::context::{Context, PortUse, Project};
 use super::super::desk::Desk;
 use super::super::run::BringUp;
 use super::{configured, create};
-use crate::data::backup::{
+use crate::backup::{
     self, BackupError, Broker, Events, Extent, Letters, Opened, Purpose, Server, Set, Site,
     Store as Sets, Target,
 };

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::super::context::{Context, LOCK_PATIENCE, Project};
 use super::super::desk::Desk;
 use super::{configured, create, make, prune};
-use crate::data::backup::job::{self, Attempt, Away, Folder, Job, State};
-use crate::data::backup::{Keep, Purpose, Recipients, Set, Source, Store};
+use crate::backup::job::{self, Attempt, Away, Folder, Job, State};
+use crate::backup::{Keep, Purpose, Recipients, Set, Source, Store};
 
 /// How long after a backup that failed the next one is tried.
 const RETRY: Duration = Duration::from_secs(60);
