@@ -73,7 +73,7 @@ impl fmt::Display for Candidate {
             || "in the future".to_owned(),
             |age| {
                 let age = Duration::from_secs(age.as_secs());
-                format!("{} ago", crate::output::text::duration(age))
+                format!("{} ago", dm_core::units::duration(age))
             },
         );
         write!(f, "{}  {time}, {age}, {}", self.id, purpose.as_str())

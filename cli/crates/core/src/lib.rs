@@ -6,3 +6,4 @@ pub mod instance;
 pub mod keys;
 pub mod labels;
 pub mod service_user;
+pub mod units;
