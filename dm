@@ -33,7 +33,7 @@ is_built() {
     [[ $of == "$root" && -f $binary && -s $binary && -x $binary ]] || return 1
     [[ -z $(find "$root/Cargo.toml" "$root/Cargo.lock" \
         "$root/cli/Cargo.toml" "$root/cli/src" \
-        "$root/cli/business" "$root/cli/crates" "$root/services/amqp" "$root/services/contracts" \
+        "$root/cli/crates" "$root/services/amqp" "$root/services/contracts" \
         -newer "$stamp" -print -quit 2> /dev/null) ]]
 }
 

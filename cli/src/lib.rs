@@ -1,6 +1,5 @@
 //! `dm`: developer CLI and orchestrator of the Dunder Mifflin demo stack.
 
-pub mod backup;
 pub mod bench;
 pub mod ci;
 pub mod commands;
@@ -8,5 +7,3 @@ pub mod commands;
 pub mod dev;
 pub mod doctor;
 pub mod output;
-pub mod schema;
-pub mod seed;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_backup::component::{Places, Schedule};
+use dm_backup::job::Folder;
 use dm_components::database::Database;
 use dm_components::{Component, Ports};
 use dm_config::{Cadence, Config, Install, LoadOptions, Loaded, Origin, Override};
@@ -30,8 +32,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Globals;
 use super::tools::HostTools;
-use crate::backup::component::{Places, Schedule};
-use crate::backup::job::Folder;
 use crate::output::Printer;
 
 /// How long a run waits for another one on the same instance.

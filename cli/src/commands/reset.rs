@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use dm_core::error::{Coded, Exit, Result};
+use dm_seed::SeedFile;
 use dm_stack::executor::Emitter;
 use dm_stack::{Stack, reset, up};
 use thiserror::Error;
@@ -12,7 +13,6 @@ use super::context::{Context, PortUse, Project};
 use super::run::{BringUp, show};
 use super::seed::Scale;
 use super::{backup, seed};
-use crate::seed::SeedFile;
 
 /// Throw all data of the instance away and bring it up fresh.
 ///

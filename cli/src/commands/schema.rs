@@ -8,11 +8,11 @@ use dm_components::locks::Limits;
 use dm_components::rabbitmq::policies;
 use dm_components::{keycloak, postgres};
 use dm_core::error::{Exit, Result};
+use dm_schema::{Document, Folder, SchemaError, Site, Source};
 
 use super::context::Context;
 use super::desk::Desk;
 use crate::output;
-use crate::schema::{self, Document, Folder, SchemaError, Site, Source};
 
 /// Keep and compare what the database, the broker and the realm are like.
 ///
@@ -107,12 +107,12 @@ fn compared(
     from: Source,
     after: &[Document],
     to: Source,
-) -> Vec<schema::Difference> {
+) -> Vec<dm_schema::Difference> {
     let told = |documents: &[Document], other: Source| -> Vec<Document> {
         let told = documents.iter().filter(|it| other.tells(it));
         told.cloned().collect()
     };
-    schema::compare(&told(before, to), &told(after, from))
+    dm_schema::compare(&told(before, to), &told(after, from))
 }
 
 async fn check(context: &Context, desk: &Desk, folder: &Folder) -> Result<Exit> {
@@ -181,7 +181,7 @@ async fn all(
         },
     };
     Ok(match source {
-        Source::Migrations => schema::fresh(&site).await?,
-        Source::Live | Source::Snapshot => schema::live(&site).await?,
+        Source::Migrations => dm_schema::fresh(&site).await?,
+        Source::Live | Source::Snapshot => dm_schema::live(&site).await?,
     })
 }

@@ -7,6 +7,9 @@ use clap::Args;
 use dm_business::Invention;
 use dm_core::error::{Exit, Result};
 use dm_messaging::memory;
+use dm_seed::own::{Ground, Own};
+use dm_seed::past::{self, Loaded, Only, Request, Run, Schemas};
+use dm_seed::{Made, SeedError, SeedFile, front};
 use sqlx::PgPool;
 use tokio::time::Instant;
 
@@ -15,9 +18,6 @@ use super::desk::Desk;
 use super::reset;
 use crate::output::counter::Counter;
 use crate::output::{self};
-use crate::seed::own::{Ground, Own};
-use crate::seed::past::{self, Loaded, Only, Request, Run, Schemas};
-use crate::seed::{Made, SeedError, SeedFile, front};
 
 /// Fill the running stack with a business: leads, clients, orders, expenses.
 ///

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use dm_backup::{Purpose, Set};
 use dm_core::error::{Exit, Result};
 use dm_stack::Stack;
 use dm_stack::inspect;
@@ -10,7 +11,6 @@ use dm_stack::status::{ComponentState, StatusRow};
 
 use super::backup;
 use super::context::Context;
-use crate::backup::{Purpose, Set};
 use crate::output::backup::{Place, Schedule};
 use crate::output::{self, status, watch};
 
@@ -55,7 +55,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let last = sets.newest(&[Purpose::Manual, Purpose::Scheduled])?;
     let runs = |row: &StatusRow| {
         use ComponentState::{Ready, Starting, Unhealthy};
-        row.component == crate::backup::component::NAME
+        row.component == dm_backup::component::NAME
             && matches!(row.state, Ready | Starting | Unhealthy)
     };
     let place = match stack.engine.is_local() {

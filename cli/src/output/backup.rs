@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use dm_backup::job::State;
+use dm_backup::{Listed, Purpose, Set};
 use dm_config::values;
 use serde::Serialize;
 
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::backup::job::State;
-use crate::backup::{Listed, Purpose, Set};
 
 /// The schema of the list.
 pub const LIST: &str = "dm.backups/1";

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use dm_backup::{Counts, Set};
+
 use super::backup::age;
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
-use crate::backup::{Counts, Set};
 
 /// The backup, and how many rows each schema has in it and now. `now` says why it is not known
 /// where it is not.
@@ -61,8 +62,9 @@ fn by_schema(rows: &Counts) -> BTreeMap<&str, i64> {
 mod tests {
     use std::path::PathBuf;
 
+    use dm_backup::examples::manifest;
+
     use super::*;
-    use crate::backup::tests_support::manifest;
     use crate::output::testing::pipe;
 
     #[test]

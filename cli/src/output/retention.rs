@@ -1,13 +1,13 @@
 //! Which backups stay, which go, and why.
 
 use chrono::{DateTime, Utc};
+use dm_backup::{Fate, Goes, Purpose, Stays, Verdict};
 use serde::Serialize;
 
 use super::backup::age;
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::backup::{Fate, Goes, Purpose, Stays, Verdict};
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.backup-prune/1";

@@ -1,10 +1,10 @@
 //! Schemas, and what is other about them.
 
+use dm_schema::{Change, Class, Difference, Document, Source, Written, compare};
 use serde::Serialize;
 
 use super::style::{Canvas, Glyph, Role};
 use super::table::{Cell, Column, Table};
-use crate::schema::{Change, Class, Difference, Document, Source, Written, compare};
 
 /// The schema of what a snapshot wrote.
 pub const SNAPSHOT: &str = "dm.schema.snapshot/1";

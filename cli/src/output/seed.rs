@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dm_seed::Made;
 use serde::{Serialize, Serializer};
 
 use super::style::{Canvas, Role};
 use super::table::{Cell, Column, Table};
 use super::text;
-use crate::seed::Made;
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.seed/1";

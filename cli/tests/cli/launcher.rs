@@ -165,7 +165,7 @@ fn a_change_of_any_package_of_it_is_seen() {
         .collect();
     files.extend(["Cargo.toml", "Cargo.lock", "cli/crates/images/recipes/new"].map(str::to_owned));
     assert!(files.contains(&"services/amqp/src/lib.rs".to_owned()));
-    assert!(files.contains(&"cli/business/src/lib.rs".to_owned()));
+    assert!(files.contains(&"cli/crates/business/src/lib.rs".to_owned()));
     for (number, file) in files.iter().enumerate() {
         // Older than all but the change, whatever the clock's steps.
         std::fs::File::open(&stamp)

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use dm_backup::{Extent, Server, Store, Target};
 use dm_business::Table;
 use dm_business::rows::Service;
 use dm_components::database::Database;
@@ -13,7 +14,6 @@ use tempfile::TempDir;
 
 use super::load::count;
 use super::{Figure, Stack, child};
-use crate::backup::{self, Extent, Server, Store, Target};
 use crate::bench::BenchError;
 
 /// How many orders a past has: a large one.
@@ -145,10 +145,10 @@ pub(super) async fn backed_up(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     };
     settle(stack).await?;
     let began = Instant::now();
-    let keys = backup::Identities::default();
-    backup::prepare(&target, &set.open(&keys)?, Extent::Whole).await?;
+    let keys = dm_backup::Identities::default();
+    dm_backup::prepare(&target, &set.open(&keys)?, Extent::Whole).await?;
     let own_back = began.elapsed();
-    backup::sweep(&target).await?;
+    dm_backup::sweep(&target).await?;
     Ok(vec![
         (
             Figure::BackupTime,

@@ -10,16 +10,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use dm_backup::{
+    Access, BackupError, Extent, Identities, Keep, Listed, Purpose, Recipients, Set, Source, Store,
+};
 use dm_components::postgres;
 use dm_components::reach::Reach;
 use dm_core::error::{Exit, Result};
 
 use super::context::{Context, Project};
 use super::desk::Desk;
-use crate::backup::{
-    self, Access, BackupError, Extent, Identities, Keep, Listed, Purpose, Recipients, Set, Source,
-    Store,
-};
 use crate::output;
 use restore::Ways;
 pub(super) use restore::{begin, check, compare};
@@ -390,9 +389,9 @@ async fn make(
     purpose: Purpose,
 ) -> Result<Set> {
     tokio::select! {
-        set = backup::create(source, store, purpose) => Ok(set?),
+        set = dm_backup::create(source, store, purpose) => Ok(set?),
         () = context.interrupt.cancelled() => {
-            backup::abandon(source, store).await?;
+            dm_backup::abandon(source, store).await?;
             Err(BackupError::Interrupted("there is no new backup, and the old ones are as they were").into())
         }
     }

@@ -1,6 +1,7 @@
 //! A set that proves itself in an instance of its own.
 
 use chrono::Utc;
+use dm_backup::{Extent, Opened};
 use dm_components::{postgres, rabbitmq};
 use dm_core::error::{Exit, Result};
 use dm_messaging::reconcile::Report;
@@ -9,7 +10,6 @@ use super::super::context::{Context, PortUse, Project};
 use super::super::desk::Desk;
 use super::super::down;
 use super::restore::{Ways, account, is_whole, start};
-use crate::backup::{Extent, Opened};
 use crate::output;
 
 /// What a scratch instance is called that a backup is proved in.

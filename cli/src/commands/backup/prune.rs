@@ -1,10 +1,10 @@
 //! `dm backup prune`.
 
 use chrono::Utc;
+use dm_backup::{BackupError, Keep, Listed, Store, Verdict};
 use dm_core::error::{Exit, Result};
 
 use super::super::context::{Context, Project};
-use crate::backup::{BackupError, Keep, Listed, Store, Verdict};
 use crate::output::{self, Printer};
 
 /// What is asked for.

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::Utc;
+use dm_backup::{
+    BackupError, Broker, Events, Extent, Letters, Opened, Purpose, Server, Set, Site,
+    Store as Sets, Target,
+};
 use dm_components::database::{self, Database};
 use dm_components::rabbitmq::management::Management;
 use dm_components::rabbitmq::{self, RabbitMq};
@@ -20,10 +24,6 @@ use super::super::context::{Context, PortUse, Project};
 use super::super::desk::Desk;
 use super::super::run::BringUp;
 use super::{configured, create};
-use crate::backup::{
-    self, BackupError, Broker, Events, Extent, Letters, Opened, Purpose, Server, Set, Site,
-    Store as Sets, Target,
-};
 use crate::output;
 
 /// How long what is in flight may take to arrive after a restore.
@@ -80,7 +80,7 @@ pub(in crate::commands) async fn compare(
     set: &Set,
 ) -> Result<()> {
     let options = postgres::connect_options(&project.config().postgres, &project.ports()?);
-    let counted = tokio::time::timeout(COUNTING, backup::rows_now(&options)).await;
+    let counted = tokio::time::timeout(COUNTING, dm_backup::rows_now(&options)).await;
     let now = match counted {
         Ok(Ok(rows)) => Ok(rows),
         Ok(Err(error)) => Err(error.to_string()),
@@ -196,7 +196,7 @@ impl<'a> Ways<'a> {
     ) -> Result<Letters, BackupError> {
         let told = |what: &str| self.context.printer.note(what);
         let warned = |what: &str| self.context.printer.warn(what);
-        backup::restore(&self.site(&told, &warned), opened, extent).await
+        dm_backup::restore(&self.site(&told, &warned), opened, extent).await
     }
 
     /// The same for what is served from then on: the set stays until another one is restored.
@@ -218,7 +218,7 @@ impl<'a> Ways<'a> {
         let warned = |what: &str| self.context.printer.warn(what);
         // Its database is in place: the kill may have come before that was noted.
         note(self.context, opened.set.restored(Utc::now()));
-        Ok(backup::resume(&self.site(&told, &warned), opened).await?)
+        Ok(dm_backup::resume(&self.site(&told, &warned), opened).await?)
     }
 }
 
@@ -278,7 +278,7 @@ async fn orphans_of(context: &Context, desk: &Desk) -> Letters {
 /// The set whose restore was cut short.
 pub(super) async fn unfinished(desk: &Desk) -> Result<Option<String>> {
     let options = postgres::connect_options(&desk.config().postgres, &desk.ports);
-    Ok(backup::unfinished(&options).await?)
+    Ok(dm_backup::unfinished(&options).await?)
 }
 
 /// Has an instance begin anew with a set: that is restored beside what is served, and takes
@@ -421,7 +421,7 @@ pub(super) async fn is_whole(desk: &Desk, report: &Report, known: &Letters) -> R
     }
     let options = postgres::connect_options(&desk.config().postgres, &desk.ports);
     let stores = desk.stores();
-    let since = backup::orphaned_since(&options, &stores, orphaned(report).collect(), known);
+    let since = dm_backup::orphaned_since(&options, &stores, orphaned(report).collect(), known);
     Ok(since.await?.is_empty())
 }
 

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use dm_backup::job::{self, Attempt, Away, Folder, Job, State};
+use dm_backup::{Keep, Purpose, Recipients, Set, Source, Store};
 use dm_components::reach::Reach;
 use dm_core::error::{Error, Exit, Result};
 use dm_host::lock::FileLock;
@@ -12,8 +14,6 @@ use tokio::time::Instant;
 use super::super::context::{Context, LOCK_PATIENCE, Project};
 use super::super::desk::Desk;
 use super::{configured, create, make, prune};
-use crate::backup::job::{self, Attempt, Away, Folder, Job, State};
-use crate::backup::{Keep, Purpose, Recipients, Set, Source, Store};
 
 /// How long after a backup that failed the next one is tried.
 const RETRY: Duration = Duration::from_secs(60);

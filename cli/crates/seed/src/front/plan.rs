@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dm_contracts::api::order::OrderItem;
 use rust_decimal::Decimal;
 
-use crate::seed::file::{Company, SeedFile};
+use crate::file::{Company, SeedFile};
 
 /// How many companies a run is about.
 const COMPANIES: usize = 12;
@@ -232,7 +232,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::seed::file::tests::file;
+    use crate::file::tests::file;
 
     fn stock(each: i64) -> BTreeMap<String, i64> {
         [

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Request;
 use super::load::Schemas;
-use crate::seed::{Existing, SeedError};
+use crate::{Existing, SeedError};
 
 /// A run that has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,36 +1,8 @@
-use std::collections::BTreeMap;
-
 use dm_core::error::Coded as _;
 use proptest::prelude::*;
 
-use super::super::manifest::Postgres;
 use super::*;
-
-pub(crate) fn manifest(id: &str, taken_at: &str) -> Manifest {
-    Manifest {
-        format: FORMAT,
-        id: id.into(),
-        purpose: Purpose::Manual,
-        taken_at: taken_at.parse().unwrap(),
-        dm: "0.1.0".into(),
-        project: "p".into(),
-        instance: "default".into(),
-        postgres: Postgres {
-            version: "17.12".into(),
-            database: "d".into(),
-            lsn: "0/1".into(),
-            bytes: 7,
-            rows: [("orders.orders".to_owned(), 3)].into(),
-        },
-        rabbitmq: "4.0.5".into(),
-        keycloak: "26.4.0".into(),
-        dead_letters: BTreeMap::new(),
-        pending: 0,
-        recipients: Vec::new(),
-        seconds: BTreeMap::new(),
-        files: BTreeMap::new(),
-    }
-}
+use crate::examples::manifest;
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
-use super::super::store::tests::manifest;
 use super::*;
+use crate::examples::manifest;
 
 const KEEP: Keep = Keep {
     days: 7,

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::{self, Run};
 use super::request::{Only, Request};
-use crate::seed::SeedError;
-use crate::seed::own::{Ground, Own};
+use crate::SeedError;
+use crate::own::{Ground, Own};
 
 /// How many parts are under way at a time, of each processor: one waits for the disk, or for
 /// its rows to be made, while another one goes on.

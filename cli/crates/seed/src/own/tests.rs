@@ -7,7 +7,7 @@ use dm_contracts::rules;
 use rust_decimal::Decimal;
 
 use super::{Ground, Own};
-use crate::seed::SeedError;
+use crate::SeedError;
 
 fn ground() -> Ground {
     let many = (0..=rules::MOST_ITEMS).map(|place| format!("S{place}"));

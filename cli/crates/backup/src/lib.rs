@@ -44,6 +44,8 @@ mod digest;
 mod directory;
 mod dump;
 mod error;
+#[cfg(any(test, feature = "examples"))]
+pub mod examples;
 #[cfg(test)]
 mod fuzz;
 pub mod job;
@@ -79,6 +81,3 @@ pub use restore::{Extent, Letters, Site, restore, resume};
 pub use seal::{Identities, Opened, Recipients};
 pub use server::Server;
 pub use store::{Candidate, Listed, Set, Store};
-
-#[cfg(test)]
-pub(crate) use store::tests as tests_support;

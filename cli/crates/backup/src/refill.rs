@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_read_model_of_the_project_has_limits() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let options = LoadOptions {
             project_dir: Some(root.clone()),
             ..LoadOptions::default()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::places::Places;
 use super::{Issue, Spot, csv, json};
-use crate::seed::SeedError;
+use crate::SeedError;
 
 /// A row, or an object of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -242,8 +242,8 @@ impl Opened<'_> {
 mod tests {
     use age::secrecy::ExposeSecret as _;
 
-    use super::super::store::tests::manifest as plain;
     use super::*;
+    use crate::examples::manifest as plain;
 
     #[test]
     fn what_is_encrypted_comes_back_to_whoever_has_the_key() {

@@ -500,4 +500,4 @@ fn private(path: &Path) -> Result<(), BackupError> {
 
 #[cfg(test)]
 #[path = "store_tests.rs"]
-pub(crate) mod tests;
+mod tests;

@@ -5,7 +5,7 @@ use dm_business::rows::Counts;
 use dm_business::{Invention, Staff};
 use serde::{Deserialize, Serialize};
 
-use crate::seed::SeedFile;
+use crate::SeedFile;
 
 /// How many orders a part has, about.
 const PART: u64 = 1_000;

@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Decision, End, Plan, PlannedExpense, PlannedLead, PlannedOrder};
-use crate::seed::Made;
-use crate::seed::SeedError;
-use crate::seed::file::SeedFile;
+use crate::Made;
+use crate::SeedError;
+use crate::file::SeedFile;
 
 /// How long what follows from requests may take.
 const PATIENCE: Duration = Duration::from_secs(60);
