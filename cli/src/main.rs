@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use dm::commands::Cli;
-use dm::output::Printer;
 use dm_core::error::Exit;
 use dm_host::signals;
+use dm_terminal::Printer;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -7,11 +7,11 @@ use clap::{Args, Subcommand};
 use dm_chaos::{Broken, Fault, Scenario, Site, Step};
 use dm_core::error::{Exit, Result};
 use dm_messaging::queues;
+use dm_terminal::text;
 
 use super::context::Context;
 use super::desk::Desk;
 use super::exec;
-use crate::output::text;
 
 /// Break something on purpose, for an audience or a test.
 #[derive(Debug, Args)]

@@ -353,9 +353,9 @@ impl Job<'_> {
     /// Shows an error that ends no more than a part of the job.
     fn show(&self, error: &Error) -> Exit {
         let printer = &self.context.printer;
-        printer.message(&output::report::text(error, &printer.err()));
+        printer.message(&dm_terminal::report::text(error, &printer.err()));
         let sentence = error.chain().join(": ");
-        printer.annotate(&output::annotation::error("dm ci", &sentence, None));
+        printer.annotate(&dm_terminal::annotation::error("dm ci", &sentence, None));
         error.coded().exit()
     }
 
@@ -367,8 +367,8 @@ impl Job<'_> {
 /// Tells a line: into the artifacts, and with `--json` on standard output.
 fn tell(context: &Context, artifacts: &mut Artifacts, line: &Line<'_>) -> Result<()> {
     let text = match line {
-        Line::Begun { .. } => output::json::line(SCHEMA, line)?,
-        _ => output::json::further_line(SCHEMA, line)?,
+        Line::Begun { .. } => dm_terminal::json::line(SCHEMA, line)?,
+        _ => dm_terminal::json::further_line(SCHEMA, line)?,
     };
     artifacts.line(&text)?;
     if context.printer.is_json() {

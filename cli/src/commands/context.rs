@@ -28,11 +28,11 @@ use dm_images::{Catalog, Dirs, ImageSettings, Images, Progress, ServiceImages, S
 use dm_provision::setup::Setup;
 use dm_stack::readiness::Pace;
 use dm_stack::{Stack, find_component, select};
+use dm_terminal::Printer;
 use tokio_util::sync::CancellationToken;
 
 use super::Globals;
 use super::tools::HostTools;
-use crate::output::Printer;
 
 /// How long a run waits for another one on the same instance.
 pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);

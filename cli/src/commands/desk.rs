@@ -17,11 +17,11 @@ use dm_messaging::browse::Browser;
 use dm_messaging::filter::Filter;
 use dm_messaging::stores::{self, Store};
 use dm_messaging::{MessagingError, broker};
+use dm_terminal::Printer;
 use lapin::Connection;
 use sqlx::PgPool;
 
 use super::context::{Context, Project, existing_ports};
-use crate::output::Printer;
 
 /// The ways into a stack that runs.
 pub struct Desk {

@@ -73,10 +73,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
 fn tell(context: &Context, error: &Error) -> Result<()> {
     let printer = &context.printer;
     if printer.is_json() {
-        let document = output::report::document(error);
-        printer.data(&output::json::line(output::report::SCHEMA, &document)?)?;
+        let document = dm_terminal::report::document(error);
+        printer.data(&dm_terminal::json::line(
+            dm_terminal::report::SCHEMA,
+            &document,
+        )?)?;
     } else {
-        printer.message(&output::report::text(error, &printer.err()));
+        printer.message(&dm_terminal::report::text(error, &printer.err()));
     }
     Ok(())
 }
@@ -133,7 +136,7 @@ async fn bring(
     let printer = &context.printer;
     let round = round(&brought, began.elapsed());
     if printer.is_json() {
-        let line = output::json::line(output::dev::SCHEMA, &round)?;
+        let line = dm_terminal::json::line(output::dev::SCHEMA, &round)?;
         printer.data(&line)?;
     } else {
         printer.data(&output::dev::render(&round, &printer.out()))?;

@@ -8,10 +8,10 @@ use dm_engine::Engine;
 use dm_host::ports::Allocator;
 use dm_images::Silent;
 use dm_stack::down::{self, Removed};
+use dm_terminal::text;
 
 use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
-use crate::output::text;
 
 /// Stop and remove the stack.
 #[derive(Debug, Clone, Args)]

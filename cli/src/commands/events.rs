@@ -8,11 +8,12 @@ use dm_core::error::{Exit, Result};
 use dm_engine::logs::LogQuery;
 use dm_messaging::story::{self, Site, Story};
 use dm_messaging::tail::{Filter, Tail};
+use dm_terminal::json;
 use futures_util::StreamExt as _;
 
 use super::context::Context;
 use super::desk::Desk;
-use crate::output::{self, json};
+use crate::output::{self};
 
 /// How long before an event its request may have begun.
 const BEFORE: TimeDelta = TimeDelta::seconds(30);

@@ -9,10 +9,10 @@ use dm_core::error::{Exit, Result};
 use dm_host::detach;
 use dm_stack::images::NodeProgress;
 use dm_stack::{golden, up};
+use dm_terminal::table::{Cell, Column, Table};
 
 use super::context::{Context, PortUse, Project};
 use super::run::{RunError, reported};
-use crate::output::table::{Cell, Column, Table};
 
 /// The schema of `dm golden ls --json`.
 const SCHEMA: &str = "dm.golden/1";

@@ -11,11 +11,12 @@ use dm_images::{Acquired, How, ImageError, Images, Progress, SERVICES, Silent, U
 use dm_stack::event::{Event, Node, NodeKind, NodeState};
 use dm_stack::executor::Emitter;
 use dm_stack::failure;
+use dm_terminal::text;
 use serde::Serialize;
 
 use super::context::{Context, Project};
 use super::run::reported;
-use crate::output::{self, text};
+use crate::output::{self};
 
 /// The node of what concerns all images at once: saving and loading.
 const ALL: &str = "images";

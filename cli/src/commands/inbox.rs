@@ -9,11 +9,12 @@ use dm_messaging::inbox::page::{self, Place};
 use dm_messaging::inbox::retry;
 use dm_messaging::inbox::stats::{self, Limits};
 use dm_messaging::{queues, stores};
+use dm_terminal::{text, watch};
 
 use super::context::Context;
 use super::desk::{Desk, Which};
 use super::outbox::{judge, show};
-use crate::output::{self, text, watch};
+use crate::output::{self};
 
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);

@@ -43,9 +43,9 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use dm_config::overrides;
 use dm_core::error::{Exit, Result};
 use dm_core::instance;
+use dm_terminal::{Flags, Printer};
 use tokio_util::sync::CancellationToken;
 
-use crate::output::{Flags, Printer};
 use context::Context;
 use left::Before;
 

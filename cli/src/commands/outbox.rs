@@ -10,10 +10,11 @@ use dm_messaging::outbox::stats::{self, Limits};
 use dm_messaging::outbox::{State, retry};
 use dm_messaging::stores;
 use dm_messaging::story::{self, Site};
+use dm_terminal::{text, watch};
 
 use super::context::Context;
 use super::desk::{Desk, Which};
-use crate::output::{self, text, watch};
+use crate::output::{self};
 
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);

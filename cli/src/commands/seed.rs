@@ -10,13 +10,13 @@ use dm_messaging::memory;
 use dm_seed::own::{Ground, Own};
 use dm_seed::past::{self, Loaded, Only, Request, Run, Schemas};
 use dm_seed::{Made, SeedError, SeedFile, front};
+use dm_terminal::counter::Counter;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
 use super::context::Context;
 use super::desk::Desk;
 use super::reset;
-use crate::output::counter::Counter;
 use crate::output::{self};
 
 /// Fill the running stack with a business: leads, clients, orders, expenses.

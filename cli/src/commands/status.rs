@@ -8,11 +8,12 @@ use dm_core::error::{Exit, Result};
 use dm_stack::Stack;
 use dm_stack::inspect;
 use dm_stack::status::{ComponentState, StatusRow};
+use dm_terminal::watch;
 
 use super::backup;
 use super::context::Context;
 use crate::output::backup::{Place, Schedule};
-use crate::output::{self, status, watch};
+use crate::output::{self, status};
 
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);

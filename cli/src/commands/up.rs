@@ -10,12 +10,13 @@ use dm_engine::Engine;
 use dm_host::consent::Consent;
 use dm_stack::timings::Timings;
 use dm_stack::{Stack, reset, up};
+use dm_terminal::Canvas;
 
 use super::context::{Context, PortUse, Project};
 use super::golden;
 use super::run::{BringUp, show};
 use crate::output::plan::PlanRow;
-use crate::output::{self, Canvas};
+use crate::output::{self};
 
 /// Where an instance's ports come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

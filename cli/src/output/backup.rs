@@ -7,11 +7,10 @@ use chrono::{DateTime, Utc};
 use dm_backup::job::State;
 use dm_backup::{Listed, Purpose, Set};
 use dm_config::values;
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
 use serde::Serialize;
-
-use super::style::{Canvas, Role};
-use super::table::{Cell, Column, Table};
-use super::text;
 
 /// The schema of the list.
 pub const LIST: &str = "dm.backups/1";

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::style::{Canvas, Role};
-use super::table::{Cell, Column, Table};
-use super::{text, timings};
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
+
+use super::timings;
 use crate::bench::machine::Machine;
 use crate::bench::report::{Breakdown, CaseResult, Verdict};
 use crate::bench::statistics::Summary;
@@ -318,12 +320,12 @@ mod tests {
     use std::time::Duration;
 
     use dm_stack::event::{Event, Node, NodeKind, NodeState};
+    use dm_terminal::testing::{assert_fits, coloured, pipe, terminal};
 
     use super::*;
     use crate::bench::machine::Machine;
     use crate::bench::report::RivalResult;
     use crate::bench::statistics::Sample;
-    use crate::output::testing::{assert_fits, coloured, pipe, terminal};
 
     fn samples(seconds: &[f64]) -> Vec<Sample> {
         (1..)

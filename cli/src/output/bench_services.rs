@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
+
 use super::bench::facts;
-use super::style::{Canvas, Role};
-use super::table::{Cell, Column, Table};
-use super::text;
 use crate::bench::services::{Measured, Report, Target};
 
 /// The schema of the JSON form; the body is [`Report`] itself.
@@ -86,7 +87,8 @@ fn circumstances(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_fits, terminal};
+    use dm_terminal::testing::{assert_fits, terminal};
+
     use super::*;
     use crate::bench::services::example;
 

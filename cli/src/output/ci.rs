@@ -8,9 +8,10 @@ use std::time::Duration;
 use dm_gateway_client::describe;
 use dm_smoke::report::Outcome as StepOutcome;
 use dm_stack::timings::CriticalChain;
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::text;
 
-use super::style::{Canvas, Role};
-use super::{smoke, text};
+use super::smoke;
 use crate::ci::report::{Outcome, Report, StageName};
 
 /// How many log lines of a failure are in the summary.
@@ -179,7 +180,8 @@ fn block(page: &mut String, title: &str, what: &str, details: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing;
+    use dm_terminal::testing;
+
     use super::*;
     use crate::ci::report::tests::report;
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use dm_backup::{Counts, Set};
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::table::{Cell, Column, Table};
 
 use super::backup::age;
-use super::style::{Canvas, Role};
-use super::table::{Cell, Column, Table};
 
 /// The backup, and how many rows each schema has in it and now. `now` says why it is not known
 /// where it is not.
@@ -63,9 +63,9 @@ mod tests {
     use std::path::PathBuf;
 
     use dm_backup::examples::manifest;
+    use dm_terminal::testing::pipe;
 
     use super::*;
-    use crate::output::testing::pipe;
 
     #[test]
     fn a_backup_is_shown_beside_what_it_replaces() {

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use dm_config::{Entry, Origin};
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
 use serde_json::Value;
-
-use super::style::{Canvas, Role};
-use super::table::{Cell, Column, Table};
 
 /// The schema of the JSON form of the values.
 pub const SCHEMA: &str = "dm.config/1";
@@ -91,8 +90,9 @@ fn toml(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dm_terminal::testing::{pipe, terminal};
+
     use super::*;
-    use crate::output::testing::{pipe, terminal};
 
     fn entries() -> Vec<Entry> {
         let entry = |key: &str, value: Value, origin: Option<Origin>, secret: bool| Entry {

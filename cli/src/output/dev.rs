@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::text;
 use serde::{Serialize, Serializer};
-
-use super::style::{Canvas, Role};
-use super::text;
 
 /// The schema of the JSON form: a document of `dm rebuild`, a line of `dm dev`.
 pub const SCHEMA: &str = "dm.rebuild/1";
@@ -55,7 +54,8 @@ pub fn render(round: &Round, canvas: &Canvas) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing;
+    use dm_terminal::testing;
+
     use super::*;
 
     fn round() -> Round {

@@ -6,11 +6,10 @@ use dm_messaging::dead::audit::{Outcome, Run};
 use dm_messaging::dead::look::{Group, Reading, Whole};
 use dm_messaging::dead::parked::Parked;
 use dm_messaging::dead::replay::{Plan, Refusal, Replayed, Told};
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
 use serde::Serialize;
-
-use super::style::{Canvas, Role};
-use super::table::{Cell, Column, Table};
-use super::text;
 
 /// The schema of the groups.
 pub const LIST_SCHEMA: &str = "dm.dead-letter-groups/1";
@@ -332,10 +331,10 @@ pub fn history(runs: &[Run], canvas: &Canvas) -> String {
 #[cfg(test)]
 mod tests {
     use dm_contracts::time;
+    use dm_terminal::testing::{assert_fits, terminal};
     use lapin::BasicProperties;
     use serde_json::json;
 
-    use super::super::testing::{assert_fits, terminal};
     use super::*;
 
     fn now() -> DateTime<Utc> {

@@ -1,10 +1,10 @@
 //! What `dm doctor` found, as a list.
 
+use dm_terminal::report::next_steps;
+use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::text;
 use serde::Serialize;
 
-use super::report::next_steps;
-use super::style::{Canvas, Glyph, Role};
-use super::text;
 use crate::doctor::{Finding, Status};
 
 /// The schema of the JSON form.
@@ -100,8 +100,9 @@ fn summary(findings: &[Finding], canvas: &Canvas) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dm_terminal::testing::{assert_fits, coloured, pipe, terminal};
+
     use super::*;
-    use crate::output::testing::{assert_fits, coloured, pipe, terminal};
 
     fn findings() -> Vec<Finding> {
         let finding = |name: &str, status, detail: &str, next: &[&str]| Finding {
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_document() {
-        let document = crate::output::json::document(SCHEMA, &Document::new(&findings()));
+        let document = dm_terminal::json::document(SCHEMA, &Document::new(&findings()));
         insta::assert_snapshot!("doctor_json", document.unwrap());
     }
 

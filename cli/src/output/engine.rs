@@ -3,10 +3,9 @@
 use dm_engine::{Engine, Facts, Found, Version};
 use dm_provision::daemon::Running;
 use dm_provision::setup::Outcome;
+use dm_terminal::style::Canvas;
+use dm_terminal::text;
 use serde::Serialize;
-
-use super::style::Canvas;
-use super::text;
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.engine/1";
@@ -137,9 +136,9 @@ pub fn started(engine: &Engine, outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use dm_engine::{Kind, Source};
+    use dm_terminal::testing::{assert_fits, terminal};
 
     use super::*;
-    use crate::output::testing::{assert_fits, terminal};
 
     #[test]
     fn the_engine_is_shown_with_why_it_was_chosen() {

@@ -4,12 +4,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dm_contracts::time;
 use dm_messaging::story::{Delivery, Event, Fate, Story, Whole};
 use dm_messaging::tail::{Kind, Seen};
+use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::text;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::outbox::role;
-use super::style::{Canvas, Glyph, Role};
-use super::text;
 
 /// The schema of an event that passes, a line each.
 pub const TAIL_SCHEMA: &str = "dm.event/1";
@@ -294,9 +294,9 @@ mod tests {
     use dm_messaging::story::Step;
     use dm_messaging::story::examples::{placed, reserved};
     use dm_messaging::tail::examples::passed;
+    use dm_terminal::testing::terminal;
     use serde_json::json;
 
-    use super::super::testing::terminal;
     use super::*;
 
     #[test]

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use dm_stack::event::Failure;
-
-use super::annotation;
-use super::report::next_steps;
-use super::source_error;
-use super::style::{Canvas, Glyph, Role};
-use super::text;
+use dm_terminal::Printer;
+use dm_terminal::annotation;
+use dm_terminal::report::next_steps;
+use dm_terminal::source_error;
+use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::text;
 
 /// How many of the last log lines are shown.
 const LOG_LINES: usize = 20;
@@ -18,6 +18,15 @@ const ROWS_PER_LINE: usize = 4;
 const LONGEST_LINE: usize = 4000;
 /// The columns of the labels.
 const LABEL: usize = 12;
+
+/// Tells of a component's failure, all that is known of it. In GitHub Actions an annotation is
+/// added.
+pub fn show(failure: &Failure, printer: &Printer) {
+    printer.message(&render(failure, &printer.err()));
+    for annotation in annotations(failure) {
+        printer.annotate(&annotation);
+    }
+}
 
 /// Everything that is known of the failure, as text.
 #[must_use]
@@ -171,8 +180,9 @@ pub fn annotations(failure: &Failure) -> Vec<String> {
 mod tests {
     use std::time::Duration;
 
+    use dm_terminal::testing::{assert_fits, coloured, pipe, terminal, visible};
+
     use super::*;
-    use crate::output::testing::{assert_fits, coloured, pipe, terminal, visible};
 
     fn keycloak() -> Failure {
         let mut log: Vec<String> = (1..=21).map(|n| format!("line {n}")).collect();

@@ -1,11 +1,10 @@
 //! The table of images.
 
 use dm_images::inventory::{ImageRow, Standing};
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
 use serde::Serialize;
-
-use super::style::{Canvas, Role};
-use super::table::{Cell, Column, Table};
-use super::text;
 
 /// The schema of the list.
 pub const SCHEMA: &str = "dm.images/1";
@@ -72,9 +71,9 @@ fn users(row: &ImageRow) -> String {
 #[cfg(test)]
 mod tests {
     use dm_images::inventory::InUse;
+    use dm_terminal::testing::terminal;
 
     use super::*;
-    use crate::output::testing::terminal;
 
     fn rows() -> Vec<ImageRow> {
         let row = |component: &str, reference: Option<&str>, standing, golden: bool| ImageRow {

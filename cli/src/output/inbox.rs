@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use dm_messaging::inbox::page::Page;
 use dm_messaging::inbox::stats::Stats;
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
 use serde::Serialize;
 
 use super::outbox::rate;
-use super::style::{Canvas, Role};
-use super::table::{Cell, Column, Table};
-use super::text;
 
 /// The schema of a page of events.
 pub const LIST_SCHEMA: &str = "dm.inbox/1";
@@ -94,8 +94,8 @@ pub fn queues(queues: &[Stats], now: DateTime<Utc>, canvas: &Canvas) -> String {
 mod tests {
     use dm_contracts::time;
     use dm_messaging::inbox::stats::examples::stats;
+    use dm_terminal::testing::{assert_fits, terminal};
 
-    use super::super::testing::{assert_fits, terminal};
     use super::*;
 
     #[test]

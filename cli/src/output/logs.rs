@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use dm_terminal::style::{DISTINCT, Glyph, Role};
+use dm_terminal::{OutputError, Printer, json, text};
 use serde::Serialize;
-
-use super::style::{DISTINCT, Glyph, Role};
-use super::{OutputError, Printer, json, text};
 
 /// The schema of the JSON lines.
 pub const SCHEMA: &str = "dm.logs/1";
@@ -154,9 +153,10 @@ fn look(component: &str) -> Role {
 
 #[cfg(test)]
 mod tests {
+    use dm_terminal::testing::{Captured, captured, pipe_env, visible};
+    use dm_terminal::{ColorChoice, Flags};
+
     use super::*;
-    use crate::output::testing::{Captured, captured, pipe_env, visible};
-    use crate::output::{ColorChoice, Flags};
 
     fn names() -> Vec<String> {
         vec!["postgres".into(), "mq".into()]

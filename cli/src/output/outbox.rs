@@ -4,11 +4,10 @@ use chrono::{DateTime, Utc};
 use dm_messaging::outbox::page::Page;
 use dm_messaging::outbox::stats::Depth;
 use dm_messaging::outbox::{Row, State};
+use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
 use serde::Serialize;
-
-use super::style::{Canvas, Glyph, Role};
-use super::table::{Cell, Column, Table};
-use super::text;
 
 /// The schema of a page of events.
 pub const LIST_SCHEMA: &str = "dm.outbox/1";
@@ -124,8 +123,8 @@ mod tests {
     use dm_contracts::time;
     use dm_messaging::outbox::row::examples::row;
     use dm_messaging::outbox::stats::examples::{blocked, depth};
+    use dm_terminal::testing::{assert_fits, terminal};
 
-    use super::super::testing::{assert_fits, terminal};
     use super::*;
 
     fn now() -> DateTime<Utc> {

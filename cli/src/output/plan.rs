@@ -1,9 +1,8 @@
 //! The plan that `dm up --dry-run` prints.
 
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
-
-use super::style::{Canvas, Role};
-use super::table::{Cell, Column, Table};
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.plan/1";
@@ -98,8 +97,9 @@ fn summary(plan: &[PlanRow]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dm_terminal::testing::{assert_fits, coloured, pipe, terminal};
+
     use super::*;
-    use crate::output::testing::{assert_fits, coloured, pipe, terminal};
 
     fn plan() -> Vec<PlanRow> {
         let row = |node: &str, action: &str, reason: Option<&str>| PlanRow {
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_document() {
-        let document = crate::output::json::document(SCHEMA, &Document::new(&plan()));
+        let document = dm_terminal::json::document(SCHEMA, &Document::new(&plan()));
         insta::assert_snapshot!("plan_json", document.unwrap());
     }
 

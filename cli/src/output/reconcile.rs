@@ -1,11 +1,10 @@
 //! The account of everything.
 
 use dm_messaging::reconcile::{Kind, Report};
+use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
 use serde::Serialize;
-
-use super::style::{Canvas, Glyph, Role};
-use super::table::{Cell, Column, Table};
-use super::text;
 
 /// The schema of the account.
 pub const SCHEMA: &str = "dm.reconcile/1";
@@ -169,8 +168,8 @@ fn verdict(report: &Report, canvas: &Canvas) -> String {
 #[cfg(test)]
 mod tests {
     use dm_messaging::reconcile::{Account, Finding, Law};
+    use dm_terminal::testing::{assert_fits, terminal};
 
-    use super::super::testing::{assert_fits, terminal};
     use super::*;
 
     fn report(missing: i64) -> Report {

@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use dm_backup::{Fate, Goes, Purpose, Stays, Verdict};
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
 use serde::Serialize;
 
 use super::backup::age;
-use super::style::{Canvas, Role};
-use super::table::{Cell, Column, Table};
-use super::text;
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.backup-prune/1";

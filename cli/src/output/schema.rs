@@ -1,10 +1,9 @@
 //! Schemas, and what is other about them.
 
 use dm_schema::{Change, Class, Difference, Document, Source, Written, compare};
+use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
-
-use super::style::{Canvas, Glyph, Role};
-use super::table::{Cell, Column, Table};
 
 /// The schema of what a snapshot wrote.
 pub const SNAPSHOT: &str = "dm.schema.snapshot/1";

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dm_seed::Made;
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
 use serde::{Serialize, Serializer};
-
-use super::style::{Canvas, Role};
-use super::table::{Cell, Column, Table};
-use super::text;
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.seed/1";
@@ -79,7 +78,8 @@ pub fn render(document: &Document, canvas: &Canvas) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_fits, terminal};
+    use dm_terminal::testing::{assert_fits, terminal};
+
     use super::*;
 
     fn document() -> Document {

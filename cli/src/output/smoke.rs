@@ -2,9 +2,8 @@
 
 use dm_gateway_client::describe;
 use dm_smoke::report::{Counts, Outcome, Step};
-
-use super::style::{Canvas, Glyph, Role};
-use super::text;
+use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::text;
 
 /// The widest name of a service, so that steps stand below each other.
 const SERVICE: usize = 9;
@@ -63,7 +62,11 @@ pub fn annotation(step: &Step) -> Option<String> {
         return None;
     };
     let title = format!("{}: {}", step.service, step.name);
-    Some(super::annotation::error(&title, &describe(fault), None))
+    Some(dm_terminal::annotation::error(
+        &title,
+        &describe(fault),
+        None,
+    ))
 }
 
 #[cfg(test)]
@@ -71,8 +74,8 @@ mod tests {
     use std::time::Duration;
 
     use dm_gateway_client::Fault;
+    use dm_terminal::testing;
 
-    use super::super::testing;
     use super::*;
 
     fn failed() -> Step {

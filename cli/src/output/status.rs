@@ -1,12 +1,12 @@
 //! The table that `dm up` ends with and that `dm status` shows.
 
 use dm_stack::status::{ComponentState, StatusRow};
+use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
 use serde::Serialize;
 
 use super::backup::{Last, Schedule};
-use super::style::{Canvas, Glyph, Role};
-use super::table::{Cell, Column, Table};
-use super::text;
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.status/1";
@@ -149,9 +149,9 @@ mod tests {
     use std::time::Duration;
 
     use dm_stack::event::NodeKind;
+    use dm_terminal::testing::{assert_fits, coloured, pipe, terminal, visible};
 
     use super::*;
-    use crate::output::testing::{assert_fits, coloured, pipe, terminal, visible};
 
     fn rows() -> Vec<StatusRow> {
         let row =
@@ -242,7 +242,7 @@ mod tests {
         let document = Document::new("default", &rows[2..4]);
         insta::assert_snapshot!(
             "status_json",
-            super::super::json::document(SCHEMA, &document).unwrap()
+            dm_terminal::json::document(SCHEMA, &document).unwrap()
         );
         assert!(Document::new("default", &rows[..1]).ok);
     }

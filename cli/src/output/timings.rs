@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use dm_stack::timings::{CriticalChain, Link, Span, Timings};
-
-use super::style::{Canvas, Glyph, Role};
-use super::text;
+use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::text;
 
 /// The schema of the JSON form; the body is [`Timings`] itself.
 pub const SCHEMA: &str = "dm.timings/1";
@@ -178,9 +177,9 @@ fn bar(span: &Span, total: Duration, room: usize, canvas: &Canvas) -> String {
 #[cfg(test)]
 mod tests {
     use dm_stack::event::{Event, Node, NodeKind, NodeState, Unit};
+    use dm_terminal::testing::{assert_fits, coloured, pipe, terminal, visible};
 
     use super::*;
-    use crate::output::testing::{assert_fits, coloured, pipe, terminal, visible};
 
     fn timings() -> Timings {
         let node = |name: &str, after: &[&str]| Node {
@@ -254,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_document() {
-        let json = super::super::json::document(SCHEMA, &timings()).unwrap();
+        let json = dm_terminal::json::document(SCHEMA, &timings()).unwrap();
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["critical_chain"]["total_seconds"], 8.04);
         assert_eq!(

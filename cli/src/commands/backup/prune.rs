@@ -3,9 +3,10 @@
 use chrono::Utc;
 use dm_backup::{BackupError, Keep, Listed, Store, Verdict};
 use dm_core::error::{Exit, Result};
+use dm_terminal::Printer;
 
 use super::super::context::{Context, Project};
-use crate::output::{self, Printer};
+use crate::output::{self};
 
 /// What is asked for.
 pub(super) struct Request {

@@ -10,12 +10,13 @@ use dm_messaging::MessagingError;
 use dm_messaging::dead::copy::Letters;
 use dm_messaging::dead::records::Resolution;
 use dm_messaging::dead::{DeadLetter, Filter, Records, copy, look, parked};
+use dm_terminal::text;
 use lapin::Connection;
 
 use super::Which;
 use crate::commands::context::Context;
 use crate::commands::desk::Desk;
-use crate::output::{self, text};
+use crate::output::{self};
 
 /// What stands for stdin, and for stdout.
 const STREAM: &str = "-";

@@ -7,13 +7,14 @@ use clap::Args;
 use dm_core::error::{Exit, Result};
 use dm_messaging::dead::{self, audit, edit, look, replay};
 use dm_messaging::{MessagingError, memory};
+use dm_terminal::counter::Counter;
+use dm_terminal::json;
 use lapin::Connection;
 
 use super::Which;
 use crate::commands::context::Context;
 use crate::commands::desk::Desk;
-use crate::output::counter::Counter;
-use crate::output::{self, json};
+use crate::output::{self};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -5,12 +5,11 @@ use std::time::Duration;
 use dm_core::error::{Error, Exit, Result};
 use dm_engine::Engine;
 use dm_engine::exec::{Chunk, ExecSpec, Input, Running};
+use dm_terminal::session::Session;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-
-use crate::output::session::Session;
 
 /// How long the output of a command that is made to end is waited for.
 const LAST_OUTPUT: Duration = Duration::from_secs(9);

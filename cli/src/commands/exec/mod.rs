@@ -7,9 +7,9 @@ use dm_core::error::{Coded, Error, Exit, Result};
 use dm_engine::Engine;
 use dm_engine::containers::State;
 use dm_engine::exec::ExecSpec;
+use dm_terminal::session::Session;
 
 use super::context::{Context, Project};
-use crate::output::session::Session;
 use join::Joined;
 
 /// Run a command in a component's container.

@@ -10,12 +10,12 @@ use dm_core::error::Result;
 use dm_engine::containers::{Container, State};
 use dm_engine::logs::{LogLine, LogQuery};
 use dm_engine::{Engine, EngineError};
+use dm_terminal::Printer;
 use futures_util::stream::{self, SelectAll};
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Lines;
-use crate::output::Printer;
 
 /// How often it is looked which containers run.
 const LOOK: Duration = Duration::from_millis(500);

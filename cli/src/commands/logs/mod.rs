@@ -10,12 +10,12 @@ use clap::Args;
 use dm_components::Component;
 use dm_core::error::{Exit, Result};
 use dm_engine::logs::{LogLine, LogQuery};
+use dm_terminal::OutputError;
 use futures_util::StreamExt as _;
 use futures_util::stream::SelectAll;
 
 use super::context::Context;
 use super::exec::NotRunning;
-use crate::output::OutputError;
 use crate::output::logs::LogPrinter;
 use follow::Follow;
 

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dm_stack::event::{Event, Failure, Node, NodeKind, NodeState};
-
-use crate::output::text;
+use dm_terminal::text;
 
 /// One node and where it is.
 #[derive(Debug, Clone)]

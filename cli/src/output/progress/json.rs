@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use dm_stack::event::Event;
+use dm_terminal::{Printer, json};
 
 use super::Reporter;
-use crate::output::{Printer, json};
 
 /// The schema, named by the first line.
 pub const SCHEMA: &str = "dm.progress/1";

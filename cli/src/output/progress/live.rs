@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use dm_stack::event::{Event, NodeState};
+use dm_terminal::style::{Glyph, Role};
+use dm_terminal::{Printer, text};
 
 use super::board::Board;
 use super::{Options, Reporter, view};
-use crate::output::style::{Glyph, Role};
-use crate::output::{Printer, failure, text};
+use crate::output::failure;
 
 /// Redraws the run at each beat; what should stay is written above.
 pub struct Live {
@@ -68,7 +69,7 @@ impl Reporter for Live {
     fn event(&mut self, event: &Event, elapsed: Duration) {
         self.board.apply(event);
         match event {
-            Event::Failed(it) => self.printer.failure(it),
+            Event::Failed(it) => failure::show(it, &self.printer),
             Event::Note { name, text, .. } => {
                 let about = name
                     .as_ref()

@@ -13,10 +13,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dm_stack::event::{Event, Failure, NodeKind, NodeState};
+use dm_terminal::{Printer, ProgressChoice};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
-
-use super::{Printer, ProgressChoice};
 
 /// How often live lines are redrawn: often enough for a spinner, seldom enough
 /// to cost nothing.

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use dm_stack::event::{Event, NodeState, Unit};
+use dm_terminal::style::Role;
+use dm_terminal::{Printer, text};
 
 use super::Reporter;
 use super::board::{Board, Stage};
 use super::view::{activity, percent};
-use crate::output::style::Role;
-use crate::output::{Printer, failure, text};
+use crate::output::failure;
 
 /// Progress within one activity is told again after so long …
 const REPEAT: Duration = Duration::from_secs(5);
@@ -186,7 +187,7 @@ impl Reporter for Plain {
                 self.line(self.now, &line);
             }
             Event::Node { name, state, at } => self.node(name, state, *at),
-            Event::Failed(it) => self.printer.failure(it),
+            Event::Failed(it) => failure::show(it, &self.printer),
             Event::Note { name, text, at } => {
                 let about = name
                     .as_ref()

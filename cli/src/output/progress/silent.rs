@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use dm_stack::event::Event;
+use dm_terminal::Printer;
 
 use super::Reporter;
-use crate::output::{Printer, failure};
+use crate::output::failure;
 
 /// Says nothing of a run but why it failed.
 pub struct Silent(Printer);
@@ -20,7 +21,7 @@ impl Silent {
 impl Reporter for Silent {
     fn event(&mut self, event: &Event, _: Duration) {
         match event {
-            Event::Failed(it) => self.0.failure(it),
+            Event::Failed(it) => failure::show(it, &self.0),
             Event::Diagnostics { path } => self.0.message(&failure::bundle(path, &self.0.err())),
             _ => {}
         }

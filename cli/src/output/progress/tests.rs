@@ -1,12 +1,12 @@
 use dm_stack::event::{Node, NodeKind, Unit};
+use dm_terminal::live::{Lines, Terminal};
+use dm_terminal::testing::{
+    Captured, Emulator, assert_fits, captured, coloured, pipe_env, terminal, visible,
+};
+use dm_terminal::{Canvas, Env, Flags, Settings};
 
 use super::board::Board;
 use super::*;
-use crate::output::live::{Lines, Terminal};
-use crate::output::testing::{
-    Captured, Emulator, assert_fits, captured, coloured, pipe_env, terminal, visible,
-};
-use crate::output::{Canvas, Env, Flags, Settings};
 
 fn node(name: &str, kind: NodeKind, after: &[&str]) -> Node {
     Node {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use dm_stack::event::{NodeState, Unit};
+use dm_terminal::live::{BAR, Line};
+use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::text;
 
 use super::board::{Board, Row, Stage};
-use crate::output::live::{BAR, Line};
-use crate::output::style::{Canvas, Glyph, Role};
-use crate::output::text;
 
 /// A wider line is no easier to read.
 const WIDEST: usize = 100;

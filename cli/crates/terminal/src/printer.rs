@@ -5,12 +5,11 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dm_core::error::{Error, Exit};
-use dm_stack::event::Failure;
 use serde::Serialize;
 
 use super::live::{Line, Lines, Size, Terminal};
 use super::style::{Canvas, Glyph, Role};
-use super::{Env, Flags, OutputError, ProgressChoice, Settings, failure, json, report, text};
+use super::{Env, Flags, OutputError, ProgressChoice, Settings, json, report, text};
 
 /// Writes everything that a person or a script sees. Cheap to clone; the
 /// clones share the streams.
@@ -55,7 +54,8 @@ impl Printer {
         Self::with_sizes(settings, out, err, Box::new(|| None), Box::new(|| None))
     }
 
-    pub(super) fn with_sizes(
+    /// The same with what answers how large the two terminals are.
+    pub fn with_sizes(
         settings: Settings,
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
@@ -160,7 +160,7 @@ impl Printer {
     }
 
     /// As [`Printer::message`], with the cursor left behind the text.
-    pub(super) fn message_without_line_feed(&self, text: &str) {
+    pub fn message_without_line_feed(&self, text: &str) {
         let _ = self.0.err.above(text);
     }
 
@@ -229,15 +229,6 @@ impl Printer {
         exit
     }
 
-    /// Tells of a component's failure, all that is known of it. In GitHub
-    /// Actions an annotation is added.
-    pub fn failure(&self, failure: &Failure) {
-        self.message(&failure::render(failure, &self.err()));
-        for annotation in failure::annotations(failure) {
-            self.annotate(&annotation);
-        }
-    }
-
     /// Writes a workflow command where GitHub Actions reads them, see
     /// [`annotation`](super::annotation).
     pub fn annotate(&self, annotation: &str) {
@@ -248,13 +239,13 @@ impl Printer {
 
     /// Replaces the live lines at the end of stderr; spinners turn by one if
     /// `turn` is true.
-    pub(super) fn live(&self, lines: Vec<Line>, turn: bool) {
+    pub fn live(&self, lines: Vec<Line>, turn: bool) {
         let _ = self.0.err.show(lines, self.err().style, turn);
     }
 
     /// As [`Printer::err`], and never wider than the terminal really is: what
     /// is redrawn in place must not be broken, whatever `COLUMNS` says.
-    pub(super) fn live_canvas(&self) -> Canvas {
+    pub fn live_canvas(&self) -> Canvas {
         let size = self.0.err.size();
         let mut canvas = self.0.settings.canvas(self.0.settings.err, size);
         if let Some((_, columns)) = size.filter(|(_, columns)| *columns > 0) {
@@ -264,7 +255,7 @@ impl Printer {
     }
 
     /// The rows of stderr's terminal.
-    pub(super) fn rows(&self) -> usize {
+    pub fn rows(&self) -> usize {
         Settings::rows(self.0.err.size())
     }
 }
@@ -272,7 +263,7 @@ impl Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::testing::{captured, pipe_env};
+    use crate::testing::{captured, pipe_env};
 
     #[test]
     fn data_and_messages_go_to_their_streams() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indicatif::TermLike;
 
-use crate::output::text;
+use crate::text;
 
 /// Rows and columns of a terminal, asked anew each time: windows are resized.
 pub type Size = Box<dyn Fn() -> Option<(u16, u16)> + Send + Sync>;

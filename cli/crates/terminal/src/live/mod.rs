@@ -13,7 +13,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::style::{Glyph, Role, Style};
 
-pub(super) use terminal::{Size, Terminal};
+pub use terminal::{Size, Terminal};
 
 /// The columns of a progress bar.
 pub const BAR: usize = 20;

@@ -67,8 +67,8 @@ impl Drop for Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::Flags;
-    use crate::output::testing::{captured, pipe_env};
+    use crate::Flags;
+    use crate::testing::{captured, pipe_env};
 
     #[test]
     fn a_pipe_gets_a_line_now_and_then() {

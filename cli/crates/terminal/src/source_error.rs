@@ -10,7 +10,7 @@ const SHOWN: usize = 5;
 
 /// The errors, each as the compiler drew it; lines are never broken, because carets
 /// point at what stands above them.
-pub(super) fn all(errors: &[SourceError], canvas: &Canvas) -> Vec<String> {
+pub fn all(errors: &[SourceError], canvas: &Canvas) -> Vec<String> {
     let bar = canvas.sign(Role::Muted, Glyph::Bar);
     let mut lines = Vec::new();
     for error in errors.iter().take(SHOWN) {

@@ -50,8 +50,8 @@ impl Printer {
 
 #[cfg(test)]
 mod tests {
-    use crate::output::testing::{captured, pipe_env};
-    use crate::output::{Env, Flags};
+    use crate::testing::{captured, pipe_env};
+    use crate::{Env, Flags};
 
     fn ask(answers: &str) -> (bool, String) {
         let env = Env {

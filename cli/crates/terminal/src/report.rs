@@ -74,7 +74,7 @@ fn prose(sentence: &str) -> String {
 
 /// What to do next: commands stand alone and whole, to be copied; sentences
 /// are wrapped.
-pub(super) fn next_steps(next: &[String], canvas: &Canvas) -> Vec<String> {
+pub fn next_steps(next: &[String], canvas: &Canvas) -> Vec<String> {
     let label = "  next: ";
     let indent = " ".repeat(label.len());
     next.iter()
@@ -95,7 +95,7 @@ pub(super) fn next_steps(next: &[String], canvas: &Canvas) -> Vec<String> {
 }
 
 /// True where a step can be typed as it stands.
-pub(super) fn is_command(step: &str) -> bool {
+pub fn is_command(step: &str) -> bool {
     const PROGRAMS: [&str; 7] = ["dm", "./dm", "docker", "sudo", "export", "kill", "apt-get"];
     let mut words = step.split_whitespace();
     words.next().is_some_and(|word| PROGRAMS.contains(&word)) && !step.ends_with('.')
@@ -269,7 +269,7 @@ mod tests {
     use thiserror::Error as ThisError;
 
     use super::*;
-    use crate::output::testing::{assert_fits, coloured, pipe, terminal, visible};
+    use crate::testing::{assert_fits, coloured, pipe, terminal, visible};
 
     #[derive(Debug, ThisError)]
     #[error("connection refused (os error 111)\n\x1b[2Jand more")]

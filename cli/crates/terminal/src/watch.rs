@@ -86,7 +86,7 @@ fn frame(render: impl FnOnce(&Canvas) -> String, canvas: &Canvas, room: usize) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::testing::terminal;
+    use crate::testing::terminal;
 
     #[test]
     fn a_table_fits_the_window_or_says_what_is_missing() {

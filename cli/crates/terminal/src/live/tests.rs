@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::*;
-use crate::output::testing::{Captured, Emulator};
+use crate::testing::{Captured, Emulator};
 
 const STYLE: Style = Style {
     colour: false,

@@ -260,7 +260,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::output::testing::{assert_fits, coloured, pipe, terminal, visible};
+    use crate::testing::{assert_fits, coloured, pipe, terminal, visible};
 
     fn images() -> Table {
         let mut table = Table::new(vec![
