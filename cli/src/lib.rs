@@ -6,4 +6,4 @@ pub mod commands;
 
 pub mod dev;
 pub mod doctor;
-pub mod output;
+pub mod views;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::context::{Context, Project};
 use super::rebuild::{Rebuild, check_services, round};
 use crate::dev::{Changes, SourceState, Watch};
-use crate::output;
+use crate::views;
 
 /// Rebuild and restart at every change of the sources.
 ///
@@ -136,10 +136,10 @@ async fn bring(
     let printer = &context.printer;
     let round = round(&brought, began.elapsed());
     if printer.is_json() {
-        let line = dm_terminal::json::line(output::dev::SCHEMA, &round)?;
+        let line = dm_terminal::json::line(views::dev::SCHEMA, &round)?;
         printer.data(&line)?;
     } else {
-        printer.data(&output::dev::render(&round, &printer.out()))?;
+        printer.data(&views::dev::render(&round, &printer.out()))?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 
 use super::context::Context;
 use super::desk::Desk;
-use crate::output::{self};
+use crate::views;
 
 /// How long before an event its request may have begun.
 const BEFORE: TimeDelta = TimeDelta::seconds(30);
@@ -89,9 +89,9 @@ async fn tail(context: &Context, desk: &Desk, follow: Follow) -> Result<Exit> {
             continue;
         }
         let line = if context.printer.is_json() {
-            json::line(output::events::TAIL_SCHEMA, &seen)?
+            json::line(views::events::TAIL_SCHEMA, &seen)?
         } else {
-            output::events::line(&seen, follow.data, &context.printer.out())
+            views::events::line(&seen, follow.data, &context.printer.out())
         };
         context.printer.data(&line)?;
         shown += 1;
@@ -116,20 +116,20 @@ async fn trace(context: &Context, desk: &Desk, id: &str, logs: bool) -> Result<E
     } else {
         Vec::new()
     };
-    let document = output::events::Told {
+    let document = views::events::Told {
         story: &story,
         logs: &lines,
     };
     context
         .printer
-        .result(output::events::TRACE_SCHEMA, &document, |canvas| {
-            output::events::story(&document, canvas)
+        .result(views::events::TRACE_SCHEMA, &document, |canvas| {
+            views::events::story(&document, canvas)
         })?;
     Ok(Exit::Success)
 }
 
 /// What the services logged under the story's traces, by time.
-async fn log_lines(desk: &Desk, story: &Story) -> Result<Vec<output::events::LogLine>> {
+async fn log_lines(desk: &Desk, story: &Story) -> Result<Vec<views::events::LogLine>> {
     let traces: BTreeSet<&str> = story.traces.iter().map(String::as_str).collect();
     let first = story.events.iter().map(|event| event.row.created_at).min();
     let query = LogQuery {
@@ -151,7 +151,7 @@ async fn log_lines(desk: &Desk, story: &Story) -> Result<Vec<output::events::Log
         while let Some(line) = lines.next().await {
             let line = line?;
             if traces.iter().any(|trace| line.text.contains(trace)) {
-                found.push(output::events::LogLine {
+                found.push(views::events::LogLine {
                     at: line.time,
                     component: container.component.clone(),
                     text: line.text,

@@ -14,7 +14,7 @@ use dm_terminal::{text, watch};
 
 use super::context::Context;
 use super::desk::{Desk, Which};
-use crate::output::{self};
+use crate::views;
 
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);
@@ -91,8 +91,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let page = page::read(&database, &stores, &wanted).await?;
             context
                 .printer
-                .result(output::outbox::LIST_SCHEMA, &page, |canvas| {
-                    output::outbox::page(&page, Utc::now(), canvas)
+                .result(views::outbox::LIST_SCHEMA, &page, |canvas| {
+                    views::outbox::page(&page, Utc::now(), canvas)
                 })?;
         }
         Action::Show { id } => return show(context, &desk, &id).await,
@@ -109,20 +109,20 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 let mut screen = watch::Watch::new(&context.printer);
                 loop {
                     let depths = stats::depths(&database, &stores).await?;
-                    let document = output::outbox::Depths { outboxes: &depths };
+                    let document = views::outbox::Depths { outboxes: &depths };
                     let state = format!("{depths:?}");
-                    screen.show(output::outbox::STATS_SCHEMA, &document, state, |canvas| {
-                        output::outbox::depths(&depths, Utc::now(), canvas)
+                    screen.show(views::outbox::STATS_SCHEMA, &document, state, |canvas| {
+                        views::outbox::depths(&depths, Utc::now(), canvas)
                     })?;
                     tokio::time::sleep(WATCH).await;
                 }
             }
             let depths = stats::depths(&database, &stores).await?;
-            let document = output::outbox::Depths { outboxes: &depths };
+            let document = views::outbox::Depths { outboxes: &depths };
             context
                 .printer
-                .result(output::outbox::STATS_SCHEMA, &document, |canvas| {
-                    output::outbox::depths(&depths, Utc::now(), canvas)
+                .result(views::outbox::STATS_SCHEMA, &document, |canvas| {
+                    views::outbox::depths(&depths, Utc::now(), canvas)
                 })?;
             let limits = Limits {
                 pending: max_pending,
@@ -173,8 +173,8 @@ pub(super) async fn show(context: &Context, desk: &Desk, id: &str) -> Result<Exi
     let whole = story::one(site, id).await?;
     context
         .printer
-        .result(output::events::SHOW_SCHEMA, &whole, |canvas| {
-            output::events::whole(&whole, Utc::now(), canvas)
+        .result(views::events::SHOW_SCHEMA, &whole, |canvas| {
+            views::events::whole(&whole, Utc::now(), canvas)
         })?;
     Ok(Exit::Success)
 }

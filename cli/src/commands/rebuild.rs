@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::context::{Context, PortUse, Project};
 use super::run::{BringUp, Brought};
-use crate::output::dev::{self, Round};
+use crate::views::dev::{self, Round};
 
 /// Compile the services and restart those whose binary changed.
 ///

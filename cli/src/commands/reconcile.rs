@@ -10,7 +10,7 @@ use dm_messaging::reconcile::{self, Kind, Report, Site};
 
 use super::context::Context;
 use super::desk::Desk;
-use crate::output;
+use crate::views;
 
 /// Account for every event, and prove that nothing is missing.
 ///
@@ -74,11 +74,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
 }
 
 fn show(context: &Context, report: &Report) -> Result<()> {
-    let document = output::reconcile::Document::new(report);
+    let document = views::reconcile::Document::new(report);
     context
         .printer
-        .result(output::reconcile::SCHEMA, &document, |canvas| {
-            output::reconcile::render(report, canvas)
+        .result(views::reconcile::SCHEMA, &document, |canvas| {
+            views::reconcile::render(report, canvas)
         })?;
     Ok(())
 }

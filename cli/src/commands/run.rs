@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 
 use super::context::{Context, PortUse, Project};
 use super::doctor;
-use crate::output;
-use crate::output::progress::{self, Recording};
+use crate::views;
+use crate::views::progress::{self, Recording};
 
 /// A run that did not do what was asked; its failures have been shown.
 #[derive(Debug, Error)]
@@ -219,10 +219,10 @@ pub async fn show(context: &Context, stack: &Stack) -> Result<()> {
 pub fn table(context: &Context, stack: &Stack, rows: &[StatusRow]) -> Result<()> {
     let printer = &context.printer;
     if printer.is_json() {
-        let document = output::status::Document::new(&stack.instance.name, rows);
-        printer.document(output::status::SCHEMA, &document)?;
+        let document = views::status::Document::new(&stack.instance.name, rows);
+        printer.document(views::status::SCHEMA, &document)?;
     } else {
-        printer.data(&output::status::render(rows, &printer.out()))?;
+        printer.data(&views::status::render(rows, &printer.out()))?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::context::{Context, Project, existing_ports};
-use crate::output;
+use crate::views;
 
 /// How many log lines of a failed trace are shown.
 const LOG_LINES: usize = 40;
@@ -108,7 +108,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     } else {
         context
             .printer
-            .data(&output::smoke::summary(counts, runs.len()))?;
+            .data(&views::smoke::summary(counts, runs.len()))?;
     }
     Ok(if context.interrupt.is_cancelled() {
         Exit::Interrupted
@@ -150,15 +150,15 @@ impl Proof {
             }
             let mut steps = dm_smoke::run(&site, &context.interrupt, |step| {
                 if !matches!(step.outcome, Outcome::Failed(_)) {
-                    printer.message(&output::smoke::step(step, &canvas));
+                    printer.message(&views::smoke::step(step, &canvas));
                 }
             })
             .await;
             for step in &mut steps {
                 if let Outcome::Failed(fault) = &mut step.outcome {
                     fault.log = logged(project, engine, fault).await;
-                    printer.message(&output::smoke::step(step, &canvas));
-                    if let Some(annotation) = output::smoke::annotation(step) {
+                    printer.message(&views::smoke::step(step, &canvas));
+                    if let Some(annotation) = views::smoke::annotation(step) {
                         printer.annotate(&annotation);
                     }
                 }

@@ -12,8 +12,8 @@ use dm_terminal::watch;
 
 use super::backup;
 use super::context::Context;
-use crate::output::backup::{Place, Schedule};
-use crate::output::{self, status};
+use crate::views::backup::{Place, Schedule};
+use crate::views::{self, status};
 
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ fn show(
     schedule: Schedule,
 ) -> Result<()> {
     let printer = &context.printer;
-    let last = last.map(output::backup::Last::new);
+    let last = last.map(views::backup::Last::new);
     if printer.is_json() {
         let mut document = status::Document::new(&stack.instance.name, rows);
         document.last_backup = last;

@@ -1,8 +1,10 @@
 //! `dm backup`.
 
+mod comparison;
 mod proof;
 mod prune;
 mod restore;
+mod retention;
 mod schedule;
 
 use std::num::NonZeroU16;
@@ -19,7 +21,7 @@ use dm_core::error::{Exit, Result};
 
 use super::context::{Context, Project};
 use super::desk::Desk;
-use crate::output;
+use crate::views;
 use restore::Ways;
 pub(super) use restore::{begin, check, compare};
 
@@ -234,17 +236,17 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     match arguments.action {
         Action::Ls => {
             let sets = store.list()?;
-            let list = output::backup::List::new(store.folder(), &sets);
-            printer.result(output::backup::LIST, &list, |canvas| {
-                output::backup::list(&list, canvas)
+            let list = views::backup::List::new(store.folder(), &sets);
+            printer.result(views::backup::LIST, &list, |canvas| {
+                views::backup::list(&list, canvas)
             })?;
             let broken = sets.iter().any(|it| matches!(it, Listed::Broken(..)));
             Ok(if broken { Exit::Found } else { Exit::Success })
         }
         Action::Show { id } => {
             let set = store.find(&id)?;
-            printer.result(output::backup::SHOW, &set.manifest, |canvas| {
-                output::backup::show(&set, canvas)
+            printer.result(views::backup::SHOW, &set.manifest, |canvas| {
+                views::backup::show(&set, canvas)
             })?;
             Ok(Exit::Success)
         }
@@ -275,8 +277,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             // Only now: whatever had the lock may have made the stack anew.
             let desk = Desk::open(context).await?;
             let set = create(context, &desk, &store, &recipients, Purpose::Manual).await?;
-            printer.result(output::backup::SHOW, &set.manifest, |canvas| {
-                output::backup::show(&set, canvas)
+            printer.result(views::backup::SHOW, &set.manifest, |canvas| {
+                views::backup::show(&set, canvas)
             })?;
             Ok(Exit::Success)
         }

@@ -10,7 +10,7 @@ use super::super::context::{Context, PortUse, Project};
 use super::super::desk::Desk;
 use super::super::down;
 use super::restore::{Ways, account, is_whole, start};
-use crate::output;
+use crate::views;
 
 /// What a scratch instance is called that a backup is proved in.
 const SCRATCH: &str = "backup-proof";
@@ -27,10 +27,10 @@ pub(super) async fn run(context: &Context, opened: &Opened<'_>) -> Result<Exit> 
     // Whatever came of it, and also where it was interrupted.
     down::take_down(&context.undisturbed(), &project, engine, true).await?;
     let (report, is_whole) = proved?;
-    let document = output::reconcile::Document::new(&report);
+    let document = views::reconcile::Document::new(&report);
     let printer = &context.printer;
-    printer.result(output::reconcile::SCHEMA, &document, |canvas| {
-        output::reconcile::render(&report, canvas)
+    printer.result(views::reconcile::SCHEMA, &document, |canvas| {
+        views::reconcile::render(&report, canvas)
     })?;
     if !is_whole {
         return Ok(Exit::Found);

@@ -6,7 +6,6 @@ use dm_core::error::{Exit, Result};
 use dm_terminal::Printer;
 
 use super::super::context::{Context, Project};
-use crate::output::{self};
 
 /// What is asked for.
 pub(super) struct Request {
@@ -26,9 +25,9 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     let (verdicts, unreadable) = judge(store, request.keep)?;
     let printer = &context.printer;
-    let document = output::retention::Document::new(&verdicts, &unreadable, request.dry_run);
-    printer.result(output::retention::SCHEMA, &document, |canvas| {
-        output::retention::render(&verdicts, &unreadable, canvas)
+    let document = super::retention::Document::new(&verdicts, &unreadable, request.dry_run);
+    printer.result(super::retention::SCHEMA, &document, |canvas| {
+        super::retention::render(&verdicts, &unreadable, canvas)
     })?;
     let going: Vec<&Verdict> = verdicts.iter().filter(|it| it.goes()).collect();
     if request.dry_run {

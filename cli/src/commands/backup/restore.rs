@@ -24,7 +24,7 @@ use super::super::context::{Context, PortUse, Project};
 use super::super::desk::Desk;
 use super::super::run::BringUp;
 use super::{configured, create};
-use crate::output;
+use crate::views;
 
 /// How long what is in flight may take to arrive after a restore.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ pub(in crate::commands) async fn compare(
     };
     let printer = &context.printer;
     let now = now.as_ref().map_err(String::as_str);
-    printer.message(&output::comparison::render(set, now, &printer.err()));
+    printer.message(&super::comparison::render(set, now, &printer.err()));
     Ok(())
 }
 
@@ -363,11 +363,11 @@ pub(super) async fn bring_up(
         "all is restored; dm reconcile accounts for it",
     )
     .await?;
-    let document = output::reconcile::Document::new(&report);
+    let document = views::reconcile::Document::new(&report);
     context
         .printer
-        .result(output::reconcile::SCHEMA, &document, |canvas| {
-            output::reconcile::render(&report, canvas)
+        .result(views::reconcile::SCHEMA, &document, |canvas| {
+            views::reconcile::render(&report, canvas)
         })?;
     Ok(if is_whole(&desk, &report, known).await? {
         Exit::Success

@@ -16,7 +16,6 @@ use lapin::Connection;
 use super::Which;
 use crate::commands::context::Context;
 use crate::commands::desk::Desk;
-use crate::output::{self};
 
 /// What stands for stdin, and for stdout.
 const STREAM: &str = "-";
@@ -258,7 +257,9 @@ pub(super) async fn park(
     let parking = parked::park(&connection, &database, &queues, &filter, note).await?;
     record(context, desk, &parking.parked, Some(Resolution::Parked)).await;
     for (letter, why) in &parking.skipped {
-        context.printer.warn(&output::dlq::not_parked(letter, why));
+        context
+            .printer
+            .warn(&super::render::not_parked(letter, why));
     }
     let what = count(parking.parked.len() as u64);
     let unpark = context.command("dlq unpark");

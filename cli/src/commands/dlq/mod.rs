@@ -6,6 +6,7 @@
 //! ```
 
 mod keep;
+mod render;
 mod replay;
 
 use std::path::PathBuf;
@@ -18,7 +19,6 @@ use lapin::Connection;
 
 use super::context::Context;
 use super::desk::{Desk, instant};
-use crate::output;
 
 /// Look at dead letters, and send them back.
 ///
@@ -182,11 +182,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         Action::Show { id } => {
             let connection = desk.dead_letters().await?;
             let found = look::show(&connection, &dead::queues(&[])?, &id).await?;
-            let document = output::dlq::Letters { letters: &found };
+            let document = render::Letters { letters: &found };
             context
                 .printer
-                .result(output::dlq::SHOW_SCHEMA, &document, |canvas| {
-                    output::dlq::whole(&found, canvas)
+                .result(render::SHOW_SCHEMA, &document, |canvas| {
+                    render::whole(&found, canvas)
                 })?;
             Ok(Exit::Success)
         }
@@ -198,11 +198,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         Action::Parked => {
             let database = desk.database().await?;
             let parked = parked::list(&database).await?;
-            let document = output::dlq::ParkedLetters { letters: &parked };
+            let document = render::ParkedLetters { letters: &parked };
             context
                 .printer
-                .result(output::dlq::PARKED_SCHEMA, &document, |canvas| {
-                    output::dlq::parked(&parked, Utc::now(), canvas)
+                .result(render::PARKED_SCHEMA, &document, |canvas| {
+                    render::parked(&parked, Utc::now(), canvas)
                 })?;
             Ok(Exit::Success)
         }
@@ -210,11 +210,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         Action::History { limit } => {
             let database = desk.database().await?;
             let runs = audit::history(&database, limit.into()).await?;
-            let document = output::dlq::Runs { runs: &runs };
+            let document = render::Runs { runs: &runs };
             context
                 .printer
-                .result(output::dlq::HISTORY_SCHEMA, &document, |canvas| {
-                    output::dlq::history(&runs, canvas)
+                .result(render::HISTORY_SCHEMA, &document, |canvas| {
+                    render::history(&runs, canvas)
                 })?;
             Ok(Exit::Success)
         }
@@ -237,12 +237,12 @@ async fn groups(
     });
     let listing = look::listing(connection, records.as_ref(), queues, filter).await?;
     for reading in &listing.read {
-        context.printer.note(&output::dlq::reading(reading));
+        context.printer.note(&render::reading(reading));
     }
     context
         .printer
-        .result(output::dlq::LIST_SCHEMA, &listing, |canvas| {
-            output::dlq::groups(&listing.groups, Utc::now(), canvas)
+        .result(render::LIST_SCHEMA, &listing, |canvas| {
+            render::groups(&listing.groups, Utc::now(), canvas)
         })?;
     Ok(!listing.groups.is_empty())
 }
@@ -256,11 +256,11 @@ async fn list(
 ) -> Result<bool> {
     let mut letters: Vec<DeadLetter> = Vec::new();
     look::each(connection, queues, filter, |letter| letters.push(letter)).await?;
-    let document = output::dlq::Letters { letters: &letters };
+    let document = render::Letters { letters: &letters };
     context
         .printer
-        .result(output::dlq::EACH_SCHEMA, &document, |canvas| {
-            output::dlq::each(&letters, Utc::now(), canvas)
+        .result(render::EACH_SCHEMA, &document, |canvas| {
+            render::each(&letters, Utc::now(), canvas)
         })?;
     Ok(!letters.is_empty())
 }

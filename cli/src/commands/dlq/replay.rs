@@ -14,7 +14,6 @@ use lapin::Connection;
 use super::Which;
 use crate::commands::context::Context;
 use crate::commands::desk::Desk;
-use crate::output::{self};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -109,13 +108,13 @@ pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) ->
         .into());
     }
     if arguments.dry_run || plan.letters.is_empty() {
-        printer.result(output::dlq::PLAN_SCHEMA, plan, |canvas| {
-            output::dlq::plan(plan, Utc::now(), canvas)
+        printer.result(super::render::PLAN_SCHEMA, plan, |canvas| {
+            super::render::plan(plan, Utc::now(), canvas)
         })?;
         return Ok(Exit::Success);
     }
     for (letter, refusal) in &plan.refused {
-        printer.warn(&output::dlq::refused(letter, *refusal));
+        printer.warn(&super::render::refused(letter, *refusal));
     }
     let database = desk.database().await?;
     let site = replay::Site {
@@ -141,11 +140,11 @@ pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) ->
 fn one(context: &Context, told: &replay::Told<'_>) -> Result<()> {
     let printer = &context.printer;
     if printer.is_json() {
-        printer.data(&json::line(output::dlq::MESSAGE_SCHEMA, told)?)?;
+        printer.data(&json::line(super::render::MESSAGE_SCHEMA, told)?)?;
     } else if told.outcome == audit::Outcome::Replayed {
-        printer.detail(&output::dlq::outcome(told));
+        printer.detail(&super::render::outcome(told));
     } else {
-        printer.warn(&output::dlq::outcome(told));
+        printer.warn(&super::render::outcome(told));
     }
     Ok(())
 }
@@ -200,9 +199,9 @@ fn ended(context: &Context, done: &replay::Replayed) -> Result<Exit> {
     let printer = &context.printer;
     if printer.is_json() {
         // The last of the lines that tell of each message.
-        printer.data(&json::line(output::dlq::REPLAY_SCHEMA, done)?)?;
+        printer.data(&json::line(super::render::REPLAY_SCHEMA, done)?)?;
     } else {
-        printer.data(&output::dlq::replayed(done, &printer.out()))?;
+        printer.data(&super::render::replayed(done, &printer.out()))?;
     }
     Ok(if done.returned == 0 {
         Exit::Success

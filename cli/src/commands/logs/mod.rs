@@ -1,6 +1,7 @@
 //! `dm logs`.
 
 mod follow;
+mod render;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use futures_util::stream::SelectAll;
 
 use super::context::Context;
 use super::exec::NotRunning;
-use crate::output::logs::LogPrinter;
+use crate::commands::logs::render::LogPrinter;
 use follow::Follow;
 
 /// Show the logs of the components, merged.

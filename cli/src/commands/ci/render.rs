@@ -1,0 +1,212 @@
+//! What came out of a job: a sentence, and a summary in Markdown as GitHub Actions
+//! shows it.
+//! <https://docs.github.com/actions/reference/workflow-commands-for-github-actions#adding-a-job-summary>
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use dm_gateway_client::describe;
+use dm_smoke::report::Outcome as StepOutcome;
+use dm_stack::timings::CriticalChain;
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::text;
+
+use crate::ci::report::{Outcome, Report, StageName};
+use crate::views::smoke;
+
+/// How many log lines of a failure are in the summary.
+const LOG_LINES: usize = 20;
+/// Shorter phases tell nothing.
+const SHORT: Duration = Duration::from_millis(50);
+
+/// The job in a sentence.
+#[must_use]
+pub fn sentence(report: &Report, canvas: &Canvas) -> String {
+    let role = if report.ok() { Role::Good } else { Role::Bad };
+    let parts: Vec<_> = report
+        .stages
+        .iter()
+        .map(|stage| {
+            let end = if stage.ok { "" } else { " failed" };
+            format!(
+                "{}{end} {}",
+                stage.name.as_str(),
+                text::duration(stage.took)
+            )
+        })
+        .collect();
+    let sentence = format!(
+        "{} after {}: {}",
+        end(report),
+        text::duration(report.took()),
+        parts.join(", ")
+    );
+    canvas.paint(role, &sentence)
+}
+
+fn end(report: &Report) -> &'static str {
+    if report.interrupted {
+        "interrupted"
+    } else if report.ok() {
+        "passed"
+    } else {
+        "failed"
+    }
+}
+
+/// The job in Markdown.
+#[must_use]
+pub fn markdown(report: &Report) -> String {
+    let mut page = format!(
+        "## dm ci {} after {}\n\n",
+        end(report),
+        text::duration(report.took())
+    );
+    page.push_str("| part | result | time |\n|---|---|---:|\n");
+    for stage in &report.stages {
+        let result = match (&stage.error, stage.name) {
+            (Some(error), _) => format!("❌ {}", cell(error)),
+            (None, StageName::Smoke) => {
+                let sentence = smoke::summary(report.steps(), report.smoke.len());
+                format!("{} {sentence}", sign(stage.ok))
+            }
+            (None, _) => sign(stage.ok).to_owned(),
+        };
+        let took = text::duration(stage.took);
+        row(&mut page, &[stage.name.as_str(), &result, &took]);
+    }
+    for failure in report.failures() {
+        let log = failure.log.len().saturating_sub(LOG_LINES);
+        let mut lines: Vec<String> = Vec::new();
+        lines.extend(
+            failure
+                .probe
+                .iter()
+                .map(|probe| format!("last probe: {probe}")),
+        );
+        lines.extend(failure.source_errors.iter().map(|it| it.rendered.clone()));
+        lines.extend(failure.log.iter().skip(log).cloned());
+        block(&mut page, &failure.name, &failure.what, &lines.join("\n"));
+    }
+    for step in report.smoke.iter().flatten() {
+        if let StepOutcome::Failed(fault) = &step.outcome {
+            let title = format!("{}: {}", step.service, step.name);
+            block(&mut page, &title, &fault.what, &describe(fault));
+        }
+    }
+    if let Some(timings) = &report.timings {
+        chain(&mut page, &timings.critical_chain);
+    }
+    components(&mut page, report);
+    page
+}
+
+const fn sign(ok: bool) -> &'static str {
+    if ok { "✅" } else { "❌" }
+}
+
+fn chain(page: &mut String, chain: &CriticalChain) {
+    let total = text::duration(chain.total);
+    let _ = write!(
+        page,
+        "\n### What the start waited for: {total}\n\n\
+         | node | could begin | took | with |\n|---|---:|---:|---|\n"
+    );
+    for link in &chain.links {
+        let phases: Vec<_> = link
+            .phases
+            .iter()
+            .filter(|(_, length)| *length >= SHORT)
+            .map(|(doing, length)| format!("{doing} {}", text::duration(*length)))
+            .collect();
+        let began = text::duration(link.began);
+        let took = text::duration(link.ready.saturating_sub(link.began));
+        row(page, &[&link.node, &began, &took, &phases.join(", ")]);
+    }
+}
+
+fn components(page: &mut String, report: &Report) {
+    if report.components.is_empty() {
+        return;
+    }
+    page.push_str("\n<details><summary>Everything that was started</summary>\n\n");
+    page.push_str("| node | result | time |\n|---|---|---:|\n");
+    for component in &report.components {
+        let result = match &component.outcome {
+            Outcome::Ready => "✅ ready".to_owned(),
+            Outcome::Failed(failure) => format!("❌ {}", failure.what),
+            Outcome::NotReached => "not reached".to_owned(),
+        };
+        row(
+            page,
+            &[&component.name, &result, &text::duration(component.took)],
+        );
+    }
+    page.push_str("\n</details>\n");
+}
+
+fn row(page: &mut String, cells: &[&str]) {
+    let cells: Vec<_> = cells.iter().map(|text| cell(text)).collect();
+    let _ = writeln!(page, "| {} |", cells.join(" | "));
+}
+
+/// A text that stays in its cell, and in which nothing is markup.
+fn cell(text: &str) -> String {
+    text::harmless(text, false)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('|', "\\|")
+}
+
+/// A failure with what was seen of it, unfolded.
+fn block(page: &mut String, title: &str, what: &str, details: &str) {
+    let _ = write!(page, "\n### ❌ {}\n\n{}\n", cell(title), cell(what));
+    if details.is_empty() {
+        return;
+    }
+    // A fence that is longer than any in it.
+    let longest = details
+        .split(|character| character != '`')
+        .map(str::len)
+        .max()
+        .unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    let lines: Vec<_> = details
+        .lines()
+        .map(|line| text::harmless(line, false))
+        .collect();
+    let _ = write!(page, "\n{fence}text\n{}\n{fence}\n", lines.join("\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_terminal::testing;
+
+    use super::*;
+    use crate::ci::report::tests::report;
+
+    #[test]
+    fn the_summary_has_parts_failures_and_the_critical_chain() {
+        insta::assert_snapshot!("ci_summary", markdown(&report()));
+    }
+
+    #[test]
+    fn the_sentence_names_the_parts() {
+        insta::assert_snapshot!(sentence(&report(), &testing::pipe()), @"failed after 5.2s: up failed 4.0s, down 1.2s");
+    }
+
+    #[test]
+    fn a_fence_holds_what_has_a_fence() {
+        let mut page = String::new();
+        block(&mut page, "order", "failed", "```\n# not a title");
+        assert!(
+            page.contains("\n````text\n```\n# not a title\n````\n"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn a_cell_stays_a_cell() {
+        assert_eq!(cell("a | b\n<script>"), "a \\| b &lt;script>");
+    }
+}

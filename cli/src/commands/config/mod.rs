@@ -1,0 +1,61 @@
+//! `dm config`.
+
+mod render;
+
+use clap::{Args, Subcommand};
+use dm_core::error::{Exit, Result};
+
+use super::context::Context;
+use crate::commands::config::render as view;
+
+/// Show and check the configuration.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Command {
+    /// Show every effective value and where it comes from.
+    Show {
+        /// Only this key or section, e.g. `postgres.port` or `postgres`.
+        key: Option<String>,
+        /// Show passwords in full.
+        #[arg(long)]
+        reveal: bool,
+    },
+    /// Check dm.toml, dm.local.toml, the variables and the files they name.
+    Check,
+    /// Print the JSON Schema of dm.toml.
+    Schema,
+}
+
+pub fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let printer = &context.printer;
+    match arguments.command {
+        Command::Show { key, reveal } => {
+            let loaded = context.loaded()?;
+            let entries = loaded.show(key.as_deref(), reveal)?;
+            if printer.is_json() {
+                printer.document(view::SCHEMA, &view::Document::new(&loaded.root, &entries))?;
+            } else {
+                printer.data(&view::render(&entries, &printer.out()))?;
+            }
+        }
+        Command::Check => {
+            let loaded = context.loaded()?;
+            loaded.check_files()?;
+            if printer.is_json() {
+                printer.document(view::CHECK_SCHEMA, &view::Checked::new(&loaded.root))?;
+            } else {
+                printer.done(&format!(
+                    "the configuration in {} is right",
+                    loaded.root.display()
+                ));
+            }
+        }
+        Command::Schema => printer.data(&dm_config::schema_text())?,
+    }
+    Ok(Exit::Success)
+}

@@ -1,0 +1,97 @@
+//! `dm engine`.
+
+mod render;
+
+use clap::{Args, Subcommand};
+use dm_config::Install;
+use dm_core::error::{Exit, Result};
+use dm_engine::{Engine, EngineSettings};
+use dm_host::state::StateDir;
+use dm_provision::daemon::Daemon;
+use dm_provision::setup::Setup;
+
+use super::context::{Context, engine_consent, engine_settings, is_outside_project};
+use crate::commands::engine::render as view;
+
+/// Find, install, start and stop the container engine.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Command {
+    /// Show which engine is used, and why that one.
+    Status,
+    /// Start an engine, installing one first where there is none.
+    Start {
+        /// Install and start without asking.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Stop the engine that dm started, and all containers with it.
+    Stop {
+        /// Stop the machine's own one where dm did not start it.
+        #[arg(long)]
+        service: bool,
+        /// Do it without asking.
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    // An engine can be looked after without a project.
+    let (settings, install) = match context.loaded() {
+        Ok(loaded) => (
+            engine_settings(&loaded.config),
+            loaded.config.engine.install,
+        ),
+        Err(error) if is_outside_project(&error) => (EngineSettings::default(), Install::Ask),
+        Err(error) => return Err(error),
+    };
+    let state = StateDir::open()?;
+    let printer = context.printer.clone();
+    let progress = move |line: &str| printer.note(line);
+    let setup = |consent| Setup {
+        settings: &settings,
+        consent,
+        state: &state,
+        cancel: &context.interrupt,
+        progress: &progress,
+    };
+    match arguments.command {
+        Command::Status => {
+            let engine = Engine::connect(&settings).await?;
+            let daemon = Daemon::new(state.clone()).running()?;
+            let facts = engine.facts().await?;
+            let report = view::Report::new(&engine, facts, daemon.as_ref());
+            if context.printer.is_json() {
+                context.printer.document(view::SCHEMA, &report)?;
+            } else {
+                context
+                    .printer
+                    .data(&view::render(&report, &context.printer.out()))?;
+            }
+        }
+        Command::Start { yes } => {
+            let consent = engine_consent(install, context.consent(yes));
+            let (engine, outcome) = setup(&consent).ensure().await?;
+            for note in &outcome.notes {
+                context.printer.note(note);
+            }
+            context.printer.done(&view::started(&engine, &outcome));
+        }
+        Command::Stop { service, yes } => {
+            let consent = context.consent(yes);
+            let sentence = if setup(&consent).stop(service).await? {
+                "the engine is stopped"
+            } else {
+                "no engine runs"
+            };
+            context.printer.done(sentence);
+        }
+    }
+    Ok(Exit::Success)
+}

@@ -1,0 +1,298 @@
+//! Backups.
+
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use dm_backup::job::State;
+use dm_backup::{Listed, Purpose, Set};
+use dm_config::values;
+use dm_terminal::style::{Canvas, Role};
+use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
+use serde::Serialize;
+
+/// The schema of the list.
+pub const LIST: &str = "dm.backups/1";
+/// The schema of one of them.
+pub const SHOW: &str = "dm.backup/1";
+
+/// The newest backup of an instance, as its status has it.
+#[derive(Debug, Serialize)]
+pub struct Last {
+    id: String,
+    taken_at: DateTime<Utc>,
+    age_seconds: u64,
+    proved_at: Option<DateTime<Utc>>,
+}
+
+impl Last {
+    /// That one.
+    #[must_use]
+    pub fn new(set: &Set) -> Self {
+        Self {
+            id: set.manifest.id.clone(),
+            taken_at: set.manifest.taken_at,
+            age_seconds: set.age().as_secs(),
+            proved_at: set.proved_at,
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let proved = match self.proved_at {
+            Some(_) => "restored elsewhere and compared",
+            None => "not proved: dm backup verify --restore",
+        };
+        let age = text::duration(Duration::from_secs(self.age_seconds));
+        format!("last backup {}, {age} ago, {proved}", self.id)
+    }
+}
+
+/// Where the container of a schedule is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It runs.
+    Runs,
+    /// It does not run.
+    Missing,
+    /// It can't run where the engine is.
+    Elsewhere,
+}
+
+/// When the backups of an instance are made by themselves.
+#[derive(Debug, Serialize)]
+pub struct Schedule {
+    /// Seconds between two; none where there is no schedule.
+    every_seconds: Option<u64>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    off: Option<&'static str>,
+    #[serde(flatten)]
+    state: Option<State>,
+}
+
+impl Schedule {
+    /// The schedule of a configuration, and how it went when it was last heard of.
+    #[must_use]
+    pub fn new(every: Option<Duration>, place: Place, state: Option<State>) -> Self {
+        let off = match (every, place) {
+            (None, _) => Some("backup.every is \"off\""),
+            (_, Place::Elsewhere) => Some("the engine is not on this machine"),
+            (_, Place::Missing) => Some("the container `backup` does not run: dm up"),
+            (_, Place::Runs) => None,
+        };
+        Self {
+            every_seconds: every.filter(|_| off.is_none()).map(|every| every.as_secs()),
+            off,
+            state: state.filter(|_| off.is_none()),
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        if let Some(off) = self.off {
+            return format!("no scheduled backups: {off}");
+        }
+        let every = Duration::from_secs(self.every_seconds.unwrap_or_default());
+        let every = values::every(every);
+        let Some(state) = &self.state else {
+            return format!("a backup is scheduled {every}");
+        };
+        let due = match (state.next_due - Utc::now()).to_std() {
+            Ok(left) => {
+                let left = text::duration(Duration::from_secs(left.as_secs()));
+                format!("the next one is due in {left}")
+            }
+            Err(_) => "the next one is due".to_owned(),
+        };
+        let failed = state.last_attempt.as_ref();
+        let failed = failed.and_then(|it| Some((it.at, it.error.as_ref()?)));
+        match failed {
+            Some((at, error)) => format!(
+                "the scheduled backup of {} ago failed: {error}; {due}",
+                age(at)
+            ),
+            None => format!("a backup is scheduled {every}; {due}"),
+        }
+    }
+}
+
+/// The backups of an instance.
+#[derive(Debug, Serialize)]
+pub struct List {
+    folder: String,
+    backups: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    id: String,
+    taken_at: Option<DateTime<Utc>>,
+    purpose: Option<Purpose>,
+    bytes: u64,
+    rows: i64,
+    dead_letters: u64,
+    proved_at: Option<DateTime<Utc>>,
+    /// What is wrong with it.
+    broken: Option<String>,
+}
+
+impl List {
+    /// The list of some.
+    #[must_use]
+    pub fn new(folder: &Path, sets: &[Listed]) -> Self {
+        let row = |listed: &Listed| match listed {
+            Listed::Whole(set) => Row {
+                id: set.manifest.id.clone(),
+                taken_at: Some(set.manifest.taken_at),
+                purpose: Some(set.manifest.purpose),
+                bytes: set.manifest.bytes(),
+                rows: set.manifest.rows(),
+                dead_letters: set.manifest.dead_letters.values().sum(),
+                proved_at: set.proved_at,
+                broken: None,
+            },
+            Listed::Broken(name, error) => Row {
+                id: name.clone(),
+                taken_at: None,
+                purpose: None,
+                bytes: 0,
+                rows: 0,
+                dead_letters: 0,
+                proved_at: None,
+                broken: Some(error.to_string()),
+            },
+        };
+        Self {
+            folder: folder.display().to_string(),
+            backups: sets.iter().map(row).collect(),
+        }
+    }
+}
+
+/// The list for a person.
+#[must_use]
+pub fn list(list: &List, canvas: &Canvas) -> String {
+    if list.backups.is_empty() {
+        return format!("no backups in {}; dm backup create makes one", list.folder);
+    }
+    let mut table = Table::new(vec![
+        Column::new("backup").least(20),
+        Column::new("age").right(),
+        Column::new("size").right(),
+        Column::new("rows").right(),
+        Column::new("dead letters").right(),
+        Column::new("made").least(6),
+        Column::new("proved").least(8),
+    ]);
+    for row in &list.backups {
+        if let Some(broken) = &row.broken {
+            table.row(vec![
+                Cell::new(&row.id).role(Role::Bad),
+                Cell::default(),
+                Cell::default(),
+                Cell::default(),
+                Cell::default(),
+                Cell::default(),
+                Cell::new(broken).role(Role::Bad),
+            ]);
+            continue;
+        }
+        let made = match row.purpose {
+            Some(purpose @ Purpose::Safety) => Cell::new(purpose.as_str()).role(Role::Muted),
+            purpose => Cell::optional(purpose.map(Purpose::as_str)),
+        };
+        let proved = match row.proved_at {
+            Some(at) => Cell::new(format!("{} ago", age(at))).role(Role::Good),
+            None => Cell::new("not yet").role(Role::Muted),
+        };
+        table.row(vec![
+            Cell::new(&row.id),
+            Cell::new(row.taken_at.map(age).unwrap_or_default()),
+            Cell::new(size(row.bytes)),
+            Cell::new(row.rows.to_string()),
+            Cell::new(row.dead_letters.to_string()),
+            made,
+            proved,
+        ]);
+    }
+    table.render(canvas)
+}
+
+/// How long ago that was.
+pub(crate) fn age(at: DateTime<Utc>) -> String {
+    let age = Utc::now() - at;
+    match age.to_std() {
+        Ok(age) => text::duration(Duration::from_secs(age.as_secs())),
+        Err(_) => "in the future".to_owned(),
+    }
+}
+
+/// Bytes as people read them.
+pub(crate) fn size(bytes: u64) -> String {
+    bytesize::ByteSize::b(bytes).display().si().to_string()
+}
+
+/// One for a person.
+#[must_use]
+pub fn show(set: &Set, canvas: &Canvas) -> String {
+    let manifest = &set.manifest;
+    let mut table = Table::new(vec![
+        Column::new("schema").least(10),
+        Column::new("tables").right(),
+        Column::new("rows").right(),
+    ]);
+    let mut schemas: Vec<(&str, usize, i64)> = Vec::new();
+    for (name, rows) in &manifest.postgres.rows {
+        let schema = name.split('.').next().unwrap_or(name);
+        match schemas.last_mut().filter(|(last, ..)| *last == schema) {
+            Some((_, tables, sum)) => {
+                *tables += 1;
+                *sum += rows;
+            }
+            None => schemas.push((schema, 1, *rows)),
+        }
+    }
+    for (schema, tables, rows) in schemas {
+        table.row(vec![
+            Cell::new(schema),
+            Cell::new(tables.to_string()),
+            Cell::new(rows.to_string()),
+        ]);
+    }
+    let dead: u64 = manifest.dead_letters.values().sum();
+    // Parts are saved side by side.
+    let took = manifest.seconds.values().copied().fold(0.0, f64::max);
+    let lines = [
+        format!(
+            "{}: {} backup of instance {}, PostgreSQL {} at {}, RabbitMQ {}, Keycloak {}",
+            canvas.paint(Role::Strong, &manifest.id),
+            manifest.purpose.as_str(),
+            manifest.instance,
+            manifest.postgres.version,
+            manifest.postgres.lsn,
+            manifest.rabbitmq,
+            manifest.keycloak
+        ),
+        format!(
+            "{} in {} files; {dead} dead letters, {} events to be published; made in {}",
+            size(manifest.bytes()),
+            manifest.files.len(),
+            manifest.pending,
+            text::duration(Duration::from_secs_f64(took))
+        ),
+        match manifest.recipients.len() {
+            0 => "not encrypted".to_owned(),
+            count => format!("encrypted for {}", text::count(count, "recipient")),
+        },
+        match set.proved_at {
+            Some(at) => format!("restored elsewhere and compared {} ago", age(at)),
+            None => "not restored elsewhere yet: dm backup verify --restore".to_owned(),
+        },
+        canvas.paint(Role::Muted, &set.path.display().to_string()),
+    ];
+    format!("{}\n\n{}", lines.join("\n"), table.render(canvas))
+}

@@ -1,0 +1,13 @@
+//! What several commands show, as pure functions of a value and a
+//! [`Canvas`](dm_terminal::Canvas). What one command shows stands in its folder.
+
+pub mod backup;
+pub mod dev;
+pub mod events;
+pub mod failure;
+pub mod outbox;
+pub mod progress;
+pub mod reconcile;
+pub mod smoke;
+pub mod status;
+pub mod timings;
