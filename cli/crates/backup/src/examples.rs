@@ -6,7 +6,7 @@ use crate::manifest::{FORMAT, Manifest, Postgres, Purpose};
 
 /// The manifest of a backup with one table.
 #[must_use]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "tests alone use it")]
 pub fn manifest(id: &str, taken_at: &str) -> Manifest {
     Manifest {
         format: FORMAT,

@@ -209,7 +209,7 @@ fn seen(delivery: &Delivery, at: DateTime<Utc>) -> Seen {
 
 /// What the tests of other crates show.
 #[cfg(any(test, feature = "examples"))]
-#[allow(clippy::unwrap_used, missing_docs)]
+#[allow(clippy::unwrap_used, missing_docs, reason = "tests alone use it")]
 pub mod examples {
     use dm_contracts::time;
 

@@ -1,4 +1,6 @@
-//! What the tests of this module share.
+//! What tests of whatever writes to a terminal share.
+
+#![allow(clippy::unwrap_used, reason = "tests alone use it")]
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

@@ -111,7 +111,7 @@ pub async fn read(
 
 /// What the tests of other crates show.
 #[cfg(any(test, feature = "examples"))]
-#[allow(clippy::unwrap_used, missing_docs)]
+#[allow(clippy::unwrap_used, missing_docs, reason = "tests alone use it")]
 pub mod examples {
     use dm_contracts::topology::INVENTORY_QUEUE;
 

@@ -114,7 +114,7 @@ impl Row {
 
 /// What the tests of other crates show.
 #[cfg(any(test, feature = "examples"))]
-#[allow(clippy::unwrap_used, missing_docs)]
+#[allow(clippy::unwrap_used, missing_docs, reason = "tests alone use it")]
 pub mod examples {
     use dm_contracts::time;
 

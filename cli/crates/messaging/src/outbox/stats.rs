@@ -149,7 +149,7 @@ pub async fn depths(database: &PgPool, stores: &[Store]) -> Result<Vec<Depth>, M
 
 /// What the tests of other crates show.
 #[cfg(any(test, feature = "examples"))]
-#[allow(clippy::unwrap_used, missing_docs)]
+#[allow(clippy::unwrap_used, missing_docs, reason = "tests alone use it")]
 pub mod examples {
     use dm_contracts::time;
 

@@ -42,7 +42,7 @@ fn grow(events: &mut [Event], below: &mut HashMap<String, Vec<Event>>) {
 
 /// What the tests of other crates show.
 #[cfg(any(test, feature = "examples"))]
-#[allow(clippy::unwrap_used, missing_docs)]
+#[allow(clippy::unwrap_used, missing_docs, reason = "tests alone use it")]
 pub mod examples {
     use dm_contracts::time;
     use dm_contracts::topology::{INVENTORY_QUEUE, ORDER_QUEUE, WUPHF_QUEUE};
