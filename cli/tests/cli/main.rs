@@ -8,6 +8,7 @@
 )]
 
 mod configuration;
+mod crates;
 mod documented;
 mod help;
 mod launcher;

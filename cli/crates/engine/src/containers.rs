@@ -130,7 +130,7 @@ impl Engine {
     ///
     /// The files go in before the first start; where that fails, or the caller
     /// is cancelled, a container without its files may be left: its state is
-    /// `created`, and [`crate::stack::plan`] recreates what was never started.
+    /// `created`, and the plan of a run recreates what was never started.
     ///
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses.
