@@ -18,7 +18,7 @@ use crate::data::backup::job::Folder;
 use crate::engine::containers::State;
 use crate::engine::setup::Setup;
 use crate::engine::{Engine, EngineSettings};
-use crate::error::Result;
+use crate::error::{Result, step_on};
 use crate::host::consent::Consent;
 use crate::host::detach;
 use crate::host::digest_key::digest_key;
@@ -223,9 +223,10 @@ impl Context {
     /// is not the default one. Typed as it stands, it must not reach another instance's data.
     #[must_use]
     pub fn command(&self, arguments: &str) -> String {
+        let command = format!("dm {arguments}");
         match self.instance() {
-            instance::DEFAULT => format!("dm {arguments}"),
-            name => format!("dm --instance {name} {arguments}"),
+            instance::DEFAULT => command,
+            name => step_on(&command, name),
         }
     }
 
