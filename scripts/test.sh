@@ -35,7 +35,7 @@ build() {
     [[ -x $dm ]]
 }
 tests() {
-    cargo test --locked --workspace "$@"
+    cargo test --locked --workspace --no-fail-fast "$@"
 }
 
 step 'format' cargo fmt --all --check

@@ -11,7 +11,7 @@ use dm_backup::job::Folder;
 use dm_components::database::Database;
 use dm_components::{Component, Ports};
 use dm_config::{Cadence, Config, Install, LoadOptions, Loaded, Origin, Override};
-use dm_core::error::Result;
+use dm_core::error::{Result, step_on};
 use dm_core::instance::{self, Instance};
 use dm_core::keys::port_key;
 use dm_engine::containers::State;
@@ -225,9 +225,10 @@ impl Context {
     /// is not the default one. Typed as it stands, it must not reach another instance's data.
     #[must_use]
     pub fn command(&self, arguments: &str) -> String {
+        let command = format!("dm {arguments}");
         match self.instance() {
-            instance::DEFAULT => format!("dm {arguments}"),
-            name => format!("dm --instance {name} {arguments}"),
+            instance::DEFAULT => command,
+            name => step_on(&command, name),
         }
     }
 

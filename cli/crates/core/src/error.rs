@@ -153,11 +153,12 @@ impl Error {
 #[must_use]
 pub fn steps_on(steps: Vec<String>, instance: &str) -> Vec<String> {
     let steps = steps.iter();
-    steps.map(|step| on_instance(step, instance)).collect()
+    steps.map(|step| step_on(step, instance)).collect()
 }
 
 /// A step whose command of `dm`, where it has one, names an instance.
-fn on_instance(step: &str, name: &str) -> String {
+#[must_use]
+pub fn step_on(step: &str, name: &str) -> String {
     if step.contains("--instance") {
         return step.to_owned();
     }
@@ -217,7 +218,7 @@ mod tests {
             ("docker ps", "docker ps"),
             ("look at dm.toml", "look at dm.toml"),
         ] {
-            assert_eq!(on_instance(step, "review"), expected);
+            assert_eq!(step_on(step, "review"), expected);
         }
     }
 }
