@@ -98,13 +98,12 @@ impl Rows for Listed {
                   ORDER BY created_at DESC, expense_id DESC LIMIT $4"
             }
         };
-        let rows = sqlx::query(statement)
+        let query = sqlx::query(statement)
             .bind(self.status.map(ExpenseStatus::name))
             .bind(key.map(|(at, _)| *at))
             .bind(key.map_or("", |(_, id)| id))
-            .bind(limit)
-            .fetch(&self.pool);
-        let chunk = Chunk::<Row>::read(rows, limit).await?;
+            .bind(limit);
+        let chunk = Chunk::<Row>::read(&self.pool, query, limit).await?;
         Ok(chunk.map(Expense::from))
     }
 

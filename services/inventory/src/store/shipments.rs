@@ -149,22 +149,23 @@ async fn list(
               LIMIT $3"
         }
     };
-    let rows = sqlx::query(statement)
+    let query = sqlx::query(statement)
         .bind(after.map(|(at, _)| *at))
         .bind(after.map_or("", |(_, id)| id))
-        .bind(limit)
-        .fetch(pool);
-    Chunk::<ListRow>::read(rows, limit).await?.try_map(|row| {
-        Ok(Shipment {
-            status: status(&row.status)?,
-            shipment_id: row.shipment_id,
-            order_id: row.order_id,
-            client_id: row.client_id,
-            requested_ship_date: row.requested_ship_date,
-            created_at: row.created_at,
-            items: row.items.0,
+        .bind(limit);
+    Chunk::<ListRow>::read(pool, query, limit)
+        .await?
+        .try_map(|row| {
+            Ok(Shipment {
+                status: status(&row.status)?,
+                shipment_id: row.shipment_id,
+                order_id: row.order_id,
+                client_id: row.client_id,
+                requested_ship_date: row.requested_ship_date,
+                created_at: row.created_at,
+                items: row.items.0,
+            })
         })
-    })
 }
 
 /// Locks a shipment until the transaction ends.

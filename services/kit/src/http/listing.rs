@@ -5,11 +5,12 @@ use std::future::Future;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse as _, Response};
 use dm_contracts::api::list::List;
-use futures_util::{Stream, TryStreamExt as _, stream};
+use futures_util::{TryStreamExt as _, stream};
 use http::{HeaderValue, header};
 use serde::Serialize;
-use sqlx::postgres::PgRow;
-use sqlx::{FromRow, Row as _};
+use sqlx::postgres::{PgArguments, PgPool, PgRow};
+use sqlx::query::Query;
+use sqlx::{FromRow, Postgres, Row as _};
 
 use super::error::ApiError;
 
@@ -43,33 +44,43 @@ pub trait Rows: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Chunk<T> {
     items: Vec<T>,
-    /// Whether nothing follows.
-    last: bool,
+    /// How many rows to ask for next; nothing follows where there is none.
+    next: Option<i64>,
 }
 
 impl<T> Chunk<T> {
-    /// Reads rows until they are enough. The statement asks for `limit` rows at most; where
-    /// these are too large together, the rest is left to the next chunk.
+    /// Reads rows until they are enough. The query asks for `limit` rows at most; where these
+    /// are too large together, the rest is left to the next chunk.
     ///
     /// # Errors
     /// The database fails, or a row is none of these.
     pub async fn read(
-        mut rows: impl Stream<Item = Result<PgRow, sqlx::Error>> + Send + Unpin,
+        pool: &PgPool,
+        query: Query<'_, Postgres, PgArguments>,
         limit: i64,
     ) -> Result<Self, sqlx::Error>
     where
         T: for<'r> FromRow<'r, PgRow>,
     {
+        let mut connection = pool.acquire().await?;
         let (mut items, mut bytes) = (Vec::new(), 0);
+        let mut rows = query.fetch(&mut *connection);
         while let Some(row) = rows.try_next().await? {
             bytes += size(&row)?;
             items.push(T::from_row(&row)?);
             if bytes >= BYTES {
-                return Ok(Self { items, last: false });
+                break;
             }
         }
-        let last = !i64::try_from(items.len()).is_ok_and(|length| length >= limit);
-        Ok(Self { items, last })
+        drop(rows);
+        let length = i64::try_from(items.len()).unwrap_or(limit);
+        if length < limit && bytes >= BYTES {
+            // The server is about to send what is left, which may be a hundred megabytes. With
+            // the connection that ends, and the next user of it does not have to read it.
+            connection.close_on_drop();
+        }
+        let next = next_limit(length, bytes, limit);
+        Ok(Self { items, next })
     }
 
     /// The same of other items.
@@ -81,15 +92,15 @@ impl<T> Chunk<T> {
         make: impl FnMut(T) -> Result<U, sqlx::Error>,
     ) -> Result<Chunk<U>, sqlx::Error> {
         let items = self.items.into_iter().map(make).collect::<Result<_, _>>()?;
-        let last = self.last;
-        Ok(Chunk { items, last })
+        let next = self.next;
+        Ok(Chunk { items, next })
     }
 
     /// The same of other items.
     pub fn map<U>(self, make: impl FnMut(T) -> U) -> Chunk<U> {
         let items = self.items.into_iter().map(make).collect();
-        let last = self.last;
-        Chunk { items, last }
+        let next = self.next;
+        Chunk { items, next }
     }
 }
 
@@ -102,11 +113,18 @@ fn size(row: &PgRow) -> Result<usize, sqlx::Error> {
     })
 }
 
-/// How many rows to ask for after a chunk that had this many: one that was cut short for its
-/// size says how large the next rows may be, and what is read in vain stays little.
-fn limit_after(length: usize) -> i64 {
-    let length = i64::try_from(length).unwrap_or(ROWS);
-    length.saturating_mul(2).clamp(1, ROWS)
+/// How many rows to ask for after so many that had so many bytes: as many as were enough, or
+/// twice as many where all of these together were little. None after the last ones.
+fn next_limit(length: i64, bytes: usize, limit: i64) -> Option<i64> {
+    if bytes >= BYTES {
+        return Some(length);
+    }
+    let next = if bytes <= BYTES / 2 {
+        2 * length
+    } else {
+        length
+    };
+    (length >= limit).then_some(next.min(ROWS))
 }
 
 /// Where a streamed list is.
@@ -133,7 +151,7 @@ enum Next<R: Rows> {
 /// The database refuses the first rows.
 pub async fn whole<R: Rows>(rows: R) -> Result<Response, ApiError> {
     let chunk = rows.after(None, ROWS).await?;
-    if chunk.last {
+    if chunk.next.is_none() {
         return Ok(axum::Json(List::whole(chunk.items)).into_response());
     }
     let progress = Progress {
@@ -173,12 +191,10 @@ async fn next<R: Rows>(
         serde_json::to_writer(&mut text, item)?;
         progress.told += 1;
     }
-    match chunk.items.last() {
-        Some(item) if !chunk.last => {
-            progress.next = Next::After {
-                key: R::key(item),
-                limit: limit_after(chunk.items.len()),
-            };
+    match (chunk.items.last(), chunk.next) {
+        (Some(item), Some(limit)) => {
+            let key = R::key(item);
+            progress.next = Next::After { key, limit };
         }
         _ => text.extend_from_slice(format!("],\"total\":{}}}", progress.told).as_bytes()),
     }
@@ -209,8 +225,9 @@ mod tests {
             }
             let length = limit.min(self.chunk);
             let items: Vec<i64> = (first..self.most.min(first + length)).collect();
-            let last = items.len() < usize::try_from(length).unwrap();
-            Ok(Chunk { items, last })
+            let is_full = items.len() == usize::try_from(length).unwrap();
+            let next = is_full.then_some(limit);
+            Ok(Chunk { items, next })
         }
 
         fn key(item: &i64) -> i64 {
@@ -244,11 +261,14 @@ mod tests {
     }
 
     #[test]
-    fn the_next_chunk_is_asked_for_as_the_one_before_was_cut() {
-        assert_eq!(limit_after(1), 2);
-        assert_eq!(limit_after(40), 80);
-        assert_eq!(limit_after(400), ROWS);
-        assert_eq!(limit_after(500), ROWS);
+    fn as_many_rows_are_asked_for_as_were_enough() {
+        assert_eq!(next_limit(2, BYTES, ROWS), Some(2), "cut short");
+        assert_eq!(next_limit(2, BYTES, 2), Some(2), "just enough");
+        assert_eq!(next_limit(2, BYTES / 3, 2), Some(4), "little");
+        assert_eq!(next_limit(2, BYTES - 1, 2), Some(2), "nearly enough");
+        assert_eq!(next_limit(ROWS, 1, ROWS), Some(ROWS));
+        assert_eq!(next_limit(ROWS - 1, 1, ROWS), None, "the last ones");
+        assert_eq!(next_limit(0, 0, ROWS), None);
     }
 
     #[tokio::test]

@@ -107,13 +107,12 @@ async fn list(
               LIMIT $4"
         }
     };
-    let rows = sqlx::query(statement)
+    let query = sqlx::query(statement)
         .bind(client_id)
         .bind(after.map(|(at, _)| *at))
         .bind(after.map_or("", |(_, id)| id))
-        .bind(limit)
-        .fetch(pool);
-    Chunk::<SummaryRow>::read(rows, limit)
+        .bind(limit);
+    Chunk::<SummaryRow>::read(pool, query, limit)
         .await?
         .try_map(|row| {
             Ok(OrderSummary {

@@ -68,7 +68,7 @@ impl Rows for Listed {
         key: Option<&Self::Key>,
         limit: i64,
     ) -> Result<Chunk<ClientSummary>, sqlx::Error> {
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "SELECT client_id, source_lead_id, company_name, contact_name, contact_email,
                     created_at
                FROM clients
@@ -77,9 +77,8 @@ impl Rows for Listed {
         )
         .bind(key.map(|(at, _)| *at))
         .bind(key.map_or("", |(_, id)| id))
-        .bind(limit)
-        .fetch(&self.0);
-        let chunk = Chunk::<Client>::read(rows, limit).await?;
+        .bind(limit);
+        let chunk = Chunk::<Client>::read(&self.0, query, limit).await?;
         Ok(chunk.map(ClientSummary::from))
     }
 

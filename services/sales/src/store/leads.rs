@@ -122,13 +122,12 @@ impl Rows for Listed {
                   ORDER BY created_at DESC, lead_id DESC LIMIT $4"
             }
         };
-        let rows = sqlx::query(statement)
+        let query = sqlx::query(statement)
             .bind(self.status.map(LeadStatus::name))
             .bind(key.map(|(at, _)| *at))
             .bind(key.map_or("", |(_, id)| id))
-            .bind(limit)
-            .fetch(&self.pool);
-        let chunk = Chunk::<Lead>::read(rows, limit).await?;
+            .bind(limit);
+        let chunk = Chunk::<Lead>::read(&self.pool, query, limit).await?;
         Ok(chunk.map(LeadSummary::from))
     }
 
