@@ -244,15 +244,14 @@ pub(super) async fn run(
             saved.manifest.id
         ));
     }
+    // Before the ways are open, which have the dead letters in hand.
+    let before = match extent {
+        Extent::Whole => None,
+        Extent::Schema(_) => Some(orphans_of(context, desk).await),
+    };
     let ways = Ways::open(context, desk).await?;
-    match extent {
-        Extent::Whole => ways.replace(opened, extent).await,
-        Extent::Schema(_) => {
-            let before = orphans_of(context, desk).await;
-            ways.replace(opened, extent).await?;
-            Ok(before)
-        }
-    }
+    let letters = ways.replace(opened, extent).await?;
+    Ok(before.unwrap_or(letters))
 }
 
 /// What fits nowhere before a schema is restored, by queue. Where that can't be told, which
