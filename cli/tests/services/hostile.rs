@@ -244,8 +244,8 @@ pub fn made_up() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Whoever asks for a list of large rows and does not read it costs a service little memory;
-/// whoever reads it gets all of it.
+/// Clients that ask for a list of large rows and do not read it cost a service little memory; a
+/// client that reads it gets all rows.
 pub fn slow_readers() -> Result<(), Failed> {
     const ROWS: usize = 600;
     const READERS: usize = 20;

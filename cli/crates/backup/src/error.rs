@@ -221,12 +221,6 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    /// True where a restore may have put the data of its backup in place.
-    #[must_use]
-    pub const fn may_have_changed(&self) -> bool {
-        matches!(self, Self::Unknown(_) | Self::Halfway { .. })
-    }
-
     /// A failure with a file.
     pub(super) fn file(
         doing: &'static str,

@@ -1,5 +1,5 @@
-//! An engine where there is none: installs Docker with consent, and starts it with or without
-//! an init system.
+//! Installs Docker with consent where no engine answers, and starts it with or without an init
+//! system.
 
 pub mod daemon;
 pub mod setup;

@@ -206,8 +206,12 @@ impl<'a> Ways<'a> {
         note(self.context, set.restoring(Utc::now()));
         let restored = self.restore(opened, extent).await;
         match &restored {
-            Err(error) if !error.may_have_changed() => note(self.context, set.not_restoring()),
-            _ => note(self.context, set.restored(Utc::now())),
+            Ok(_) | Err(BackupError::Halfway { .. }) => {
+                note(self.context, set.restored(Utc::now()));
+            }
+            // Which database is served is not known: the backups of both stay.
+            Err(BackupError::Unknown(_)) => {}
+            Err(_) => note(self.context, set.not_restoring()),
         }
         Ok(restored?)
     }
@@ -257,7 +261,12 @@ pub(super) async fn run(
 /// What fits nowhere before a schema is restored, by queue. Where that can't be told, which
 /// may be why the schema is restored, all of it counts as new.
 async fn orphans_of(context: &Context, desk: &Desk) -> Letters {
-    let report = match accounted(context, desk, false).await {
+    let report = tokio::select! {
+        report = accounted(context, desk, false) => report,
+        // The restore, which comes next, ends at once.
+        () = context.interrupt.cancelled() => return Letters::new(),
+    };
+    let report = match report {
         Ok(report) => report,
         Err(error) => {
             context.printer.note(&format!(

@@ -6,7 +6,6 @@ use clap::{Args, Subcommand};
 use dm_core::error::{Exit, Result};
 
 use super::context::Context;
-use crate::commands::config::render as view;
 
 /// Show and check the configuration.
 #[derive(Debug, Clone, Args)]
@@ -38,16 +37,19 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let loaded = context.loaded()?;
             let entries = loaded.show(key.as_deref(), reveal)?;
             if printer.is_json() {
-                printer.document(view::SCHEMA, &view::Document::new(&loaded.root, &entries))?;
+                printer.document(
+                    render::SCHEMA,
+                    &render::Document::new(&loaded.root, &entries),
+                )?;
             } else {
-                printer.data(&view::render(&entries, &printer.out()))?;
+                printer.data(&render::render(&entries, &printer.out()))?;
             }
         }
         Command::Check => {
             let loaded = context.loaded()?;
             loaded.check_files()?;
             if printer.is_json() {
-                printer.document(view::CHECK_SCHEMA, &view::Checked::new(&loaded.root))?;
+                printer.document(render::CHECK_SCHEMA, &render::Checked::new(&loaded.root))?;
             } else {
                 printer.done(&format!(
                     "the configuration in {} is right",

@@ -13,9 +13,9 @@ use dm_messaging::dead::{DeadLetter, Filter, Records, copy, look, parked};
 use dm_terminal::text;
 use lapin::Connection;
 
+use super::super::desk::Desk;
 use super::Which;
 use crate::commands::context::Context;
-use crate::commands::desk::Desk;
 
 /// What stands for stdin, and for stdout.
 const STREAM: &str = "-";

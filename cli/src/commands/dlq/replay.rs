@@ -11,9 +11,9 @@ use dm_terminal::counter::Counter;
 use dm_terminal::json;
 use lapin::Connection;
 
+use super::super::desk::Desk;
 use super::Which;
 use crate::commands::context::Context;
-use crate::commands::desk::Desk;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -12,7 +12,6 @@ use dm_host::state::StateDir;
 use dm_images::{Catalog, ImageError, ImageSettings};
 
 use super::context::{Context, Project, engine_settings, is_outside_project};
-use crate::commands::doctor::render as view;
 use crate::doctor::bundle::{self, BundleError, BundleFile};
 use crate::doctor::mask::{self, Masker};
 use crate::doctor::{self, Finding, NeededImage, Status, Subject};
@@ -46,11 +45,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     if context.printer.is_json() {
         context
             .printer
-            .document(view::SCHEMA, &view::Document::new(findings))?;
+            .document(render::SCHEMA, &render::Document::new(findings))?;
     } else {
         context
             .printer
-            .data(&view::render(findings, &context.printer.out()))?;
+            .data(&render::render(findings, &context.printer.out()))?;
     }
     if let Some(path) = arguments.bundle {
         let path = path.unwrap_or_else(|| bundle::default_name(chrono::Utc::now()));

@@ -11,7 +11,6 @@ use dm_provision::daemon::Daemon;
 use dm_provision::setup::Setup;
 
 use super::context::{Context, engine_consent, engine_settings, is_outside_project};
-use crate::commands::engine::render as view;
 
 /// Find, install, start and stop the container engine.
 #[derive(Debug, Clone, Args)]
@@ -66,13 +65,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let engine = Engine::connect(&settings).await?;
             let daemon = Daemon::new(state.clone()).running()?;
             let facts = engine.facts().await?;
-            let report = view::Report::new(&engine, facts, daemon.as_ref());
+            let report = render::Report::new(&engine, facts, daemon.as_ref());
             if context.printer.is_json() {
-                context.printer.document(view::SCHEMA, &report)?;
+                context.printer.document(render::SCHEMA, &report)?;
             } else {
                 context
                     .printer
-                    .data(&view::render(&report, &context.printer.out()))?;
+                    .data(&render::render(&report, &context.printer.out()))?;
             }
         }
         Command::Start { yes } => {
@@ -81,7 +80,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             for note in &outcome.notes {
                 context.printer.note(note);
             }
-            context.printer.done(&view::started(&engine, &outcome));
+            context.printer.done(&render::started(&engine, &outcome));
         }
         Command::Stop { service, yes } => {
             let consent = context.consent(yes);

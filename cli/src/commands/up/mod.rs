@@ -17,8 +17,8 @@ use dm_terminal::Canvas;
 use super::context::{Context, PortUse, Project};
 use super::golden;
 use super::run::{BringUp, show};
-use crate::commands::up::plan::PlanRow;
 use crate::views;
+use plan::PlanRow;
 
 /// Where an instance's ports come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

@@ -17,8 +17,8 @@ use super::error::ApiError;
 /// The most rows of a chunk. A list that has fewer is answered at once.
 const ROWS: i64 = 500;
 
-/// A chunk ends with the row that reaches this many bytes, as the database sends them: whoever
-/// asks for a list and does not read it costs no more than a few of these.
+/// The size of a chunk in bytes, as the database sends them: it ends with the row that reaches
+/// this size. A client that asks for a list and does not read it costs a few chunks of memory.
 const BYTES: usize = 256 * 1024;
 
 /// The rows of a list, in its order.
@@ -28,8 +28,8 @@ pub trait Rows: Send + Sync + 'static {
     /// Where in the list an item stands.
     type Key: Send + Sync;
 
-    /// At most the first `limit` items after one, or of all. Between two chunks no connection
-    /// is kept: whoever reads slowly keeps nobody from the database.
+    /// At most the first `limit` items after one, or of all. No connection is kept
+    /// between two chunks: a slow client keeps no other one from the database.
     fn after(
         &self,
         key: Option<&Self::Key>,
@@ -44,7 +44,7 @@ pub trait Rows: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Chunk<T> {
     items: Vec<T>,
-    /// How many rows to ask for next; nothing follows where there is none.
+    /// Number of rows to ask for next; none after the last chunk.
     next: Option<i64>,
 }
 
@@ -53,7 +53,7 @@ impl<T> Chunk<T> {
     /// are too large together, the rest is left to the next chunk.
     ///
     /// # Errors
-    /// The database fails, or a row is none of these.
+    /// The database fails, or a row can't be decoded.
     pub async fn read(
         pool: &PgPool,
         query: Query<'_, Postgres, PgArguments>,
@@ -113,8 +113,8 @@ fn size(row: &PgRow) -> Result<usize, sqlx::Error> {
     })
 }
 
-/// How many rows to ask for after so many that had so many bytes: as many as were enough, or
-/// twice as many where all of these together were little. None after the last ones.
+/// Number of rows to ask for after a chunk of `length` rows and `bytes` bytes: the same number,
+/// or twice as many after at most half of a full chunk. None after the last chunk.
 fn next_limit(length: i64, bytes: usize, limit: i64) -> Option<i64> {
     if bytes >= BYTES {
         return Some(length);
