@@ -8,7 +8,7 @@ use dm_core::error::Error;
 use dm_engine::{Engine, EngineError, EngineSettings};
 use dm_host::init::Init;
 use dm_host::network;
-use dm_host::packages::{self, Distribution, Package};
+use dm_host::packages::{self, Package};
 use dm_host::privilege::Privilege;
 use dm_host::process;
 use dm_host::state::StateDir;
@@ -103,17 +103,12 @@ impl Setup<'_> {
 
     async fn install(&self, outcome: &mut Outcome) -> Result<(), Error> {
         if !cfg!(target_os = "linux") {
-            let command =
-                Distribution::current().install_command(&[Package::DOCKER], Privilege::current());
             return Err(EngineError::Setup {
                 doing: "starting an engine".into(),
                 reason: "on this system it runs in a virtual machine of its own".into(),
                 next: vec![
                     "start Docker Desktop, OrbStack, Rancher Desktop or: colima start".into(),
-                    command.map_or_else(
-                        || "or install one of them".into(),
-                        |command| format!("or install one: {command} colima && colima start"),
-                    ),
+                    "or install one of them".into(),
                 ],
             }
             .into());

@@ -1,4 +1,4 @@
-//! Programs that the distribution's package manager provides.
+//! Programs that the distribution provides: installed by apt, and asked for elsewhere.
 
 mod apt;
 mod distribution;
@@ -6,7 +6,7 @@ mod distribution;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-pub use distribution::{Distribution, Manager};
+pub use distribution::Distribution;
 
 use dm_core::error::{Coded, Exit};
 
@@ -14,59 +14,44 @@ use super::consent::{Consent, ConsentError, Proposal};
 use super::privilege::Privilege;
 use super::process::program;
 
-/// Something to install: the program that shows it is there, and what the
-/// distributions call the package.
+/// Something to install: the program that shows it is there, and the package that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Package {
     /// The program that it provides; where that is found, nothing is done.
     pub program: &'static str,
-    /// Its name at Debian and Ubuntu.
-    pub debian: &'static str,
-    /// Its name at Fedora, RHEL and their kin.
-    pub fedora: &'static str,
-    /// Its name at Alpine.
-    pub alpine: &'static str,
-    /// Its name at Arch.
-    pub arch: &'static str,
-    /// Its name at openSUSE.
-    pub suse: &'static str,
-    /// Its name at Homebrew.
-    pub brew: &'static str,
+    /// Its name at Debian and its kin.
+    pub name: &'static str,
+    /// What to read where `dm` does not install it.
+    pub guide: Option<&'static str>,
 }
 
 impl Package {
-    const fn same(name: &'static str) -> Self {
+    const fn new(program: &'static str, name: &'static str) -> Self {
         Self {
-            program: name,
-            debian: name,
-            fedora: name,
-            alpine: name,
-            arch: name,
-            suse: name,
-            brew: name,
+            program,
+            name,
+            guide: None,
         }
     }
 
     /// The Docker engine.
     pub const DOCKER: Self = Self {
-        program: "dockerd",
-        debian: "docker.io",
-        fedora: "moby-engine",
-        ..Self::same("docker")
+        guide: Some("https://docs.docker.com/engine/install/"),
+        ..Self::new("dockerd", "docker.io")
     };
     /// The packet filter that the engine drives.
-    pub const IPTABLES: Self = Self::same("iptables");
+    pub const IPTABLES: Self = Self::new("iptables", "iptables");
     /// What `dm bench` compares with.
-    pub const COMPOSE: Self = Self::same("docker-compose");
-    /// Makes a Debian root file system.
-    pub const MMDEBSTRAP: Self = Self::same("mmdebstrap");
-    /// Makes a Debian root file system, the older way.
-    pub const DEBOOTSTRAP: Self = Self::same("debootstrap");
-    /// Fetches from Maven repositories.
-    pub const MAVEN: Self = Self {
-        program: "mvn",
-        ..Self::same("maven")
+    pub const COMPOSE: Self = Self {
+        guide: Some("https://docs.docker.com/compose/install/"),
+        ..Self::new("docker-compose", "docker-compose")
     };
+    /// Makes a Debian root file system.
+    pub const MMDEBSTRAP: Self = Self::new("mmdebstrap", "mmdebstrap");
+    /// Makes a Debian root file system, the older way.
+    pub const DEBOOTSTRAP: Self = Self::new("debootstrap", "debootstrap");
+    /// Fetches from Maven repositories.
+    pub const MAVEN: Self = Self::new("mvn", "maven");
 
     /// Whether its program is there.
     #[must_use]
@@ -78,7 +63,7 @@ impl Package {
 /// What [`ensure`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Installed {
-    /// Packages that were installed now, by the distribution's names.
+    /// Packages that were installed now.
     pub added: Vec<String>,
     /// Things that did not keep it from succeeding, but that somebody should
     /// look at, e.g. a package source that doesn't answer.
@@ -98,8 +83,8 @@ pub enum PackageError {
         programs: Vec<String>,
         /// The system's name.
         system: String,
-        /// The command that would install them, where it is known.
-        command: Option<String>,
+        /// What to read about installing them.
+        guides: Vec<&'static str>,
     },
     /// Root's rights could not be had.
     #[error("installing {} needs root", packages.join(" and "))]
@@ -162,10 +147,11 @@ impl Coded for PackageError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::Consent(error) => error.next(),
-            Self::Unsupported { command, .. } => match command {
-                Some(command) => vec![format!("run it yourself: {command}")],
-                None => vec!["install it with this system's package manager".into()],
-            },
+            Self::Unsupported { guides, .. } => {
+                let own = "install it with this system's package manager".to_owned();
+                let guides = guides.iter().map(|guide| format!("see {guide}"));
+                std::iter::once(own).chain(guides).collect()
+            }
             Self::NotRoot { command, .. } => vec![format!("run it yourself: {command}")],
             Self::Failed { command, log, .. } => {
                 let mut next: Vec<String> =
@@ -200,20 +186,17 @@ pub async fn ensure(
     }
     let privilege = Privilege::current();
     let distribution = Distribution::current();
-    let Some(Manager::Apt) = distribution.manager else {
+    if !distribution.has_apt {
         return Err(PackageError::Unsupported {
             programs: missing
                 .iter()
                 .map(|package| package.program.into())
                 .collect(),
-            system: distribution.name.clone(),
-            command: distribution.install_command(&missing, privilege),
+            system: distribution.name,
+            guides: missing.iter().filter_map(|package| package.guide).collect(),
         });
-    };
-    let names: Vec<String> = missing
-        .iter()
-        .map(|package| package.debian.into())
-        .collect();
+    }
+    let names: Vec<String> = missing.iter().map(|package| package.name.into()).collect();
     let command = privilege.shown(&format!(
         "apt-get install -y --no-install-recommends {}",
         names.join(" ")
@@ -231,7 +214,7 @@ pub async fn ensure(
     let warnings = apt::install(&names, privilege, cancel, progress).await?;
     if let Some(package) = missing.iter().find(|package| !package.is_installed()) {
         return Err(PackageError::Ineffective {
-            package: package.debian.into(),
+            package: package.name.into(),
             program: package.program.into(),
         });
     }
@@ -247,7 +230,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_there_needs_neither_consent_nor_root() {
-        let shell = Package::same("sh");
+        let shell = Package::new("sh", "dash");
         let done = ensure(
             &[shell],
             &Consent::Missing,
@@ -260,10 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_missing_is_not_installed_without_consent() {
-        let absent = Package {
-            program: "no-such-program-anywhere",
-            ..Package::same("hello")
-        };
+        let absent = Package::new("no-such-program-anywhere", "hello");
         let error = ensure(
             &[absent],
             &Consent::Missing,
@@ -279,7 +259,7 @@ mod tests {
     #[tokio::test]
     #[ignore = "installs a package"]
     async fn a_package_is_installed_and_once_only() {
-        let hello = Package::same("hello");
+        let hello = Package::new("hello", "hello");
         let consent = Consent::Given { by: "the test" };
         let lines = std::sync::Mutex::new(Vec::new());
         let progress = |line: &str| {
@@ -298,6 +278,20 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(again, Installed::default());
+    }
+
+    #[test]
+    fn where_dm_does_not_install_it_says_what_to_read() {
+        let error = PackageError::Unsupported {
+            programs: vec!["dockerd".into(), "iptables".into()],
+            system: "Rocky Linux 9".into(),
+            guides: Package::DOCKER.guide.into_iter().collect(),
+        };
+        insta::assert_snapshot!(format!("{error}\n{}", error.next().join("\n")), @r"
+        dockerd and iptables are missing, and dm does not install on Rocky Linux 9 itself
+        install it with this system's package manager
+        see https://docs.docker.com/engine/install/
+        ");
     }
 
     #[test]
