@@ -3,6 +3,8 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dm_core::error::{Coded, Exit};
@@ -148,18 +150,44 @@ impl Coded for LockError {
     }
 }
 
-/// A lock that is held; it ends when this is dropped or the process ends.
+/// A lock that is held. It ends when this is dropped or the process ends, and with the last
+/// program that [`Guard::stdin`] lent it to.
 #[derive(Debug)]
 pub struct Guard {
     file: File,
+    lent: AtomicBool,
+}
+
+impl Guard {
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            lent: AtomicBool::new(false),
+        }
+    }
+
+    /// Standard input for a program that is to keep the lock while it lives, so that one that
+    /// outlives a killed `dm` is waited for, not raced. It reads as empty.
+    ///
+    /// # Errors
+    /// The process has too many open files.
+    pub fn stdin(&self) -> std::io::Result<Stdio> {
+        let file = self.file.try_clone()?;
+        self.lent.store(true, Ordering::Relaxed);
+        Ok(Stdio::from(file))
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         // The file stays: removing it would let two processes lock two files
-        // of the same name. Closing it would unlock just as well.
+        // of the same name.
         let _ = self.file.set_len(0);
-        let _ = self.file.unlock();
+        // Closing it unlocks just as well, but for what a program that is being started has
+        // of it. Unlocking would take it from the programs that it was lent to.
+        if !*self.lent.get_mut() {
+            let _ = self.file.unlock();
+        }
     }
 }
 
@@ -221,7 +249,7 @@ impl FileLock {
         if let Err(error) = written {
             tracing::debug!(%error, "could not record the holder of {}", self.name);
         }
-        Ok(Some(Guard { file }))
+        Ok(Some(Guard::new(file)))
     }
 
     /// Who holds the lock, as far as the file tells.
@@ -286,7 +314,7 @@ impl FileLock {
             .open(&self.path)
             .map_err(|source| self.io(source))?;
         file.lock().map_err(|source| self.io(source))?;
-        Ok(Guard { file })
+        Ok(Guard::new(file))
     }
 }
 
@@ -318,6 +346,23 @@ mod tests {
                 .unwrap()
                 .is_some()
         );
+    }
+
+    #[test]
+    fn a_program_that_it_was_lent_to_keeps_it() {
+        let (_dir, lock) = scratch();
+        let this = Holder::this_process("dm up");
+        let guard = lock.try_lock(&this).unwrap().unwrap();
+        let mut program = std::process::Command::new("sleep")
+            .arg("60")
+            .stdin(guard.stdin().unwrap())
+            .spawn()
+            .unwrap();
+        drop(guard);
+        assert!(lock.try_lock(&this).unwrap().is_none());
+        program.kill().unwrap();
+        program.wait().unwrap();
+        assert!(lock.try_lock(&this).unwrap().is_some());
     }
 
     #[test]

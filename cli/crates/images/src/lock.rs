@@ -1,25 +1,18 @@
 //! One at a time for one digest, across processes.
 
-use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use dm_host::lock::{FileLock, Guard, LockError};
 use tokio_util::sync::CancellationToken;
 
 use super::error::ImageError;
 
-/// How often a lock that somebody else holds is tried again.
-const POLL: Duration = Duration::from_millis(100);
-
 /// The right to make one image, and a directory to do it in.
-///
-/// The kernel releases it with the last process that has the file open, however
-/// that ends. A program started with [`DigestLock::stdin`] has it open too: so one
-/// that outlives a killed `dm` is waited for, not raced.
 #[derive(Debug)]
 pub struct DigestLock {
-    file: File,
+    guard: Guard,
     work: PathBuf,
 }
 
@@ -37,35 +30,21 @@ impl DigestLock {
         let locks = state.join("locks");
         std::fs::create_dir_all(&locks)
             .map_err(ImageError::io(format!("create {}", locks.display())))?;
-        let path = locks.join(format!("image-{key}.lock"));
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(ImageError::io(format!("open {}", path.display())))?;
-        let mut waiting = Some(waiting);
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) => {
-                    if let Some(waiting) = waiting.take() {
-                        waiting();
-                    }
+        let name = format!("image-{key}");
+        let lock = FileLock::new(&name, locks.join(format!("{name}.lock")));
+        let guard = lock
+            .lock("dm", Duration::MAX, cancel, |_| waiting())
+            .await
+            .map_err(|error| match error {
+                LockError::Io { path, source } => {
+                    ImageError::io(format!("lock {}", path.display()))(source)
                 }
-                Err(TryLockError::Error(error)) => {
-                    return Err(ImageError::io(format!("lock {}", path.display()))(error));
-                }
-            }
-            tokio::select! {
-                () = cancel.cancelled() => return Err(ImageError::Cancelled),
-                () = tokio::time::sleep(POLL) => {}
-            }
-        }
+                // Without a limit, nothing but an interrupt ends the wait.
+                LockError::Interrupted { .. } | LockError::Busy { .. } => ImageError::Cancelled,
+            })?;
         let lock = Self {
-            file,
-            work: state.join("work").join(format!("image-{key}")),
+            guard,
+            work: state.join("work").join(name),
         };
         // What a killed run left behind.
         lock.clear()?;
@@ -88,11 +67,9 @@ impl DigestLock {
     /// # Errors
     /// Where the process has too many open files.
     pub fn stdin(&self) -> Result<Stdio, ImageError> {
-        let file = self
-            .file
-            .try_clone()
-            .map_err(ImageError::io("duplicate a lock file"))?;
-        Ok(Stdio::from(file))
+        self.guard
+            .stdin()
+            .map_err(ImageError::io("duplicate a lock file"))
     }
 
     fn clear(&self) -> Result<(), ImageError> {
@@ -150,15 +127,14 @@ mod tests {
             .spawn()
             .unwrap();
         drop(lock);
-        let path = state.path().to_owned();
-        let second = tokio::spawn(async move {
-            DigestLock::acquire(&path, "k", &CancellationToken::new(), || {
-                program.kill().unwrap();
-                program.wait().unwrap();
-            })
-            .await
+        let mut waited = false;
+        let second = DigestLock::acquire(state.path(), "k", &cancel, || {
+            waited = true;
+            program.kill().unwrap();
+            program.wait().unwrap();
         });
-        second.await.unwrap().unwrap();
+        second.await.unwrap();
+        assert!(waited, "the lock ended before the program");
     }
 
     #[tokio::test]
