@@ -8,7 +8,7 @@ use dm_stack::event::{Event, Failure, Node, NodeState};
 use dm_stack::timings::Timings;
 use serde::{Serialize, Serializer};
 
-use crate::doctor::mask::Masker;
+use dm_core::mask::Masker;
 
 /// How a component, a job or an image of the start ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]

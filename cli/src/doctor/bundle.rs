@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use dm_core::error::{Coded, Exit};
+use dm_core::mask::Masker;
 use dm_engine::inventory::{ObjectKind, Owned};
 use dm_engine::logs::LogQuery;
 use dm_engine::{Engine, EngineError};
@@ -16,7 +17,6 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::mask::Masker;
 use super::{Examination, Finding};
 
 /// How many of a container's last log lines go in.

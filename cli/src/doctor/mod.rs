@@ -3,7 +3,6 @@
 pub mod bundle;
 mod checks;
 mod finding;
-pub mod mask;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

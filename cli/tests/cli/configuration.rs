@@ -200,7 +200,7 @@ fn every_value_is_shown_with_its_source_and_no_secret() {
     postgres.port          5544           dm.toml:2
     postgres.database      "scranton"     dm.local.toml:2
     postgres.user          "michael"      env DM_POSTGRES__USER
-    postgres.password      "********"     dm.toml:3
+    postgres.password      "***"          dm.toml:3
     postgres.settings      {}             default
     postgres.memory        "1GiB"         flag --set
     postgres.wait_timeout  -
@@ -238,7 +238,7 @@ fn what_is_set_counts_wherever_it_stands() {
     postgres.port          "3333"         flag --set
     postgres.database      "scranton"     flag --set
     postgres.user          "michael"      flag --set
-    postgres.password      "********"     default
+    postgres.password      "***"          default
     postgres.settings      {}             default
     postgres.memory        -
     postgres.wait_timeout  -

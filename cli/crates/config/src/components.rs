@@ -16,7 +16,7 @@ pub type Memory = Size<64>;
 
 /// The database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Postgres {
     /// The image to pull. Where images are built, PostgreSQL 17 comes from the
     /// distribution's packages.
@@ -43,7 +43,7 @@ pub struct Postgres {
 
 /// The message broker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Rabbitmq {
     /// The image to pull; it must have the management plugin. Where images are
     /// built, RabbitMQ 4 comes from the distribution's packages.
@@ -70,7 +70,7 @@ pub struct Rabbitmq {
 
 /// The directory of people and groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Openldap {
     /// The image to pull. Without it the image is always built, as OpenLDAP
     /// publishes none.
@@ -100,7 +100,7 @@ pub struct Openldap {
 
 /// The identity provider.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Keycloak {
     /// The image to pull. Where images are built, Keycloak 26 comes from its
     /// Maven distribution.

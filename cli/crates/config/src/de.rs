@@ -1,33 +1,33 @@
-//! From a tree to types, by serde. What sets this deserializer apart: a failure
-//! keeps its kind and its place, strings from outside stand for numbers and
-//! booleans where those are wanted, and it notes where secrets stand.
+//! From a tree to types, by serde: `serde_path_to_error` says at which path a failure is,
+//! `serde_ignored` which keys no type has, and the tree where in the sources that is. The
+//! deserializer below them is for what those of formats don't do: a failure keeps its kind,
+//! and strings from outside stand for numbers and booleans where those are wanted.
 
-use std::cell::RefCell;
+use std::collections::BTreeMap;
 
-use serde::de::value::StrDeserializer;
+use serde::de::value::{SeqDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
+use serde_path_to_error::Segment;
 
 use super::source::Place;
 use super::tree::{Node, Path, Value};
-use super::values::Secret;
 
 /// Why a tree is not a configuration.
 #[derive(Debug, Clone)]
 pub(super) struct Fault {
     /// What is wrong.
     pub kind: FaultKind,
-    /// With which value.
-    pub at: Option<Box<(Path, Place)>>,
+    /// The keys from the root to the value that is wrong.
+    pub path: Path,
+    /// Where that is written.
+    pub place: Place,
 }
 
 /// What can be wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FaultKind {
     /// The table has no such key.
-    UnknownKey {
-        /// The keys that it has.
-        known: &'static [&'static str],
-    },
+    UnknownKey,
     /// No choice is called that.
     UnknownChoice {
         /// What it says.
@@ -57,30 +57,34 @@ pub(super) enum FaultKind {
         /// What to write instead.
         help: Option<String>,
     },
+    /// A name that can't be one in its table.
+    InvalidKey {
+        /// Why not.
+        reason: String,
+        /// What to write instead.
+        help: Option<String>,
+    },
 }
 
-impl std::fmt::Display for Fault {
+impl FaultKind {
+    /// The same, of a key.
+    fn of_key(self) -> Self {
+        match self {
+            Self::Invalid { reason, help } => Self::InvalidKey { reason, help },
+            other => other,
+        }
+    }
+}
+
+impl std::fmt::Display for FaultKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.kind)
+        write!(f, "{self:?}")
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for FaultKind {}
 
-impl Fault {
-    fn new(kind: FaultKind) -> Self {
-        Self { kind, at: None }
-    }
-
-    /// The fault, at `place` unless something deeper has said where already.
-    fn located(mut self, path: &RefCell<Path>, place: &Place) -> Self {
-        self.at
-            .get_or_insert_with(|| Box::new((path.borrow().clone(), place.clone())));
-        self
-    }
-}
-
-impl de::Error for Fault {
+impl de::Error for FaultKind {
     fn custom<T: std::fmt::Display>(text: T) -> Self {
         let text = text.to_string();
         // See `Refusal`'s Display.
@@ -88,11 +92,11 @@ impl de::Error for Fault {
             Some((reason, help)) => (reason.to_owned(), Some(help.to_owned())),
             None => (text, None),
         };
-        Self::new(FaultKind::Invalid { reason, help })
+        Self::Invalid { reason, help }
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(FaultKind::WrongType {
+        Self::WrongType {
             expected: in_words(&expected.to_string()),
             found: match found {
                 Unexpected::Bool(_) => "a boolean",
@@ -104,20 +108,16 @@ impl de::Error for Fault {
                 _ => "something else",
             },
             instead: None,
-        })
+        }
     }
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
         let found = found.to_owned();
-        Self::new(FaultKind::UnknownChoice { found, known })
-    }
-
-    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
-        Self::new(FaultKind::UnknownKey { known })
+        Self::UnknownChoice { found, known }
     }
 
     fn missing_field(key: &'static str) -> Self {
-        Self::new(FaultKind::Missing { key })
+        Self::Missing { key }
     }
 }
 
@@ -132,44 +132,64 @@ fn in_words(expected: &str) -> String {
     }
 }
 
-/// What is noted while a tree is deserialized.
-#[derive(Debug, Default)]
-pub(super) struct Notes {
-    path: RefCell<Path>,
-    secrets: RefCell<Vec<Path>>,
+/// Reads a `T` from `tree`. Keys that it does not have are added to `unknown`.
+pub(super) fn deserialize<'de, T: de::Deserialize<'de>>(
+    tree: &'de Node,
+    unknown: &mut BTreeMap<Path, Place>,
+) -> Result<T, Fault> {
+    let place = |path: &Path| {
+        tree.get(path)
+            .map_or(&tree.place, |node| &node.place)
+            .clone()
+    };
+    let mut note = |ignored: serde_ignored::Path<'_>| {
+        let path = ignored_path(&ignored);
+        let place = place(&path);
+        unknown.insert(path, place);
+    };
+    let reader = serde_ignored::Deserializer::new(Reader(tree), &mut note);
+    serde_path_to_error::deserialize(reader).map_err(|error| {
+        let path: Path = error.path().iter().filter_map(key).collect();
+        Fault {
+            place: place(&path),
+            path,
+            kind: error.into_inner(),
+        }
+    })
 }
 
-impl Notes {
-    /// The paths of the secrets that were met, valid or not.
-    pub fn into_secrets(self) -> Vec<Path> {
-        self.secrets.into_inner()
+/// The key or the index that a segment stands for. Choices have none: their place is that of
+/// their value.
+fn key(segment: &Segment) -> Option<String> {
+    match segment {
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Enum { .. } | Segment::Unknown => None,
     }
 }
 
-/// Reads a `T` from `tree`.
-pub(super) fn deserialize<'de, T: de::Deserialize<'de>>(
-    tree: &'de Node,
-    notes: &Notes,
-) -> Result<T, Fault> {
-    // A fault leaves the path where it struck.
-    notes.path.borrow_mut().clear();
-    T::deserialize(Reader { node: tree, notes })
+fn ignored_path(path: &serde_ignored::Path<'_>) -> Path {
+    use serde_ignored::Path as Ignored;
+    let (parent, key) = match path {
+        Ignored::Root => return Path::new(),
+        Ignored::Map { parent, key } => (parent, Some(key.clone())),
+        Ignored::Seq { parent, index } => (parent, Some(index.to_string())),
+        Ignored::Some { parent }
+        | Ignored::NewtypeStruct { parent }
+        | Ignored::NewtypeVariant { parent } => (parent, None),
+    };
+    let mut path = ignored_path(parent);
+    path.extend(key);
+    path
 }
 
 /// A node, ready to be read.
 #[derive(Clone, Copy)]
-struct Reader<'de, 'n> {
-    node: &'de Node,
-    notes: &'n Notes,
-}
+struct Reader<'de>(&'de Node);
 
-impl<'de> Reader<'de, '_> {
-    fn located<T>(self, result: Result<T, Fault>) -> Result<T, Fault> {
-        result.map_err(|fault| fault.located(&self.notes.path, &self.node.place))
-    }
-
-    fn wrong_type(self, expected: &str) -> Fault {
-        let instead = match &self.node.value {
+impl Reader<'_> {
+    fn wrong_type<T>(self, expected: &str) -> Result<T, FaultKind> {
+        let instead = match &self.0.value {
             Value::Text(text) if expected == "a whole number" => {
                 text.parse::<i64>().ok().map(|number| number.to_string())
             }
@@ -177,9 +197,9 @@ impl<'de> Reader<'de, '_> {
             Value::Boolean(value) if expected == "a string" => Some(format!("\"{value}\"")),
             _ => None,
         };
-        Fault::new(FaultKind::WrongType {
+        Err(FaultKind::WrongType {
             expected: expected.to_owned(),
-            found: match &self.node.value {
+            found: match &self.0.value {
                 // Everything from outside is a string: that is no news.
                 Value::Word(_) => "not one",
                 value => value.kind(),
@@ -188,64 +208,65 @@ impl<'de> Reader<'de, '_> {
         })
     }
 
-    fn fail<T>(self, expected: &str) -> Result<T, Fault> {
-        self.located(Err(self.wrong_type(expected)))
+    /// The value that a word from outside stands for.
+    fn word<T: std::str::FromStr>(self, expected: &str) -> Result<T, FaultKind> {
+        match &self.0.value {
+            Value::Word(word) => word.trim().parse().or_else(|_| self.wrong_type(expected)),
+            _ => self.wrong_type(expected),
+        }
+    }
+}
+
+impl<'de> IntoDeserializer<'de, FaultKind> for Reader<'de> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
     }
 }
 
 /// All whole numbers are read as the one kind that TOML has.
 macro_rules! whole_numbers {
     ($($method:ident)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
             self.deserialize_i64(visitor)
         }
     )*};
 }
 
-impl<'de> de::Deserializer<'de> for Reader<'de, '_> {
-    type Error = Fault;
+impl<'de> de::Deserializer<'de> for Reader<'de> {
+    type Error = FaultKind;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let result = match &self.node.value {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+        match &self.0.value {
             Value::Table(entries) => visitor.visit_map(Entries {
                 rest: entries.iter(),
-                current: None,
-                notes: self.notes,
+                value: None,
             }),
-            Value::Array(items) => visitor.visit_seq(Items {
-                rest: items.iter().enumerate(),
-                notes: self.notes,
-            }),
+            Value::Array(items) => {
+                visitor.visit_seq(SeqDeserializer::new(items.iter().map(Reader)))
+            }
             Value::Text(text) | Value::Word(text) => visitor.visit_str(text),
             Value::Integer(number) => visitor.visit_i64(*number),
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Boolean(value) => visitor.visit_bool(*value),
             Value::Other(_) => {
-                Err(self.wrong_type(&in_words(&(&visitor as &dyn de::Expected).to_string())))
+                self.wrong_type(&in_words(&(&visitor as &dyn de::Expected).to_string()))
             }
-        };
-        self.located(result)
-    }
-
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.node.value {
-            Value::Boolean(value) => self.located(visitor.visit_bool(*value)),
-            Value::Word(word) => match word.trim().parse() {
-                Ok(value) => self.located(visitor.visit_bool(value)),
-                Err(_) => self.fail("true or false"),
-            },
-            _ => self.fail("true or false"),
         }
     }
 
-    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.node.value {
-            Value::Integer(number) => self.located(visitor.visit_i64(*number)),
-            Value::Word(word) => match word.trim().parse() {
-                Ok(number) => self.located(visitor.visit_i64(number)),
-                Err(_) => self.fail("a whole number"),
-            },
-            _ => self.fail("a whole number"),
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+        match &self.0.value {
+            Value::Boolean(value) => visitor.visit_bool(*value),
+            _ => visitor.visit_bool(self.word("true or false")?),
+        }
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+        match &self.0.value {
+            Value::Integer(number) => visitor.visit_i64(*number),
+            _ => visitor.visit_i64(self.word("a whole number")?),
         }
     }
 
@@ -254,35 +275,31 @@ impl<'de> de::Deserializer<'de> for Reader<'de, '_> {
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.node.value {
-            Value::Text(text) | Value::Word(text) => self.located(visitor.visit_str(text)),
-            _ => self.fail("a string"),
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+        match &self.0.value {
+            Value::Text(text) | Value::Word(text) => visitor.visit_str(text),
+            _ => self.wrong_type("a string"),
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
         self.deserialize_string(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.node.value {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+        match &self.0.value {
             // How a variable or a flag takes back what a file sets.
-            Value::Word(word) if word.is_empty() => self.located(visitor.visit_none()),
-            _ => self.located(visitor.visit_some(self)),
+            Value::Word(word) if word.is_empty() => visitor.visit_none(),
+            _ => visitor.visit_some(self),
         }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
-        if name == Secret::NEWTYPE {
-            let path = self.notes.path.borrow().clone();
-            self.notes.secrets.borrow_mut().push(path);
-        }
-        self.located(visitor.visit_newtype_struct(self))
+    ) -> Result<V::Value, FaultKind> {
+        visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -290,13 +307,10 @@ impl<'de> de::Deserializer<'de> for Reader<'de, '_> {
         _name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
-        match &self.node.value {
-            Value::Text(text) | Value::Word(text) => {
-                let choice: StrDeserializer<'_, Fault> = text.as_str().into_deserializer();
-                self.located(visitor.visit_enum(choice))
-            }
-            _ => self.fail("a string"),
+    ) -> Result<V::Value, FaultKind> {
+        match &self.0.value {
+            Value::Text(text) | Value::Word(text) => visitor.visit_enum(StrDeserializer::new(text)),
+            _ => self.wrong_type("a string"),
         }
     }
 
@@ -305,17 +319,14 @@ impl<'de> de::Deserializer<'de> for Reader<'de, '_> {
         _name: &'static str,
         _fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
-        match &self.node.value {
-            Value::Table(_) => self.deserialize_any(visitor),
-            _ => self.fail("a table"),
-        }
+    ) -> Result<V::Value, FaultKind> {
+        self.deserialize_map(visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.node.value {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+        match &self.0.value {
             Value::Table(_) => self.deserialize_any(visitor),
-            _ => self.fail("a table"),
+            _ => self.wrong_type("a table"),
         }
     }
 
@@ -325,74 +336,32 @@ impl<'de> de::Deserializer<'de> for Reader<'de, '_> {
     }
 }
 
-/// The entries of a table.
-struct Entries<'de, 'n> {
+/// The entries of a table. A key that can't be read is wrong itself, and not its value.
+struct Entries<'de> {
     rest: std::collections::btree_map::Iter<'de, String, Node>,
-    current: Option<(&'de str, &'de Node)>,
-    notes: &'n Notes,
+    value: Option<&'de Node>,
 }
 
-impl<'de> de::MapAccess<'de> for Entries<'de, '_> {
-    type Error = Fault;
+impl<'de> de::MapAccess<'de> for Entries<'de> {
+    type Error = FaultKind;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Fault> {
-        let Some((key, node)) = self.rest.next() else {
+    ) -> Result<Option<K::Value>, FaultKind> {
+        let Some((key, value)) = self.rest.next() else {
             return Ok(None);
         };
-        self.current = Some((key, node));
-        self.notes.path.borrow_mut().push(key.clone());
-        let reader: StrDeserializer<'_, Fault> = key.as_str().into_deserializer();
-        let name = seed.deserialize(reader).map_err(|fault| {
-            let place = Place {
-                value: node.place.key.clone(),
-                ..node.place.clone()
-            };
-            fault.located(&self.notes.path, &place)
-        })?;
-        Ok(Some(name))
+        self.value = Some(value);
+        let key = seed.deserialize(StrDeserializer::new(key));
+        key.map(Some).map_err(FaultKind::of_key)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        let Some((_, node)) = self.current.take() else {
-            return Err(de::Error::custom("a value was asked for before its key"));
-        };
-        let reader = Reader {
-            node,
-            notes: self.notes,
-        };
-        let value = reader.located(seed.deserialize(reader))?;
-        self.notes.path.borrow_mut().pop();
-        Ok(value)
-    }
-}
-
-/// The items of an array.
-struct Items<'de, 'n> {
-    rest: std::iter::Enumerate<std::slice::Iter<'de, Node>>,
-    notes: &'n Notes,
-}
-
-impl<'de> de::SeqAccess<'de> for Items<'de, '_> {
-    type Error = Fault;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Fault> {
-        let Some((index, node)) = self.rest.next() else {
-            return Ok(None);
-        };
-        self.notes.path.borrow_mut().push(index.to_string());
-        let reader = Reader {
-            node,
-            notes: self.notes,
-        };
-        let value = reader.located(seed.deserialize(reader))?;
-        self.notes.path.borrow_mut().pop();
-        Ok(Some(value))
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, FaultKind> {
+        match self.value.take() {
+            Some(value) => seed.deserialize(Reader(value)),
+            None => Err(de::Error::custom("a value was asked for before its key")),
+        }
     }
 }
 
@@ -401,45 +370,47 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::source::Place;
 
     #[derive(Debug, PartialEq, Deserialize)]
-    #[serde(deny_unknown_fields)]
     struct Sample {
         switch: Option<bool>,
         count: Option<u16>,
     }
 
-    fn read(key: &str, word: &str) -> Result<Sample, Fault> {
+    fn read(key: &str, word: &str) -> (Result<Sample, Fault>, Vec<Path>) {
         let place = Place {
             source: 0,
             key: 0..1,
             value: 1..2,
         };
         let tree = Node::from_word(&[key.to_owned()], word.to_owned(), &place);
-        deserialize(&tree, &Notes::default())
+        let mut unknown = BTreeMap::new();
+        let read = deserialize(&tree, &mut unknown);
+        (read, unknown.into_keys().collect())
     }
 
     #[test]
     fn words_stand_for_booleans_and_numbers() {
-        assert_eq!(read("switch", "true").unwrap().switch, Some(true));
-        assert_eq!(read("count", "7").unwrap().count, Some(7));
-        assert_eq!(read("count", "").unwrap().count, None);
+        let read = |key, word| read(key, word).0.unwrap();
+        assert_eq!(read("switch", "true").switch, Some(true));
+        assert_eq!(read("count", "7").count, Some(7));
+        assert_eq!(read("count", "").count, None);
     }
 
     #[test]
     fn faults_have_their_kind_and_place() {
-        let fault = read("switch", "maybe").unwrap_err();
+        let fault = read("switch", "maybe").0.unwrap_err();
         assert!(matches!(fault.kind, FaultKind::WrongType { .. }));
-        assert_eq!(fault.at.unwrap().0, ["switch"]);
-        let fault = read("count", "70000").unwrap_err();
+        assert_eq!(fault.path, ["switch"]);
+        let fault = read("count", "70000").0.unwrap_err();
         assert!(matches!(fault.kind, FaultKind::Invalid { .. }));
-        let fault = read("counts", "7").unwrap_err();
-        assert!(matches!(
-            fault.kind,
-            FaultKind::UnknownKey {
-                known: ["switch", "count"]
-            }
-        ));
+        assert_eq!(fault.path, ["count"]);
+    }
+
+    #[test]
+    fn unknown_keys_are_noted_and_end_nothing() {
+        let (read, unknown) = read("counts", "7");
+        assert_eq!(read.unwrap().count, None);
+        assert_eq!(unknown, [["counts"]]);
     }
 }

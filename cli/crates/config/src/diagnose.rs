@@ -2,17 +2,16 @@
 //! its caret, and the nearest right name, all in the spelling of the layer.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use dm_core::suggest::{either, nearest};
 use miette::NamedSource;
 
 use super::check::Conflict;
 use super::de::{Fault, FaultKind};
 use super::layers::{Content, Layers, variable_name};
 use super::mask::masked;
-use super::nearest::{either, nearest};
 use super::problem::Problem;
 use super::schema;
 use super::source::{Place, SourceId, SourceKind};
@@ -24,9 +23,8 @@ const LISTED: usize = 16;
 /// Makes problems of faults.
 pub(super) struct Reporter<'a> {
     layers: &'a Layers,
-    secrets: &'a BTreeSet<Path>,
     /// Every key there is; only made where something is wrong.
-    keys: OnceCell<Vec<Path>>,
+    keys: OnceCell<Vec<schema::Key>>,
 }
 
 /// What a key is called in a help text, and in full.
@@ -44,10 +42,9 @@ impl Suggestion {
 
 impl<'a> Reporter<'a> {
     /// A reporter of what is wrong in `layers`.
-    pub fn new(layers: &'a Layers, secrets: &'a BTreeSet<Path>) -> Self {
+    pub fn new(layers: &'a Layers) -> Self {
         Self {
             layers,
-            secrets,
             keys: OnceCell::new(),
         }
     }
@@ -87,17 +84,14 @@ impl<'a> Reporter<'a> {
     /// The problem that `fault` is, and whether it is an error; else it is worth
     /// a warning only.
     pub fn problem(&self, fault: &Fault) -> (Problem, bool) {
-        let Some((path, place)) = fault.at.as_deref() else {
-            let message = fault.to_string();
-            return (
-                self.at(None, "config-invalid-value", message, Vec::new()),
-                true,
-            );
+        let Fault { kind, path, place } = fault;
+        let caret = match kind {
+            FaultKind::InvalidKey { .. } => &place.key,
+            _ => &place.value,
         };
-        let caret = |text: Option<String>| vec![(place.value.clone(), text)];
         let name = dotted(path);
-        let (code, message, label, help) = match &fault.kind {
-            FaultKind::UnknownKey { known } => return self.unknown_key(path, place, known),
+        let (code, message, label, help) = match kind {
+            FaultKind::UnknownKey => return self.unknown_key(path, place),
             FaultKind::UnknownChoice { found, known } => (
                 "config-invalid-value",
                 format!("`{found}` is no choice for {name}"),
@@ -122,8 +116,9 @@ impl<'a> Reporter<'a> {
                 instead,
             } => {
                 // The value of a secret isn't repeated.
-                let instead = instead.as_ref().filter(|_| !self.secrets.contains(path));
-                let quotes = self.secrets.contains(path) && expected == "a string";
+                let secret = self.secrets().any(|key| key == path);
+                let instead = instead.as_ref().filter(|_| !secret);
+                let quotes = secret && expected == "a string";
                 let is_file = self.kind(place) == Some(SourceKind::File);
                 (
                     "config-wrong-type",
@@ -142,23 +137,25 @@ impl<'a> Reporter<'a> {
                     },
                 )
             }
-            FaultKind::Invalid { reason, help } => (
+            FaultKind::Invalid { reason, help } | FaultKind::InvalidKey { reason, help } => (
                 "config-invalid-value",
                 format!("invalid {name}: {reason}"),
                 None,
                 help.clone(),
             ),
         };
-        let mut problem = self.at(Some(place.source), code, message, caret(label));
+        let labels = vec![(caret.clone(), label)];
+        let mut problem = self.at(Some(place.source), code, message, labels);
         problem.help = help;
         problem.key = Some(name);
         (problem, true)
     }
 
-    fn unknown_key(&self, path: &Path, place: &Place, known: &[&str]) -> (Problem, bool) {
+    fn unknown_key(&self, path: &Path, place: &Place) -> (Problem, bool) {
         let kind = self.kind(place);
-        let suggestion = self.suggest(path, known, kind);
         let table = path.split_last().map_or(&[][..], |(_, table)| table);
+        let known = self.keys_of(table);
+        let suggestion = self.suggest(path, &known, kind);
         let key = path.last().map_or("", String::as_str);
         let written = self.written(place);
         let (message, certain) = match kind {
@@ -212,13 +209,13 @@ impl<'a> Reporter<'a> {
         let key = path.last()?;
         let all = self.all_keys();
         let by_full_name = |spell: &dyn Fn(&Path) -> String| {
-            let names: Vec<String> = all.iter().map(spell).collect();
+            let names: Vec<String> = all.iter().map(|key| spell(&key.path)).collect();
             let written = spell(path);
             let found = nearest(&written, &names)?;
             let index = names.iter().position(|name| name == found)?;
             Some(Suggestion {
                 short: found.to_owned(),
-                full: all.get(index)?.clone(),
+                full: all.get(index)?.path.clone(),
             })
         };
         match kind {
@@ -241,7 +238,8 @@ impl<'a> Reporter<'a> {
             };
             return Some(Suggestion { short, full });
         }
-        let mut same_name = all.iter().filter(|other| other.last() == Some(key));
+        let all = all.iter().map(|key| &key.path);
+        let mut same_name = all.filter(|other| other.last() == Some(key));
         match (same_name.next(), same_name.next()) {
             (Some(only), None) => Some(Suggestion {
                 short: dotted(only),
@@ -321,7 +319,8 @@ impl<'a> Reporter<'a> {
                 Content::Tree(tree) if layer.source == id => Some(tree),
                 _ => None,
             });
-        let text = masked(source, tree, self.secrets);
+        let secrets: Vec<&Path> = self.secrets().collect();
+        let text = masked(source, tree, &secrets);
         NamedSource::new(&source.name, text.into())
     }
 
@@ -359,8 +358,24 @@ impl<'a> Reporter<'a> {
         in_layer.map_or_else(|| place.key.clone(), |node| node.place.key.clone())
     }
 
-    fn all_keys(&self) -> &[Path] {
-        self.keys
-            .get_or_init(|| schema::keys().into_iter().map(|key| key.path).collect())
+    fn all_keys(&self) -> &[schema::Key] {
+        self.keys.get_or_init(schema::keys)
+    }
+
+    /// The keys that hold secrets.
+    fn secrets(&self) -> impl Iterator<Item = &Path> {
+        let secret = self.all_keys().iter().filter(|key| key.is_secret());
+        secret.map(|key| &key.path)
+    }
+
+    /// The keys and tables in a table, in the order of the types.
+    fn keys_of(&self, table: &[String]) -> Vec<&str> {
+        let below = self.all_keys().iter().filter_map(|key| {
+            let rest = key.path.strip_prefix(table)?;
+            rest.first().map(String::as_str)
+        });
+        let mut keys: Vec<&str> = below.collect();
+        keys.dedup();
+        keys
     }
 }

@@ -19,7 +19,6 @@ mod layers;
 mod load;
 mod mask;
 mod model;
-mod nearest;
 pub mod overrides;
 mod policies;
 mod problem;

@@ -1,7 +1,6 @@
 //! Loading: find the project, read the layers, check each by itself and all of
 //! them together.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path as FsPath, PathBuf};
 
@@ -12,7 +11,7 @@ use super::model::Config;
 use super::problem::{ConfigError, Problem, Problems};
 use super::sift::{Sifted, sift};
 use super::source::{Origin, SourceKind};
-use super::tree::{Node, Path};
+use super::tree::Node;
 
 /// The file that makes a directory a project.
 pub const FILE: &str = "dm.toml";
@@ -47,7 +46,6 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     pub(super) tree: Node,
     layers: Layers,
-    pub(super) secrets: BTreeSet<Path>,
 }
 
 impl Loaded {
@@ -66,7 +64,7 @@ impl Loaded {
     ///
     /// Where some are not: all of them.
     pub fn check_files(&self) -> Result<(), ConfigError> {
-        let reporter = Reporter::new(&self.layers, &self.secrets);
+        let reporter = Reporter::new(&self.layers);
         let missing: Vec<Problem> = check::missing_files(&self.config, &self.root)
             .iter()
             .map(|missing| reporter.conflict(&self.tree, missing))
@@ -168,9 +166,8 @@ fn resolve(layers: Layers, root: PathBuf) -> Result<Loaded, ConfigError> {
         tree,
         config,
         faults,
-        secrets,
     } = sift(&layers);
-    let reporter = Reporter::new(&layers, &secrets);
+    let reporter = Reporter::new(&layers);
     let mut problems = reporter.unreadable();
     let mut warnings = Vec::new();
     for fault in &faults {
@@ -180,13 +177,9 @@ fn resolve(layers: Layers, root: PathBuf) -> Result<Loaded, ConfigError> {
         }
     }
     if let Some(config) = &config {
-        let struck: Vec<&Path> = faults
-            .iter()
-            .filter_map(|fault| fault.at.as_deref().map(|(path, _)| path))
-            .collect();
         let conflicts = check::conflicts(config)
             .into_iter()
-            .filter(|conflict| !struck.iter().any(|path| conflict.involves(path.as_slice())));
+            .filter(|conflict| !faults.iter().any(|fault| conflict.involves(&fault.path)));
         problems.extend(conflicts.map(|conflict| reporter.conflict(&tree, &conflict)));
     }
     match config {
@@ -196,7 +189,6 @@ fn resolve(layers: Layers, root: PathBuf) -> Result<Loaded, ConfigError> {
             warnings,
             tree,
             layers,
-            secrets,
         }),
         _ => Err(ConfigError::Invalid(Problems::new(problems))),
     }

@@ -1,28 +1,25 @@
 //! Source texts as they may be shown: secrets replaced by asterisks, everything
 //! else in its place, so that the carets of a report still point right.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::nearest::nearest;
+use dm_core::mask::{is_telling, url_passwords};
+use dm_core::suggest::nearest;
+
 use super::source::{Source, SourceKind};
 use super::tree::{Node, Path};
 
-/// Parts of names by which a secret is told where the types can't: at unknown
-/// keys, and in files that can't be parsed.
-const TELLING: [&str; 5] = ["pass", "secret", "token", "credential", "pwd"];
-
-/// True where a key or a variable of this name likely holds a secret.
+/// True where a key or a variable of this name likely holds a secret. The types can't tell at
+/// unknown keys, and in files that can't be parsed.
 fn looks_secret(name: &str) -> bool {
     let name = name.to_lowercase();
     let last = name.rsplit(['_', '.']).next().unwrap_or(&name);
-    TELLING.iter().any(|part| name.contains(part))
-        || nearest(last, &["password", "secret"]).is_some()
+    is_telling(&name) || nearest(last, &["password", "secret"]).is_some()
 }
 
 /// The text of `source` with its secrets masked. `tree` is what was read from
-/// it, if it could be; `secrets` are the paths at which the types have secrets.
-pub(super) fn masked(source: &Source, tree: Option<&Node>, secrets: &BTreeSet<Path>) -> String {
+/// it, if it could be; `secrets` are the keys that hold secrets.
+pub(super) fn masked(source: &Source, tree: Option<&Node>, secrets: &[&Path]) -> String {
     let mut spans = Vec::new();
     match (source.kind, tree) {
         (SourceKind::Defaults, _) => {}
@@ -36,7 +33,7 @@ pub(super) fn masked(source: &Source, tree: Option<&Node>, secrets: &BTreeSet<Pa
         }
         (_, Some(tree)) => tree.each_leaf(&mut |path, node| {
             let telling = path.last().is_some_and(|key| looks_secret(key));
-            if telling || secrets.contains(path) {
+            if telling || secrets.iter().any(|secret| path.starts_with(secret)) {
                 spans.push(node.place.value.clone());
             }
         }),
@@ -47,25 +44,6 @@ pub(super) fn masked(source: &Source, tree: Option<&Node>, secrets: &BTreeSet<Pa
     spans
         .into_iter()
         .fold(source.text.to_string(), |text, span| cover(text, &span))
-}
-
-/// The passwords in the URLs of a text.
-fn url_passwords(text: &str) -> Vec<Range<usize>> {
-    let mut spans = Vec::new();
-    for (at, mark) in text.match_indices("://") {
-        let begin = at + mark.len();
-        let is_end = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'');
-        let end = text[begin..]
-            .find(is_end)
-            .map_or(text.len(), |end| begin + end);
-        let authority = &text[begin..end];
-        if let Some((user_info, _)) = authority.rsplit_once('@')
-            && let Some((user, _)) = user_info.split_once(':')
-        {
-            spans.push(begin + user.len() + 1..begin + user_info.len());
-        }
-    }
-    spans
 }
 
 /// The values of the lines whose key looks like one of a secret.
@@ -97,19 +75,4 @@ fn cover(text: String, span: &Range<usize>) -> String {
         }
     }
     covered
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_of_urls_are_found() {
-        let text = "a = \"http://jim:s3@cret@mirror.example/x\" # https://plain.example y://u@h";
-        let found: Vec<_> = url_passwords(text)
-            .into_iter()
-            .map(|span| &text[span])
-            .collect();
-        assert_eq!(found, ["s3@cret"]);
-    }
 }

@@ -24,7 +24,7 @@ pub type Wait = Period<1_000, DAY_MS>;
 
 /// The stack that `dm` runs: `dm.toml`, with everything that overrides it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Config {
     /// The project as a whole.
     pub project: Project,
@@ -53,7 +53,7 @@ pub struct Config {
 
 /// The project as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Project {
     /// Begins the names of all containers, networks and volumes. Two checkouts
     /// with different names can run side by side.
@@ -62,7 +62,7 @@ pub struct Project {
 
 /// The container engine that everything runs on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Engine {
     /// The engine's address, e.g. `unix:///var/run/docker.sock`. Without it `dm`
     /// looks at `DOCKER_HOST`, the current Docker context, and the usual sockets
@@ -88,7 +88,7 @@ pub enum Install {
 
 /// Where images come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Images {
     /// Whether images are pulled or built.
     pub source: ImageSource,
@@ -133,7 +133,7 @@ pub enum ImageSource {
 
 /// How to log in at one registry. No other one gets the password.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Credentials {
     /// The registry, `host[:port]`, e.g. `docker.io`. Without it that of `images.mirror`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,7 +147,7 @@ pub struct Credentials {
 
 /// How long things may take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Timeouts {
     /// The whole of one run of `dm up`. Raise it for slow machines.
     pub wait: Wait,
@@ -164,7 +164,7 @@ pub struct Timeouts {
 
 /// Backups of all that the stack holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Backup {
     /// How long after a scheduled backup the next one is made by itself, e.g. `"1d"`, in a
     /// container of the stack. `"off"`: a backup is made when `dm backup create` is called.
@@ -192,7 +192,7 @@ pub struct Backup {
 
 /// What `dm` prepares so that later fresh starts are fast.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Golden {
     /// When the golden start is prepared: the data of a first start, with all
     /// migrations and the realm in the database.

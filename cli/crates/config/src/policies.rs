@@ -17,7 +17,7 @@ pub type Kept = Period<1_000, YEAR_MS>;
 /// The limits of the broker's queues, by what the queues are for. They are policies of the
 /// broker: `dm up` applies a changed one to a broker that runs, at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Policies {
     /// The queues that services consume. What is too old or was delivered too often becomes
     /// a dead letter; a queue that is full refuses what is published, which then waits in
@@ -33,7 +33,7 @@ pub struct Policies {
 
 /// The limits of work queues.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct WorkPolicy {
     /// The most messages of each.
     pub max_length: NonZeroU32,
@@ -46,7 +46,7 @@ pub struct WorkPolicy {
 
 /// The limits of retry queues.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RetryPolicy {
     /// The most messages of each.
     pub max_length: NonZeroU32,
@@ -61,7 +61,7 @@ pub struct RetryPolicy {
 
 /// The limits of dead-letter queues. They are classic queues, which count no deliveries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct DeadLetterPolicy {
     /// The most dead letters of each. Without it as many as there are.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,7 @@ pub struct DeadLetterPolicy {
 
 /// The limits of the read model's queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct ReadModelPolicy {
     /// The most messages.
     pub max_length: NonZeroU32,

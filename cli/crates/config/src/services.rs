@@ -12,7 +12,7 @@ use super::values::{Identifier, Port, Secret};
 
 /// The services of the paper company.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Services {
     /// The gateway, the only one that browsers and mobile apps talk to. It has
     /// neither a schema nor a user at the broker.
@@ -33,7 +33,7 @@ pub struct Services {
 
 /// One service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Service {
     /// Whether it is part of the stack. Set to `false` to run it yourself, e.g. from
     /// an editor, on the same port.

@@ -1,15 +1,15 @@
 //! Every effective value and where it comes from.
 
+use dm_core::mask::{self, MASK};
+use dm_core::suggest::nearest;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::load::Loaded;
-use super::nearest::nearest;
 use super::problem::ConfigError;
 use super::schema;
 use super::source::Origin;
 use super::tree::{self, Node, Path, dotted};
-use super::values::{MASK, mask_user_info};
 
 /// One key with its effective value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -69,19 +69,18 @@ impl Loaded {
             tree::Value::Table(inner) if !inner.is_empty() => {
                 node.each_leaf(&mut |below, leaf| {
                     let full: Path = path.iter().chain(below).cloned().collect();
-                    entries.push(self.entry(&full, leaf, reveal));
+                    entries.push(self.entry(&full, leaf, key.is_secret(), reveal));
                 });
             }
-            _ => entries.push(self.entry(path, node, reveal)),
+            _ => entries.push(self.entry(path, node, key.is_secret(), reveal)),
         }
     }
 
-    fn entry(&self, path: &Path, node: &Node, reveal: bool) -> Entry {
-        let secret = self.secrets.contains(path);
+    fn entry(&self, path: &Path, node: &Node, secret: bool, reveal: bool) -> Entry {
         let value = match node.value.to_json() {
             value if reveal => value,
             _ if secret => MASK.into(),
-            Value::String(text) => mask_user_info(&text).into(),
+            Value::String(text) => mask::urls(&text).into(),
             value => value,
         };
         Entry {

@@ -1,14 +1,14 @@
 //! From layers to one configuration: joining them, and finding everything that
 //! is wrong in any of them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use super::de::{self, Fault, FaultKind, Notes};
+use super::de::{self, Fault, FaultKind};
 use super::layers::{Content, Layers};
 use super::load::defaults_tree;
 use super::model::Config;
 use super::source::SourceId;
-use super::tree::{Node, Path};
+use super::tree::Node;
 
 /// Layers joined, whatever is wrong taken out of them.
 pub(super) struct Sifted {
@@ -18,8 +18,6 @@ pub(super) struct Sifted {
     pub config: Option<Config>,
     /// What is wrong.
     pub faults: Vec<Fault>,
-    /// The paths of all secrets that were met.
-    pub secrets: BTreeSet<Path>,
 }
 
 /// Joins the layers and checks them.
@@ -46,14 +44,13 @@ pub(super) fn sift(layers: &Layers) -> Sifted {
     for (_, layer) in &upper {
         hides |= tree.overlay(layer, base_source);
     }
-    let notes = Notes::default();
-    let config = de::deserialize::<Config>(&tree, &notes);
+    let mut unknown = BTreeMap::new();
+    let config = de::deserialize::<Config>(&tree, &mut unknown);
     match config {
-        Ok(config) if !hides => Sifted {
+        Ok(config) if !hides && unknown.is_empty() => Sifted {
             tree,
             config: Some(config),
             faults: Vec::new(),
-            secrets: notes.into_secrets().into_iter().collect(),
         },
         _ => one_by_one(base_source, &base, &upper),
     }
@@ -63,17 +60,14 @@ pub(super) fn sift(layers: &Layers) -> Sifted {
 /// in them.
 fn one_by_one(base_source: SourceId, base: &Node, upper: &[(SourceId, &Node)]) -> Sifted {
     let mut faults = Vec::new();
-    let mut secrets = BTreeSet::new();
     let mut tree = base.clone();
     for (_, layer) in upper {
         let mut right = (*layer).clone();
-        strike_out(base_source, base, &mut right, &mut faults, &mut secrets);
+        strike_out(base_source, base, &mut right, &mut faults);
         tree.overlay(&right, base_source);
     }
-    let notes = Notes::default();
-    let result = de::deserialize::<Config>(&tree, &notes);
-    secrets.extend(notes.into_secrets());
-    let config = match result {
+    // Unknown keys were taken out of every layer, and the defaults have none.
+    let config = match de::deserialize::<Config>(&tree, &mut BTreeMap::new()) {
         Ok(config) => Some(config),
         Err(fault) => {
             // A key that is missing because its value was wrong is no news.
@@ -87,57 +81,49 @@ fn one_by_one(base_source: SourceId, base: &Node, upper: &[(SourceId, &Node)]) -
         tree,
         config,
         faults,
-        secrets,
     }
 }
 
 /// Takes everything out of `layer` that is wrong. Serde stops at the first
 /// fault: that one is noted and taken out, and the rest is read again, until
 /// nothing is wrong.
-fn strike_out(
-    base_source: SourceId,
-    base: &Node,
-    layer: &mut Node,
-    faults: &mut Vec<Fault>,
-    secrets: &mut BTreeSet<Path>,
-) {
+fn strike_out(base_source: SourceId, base: &Node, layer: &mut Node, faults: &mut Vec<Fault>) {
     let over_defaults = |layer: &Node| {
         let mut tree = base.clone();
         tree.overlay(layer, base_source);
         tree
     };
+    let mut unknown = BTreeMap::new();
     let mut alone = over_defaults(layer);
-    loop {
-        let notes = Notes::default();
-        let Err(fault) = de::deserialize::<Config>(&alone, &notes) else {
-            return;
-        };
-        secrets.extend(notes.into_secrets());
-        let path = fault.at.as_deref().map(|(path, _)| path.clone());
-        let path = path.unwrap_or_default();
+    while let Err(fault) = de::deserialize::<Config>(&alone, &mut unknown) {
         let goes_on = if matches!(fault.kind, FaultKind::Missing { .. }) {
             // What is missing may stand in another layer, so it counts only when
             // all are joined; here it must only not end the search.
-            alone.remove(&path)
+            alone.remove(&fault.path)
         } else {
-            faults.push(fault);
-            let removed = layer.remove(&path);
+            let removed = layer.remove(&fault.path);
             alone = over_defaults(layer);
+            faults.push(fault);
             removed
         };
         if !goes_on {
-            return;
+            break;
         }
+    }
+    for (path, place) in unknown {
+        layer.remove(&path);
+        faults.push(Fault {
+            kind: FaultKind::UnknownKey,
+            path,
+            place,
+        });
     }
 }
 
 /// True where `fault` is only that a key is missing whose value was taken out.
 fn explained(fault: &Fault, others: &[Fault]) -> bool {
-    let (FaultKind::Missing { .. }, Some((table, _))) = (&fault.kind, fault.at.as_deref()) else {
-        return false;
-    };
-    others
-        .iter()
-        .filter_map(|other| other.at.as_deref())
-        .any(|(path, _)| path.starts_with(table))
+    matches!(fault.kind, FaultKind::Missing { .. })
+        && others
+            .iter()
+            .any(|other| other.path.starts_with(&fault.path))
 }

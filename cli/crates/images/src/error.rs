@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dm_core::error::{Coded, Exit, SourceError};
+use dm_core::suggest::nearest;
 use dm_engine::EngineError;
 use thiserror::Error;
 
@@ -286,13 +287,8 @@ impl Coded for ImageError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::Unknown { name, known } => {
-                let nearest = known
-                    .iter()
-                    .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-                    .filter(|(similarity, _)| *similarity > 0.8)
-                    .max_by(|left, right| left.0.total_cmp(&right.0));
                 let mut next = Vec::new();
-                if let Some((_, nearest)) = nearest {
+                if let Some(nearest) = nearest(name, known) {
                     next.push(format!("did you mean {nearest}?"));
                 }
                 next.push(format!("the images are {}", known.join(", ")));

@@ -2,16 +2,10 @@
 
 use std::sync::LazyLock;
 
+use dm_core::mask::{MASK, is_telling};
 use regex::Regex;
 
 use super::sql::{self, Kind};
-
-/// What stands where a secret was.
-const MASK: &str = "***";
-
-/// Names whose values are secrets.
-static TELLING: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new("(?i)pass|pwd|secret|token|credential|key").ok());
 
 /// A password in a connection string, of either form.
 static IN_CONNECTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -46,7 +40,8 @@ pub(super) fn masked(text: &str) -> String {
             }
             continue;
         }
-        if TELLING.as_ref().is_some_and(|it| it.is_match(&name)) {
+        // A foreign server's options call any secret a key.
+        if is_telling(&name) || name.to_ascii_lowercase().contains("key") {
             masked.push_str(&format!("'{MASK}'"));
         } else if name.eq_ignore_ascii_case("CONNECTION") {
             masked.push_str(&connection(token.text));

@@ -29,6 +29,7 @@ use dm_components::recorded::RecordedError;
 use dm_components::{Component, ComponentError, Ports, Site};
 use dm_core::error::{Coded, Exit, Result, SourceError};
 use dm_core::instance::Instance;
+use dm_core::suggest;
 use dm_engine::spec::{ContainerSpec, DigestKey};
 use dm_engine::{Engine, EngineError};
 use dm_images::{ImageError, Images};
@@ -176,11 +177,7 @@ impl Coded for StackError {
 
 /// What may have been meant by a name, and what names there are.
 fn nearest(name: &str, what: &str, known: &[String]) -> Vec<String> {
-    let similarity = |candidate: &String| strsim::jaro_winkler(candidate, name);
-    known
-        .iter()
-        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
-        .filter(|nearest| similarity(nearest) > 0.7)
+    suggest::nearest(name, known)
         .map(|nearest| format!("did you mean `{nearest}`?"))
         .into_iter()
         .chain([format!("the {what} are {}", known.join(", "))])

@@ -25,9 +25,9 @@ use crate::ci::artifacts::{ArtifactError, Artifacts};
 use crate::ci::line::{Line, SCHEMA};
 use crate::ci::report::{Report, Stage, StageName, components};
 use crate::ci::{junit, leftovers};
-use crate::doctor::mask::Masker;
 use crate::views;
 use crate::views::progress::Recording;
+use dm_core::mask::Masker;
 
 /// Do a whole CI job: an own instance, up, smoke, reports, down.
 ///

@@ -112,7 +112,7 @@ mod tests {
             entry("engine.host", Value::Null, None, false),
             entry("timeouts.wait", "300s".into(), Some(Origin::Default), false),
             entry("postgres.port", 5433.into(), Some(file(12)), false),
-            entry("postgres.password", "********".into(), Some(variable), true),
+            entry("postgres.password", "***".into(), Some(variable), true),
             entry(
                 "images.extra_ca_certificates",
                 vec!["ca.pem", "other.pem"].into(),
@@ -129,7 +129,7 @@ mod tests {
     engine.host                   -
     timeouts.wait                 "300s"                   default
     postgres.port                 5433                     dm.toml:12
-    postgres.password             "********"               env DM_POSTGRES__PASSWORD
+    postgres.password             "***"                    env DM_POSTGRES__PASSWORD
     images.extra_ca_certificates  ["ca.pem", "other.pem"]  dm.toml:3
     "#);
     }
@@ -141,7 +141,7 @@ mod tests {
     engine.host                   -
     timeouts.wait                 "300s"
     postgres.port                 5433
-    postgres.password             "********"
+    postgres.password             "***"
     images.extra_ca_certificates  ["ca.pem", "other.p…
     "#);
     }
@@ -153,7 +153,7 @@ mod tests {
     engine.host                   -
     timeouts.wait                 "300s"                   default
     postgres.port                 5433                     dm.toml:12
-    postgres.password             "********"               env DM_POSTGRES__PASSWORD
+    postgres.password             "***"                    env DM_POSTGRES__PASSWORD
     images.extra_ca_certificates  ["ca.pem", "other.pem"]  dm.toml:3
     "#);
     }
@@ -178,7 +178,7 @@ mod tests {
         },
         {
           "key": "postgres.password",
-          "value": "********",
+          "value": "***",
           "origin": {
             "layer": "variable",
             "variable": "DM_POSTGRES__PASSWORD"

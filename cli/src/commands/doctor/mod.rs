@@ -13,8 +13,8 @@ use dm_images::{Catalog, ImageError, ImageSettings};
 
 use super::context::{Context, Project, engine_settings, is_outside_project};
 use crate::doctor::bundle::{self, BundleError, BundleFile};
-use crate::doctor::mask::{self, Masker};
 use crate::doctor::{self, Finding, NeededImage, Status, Subject};
+use dm_core::mask::{self, Masker};
 
 /// Check this machine.
 #[derive(Debug, Clone, Args)]

@@ -122,7 +122,7 @@ fn tell(component: &str, port: u16, found: Use, instance: &str) -> Finding {
 /// A command line may be long, and hold anything.
 fn shorten(command: &str) -> String {
     const ENOUGH: usize = 80;
-    let masked = crate::doctor::mask::Masker::default().text(command);
+    let masked = dm_core::mask::Masker::default().text(command);
     if masked.chars().count() <= ENOUGH {
         return masked;
     }

@@ -1,11 +1,10 @@
 //! Laws that hold for any values.
 
+use dm_core::mask::{self, MASK};
 use proptest::prelude::*;
 
 use super::Project;
-use crate::values::{
-    ImageReference, MASK, Period, Port, ProjectName, Secret, Size, mask_user_info,
-};
+use crate::values::{ImageReference, Period, Port, ProjectName, Secret, Size};
 
 /// A layer that may set a key, lowest first.
 const LAYERS: [&str; 5] = [
@@ -258,7 +257,7 @@ proptest! {
     #[test]
     fn passwords_in_urls_are_masked(password in "[a-z]{10,20}", path in "[A-Z/]{0,9}") {
         let url = format!("https://user:{password}@mirror.example/{path}");
-        let masked = mask_user_info(&url);
+        let masked = mask::urls(&url);
         prop_assert_eq!(masked, format!("https://user:{MASK}@mirror.example/{path}"));
     }
 }

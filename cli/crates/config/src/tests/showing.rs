@@ -33,7 +33,7 @@ fn a_section_with_its_origins() {
     postgres.port = 5433 (dm.toml:2)
     postgres.database = "dundermifflin" (default)
     postgres.user = "dundermifflin" (default)
-    postgres.password = "********" (env DM_POSTGRES__PASSWORD)
+    postgres.password = "***" (env DM_POSTGRES__PASSWORD)
     postgres.settings.max_connections = 200 (dm.toml:4)
     postgres.memory = null ()
     postgres.wait_timeout = null ()

@@ -25,7 +25,7 @@ pub use names::{AccountName, DomainName, Identifier, Line, ProjectName};
 pub use network::{EngineAddress, MirrorUrl, Port};
 pub use period::{Period, every, words};
 pub use recipients::Recipients;
-pub use secret::{MASK, Secret, mask_user_info};
+pub use secret::Secret;
 pub use setting::Settings;
 pub use size::Size;
 

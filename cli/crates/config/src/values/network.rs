@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::num::NonZeroU16;
 
+use dm_core::mask;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, mask_user_info, text_value};
+use super::{Refusal, text_value};
 
 /// A TCP port, 1 to 65535.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,7 +112,7 @@ text_value!(MirrorUrl, mirror_url, title: "URL", pattern: "^https?://.+$");
 
 impl std::fmt::Display for MirrorUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&mask_user_info(&self.0))
+        f.write_str(&mask::urls(&self.0))
     }
 }
 

@@ -4,25 +4,20 @@ use std::borrow::Cow;
 use std::fmt;
 
 use data_encoding::HEXLOWER;
+use dm_core::mask::MASK;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use super::Refusal;
 
-/// What is shown in place of a secret, whatever its length.
-pub const MASK: &str = "********";
-
 /// A password or the like. Debug, Display and Serialize give [`MASK`]; only
 /// [`reveal`](Secret::reveal) gives the text.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Secret(String);
 
 impl Secret {
-    /// The newtype name under which a secret asks to be deserialized: the
-    /// configuration's deserializer notes where secrets stand by it.
-    pub(crate) const NEWTYPE: &str = "dm::Secret";
-
     /// The secret itself: for whoever needs it to log in, never for a person.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -77,30 +72,6 @@ impl Serialize for Secret {
     }
 }
 
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Secret;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_newtype_struct<D: Deserializer<'de>>(
-                self,
-                deserializer: D,
-            ) -> Result<Secret, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                Secret::try_from(text).map_err(de::Error::custom)
-            }
-        }
-
-        deserializer.deserialize_newtype_struct(Self::NEWTYPE, Visitor)
-    }
-}
-
 impl JsonSchema for Secret {
     fn schema_name() -> Cow<'static, str> {
         "Secret".into()
@@ -117,23 +88,6 @@ impl JsonSchema for Secret {
 
     fn inline_schema() -> bool {
         true
-    }
-}
-
-/// `text` with the password of any URL in it masked.
-#[must_use]
-pub fn mask_user_info(text: &str) -> Cow<'_, str> {
-    let Some(start) = text.find("://").map(|at| at + 3) else {
-        return Cow::Borrowed(text);
-    };
-    let authority = text[start..].split(['/', '?', '#']).next().unwrap_or("");
-    match authority.rsplit_once('@') {
-        Some((user_info, host)) if user_info.contains(':') => {
-            let user = user_info.split(':').next().unwrap_or("");
-            let rest = &text[start + authority.len()..];
-            Cow::Owned(format!("{}{user}:{MASK}@{host}{rest}", &text[..start]))
-        }
-        _ => Cow::Borrowed(text),
     }
 }
 

@@ -1,9 +1,10 @@
-//! The nearest right name to a wrong one.
+//! The nearest right name to a wrong one: the one "did you mean" of all that is asked for by name.
 
 /// The candidate that was most likely meant by `name`, if any is near enough:
 /// dashes, underscores and case don't count, and about one letter in three may
 /// be wrong, missing or swapped.
-pub(super) fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(
+#[must_use]
+pub fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a S>,
 ) -> Option<&'a str> {
@@ -29,7 +30,8 @@ fn plain(name: &str) -> String {
 }
 
 /// The candidates in a sentence: `a`, `b` or `c`.
-pub(super) fn either(candidates: &[&str]) -> String {
+#[must_use]
+pub fn either(candidates: &[&str]) -> String {
     let quoted: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
         None => String::new(),

@@ -1,12 +1,14 @@
-//! Keeping secrets out of what people send to each other.
+//! Keeping secrets out of what is shown, kept and sent: one mask, one list of telling names, one
+//! [`Masker`] of texts. Where a pattern can't be had, everything is masked.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 use serde_json::Value;
 
-/// What stands where a secret was.
+/// What stands where a secret was, whatever its length.
 pub const MASK: &str = "***";
 
 /// A known secret that is shorter is masked only where it stands alone: `dm` as
@@ -16,8 +18,8 @@ const DISTINCT: usize = 8;
 /// Names whose values are secrets.
 const TELLING: &str = r"pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|api[_-]?key|private[_-]?key|client[_-]?key";
 
-/// Texts that are secrets by their form, and what is kept of them.
-static PATTERNS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
+/// Texts that are secrets by their form, and what is kept of them: all of these, or none.
+static PATTERNS: LazyLock<Option<Vec<(Regex, &'static str)>>> = LazyLock::new(|| {
     [
         (
             r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\z)".to_owned(),
@@ -40,10 +42,6 @@ static PATTERNS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
             "***",
         ),
         (
-            r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/?#@]*):[^\s/@]+@".to_owned(),
-            "$1:***@",
-        ),
-        (
             format!(
                 r#"(?i)([\w.-]*(?:{TELLING})[\w.-]*["']?\s*[=:]\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&]+)"#
             ),
@@ -55,7 +53,7 @@ static PATTERNS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         ),
     ]
     .into_iter()
-    .filter_map(|(pattern, kept)| Some((Regex::new(&pattern).ok()?, kept)))
+    .map(|(pattern, kept)| Some((Regex::new(&pattern).ok()?, kept)))
     .collect()
 });
 
@@ -65,8 +63,20 @@ static TELLING_NAME: LazyLock<Option<Regex>> =
 /// Replaces secrets: the known ones, and what looks like one.
 #[derive(Debug, Clone, Default)]
 pub struct Masker {
-    known: Option<Regex>,
+    known: Known,
     variables: BTreeSet<String>,
+}
+
+/// The known secrets.
+#[derive(Debug, Clone, Default)]
+enum Known {
+    /// There are none.
+    #[default]
+    Nothing,
+    /// What matches is one.
+    Pattern(Regex),
+    /// There are some, and no pattern can be made of them: anything may be one.
+    Anything,
 }
 
 impl Masker {
@@ -92,10 +102,13 @@ impl Masker {
         forms.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         forms.dedup();
         let alternatives: Vec<String> = forms.iter().map(|form| alternative(form)).collect();
+        let known = if alternatives.is_empty() {
+            Known::Nothing
+        } else {
+            Regex::new(&alternatives.join("|")).map_or(Known::Anything, Known::Pattern)
+        };
         Self {
-            known: Some(alternatives)
-                .filter(|all| !all.is_empty())
-                .and_then(|all| Regex::new(&all.join("|")).ok()),
+            known,
             variables: BTreeSet::new(),
         }
     }
@@ -111,11 +124,16 @@ impl Masker {
     /// `text` without its secrets.
     #[must_use]
     pub fn text(&self, text: &str) -> String {
-        let mut masked = match &self.known {
-            Some(known) => known.replace_all(text, MASK).into_owned(),
-            None => text.to_owned(),
+        let Some(patterns) = PATTERNS.as_ref() else {
+            return MASK.to_owned();
         };
-        for (pattern, kept) in PATTERNS.iter() {
+        let masked = match &self.known {
+            Known::Nothing => text.to_owned(),
+            Known::Pattern(known) => known.replace_all(text, MASK).into_owned(),
+            Known::Anything => return MASK.to_owned(),
+        };
+        let mut masked = urls(&masked);
+        for (pattern, kept) in patterns {
             masked = pattern
                 .replace_all(&masked, |found: &Captures<'_>| {
                     let mut replacement = String::new();
@@ -170,11 +188,38 @@ pub fn may_be_secret(value: &str) -> bool {
     word.chars().count() > 3 && !WORDS.contains(&word.as_str()) && word.parse::<f64>().is_err()
 }
 
-fn is_telling(name: &str) -> bool {
+/// Whether the value of a key or a variable of this name is likely a secret.
+#[must_use]
+pub fn is_telling(name: &str) -> bool {
     // Without the pattern, everything is.
     TELLING_NAME
         .as_ref()
         .is_none_or(|telling| telling.is_match(name))
+}
+
+/// `text` with the password of every URL in it masked.
+#[must_use]
+pub fn urls(text: &str) -> String {
+    let mut masked = text.to_owned();
+    for span in url_passwords(text).into_iter().rev() {
+        masked.replace_range(span, MASK);
+    }
+    masked
+}
+
+/// The bytes of the passwords in the URLs of a text, in their order. One that is not encoded
+/// as in a URL may have any sign but a space and a slash.
+#[must_use]
+pub fn url_passwords(text: &str) -> Vec<Range<usize>> {
+    let spans = text.match_indices("://").filter_map(|(at, mark)| {
+        let begin = at + mark.len();
+        let is_end = |sign: char| sign.is_whitespace() || sign == '/';
+        let authority = text[begin..].split(is_end).next()?;
+        let (user_info, _) = authority.rsplit_once('@')?;
+        let (user, _) = user_info.split_once(':')?;
+        Some(begin + user.len() + 1..begin + user_info.len())
+    });
+    spans.collect()
 }
 
 fn alternative(secret: &str) -> String {
@@ -240,8 +285,29 @@ mod tests {
 
     #[test]
     fn every_pattern_is_one() {
-        assert_eq!(PATTERNS.len(), 8);
+        assert_eq!(PATTERNS.as_ref().map(Vec::len), Some(7));
         assert!(TELLING_NAME.is_some());
+    }
+
+    #[test]
+    fn everything_is_masked_where_secrets_make_no_pattern() {
+        let masker = Masker::new(["x".repeat(4 << 20).as_str()]);
+        assert!(matches!(masker.known, Known::Anything));
+        assert_eq!(masker.text("a harmless line"), MASK);
+    }
+
+    #[test]
+    fn passwords_of_urls_are_found() {
+        let text = "a = \"http://jim:s3@cret@mirror.example/x\" # https://plain.example y://u@h";
+        let found: Vec<_> = url_passwords(text)
+            .into_iter()
+            .map(|span| &text[span])
+            .collect();
+        assert_eq!(found, ["s3@cret"]);
+        assert_eq!(
+            urls("amqp://a:b?c@h, amqp://d:e@h/v"),
+            "amqp://a:***@h, amqp://d:***@h/v"
+        );
     }
 
     #[test]
