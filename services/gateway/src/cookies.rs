@@ -2,41 +2,47 @@
 
 use std::time::Duration;
 
+use cookie::{Cookie, SameSite};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 /// The values of a cookie, in the order they came: a browser may send one name more
-/// than once.
+/// than once, which a jar would not keep.
 pub fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
-        // Another app's cookie may be anything: it must not hide ours.
-        .filter_map(|pair| str::from_utf8(pair).ok()?.split_once('='))
-        .filter(move |(key, _)| key.trim() == name)
-        .map(|(_, value)| value.trim())
+    all(headers)
+        .filter(move |cookie| cookie.name() == name)
+        .filter_map(|cookie| cookie.value_raw())
 }
 
 /// The names of the cookies that begin so, in the order they came: browsers send older
 /// ones first.
 pub fn names<'a>(headers: &'a HeaderMap, start: &'a str) -> impl Iterator<Item = &'a str> {
+    all(headers)
+        .filter_map(|cookie| cookie.name_raw())
+        .filter(move |name| name.starts_with(start))
+}
+
+/// All cookies of a request. Another app's cookie may be anything, not even text: it must
+/// not hide ours.
+fn all(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
     headers
         .get_all(COOKIE)
         .iter()
         .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(|pair| str::from_utf8(pair).ok()?.split_once('='))
-        .map(|(name, _)| name.trim())
-        .filter(move |name| name.starts_with(start))
+        .filter_map(|pair| Cookie::parse(str::from_utf8(pair).ok()?).ok())
 }
 
 /// A cookie for the whole host that no script reads. `value` is base64url; with a
 /// life of nothing the browser forgets it.
 #[must_use]
 pub fn set(name: &str, value: &str, life: Duration) -> Option<HeaderValue> {
-    let seconds = life.as_millis().div_ceil(1000);
-    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}");
-    HeaderValue::from_str(&text).ok()
+    let seconds = i64::try_from(life.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
+    let cookie = Cookie::build((name, value))
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .max_age(cookie::time::Duration::seconds(seconds));
+    HeaderValue::from_str(&cookie.to_string()).ok()
 }
 
 #[cfg(test)]
@@ -73,11 +79,11 @@ mod tests {
     fn the_cookie_is_as_the_contract_says() {
         assert_eq!(
             set("dmf_session", "abc", Duration::from_millis(1_799_001)).unwrap(),
-            "dmf_session=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=1800"
+            "dmf_session=abc; HttpOnly; SameSite=Lax; Path=/; Max-Age=1800"
         );
         assert_eq!(
             set("dmf_session", "", Duration::ZERO).unwrap(),
-            "dmf_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
+            "dmf_session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"
         );
     }
 

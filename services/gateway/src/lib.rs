@@ -13,7 +13,6 @@ pub mod access;
 pub mod cookies;
 pub mod cors;
 pub mod downstream;
-pub mod expiring;
 pub mod html;
 pub mod oidc;
 pub mod origin;

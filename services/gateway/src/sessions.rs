@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderMap;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
 use crate::cookies;
-use crate::expiring::Expiring;
 use crate::random::{self, NoRandomness};
 
 /// The cookie of a session, where the gateway has its usual port.
@@ -18,7 +19,7 @@ pub const COOKIE: &str = "dmf_session";
 const STREAMS: usize = 8;
 
 /// How many sessions there can be at once.
-const CAPACITY: usize = 10_000;
+const CAPACITY: u64 = 10_000;
 
 /// Somebody who proved who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +53,8 @@ pub struct Session {
 #[derive(Debug)]
 pub struct Sessions {
     cookie: String,
-    live: Expiring<Arc<Session>>,
+    life: Duration,
+    live: Cache<String, Arc<Session>>,
     /// The end of the latest session: clients tell logins apart by it.
     latest: Mutex<DateTime<Utc>>,
 }
@@ -61,9 +63,19 @@ impl Sessions {
     /// No sessions yet; each will live so long from its login, in a cookie of that name.
     #[must_use]
     pub fn new(life: Duration, cookie: String) -> Self {
+        Self::with_capacity(life, cookie, CAPACITY)
+    }
+
+    /// Where there are more, those that were unused for longest give way: no login is refused.
+    fn with_capacity(life: Duration, cookie: String, capacity: u64) -> Self {
         Self {
             cookie,
-            live: Expiring::new(life, CAPACITY),
+            life,
+            live: Cache::builder()
+                .time_to_live(life)
+                .max_capacity(capacity)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
             latest: Mutex::new(DateTime::UNIX_EPOCH),
         }
     }
@@ -78,32 +90,29 @@ impl Sessions {
             id: random::text::<24>()?,
             user,
             expires_at: self.end_of_new(),
-            expires: now + self.live.life(),
+            expires: now + self.life,
             streams: Arc::new(Semaphore::new(STREAMS)),
         });
-        self.live
-            .insert(now, session.id.clone(), Arc::clone(&session));
+        self.live.insert(session.id.clone(), Arc::clone(&session));
         Ok(session)
     }
 
     /// The live session that a request brings, if any.
     #[must_use]
     pub fn of_request(&self, headers: &HeaderMap) -> Option<Arc<Session>> {
-        let now = Instant::now();
-        cookies::values(headers, &self.cookie).find_map(|id| self.live.get(now, id))
+        cookies::values(headers, &self.cookie).find_map(|id| self.live.get(id))
     }
 
     /// Whether a session goes on.
     #[must_use]
     pub fn is_live(&self, session: &Session) -> bool {
-        self.live.get(Instant::now(), &session.id).is_some()
+        self.live.get(&session.id).is_some()
     }
 
     /// Ends the sessions that a request brings.
     pub fn end(&self, headers: &HeaderMap) {
-        let now = Instant::now();
         for id in cookies::values(headers, &self.cookie) {
-            self.live.take(now, id);
+            self.live.invalidate(id);
         }
     }
 
@@ -116,11 +125,11 @@ impl Sessions {
     /// How long a session lives.
     #[must_use]
     pub const fn life(&self) -> Duration {
-        self.live.life()
+        self.life
     }
 
     fn end_of_new(&self) -> DateTime<Utc> {
-        let life = TimeDelta::from_std(self.live.life()).unwrap_or_default();
+        let life = TimeDelta::from_std(self.life).unwrap_or_default();
         let end = dm_contracts::time::now() + life;
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let end = end.max(*latest + TimeDelta::microseconds(1));
@@ -167,6 +176,44 @@ mod tests {
         let sessions = Sessions::new(Duration::ZERO, COOKIE.to_owned());
         let session = sessions.begin(jim()).unwrap();
         assert!(!sessions.is_live(&session));
+    }
+
+    #[test]
+    fn a_session_is_over_when_its_time_is() {
+        let sessions = Sessions::new(Duration::from_millis(20), COOKIE.to_owned());
+        let session = sessions.begin(jim()).unwrap();
+        let brought = request(&format!("dmf_session={}", session.id));
+        std::thread::sleep(Duration::from_millis(40));
+        assert!(sessions.of_request(&brought).is_none());
+        sessions.live.run_pending_tasks();
+        assert_eq!(sessions.live.entry_count(), 0, "what is over is kept");
+    }
+
+    #[test]
+    fn too_many_sessions_push_out_the_one_that_was_unused_for_longest() {
+        let life = Duration::from_secs(60);
+        let sessions = Sessions::with_capacity(life, COOKIE.to_owned(), 2);
+        let begin = || {
+            let session = sessions.begin(jim()).unwrap();
+            sessions.live.run_pending_tasks();
+            session
+        };
+        let (first, second) = (begin(), begin());
+        assert!(sessions.is_live(&first));
+        let third = begin();
+        assert!(sessions.is_live(&first));
+        assert!(!sessions.is_live(&second));
+        assert!(sessions.is_live(&third));
+    }
+
+    #[test]
+    fn a_flood_of_logins_stays_bounded_and_lets_the_last_one_in() {
+        let life = Duration::from_secs(60);
+        let sessions = Sessions::with_capacity(life, COOKIE.to_owned(), 100);
+        let last = (0..5_000).map(|_| sessions.begin(jim()).unwrap()).last();
+        assert!(sessions.is_live(&last.unwrap()));
+        sessions.live.run_pending_tasks();
+        assert!(sessions.live.entry_count() <= 100);
     }
 
     #[test]

@@ -4,19 +4,20 @@
 //! is encrypted and authenticated with a key of this process: what it holds was put in
 //! here, and nobody else can read it. It is for one state, and works once.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 
-use crate::expiring::Expiring;
 use crate::random::NoRandomness;
 
 /// How many states are known to be used at once. One that was forgotten is of no use
 /// either: Keycloak takes a code once.
-const USED: usize = 10_000;
+const USED: u64 = 10_000;
 
 /// A login that has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +38,7 @@ pub struct Login {
 pub struct Pending {
     key: RandomizedNonceKey,
     life: Duration,
-    used: Expiring<()>,
+    used: Cache<String, ()>,
 }
 
 impl Pending {
@@ -51,7 +52,11 @@ impl Pending {
         Ok(Self {
             key: RandomizedNonceKey::new(&AES_256_GCM, &key).map_err(|_| NoRandomness)?,
             life,
-            used: Expiring::new(life, USED),
+            used: Cache::builder()
+                .time_to_live(life)
+                .max_capacity(USED)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
         })
     }
 
@@ -88,10 +93,9 @@ impl Pending {
         let login = cookies
             .filter_map(|cookie| self.open(cookie))
             .find(|login| login.state == state && login.until >= now())?;
-        let first = self
-            .used
-            .insert_new(Instant::now(), login.state.clone(), ());
-        first.then_some(login)
+        // Of many who bring it at once, one is first.
+        let use_of_it = self.used.entry_by_ref(&login.state).or_insert(());
+        use_of_it.is_fresh().then_some(login)
     }
 
     fn open(&self, cookie: &str) -> Option<Login> {
@@ -110,6 +114,8 @@ fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     fn login(pending: &Pending, state: &str) -> Login {
@@ -157,6 +163,23 @@ mod tests {
             // The last sign may hold bits that mean nothing; then it is the same cookie.
             assert!(taken.is_none() || at == value.len() - 1, "{at}");
         }
+    }
+
+    #[test]
+    fn of_many_who_bring_a_cookie_at_once_one_gets_the_login() {
+        let pending = pending();
+        let value = pending.seal(&login(&pending, "one")).unwrap();
+        let got = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    if pending.take("one", [value.as_str()].into_iter()).is_some() {
+                        got.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(got.into_inner(), 1);
     }
 
     #[test]

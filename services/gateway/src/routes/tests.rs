@@ -202,7 +202,7 @@ async fn a_login_leads_back_with_its_query_and_a_session() {
     assert_eq!(text(&response, "cache-control"), "no-store");
     let cookie = text(&response, "set-cookie");
     let (cookie, attributes) = cookie.split_once("; ").unwrap();
-    assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax; Max-Age=1800");
+    assert_eq!(attributes, "HttpOnly; SameSite=Lax; Path=/; Max-Age=1800");
 
     let sent = stack.realm.sent.lock().unwrap().clone();
     assert_eq!(sent["grant_type"], "authorization_code");
