@@ -45,7 +45,14 @@ pub(super) fn keys() -> Vec<Key> {
 impl Key {
     /// True where it holds a secret.
     pub fn is_secret(&self) -> bool {
-        self.schema.get("writeOnly") == Some(&Value::Bool(true))
+        let is_set = |mark: Option<&Value>| mark == Some(&Value::Bool(true));
+        // The schema of an option may have that of its value as one of two.
+        let choices = self.schema.get("anyOf").and_then(Value::as_array);
+        is_set(self.schema.get("writeOnly"))
+            || choices
+                .into_iter()
+                .flatten()
+                .any(|choice| is_set(choice.get("writeOnly")))
     }
 }
 

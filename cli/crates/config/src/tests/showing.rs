@@ -53,6 +53,16 @@ fn secrets_are_shown_only_when_asked_for() {
 }
 
 #[test]
+fn every_password_is_a_secret() {
+    let entries = project().loaded().show(None, false).unwrap();
+    for entry in entries {
+        let last = entry.key.rsplit('.').next().unwrap_or_default();
+        let is_password = last.ends_with("password") || last.ends_with("client_secret");
+        assert_eq!(entry.secret, is_password, "{}", entry.key);
+    }
+}
+
+#[test]
 fn keys_without_a_value_are_shown_too() {
     assert!(lines(None, false).contains("engine.host = null ()\n"));
 }
