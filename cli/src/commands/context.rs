@@ -14,7 +14,7 @@ use dm_config::{Cadence, Config, Install, LoadOptions, Loaded, Origin, Override}
 use dm_core::error::{Result, step_on};
 use dm_core::instance::{self, Instance};
 use dm_core::keys::port_key;
-use dm_engine::containers::State;
+use dm_engine::containers::{Container, State};
 use dm_engine::spec::DigestKey;
 use dm_engine::{Engine, EngineSettings};
 use dm_host::consent::Consent;
@@ -330,8 +330,8 @@ impl Context {
         Ok(engine)
     }
 
-    /// The stack of an instance on an engine. Its images are obtained with
-    /// `progress` told.
+    /// The stack of an instance on an engine, with the instance's containers: they hold its
+    /// ports. Its images are obtained with `progress` told.
     ///
     /// # Errors
     /// Unreadable fixtures, a taken port, a failing engine.
@@ -342,14 +342,18 @@ impl Context {
         ports: PortUse<'_>,
         progress: Arc<dyn Progress>,
         consent: Arc<Consent>,
-    ) -> Result<Stack> {
+    ) -> Result<(Stack, Vec<Container>)> {
         let config = project.config();
         let images_cancel = self.interrupt.child_token();
         let images = project.images(&engine, progress, consent, images_cancel.clone())?;
+        let containers = engine.containers(&project.instance.filter()).await?;
+        let components = project.components(Some(&engine));
         let ports = match ports {
-            PortUse::Existing => existing_ports(project, &engine).await?,
+            PortUse::Existing => ports_of(project, &containers)?,
             PortUse::Allocate { free, only } => {
-                let ports = allocate(project, &engine, free, only).await?;
+                let ours = held_ports(&containers);
+                let wanted = ports_of_selected(&components, only)?;
+                let ports = allocate(project, &engine, free, &wanted, &ours).await?;
                 for ignored in ignored_ports(&project.loaded, &ports) {
                     self.printer.warn(&ignored);
                 }
@@ -357,7 +361,7 @@ impl Context {
             }
         };
         let key = DigestKey::new(digest_key(project.state.path())?);
-        Ok(Stack {
+        let stack = Stack {
             images,
             images_cancel,
             instance: project.instance.clone(),
@@ -365,7 +369,7 @@ impl Context {
             wait: config.timeouts.wait.get(),
             root: project.loaded.root.clone(),
             state: project.state.path().to_owned(),
-            components: project.components(Some(&engine)),
+            components,
             database: Database::new(config, &project.loaded.root).keyed(key.clone()),
             key,
             pace: Pace {
@@ -374,7 +378,8 @@ impl Context {
             },
             lock_patience: config.timeouts.lock.get(),
             engine,
-        })
+        };
+        Ok((stack, containers))
     }
 
     /// The stack as it is, for commands that only look.
@@ -384,14 +389,9 @@ impl Context {
     pub async fn quiet_stack(&self, project: &Project) -> Result<Stack> {
         let engine = self.engine(project.config()).await?;
         let consent = self.consent(false);
-        self.stack(
-            project,
-            engine,
-            PortUse::Existing,
-            Arc::new(Silent),
-            consent,
-        )
-        .await
+        let quiet = Arc::new(Silent);
+        let opened = self.stack(project, engine, PortUse::Existing, quiet, consent);
+        Ok(opened.await?.0)
     }
 
     /// Checks that the stack has a component of that name.
@@ -516,32 +516,48 @@ fn ignored_ports(loaded: &Loaded, ports: &Ports) -> Vec<String> {
 /// The ports of the instance's containers, which are the truth; those recorded
 /// where there are no containers.
 pub async fn existing_ports(project: &Project, engine: &Engine) -> Result<Ports> {
+    let containers = engine.containers(&project.instance.filter()).await?;
+    ports_of(project, &containers)
+}
+
+/// The ports of these containers; those recorded where they have none.
+fn ports_of(project: &Project, containers: &[Container]) -> Result<Ports> {
     let mut ports = project.ports()?;
-    for container in engine.containers(&project.instance.filter()).await? {
-        ports.extend(container.ports);
+    for container in containers {
+        ports.extend(container.ports.clone());
     }
     Ok(ports)
+}
+
+/// The ports that these containers hold. A paused one does just as a running one.
+fn held_ports(containers: &[Container]) -> BTreeSet<u16> {
+    let holding = [State::Running, State::Paused, State::Restarting];
+    containers
+        .iter()
+        .filter(|container| holding.contains(&container.state))
+        .flat_map(|container| container.ports.values().copied())
+        .collect()
+}
+
+/// The ports that these components and what they need ask for; those of all where none is
+/// named.
+fn ports_of_selected(components: &[Arc<dyn Component>], only: &[String]) -> Result<Ports> {
+    let selected = select(components, only)?;
+    Ok(components
+        .iter()
+        .filter(|component| selected.contains(component.name()))
+        .flat_map(|component| component.ports())
+        .map(|wish| (wish.name.to_owned(), wish.host))
+        .collect())
 }
 
 async fn allocate(
     project: &Project,
     engine: &Engine,
     free: bool,
-    only: &[String],
+    wanted: &Ports,
+    ours: &BTreeSet<u16>,
 ) -> Result<Ports> {
-    // A paused container holds its ports just as a running one does.
-    let ours: BTreeSet<u16> = engine
-        .containers(&project.instance.filter())
-        .await?
-        .into_iter()
-        .filter(|container| {
-            matches!(
-                container.state,
-                State::Running | State::Paused | State::Restarting
-            )
-        })
-        .flat_map(|container| container.ports.into_values())
-        .collect();
     let mode = if free || !project.instance.is_default() {
         Mode::Auto {
             customary: project.instance.is_default(),
@@ -549,21 +565,13 @@ async fn allocate(
     } else {
         Mode::Fixed
     };
-    let components = project.components(Some(engine));
-    let selected = select(&components, only)?;
-    let wanted: Ports = components
-        .iter()
-        .filter(|component| selected.contains(component.name()))
-        .flat_map(|component| component.ports())
-        .map(|wish| (wish.name.to_owned(), wish.host))
-        .collect();
     let request = Request {
         project: &project.instance.project,
         root: &project.instance.root,
         instance: &project.instance.name,
-        wanted: &wanted,
+        wanted,
         mode,
-        ours: &ours,
+        ours,
     };
     match Allocator::new(project.state.clone()).allocate(&request) {
         Ok(ports) => Ok(ports),

@@ -54,7 +54,7 @@ pub async fn take_down(
     volumes: bool,
 ) -> Result<Removed> {
     let consent = context.consent(false);
-    let stack = context
+    let (stack, _) = context
         .stack(
             project,
             engine,

@@ -8,7 +8,7 @@ use dm_config::overrides;
 use dm_core::error::{Exit, Result};
 use dm_host::detach;
 use dm_stack::images::NodeProgress;
-use dm_stack::{golden, up};
+use dm_stack::{golden, scratch, up};
 use dm_terminal::table::{Cell, Column, Table};
 
 use super::context::{Context, PortUse, Project};
@@ -69,7 +69,7 @@ pub async fn make(context: &Context) -> Result<()> {
         async |emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));
             let consent = context.consent(false);
-            let stack = context
+            let (stack, _) = context
                 .stack(
                     &project,
                     engine,
@@ -85,7 +85,7 @@ pub async fn make(context: &Context) -> Result<()> {
             if !golden::find(&stack).await?.is_empty() {
                 return Ok(Default::default());
             }
-            golden::make(&Arc::new(stack), &request, &emitter, &context.interrupt).await
+            scratch::make(&Arc::new(stack), &request, &emitter, &context.interrupt).await
         },
         dm_stack::executor::Outcome::ok,
     )

@@ -127,5 +127,5 @@ pub(super) async fn fresh(context: &Context, project: &Project, yes: bool) -> Re
         Ok(Some(cleared))
     };
     let brought = run.after(context, remove).await?.complete()?;
-    show(context, &brought.stack).await
+    show(context, &brought).await
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use dm_core::error::{Exit, Result};
-use dm_stack::executor::Emitter;
+use dm_stack::executor::{Emitter, Outcome};
 use dm_stack::{Stack, restart, up};
 
 use super::context::{Context, PortUse};
@@ -36,9 +36,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     };
     let stop = async |stack: &Arc<Stack>, emitter: &Emitter| {
         restart::stop(stack, &arguments.names, emitter).await?;
-        Ok(None)
+        Ok(Some(Outcome::default()))
     };
     let brought = run.after(context, stop).await?.complete()?;
-    show(context, &brought.stack).await?;
+    show(context, &brought).await?;
     Ok(Exit::Success)
 }

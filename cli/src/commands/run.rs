@@ -11,7 +11,7 @@ use dm_stack::event::Event;
 use dm_stack::executor::{Emitter, Outcome};
 use dm_stack::images::NodeProgress;
 use dm_stack::status::StatusRow;
-use dm_stack::{Stack, inspect, reset, up};
+use dm_stack::{Stack, golden, inspect, reset, up};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -113,6 +113,9 @@ pub struct Brought {
     pub outcome: Outcome,
     /// What it told.
     pub recording: Recording,
+    /// What it was to do, with all that was found for it; none where what was done before
+    /// was the end of it.
+    plan: Option<up::Plan>,
 }
 
 impl Brought {
@@ -126,11 +129,35 @@ impl Brought {
             None => Ok(self),
         }
     }
+
+    /// What runs now. Where nothing was changed, that is known: each component has answered.
+    ///
+    /// # Errors
+    /// A failing engine.
+    pub async fn rows(&self) -> Result<Vec<StatusRow>> {
+        let (stack, outcome) = (&self.stack, &self.outcome);
+        match self.plan.as_ref().and_then(|plan| plan.unchanged(outcome)) {
+            Some(containers) => inspect::rows_of(stack, containers, &outcome.done, false).await,
+            None => inspect::rows(stack, false).await,
+        }
+    }
+
+    /// Whether there are golden images for the stack. Where the run got an image, they may
+    /// fit only since.
+    ///
+    /// # Errors
+    /// A failing engine.
+    pub async fn has_golden(&self) -> Result<bool> {
+        match &self.plan {
+            Some(plan) if plan.images.is_empty() => Ok(!plan.goldens.is_empty()),
+            _ => Ok(!golden::find(&self.stack).await?.is_empty()),
+        }
+    }
 }
 
 impl BringUp<'_> {
     /// Does `before`, and then brings up what was asked for. An outcome of `before`
-    /// that is not as asked is the end of it.
+    /// that is not as asked is the end of it; without one it has changed nothing.
     ///
     /// # Errors
     /// What stops the run before its first node; what fails in a node is in the
@@ -149,22 +176,29 @@ impl BringUp<'_> {
             request,
             bundle,
         } = self;
+        let wait = request.wait;
         let work = async |emitter: Emitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));
-            let stack = context
+            let (stack, mut containers) = context
                 .stack(project, engine, ports, progress.clone(), consent)
                 .await?;
             let stack = Arc::new(stack);
             let unfinished = reset::finish(&stack, &emitter, &context.interrupt).await?;
+            let mut has_changed = unfinished.is_some();
             if let Some(outcome) = unfinished.filter(|it| !it.ok()) {
-                return Ok((stack, outcome));
+                return Ok((stack, outcome, None));
             }
-            if let Some(outcome) = before(&stack, &emitter).await?.filter(|it| !it.ok()) {
-                return Ok((stack, outcome));
+            let done = before(&stack, &emitter).await?;
+            has_changed |= done.is_some();
+            if let Some(outcome) = done.filter(|it| !it.ok()) {
+                return Ok((stack, outcome, None));
             }
-            let plan = up::prepare(&stack, &request).await?;
+            if has_changed {
+                containers = stack.containers().await?;
+            }
+            let plan = up::prepare(&stack, request, containers).await?;
             progress.expect(&plan.images);
-            let outcome = up::execute(&stack, plan, &request, &emitter, &context.interrupt).await?;
+            let outcome = up::execute(&stack, &plan, &emitter, &context.interrupt).await?;
             // What a compiler says needs no look at the machine.
             if outcome
                 .failures
@@ -177,20 +211,16 @@ impl BringUp<'_> {
                     Err(error) => emitter.note(None, chain(&error).join(": ")),
                 }
             }
-            Ok((stack, outcome))
+            Ok((stack, outcome, Some(plan)))
         };
-        let ((stack, outcome), recording) = reported(
-            context,
-            command,
-            Some(request.wait),
-            work,
-            |(_, outcome)| outcome.ok(),
-        )
-        .await?;
+        let ok = |(_, outcome, _): &(_, Outcome, _)| outcome.ok();
+        let ((stack, outcome, plan), recording) =
+            reported(context, command, Some(wait), work, ok).await?;
         Ok(Brought {
             stack,
             outcome,
             recording,
+            plan,
         })
     }
 
@@ -207,9 +237,8 @@ impl BringUp<'_> {
 ///
 /// # Errors
 /// A failing engine, or a closed output.
-pub async fn show(context: &Context, stack: &Stack) -> Result<()> {
-    let rows = inspect::rows(stack, false).await?;
-    table(context, stack, &rows)
+pub async fn show(context: &Context, brought: &Brought) -> Result<()> {
+    table(context, &brought.stack, &brought.rows().await?)
 }
 
 /// Shows these rows of the stack.

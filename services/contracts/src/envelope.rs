@@ -7,7 +7,6 @@ use serde_json::Value;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::events::DomainEvent;
 use crate::time;
 
 /// The version of CloudEvents that is spoken.
@@ -15,6 +14,22 @@ pub const SPEC_VERSION: &str = "1.0";
 
 /// The content type of a message that holds an envelope.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// A fact that a service tells the others.
+pub trait DomainEvent: Serialize + DeserializeOwned {
+    /// The type in the envelope.
+    const TYPE: &'static str;
+    /// The routing key on [`crate::topology::EVENTS`].
+    const ROUTING_KEY: &'static str;
+    /// The publishing service as the envelope names it.
+    const SOURCE: &'static str;
+
+    /// The aggregate, e.g. `order/ord_9001`.
+    fn subject(&self) -> String;
+
+    /// When it happened.
+    fn time(&self) -> DateTime<Utc>;
+}
 
 /// One event with all that says what it is. Unknown fields are ignored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use thiserror::Error;
 use url::Url;
 
+pub use crate::services::Service;
 use crate::sessions::User;
 use crate::settings::BaseUrl;
 
@@ -29,54 +30,6 @@ const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 const DISPLAY_NAME: HeaderName = HeaderName::from_static("x-user-display-name");
 /// Which call of one and the same effect it is.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// A service behind the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
-    /// Profiles.
-    Profile,
-    /// Leads and clients.
-    Sales,
-    /// Orders.
-    Order,
-    /// Shipments.
-    Inventory,
-    /// Expenses.
-    Finance,
-    /// Notifications.
-    Wuphf,
-}
-
-impl Service {
-    /// All of them, in the order of their ports.
-    pub const ALL: [Self; 6] = [
-        Self::Profile,
-        Self::Sales,
-        Self::Order,
-        Self::Inventory,
-        Self::Finance,
-        Self::Wuphf,
-    ];
-
-    /// Its host name in the stack.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Profile => "profile",
-            Self::Sales => "sales",
-            Self::Order => "order",
-            Self::Inventory => "inventory",
-            Self::Finance => "finance",
-            Self::Wuphf => "wuphf",
-        }
-    }
-
-    /// Its port in the stack.
-    #[must_use]
-    pub const fn port(self) -> u16 {
-        8091 + self as u16
-    }
-}
 
 /// The client for everything behind the gateway: plain HTTP, no proxy, redirects
 /// are answers like any other.

@@ -19,6 +19,7 @@ pub mod origin;
 pub mod random;
 pub mod return_to;
 pub mod routes;
+pub mod services;
 pub mod sessions;
 pub mod settings;
 

@@ -8,7 +8,7 @@ use dm_kit::Environment;
 use http::HeaderValue;
 use url::Url;
 
-use crate::downstream::Service;
+use crate::services::Service;
 
 /// The web apps of the demo, as browsers name them.
 const ORIGINS: &str = "http://localhost:3000,http://localhost:3001,http://localhost:3002,\

@@ -17,10 +17,11 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use thiserror::Error;
 
 use super::locks::{Blocked, Ended, Limits, Watch};
-use super::{Ports, keycloak, postgres};
+use super::quote::{identifier, literal};
+use super::{Ports, keycloak, names, postgres};
 
 /// The job's name in the graph.
-pub const NAME: &str = "database";
+pub const NAME: &str = names::DATABASE;
 
 /// The schema of `dm` itself.
 pub const OPS_SCHEMA: &str = "dm_ops";
@@ -588,25 +589,9 @@ fn ensure_role(role: &str) -> String {
     )
 }
 
-/// A quoted SQL identifier.
-pub(super) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A quoted SQL string.
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quoting_leaves_no_way_out() {
-        assert_eq!(identifier(r#"a"b"#), r#""a""b""#);
-        assert_eq!(literal("a'b"), "'a''b'");
-    }
 
     #[test]
     fn roles_are_named_by_their_owners() {

@@ -5,8 +5,10 @@ pub mod database;
 pub mod gateway_secret;
 pub mod keycloak;
 pub mod locks;
+mod names;
 pub mod openldap;
 pub mod postgres;
+mod quote;
 pub mod rabbitmq;
 pub mod reach;
 pub mod recorded;
@@ -118,7 +120,7 @@ pub enum ComponentError {
         key: &'static str,
         /// Why not.
         #[source]
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// Something that its container has of this machine can't be made.
     #[error("could not make {}", path.display())]
@@ -412,5 +414,9 @@ fn http_origin(host: &str, port: u16) -> String {
 /// Reads a fixture.
 fn read(root: &Path, path: &Path, key: &'static str) -> Result<Vec<u8>, ComponentError> {
     let path = root.join(path);
-    std::fs::read(&path).map_err(|source| ComponentError::File { path, key, source })
+    std::fs::read(&path).map_err(|error| ComponentError::File {
+        path,
+        key,
+        source: Arc::new(error),
+    })
 }

@@ -1,6 +1,7 @@
 //! OpenLDAP: the people and groups of Dunder Mifflin.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dm_config::Config;
@@ -158,14 +159,15 @@ fn refused(admin: &str) -> Refused {
 }
 
 /// The `.ldif` files of the folder, by name, as the image wants them.
-fn ldif_files(site: &Site<'_>, folder: &std::path::Path) -> Result<Vec<File>, ComponentError> {
+fn ldif_files(site: &Site<'_>, folder: &Path) -> Result<Vec<File>, ComponentError> {
     let key = "openldap.ldif";
     let folder = site.root.join(folder);
-    let failed = |source| ComponentError::File {
-        path: folder.clone(),
+    let unreadable = |path: &Path, error| ComponentError::File {
+        path: path.to_owned(),
         key,
-        source,
+        source: Arc::new(error),
     };
+    let failed = |error| unreadable(&folder, error);
     let mut paths: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(&folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -186,11 +188,7 @@ fn ldif_files(site: &Site<'_>, folder: &std::path::Path) -> Result<Vec<File>, Co
     paths
         .into_iter()
         .map(|path| {
-            let contents = std::fs::read(&path).map_err(|source| ComponentError::File {
-                path: path.clone(),
-                key,
-                source,
-            })?;
+            let contents = std::fs::read(&path).map_err(|error| unreadable(&path, error))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let path = format!("/container/ldif/{name}");
             Ok(File::readable(path, line_feeds(&contents)))

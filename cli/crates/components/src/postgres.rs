@@ -7,10 +7,11 @@ use dm_engine::spec::{ContainerSpec, Mount};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use super::quote::{identifier, literal};
 use super::reach::{Address, Reach};
 use super::{
     Admission, Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Renewal,
-    Site, Unready, container, database, host_port,
+    Site, Unready, container, host_port,
 };
 
 /// The component's name.
@@ -181,8 +182,8 @@ impl Component for Postgres {
         // with `log_statement` it would have the password.
         let (user, database) = (&self.config.user, &self.config.database);
         let (role, password) = (
-            database::identifier(user.as_str()),
-            database::literal(&self.config.password.for_postgres()),
+            identifier(user.as_str()),
+            literal(&self.config.password.for_postgres()),
         );
         let command = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d"];
         let command = command.map(str::to_owned).into_iter();

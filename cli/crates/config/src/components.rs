@@ -4,15 +4,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::model::Wait;
 use super::policies::Policies;
 use super::values::{
-    AccountName, DomainName, Identifier, ImageReference, Line, Port, ProjectPath, Secret, Settings,
-    Size,
+    AccountName, DomainName, Identifier, ImageReference, Line, Memory, Port, ProjectPath, Secret,
+    Settings, Size, Wait,
 };
-
-/// A limit on a component's memory.
-pub type Memory = Size<64>;
 
 /// The database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

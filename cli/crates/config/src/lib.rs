@@ -14,6 +14,7 @@
 mod check;
 mod components;
 mod de;
+mod defaults;
 mod diagnose;
 mod layers;
 mod load;
@@ -31,12 +32,12 @@ mod source;
 mod tree;
 pub mod values;
 
-pub use components::{Keycloak, Memory, Openldap, Postgres, Rabbitmq};
+pub use components::{Keycloak, Openldap, Postgres, Rabbitmq};
 pub use layers::{OTHER_VARIABLES, Override};
 pub use load::{FILE, LOCAL_FILE, LoadOptions, Loaded, PROJECT_DIR};
 pub use model::{
     Backup, Config, Credentials, Engine, Golden, ImageSource, Images, Install, Prepare, Project,
-    Timeouts, Wait,
+    Timeouts,
 };
 pub use policies::{Kept, Overflow, Policies};
 pub use problem::{ConfigError, Problem, Problems};
@@ -45,7 +46,7 @@ pub use schema::{schema, schema_text};
 pub use services::{Service, Services};
 pub use show::Entry;
 pub use source::Origin;
-pub use values::{Cadence, Secret};
+pub use values::{Cadence, Memory, Secret, Wait};
 
 #[cfg(test)]
 mod tests;

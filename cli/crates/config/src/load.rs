@@ -5,8 +5,9 @@ use std::ffi::OsString;
 use std::path::{Path as FsPath, PathBuf};
 
 use super::check;
+use super::defaults::DEFAULTS;
 use super::diagnose::Reporter;
-use super::layers::{Content, Layers, Override};
+use super::layers::{Layers, Override};
 use super::model::Config;
 use super::problem::{ConfigError, Problem, Problems};
 use super::sift::{Sifted, sift};
@@ -19,8 +20,6 @@ pub const FILE: &str = "dm.toml";
 pub const LOCAL_FILE: &str = "dm.local.toml";
 /// The variable that names the project's directory.
 pub const PROJECT_DIR: &str = "DM_PROJECT_DIR";
-
-const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// What to load, other than the environment.
 #[derive(Debug, Clone, Default)]
@@ -119,17 +118,6 @@ impl Config {
             layers.push_override(given);
         }
         resolve(layers, root)
-    }
-}
-
-/// The built-in defaults as a tree.
-pub(super) fn defaults_tree() -> Node {
-    let mut layers = Layers::default();
-    layers.push_toml(SourceKind::Defaults, String::new(), DEFAULTS.to_owned());
-    match layers.layers.pop().map(|layer| layer.content) {
-        Some(Content::Tree(tree)) => tree,
-        // Compiled in, and parsed by every test.
-        _ => unreachable!("the built-in defaults are no TOML"),
     }
 }
 

@@ -11,16 +11,11 @@ use super::components::{Keycloak, Openldap, Postgres, Rabbitmq};
 use super::services::Services;
 use super::values::{
     AccountName, CaCertificates, Cadence, EngineAddress, MirrorUrl, Period, ProjectName,
-    ProjectPath, Recipients, RegistryPrefix, Secret,
+    ProjectPath, Recipients, RegistryPrefix, Secret, Wait,
 };
 
-/// The longest time that a run or a component may be given.
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// The longest time between two backups.
-const YEAR_MS: u64 = 366 * DAY_MS;
-
-/// How long something may take to become ready.
-pub type Wait = Period<1_000, DAY_MS>;
+const YEAR_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 
 /// The stack that `dm` runs: `dm.toml`, with everything that overrides it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

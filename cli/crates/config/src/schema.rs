@@ -21,7 +21,7 @@ pub(super) struct Key {
 #[must_use]
 pub fn schema() -> Value {
     let mut schema = bare_schema();
-    let defaults = super::load::defaults_tree().value.to_json();
+    let defaults = super::defaults::defaults_tree().value.to_json();
     complete(&mut schema, Some(&defaults));
     if let Some(root) = schema.as_object_mut() {
         root.insert("title".into(), json!("dm.toml"));

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::components::Memory;
-use super::model::Wait;
-use super::values::{Identifier, Port, Secret};
+use super::values::{Identifier, Memory, Port, Secret, Wait};
 
 /// The services of the paper company.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::de::{self, Fault, FaultKind};
+use super::defaults::defaults_tree;
 use super::layers::{Content, Layers};
-use super::load::defaults_tree;
 use super::model::Config;
 use super::source::SourceId;
 use super::tree::Node;

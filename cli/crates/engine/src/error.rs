@@ -3,6 +3,8 @@
 use dm_core::error::{Coded, Exit};
 use thiserror::Error;
 
+use super::refusal::Refusal;
+
 /// A failure of the engine, or of finding one.
 #[derive(Debug, Error)]
 pub enum EngineError {
@@ -112,14 +114,11 @@ impl EngineError {
         }
     }
 
-    /// The HTTP status that the engine answered with, if it did answer.
+    /// What the engine refused the call for, if it did answer.
     #[must_use]
-    pub fn status(&self) -> Option<u16> {
+    pub fn refusal(&self) -> Option<Refusal> {
         match self {
-            Self::Api {
-                source: bollard::errors::Error::DockerResponseServerError { status_code, .. },
-                ..
-            } => Some(*status_code),
+            Self::Api { source, .. } => Refusal::of(source),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@ use bollard::query_parameters::{
 use futures_util::{Stream, TryStreamExt as _};
 
 use super::spec::ContainerSpec;
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, Refusal};
 
 impl Engine {
     /// Puts the files of a specification into its container.
@@ -76,7 +76,7 @@ impl Engine {
     pub async fn read_file(&self, name: &str, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
         let chunks: Result<Vec<bytes::Bytes>, _> = self.export_path(name, path).try_collect().await;
         let archive = match chunks {
-            Err(error) if error.status() == Some(404) => return Ok(None),
+            Err(error) if error.refusal() == Some(Refusal::NotFound) => return Ok(None),
             other => other?.concat(),
         };
         only_file(&archive)

@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod logs;
 pub mod networks;
 pub mod published;
+mod refusal;
 pub mod spec;
 pub mod volumes;
 
@@ -24,6 +25,7 @@ use tokio::sync::OnceCell;
 pub use error::EngineError;
 pub use facts::{Facts, Kind, Version};
 pub use find::{EngineSettings, Found, Source};
+pub use refusal::Refusal;
 
 /// An engine that answers. A clone is cheap and is the same connection.
 #[derive(Debug, Clone)]

@@ -11,11 +11,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
+use super::digest::Digest;
 use super::error::ImageError;
 use super::lock::DigestLock;
 use super::process::{self, Tools};
 use super::progress::{Progress, Update};
-use super::recipe::Digest;
 use super::settings::ImageSettings;
 
 /// The goal that fetches a file. With its version: without one Maven takes whichever is new.

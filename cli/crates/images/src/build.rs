@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dm_engine::images::{BuildEvent, BuildOptions};
-use dm_engine::{Engine, EngineError};
+use dm_engine::{Engine, EngineError, Refusal};
 use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -122,7 +122,7 @@ fn failure(name: &str, transcript: &mut Transcript, error: EngineError) -> Image
         return error.into();
     };
     let mut tail = std::mem::take(&mut transcript.tail);
-    let hints = if reason.contains("no space left on device") {
+    let hints = if error.refusal() == Some(Refusal::DiskFull) {
         disk_full_hints()
     } else {
         output_hints(&tail)

@@ -9,8 +9,7 @@ use super::error::ImageError;
 use super::recipe::{Digest, Recipe, RecipeFile, local_reference};
 use super::settings::ImageSettings;
 
-/// The name of the image that all others stand on.
-pub const BASE: &str = "base";
+pub use super::settings::BASE;
 
 /// The versions of what the recipes install.
 mod version {

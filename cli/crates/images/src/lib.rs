@@ -10,6 +10,7 @@ mod build;
 pub mod catalog;
 mod context;
 pub mod derived;
+mod digest;
 pub mod error;
 pub mod inventory;
 mod lock;

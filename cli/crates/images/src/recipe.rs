@@ -5,12 +5,11 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 
-use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 use super::artifact::Artifact;
+pub use super::digest::Digest;
 
 /// The label with the full digest of the recipe.
 pub const LABEL_RECIPE: &str = "com.dundermifflin.dm.recipe";
@@ -20,45 +19,6 @@ pub const LABEL_COMPONENT: &str = "com.dundermifflin.dm.component";
 pub const LABEL_VERSION: &str = "com.dundermifflin.dm.version";
 /// The label with the way in which the image was obtained.
 pub const LABEL_ORIGIN: &str = "com.dundermifflin.dm.origin";
-
-/// How many hex digits of a digest a tag shows.
-const TAG_DIGITS: usize = 12;
-
-/// A SHA-256 digest, as hex.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest(String);
-
-impl Digest {
-    /// The digest of some bytes.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        Self::from_hash(Sha256::new_with_prefix(bytes))
-    }
-
-    /// The digest that a hash has come to.
-    #[must_use]
-    pub fn from_hash(hash: Sha256) -> Self {
-        Self(HEXLOWER.encode(&hash.finalize()))
-    }
-
-    /// All 64 digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The digits that a tag shows.
-    #[must_use]
-    pub fn short(&self) -> &str {
-        &self.0[..TAG_DIGITS]
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// One file of a build context.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,6 +10,9 @@ use dm_engine::images::RegistryLogin;
 
 use super::error::ImageError;
 
+/// The name of the image that all others stand on.
+pub const BASE: &str = "base";
+
 /// Where an image comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Source {
@@ -59,7 +62,7 @@ impl Default for ImageSettings {
             pull_timeout: Duration::from_secs(6),
             official: BTreeMap::from(
                 [
-                    (super::BASE, "debian:trixie-slim"),
+                    (BASE, "debian:trixie-slim"),
                     ("postgres", "postgres:17"),
                     ("rabbitmq", "rabbitmq:4-management"),
                     ("keycloak", "quay.io/keycloak/keycloak:26.7"),

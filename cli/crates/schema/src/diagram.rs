@@ -37,7 +37,7 @@ pub(super) fn render(document: &Document) -> String {
         entities.entity(&object.name);
     }
     let references = references(document);
-    let file = super::files::file_name(document);
+    let file = super::names::file_name(document);
     // What reads the link takes `%53` for a letter.
     let link = file.replace('%', "%25");
     let mut text = format!(

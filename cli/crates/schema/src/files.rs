@@ -1,12 +1,12 @@
 //! The folder of snapshots.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::names::{file_name, stem};
 use super::object::{Document, Form};
 use super::{SchemaError, diagram, dump};
 
@@ -161,28 +161,6 @@ fn contents(documents: &[Document]) -> Vec<(String, String)> {
         }
     }
     contents
-}
-
-/// The name of a document's file.
-pub(super) fn file_name(document: &Document) -> String {
-    format!("{}.{}", stem(document), document.form.extension())
-}
-
-/// A schema may be called anything, and a file may not: what could mean something to a file
-/// system is written as `%2f`.
-fn stem(document: &Document) -> String {
-    let mut stem = String::new();
-    let is_taken = document.form == Form::Sql && document.name == dump::DATABASE;
-    for (place, byte) in document.name.bytes().enumerate() {
-        let is_plain = byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
-        if is_plain && !(is_taken && place == 0) {
-            stem.push(byte.into());
-        } else {
-            // Writing to a string can't fail.
-            let _ = write!(stem, "%{byte:02x}");
-        }
-    }
-    stem
 }
 
 /// The name and the form that a file's name tells; nothing where it is none of these files.

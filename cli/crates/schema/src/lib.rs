@@ -22,6 +22,7 @@ mod diff;
 mod dump;
 mod error;
 mod files;
+mod names;
 mod object;
 mod realm;
 mod secrets;

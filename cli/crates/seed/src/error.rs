@@ -9,7 +9,7 @@ use dm_core::error::{Coded, Exit};
 use dm_gateway_client::{Fault, describe};
 use thiserror::Error;
 
-use super::own::Issue;
+use super::issue::Issue;
 use super::{Existing, Made};
 
 /// A seed that could not be carried out.

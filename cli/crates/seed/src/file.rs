@@ -9,10 +9,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::SeedError;
-
-/// Where it is in a project.
-pub const PATH: &str = "fixtures/demo/seed.toml";
+use super::{PATH, SeedError};
 
 /// What a demo's business is made of.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

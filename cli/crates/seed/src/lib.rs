@@ -19,8 +19,12 @@ pub mod past;
 
 mod error;
 mod file;
+mod issue;
 mod made;
 
 pub use error::SeedError;
-pub use file::{PATH, SeedFile};
+pub use file::SeedFile;
 pub use made::{Existing, Made};
+
+/// Where the file of a demo is in a project.
+pub const PATH: &str = "fixtures/demo/seed.toml";

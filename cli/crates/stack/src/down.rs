@@ -47,7 +47,7 @@ pub async fn down(
     interrupt: &CancellationToken,
 ) -> Result<Removed> {
     let filter = stack.instance.filter();
-    let containers = stack.engine.containers(&filter).await?;
+    let containers = stack.containers().await?;
     let containers = containers.into_iter().map(|it| (it, Ending::Removed));
     let mut removed = Removed {
         outcome: end(stack, containers.collect(), emitter, interrupt).await?,
@@ -59,7 +59,7 @@ pub async fn down(
     }
     // An engine may carry out a killed run's last call only now: what has
     // appeared since the containers were listed is ours to remove as well.
-    for late in stack.engine.containers(&filter).await? {
+    for late in stack.containers().await? {
         stack.engine.remove(&late.name).await?;
     }
     for network in stack.engine.networks(&filter).await? {
@@ -148,7 +148,7 @@ pub(super) async fn remove_volume(stack: &Stack, volume: &str) -> Result<()> {
     let Err(error) = stack.engine.remove_volume(volume).await else {
         return Ok(());
     };
-    let late = stack.engine.containers(&stack.instance.filter()).await?;
+    let late = stack.containers().await?;
     if late.is_empty() {
         return Err(error.into());
     }

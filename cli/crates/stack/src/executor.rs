@@ -114,6 +114,8 @@ pub struct Task {
 pub struct Outcome {
     /// The nodes that are as they should be.
     pub done: BTreeSet<String>,
+    /// Those among them that were so already.
+    pub kept: BTreeSet<String>,
     /// The failures, first one first.
     pub failures: Vec<Failure>,
     /// True where the time allowed ran out.
@@ -175,6 +177,9 @@ pub async fn run(
         };
         match result {
             Ok(state) => {
+                if matches!(state, NodeState::Ready { kept: true }) {
+                    outcome.kept.insert(name.clone());
+                }
                 emitter.node(&name, state);
                 outcome.done.insert(name);
             }

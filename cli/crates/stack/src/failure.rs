@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use dm_core::error::{Coded, chain};
 use dm_core::keys::{component_key, port_key};
-use dm_engine::spec::ContainerSpec;
+use dm_engine::Refusal;
+use dm_engine::spec::{ContainerSpec, Port};
 use dm_host::ports;
 
-use super::Stack;
 use super::event::Failure;
 use super::executor::Emitter;
 use super::readiness::NotReady;
+use super::{Stack, StackError};
 
 /// How many of its last log lines a failed component's report shows.
 const LOG_LINES: usize = 20;
@@ -41,23 +42,18 @@ pub fn of_error(name: &str, error: &dyn Coded, at: Duration) -> Failure {
 pub async fn of_start(
     stack: &Stack,
     spec: &ContainerSpec,
-    error: &dyn Coded,
+    error: &StackError,
     at: Duration,
 ) -> Failure {
     let mut failure = of_error(&spec.component, error, at);
-    let text = failure.what.to_lowercase();
-    if text.contains("address already in use") || text.contains("port is already allocated") {
-        for port in &spec.ports {
-            if text.contains(&format!(":{}", port.host)) {
-                let owner = ports::owner(port.host)
-                    .map_or_else(|| "another program".to_owned(), |owner| owner.to_string());
-                failure.what = format!("port {} is taken by {owner}", port.host);
-                failure.next = vec![
-                    "dm up --ports auto".into(),
-                    format!("or stop {owner}, or set another {}", port_key(&port.name)),
-                ];
-            }
-        }
+    if let Some(port) = taken_port(spec, error) {
+        let owner = ports::owner(port.host)
+            .map_or_else(|| "another program".to_owned(), |owner| owner.to_string());
+        failure.what = format!("port {} is taken by {owner}", port.host);
+        failure.next = vec![
+            "dm up --ports auto".into(),
+            format!("or stop {owner}, or set another {}", port_key(&port.name)),
+        ];
     }
     if failure.next.is_empty() {
         failure.next = vec!["dm doctor".into()];
@@ -68,6 +64,17 @@ pub async fn of_start(
         .await
         .unwrap_or_default();
     failure
+}
+
+/// The port of a container that another program has, where that is why it did not start.
+fn taken_port<'a>(spec: &'a ContainerSpec, error: &StackError) -> Option<&'a Port> {
+    let StackError::Engine(error) = error else {
+        return None;
+    };
+    let Refusal::PortTaken(taken) = error.refusal()? else {
+        return None;
+    };
+    spec.ports.iter().find(|port| Some(port.host) == taken)
 }
 
 /// A container that ran and did not become ready.

@@ -10,40 +10,26 @@
 //! All images of a set carry one digest of everything that went into them;
 //! another configuration never finds them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::pbkdf2;
-use dm_components::{Component, GoldenPart, Ports, Site, postgres};
+use dm_components::{Component, GoldenPart, Ports, Site};
 use dm_core::error::Result;
 use dm_images::Derivation;
-use dm_images::derived::LABEL_GOLDEN;
-use dm_images::recipe::{Digest, LABEL_COMPONENT};
-use futures_util::TryStreamExt as _;
+use dm_images::recipe::Digest;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
-use super::event::{Node, NodeKind, NodeState, Unit};
-use super::executor::{Emitter, Outcome};
-use super::images::node as image_node;
-use super::{Stack, StackError, down, up};
+use super::Stack;
+use super::local::LocalImages;
 
 /// The scratch instance that golden images are made in.
 pub const INSTANCE: &str = "golden";
-
-/// The label of a golden image with the project that made it.
-const LABEL_PROJECT: &str = "com.dundermifflin.dm.golden-project";
 
 /// Rounds of the digest of a set. It stands in the images' references, and what goes into it
 /// are passwords and what everybody knows: without any, a short password could be guessed. It
 /// has no key, so that a saved set is found on another machine.
 const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(49_999);
-
-/// How long a component may take to stop: one that is killed leaves no data to
-/// keep.
-const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A golden image of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -89,13 +75,21 @@ pub fn digest(stack: &Stack) -> Result<Digest> {
 /// # Errors
 /// Unreadable fixtures, or a failing engine.
 pub async fn find(stack: &Stack) -> Result<BTreeMap<String, Golden>> {
+    find_among(stack, &mut LocalImages::new(&stack.images)).await
+}
+
+/// As [`find`], with what is known already of the images that they are made from.
+pub(crate) async fn find_among(
+    stack: &Stack,
+    local: &mut LocalImages<'_>,
+) -> Result<BTreeMap<String, Golden>> {
     let digest = digest(stack)?;
     let mut found = BTreeMap::new();
     for (component, part) in kept(stack) {
-        let Some(from) = stack.images.local(component.name()).await? else {
+        let Some(from) = local.reference(component.name()).await? else {
             return Ok(BTreeMap::new());
         };
-        let image = derivation(component, part, &digest, from.reference).reference();
+        let image = derivation(component, part, &digest, from).reference();
         if stack.engine.image(&image).await?.is_none() {
             return Ok(BTreeMap::new());
         }
@@ -104,139 +98,14 @@ pub async fn find(stack: &Stack) -> Result<BTreeMap<String, Golden>> {
     Ok(found)
 }
 
-/// Makes the golden images in the scratch instance that `stack` is.
-///
-/// Killed at any moment it leaves at most a scratch instance, which the next
-/// run removes first, and images that are only taken as a whole set.
-///
-/// # Errors
-/// A failing engine or image build; a component that fails is in the outcome.
-pub async fn make(
-    stack: &Arc<Stack>,
-    request: &up::Request,
-    emitter: &Emitter,
-    interrupt: &CancellationToken,
-) -> Result<Outcome> {
-    let digest = digest(stack)?;
-    down::down(stack, true, emitter, interrupt).await?;
-    let made = fill(stack, request, &digest, emitter, interrupt).await;
-    // Not with the run's token: an interrupted run is tidied up all the same.
-    let tidied = down::down(stack, true, emitter, &CancellationToken::new()).await;
-    let outcome = made?;
-    tidied?;
-    if outcome.ok() {
-        remove_superseded(stack).await?;
-    }
-    Ok(outcome)
-}
-
-/// Removes the golden images of this project that another configuration made, as far as no
-/// container uses them. The newest of those stay: a configuration that is tried out and taken
-/// back finds its set again.
-///
-/// # Errors
-/// A failing engine.
-pub async fn remove_superseded(stack: &Stack) -> Result<()> {
-    let current = find(stack).await?;
-    let label = format!("{LABEL_PROJECT}={}", stack.instance.project);
-    let mut images = stack.engine.images_labelled(&label).await?;
-    images.retain(|image| image.labels.contains_key(LABEL_GOLDEN));
-    images.sort_by_key(|image| std::cmp::Reverse(image.created));
-    let users = stack.engine.image_users().await?;
-    let mut previous = BTreeSet::new();
-    for image in images {
-        let is_current = image
-            .references
-            .iter()
-            .any(|reference| current.values().any(|golden| golden.image == *reference));
-        let component = image.labels.get(LABEL_COMPONENT).cloned();
-        if is_current || previous.insert(component) || users.contains_key(&image.id) {
-            continue;
-        }
-        for reference in &image.references {
-            stack.engine.remove_image(reference).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn fill(
-    stack: &Arc<Stack>,
-    request: &up::Request,
-    digest: &Digest,
-    emitter: &Emitter,
-    interrupt: &CancellationToken,
-) -> Result<Outcome> {
-    let plan = up::prepare(stack, request).await?;
-    let outcome = up::execute(stack, plan, request, emitter, interrupt).await?;
-    if !outcome.ok() {
-        return Ok(outcome);
-    }
-    // The database stops last: Keycloak still writes while it stops.
-    let running = stack
-        .components
-        .iter()
-        .filter(|component| request.only.iter().any(|name| name == component.name()));
-    for component in running.rev() {
-        let name = component.name();
-        if name == postgres::NAME {
-            stack.database.prepare_golden(&stack.ports).await?;
-        }
-        emitter.note(Some(name), "stopping, to be kept as it is");
-        let container = stack.instance.container(name);
-        let stopping = stack.engine.stop(&container, STOP_PATIENCE);
-        tokio::select! {
-            stopped = stopping => stopped?,
-            () = interrupt.cancelled() => {
-                return Ok(Outcome { interrupted: true, ..Outcome::default() });
-            }
-        }
-    }
-    let images = kept(stack).map(|(component, _)| Node {
-        name: image_node(component.name()),
-        kind: NodeKind::Image,
-        after: vec![component.name().to_owned()],
-    });
-    emitter.announce(&stack.instance.name, images.collect());
-    for (component, part) in kept(stack) {
-        let name = component.name();
-        let from = stack
-            .images
-            .local(name)
-            .await?
-            .ok_or_else(|| StackError::ImageGone {
-                component: name.to_owned(),
-            })?;
-        emitter.node(
-            &image_node(name),
-            NodeState::Working {
-                doing: "packing".into(),
-                detail: None,
-                current: None,
-                total: None,
-                unit: Unit::Bytes,
-            },
-        );
-        let container = stack.instance.container(name);
-        let files = stack.engine.export_path(&container, part.path());
-        let files = Box::pin(files.map_err(std::io::Error::other));
-        let mut derivation = derivation(component, part, digest, from.reference);
-        let project = stack.instance.project.clone();
-        derivation.labels.insert(LABEL_PROJECT.to_owned(), project);
-        stack.images.build_derived(&derivation, files).await?;
-        emitter.node(&image_node(name), NodeState::Ready { kept: false });
-    }
-    Ok(outcome)
-}
-
 /// The components that have data to keep, and which.
-fn kept(stack: &Stack) -> impl Iterator<Item = (&dyn Component, GoldenPart)> {
+pub(crate) fn kept(stack: &Stack) -> impl Iterator<Item = (&dyn Component, GoldenPart)> {
     let components = stack.components.iter().map(AsRef::as_ref);
     components.filter_map(|component| Some((component, component.golden()?)))
 }
 
 /// How a component's golden image is made.
-fn derivation(
+pub(crate) fn derivation(
     component: &dyn Component,
     part: GoldenPart,
     digest: &Digest,

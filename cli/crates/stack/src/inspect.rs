@@ -1,5 +1,6 @@
 //! What there is of an instance, component by component.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -22,15 +23,29 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// # Errors
 /// A failing engine.
 pub async fn rows(stack: &Stack, memory: bool) -> Result<Vec<StatusRow>> {
-    let containers = stack.engine.containers(&stack.instance.filter()).await?;
+    let containers = stack.containers().await?;
+    rows_of(stack, &containers, &BTreeSet::new(), memory).await
+}
+
+/// As [`rows`], where it is known which containers there are, and which components have just
+/// answered that they are `ready`.
+///
+/// # Errors
+/// A failing engine.
+pub async fn rows_of(
+    stack: &Stack,
+    containers: &[Container],
+    ready: &BTreeSet<String>,
+    memory: bool,
+) -> Result<Vec<StatusRow>> {
     let known = stack.components.iter().map(|component| {
-        let container = containers
-            .iter()
-            .find(|it| it.component == component.name());
-        row(stack, component.as_ref(), container, memory)
+        let name = component.name();
+        let container = containers.iter().find(|it| it.component == name);
+        let is_ready = ready.contains(name);
+        row(stack, component.as_ref(), container, is_ready, memory)
     });
     let mut rows: Vec<StatusRow> = join_all(known).await.into_iter().collect::<Result<_>>()?;
-    for container in &containers {
+    for container in containers {
         if !rows.iter().any(|row| row.component == container.component) {
             rows.push(StatusRow {
                 component: container.component.clone(),
@@ -51,6 +66,7 @@ async fn row(
     stack: &Stack,
     component: &dyn Component,
     container: Option<&Container>,
+    is_ready: bool,
     memory: bool,
 ) -> Result<StatusRow> {
     let mut row = StatusRow {
@@ -72,7 +88,12 @@ async fn row(
         row.state = state_of(stack, container).await?;
         return Ok(row);
     }
-    let probe = tokio::time::timeout(PATIENCE, component.probe(&stack.ports));
+    let probe = async {
+        if is_ready {
+            return Ok(Ok(()));
+        }
+        tokio::time::timeout(PATIENCE, component.probe(&stack.ports)).await
+    };
     let used = async {
         if memory {
             stack.engine.memory(&container.name).await.ok().flatten()

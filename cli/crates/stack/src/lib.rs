@@ -3,18 +3,21 @@
 pub mod compile;
 pub mod down;
 pub mod event;
+#[cfg(test)]
+mod examples;
 pub mod executor;
 pub mod failure;
-
 pub mod golden;
 pub mod graph;
 pub mod images;
 pub mod inspect;
+mod local;
 pub mod plan;
 pub mod readiness;
 mod recorded;
 pub mod reset;
 pub mod restart;
+pub mod scratch;
 pub mod status;
 pub mod timings;
 pub mod up;
@@ -30,6 +33,7 @@ use dm_components::{Component, ComponentError, Ports, Site};
 use dm_core::error::{Coded, Exit, Result, SourceError};
 use dm_core::instance::Instance;
 use dm_core::suggest;
+use dm_engine::containers::Container;
 use dm_engine::spec::{ContainerSpec, DigestKey};
 use dm_engine::{Engine, EngineError};
 use dm_images::{ImageError, Images};
@@ -256,6 +260,14 @@ impl Stack {
             root: &self.root,
             state: &self.state,
         }
+    }
+
+    /// The instance's containers, as they are now.
+    ///
+    /// # Errors
+    /// The engine fails.
+    pub async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        self.engine.containers(&self.instance.filter()).await
     }
 
     /// The component of that name.

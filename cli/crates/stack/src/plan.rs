@@ -36,6 +36,12 @@ impl Action {
             Self::Remove => "remove",
         }
     }
+
+    /// Whether a container is made.
+    #[must_use]
+    pub(crate) const fn needs_image(self) -> bool {
+        matches!(self, Self::Create | Self::Recreate)
+    }
 }
 
 /// What is to be done about one component, and why.
@@ -121,11 +127,10 @@ fn decide(wanted: &Wanted, container: Option<&Container>) -> (Action, Option<Str
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use proptest::prelude::*;
 
     use super::*;
+    use crate::examples;
 
     const STATES: [State; 6] = [
         State::Created,
@@ -138,17 +143,9 @@ mod tests {
 
     fn container(component: &str, digest: &str, state: State) -> Container {
         Container {
-            id: component.to_owned(),
-            name: component.to_owned(),
-            component: component.to_owned(),
-            instance: "default".to_owned(),
-            image: String::new(),
             state,
-            status: "Exited (1) 2 minutes ago".to_owned(),
             digest: digest.to_owned(),
-            on_network: true,
-            ports: BTreeMap::new(),
-            labels: HashMap::new(),
+            ..examples::container(component)
         }
     }
 

@@ -20,7 +20,7 @@ pub async fn stop(stack: &Stack, names: &[String], emitter: &Emitter) -> Result<
         stack.component(name)?;
     }
     let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-    let containers = stack.engine.containers(&stack.instance.filter()).await?;
+    let containers = stack.containers().await?;
     for name in stack.graph()?.reversed().order()? {
         let chosen = wanted.is_empty() || wanted.contains(name.as_str());
         let running = containers

@@ -11,6 +11,7 @@ pub mod counter;
 mod error;
 pub mod json;
 pub mod live;
+mod paint;
 mod printer;
 pub mod prompt;
 pub mod report;

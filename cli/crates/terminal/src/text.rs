@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 pub use dm_core::units::{bytes, duration, seconds};
 
-use super::style::{Glyph, Style};
+use super::paint::{Glyph, Style};
 
 /// The columns that a text takes; SGR sequences take none.
 #[must_use]

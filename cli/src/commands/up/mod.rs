@@ -11,12 +11,12 @@ use dm_core::error::{Exit, Result};
 use dm_engine::Engine;
 use dm_host::consent::Consent;
 use dm_stack::timings::Timings;
-use dm_stack::{Stack, reset, up};
+use dm_stack::{reset, up};
 use dm_terminal::Canvas;
 
 use super::context::{Context, PortUse, Project};
 use super::golden;
-use super::run::{BringUp, show};
+use super::run::{BringUp, Brought, show};
 use crate::views;
 use plan::PlanRow;
 
@@ -97,8 +97,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 .warn("--timings has no effect: nothing was waited for"),
         }
     }
-    show(context, &brought.stack).await?;
-    prepare_golden(context, &project, &brought.stack, &arguments).await?;
+    show(context, &brought).await?;
+    prepare_golden(context, &project, &brought, &arguments).await?;
     Ok(Exit::Success)
 }
 
@@ -162,14 +162,14 @@ async fn dry_run(
     let engine = context.engine(project.config()).await?;
     warn_of_no_golden(context, project, &engine, arguments).await?;
     let quiet = Arc::new(dm_images::Silent);
-    let stack = context
+    let (stack, containers) = context
         .stack(project, engine, PortUse::Existing, quiet, consent)
         .await?;
     if reset::is_unfinished(&stack).await? {
         let warning = "a reset was cut short: `dm up` would first throw the rest of the data away";
         context.printer.warn(warning);
     }
-    let plan = up::prepare(&stack, &request(project, arguments)).await?;
+    let plan = up::prepare(&stack, request(project, arguments), containers).await?;
     let images = plan.images.iter().map(|component| PlanRow {
         node: format!("{component} image"),
         action: "get".into(),
@@ -196,7 +196,7 @@ async fn dry_run(
 async fn prepare_golden(
     context: &Context,
     project: &Project,
-    stack: &Stack,
+    brought: &Brought,
     arguments: &Arguments,
 ) -> Result<()> {
     if arguments.no_golden || !arguments.only.is_empty() {
@@ -204,7 +204,7 @@ async fn prepare_golden(
     }
     match project.config().golden.prepare {
         Prepare::Off => Ok(()),
-        _ if !dm_stack::golden::find(stack).await?.is_empty() => Ok(()),
+        _ if brought.has_golden().await? => Ok(()),
         Prepare::Foreground => golden::make(context).await,
         // What is gained by the next start is lost by a job that has none.
         Prepare::Background if dm_host::is_ci() => Ok(()),

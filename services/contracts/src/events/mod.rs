@@ -10,10 +10,7 @@ mod order;
 mod profile;
 mod sales;
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
+pub use crate::envelope::DomainEvent;
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::topology::EVENTS;
 
@@ -23,22 +20,6 @@ pub use notification::NotificationCreated;
 pub use order::{OrderCreated, OrderLine, OrderStatusChanged};
 pub use profile::ProfileUpdated;
 pub use sales::LeadConverted;
-
-/// A fact that a service tells the others.
-pub trait DomainEvent: Serialize + DeserializeOwned {
-    /// The type in the envelope.
-    const TYPE: &'static str;
-    /// The routing key on [`crate::topology::EVENTS`].
-    const ROUTING_KEY: &'static str;
-    /// The publishing service as the envelope names it.
-    const SOURCE: &'static str;
-
-    /// The aggregate, e.g. `order/ord_9001`.
-    fn subject(&self) -> String;
-
-    /// When it happened.
-    fn time(&self) -> DateTime<Utc>;
-}
 
 /// A kind of event, without an event.
 #[derive(Debug, Clone, Copy)]

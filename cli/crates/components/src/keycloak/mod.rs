@@ -18,7 +18,7 @@ use super::{
     Component, ComponentError, PortWish, Ports, Probe, Refused, Renewal, Site, container,
     http_client, http_origin, innermost, read,
 };
-use crate::{openldap, postgres};
+use crate::{names, openldap, postgres};
 
 /// The component's name.
 pub const NAME: &str = "keycloak";
@@ -94,7 +94,7 @@ impl Component for Keycloak {
 
     fn after(&self) -> &'static [&'static str] {
         // Not after OpenLDAP: Keycloak binds to it at the first login.
-        &[super::database::NAME]
+        &[names::DATABASE]
     }
 
     fn needs(&self) -> &'static [&'static str] {

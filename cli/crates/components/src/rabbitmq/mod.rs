@@ -1,31 +1,26 @@
 //! RabbitMQ: the exchanges and queues between the services.
 
+mod definitions;
 pub mod management;
 pub mod policies;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use dm_config::Config;
 use dm_engine::spec::{ContainerSpec, File, Mount};
-use lapin::ExchangeKind;
-use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
 use regex::{Captures, Regex};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 
+use self::definitions::Definitions;
 use self::management::Management;
 use super::reach::Reach;
 use super::{
     Adjustment, Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Renewal,
-    Site, Unready, container, host_port, http_origin, innermost, read,
+    Site, Unready, container, host_port, http_origin, innermost,
 };
 
 /// The component's name.
@@ -64,14 +59,14 @@ raft.wal_max_size_bytes = 64000000
 #[derive(Debug, Clone)]
 pub struct RabbitMq {
     config: dm_config::Rabbitmq,
-    /// The services' broker passwords by user.
+    /// The broker passwords by user.
     users: BTreeMap<String, String>,
-    /// The project's folder.
-    root: PathBuf,
+    definitions: Definitions,
 }
 
 impl RabbitMq {
-    /// RabbitMQ as configured.
+    /// RabbitMQ as configured. Its definitions are read now: probes and specifications only use
+    /// them.
     #[must_use]
     pub fn new(config: &Config, root: &Path) -> Self {
         let users = config
@@ -90,34 +85,19 @@ impl RabbitMq {
         Self {
             config: config.rabbitmq.clone(),
             users,
-            root: root.to_owned(),
+            definitions: Definitions::read(config.rabbitmq.definitions.in_project(root)),
         }
     }
-}
 
-impl RabbitMq {
     /// What the broker has once it is ready: topology, users and their rights, and the limits
     /// of its queues.
     ///
     /// # Errors
     /// An unreadable fixture.
     pub fn declared(&self) -> Result<Value, ComponentError> {
-        let fixture = self.config.definitions.in_project(&self.root);
-        let definitions = self.definitions(&self.root)?;
-        let mut definitions =
-            serde_json::from_slice(&definitions).map_err(|error| ComponentError::Content {
-                path: fixture,
-                reason: error.to_string(),
-            })?;
+        let mut definitions = self.definitions.with_passwords(&self.users)?;
         policies::add_to(&mut definitions, &self.config.policies);
         Ok(definitions)
-    }
-
-    /// What is declared at the start, with everybody's password.
-    fn definitions(&self, root: &Path) -> Result<Vec<u8>, ComponentError> {
-        let fixture = &self.config.definitions;
-        let contents = read(root, fixture.as_path(), "rabbitmq.definitions")?;
-        with_passwords(&contents, &self.users, &fixture.in_project(root))
     }
 }
 
@@ -175,12 +155,12 @@ impl Component for RabbitMq {
     }
 
     fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
-        let definitions = self.definitions(site.root)?;
+        let definitions = self.definitions.with_passwords(&self.users)?;
         let mut spec = container(self, site);
         spec.files = vec![
             File::readable(CONFIG, SETTINGS),
             // It has the hashes of all passwords.
-            File::secret(DEFINITIONS, UID, definitions),
+            File::secret(DEFINITIONS, UID, format!("{definitions:#}")),
         ];
         spec.mounts.push(Mount {
             volume: site.instance.volume(NAME),
@@ -193,9 +173,9 @@ impl Component for RabbitMq {
 
     fn probe(&self, ports: &Ports) -> Probe {
         let (uri, user) = (uri(&self.config, ports), self.config.user.to_string());
-        let definitions = self.config.definitions.in_project(&self.root);
+        let topology = self.definitions.topology();
         Box::pin(async move {
-            let topology = Topology::read(&definitions)?;
+            let topology = topology?;
             topology.is_there(&uri).await.map_err(|error| {
                 let answer = error.to_string();
                 // Users are declared before it listens.
@@ -272,107 +252,6 @@ fn refused(user: &str, answer: &str) -> Refused {
     }
 }
 
-/// The names that must be there for the broker to be ready.
-#[derive(Debug, Default, Deserialize)]
-struct Topology {
-    #[serde(default)]
-    exchanges: Vec<Named>,
-    #[serde(default)]
-    queues: Vec<Named>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Named {
-    name: String,
-}
-
-impl Topology {
-    fn read(definitions: &Path) -> Result<Self, String> {
-        let named = |error: String| format!("{}: {error}", definitions.display());
-        let text = std::fs::read(definitions).map_err(|error| named(error.to_string()))?;
-        serde_json::from_slice(&text).map_err(|error| named(error.to_string()))
-    }
-
-    /// Asks for everything by name. Passively: that makes nothing.
-    async fn is_there(&self, uri: &str) -> Result<(), lapin::Error> {
-        let connection = dm_amqp::connect(uri, "dm readiness").await?;
-        let channel = connection.create_channel().await?;
-        for exchange in &self.exchanges {
-            let options = ExchangeDeclareOptions {
-                passive: true,
-                ..Default::default()
-            };
-            let name = exchange.name.as_str();
-            // A passive declaration looks at the name alone.
-            let kind = ExchangeKind::Topic;
-            channel
-                .exchange_declare(name.into(), kind, options, FieldTable::default())
-                .await?;
-        }
-        for queue in &self.queues {
-            let options = QueueDeclareOptions {
-                passive: true,
-                ..Default::default()
-            };
-            let name = queue.name.as_str();
-            channel
-                .queue_declare(name.into(), options, FieldTable::default())
-                .await?;
-        }
-        connection.close(200, "ready".into()).await
-    }
-}
-
-/// The definitions with a password hash for every user.
-fn with_passwords(
-    fixture: &[u8],
-    passwords: &BTreeMap<String, String>,
-    path: &Path,
-) -> Result<Vec<u8>, ComponentError> {
-    let broken = |reason: String| ComponentError::Content {
-        path: path.to_owned(),
-        reason,
-    };
-    let mut definitions: Value =
-        serde_json::from_slice(fixture).map_err(|error| broken(error.to_string()))?;
-    let users = definitions
-        .get_mut("users")
-        .and_then(Value::as_array_mut)
-        .ok_or_else(|| broken("it has no list `users`".into()))?;
-    for user in users {
-        let name = user
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
-        let Some(password) = passwords.get(&name) else {
-            return Err(broken(format!(
-                "its user `{name}` has no password in dm.toml"
-            )));
-        };
-        user["password_hash"] = json!(password_hash(&name, password));
-        user["hashing_algorithm"] = json!("rabbit_password_hashing_sha256");
-    }
-    serde_json::to_vec_pretty(&definitions).map_err(|error| broken(error.to_string()))
-}
-
-/// The hash of RabbitMQ's `rabbit_password_hashing_sha256`: base64 of a four-byte
-/// salt and the SHA-256 of salt and password.
-///
-/// The salt comes from the user's name instead of chance, so that the same
-/// configuration always gives the same container.
-fn password_hash(user: &str, password: &str) -> String {
-    let salt = &Sha256::digest(user)[..4];
-    let mut hash = salt.to_vec();
-    hash.extend_from_slice(
-        &Sha256::new()
-            .chain_update(salt)
-            .chain_update(password)
-            .finalize(),
-    );
-    BASE64.encode(hash)
-}
-
 /// A line of Erlang terms with its binaries as text. A node that can't boot
 /// prints why as numbers: `<<118,97,110,99,101>>`.
 fn erlang_text(line: &str) -> Cow<'_, str> {
@@ -413,49 +292,5 @@ mod tests {
         ] {
             assert_eq!(erlang_text(other), other);
         }
-    }
-
-    #[test]
-    fn the_hash_is_salt_and_digest() {
-        let hash = BASE64.decode(password_hash("dunder", "mifflin")).unwrap();
-        assert_eq!(hash.len(), 36);
-        let again = Sha256::new()
-            .chain_update(&hash[..4])
-            .chain_update("mifflin")
-            .finalize();
-        assert_eq!(hash[4..], again[..]);
-        assert_ne!(password_hash("dunder", "x"), password_hash("dunder", "y"));
-    }
-
-    #[test]
-    fn a_user_without_a_password_is_named() {
-        let error = with_passwords(
-            br#"{"users":[{"name":"creed"}]}"#,
-            &BTreeMap::new(),
-            Path::new("d.json"),
-        )
-        .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "d.json is not usable: its user `creed` has no password in dm.toml"
-        );
-    }
-
-    #[test]
-    fn every_user_gets_a_hash_and_keeps_the_rest() {
-        let passwords = BTreeMap::from([("dunder".to_owned(), "mifflin".to_owned())]);
-        let text = with_passwords(
-            br#"{"users":[{"name":"dunder","tags":["administrator"]}],"queues":[]}"#,
-            &passwords,
-            Path::new("d.json"),
-        )
-        .unwrap();
-        let definitions: Value = serde_json::from_slice(&text).unwrap();
-        assert_eq!(definitions["users"][0]["tags"][0], "administrator");
-        assert_eq!(
-            definitions["users"][0]["password_hash"],
-            password_hash("dunder", "mifflin")
-        );
-        assert!(definitions["queues"].is_array());
     }
 }

@@ -31,6 +31,15 @@ pub use size::Size;
 
 use serde::{Deserializer, de};
 
+/// The longest time that a run or a component may be given.
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How long something may take to become ready.
+pub type Wait = Period<1_000, DAY_MS>;
+
+/// A limit on a component's memory.
+pub type Memory = Size<64>;
+
 /// Why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
-use super::format::{Fault, Manifest};
+use super::fault::Fault;
+use super::manifest::Manifest;
 use crate::recipe::Digest;
 
 /// An engine's list of images is never larger.

@@ -2,11 +2,12 @@
 
 use std::io::{self, Read, Write};
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::Digest as _;
 
 use super::contents::Contents;
+use super::fault::Fault;
+use super::manifest::Manifest;
 use super::meter::Meter;
 use super::stream::{Counted, EntryHash, Hashed};
 use crate::recipe::Digest;
@@ -32,64 +33,6 @@ const CHECKSUM_LIMIT: u64 = 65;
 /// How much of a file is not unpacked before all of it was read again: more than its last
 /// entry and the end of its tar.
 const HELD_BACK: usize = 64 << 10;
-
-/// What is in a file of images.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Manifest {
-    /// Name and version of the format.
-    pub format: String,
-    /// When the file was made.
-    pub created: DateTime<Utc>,
-    /// The images.
-    pub images: Vec<Saved>,
-    /// The digest of the sources that the services' images were compiled from,
-    /// where all of those are in the file.
-    #[serde(default)]
-    pub sources: Option<String>,
-}
-
-/// One image of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Saved {
-    /// The component.
-    pub component: String,
-    /// The reference that it has after loading.
-    pub reference: String,
-    /// The image's id on the machine that it was saved on.
-    pub id: String,
-    /// The digest of its recipe, where it was made from one.
-    pub digest: Option<String>,
-    /// True for one that holds the state after a first start.
-    pub golden: bool,
-}
-
-/// Why a file can't be taken.
-#[derive(Debug)]
-pub(super) enum Fault {
-    Foreign,
-    Version(String),
-    CutShort,
-    Damaged(String),
-    Io(io::Error),
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        let text = error.to_string();
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::CutShort,
-            // What tar and zstd say of a stream that just ends.
-            _ if text.contains("incomplete frame") || text.contains("unexpected EOF") => {
-                Self::CutShort
-            }
-            io::ErrorKind::PermissionDenied | io::ErrorKind::Interrupted => Self::Io(error),
-            _ if error.raw_os_error().is_some() => Self::Io(error),
-            _ => Self::Damaged(text),
-        }
-    }
-}
 
 /// Writes the file: manifest, the entries of the engine's tar, checksum.
 pub(super) fn write(
@@ -272,9 +215,11 @@ fn read_manifest(
 mod tests {
     use std::sync::Arc;
 
+    use chrono::Utc;
     use proptest::prelude::*;
     use tokio_util::sync::CancellationToken;
 
+    use super::super::manifest::Saved;
     use super::*;
     use crate::progress::Silent;
 

@@ -6,7 +6,9 @@
 //! it is decompressed. Nothing of it is ever in memory as a whole.
 
 mod contents;
+mod fault;
 mod format;
+mod manifest;
 mod meter;
 mod stream;
 
@@ -21,7 +23,8 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use self::format::{FORMAT, Fault, unpack, verify, write};
+use self::fault::Fault;
+use self::format::{FORMAT, unpack, verify, write};
 use self::meter::{Meter, NAME};
 use self::stream::Counted;
 use super::context::produce;
@@ -29,7 +32,7 @@ use super::error::ImageError;
 use super::inventory::Standing;
 use super::store::Images;
 
-pub use self::format::{Manifest, Saved};
+pub use self::manifest::{Manifest, Saved};
 
 /// What was saved or loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

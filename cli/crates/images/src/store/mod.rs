@@ -5,12 +5,18 @@
 //! acquired   what was got, and the way it took
 //! official   from a registry
 //! make       built here, with what it stands on
+//! derive     of another image and some files
+//! services   of the services' binaries
+//! superseded those of services that nothing needs any more, and go
 //! turn       one maker of an image at a time, and few of all images
 //! ```
 
 mod acquired;
+mod derive;
 mod make;
 mod official;
+mod services;
+mod superseded;
 mod turn;
 
 use std::collections::{BTreeSet, HashMap};

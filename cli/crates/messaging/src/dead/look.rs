@@ -4,34 +4,17 @@ use std::collections::{BTreeMap, HashSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, Utc};
 use dm_amqp::Place;
 use dm_contracts::topology::dead_letter_queue;
 use lapin::{BasicProperties, Connection};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+pub use super::group::Group;
 use super::line::Properties;
 use super::pass::{Found, Pass};
 use super::{DeadLetter, Filter, Records, header, text};
 use crate::{MessagingError, queues};
-
-/// Dead letters that are alike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Group {
-    /// The work queue that they failed in.
-    pub queue: String,
-    /// Why.
-    pub reason: String,
-    /// Their type.
-    pub event_type: Option<String>,
-    /// How many.
-    pub count: u64,
-    /// When the oldest of them failed.
-    pub oldest: Option<DateTime<Utc>>,
-    /// When the latest of them failed.
-    pub latest: Option<DateTime<Utc>>,
-}
 
 /// A dead letter with everything that is in it.
 #[derive(Debug, Clone, Serialize)]

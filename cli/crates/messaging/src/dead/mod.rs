@@ -4,6 +4,7 @@
 //! letter    one of them, understood
 //! filter    which of them
 //! pass      a pass over those of a queue, each of them once
+//! group     some that are alike
 //! look      what there is: grouped, each, or one
 //! records   what consumers recorded of them, and what became of these
 //! replay    the way back: a set that is frozen, published, noted, acknowledged
@@ -22,6 +23,7 @@ pub mod edit;
 pub mod filter;
 #[cfg(test)]
 mod fuzz;
+mod group;
 mod header;
 pub mod letter;
 pub mod line;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgPool, Postgres, QueryBuilder};
 
-use super::look::Group;
+use super::group::Group;
 use super::{DeadLetter, Filter, storable};
 use crate::MessagingError;
 use crate::stores::Store;

@@ -7,7 +7,7 @@ use dm_business::facts::{Client, Decision, Expense, Item, Lead, LeadEnd, Order, 
 use dm_contracts::rules;
 
 use super::checked::{Checked, same, short};
-use super::records::{Record, Value};
+use super::record::{Record, Value};
 use super::{Issue, Place, Spot};
 
 /// What the stack has already, which files may name.

@@ -9,7 +9,7 @@ use serde_json::Number;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::Issue;
-use super::records::{Record, Value};
+use super::record::{Record, Value};
 
 /// A name in one of the forms that Unicode has for it: `é` may be one character or two.
 pub(super) fn same(name: &str) -> String {

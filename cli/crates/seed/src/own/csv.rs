@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::records::{Field, Record, Value, issue};
+use super::record::{Field, Record, Value, issue};
 use super::{Issue, Spot};
 
 /// Reads the records of a text. Where its quotes are wrong there are none: what is a row

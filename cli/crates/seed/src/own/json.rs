@@ -10,7 +10,7 @@ use serde_json::Number;
 
 use super::Issue;
 use super::places::Places;
-use super::records::{Field, Record, Value, issue};
+use super::record::{Field, Record, Value, issue};
 
 /// A value of JSON with all of its keys: one that is there twice is there twice.
 #[derive(Debug, Clone, PartialEq)]

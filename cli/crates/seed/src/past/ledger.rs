@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::Request;
-use super::load::Schemas;
+use super::schemas::Schemas;
 use crate::{Existing, SeedError};
 
 /// A run that has begun.

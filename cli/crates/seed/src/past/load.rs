@@ -10,13 +10,13 @@ use chrono::{TimeDelta, Utc};
 use dm_business::Invention;
 use dm_business::facts::{Client, Facts};
 use dm_business::rows::{Clerk, Made, Memory, Movement, Rows, Service, Table};
-use dm_messaging::stores::Store;
 use futures_util::future::try_join_all;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{self, Run};
 use super::request::{Only, Request};
+use super::schemas::Schemas;
 use crate::SeedError;
 use crate::own::{Ground, Own};
 
@@ -27,32 +27,6 @@ const WORKERS: usize = 2;
 const MOST_WORKERS: usize = 8;
 /// How much goes to the server at a time, in bytes.
 const PORTION: usize = 256 << 10;
-
-/// The schema of each service.
-#[derive(Debug, Clone)]
-pub struct Schemas(BTreeMap<&'static str, String>);
-
-impl Schemas {
-    /// The schemas of a stack's services.
-    ///
-    /// # Errors
-    /// [`SeedError::NoService`] where one of those that take part has none.
-    pub fn of(stores: &[Store]) -> Result<Self, SeedError> {
-        let schema = |service: Service| {
-            let store = stores.iter().find(|store| store.service == service.name());
-            let schema = store.map(|store| (service.name(), store.schema.clone()));
-            schema.ok_or(SeedError::NoService(service.name()))
-        };
-        let schemas: Result<_, _> = Service::ALL.into_iter().map(schema).collect();
-        Ok(Self(schemas?))
-    }
-
-    /// A table or a sequence of a service, as SQL names it.
-    pub(super) fn table(&self, service: Service, name: &str) -> String {
-        let schema = self.0.get(service.name()).map_or("", String::as_str);
-        format!("\"{schema}\".{name}")
-    }
-}
 
 /// The ways that a run needs, and how it is told of.
 pub struct Site<'a> {
@@ -245,7 +219,7 @@ fn narrow(facts: &mut Facts, request: &Request, clients: &[String]) {
 
 /// The planner learns of what is there.
 async fn settle(site: &Site<'_>) -> Result<(), SeedError> {
-    for schema in site.schemas.0.values() {
+    for schema in site.schemas.names() {
         let tables: Vec<String> = sqlx::query_scalar(
             "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = $1",
         )

@@ -8,13 +8,16 @@
 //! ```text
 //! request  what is asked for
 //! ledger   the run in the database: its numbers, its parts
+//! schemas  where the tables are
 //! load     parts into the tables, several at a time
 //! ```
 
 mod ledger;
 mod load;
 mod request;
+mod schemas;
 
 pub use ledger::{Run, begin, existing, is_empty, unfinished};
-pub use load::{Loaded, Schemas, Site, ground, load, load_own};
+pub use load::{Loaded, Site, ground, load, load_own};
 pub use request::{Only, Request};
+pub use schemas::Schemas;

@@ -4,14 +4,14 @@ use dm_amqp::letter::number;
 use dm_contracts::{headers, topology};
 use lapin::types::{AMQPValue, FieldTable};
 
-use super::work::Held;
+use super::super::audit::Entry;
+use super::super::pass::Found;
 use crate::broker::Outgoing;
 
 /// The message that goes back: id, properties and body as they were unless somebody
 /// changed them, one more round, and attempts counted anew. What the broker would act on,
 /// an expiration or a user's name, stays in a header of ours.
-pub(super) fn outgoing(held: &Held, to_exchange: bool) -> Outgoing {
-    let Held { entry, found } = held;
+pub(super) fn outgoing(entry: &Entry, found: &Found, to_exchange: bool) -> Outgoing {
     let letter = &found.letter;
     let edited = entry.edited.as_ref();
     let mut original = found.original();

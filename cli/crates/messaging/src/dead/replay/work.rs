@@ -349,7 +349,7 @@ impl Work<'_> {
         }
         let messages: Vec<Outgoing> = letters
             .iter()
-            .map(|held| outgoing(held, self.to_exchange))
+            .map(|held| outgoing(&held.entry, &held.found, self.to_exchange))
             .collect();
         let sent = dm_amqp::send(&self.lanes[lane], &messages).await?;
         Ok(Some(Window {

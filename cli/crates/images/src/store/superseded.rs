@@ -3,12 +3,11 @@
 
 use chrono::{TimeDelta, Utc};
 
-use super::super::derived::{LABEL_FROM, SCRATCH};
-use super::super::error::ImageError;
-use super::super::recipe::LABEL_COMPONENT;
-use super::super::store::Images;
-use super::ServiceImages;
-use super::record;
+use super::Images;
+use crate::derived::{LABEL_FROM, SCRATCH};
+use crate::error::ImageError;
+use crate::recipe::LABEL_COMPONENT;
+use crate::services::{self, ServiceImages};
 
 /// So young an image may be another run's, which has not recorded it yet.
 const YOUNG: TimeDelta = TimeDelta::minutes(10);
@@ -19,7 +18,7 @@ impl Images {
         &self,
         services: &ServiceImages,
     ) -> Result<(), ImageError> {
-        let recorded = record::all_references(&self.dirs.state);
+        let recorded = services::all_recorded(&self.dirs.state);
         let young = Utc::now() - YOUNG;
         for image in self.engine.images_labelled(LABEL_COMPONENT).await? {
             let component = image.labels.get(LABEL_COMPONENT).map(String::as_str);

@@ -1,0 +1,252 @@
+//! The definitions that the broker imports at its start: users, exchanges, queues.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use lapin::ExchangeKind;
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::ComponentError;
+
+/// The project's definitions, as they were when they were read. What is wrong with them is
+/// said where they are used: most commands need none.
+#[derive(Debug, Clone)]
+pub(super) struct Definitions {
+    path: PathBuf,
+    contents: Result<Arc<Value>, Unusable>,
+    topology: Result<Arc<Topology>, String>,
+}
+
+/// Why the definitions can't be used.
+#[derive(Debug, Clone)]
+enum Unusable {
+    Unreadable(Arc<io::Error>),
+    Wrong(String),
+}
+
+impl Unusable {
+    fn text(&self) -> String {
+        match self {
+            Self::Unreadable(error) => error.to_string(),
+            Self::Wrong(reason) => reason.clone(),
+        }
+    }
+}
+
+impl Definitions {
+    /// Reads them.
+    pub(super) fn read(path: PathBuf) -> Self {
+        let contents = std::fs::read(&path)
+            .map_err(|error| Unusable::Unreadable(Arc::new(error)))
+            .and_then(|text| {
+                serde_json::from_slice(&text).map_err(|error| Unusable::Wrong(error.to_string()))
+            });
+        let topology = contents
+            .as_ref()
+            .map_err(Unusable::text)
+            .and_then(|contents| Topology::of(contents))
+            .map(Arc::new)
+            .map_err(|reason| format!("{}: {reason}", path.display()));
+        Self {
+            path,
+            contents: contents.map(Arc::new),
+            topology,
+        }
+    }
+
+    /// The names that must be there for the broker to be ready.
+    pub(super) fn topology(&self) -> Result<Arc<Topology>, String> {
+        self.topology.clone()
+    }
+
+    /// The definitions with a password hash for every user.
+    pub(super) fn with_passwords(
+        &self,
+        passwords: &BTreeMap<String, String>,
+    ) -> Result<Value, ComponentError> {
+        let broken = |reason: String| ComponentError::Content {
+            path: self.path.clone(),
+            reason,
+        };
+        let mut definitions = match &self.contents {
+            Ok(contents) => Value::clone(contents),
+            Err(Unusable::Wrong(reason)) => return Err(broken(reason.clone())),
+            Err(Unusable::Unreadable(source)) => {
+                return Err(ComponentError::File {
+                    path: self.path.clone(),
+                    key: "rabbitmq.definitions",
+                    source: source.clone(),
+                });
+            }
+        };
+        let users = definitions
+            .get_mut("users")
+            .and_then(Value::as_array_mut)
+            .ok_or_else(|| broken("it has no list `users`".into()))?;
+        for user in users {
+            let name = user
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
+            let Some(password) = passwords.get(&name) else {
+                return Err(broken(format!(
+                    "its user `{name}` has no password in dm.toml"
+                )));
+            };
+            user["password_hash"] = json!(password_hash(&name, password));
+            user["hashing_algorithm"] = json!("rabbit_password_hashing_sha256");
+        }
+        Ok(definitions)
+    }
+}
+
+/// The names that must be there for the broker to be ready.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Topology {
+    #[serde(default)]
+    exchanges: Vec<Named>,
+    #[serde(default)]
+    queues: Vec<Named>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    name: String,
+}
+
+impl Topology {
+    fn of(definitions: &Value) -> Result<Self, String> {
+        Self::deserialize(definitions).map_err(|error: serde_json::Error| error.to_string())
+    }
+
+    /// Asks for everything by name. Passively: that makes nothing.
+    pub(super) async fn is_there(&self, uri: &str) -> Result<(), lapin::Error> {
+        let connection = dm_amqp::connect(uri, "dm readiness").await?;
+        let channel = connection.create_channel().await?;
+        for exchange in &self.exchanges {
+            let options = ExchangeDeclareOptions {
+                passive: true,
+                ..Default::default()
+            };
+            let name = exchange.name.as_str();
+            // A passive declaration looks at the name alone.
+            let kind = ExchangeKind::Topic;
+            channel
+                .exchange_declare(name.into(), kind, options, FieldTable::default())
+                .await?;
+        }
+        for queue in &self.queues {
+            let options = QueueDeclareOptions {
+                passive: true,
+                ..Default::default()
+            };
+            let name = queue.name.as_str();
+            channel
+                .queue_declare(name.into(), options, FieldTable::default())
+                .await?;
+        }
+        connection.close(200, "ready".into()).await
+    }
+}
+
+/// The hash of RabbitMQ's `rabbit_password_hashing_sha256`: base64 of a four-byte
+/// salt and the SHA-256 of salt and password.
+///
+/// The salt comes from the user's name instead of chance, so that the same
+/// configuration always gives the same container.
+fn password_hash(user: &str, password: &str) -> String {
+    let salt = &Sha256::digest(user)[..4];
+    let mut hash = salt.to_vec();
+    hash.extend_from_slice(
+        &Sha256::new()
+            .chain_update(salt)
+            .chain_update(password)
+            .finalize(),
+    );
+    BASE64.encode(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is made of this text by these passwords.
+    fn declared(text: &str, passwords: &[(&str, &str)]) -> Result<Value, String> {
+        let passwords = passwords
+            .iter()
+            .map(|(user, password)| ((*user).to_owned(), (*password).to_owned()));
+        read(text)
+            .with_passwords(&passwords.collect())
+            .map_err(|error| error.to_string())
+    }
+
+    fn read(text: &str) -> Definitions {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("d.json");
+        std::fs::write(&path, text).unwrap();
+        Definitions {
+            path: "d.json".into(),
+            ..Definitions::read(path)
+        }
+    }
+
+    #[test]
+    fn the_hash_is_salt_and_digest() {
+        let hash = BASE64.decode(password_hash("dunder", "mifflin")).unwrap();
+        assert_eq!(hash.len(), 36);
+        let again = Sha256::new()
+            .chain_update(&hash[..4])
+            .chain_update("mifflin")
+            .finalize();
+        assert_eq!(hash[4..], again[..]);
+        assert_ne!(password_hash("dunder", "x"), password_hash("dunder", "y"));
+    }
+
+    #[test]
+    fn a_user_without_a_password_is_named() {
+        assert_eq!(
+            declared(r#"{"users":[{"name":"creed"}]}"#, &[]).unwrap_err(),
+            "d.json is not usable: its user `creed` has no password in dm.toml"
+        );
+    }
+
+    #[test]
+    fn every_user_gets_a_hash_and_keeps_the_rest() {
+        let text = r#"{"users":[{"name":"dunder","tags":["administrator"]}],"queues":[]}"#;
+        let definitions = declared(text, &[("dunder", "mifflin")]).unwrap();
+        assert_eq!(definitions["users"][0]["tags"][0], "administrator");
+        assert_eq!(
+            definitions["users"][0]["password_hash"],
+            password_hash("dunder", "mifflin")
+        );
+        assert!(definitions["queues"].is_array());
+    }
+
+    #[test]
+    fn the_topology_is_known_though_the_file_is_gone() {
+        let definitions = read(r#"{"exchanges":[{"name":"a"}],"queues":[{"name":"b.q"}]}"#);
+        let topology = definitions.topology().unwrap();
+        assert_eq!(topology.exchanges[0].name, "a");
+        assert_eq!(topology.queues[0].name, "b.q");
+    }
+
+    #[test]
+    fn definitions_that_are_none_are_told_by_specification_and_probe() {
+        let told = declared("{", &[]).unwrap_err();
+        assert!(told.starts_with("d.json is not usable: EOF"), "{told}");
+        let probed = read("{").topology().unwrap_err();
+        assert!(probed.contains("d.json: EOF"), "{probed}");
+        let absent = Definitions::read("nowhere/d.json".into());
+        let told = absent.with_passwords(&BTreeMap::new()).unwrap_err();
+        assert!(matches!(told, ComponentError::File { .. }), "{told}");
+    }
+}

@@ -1,0 +1,127 @@
+//! What the engine's refusals mean. It gives each as a status and a text.
+
+use std::net::Ipv4Addr;
+
+use bollard::errors::Error;
+
+/// Why the engine refused a call, as far as a caller acts on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// A port of the host is taken: this one, where the engine names it.
+    PortTaken(Option<u16>),
+    /// The name is that of another container.
+    NameTaken,
+    /// The engine has no such image.
+    ImageMissing,
+    /// The engine has no such object, or the object no such file.
+    NotFound,
+    /// The engine's disk is full.
+    DiskFull,
+    /// Anything else: its text says what.
+    Other,
+}
+
+impl Refusal {
+    /// What an error says, if it is an answer of the engine.
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::DockerResponseServerError {
+                status_code,
+                message,
+            } => Some(Self::classify(Some(*status_code), message)),
+            Error::DockerStreamError { error } => Some(Self::classify(None, error)),
+            _ => None,
+        }
+    }
+
+    /// The texts are those of Docker and Podman.
+    fn classify(status: Option<u16>, text: &str) -> Self {
+        let text = text.to_ascii_lowercase();
+        let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+        match status {
+            Some(404) if says(&["no such image", "image not known"]) => Self::ImageMissing,
+            Some(404) => Self::NotFound,
+            Some(409) if says(&["already in use"]) => Self::NameTaken,
+            _ if says(&["port is already allocated", "address already in use"]) => {
+                Self::PortTaken(port_in(&text))
+            }
+            _ if says(&["no space left on device"]) => Self::DiskFull,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The port of the first address in a text, e.g. of `listen tcp4 127.0.0.1:5432: bind: …`.
+fn port_in(text: &str) -> Option<u16> {
+    text.split_whitespace().find_map(|word| {
+        let parts: Vec<&str> = word.split(':').collect();
+        parts.windows(2).find_map(|pair| {
+            let [address, port] = pair else {
+                return None;
+            };
+            address.parse::<Ipv4Addr>().ok()?;
+            // The protocol may follow: `5432/tcp`.
+            port.split('/').next()?.parse().ok()
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_has_its_number() {
+        for text in [
+            "driver failed programming external connectivity on endpoint dm-x-postgres (0af3): \
+             Bind for 127.0.0.1:5432 failed: port is already allocated",
+            "failed to set up container networking: driver failed programming external \
+             connectivity on endpoint dm-x-postgres (0af3): failed to bind host port for \
+             127.0.0.1:5432:172.18.0.2:5432/tcp: address already in use",
+            "failed to bind host port 127.0.0.1:5432/tcp: address already in use",
+            "Error starting userland proxy: listen tcp4 127.0.0.1:5432: bind: address already in \
+             use",
+            "rootlessport listen tcp 127.0.0.1:5432: bind: address already in use",
+        ] {
+            let refusal = Refusal::classify(Some(500), text);
+            assert_eq!(refusal, Refusal::PortTaken(Some(5432)), "{text}");
+        }
+        assert_eq!(
+            Refusal::classify(Some(500), "bind: address already in use"),
+            Refusal::PortTaken(None)
+        );
+    }
+
+    #[test]
+    fn a_status_is_read_together_with_its_text() {
+        let cases = [
+            (404, "No such image: dm/postgres:1", Refusal::ImageMissing),
+            (404, "dm/postgres:1: image not known", Refusal::ImageMissing),
+            (404, "No such container: x", Refusal::NotFound),
+            (
+                409,
+                "Conflict. The container name \"/x\" is already in use by container \"0af3\"",
+                Refusal::NameTaken,
+            ),
+            (
+                409,
+                "removal of container x is already in progress",
+                Refusal::Other,
+            ),
+            (500, "write /x: no space left on device", Refusal::DiskFull),
+            (500, "something else", Refusal::Other),
+        ];
+        for (status, text, refusal) in cases {
+            assert_eq!(Refusal::classify(Some(status), text), refusal, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_broken_connection_is_no_refusal() {
+        assert_eq!(Refusal::of(&Error::RequestTimeoutError), None);
+        let told = Error::DockerStreamError {
+            error: "no space left on device".into(),
+        };
+        assert_eq!(Refusal::of(&told), Some(Refusal::DiskFull));
+    }
+}

@@ -1,0 +1,60 @@
+//! What is wrong with a person's own files, and where.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// A place in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    /// The line, from 1.
+    pub line: u64,
+    /// The character of the line, from 1, where a line may hold any number of records: in JSON.
+    pub letter: Option<u64>,
+}
+
+impl Spot {
+    /// A line of a file that has a record a line.
+    #[must_use]
+    pub const fn line(line: u64) -> Self {
+        Self { line, letter: None }
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.letter {
+            Some(letter) => write!(f, "{}:{letter}", self.line),
+            None => write!(f, "{}", self.line),
+        }
+    }
+}
+
+/// Something that is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Issue {
+    /// The file.
+    pub file: PathBuf,
+    /// Where in it.
+    pub spot: Spot,
+    /// The column's name, its number from 1 where it has none, or `row` for all of them; none
+    /// where it is about no column.
+    pub column: Option<String>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Issue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            spot,
+            column,
+            reason,
+        } = self;
+        write!(f, "{}:{spot}: ", file.display())?;
+        if let Some(column) = column {
+            write!(f, "{column}: ")?;
+        }
+        f.write_str(reason)
+    }
+}

@@ -1,0 +1,175 @@
+//! What a run does, decided from what was asked and what was found.
+
+use dm_engine::containers::Container;
+use dm_images::SERVICES;
+
+use super::Kept;
+use crate::images::node as image_node;
+use crate::plan::{Action, Step};
+
+/// What is known of the image of a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// The component.
+    pub component: String,
+    /// What its image is called.
+    pub image: String,
+    /// Whether the image is made with those of the other services.
+    pub is_service: bool,
+    /// The image's reference, where it is needed and there.
+    pub local: Option<String>,
+}
+
+/// A component's part in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    /// The component.
+    pub component: String,
+    /// What is done about it.
+    pub action: Action,
+    /// The image that is there already.
+    pub image: Option<String>,
+    /// The node that gets its image, where there is none.
+    pub image_node: Option<String>,
+}
+
+/// Everything that a run does.
+#[derive(Debug, Clone)]
+pub(super) struct Decision {
+    /// The steps that are left, in their order.
+    pub steps: Vec<Step>,
+    /// The parts, in the order of the components.
+    pub parts: Vec<Part>,
+    /// The images to get first, without repetition; those of services are one.
+    pub images: Vec<String>,
+    /// The containers to remove.
+    pub removals: Vec<Container>,
+}
+
+/// Decides what is done: `steps` compares the stack with `containers`, `wishes` tells of the
+/// images of the components among them.
+pub(super) fn decide(
+    mut steps: Vec<Step>,
+    wishes: Vec<Wish>,
+    containers: &[Container],
+    kept: Kept,
+) -> Decision {
+    let mut images: Vec<String> = Vec::new();
+    let mut parts = Vec::new();
+    for wish in wishes {
+        let Some(step) = steps.iter().find(|it| it.component == wish.component) else {
+            continue;
+        };
+        let is_missing = step.action.needs_image() && wish.local.is_none();
+        let needed = is_missing.then(|| match wish.is_service {
+            true => SERVICES.to_owned(),
+            false => wish.image,
+        });
+        if let Some(needed) = &needed
+            && !images.contains(needed)
+        {
+            images.push(needed.clone());
+        }
+        parts.push(Part {
+            component: wish.component,
+            action: step.action,
+            image: wish.local,
+            image_node: needed.as_deref().map(image_node),
+        });
+    }
+    let is_removed = |container: &&Container| {
+        steps
+            .iter()
+            .any(|step| step.action == Action::Remove && step.component == container.component)
+    };
+    let removals = containers.iter().filter(is_removed).cloned().collect();
+    if kept == Kept::Leave {
+        parts.retain(|part| part.action != Action::Keep);
+        steps.retain(|step| step.action != Action::Keep);
+    }
+    Decision {
+        steps,
+        parts,
+        images,
+        removals,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::container;
+
+    fn step(component: &str, action: Action) -> Step {
+        Step {
+            component: component.to_owned(),
+            action,
+            reason: None,
+        }
+    }
+
+    fn wish(component: &str, local: Option<&str>) -> Wish {
+        Wish {
+            component: component.to_owned(),
+            image: format!("{component}-base"),
+            is_service: component.starts_with("service"),
+            local: local.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn services_without_an_image_wait_for_one_build() {
+        let names = ["service-a", "service-b"];
+        let steps = names.map(|name| step(name, Action::Create)).to_vec();
+        let wishes = names.map(|name| wish(name, None)).to_vec();
+        let decision = decide(steps, wishes, &[], Kept::Ask);
+        assert_eq!(decision.images, [SERVICES]);
+        for part in decision.parts {
+            assert_eq!(part.image_node.as_deref(), Some("services-image"));
+        }
+    }
+
+    #[test]
+    fn an_image_is_got_only_for_a_container_that_is_made() {
+        let steps = vec![
+            step("created", Action::Create),
+            step("there", Action::Recreate),
+            step("kept", Action::Keep),
+            step("started", Action::Start),
+            step("resumed", Action::Resume),
+        ];
+        let wishes = vec![
+            wish("created", None),
+            wish("there", Some("dm/there:1")),
+            wish("kept", None),
+            wish("started", None),
+            wish("resumed", None),
+        ];
+        let decision = decide(steps, wishes, &[], Kept::Ask);
+        assert_eq!(decision.images, ["created-base"]);
+        let waiting = decision.parts.iter().filter(|it| it.image_node.is_some());
+        let waiting: Vec<&str> = waiting.map(|it| it.component.as_str()).collect();
+        assert_eq!(waiting, ["created"]);
+        assert_eq!(decision.parts[1].image.as_deref(), Some("dm/there:1"));
+    }
+
+    #[test]
+    fn only_what_the_plan_removes_is_removed() {
+        let steps = vec![step("a", Action::Keep), step("old", Action::Remove)];
+        let there = ["a", "old", "other"].map(|name| container(name));
+        let decision = decide(steps, vec![wish("a", None)], &there, Kept::Ask);
+        let removed = decision.removals.iter().map(|it| it.component.as_str());
+        assert_eq!(removed.collect::<Vec<_>>(), ["old"]);
+    }
+
+    #[test]
+    fn a_run_in_the_midst_of_work_leaves_out_what_is_kept() {
+        let steps = vec![step("a", Action::Keep), step("b", Action::Start)];
+        let wishes = vec![wish("a", None), wish("b", None)];
+        let asked = decide(steps.clone(), wishes.clone(), &[], Kept::Ask);
+        assert_eq!((asked.parts.len(), asked.steps.len()), (2, 2));
+        let left = decide(steps, wishes, &[], Kept::Leave);
+        assert_eq!(left.steps, [step("b", Action::Start)]);
+        assert_eq!(left.parts.len(), 1);
+    }
+}

@@ -1,0 +1,147 @@
+//! Colours and glyphs, named by what they mean.
+
+use std::fmt::Write as _;
+
+/// What a piece of text means. How it looks follows from that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// As it should be.
+    Good,
+    /// Needs attention, and is no failure.
+    Warn,
+    /// A failure.
+    Bad,
+    /// Under way.
+    Active,
+    /// Beside the point.
+    Muted,
+    /// A heading, or what the eye should find first.
+    Strong,
+    /// A command that a person can type.
+    Command,
+    /// One of several things to be told apart; equal numbers look equal.
+    Distinct(u8),
+}
+
+/// How many different looks [`Role::Distinct`] has. Red is left out, because
+/// it means failure.
+pub const DISTINCT: u8 = 10;
+
+impl Role {
+    /// The parameters of the SGR sequence. Only the 16 basic colours, so that
+    /// the person's own theme decides what is readable.
+    const fn sgr(self) -> &'static str {
+        match self {
+            Self::Good => "32",
+            Self::Warn => "33",
+            Self::Bad => "1;31",
+            Self::Active => "36",
+            Self::Muted => "2",
+            Self::Strong => "1",
+            Self::Command => "1;36",
+            Self::Distinct(number) => match number % DISTINCT {
+                0 => "36",
+                1 => "33",
+                2 => "32",
+                3 => "35",
+                4 => "34",
+                5 => "96",
+                6 => "93",
+                7 => "92",
+                8 => "95",
+                _ => "94",
+            },
+        }
+    }
+}
+
+/// A sign of one column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glyph {
+    /// Done, ready, fine.
+    Ready,
+    /// Not begun.
+    Waiting,
+    /// Failed.
+    Failed,
+    /// Needs attention.
+    Warning,
+    /// Never begun, skipped, or gone.
+    Skipped,
+    /// The left edge of something quoted.
+    Bar,
+    /// A step down in a tree.
+    Branch,
+    /// Something was cut off here.
+    Ellipsis,
+    /// The done part of a progress bar.
+    Full,
+    /// The rest of a progress bar.
+    Rest,
+    /// A part of a chart in which something is prepared.
+    Prepare,
+    /// A part of a chart in which the thing itself runs.
+    Run,
+    /// What separates two facts on a line.
+    Dot,
+}
+
+impl Glyph {
+    const fn pair(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Ready => ("✓", "+"),
+            Self::Waiting => ("○", "."),
+            Self::Failed => ("✗", "x"),
+            Self::Warning => ("▲", "!"),
+            Self::Skipped => ("–", "-"),
+            Self::Bar => ("│", "|"),
+            Self::Branch => ("└", "`"),
+            Self::Ellipsis => ("…", "~"),
+            Self::Full => ("━", "="),
+            Self::Rest => ("─", "-"),
+            Self::Prepare => ("░", "-"),
+            Self::Run => ("█", "#"),
+            Self::Dot => ("·", "-"),
+        }
+    }
+}
+
+/// Whether to colour, and which glyphs there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// True where SGR sequences may be written.
+    pub colour: bool,
+    /// True where more than ASCII may be written.
+    pub unicode: bool,
+}
+
+impl Style {
+    /// The text in the look of its role; nothing is added to an empty text.
+    #[must_use]
+    pub fn paint(self, role: Role, text: &str) -> String {
+        if !self.colour || text.is_empty() {
+            return text.to_owned();
+        }
+        let mut painted = String::with_capacity(text.len() + 10);
+        // Writing to a string can't fail.
+        let _ = write!(painted, "\x1b[{}m{text}\x1b[0m", role.sgr());
+        painted
+    }
+
+    /// The sign, without colour.
+    #[must_use]
+    pub const fn glyph(self, glyph: Glyph) -> &'static str {
+        let (unicode, ascii) = glyph.pair();
+        if self.unicode { unicode } else { ascii }
+    }
+
+    /// The signs of something under way, one after the other.
+    #[must_use]
+    pub const fn spinner(self) -> &'static [&'static str] {
+        if self.unicode {
+            &["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"]
+        } else {
+            &["|", "/", "-", "\\"]
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The services behind the gateway.
+
+/// A service behind the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Profiles.
+    Profile,
+    /// Leads and clients.
+    Sales,
+    /// Orders.
+    Order,
+    /// Shipments.
+    Inventory,
+    /// Expenses.
+    Finance,
+    /// Notifications.
+    Wuphf,
+}
+
+impl Service {
+    /// All of them, in the order of their ports.
+    pub const ALL: [Self; 6] = [
+        Self::Profile,
+        Self::Sales,
+        Self::Order,
+        Self::Inventory,
+        Self::Finance,
+        Self::Wuphf,
+    ];
+
+    /// Its host name in the stack.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Profile => "profile",
+            Self::Sales => "sales",
+            Self::Order => "order",
+            Self::Inventory => "inventory",
+            Self::Finance => "finance",
+            Self::Wuphf => "wuphf",
+        }
+    }
+
+    /// Its port in the stack.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        8091 + self as u16
+    }
+}
