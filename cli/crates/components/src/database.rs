@@ -683,6 +683,32 @@ mod tests {
     }
 
     #[test]
+    fn a_service_has_outbox_and_inbox_before_its_own_tables() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+        let options = dm_config::LoadOptions {
+            project_dir: Some(root.clone()),
+            ..dm_config::LoadOptions::default()
+        };
+        let config = Config::load(&options, []).unwrap().config;
+        let database = Database::new(&config, &root);
+        let files = database.migration_files().unwrap();
+        let of = |schema: &str| -> Vec<&str> {
+            let files = files.iter().filter(|file| file.schema.name == schema);
+            files.map(|file| file.name.as_str()).collect()
+        };
+        assert_eq!(
+            of("inventory"),
+            [
+                "events/0001_events.sql",
+                "inventory/0002_warehouse.sql",
+                "inventory/0003_stock.sql"
+            ]
+        );
+        assert_eq!(of(OPS_SCHEMA)[0], "dm_ops/0001_database_setup.sql");
+        assert!(of(keycloak::DATABASE_ROLE).is_empty());
+    }
+
+    #[test]
     fn roles_are_named_by_their_owners() {
         assert_eq!(service_role("order"), "order_service");
         assert_eq!(owner_role("orders"), "orders_owner");

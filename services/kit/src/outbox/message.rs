@@ -36,3 +36,35 @@ pub(super) fn message(pending: &mut Pending) -> Outgoing {
         body: pending.payload.take().unwrap_or_default().into_bytes(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+
+    #[test]
+    fn the_body_is_the_text_that_was_written() {
+        let text = r#"{"z":1.0,  "a":1,"a":2e-7,"n":12345678901234567890.50,"t":"\u00fc\/"} "#;
+        let mut pending = Pending {
+            sequence: 1,
+            event_id: "evt_1".into(),
+            event_type: "t.v1".into(),
+            routing_key: "t.v1".into(),
+            subject: "t/1".into(),
+            traceparent: None,
+            payload: Some(text.into()),
+            weight: 0,
+            attempts: 0,
+            created_at: Utc::now(),
+            held: false,
+        };
+        let message = message(&mut pending);
+        assert_eq!(message.body, text.as_bytes());
+        assert_eq!(
+            message.properties.message_id().as_ref().unwrap().as_str(),
+            "evt_1"
+        );
+        assert!(!message.mandatory, "no queue here takes it");
+    }
+}
