@@ -8,6 +8,21 @@ ALTER SCHEMA finance OWNER TO finance_owner;
 --: ACL: SCHEMA finance
 GRANT USAGE ON SCHEMA finance TO finance_service;
 
+--: TABLE: event_migrations
+CREATE TABLE finance.event_migrations (
+    version bigint NOT NULL,
+    description text NOT NULL,
+    installed_on timestamp with time zone DEFAULT now() NOT NULL,
+    success boolean NOT NULL,
+    checksum bytea NOT NULL,
+    execution_time bigint NOT NULL
+);
+
+ALTER TABLE finance.event_migrations OWNER TO finance_owner;
+
+--: ACL: TABLE event_migrations
+GRANT SELECT ON TABLE finance.event_migrations TO finance_service;
+
 --: SEQUENCE: expense_number_seq
 CREATE SEQUENCE finance.expense_number_seq
     START WITH 6001
@@ -106,7 +121,7 @@ CREATE TABLE finance.outbox_events (
     routing_key text NOT NULL,
     subject text NOT NULL,
     traceparent text,
-    payload jsonb NOT NULL,
+    payload json NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     not_before timestamp with time zone,
     attempts integer DEFAULT 0 NOT NULL,
@@ -148,6 +163,10 @@ ALTER TABLE finance.schema_migrations OWNER TO finance_owner;
 
 --: ACL: TABLE schema_migrations
 GRANT SELECT ON TABLE finance.schema_migrations TO finance_service;
+
+--: CONSTRAINT: event_migrations event_migrations_pkey
+ALTER TABLE ONLY finance.event_migrations
+    ADD CONSTRAINT event_migrations_pkey PRIMARY KEY (version);
 
 --: CONSTRAINT: expenses expenses_pkey
 ALTER TABLE ONLY finance.expenses

@@ -8,6 +8,21 @@ ALTER SCHEMA inventory OWNER TO inventory_owner;
 --: ACL: SCHEMA inventory
 GRANT USAGE ON SCHEMA inventory TO inventory_service;
 
+--: TABLE: event_migrations
+CREATE TABLE inventory.event_migrations (
+    version bigint NOT NULL,
+    description text NOT NULL,
+    installed_on timestamp with time zone DEFAULT now() NOT NULL,
+    success boolean NOT NULL,
+    checksum bytea NOT NULL,
+    execution_time bigint NOT NULL
+);
+
+ALTER TABLE inventory.event_migrations OWNER TO inventory_owner;
+
+--: ACL: TABLE event_migrations
+GRANT SELECT ON TABLE inventory.event_migrations TO inventory_service;
+
 --: TABLE: failed_events
 CREATE TABLE inventory.failed_events (
     letter_id text NOT NULL,
@@ -82,7 +97,7 @@ CREATE TABLE inventory.outbox_events (
     routing_key text NOT NULL,
     subject text NOT NULL,
     traceparent text,
-    payload jsonb NOT NULL,
+    payload json NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     not_before timestamp with time zone,
     attempts integer DEFAULT 0 NOT NULL,
@@ -258,6 +273,10 @@ ALTER TABLE ONLY inventory.reservations ALTER COLUMN reservation_id SET DEFAULT 
 
 --: DEFAULT: shipment_scan_log id
 ALTER TABLE ONLY inventory.shipment_scan_log ALTER COLUMN id SET DEFAULT nextval('inventory.shipment_scan_log_id_seq'::regclass);
+
+--: CONSTRAINT: event_migrations event_migrations_pkey
+ALTER TABLE ONLY inventory.event_migrations
+    ADD CONSTRAINT event_migrations_pkey PRIMARY KEY (version);
 
 --: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY inventory.failed_events

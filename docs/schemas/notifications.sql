@@ -8,6 +8,21 @@ ALTER SCHEMA notifications OWNER TO notifications_owner;
 --: ACL: SCHEMA notifications
 GRANT USAGE ON SCHEMA notifications TO wuphf_service;
 
+--: TABLE: event_migrations
+CREATE TABLE notifications.event_migrations (
+    version bigint NOT NULL,
+    description text NOT NULL,
+    installed_on timestamp with time zone DEFAULT now() NOT NULL,
+    success boolean NOT NULL,
+    checksum bytea NOT NULL,
+    execution_time bigint NOT NULL
+);
+
+ALTER TABLE notifications.event_migrations OWNER TO notifications_owner;
+
+--: ACL: TABLE event_migrations
+GRANT SELECT ON TABLE notifications.event_migrations TO wuphf_service;
+
 --: TABLE: failed_events
 CREATE TABLE notifications.failed_events (
     letter_id text NOT NULL,
@@ -100,7 +115,7 @@ CREATE TABLE notifications.outbox_events (
     routing_key text NOT NULL,
     subject text NOT NULL,
     traceparent text,
-    payload jsonb NOT NULL,
+    payload json NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     not_before timestamp with time zone,
     attempts integer DEFAULT 0 NOT NULL,
@@ -142,6 +157,10 @@ ALTER TABLE notifications.schema_migrations OWNER TO notifications_owner;
 
 --: ACL: TABLE schema_migrations
 GRANT SELECT ON TABLE notifications.schema_migrations TO wuphf_service;
+
+--: CONSTRAINT: event_migrations event_migrations_pkey
+ALTER TABLE ONLY notifications.event_migrations
+    ADD CONSTRAINT event_migrations_pkey PRIMARY KEY (version);
 
 --: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY notifications.failed_events

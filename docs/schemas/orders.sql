@@ -8,6 +8,21 @@ ALTER SCHEMA orders OWNER TO orders_owner;
 --: ACL: SCHEMA orders
 GRANT USAGE ON SCHEMA orders TO order_service;
 
+--: TABLE: event_migrations
+CREATE TABLE orders.event_migrations (
+    version bigint NOT NULL,
+    description text NOT NULL,
+    installed_on timestamp with time zone DEFAULT now() NOT NULL,
+    success boolean NOT NULL,
+    checksum bytea NOT NULL,
+    execution_time bigint NOT NULL
+);
+
+ALTER TABLE orders.event_migrations OWNER TO orders_owner;
+
+--: ACL: TABLE event_migrations
+GRANT SELECT ON TABLE orders.event_migrations TO order_service;
+
 --: TABLE: failed_events
 CREATE TABLE orders.failed_events (
     letter_id text NOT NULL,
@@ -132,7 +147,7 @@ CREATE TABLE orders.outbox_events (
     routing_key text NOT NULL,
     subject text NOT NULL,
     traceparent text,
-    payload jsonb NOT NULL,
+    payload json NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     not_before timestamp with time zone,
     attempts integer DEFAULT 0 NOT NULL,
@@ -180,6 +195,10 @@ ALTER TABLE ONLY orders.order_timeline ALTER COLUMN id SET DEFAULT nextval('orde
 
 --: DEFAULT: orders order_id
 ALTER TABLE ONLY orders.orders ALTER COLUMN order_id SET DEFAULT ('ord_'::text || nextval('orders.order_number_seq'::regclass));
+
+--: CONSTRAINT: event_migrations event_migrations_pkey
+ALTER TABLE ONLY orders.event_migrations
+    ADD CONSTRAINT event_migrations_pkey PRIMARY KEY (version);
 
 --: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY orders.failed_events

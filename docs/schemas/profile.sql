@@ -8,6 +8,21 @@ ALTER SCHEMA profile OWNER TO profile_owner;
 --: ACL: SCHEMA profile
 GRANT USAGE ON SCHEMA profile TO profile_service;
 
+--: TABLE: event_migrations
+CREATE TABLE profile.event_migrations (
+    version bigint NOT NULL,
+    description text NOT NULL,
+    installed_on timestamp with time zone DEFAULT now() NOT NULL,
+    success boolean NOT NULL,
+    checksum bytea NOT NULL,
+    execution_time bigint NOT NULL
+);
+
+ALTER TABLE profile.event_migrations OWNER TO profile_owner;
+
+--: ACL: TABLE event_migrations
+GRANT SELECT ON TABLE profile.event_migrations TO profile_service;
+
 --: TABLE: failed_events
 CREATE TABLE profile.failed_events (
     letter_id text NOT NULL,
@@ -67,7 +82,7 @@ CREATE TABLE profile.outbox_events (
     routing_key text NOT NULL,
     subject text NOT NULL,
     traceparent text,
-    payload jsonb NOT NULL,
+    payload json NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     not_before timestamp with time zone,
     attempts integer DEFAULT 0 NOT NULL,
@@ -128,6 +143,10 @@ ALTER TABLE profile.user_profiles OWNER TO profile_owner;
 
 --: ACL: TABLE user_profiles
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.user_profiles TO profile_service;
+
+--: CONSTRAINT: event_migrations event_migrations_pkey
+ALTER TABLE ONLY profile.event_migrations
+    ADD CONSTRAINT event_migrations_pkey PRIMARY KEY (version);
 
 --: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY profile.failed_events

@@ -38,6 +38,21 @@ ALTER TABLE sales.clients OWNER TO sales_owner;
 --: ACL: TABLE clients
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE sales.clients TO sales_service;
 
+--: TABLE: event_migrations
+CREATE TABLE sales.event_migrations (
+    version bigint NOT NULL,
+    description text NOT NULL,
+    installed_on timestamp with time zone DEFAULT now() NOT NULL,
+    success boolean NOT NULL,
+    checksum bytea NOT NULL,
+    execution_time bigint NOT NULL
+);
+
+ALTER TABLE sales.event_migrations OWNER TO sales_owner;
+
+--: ACL: TABLE event_migrations
+GRANT SELECT ON TABLE sales.event_migrations TO sales_service;
+
 --: TABLE: failed_events
 CREATE TABLE sales.failed_events (
     letter_id text NOT NULL,
@@ -133,7 +148,7 @@ CREATE TABLE sales.outbox_events (
     routing_key text NOT NULL,
     subject text NOT NULL,
     traceparent text,
-    payload jsonb NOT NULL,
+    payload json NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     not_before timestamp with time zone,
     attempts integer DEFAULT 0 NOT NULL,
@@ -183,6 +198,10 @@ ALTER TABLE ONLY sales.clients
 --: CONSTRAINT: clients clients_source_lead_id_key
 ALTER TABLE ONLY sales.clients
     ADD CONSTRAINT clients_source_lead_id_key UNIQUE (source_lead_id);
+
+--: CONSTRAINT: event_migrations event_migrations_pkey
+ALTER TABLE ONLY sales.event_migrations
+    ADD CONSTRAINT event_migrations_pkey PRIMARY KEY (version);
 
 --: CONSTRAINT: failed_events failed_events_pkey
 ALTER TABLE ONLY sales.failed_events

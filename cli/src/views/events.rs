@@ -127,7 +127,9 @@ pub fn whole(whole: &Whole, now: DateTime<Utc>, canvas: &Canvas) -> String {
         lines.push(format!("  {}", way(delivery, row.created_at, canvas)));
     }
     lines.push(canvas.paint(Role::Muted, "envelope"));
-    let envelope = serde_json::to_string_pretty(&whole.envelope).unwrap_or_default();
+    // Indented, for a person. As JSON it is shown byte for byte.
+    let envelope: Value = serde_json::from_str(whole.envelope.get()).unwrap_or_default();
+    let envelope = serde_json::to_string_pretty(&envelope).unwrap_or_default();
     lines.extend(
         envelope
             .lines()
@@ -295,9 +297,12 @@ mod tests {
     use dm_messaging::story::examples::{placed, reserved};
     use dm_messaging::tail::examples::passed;
     use dm_terminal::testing::terminal;
-    use serde_json::json;
+    use serde_json::value::RawValue;
 
     use super::*;
+
+    /// As it was written, and as no library would write it.
+    const ENVELOPE: &str = r#"{"id":"evt_1",  "data":{}}"#;
 
     #[test]
     fn what_passes_is_a_line() {
@@ -318,9 +323,11 @@ mod tests {
         let now = time::parse("2026-02-03T12:00:00Z").unwrap();
         let shown = Whole {
             event: placed(),
-            envelope: json!({"id": "evt_1", "data": {}}),
+            envelope: RawValue::from_string(ENVELOPE.into()).unwrap(),
         };
         insta::assert_snapshot!("event_show", whole(&shown, now, &terminal(100)));
+        let document = dm_terminal::json::document(SHOW_SCHEMA, &shown).unwrap();
+        assert!(document.contains(ENVELOPE), "{document}");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use dm_contracts::topology::{INVENTORY_QUEUE, Tier, retry_queue};
+use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE, Tier, retry_queue};
 use lapin::BasicProperties;
-use lapin::options::BasicPublishOptions;
+use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
@@ -150,6 +151,60 @@ fn blocked() -> Result<(), Failed> {
     holder.wait()?;
     ok(&["up"])?;
     ok(&["outbox", "stats"]).map(drop)
+}
+
+/// An event leaves as the text that was written: keys in their order, spaces, doubled keys,
+/// numbers with all of their digits, and escapes.
+pub fn as_written() -> Result<(), Failed> {
+    let id = format!("evt_{:032x}", fastrand::u128(..));
+    let text = format!(
+        r#"{{"type": "t.v1",  "specversion":"1.0","id":"{id}", "source":"/test",
+           "data": {{"z":1.0,"a":1,"a":2,  "large":123456789012345678901234567890.50,
+           "small":1e-7,"text":"\u00fc ü \u2028 \/"}} }}"#
+    );
+    let key = format!("test.{id}.v1");
+    let published = block_on(async {
+        let (connection, channel) = channel().await?;
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let queue = channel
+            .queue_declare("".into(), options, FieldTable::default())
+            .await?;
+        let name = queue.name().clone();
+        channel
+            .queue_bind(
+                name.clone(),
+                EVENTS.into(),
+                key.as_str().into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        sql(&format!(
+            "INSERT INTO notifications.outbox_events
+                 (event_id, event_type, routing_key, subject, payload)
+             VALUES ('{id}', 't.v1', '{key}', 'test/{id}', '{text}')"
+        ))?;
+        let until = std::time::Instant::now() + super::stack::PATIENCE;
+        let body = loop {
+            let options = BasicGetOptions { no_ack: true };
+            if let Some(got) = channel.basic_get(name.clone(), options).await? {
+                break got.delivery.data;
+            }
+            if std::time::Instant::now() > until {
+                return Err(Failed::from("the event was not published"));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        };
+        connection.close(200, "done".into()).await?;
+        Ok(body)
+    })?;
+    assert_eq!(String::from_utf8_lossy(&published), text);
+    let shown = ok(&["outbox", "show", &id, "--json"])?;
+    assert!(shown.contains(&text), "{shown}");
+    Ok(())
 }
 
 /// What rests goes when somebody says so, out of an outbox and out of a retry queue.

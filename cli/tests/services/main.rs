@@ -77,6 +77,7 @@ fn disturbing() -> Vec<Trial> {
         trial("services_do_what_they_describe", openapi::services),
         trial("the_gateway_does_what_it_describes", openapi::gateway),
         trial("an_order_tells_one_story", event_flow::story),
+        trial("an_event_leaves_as_it_was_written", event_flow::as_written),
         trial("what_rests_goes_when_told", event_flow::retries),
         trial("events_are_seen_as_they_pass", event_flow::tail),
         trial("what_is_parked_is_accounted_for", event_flow::parked),

@@ -9,9 +9,11 @@ use data_encoding::HEXLOWER;
 use dm_contracts::envelope::Heading;
 use dm_contracts::headers;
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::AMQPValue;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+
+use crate::header::number;
 
 /// How many hexadecimal digits an identity has.
 const DIGITS: usize = 32;
@@ -132,21 +134,6 @@ impl Message<'_> {
     }
 }
 
-/// A count in a header, of any width.
-#[must_use]
-pub fn number(table: &FieldTable, name: &str) -> Option<u64> {
-    match table.inner().get(name)? {
-        AMQPValue::ShortShortInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::ShortShortUInt(number) => Some((*number).into()),
-        AMQPValue::ShortInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::ShortUInt(number) => Some((*number).into()),
-        AMQPValue::LongInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::LongUInt(number) => Some((*number).into()),
-        AMQPValue::LongLongInt(number) => u64::try_from(*number).ok(),
-        _ => None,
-    }
-}
-
 /// A digest over parts that can't run into each other.
 #[derive(Default)]
 struct Digest(Sha256);
@@ -213,6 +200,8 @@ impl Digest {
 
 #[cfg(test)]
 mod tests {
+    use lapin::types::FieldTable;
+
     use super::*;
 
     fn message<'a>(properties: &'a BasicProperties, body: &'a [u8]) -> Message<'a> {

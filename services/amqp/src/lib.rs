@@ -6,14 +6,25 @@
 //! profile.
 //!
 //! ```text
+//! event      the message of an event
+//! header     headers, read and added
 //! original   what a copy of a message can't carry at its own place
 //! letter     which dead letter a message is
+//! backoff    pauses between attempts
+//! supervise  sessions that are set up again when they break
 //! ```
 
+mod backoff;
+mod event;
+pub mod header;
 pub mod letter;
 mod original;
+mod supervise;
 
+pub use backoff::Backoff;
+pub use event::Event;
 pub use original::{Original, Place};
+pub use supervise::supervise;
 
 use std::collections::HashSet;
 
@@ -21,6 +32,9 @@ use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::uri::{AMQPAuthority, AMQPUri, AMQPUserInfo};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Error};
+
+/// Marks a message that survives a restart of the broker.
+const PERSISTENT: u8 = 2;
 
 /// A connection that the broker shows under a name.
 ///
@@ -167,10 +181,26 @@ mod tests {
         fn any_password_survives_the_uri(
             user in "[a-z][a-z-]{0,12}",
             password in r"[ -~äß€漢🔑]{1,40}",
+            vhost in r"[ -~ü]{1,12}",
         ) {
-            let uri = uri(&user, &password, "rabbitmq", 5672, "/");
+            let uri = uri(&user, &password, "rabbitmq", 5672, &vhost);
             let read: AMQPUri = uri.to_string().parse().unwrap();
             prop_assert_eq!(read, uri);
+        }
+    }
+
+    #[test]
+    fn what_means_something_in_a_uri_means_nothing_in_a_password() {
+        for password in [
+            " ", "+", "%", "%20", "%2B", "@", ":", "/", "a b", "a+b", "a%b", "a@b:c/d", "?x=y#z",
+            "[::1]", "\\", "\"'", "&&", "%%%",
+        ] {
+            let uri = uri("dunder", password, "rabbitmq", 5672, "/");
+            let text = uri.to_string();
+            let read: AMQPUri = text.parse().unwrap();
+            assert_eq!(read.authority.userinfo.password, password, "{text}");
+            assert_eq!(read.authority.host, "rabbitmq", "{text}");
+            assert_eq!(read.vhost, "/", "{text}");
         }
     }
 }

@@ -14,8 +14,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use uuid::Uuid;
 
-/// Marks a message that survives a restart of the broker.
-const PERSISTENT: u8 = 2;
+use crate::{PERSISTENT, header};
 
 /// Headers that the broker acts on, or takes from no publisher.
 const MOVED: [&str; 3] = ["CC", "BCC", "x-death"];
@@ -106,10 +105,12 @@ impl Original {
     #[must_use]
     pub fn carried(&self, keep_place: bool) -> BasicProperties {
         let mut moved = FieldTable::default();
-        let text = |text: &str| AMQPValue::LongString(text.into());
         if keep_place {
-            moved.insert("exchange".into(), text(&self.place.exchange));
-            moved.insert("routing_key".into(), text(&self.place.routing_key));
+            moved.insert("exchange".into(), header::of_text(&self.place.exchange));
+            moved.insert(
+                "routing_key".into(),
+                header::of_text(&self.place.routing_key),
+            );
         }
         let properties = &self.properties;
         let (mut headers, mut special) = (FieldTable::default(), FieldTable::default());
@@ -130,10 +131,10 @@ impl Original {
             moved.insert("delivery_mode".into(), mode);
         }
         if let Some(expiration) = properties.expiration() {
-            moved.insert("expiration".into(), text(expiration.as_str()));
+            moved.insert("expiration".into(), header::of_text(expiration.as_str()));
         }
         if let Some(id) = properties.user_id() {
-            moved.insert("user_id".into(), text(id.as_str()));
+            moved.insert("user_id".into(), header::of_text(id.as_str()));
         }
         let message_id = properties.message_id().clone().unwrap_or_else(|| {
             moved.insert("message_id".into(), AMQPValue::Void);
@@ -222,6 +223,7 @@ fn entries(properties: &BasicProperties) -> impl Iterator<Item = (&ShortString, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::header::of_text as text;
 
     fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
         let mut table = FieldTable::default();
@@ -229,10 +231,6 @@ mod tests {
             table.insert((*name).into(), value.clone());
         }
         table
-    }
-
-    fn text(text: &str) -> AMQPValue {
-        AMQPValue::LongString(text.into())
     }
 
     fn full() -> Original {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dm_amqp::header;
 pub use dm_amqp::{Outcome, Outgoing};
 use futures_util::StreamExt as _;
 use lapin::options::ConfirmSelectOptions;
-use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Channel, Connection, Event};
 pub use part::{Failure, Report};
 use thiserror::Error;
@@ -20,9 +20,6 @@ use crate::environment::Environment;
 
 /// How long to wait for the broker's goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
-
-/// Marks a message that survives a restart of the broker.
-const PERSISTENT: u8 = 2;
 
 /// Where the broker is, and who asks: `RABBITMQ_*`.
 #[derive(Debug, Clone)]
@@ -192,14 +189,6 @@ impl Publisher {
     }
 }
 
-/// The properties of a message that is known by an id, and survives a restart of the broker.
-#[must_use]
-pub fn lasting(properties: BasicProperties, id: &str) -> BasicProperties {
-    properties
-        .with_message_id(id.into())
-        .with_delivery_mode(PERSISTENT)
-}
-
 /// The id of a message; nothing where it has none.
 #[must_use]
 pub fn id(properties: &BasicProperties) -> &str {
@@ -207,40 +196,8 @@ pub fn id(properties: &BasicProperties) -> &str {
     id.map_or("", |id| id.as_str())
 }
 
-/// The text of a header, whichever of the two kinds of text it is.
+/// The text of a header, where there is one.
 #[must_use]
 pub fn header(properties: &BasicProperties, name: &str) -> Option<String> {
-    match properties.headers().as_ref()?.inner().get(name)? {
-        AMQPValue::LongString(text) => Some(text.to_string()),
-        AMQPValue::ShortString(text) => Some(text.to_string()),
-        _ => None,
-    }
-}
-
-/// The number of a header, of any width.
-#[must_use]
-pub fn header_number(properties: &BasicProperties, name: &str) -> Option<i64> {
-    match properties.headers().as_ref()?.inner().get(name)? {
-        AMQPValue::ShortShortInt(number) => Some((*number).into()),
-        AMQPValue::ShortShortUInt(number) => Some((*number).into()),
-        AMQPValue::ShortInt(number) => Some((*number).into()),
-        AMQPValue::ShortUInt(number) => Some((*number).into()),
-        AMQPValue::LongInt(number) => Some((*number).into()),
-        AMQPValue::LongUInt(number) => Some((*number).into()),
-        AMQPValue::LongLongInt(number) => Some(*number),
-        _ => None,
-    }
-}
-
-/// The headers of a message, with some more.
-#[must_use]
-pub fn with_headers(
-    properties: &BasicProperties,
-    more: impl IntoIterator<Item = (&'static str, AMQPValue)>,
-) -> BasicProperties {
-    let mut headers = properties.headers().clone().unwrap_or_default();
-    for (name, value) in more {
-        headers.insert(name.into(), value);
-    }
-    properties.clone().with_headers(headers)
+    header::text(properties.headers().as_ref()?, name)
 }

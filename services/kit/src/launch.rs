@@ -56,7 +56,7 @@ pub struct Description {
 pub struct Schema {
     /// Its name.
     pub name: &'static str,
-    /// The migrations that this build needs.
+    /// The migrations that this build needs, beside those of outbox and inbox.
     pub migrations: &'static Migrator,
 }
 

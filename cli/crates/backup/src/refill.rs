@@ -9,13 +9,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use dm_contracts::topology::{WORK_QUEUES, WorkQueue, takes};
-use dm_contracts::{envelope, headers};
 use dm_messaging::MessagingError;
 use dm_messaging::broker::{Outgoing, publish};
 use dm_messaging::stores::Store;
 use futures_util::TryStreamExt as _;
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel};
+use lapin::Channel;
 use regex::Regex;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
@@ -237,27 +235,18 @@ async fn send(
 
 /// The event as its relay publishes it, for one queue.
 fn message(queue: &WorkQueue, event: Event) -> Outgoing {
-    let mut table = FieldTable::default();
-    if let Some(parent) = &event.traceparent {
-        table.insert(
-            headers::TRACEPARENT.into(),
-            AMQPValue::LongString(parent.as_str().into()),
-        );
+    let properties = dm_amqp::Event {
+        id: &event.event_id,
+        event_type: &event.event_type,
+        traceparent: event.traceparent.as_deref(),
     }
     // In a round that its consumer has a record of, it would be taken for done.
-    if let Some(round) = event.round {
-        table.insert(headers::REPLAYS.into(), AMQPValue::LongLongInt(round));
-    }
+    .again(event.round);
     Outgoing {
         exchange: String::new(),
         routing_key: queue.name.to_owned(),
         mandatory: true,
-        properties: BasicProperties::default()
-            .with_message_id(event.event_id.as_str().into())
-            .with_type(event.event_type.as_str().into())
-            .with_content_type(envelope::CONTENT_TYPE.into())
-            .with_delivery_mode(2)
-            .with_headers(table),
+        properties,
         body: event.payload.into_bytes(),
     }
 }

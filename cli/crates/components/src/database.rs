@@ -32,6 +32,9 @@ pub const STAGED: &str = "dm_restoring_";
 /// The folder of the numbered migrations, one folder a schema below it.
 const MIGRATIONS: &str = "migrations";
 
+/// The folder below it of what the schema of every service has: outbox and inbox.
+const EVENTS: &str = "events";
+
 /// A schema with its owner and the role that uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Schema {
@@ -40,6 +43,34 @@ struct Schema {
     owner: String,
     /// Logs in and may read and write rows; none for the schema of `dm` itself.
     user: Option<(String, String)>,
+    /// Whether it is a service's, and so has an outbox and an inbox.
+    has_events: bool,
+}
+
+/// Numbered migrations of a schema.
+#[derive(Debug, PartialEq, Eq)]
+struct MigrationSet {
+    /// Their folder below that of all migrations.
+    folder: String,
+    /// The schema's table that records which of them were applied.
+    record: &'static str,
+}
+
+impl Schema {
+    /// The migrations that make the schema's tables, in the order in which they are applied.
+    /// What all services share is numbered and recorded by itself: a migration that is added
+    /// to it takes no number of a service's own.
+    fn migrations(&self) -> Vec<MigrationSet> {
+        let events = self.has_events.then(|| MigrationSet {
+            folder: EVENTS.into(),
+            record: "event_migrations",
+        });
+        let own = MigrationSet {
+            folder: self.name.clone(),
+            record: "schema_migrations",
+        };
+        events.into_iter().chain([own]).collect()
+    }
 }
 
 /// What the database should hold.
@@ -72,6 +103,8 @@ pub enum DatabaseError {
     Migrate {
         /// The schema.
         schema: String,
+        /// The migrations' folder below that of all migrations.
+        folder: String,
         /// Why.
         source: MigrateError,
     },
@@ -132,8 +165,8 @@ impl Coded for DatabaseError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::Sql(_) => vec!["dm logs postgres".into()],
-            Self::Migrate { schema, .. } => vec![
-                format!("correct migrations/{schema}, then: dm up"),
+            Self::Migrate { folder, .. } => vec![
+                format!("correct {MIGRATIONS}/{folder}, then: dm up"),
                 "or start fresh, without the data there is: dm reset".into(),
             ],
             Self::Blocked(blocked) | Self::Late(Some(blocked)) => blocked.next(),
@@ -226,6 +259,7 @@ impl Database {
                     owner: owner_role(&schema),
                     name: schema,
                     user: Some((service_role(name), password)),
+                    has_events: true,
                 })
             });
         let own = [
@@ -241,11 +275,13 @@ impl Database {
                         .for_postgres()
                         .into_owned(),
                 )),
+                has_events: false,
             },
             Schema {
                 name: OPS_SCHEMA.into(),
                 owner: owner_role(OPS_SCHEMA),
                 user: None,
+                has_events: false,
             },
         ];
         Self {
@@ -272,9 +308,9 @@ impl Database {
         let mut text = self.script(self.config.database.as_str(), Roles::Set);
         text.push_str(&self.keycloak.text());
         let mut text = text.into_bytes();
-        for (name, contents) in self.migration_files()? {
-            text.extend(name.into_bytes());
-            text.extend(contents);
+        for file in self.migration_files()? {
+            text.extend(format!("{} {}", file.schema.name, file.name).into_bytes());
+            text.extend(file.contents);
         }
         Ok(text)
     }
@@ -393,10 +429,16 @@ impl Database {
     /// The schemas that migrations make, `dm`'s own among them.
     #[must_use]
     pub fn migrated_schemas(&self) -> Vec<String> {
-        let names = self.schemas.iter().map(|schema| schema.name.clone());
-        names
-            .filter(|name| self.migrations.join(name).is_dir())
-            .collect()
+        let migrated = |schema: &&Schema| !self.sets(schema).is_empty();
+        let schemas = self.schemas.iter().filter(migrated);
+        schemas.map(|schema| schema.name.clone()).collect()
+    }
+
+    /// The schema's migrations, as far as there are any.
+    fn sets(&self, schema: &Schema) -> Vec<MigrationSet> {
+        let mut sets = schema.migrations();
+        sets.retain(|set| self.migrations.join(&set.folder).is_dir());
+        sets
     }
 
     /// Prepares the data directory for its golden image: without the realm's keys, which
@@ -421,28 +463,25 @@ impl Database {
         connection: &mut PgConnection,
         schema: &Schema,
     ) -> Result<(), DatabaseError> {
-        let folder = self.migrations.join(&schema.name);
-        if !folder.is_dir() {
+        let sets = self.sets(schema);
+        if sets.is_empty() {
             return Ok(());
         }
-        let failed = |source| DatabaseError::Migrate {
-            schema: schema.name.clone(),
-            source,
-        };
-        let mut migrator = Migrator::new(folder.as_path()).await.map_err(failed)?;
-        // Beside the tables that it speaks of, so that a dump of the schema has both.
-        migrator.dangerous_set_table_name(format!("{}.schema_migrations", schema.name));
-        // The session's own lock is held already.
-        migrator.set_locking(false);
         let (owner, name) = (identifier(&schema.owner), identifier(&schema.name));
         connection
             .execute(AssertSqlSafe(format!(
                 "SET ROLE {owner}; SET search_path = {name}"
             )))
             .await?;
-        let applied = migrator.run_direct(None, &mut *connection, false).await;
+        let mut applied = Ok(());
+        for set in &sets {
+            applied = self.run(set, connection, &schema.name).await;
+            if applied.is_err() {
+                break;
+            }
+        }
         connection.execute("RESET ROLE; RESET search_path").await?;
-        applied.map_err(failed)?;
+        applied?;
         let Some((user, _)) = schema
             .user
             .as_ref()
@@ -452,12 +491,38 @@ impl Database {
         };
         // A service compares what was applied; to say so is not its business.
         let user = identifier(user);
-        connection
-            .execute(AssertSqlSafe(format!(
-                "REVOKE INSERT, UPDATE, DELETE ON {name}.schema_migrations FROM {user}"
-            )))
-            .await?;
+        for MigrationSet { record, .. } in &sets {
+            connection
+                .execute(AssertSqlSafe(format!(
+                    "REVOKE INSERT, UPDATE, DELETE ON {name}.{record} FROM {user}"
+                )))
+                .await?;
+        }
         Ok(())
+    }
+
+    /// Applies what is missing of the migrations, as the session's role.
+    async fn run(
+        &self,
+        set: &MigrationSet,
+        connection: &mut PgConnection,
+        schema: &str,
+    ) -> Result<(), DatabaseError> {
+        let failed = |source| DatabaseError::Migrate {
+            schema: schema.to_owned(),
+            folder: set.folder.clone(),
+            source,
+        };
+        let folder = self.migrations.join(&set.folder);
+        let mut migrator = Migrator::new(folder.as_path()).await.map_err(failed)?;
+        // Beside the tables that it speaks of, so that a dump of the schema has both.
+        migrator.dangerous_set_table_name(format!("{schema}.{}", set.record));
+        // The session's own lock is held already.
+        migrator.set_locking(false);
+        migrator
+            .run_direct(None, connection, false)
+            .await
+            .map_err(failed)
     }
 
     /// All that [`Database::apply`] would do to an empty database, as one script
@@ -467,14 +532,10 @@ impl Database {
     /// [`DatabaseError::Folder`] where a migration can't be read.
     pub fn init_script(&self) -> Result<String, DatabaseError> {
         let mut sql = self.script(self.config.database.as_str(), Roles::Set);
-        for (name, contents) in self.migration_files()? {
-            let Some(schema) = self
-                .schemas
-                .iter()
-                .find(|schema| name.split('/').next() == Some(&schema.name))
-            else {
-                continue;
-            };
+        for MigrationFile {
+            schema, contents, ..
+        } in self.migration_files()?
+        {
             let (owner, name) = (identifier(&schema.owner), identifier(&schema.name));
             // Writing to a string can't fail.
             let _ = writeln!(
@@ -542,27 +603,40 @@ impl Database {
         sql
     }
 
-    /// The migrations by path below their folder.
-    fn migration_files(&self) -> Result<BTreeMap<String, Vec<u8>>, DatabaseError> {
-        let mut files = BTreeMap::new();
+    /// The migrations of every schema, in the order in which they are applied.
+    fn migration_files(&self) -> Result<Vec<MigrationFile<'_>>, DatabaseError> {
+        let mut all = Vec::new();
         for schema in &self.schemas {
-            let folder = self.migrations.join(&schema.name);
-            if !folder.is_dir() {
-                continue;
-            }
-            let failed = |source| DatabaseError::Folder {
-                path: folder.clone(),
-                source,
-            };
-            for entry in std::fs::read_dir(&folder).map_err(failed)? {
-                let path = entry.map_err(failed)?.path();
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let contents = std::fs::read(&path).map_err(failed)?;
-                files.insert(format!("{}/{name}", schema.name), contents);
+            for set in self.sets(schema) {
+                let folder = self.migrations.join(&set.folder);
+                let failed = |source| DatabaseError::Folder {
+                    path: folder.clone(),
+                    source,
+                };
+                let mut files = Vec::new();
+                for entry in std::fs::read_dir(&folder).map_err(failed)? {
+                    let path = entry.map_err(failed)?.path();
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    files.push(MigrationFile {
+                        schema,
+                        name: format!("{}/{name}", set.folder),
+                        contents: std::fs::read(&path).map_err(failed)?,
+                    });
+                }
+                files.sort_by(|one, other| one.name.cmp(&other.name));
+                all.extend(files);
             }
         }
-        Ok(files)
+        Ok(all)
     }
+}
+
+/// A migration of a schema.
+struct MigrationFile<'a> {
+    schema: &'a Schema,
+    /// Its path below the folder of all migrations.
+    name: String,
+    contents: Vec<u8>,
 }
 
 /// The digest that was applied last, or `None` on a database without any.
@@ -592,6 +666,32 @@ fn ensure_role(role: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_has_outbox_and_inbox_before_its_own_tables() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+        let options = dm_config::LoadOptions {
+            project_dir: Some(root.clone()),
+            ..dm_config::LoadOptions::default()
+        };
+        let config = Config::load(&options, []).unwrap().config;
+        let database = Database::new(&config, &root);
+        let files = database.migration_files().unwrap();
+        let of = |schema: &str| -> Vec<&str> {
+            let files = files.iter().filter(|file| file.schema.name == schema);
+            files.map(|file| file.name.as_str()).collect()
+        };
+        assert_eq!(
+            of("inventory"),
+            [
+                "events/0001_events.sql",
+                "inventory/0002_warehouse.sql",
+                "inventory/0003_stock.sql"
+            ]
+        );
+        assert_eq!(of(OPS_SCHEMA)[0], "dm_ops/0001_database_setup.sql");
+        assert!(of(keycloak::DATABASE_ROLE).is_empty());
+    }
 
     #[test]
     fn roles_are_named_by_their_owners() {

@@ -1,6 +1,7 @@
 //! Events as they pass.
 
 use chrono::{DateTime, Utc};
+use dm_amqp::header;
 use dm_contracts::{headers, topology};
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
@@ -181,10 +182,7 @@ fn seen(delivery: &Delivery, at: DateTime<Utc>) -> Seen {
     let failed = kind != Kind::Published;
     let own_queue = || {
         let table = delivery.properties.headers().as_ref()?;
-        match table.inner().get(headers::QUEUE)? {
-            AMQPValue::LongString(text) => Some(text.to_string()),
-            _ => None,
-        }
+        header::text(table, headers::QUEUE)
     };
     let key = delivery.routing_key.to_string();
     Seen {

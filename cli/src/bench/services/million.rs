@@ -18,7 +18,7 @@ const WRITE: &str = "
          published_at)
     SELECT 'evt_bench_' || number, $1, $2, 'bench/' || number / 3,
            '00-' || md5(number::text) || '-00f067aa0ba902b7-01',
-           jsonb_build_object('id', 'evt_bench_' || number, 'data', repeat('x', 400)),
+           json_build_object('id', 'evt_bench_' || number, 'data', repeat('x', 400)),
            now() - interval '1 hour' + number * interval '1 millisecond', 1,
            now() - interval '1 hour' + number * interval '1 millisecond'
       FROM generate_series(1, $3) AS number

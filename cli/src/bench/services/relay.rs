@@ -41,7 +41,7 @@ const INSERT: &str = "WITH written AS (
              (event_id, event_type, routing_key, subject, payload)
          SELECT $1 || '-' || number, 'notification.created', $2,
                 'bench/' || $1 || '-' || number,
-                jsonb_build_object('data', repeat('x', $3))
+                json_build_object('data', repeat('x', $3))
            FROM generate_series(1, $4) AS number
      )
      SELECT pg_notify('outbox.notifications', '')";

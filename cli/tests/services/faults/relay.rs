@@ -124,8 +124,8 @@ pub fn large_events() -> Result<(), Failed> {
              (event_id, event_type, routing_key, subject, payload, not_before)
          SELECT 'evt_large_' || n, 'com.dundermifflin.sales.LeadConverted.v1',
                 'sales.lead.converted.v1', 'lead/large_' || n,
-                jsonb_build_object('specversion', '1.0', 'id', 'evt_large_' || n,
-                                   'data', jsonb_build_object('notes', repeat('x', 1000000))),
+                json_build_object('specversion', '1.0', 'id', 'evt_large_' || n,
+                                   'data', json_build_object('notes', repeat('x', 1000000))),
                 now() + interval '1 day'
            FROM generate_series(1, {EVENTS}) AS n"
     ))?;

@@ -118,7 +118,7 @@ pub struct OrderPlaced {
     pub created_at: DateTime<Utc>,
 }
 
-/// A line of an order or of its shipment.
+/// A line of an order: in bodies, events and tables, also in those of its shipment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderItem {
     /// The stock-keeping unit.

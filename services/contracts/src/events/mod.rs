@@ -17,7 +17,7 @@ use crate::topology::EVENTS;
 pub use finance::{ExpenseDecided, ExpenseSubmitted};
 pub use inventory::{MissingItem, ShipmentDispatched, StockFailed, StockReserved, stock};
 pub use notification::NotificationCreated;
-pub use order::{OrderCreated, OrderLine, OrderStatusChanged};
+pub use order::{OrderCreated, OrderStatusChanged};
 pub use profile::ProfileUpdated;
 pub use sales::LeadConverted;
 

@@ -4,15 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::DomainEvent;
-
-/// A line of an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderLine {
-    /// The stock-keeping unit.
-    pub sku: String,
-    /// How many, at least one.
-    pub quantity: i64,
-}
+use crate::api::order::OrderItem;
 
 /// An order was placed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,7 +17,7 @@ pub struct OrderCreated {
     /// When the client wants it.
     pub requested_ship_date: NaiveDate,
     /// What, at least one line.
-    pub items: Vec<OrderLine>,
+    pub items: Vec<OrderItem>,
     /// The user who placed it.
     pub created_by: String,
     /// When.

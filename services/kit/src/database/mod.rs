@@ -4,6 +4,7 @@ mod transaction;
 
 use std::time::Duration;
 
+use sqlx::AssertSqlSafe;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use thiserror::Error;
@@ -13,6 +14,9 @@ use crate::environment::Environment;
 
 pub use transaction::{Database, Transaction};
 
+/// The migrations of outbox and inbox, which the schema of every service has.
+static EVENTS: Migrator = sqlx::migrate!("../../migrations/events");
+
 /// Why a schema can't be used.
 #[derive(Debug, Error)]
 pub enum SchemaError {
@@ -20,19 +24,34 @@ pub enum SchemaError {
     #[error("the database refused: {0}")]
     Sql(#[from] sqlx::Error),
     /// A migration that this build needs was not applied.
-    #[error("migration {version} ({description}) is not applied: this service needs it")]
+    #[error("migration {version} ({description}) is not in {record}: this service needs it")]
     Missing {
+        /// The table that records what was applied.
+        record: &'static str,
         /// The migration's number.
         version: i64,
         /// What it does.
         description: String,
     },
     /// A migration was applied that this build doesn't know.
-    #[error("the schema has migration {0}, which is newer than this service")]
-    Newer(i64),
+    #[error("{record} has migration {version}, which is newer than this service")]
+    Newer {
+        /// The table that records what was applied.
+        record: &'static str,
+        /// The migration's number.
+        version: i64,
+    },
     /// A migration was applied with other contents.
-    #[error("migration {0} was applied with other contents than this service was built with")]
-    Changed(i64),
+    #[error(
+        "migration {version} of {record} was applied with other contents than this service was \
+         built with"
+    )]
+    Changed {
+        /// The table that records what was applied.
+        record: &'static str,
+        /// The migration's number.
+        version: i64,
+    },
 }
 
 /// A statement is planned a few times and that plan is kept, until the table's
@@ -101,7 +120,8 @@ fn is_refused(error: &sqlx::Error) -> bool {
     matches!(code.as_deref(), Some("28P01" | "28000"))
 }
 
-/// Compares the applied migrations with those that the service was built with.
+/// Compares the applied migrations with those that the service was built with: its own, and
+/// those of outbox and inbox.
 ///
 /// # Errors
 /// [`SchemaError`] where the schema is older, newer or another one.
@@ -110,41 +130,60 @@ pub async fn check_schema(
     schema: &str,
     migrations: &Migrator,
 ) -> Result<(), SchemaError> {
+    check_record(pool, schema, "event_migrations", &EVENTS).await?;
+    check_record(pool, schema, "schema_migrations", migrations).await
+}
+
+async fn check_record(
+    pool: &PgPool,
+    schema: &str,
+    record: &'static str,
+    migrations: &Migrator,
+) -> Result<(), SchemaError> {
+    let table = format!("{schema}.{record}");
     let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-        .bind(format!("{schema}.schema_migrations"))
+        .bind(&table)
         .fetch_one(pool)
         .await?;
     let applied: Vec<(i64, Vec<u8>)> = if exists {
-        sqlx::query_as(
-            "SELECT version, checksum FROM schema_migrations WHERE success ORDER BY version",
-        )
-        .fetch_all(pool)
-        .await?
+        let statement =
+            format!("SELECT version, checksum FROM {table} WHERE success ORDER BY version");
+        sqlx::query_as(AssertSqlSafe(statement))
+            .fetch_all(pool)
+            .await?
     } else {
         Vec::new()
     };
+    compare(record, &applied, migrations)
+}
+
+/// Compares what is recorded, by number and checksum, with what should be.
+fn compare(
+    record: &'static str,
+    applied: &[(i64, Vec<u8>)],
+    migrations: &Migrator,
+) -> Result<(), SchemaError> {
     for migration in migrations.iter() {
-        let found = applied
-            .iter()
-            .find(|(version, _)| *version == migration.version);
-        match found {
+        let version = migration.version;
+        match applied.iter().find(|(number, _)| *number == version) {
             None => {
                 return Err(SchemaError::Missing {
-                    version: migration.version,
+                    record,
+                    version,
                     description: migration.description.to_string(),
                 });
             }
             Some((_, checksum)) if *checksum != *migration.checksum => {
-                return Err(SchemaError::Changed(migration.version));
+                return Err(SchemaError::Changed { record, version });
             }
             Some(_) => {}
         }
     }
-    match applied
+    let newer = applied
         .iter()
-        .find(|(version, _)| !migrations.version_exists(*version))
-    {
-        Some((version, _)) => Err(SchemaError::Newer(*version)),
+        .find(|(version, _)| !migrations.version_exists(*version));
+    match newer {
+        Some(&(version, _)) => Err(SchemaError::Newer { record, version }),
         None => Ok(()),
     }
 }
@@ -168,5 +207,34 @@ pub fn is_away(error: &sqlx::Error) -> bool {
                 .any(|class| code.starts_with(class))
         }),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_is_as_the_service_was_built_for_or_refused() {
+        let events = EVENTS.iter().next().unwrap();
+        let checksum = events.checksum.to_vec();
+        let refusal = |applied: &[(i64, Vec<u8>)]| {
+            let compared = compare("event_migrations", applied, &EVENTS);
+            compared.map_err(|error| error.to_string())
+        };
+        assert_eq!(refusal(&[(events.version, checksum.clone())]), Ok(()));
+        assert_eq!(
+            refusal(&[]).unwrap_err(),
+            "migration 1 (events) is not in event_migrations: this service needs it"
+        );
+        assert_eq!(
+            refusal(&[(events.version, vec![0])]).unwrap_err(),
+            "migration 1 of event_migrations was applied with other contents than this service \
+             was built with"
+        );
+        assert_eq!(
+            refusal(&[(events.version, checksum), (9000, Vec::new())]).unwrap_err(),
+            "event_migrations has migration 9000, which is newer than this service"
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dm_amqp::{Backoff, supervise};
 use dm_contracts::envelope::Heading;
 use dm_contracts::{Envelope, headers, span};
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -38,7 +39,10 @@ const PREFETCH: u16 = 16;
 /// How many are applied at the same time.
 const LANES: usize = 4;
 
-/// The longest pause while the database is away.
+/// The first pause while the database, or the place for failures, is away.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a consumer runs on.
@@ -100,23 +104,11 @@ impl<H: Handler> Consumer<H> {
     /// Consumes until it is asked to stop; a broken connection is set up again.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let consumer = Arc::new(self);
-        let mut pause = Duration::from_millis(100);
-        while !stop.is_cancelled() {
-            let began = tokio::time::Instant::now();
-            match consumer.session(&stop).await {
-                Ok(()) => return,
-                Err(error) => warn!(queue = consumer.queue, %error, "the consumer begins again"),
-            }
+        let broken = |error: SessionError| {
+            warn!(queue = consumer.queue, %error, "the consumer begins again");
             consumer.indicator.set(false);
-            if began.elapsed() > Duration::from_secs(10) {
-                pause = Duration::from_millis(100);
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(Duration::from_secs(2));
-        }
+        };
+        supervise(&stop, || consumer.session(&stop), broken).await;
     }
 
     async fn session(self: &Arc<Self>, stop: &CancellationToken) -> Result<(), SessionError> {
@@ -283,7 +275,7 @@ impl<H: Handler> Consumer<H> {
                 });
             }
         };
-        let mut pause = Duration::from_millis(100);
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             match self.transact(event, incoming, trace).await {
                 Ok(attempt) => {
@@ -300,11 +292,9 @@ impl<H: Handler> Consumer<H> {
                 // covers a commit whose outcome is unknown: the inbox knows.
                 Err(HandlerError::Database(error)) if database::is_away(&error) => {
                     warn!(%error, "the database is away");
-                    tokio::select! {
-                        () = stop.cancelled() => return None,
-                        () = tokio::time::sleep(pause) => {}
+                    if !backoff.wait(stop).await {
+                        return None;
                     }
-                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Err(error) => return Some(Attempt::Failed((&error).into())),
             }
@@ -419,7 +409,7 @@ impl<H: Handler> Consumer<H> {
                 "a dead letter"
             ),
         }
-        let mut pause = Duration::from_millis(100);
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             match self.publish(&message).await {
                 Ok(Outcome::Confirmed) => return Some(fate),
@@ -430,11 +420,9 @@ impl<H: Handler> Consumer<H> {
                 ),
                 Err(error) => warn!(%error, "a failure could not be published"),
             }
-            tokio::select! {
-                () = stop.cancelled() => return None,
-                () = tokio::time::sleep(pause) => {}
+            if !backoff.wait(stop).await {
+                return None;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -471,16 +459,14 @@ async fn patiently<T, F>(
 where
     F: Future<Output = Result<T, sqlx::Error>>,
 {
-    let mut pause = Duration::from_millis(100);
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         match work().await {
             Err(error) if database::is_away(&error) => {
                 warn!(%error, "the database is away");
-                tokio::select! {
-                    () = stop.cancelled() => return None,
-                    () = tokio::time::sleep(pause) => {}
+                if !backoff.wait(stop).await {
+                    return None;
                 }
-                pause = (pause * 2).min(LONGEST_PAUSE);
             }
             done => return Some(done),
         }

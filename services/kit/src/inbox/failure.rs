@@ -1,6 +1,6 @@
 //! What becomes of a message that could not be handled.
 
-use dm_amqp::Original;
+use dm_amqp::{Original, header};
 use dm_contracts::envelope::EnvelopeError;
 use dm_contracts::topology::{self, Tier};
 use dm_contracts::{headers, time};
@@ -92,7 +92,7 @@ pub(super) fn message(
         Fate::Retry(tier) => (topology::RETRIES, topology::retry_queue(queue, tier)),
         Fate::Dead => (topology::DEAD_LETTERS, queue.to_owned()),
     };
-    let text = |text: &str| AMQPValue::LongString(text.into());
+    let text = header::of_text;
     // On its way back from a retry queue it has that queue's key: the first one is
     // kept from the first failure on.
     let original = |name, now: &str| {
@@ -122,7 +122,7 @@ pub(super) fn message(
         more.push((headers::LETTER, text(&record.letter_id)));
     }
     let failed = Original {
-        properties: broker::with_headers(incoming.properties(), more),
+        properties: header::with(incoming.properties(), more),
         ..Original::default()
     };
     Outgoing {

@@ -1,7 +1,8 @@
 //! A delivery, understood.
 
 use dm_amqp::Original;
-use dm_amqp::letter::{Message, number};
+use dm_amqp::header::number;
+use dm_amqp::letter::Message;
 use dm_contracts::envelope::{EnvelopeError, Heading};
 use dm_contracts::{Envelope, events, headers};
 use lapin::BasicProperties;

@@ -1,11 +1,10 @@
 //! The message of an event.
 
-use dm_contracts::{envelope, headers, topology};
-use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable};
+use dm_amqp::Event;
+use dm_contracts::topology;
 
 use super::store::Pending;
-use crate::broker::{self, Outgoing};
+use crate::broker::Outgoing;
 
 /// The longest text that AMQP has room for in a routing key, a type or an id, in bytes.
 const SHORT: usize = 255;
@@ -22,23 +21,50 @@ pub(super) fn is_fit(pending: &Pending) -> bool {
 
 /// The message of a row. It takes the envelope with it.
 pub(super) fn message(pending: &mut Pending) -> Outgoing {
-    let mut table = FieldTable::default();
-    if let Some(parent) = &pending.traceparent {
-        table.insert(
-            headers::TRACEPARENT.into(),
-            AMQPValue::LongString(parent.as_str().into()),
-        );
-    }
-    let properties = BasicProperties::default()
-        .with_content_type(envelope::CONTENT_TYPE.into())
-        .with_type(pending.event_type.as_str().into())
-        .with_headers(table);
+    let event = Event {
+        id: &pending.event_id,
+        event_type: &pending.event_type,
+        traceparent: pending.traceparent.as_deref(),
+    };
+    let properties = event.properties();
     Outgoing {
         exchange: topology::EVENTS.to_owned(),
         // Some events are for outside use: no queue here takes them.
         mandatory: topology::queues_for(&pending.routing_key).next().is_some(),
         routing_key: pending.routing_key.clone(),
-        properties: broker::lasting(properties, &pending.event_id),
+        properties,
         body: pending.payload.take().unwrap_or_default().into_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+
+    #[test]
+    fn the_body_is_the_text_that_was_written() {
+        let text = r#"{"z":1.0,  "a":1,"a":2e-7,"n":12345678901234567890.50,"t":"\u00fc\/"} "#;
+        let mut pending = Pending {
+            sequence: 1,
+            event_id: "evt_1".into(),
+            event_type: "t.v1".into(),
+            routing_key: "t.v1".into(),
+            subject: "t/1".into(),
+            traceparent: None,
+            payload: Some(text.into()),
+            weight: 0,
+            attempts: 0,
+            created_at: Utc::now(),
+            held: false,
+        };
+        let message = message(&mut pending);
+        assert_eq!(message.body, text.as_bytes());
+        assert_eq!(
+            message.properties.message_id().as_ref().unwrap().as_str(),
+            "evt_1"
+        );
+        assert!(!message.mandatory, "no queue here takes it");
     }
 }

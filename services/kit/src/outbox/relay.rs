@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use dm_amqp::supervise;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -79,24 +80,12 @@ pub(super) enum RelayError {
 impl Relay {
     /// Relays until it is asked to stop; whatever breaks is set up again.
     pub async fn run(self, stop: CancellationToken) {
-        let mut pause = Duration::from_millis(100);
         let careful = AtomicBool::new(false);
-        while !stop.is_cancelled() {
-            let began = Instant::now();
-            match self.session(&careful, &stop).await {
-                Ok(()) => return,
-                Err(error) => warn!(%error, "the relay begins again"),
-            }
+        let broken = |error: RelayError| {
+            warn!(%error, "the relay begins again");
             self.indicator.set(false);
-            if began.elapsed() > Duration::from_secs(10) {
-                pause = Duration::from_millis(100);
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(Duration::from_secs(2));
-        }
+        };
+        supervise(&stop, || self.session(&careful, &stop), broken).await;
     }
 
     /// One session with the database and one with the broker.

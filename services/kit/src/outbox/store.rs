@@ -5,7 +5,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use dm_contracts::Envelope;
 use sqlx::postgres::PgListener;
-use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
 /// An event that waits to be published.
@@ -36,7 +35,7 @@ pub(super) struct Row {
     pub(super) pending: Pending,
 }
 
-/// Writes the row.
+/// Writes the row. Its text of the envelope is what will be published.
 pub(super) async fn insert(
     transaction: &mut PgConnection,
     envelope: &Envelope,
@@ -44,10 +43,12 @@ pub(super) async fn insert(
     traceparent: &str,
     hold: Duration,
 ) -> Result<(), sqlx::Error> {
+    let text =
+        serde_json::to_string(envelope).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
     sqlx::query(
         "INSERT INTO outbox_events
              (event_id, event_type, routing_key, subject, traceparent, payload, not_before)
-         VALUES ($1, $2, $3, $4, $5, $6,
+         VALUES ($1, $2, $3, $4, $5, $6::json,
                  CASE WHEN $7 > 0 THEN clock_timestamp() + $7 * interval '1 second' END)",
     )
     .bind(&envelope.id)
@@ -55,7 +56,7 @@ pub(super) async fn insert(
     .bind(routing_key)
     .bind(&envelope.subject)
     .bind(traceparent)
-    .bind(Json(envelope))
+    .bind(text)
     .bind(hold.as_secs_f64())
     .execute(transaction)
     .await?;

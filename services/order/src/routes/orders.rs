@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::order::{OrderDetail, OrderList, OrderPlaced, OrderStatus, PlaceOrder};
-use dm_contracts::events::{OrderCreated, OrderLine};
+use dm_contracts::events::OrderCreated;
 use dm_kit::Database;
 use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id, Params, whole};
 use dm_kit::outbox;
@@ -79,14 +79,7 @@ pub(super) async fn place(
         order_id: order_id.clone(),
         client_id: placement.client_id,
         requested_ship_date: placement.requested_ship_date,
-        items: placement
-            .items
-            .into_iter()
-            .map(|item| OrderLine {
-                sku: item.sku,
-                quantity: item.quantity,
-            })
-            .collect(),
+        items: placement.items,
         created_by: user,
         created_at,
     };

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dm_contracts::api::order::{OrderItem, OrderStatus};
 use dm_contracts::api::shipment::{Dispatched, LastScan, Scanned, ShipmentStatus};
 use dm_contracts::events::{
-    MissingItem, OrderCreated, OrderLine, OrderStatusChanged, ShipmentDispatched, StockFailed,
-    StockReserved, stock,
+    MissingItem, OrderCreated, OrderStatusChanged, ShipmentDispatched, StockFailed, StockReserved,
+    stock,
 };
 use dm_contracts::topology::{INVENTORY_QUEUE, ORDER_QUEUE};
 
@@ -144,14 +144,7 @@ impl Clerk {
             order_id: case.order_id.clone(),
             client_id: case.client_id.clone(),
             requested_ship_date: order.ship_date,
-            items: order
-                .items
-                .iter()
-                .map(|item| OrderLine {
-                    sku: item.sku.clone(),
-                    quantity: item.quantity,
-                })
-                .collect(),
+            items: case.items.clone(),
             created_by: order.seller.clone(),
             created_at: order.created_at,
         };

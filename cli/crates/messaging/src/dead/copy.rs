@@ -6,7 +6,7 @@ use std::io::{BufRead, Write};
 use lapin::Connection;
 
 use super::line::Line;
-use super::pass::Pass;
+use super::pass::browse;
 use super::{DeadLetter, Filter};
 use crate::MessagingError;
 use crate::broker::{Outgoing, publish};
@@ -62,19 +62,17 @@ pub async fn export(
     mut to: impl Write,
 ) -> Result<Letters, MessagingError> {
     let mut written = Letters::default();
-    for &queue in queues {
-        let mut pass = Pass::open(connection, queue).await?;
-        while let Some(found) = pass.next().await? {
-            if !filter.takes(&found.letter) {
-                continue;
-            }
+    browse(connection, queues, |found| {
+        if filter.takes(&found.letter) {
+            let queue = &found.letter.queue;
             let line = Line::of(queue, &found.original(), &found.delivery.data);
             serde_json::to_writer(&mut to, &line).map_err(std::io::Error::from)?;
             to.write_all(b"\n")?;
             written.add(&found.letter);
         }
-        pass.close().await?;
-    }
+        Ok(None)
+    })
+    .await?;
     to.flush()?;
     Ok(written)
 }
@@ -90,16 +88,14 @@ pub async fn remove(
     mut letters: Letters,
 ) -> Result<Vec<DeadLetter>, MessagingError> {
     let mut removed = Vec::new();
-    for &queue in queues {
-        let mut pass = Pass::open(connection, queue).await?;
-        while let Some(found) = pass.next().await? {
-            if letters.take(&found.letter) {
-                pass.take(&found).await?;
-                removed.push(found.letter);
-            }
+    browse(connection, queues, |found| {
+        let is_one = letters.take(&found.letter);
+        if is_one {
+            removed.push(found.letter.clone());
         }
-        pass.close().await?;
-    }
+        Ok(is_one.then_some(found))
+    })
+    .await?;
     Ok(removed)
 }
 
@@ -191,19 +187,18 @@ pub(super) async fn put(
     lines: &[(&Line, bool)],
 ) -> Result<Imported, MessagingError> {
     let queues: BTreeSet<String> = lines.iter().map(|(line, _)| line.queue.clone()).collect();
+    let queues = super::queues(&queues.into_iter().collect::<Vec<_>>())?;
     let mut there = Letters::default();
     let mut records = std::collections::HashSet::new();
-    for queue in super::queues(&queues.into_iter().collect::<Vec<_>>())? {
-        let mut pass = Pass::open(connection, queue).await?;
-        while let Some(found) = pass.next().await? {
-            if found.letter.recorded {
-                records.insert(found.letter.fingerprint);
-            } else {
-                there.add(&found.letter);
-            }
+    browse(connection, &queues, |found| {
+        if found.letter.recorded {
+            records.insert(found.letter.fingerprint);
+        } else {
+            there.add(&found.letter);
         }
-        pass.close().await?;
-    }
+        Ok(None)
+    })
+    .await?;
     let (mut imported, mut new, mut letters) = (Imported::default(), Vec::new(), Vec::new());
     for (line, may_be_there) in lines {
         let Ok((letter, message)) = line.message() else {

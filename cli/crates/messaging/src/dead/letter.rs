@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeZone as _, Utc};
 use dm_amqp::Original;
-use dm_amqp::letter::{Message, number};
+use dm_amqp::header::{as_text, number, text};
+use dm_amqp::letter::Message;
 use dm_contracts::envelope::Heading;
 use dm_contracts::{headers, time};
 use lapin::BasicProperties;
@@ -138,18 +139,6 @@ impl Death {
 /// The trace id of a W3C trace context.
 fn trace_of(parent: &str) -> Option<String> {
     parent.split('-').nth(1).map(str::to_owned)
-}
-
-fn text(table: &FieldTable, name: &str) -> Option<String> {
-    as_text(table.inner().get(name)?)
-}
-
-fn as_text(value: &AMQPValue) -> Option<String> {
-    match value {
-        AMQPValue::LongString(text) => Some(text.to_string()),
-        AMQPValue::ShortString(text) => Some(text.to_string()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

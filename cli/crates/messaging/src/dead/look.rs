@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 pub use super::group::Group;
 use super::line::Properties;
-use super::pass::{Found, Pass};
+use super::pass::{Found, browse};
 use super::{DeadLetter, Filter, Records, header, text};
 use crate::{MessagingError, queues};
 
@@ -48,16 +48,13 @@ pub async fn each(
     filter: &Filter,
     mut found: impl FnMut(DeadLetter),
 ) -> Result<(), MessagingError> {
-    for &queue in queues {
-        let mut pass = Pass::open(connection, queue).await?;
-        while let Some(Found { letter, .. }) = pass.next().await? {
-            if filter.takes(&letter) {
-                found(letter);
-            }
+    browse(connection, queues, |Found { letter, .. }| {
+        if filter.takes(&letter) {
+            found(letter);
         }
-        pass.close().await?;
-    }
-    Ok(())
+        Ok(None)
+    })
+    .await
 }
 
 /// As [`each`], where every id that the filter names has to be that of a letter.
@@ -241,15 +238,14 @@ pub async fn show(
     id: &str,
 ) -> Result<Vec<Whole>, MessagingError> {
     let mut found = Vec::new();
-    for &queue in queues {
-        let mut pass = Pass::open(connection, queue).await?;
-        while let Some(one) = pass.next().await? {
-            if one.letter.id.as_deref() == Some(id) || one.letter.fingerprint == id {
-                found.push(whole(one)?);
-            }
+    browse(connection, queues, |seen| {
+        let letter = &seen.letter;
+        if letter.id.as_deref() == Some(id) || letter.fingerprint == id {
+            found.push(whole(seen)?);
         }
-        pass.close().await?;
-    }
+        Ok(None)
+    })
+    .await?;
     if found.is_empty() {
         return Err(MessagingError::NotFound(id.to_owned()));
     }

@@ -16,6 +16,29 @@ use super::DeadLetter;
 use crate::MessagingError;
 use crate::reader::Reader;
 
+/// Goes over the dead letters of these queues, one queue after the other. What `seen` returns
+/// is taken out of the queue for good; every other letter stays.
+///
+/// # Errors
+/// The broker is away, or `seen` fails: some of what was to be taken may still be there.
+pub(super) async fn browse(
+    connection: &Connection,
+    queues: &[&'static str],
+    mut seen: impl FnMut(Found) -> Result<Option<Found>, MessagingError>,
+) -> Result<(), MessagingError> {
+    for &queue in queues {
+        let mut pass = Pass::open(connection, queue).await?;
+        while let Some(found) = pass.next().await? {
+            if let Some(taken) = seen(found)? {
+                pass.take(&taken).await?;
+            }
+        }
+        // The broker has the acknowledgements once it has closed the channel.
+        pass.close().await?;
+    }
+    Ok(())
+}
+
 /// A letter in hand: read, and not acknowledged.
 pub(super) struct Found {
     pub(super) letter: DeadLetter,

@@ -193,7 +193,7 @@ const LAWS: [Statement; 14] = [
                                    UNION ALL
                                    SELECT event_id, payload FROM {finance}.outbox_events
                                    UNION ALL
-                                   SELECT edited_as, edited_body::jsonb
+                                   SELECT edited_as, edited_body::json
                                      FROM dm_ops.replay_messages) AS told
                                 WHERE told.event_id = cause.event_id
                                   AND (length(coalesce(

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dm_amqp::{Event, header};
 use dm_contracts::{envelope, headers};
-use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable};
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::Site;
@@ -136,30 +135,19 @@ async fn edited(
 
 /// The message that goes to the queue: as its relay, or its replay, has published it.
 fn message(queue: &str, event: &Again) -> Outgoing {
-    let mut table = FieldTable::default();
-    let own = [
-        (headers::TRACEPARENT, &event.traceparent),
-        (headers::EDITED, &event.edited),
-    ];
-    for (name, value) in own {
-        if let Some(value) = value {
-            let value = AMQPValue::LongString(value.as_str().into());
-            table.insert(name.into(), value);
-        }
+    let properties = Event {
+        id: &event.id,
+        event_type: &event.event_type,
+        traceparent: event.traceparent.as_deref(),
     }
-    if let Some(round) = event.round {
-        table.insert(headers::REPLAYS.into(), AMQPValue::LongLongInt(round));
-    }
+    .again(event.round);
+    let edited = event.edited.as_deref();
+    let edited = edited.map(|before| (headers::EDITED, header::of_text(before)));
     Outgoing {
         exchange: String::new(),
         routing_key: queue.to_owned(),
         mandatory: true,
-        properties: BasicProperties::default()
-            .with_message_id(event.id.as_str().into())
-            .with_type(event.event_type.as_str().into())
-            .with_content_type(envelope::CONTENT_TYPE.into())
-            .with_delivery_mode(2)
-            .with_headers(table),
+        properties: header::with(&properties, edited),
         body: event.payload.clone().into_bytes(),
     }
 }

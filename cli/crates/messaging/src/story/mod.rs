@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use lapin::Connection;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, FromRow, PgPool};
 
@@ -79,13 +79,13 @@ pub struct Event {
 }
 
 /// An event with its envelope and its way.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Whole {
     /// The event.
     #[serde(flatten)]
     pub event: Event,
-    /// The envelope, as it is published.
-    pub envelope: Value,
+    /// The envelope, byte for byte as it is published.
+    pub envelope: Box<RawValue>,
 }
 
 /// A step of an order's timeline.
@@ -138,23 +138,22 @@ pub async fn one(site: Site<'_>, id: &str) -> Result<Whole, MessagingError> {
         .stores
         .iter()
         .find(|store| store.service == row.service);
-    let mut envelope = Value::Null;
+    let mut envelope = None;
     if let Some(store) = store {
         let statement = format!(
             "SELECT payload FROM {} WHERE event_id = $1",
             store.table("outbox_events")
         );
-        let found: Option<Json<Value>> = sqlx::query_scalar(AssertSqlSafe(statement))
+        envelope = sqlx::query_scalar(AssertSqlSafe(statement))
             .bind(id)
             .fetch_optional(site.database)
             .await?;
-        envelope = found.map_or(Value::Null, |found| found.0);
     }
     let events = with_deliveries(site, vec![row]).await?;
-    events
-        .into_iter()
-        .next()
-        .map(|event| Whole { event, envelope })
+    let event = events.into_iter().next();
+    event
+        .zip(envelope)
+        .map(|(event, Json(envelope))| Whole { event, envelope })
         .ok_or_else(|| MessagingError::NoEvent(id.to_owned()))
 }
 

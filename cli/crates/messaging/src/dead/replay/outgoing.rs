@@ -1,6 +1,6 @@
 //! What goes back for a dead letter.
 
-use dm_amqp::letter::number;
+use dm_amqp::header::{number, of_text};
 use dm_contracts::{headers, topology};
 use lapin::types::{AMQPValue, FieldTable};
 
@@ -36,7 +36,7 @@ pub(super) fn outgoing(entry: &Entry, found: &Found, to_exchange: bool) -> Outgo
     };
     if let Some(edited) = edited {
         let before = letter.id.as_deref().unwrap_or_default();
-        table.insert(headers::EDITED.into(), AMQPValue::LongString(before.into()));
+        table.insert(headers::EDITED.into(), of_text(before));
         original.properties = original
             .properties
             .with_message_id(edited.id.as_str().into());
