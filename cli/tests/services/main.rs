@@ -46,6 +46,10 @@ fn trials() -> Vec<Trial> {
         trial("no_path_makes_a_service_fail", hostile::paths),
         trial("descriptions_are_whole", hostile::descriptions),
         trial("nobody_but_the_gateway_comes_in", hostile::strangers),
+        trial(
+            "a_sign_in_without_pkce_is_refused",
+            hostile::sign_in_without_pkce,
+        ),
         trial("what_callers_make_up_stays_nowhere", hostile::made_up),
         trial("silent_connections_keep_nobody_out", hostile::silent),
         trial("a_key_is_one_users_for_one_shipment", hostile::borrowed_key),

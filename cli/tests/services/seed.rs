@@ -29,6 +29,12 @@ pub fn seeds() -> Result<(), Failed> {
     let told = String::from_utf8_lossy(&refused.stderr);
     let next = format!("dm --instance {INSTANCE} seed --append");
     assert!(told.contains(&next), "{told}");
+    // All that is there, whoever wrote it.
+    let there = format!(
+        "{} leads, {} orders and {} expenses",
+        after.leads, after.orders, after.expenses
+    );
+    assert!(told.contains(&there), "{there} is not in {told}");
     assert_eq!(Counts::now()?, after);
 
     ok(&["seed", "--append", "--seed-number", "7", "--json"])?;

@@ -301,6 +301,24 @@ mod tests {
         );
     }
 
+    /// Browsers keep the cookies of all ports of a host together: two gateways on one host
+    /// must name theirs differently, or a sign-in at one ends the session at the other.
+    #[test]
+    fn gateways_on_other_ports_have_cookies_of_their_own() {
+        let suffix = |variables: &[(&str, &str)]| {
+            let mut environment = environment(variables);
+            let settings = Settings::read(&mut environment);
+            assert_eq!(environment.check(), Ok(()));
+            settings.cookie_suffix
+        };
+        let usual = suffix(&[]);
+        let first = suffix(&[("PUBLIC_PORT", "24277")]);
+        let second = suffix(&[("PUBLIC_PORT", "24377")]);
+        assert_eq!(usual, "");
+        assert_eq!(first, "_24277");
+        assert_ne!(first, second);
+    }
+
     #[test]
     fn what_cant_be_used_is_told_all_at_once() {
         let mut environment = environment(&[
