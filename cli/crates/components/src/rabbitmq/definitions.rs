@@ -52,7 +52,7 @@ impl Definitions {
         let topology = contents
             .as_ref()
             .map_err(Unusable::text)
-            .and_then(|contents| Topology::of(contents))
+            .and_then(Topology::of)
             .map(Arc::new)
             .map_err(|reason| format!("{}: {reason}", path.display()));
         Self {

@@ -61,9 +61,12 @@ pub(super) fn decide(
             continue;
         };
         let is_missing = step.action.needs_image() && wish.local.is_none();
-        let needed = is_missing.then(|| match wish.is_service {
-            true => SERVICES.to_owned(),
-            false => wish.image,
+        let needed = is_missing.then(|| {
+            if wish.is_service {
+                SERVICES.to_owned()
+            } else {
+                wish.image
+            }
         });
         if let Some(needed) = &needed
             && !images.contains(needed)

@@ -127,9 +127,10 @@ pub async fn prepare(stack: &Stack, request: Request, containers: Vec<Container>
             component: step.component.clone(),
             image: component.image().to_owned(),
             is_service: stack.images.is_service(component.name()),
-            local: match step.action.needs_image() {
-                true => local.reference(component.image()).await?,
-                false => None,
+            local: if step.action.needs_image() {
+                local.reference(component.image()).await?
+            } else {
+                None
             },
         });
     }
