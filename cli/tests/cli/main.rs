@@ -7,6 +7,7 @@
     reason = "all of this is a test"
 )]
 
+mod commands;
 mod configuration;
 mod crates;
 mod documented;
