@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use dm_chaos::{Broken, Fault, Scenario, Site, Step};
 use dm_core::error::{Exit, Result};
 use dm_messaging::queues;
+use dm_operations::{Desk, exec};
 use dm_terminal::text;
 
 use crate::context::Context;
-use dm_operations::{Desk, exec};
 
 /// Break something on purpose, for an audience or a test.
 #[derive(Debug, Args)]

@@ -8,12 +8,12 @@ use dm_core::error::{Exit, Result};
 use dm_engine::logs::LogQuery;
 use dm_messaging::story::{self, Site, Story};
 use dm_messaging::tail::{Filter, Tail};
+use dm_operations::Desk;
 use dm_terminal::json;
 use futures_util::StreamExt as _;
 
 use crate::context::Context;
 use crate::views;
-use dm_operations::Desk;
 
 /// How long before an event its request may have begun.
 const BEFORE: TimeDelta = TimeDelta::seconds(30);

@@ -9,12 +9,12 @@ use dm_messaging::outbox::page::{self, Place};
 use dm_messaging::outbox::stats::{self, Limits};
 use dm_messaging::outbox::{State, retry};
 use dm_messaging::stores;
+use dm_operations::{Desk, story};
 use dm_terminal::{text, watch};
 
 use crate::arguments::events::Which;
 use crate::context::Context;
 use crate::views;
-use dm_operations::{Desk, story};
 
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);

@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::Args;
 use dm_core::error::{Exit, Result};
 use dm_messaging::dead::audit;
+use dm_operations::Desk;
 use dm_operations::reconcile;
 
 use crate::context::Context;
 use crate::views;
-use dm_operations::Desk;
 
 /// Account for every event, and prove that nothing is missing.
 ///

@@ -10,12 +10,12 @@ use dm_core::error::{Exit, Result};
 use dm_host::detach;
 use dm_host::packages::{self, Package};
 use dm_images::Silent;
+use dm_operations::Project;
 use tempfile::TempDir;
 
 use crate::bench::compose::Program;
 use crate::bench::{self, Bench, BenchError, Case, Report, Request, Rival, services};
 use crate::context::Context;
-use dm_operations::Project;
 
 /// How many rounds where nobody says.
 const RUNS: u32 = 5;

@@ -10,12 +10,12 @@ use dm_messaging::MessagingError;
 use dm_messaging::dead::copy::Letters;
 use dm_messaging::dead::records::Resolution;
 use dm_messaging::dead::{DeadLetter, Filter, Records, copy, look, parked};
+use dm_operations::Desk;
 use dm_terminal::text;
 use lapin::Connection;
 
 use super::Which;
 use crate::context::Context;
-use dm_operations::Desk;
 
 /// What stands for stdin, and for stdout.
 const STREAM: &str = "-";

@@ -15,11 +15,11 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use dm_core::error::{Exit, Result};
 use dm_messaging::dead::{self, DeadLetter, Filter, Records, audit, look, parked};
+use dm_operations::Desk;
 use lapin::Connection;
 
 use crate::arguments::events::instant;
 use crate::context::Context;
-use dm_operations::Desk;
 
 /// Look at dead letters, and send them back.
 ///

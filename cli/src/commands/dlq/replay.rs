@@ -7,13 +7,13 @@ use clap::Args;
 use dm_core::error::{Exit, Result};
 use dm_messaging::dead::{self, audit, edit, look, replay};
 use dm_messaging::{MessagingError, memory};
+use dm_operations::Desk;
 use dm_terminal::counter::Counter;
 use dm_terminal::json;
 use lapin::Connection;
 
 use super::Which;
 use crate::context::Context;
-use dm_operations::Desk;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

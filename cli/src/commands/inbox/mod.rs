@@ -11,12 +11,12 @@ use dm_messaging::inbox::page::{self, Place};
 use dm_messaging::inbox::retry;
 use dm_messaging::inbox::stats::{self, Limits};
 use dm_messaging::{queues, stores};
+use dm_operations::{Desk, story};
 use dm_terminal::{text, watch};
 
 use crate::arguments::events::Which;
 use crate::context::Context;
 use crate::views;
-use dm_operations::{Desk, story};
 
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);

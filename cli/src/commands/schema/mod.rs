@@ -10,10 +10,10 @@ use dm_components::locks::Limits;
 use dm_components::rabbitmq::policies;
 use dm_components::{keycloak, postgres};
 use dm_core::error::{Exit, Result};
+use dm_operations::Desk;
 use dm_schema::{Document, Folder, SchemaError, Site, Source};
 
 use crate::context::Context;
-use dm_operations::Desk;
 
 /// Keep and compare what the database, the broker and the realm are like.
 ///
