@@ -1,9 +1,8 @@
 //! `dm`: developer CLI and orchestrator of the Dunder Mifflin demo stack.
 
+mod arguments;
+mod attach;
 pub mod bench;
-pub mod ci;
 pub mod commands;
-
-pub mod dev;
-pub mod doctor;
+mod context;
 pub mod views;

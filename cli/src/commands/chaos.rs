@@ -7,11 +7,10 @@ use clap::{Args, Subcommand};
 use dm_chaos::{Broken, Fault, Scenario, Site, Step};
 use dm_core::error::{Exit, Result};
 use dm_messaging::queues;
+use dm_operations::{Desk, exec};
 use dm_terminal::text;
 
-use super::context::Context;
-use super::desk::Desk;
-use super::exec;
+use crate::context::Context;
 
 /// Break something on purpose, for an audience or a test.
 #[derive(Debug, Args)]
@@ -113,11 +112,11 @@ impl Arguments {
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let steps = arguments.steps()?;
-    let desk = Desk::open(context).await?;
+    let desk = Desk::open(&context.session).await?;
     // What can't be done is told before anything is.
     for Step { fault, .. } in &steps {
         if let Some(component) = fault.component() {
-            context.check_component(&desk.project, component)?;
+            desk.project.check_component(component)?;
         }
         if let Fault::Poison { queue } = fault {
             queues::named(std::slice::from_ref(queue))?;
@@ -127,11 +126,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let printer = &context.printer;
     for Step { after, fault } in &steps {
         tokio::select! {
-            () = context.interrupt.cancelled() => return Ok(Exit::Interrupted),
+            () = context.session.interrupt.cancelled() => return Ok(Exit::Interrupted),
             () = tokio::time::sleep(*after) => {}
         }
         if let Some(component) = fault.component() {
-            exec::running(context, &desk.project, &desk.engine, component).await?;
+            exec::running(&desk.project, &desk.engine, component).await?;
         }
         // Made anew for each: a fault before may have ended it.
         let broker = match fault {
@@ -144,7 +143,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             grace: desk.config().timeouts.stop.get(),
             broker: broker.as_ref(),
             management: &management,
-            interrupt: &context.interrupt,
+            interrupt: &context.session.interrupt,
         };
         printer.note(&fault.to_string());
         printer.done(&match (fault.inject(&site).await?, fault.component()) {
@@ -153,14 +152,14 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 format!(
                     "{} is down; {} brings it back",
                     component.unwrap_or("it"),
-                    context.command("up")
+                    context.session.command("up")
                 )
             }
             (Broken::Connections(count), _) => {
                 format!("{} ended", text::count(count, "connection"))
             }
             (Broken::Poisoned(id), _) => {
-                let list = context.command("dlq ls");
+                let list = context.session.command("dlq ls");
                 format!("{id} is in it; {list} shows what becomes of it")
             }
         });

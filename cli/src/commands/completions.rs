@@ -5,7 +5,7 @@ use clap_complete::Shell;
 use dm_core::error::{Exit, Result};
 
 use super::Cli;
-use super::context::Context;
+use crate::context::Context;
 
 /// Print the completion script of a shell.
 ///

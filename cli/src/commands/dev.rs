@@ -1,17 +1,17 @@
 //! `dm dev`.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use dm_core::error::{Error, Exit, Result};
 use dm_host::consent::Consent;
+use dm_operations::Project;
+use dm_operations::dev::Sources;
+use dm_operations::rebuild::{Rebuild, Round};
 use tokio::time::Instant;
 
-use super::context::{Context, Project};
-use super::rebuild::{Rebuild, check_services, round};
-use crate::dev::{Changes, SourceState, Watch};
+use crate::context::Context;
 use crate::views;
 
 /// Rebuild and restart at every change of the sources.
@@ -36,26 +36,23 @@ pub struct Arguments {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let project = context.project()?;
-    check_services(&project, &arguments.only)?;
-    let root = project.loaded.root.clone();
-    let consent = context.consent(arguments.yes);
+    let (session, printer) = (&context.session, &context.printer);
+    let project = session.project()?;
+    project.check_services(&arguments.only)?;
+    let consent = session.consent(arguments.yes);
     // From before the first build on, so that no change is missed.
-    let mut watch = Watch::new(&root)?;
-    let mut built = SourceState::read(&root)?;
-    bring(
-        context,
-        &arguments,
-        project,
-        consent.clone(),
-        Instant::now(),
-    )
-    .await?;
-    while let Some((changed, began)) = next_change(context, &mut watch, &root, &mut built).await? {
-        context.printer.note(&format!("{changed} changed"));
+    let mut sources = Sources::watch(&project.loaded.root)?;
+    let began = Instant::now();
+    rebuild(context, &arguments, &project, consent.clone(), began).await?;
+    while !session.interrupt.is_cancelled() {
+        printer.note("watching for changes; Ctrl-C ends it");
+        let Some((changed, began)) = sources.changed(&session.interrupt).await? else {
+            break;
+        };
+        printer.note(&format!("{changed} changed"));
         let round = async {
-            let project = context.project()?;
-            bring(context, &arguments, project, consent.clone(), began).await
+            let project = session.project()?;
+            rebuild(context, &arguments, &project, consent.clone(), began).await
         };
         // A wrong line in dm.toml, an engine that went away: the next change may
         // be its remedy.
@@ -63,9 +60,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             tell(context, &error)?;
         }
     }
-    context
-        .printer
-        .note("no longer watching; the stack keeps running");
+    printer.note("no longer watching; the stack keeps running");
     Ok(Exit::Success)
 }
 
@@ -84,57 +79,30 @@ fn tell(context: &Context, error: &Error) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the sources are others than those that were built, and takes them for
-/// built. Answers what changed and when that was seen; nothing where the wait is
-/// interrupted.
-async fn next_change(
-    context: &Context,
-    watch: &mut Watch,
-    root: &Path,
-    built: &mut SourceState,
-) -> Result<Option<(Changes, Instant)>> {
-    if context.interrupt.is_cancelled() {
-        return Ok(None);
-    }
-    context.printer.note("watching for changes; Ctrl-C ends it");
-    loop {
-        let changed = tokio::select! {
-            () = context.interrupt.cancelled() => return Ok(None),
-            changed = watch.changed() => changed?,
-        };
-        let seen = Instant::now();
-        let now = SourceState::read(root)?;
-        // A file that was written and says what it said before is no change.
-        if now != *built {
-            *built = now;
-            return Ok(Some((changed, seen)));
-        }
-    }
-}
-
-/// Makes the stack what the sources and the configuration say, and tells what came
+/// Makes the stack what the sources and the configuration say, and shows what came
 /// of it.
-async fn bring(
+async fn rebuild(
     context: &Context,
     arguments: &Arguments,
-    project: Project,
+    project: &Project,
     consent: Arc<Consent>,
     began: Instant,
 ) -> Result<()> {
-    let _guard = context
-        .lock_within(&project, "dm dev", arguments.wait_timeout)
+    let session = &context.session;
+    let _guard = session
+        .lock_within(project, "dm dev", arguments.wait_timeout)
         .await?;
     let rebuild = Rebuild {
         command: "dev",
         only: &arguments.only,
         wait: arguments.wait_timeout,
     };
-    let brought = rebuild.run(context, &project, consent).await?;
-    if brought.outcome.interrupted {
+    let rebuilt = rebuild.run(session, project, consent).await?;
+    if rebuilt.outcome.interrupted {
         return Ok(());
     }
     let printer = &context.printer;
-    let round = round(&brought, began.elapsed());
+    let round = Round::of(&rebuilt, began.elapsed());
     if printer.is_json() {
         let line = dm_terminal::json::line(views::dev::SCHEMA, &round)?;
         printer.data(&line)?;

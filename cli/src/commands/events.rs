@@ -8,11 +8,11 @@ use dm_core::error::{Exit, Result};
 use dm_engine::logs::LogQuery;
 use dm_messaging::story::{self, Site, Story};
 use dm_messaging::tail::{Filter, Tail};
+use dm_operations::Desk;
 use dm_terminal::json;
 use futures_util::StreamExt as _;
 
-use super::context::Context;
-use super::desk::Desk;
+use crate::context::Context;
 use crate::views;
 
 /// How long before an event its request may have begun.
@@ -66,7 +66,7 @@ struct Follow {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let desk = Desk::open(context).await?;
+    let desk = Desk::open(&context.session).await?;
     match arguments.action {
         Action::Tail(follow) => tail(context, &desk, follow).await,
         Action::Trace { id, logs } => trace(context, &desk, &id, logs).await,
@@ -104,7 +104,9 @@ async fn tail(context: &Context, desk: &Desk, follow: Follow) -> Result<Exit> {
 
 async fn trace(context: &Context, desk: &Desk, id: &str, logs: bool) -> Result<Exit> {
     let (stores, database) = (desk.stores(), desk.database().await?);
-    let connection = desk.dead_letters_or_warn(&context.printer).await?;
+    let connection = desk
+        .dead_letters_or_warn(&*context.session.frontend)
+        .await?;
     let site = Site {
         stores: &stores,
         database: &database,

@@ -6,20 +6,16 @@ mod chaos;
 mod ci;
 mod completions;
 mod config;
-mod context;
-mod desk;
 mod dev;
 mod dlq;
 mod doctor;
 mod down;
 mod engine;
 mod events;
-mod everywhere;
 mod exec;
 mod golden;
 mod images;
 mod inbox;
-mod left;
 mod logs;
 mod open;
 mod outbox;
@@ -28,13 +24,11 @@ mod rebuild;
 mod reconcile;
 mod reset;
 mod restart;
-mod run;
 mod schema;
 mod seed;
 mod smoke;
 mod status;
 mod token;
-mod tools;
 mod up;
 
 use std::path::PathBuf;
@@ -43,11 +37,12 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use dm_config::overrides;
 use dm_core::error::{Exit, Result};
 use dm_core::instance;
+use dm_operations::session::{Running, Selection};
 use dm_terminal::{Flags, Printer};
 use tokio_util::sync::CancellationToken;
 
-use context::Context;
-use left::Before;
+use crate::arguments::repeatable;
+use crate::context::Context;
 
 /// Runs the Dunder Mifflin demo stack: one command from a bare machine to
 /// everything running, wired and ready.
@@ -101,18 +96,18 @@ pub struct Cli(Line);
 
 impl CommandFactory for Cli {
     fn command() -> clap::Command {
-        everywhere::add(Line::command(), SET)
+        repeatable::add(Line::command(), SET)
     }
 
     fn command_for_update() -> clap::Command {
-        everywhere::add(Line::command_for_update(), SET)
+        repeatable::add(Line::command_for_update(), SET)
     }
 }
 
 impl FromArgMatches for Cli {
     fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
         let mut line = Line::from_arg_matches(matches)?;
-        line.globals.set = everywhere::given(matches, SET);
+        line.globals.set = repeatable::given(matches, SET);
         Ok(Self(line))
     }
 
@@ -121,7 +116,7 @@ impl FromArgMatches for Cli {
         matches: &ArgMatches,
     ) -> std::result::Result<(), clap::Error> {
         self.0.update_from_arg_matches(matches)?;
-        self.0.globals.set = everywhere::given(matches, SET);
+        self.0.globals.set = repeatable::given(matches, SET);
         Ok(())
     }
 }
@@ -232,11 +227,16 @@ impl Cli {
     /// # Errors
     /// Whatever the command can't do; the caller prints it.
     pub async fn run(self, printer: &Printer, interrupt: &CancellationToken) -> Result<Exit> {
-        let mut globals = self.0.globals.clone();
-        globals.set = overrides::with_handed(globals.set)?;
-        let context = Context::new(printer.clone(), globals, interrupt.clone());
+        let globals = self.0.globals.clone();
+        let selection = Selection {
+            instance: globals.instance,
+            project_directory: globals.project_directory,
+            overrides: overrides::with_handed(globals.set)?,
+        };
+        let context = Context::new(printer.clone(), selection, interrupt.clone());
+        let session = &context.session;
         let before = if self.may_leave_stopped() {
-            Before::look(&context.silent()).await
+            Running::now(session).await
         } else {
             None
         };
@@ -244,9 +244,16 @@ impl Cli {
         if let Some(before) = before
             && !matches!(result, Ok(Exit::Success | Exit::Found))
         {
-            before.tell(&context).await;
+            let stopped = before.stopped_since().await;
+            if !stopped.is_empty() {
+                printer.warn(&format!(
+                    "left stopped: {}; start with: {}",
+                    stopped.join(", "),
+                    session.command("up")
+                ));
+            }
         }
-        match context.instance() {
+        match session.instance() {
             instance::DEFAULT => result,
             named => result.map_err(|error| error.on_instance(named)),
         }

@@ -5,7 +5,9 @@ use dm_core::error::{Coded, Exit, Result};
 use dm_host::browser;
 use thiserror::Error;
 
-use super::context::{Context, existing_ports};
+use dm_operations::session::existing_ports;
+
+use crate::context::Context;
 
 /// Open a component's page in the browser.
 ///
@@ -43,8 +45,8 @@ impl Coded for NoPage {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let project = context.project()?;
-    let engine = context.engine(project.config()).await?;
+    let project = context.session.project()?;
+    let engine = context.session.engine(project.config()).await?;
     let ports = existing_ports(&project, &engine).await?;
     let components = project.components(None);
     let page = components

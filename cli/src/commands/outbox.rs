@@ -9,11 +9,11 @@ use dm_messaging::outbox::page::{self, Place};
 use dm_messaging::outbox::stats::{self, Limits};
 use dm_messaging::outbox::{State, retry};
 use dm_messaging::stores;
-use dm_messaging::story::{self, Site};
+use dm_operations::{Desk, story};
 use dm_terminal::{text, watch};
 
-use super::context::Context;
-use super::desk::{Desk, Which};
+use crate::arguments::events::Which;
+use crate::context::Context;
 use crate::views;
 
 /// How often `--watch` looks again.
@@ -76,7 +76,7 @@ struct List {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let desk = Desk::open(context).await?;
+    let desk = Desk::open(&context.session).await?;
     let all = desk.stores();
     match arguments.action {
         Action::Ls(list) => {
@@ -95,7 +95,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                     views::outbox::page(&page, Utc::now(), canvas)
                 })?;
         }
-        Action::Show { id } => return show(context, &desk, &id).await,
+        Action::Show { id } => {
+            let whole = story::whole(&context.session, &desk, &id).await?;
+            views::events::show(&context.printer, &whole)?;
+        }
         Action::Stats {
             service,
             watch,
@@ -133,11 +136,14 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 .iter()
                 .flat_map(|depth| depth.beyond(&limits, Utc::now()))
                 .collect();
-            return Ok(judge(context, &beyond));
+            return Ok(views::limits::show(&context.printer, &beyond));
         }
         Action::Retry { ids, service } => {
             let stores = stores::named(&all, &service)?;
-            let _guard = context.lock(&desk.project, "dm outbox retry").await?;
+            let _guard = context
+                .session
+                .lock(&desk.project, "dm outbox retry")
+                .await?;
             let database = desk.database().await?;
             let woken = retry::retry(&database, &stores, &ids).await?;
             let woken = usize::try_from(woken).unwrap_or(usize::MAX);
@@ -146,35 +152,5 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 .done(&format!("{} sent again", text::count(woken, "event")));
         }
     }
-    Ok(Exit::Success)
-}
-
-/// Tells what is beyond the limits, and makes it count.
-pub(super) fn judge(context: &Context, beyond: &[String]) -> Exit {
-    for sentence in beyond {
-        context.printer.warn(sentence);
-    }
-    if beyond.is_empty() {
-        Exit::Success
-    } else {
-        Exit::Found
-    }
-}
-
-/// Shows one event with its way.
-pub(super) async fn show(context: &Context, desk: &Desk, id: &str) -> Result<Exit> {
-    let (stores, database) = (desk.stores(), desk.database().await?);
-    let connection = desk.dead_letters_or_warn(&context.printer).await?;
-    let site = Site {
-        stores: &stores,
-        database: &database,
-        connection: connection.as_ref(),
-    };
-    let whole = story::one(site, id).await?;
-    context
-        .printer
-        .result(views::events::SHOW_SCHEMA, &whole, |canvas| {
-            views::events::whole(&whole, Utc::now(), canvas)
-        })?;
     Ok(Exit::Success)
 }

@@ -5,11 +5,10 @@ use std::time::Duration;
 use clap::Args;
 use dm_core::error::{Exit, Result};
 use dm_messaging::dead::audit;
-use dm_messaging::memory;
-use dm_messaging::reconcile::{self, Kind, Report, Site};
+use dm_operations::Desk;
+use dm_operations::reconcile;
 
-use super::context::Context;
-use super::desk::Desk;
+use crate::context::Context;
 use crate::views;
 
 /// Account for every event, and prove that nothing is missing.
@@ -30,55 +29,25 @@ pub struct Arguments {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let desk = Desk::open(context).await?;
+    let (session, printer) = (&context.session, &context.printer);
+    let desk = Desk::open(session).await?;
     // An account alone changes nothing, and waits for nobody.
     let _guard = if arguments.repair {
-        Some(context.lock(&desk.project, "dm reconcile --repair").await?)
+        Some(session.lock(&desk.project, "dm reconcile --repair").await?)
     } else {
         None
     };
-    let (stores, database) = (desk.stores(), desk.database().await?);
-    let connection = desk.dead_letters().await?;
-    let (browser, memory) = (desk.browser(), memory::of_services(desk.config()));
-    let printer = &context.printer;
-    let site = Site {
-        stores: &stores,
-        database: &database,
-        connection: &connection,
-        browser: &browser,
-        memory: &memory,
-        settle: arguments.settle,
-        told: &|what| printer.note(what),
-    };
-    let mut report = reconcile::run(&site).await?;
-    let missing = report.count(Kind::Missing);
-    if arguments.repair && missing > 0 {
-        let repaired = reconcile::repair(&site, &report.findings).await?;
-        printer.note(&format!(
-            "{repaired} of {missing} missing are published again"
-        ));
-        report = reconcile::run(&site).await?;
-    }
-    show(context, &report)?;
+    let report = reconcile::account(session, &desk, arguments.settle, arguments.repair).await?;
+    views::reconcile::show(printer, &report)?;
     if report.is_clean() {
         return Ok(Exit::Success);
     }
     // A letter that was published and not removed yet is there twice.
-    for run in audit::unfinished(&database).await? {
+    for run in audit::unfinished(&desk.database().await?).await? {
         printer.note(&format!(
             "replay {run} has not ended; unless it is at work: {}",
-            context.command(&format!("dlq replay --resume {run}"))
+            session.command(&format!("dlq replay --resume {run}"))
         ));
     }
     Ok(Exit::Found)
-}
-
-fn show(context: &Context, report: &Report) -> Result<()> {
-    let document = views::reconcile::Document::new(report);
-    context
-        .printer
-        .result(views::reconcile::SCHEMA, &document, |canvas| {
-            views::reconcile::render(report, canvas)
-        })?;
-    Ok(())
 }

@@ -1,14 +1,11 @@
 //! `dm restart`.
 
-use std::sync::Arc;
-
 use clap::Args;
 use dm_core::error::{Exit, Result};
-use dm_stack::executor::{Emitter, Outcome};
-use dm_stack::{Stack, restart, up};
+use dm_operations::restart::restart;
 
-use super::context::{Context, PortUse};
-use super::run::{BringUp, show};
+use crate::context::Context;
+use crate::views;
 
 /// Stop components and bring them up again; their data stays.
 #[derive(Debug, Clone, Args)]
@@ -18,27 +15,12 @@ pub struct Arguments {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let project = context.project()?;
-    let _guard = context.lock(&project, "dm restart").await?;
-    let run = BringUp {
-        command: "restart",
-        project: &project,
-        engine: context.engine(project.config()).await?,
-        ports: PortUse::Existing,
-        consent: context.consent(false),
-        request: up::Request {
-            only: arguments.names.clone(),
-            wait: project.config().timeouts.wait.get(),
-            golden: up::GoldenUse::Begin,
-            kept: up::Kept::Ask,
-        },
-        bundle: None,
-    };
-    let stop = async |stack: &Arc<Stack>, emitter: &Emitter| {
-        restart::stop(stack, &arguments.names, emitter).await?;
-        Ok(Some(Outcome::default()))
-    };
-    let brought = run.after(context, stop).await?.complete()?;
-    show(context, &brought).await?;
+    let session = &context.session;
+    let project = session.project()?;
+    let _guard = session.lock(&project, "dm restart").await?;
+    let restarted = restart(session, &project, &arguments.names).await?;
+    let brought = restarted.complete()?;
+    let rows = brought.status().await?;
+    views::status::show(&context.printer, &brought.stack.instance.name, &rows)?;
     Ok(Exit::Success)
 }

@@ -4,20 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dm_core::error::{Coded, Exit, Result};
-use dm_engine::Engine;
-use dm_engine::logs::LogQuery;
-use dm_gateway_client::{Fault, Site};
+use dm_operations::smoke;
 use dm_smoke::junit;
-use dm_smoke::report::{Counts, Outcome, SCHEMA, Step};
-use futures_util::TryStreamExt as _;
+use dm_smoke::report::{Counts, SCHEMA, Step};
+use dm_terminal::Printer;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::context::{Context, Project, existing_ports};
+use crate::arguments::proof::Proof;
+use crate::context::Context;
 use crate::views;
-
-/// How many log lines of a failed trace are shown.
-const LOG_LINES: usize = 40;
 
 /// Prove the running stack: from a lead to a notification, as real users.
 ///
@@ -31,23 +27,6 @@ pub struct Arguments {
     /// Write the result as a JUnit file, too.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-}
-
-/// How a running stack is proved.
-#[derive(Debug, Clone, Args)]
-pub struct Proof {
-    /// Run it so many times; the first failure ends it.
-    #[arg(long, default_value_t = 1, value_name = "TIMES", value_parser = clap::value_parser!(u16).range(1..))]
-    repeat: u16,
-    /// The password of the people who sign in.
-    #[arg(
-        long,
-        env = "DM_TOKEN_PASSWORD",
-        default_value = "password",
-        hide_env_values = true,
-        allow_hyphen_values = true
-    )]
-    password: String,
 }
 
 /// `dm smoke --json`.
@@ -81,12 +60,26 @@ impl Coded for SmokeError {
     }
 }
 
+/// Shows the steps of a proof.
+struct Shown<'a>(&'a Printer);
+
+impl smoke::Watcher for Shown<'_> {
+    fn step(&mut self, step: &Step) {
+        views::smoke::show(self.0, step);
+    }
+
+    fn ended(&mut self, _: usize, _: &Step) -> Result<()> {
+        Ok(())
+    }
+}
+
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let project = context.project()?;
-    let engine = context.engine(project.config()).await?;
-    let runs = arguments
-        .proof
-        .run(context, &project, &engine, |_, _| Ok(()))
+    let (session, printer) = (&context.session, &context.printer);
+    let project = session.project()?;
+    let engine = session.engine(project.config()).await?;
+    let proof = smoke::Proof::from(arguments.proof);
+    let runs = proof
+        .run(session, &project, &engine, &mut Shown(printer))
         .await?;
     let counts = Counts::of(runs.iter().flatten());
     if let Some(path) = &arguments.junit {
@@ -98,111 +91,17 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 source,
             })?;
     }
-    if context.printer.is_json() {
-        let document = Document {
-            ok: counts.ok(),
-            counts,
-            runs: &runs,
-        };
-        context.printer.document(SCHEMA, &document)?;
-    } else {
-        context
-            .printer
-            .data(&views::smoke::summary(counts, runs.len()))?;
-    }
-    Ok(if context.interrupt.is_cancelled() {
+    let document = Document {
+        ok: counts.ok(),
+        counts,
+        runs: &runs,
+    };
+    printer.result(SCHEMA, &document, |_| counts.summary(runs.len()))?;
+    Ok(if session.interrupt.is_cancelled() {
         Exit::Interrupted
     } else if counts.ok() {
         Exit::Success
     } else {
         Exit::Found
     })
-}
-
-impl Proof {
-    /// Runs the scenario as often as was asked, or until it fails, and shows the
-    /// steps. Each is handed to `told` with the number of its run, from 1, once all
-    /// is known of it.
-    ///
-    /// # Errors
-    /// Unreadable ports, a failing engine, and what `told` answers.
-    pub async fn run(
-        &self,
-        context: &Context,
-        project: &Project,
-        engine: &Engine,
-        mut told: impl FnMut(usize, &Step) -> Result<()>,
-    ) -> Result<Vec<Vec<Step>>> {
-        let ports = existing_ports(project, engine).await?;
-        let config = project.config();
-        let site = Site::new(
-            &ports,
-            config.keycloak.realm.as_str(),
-            &self.password,
-            config.services.all().map(|(name, _)| name),
-        );
-        let printer = &context.printer;
-        let canvas = printer.err();
-        let mut runs = Vec::new();
-        for number in 1..=usize::from(self.repeat) {
-            if self.repeat > 1 {
-                printer.note(&format!("run {number} of {}", self.repeat));
-            }
-            let mut steps = dm_smoke::run(&site, &context.interrupt, |step| {
-                if !matches!(step.outcome, Outcome::Failed(_)) {
-                    printer.message(&views::smoke::step(step, &canvas));
-                }
-            })
-            .await;
-            for step in &mut steps {
-                if let Outcome::Failed(fault) = &mut step.outcome {
-                    fault.log = logged(project, engine, fault).await;
-                    printer.message(&views::smoke::step(step, &canvas));
-                    if let Some(annotation) = views::smoke::annotation(step) {
-                        printer.annotate(&annotation);
-                    }
-                }
-                told(number, step)?;
-            }
-            let ok = Counts::of(&steps).ok();
-            runs.push(steps);
-            if !ok {
-                break;
-            }
-        }
-        Ok(runs)
-    }
-}
-
-/// What all containers logged under the trace of a fault, oldest first. Where it
-/// can't be read the fault is told without.
-async fn logged(project: &Project, engine: &Engine, fault: &Fault) -> Vec<String> {
-    let Some(trace) = &fault.trace_id else {
-        return Vec::new();
-    };
-    let Ok(containers) = engine.containers(&project.instance.filter()).await else {
-        return Vec::new();
-    };
-    let mut found = Vec::new();
-    for container in containers {
-        let query = LogQuery {
-            tail: Some(2_000),
-            ..LogQuery::default()
-        };
-        let lines = engine.log_lines(&container.name, &query);
-        let lines: Vec<_> = lines.try_collect().await.unwrap_or_default();
-        found.extend(
-            lines
-                .into_iter()
-                .filter(|line| line.text.contains(trace.as_str()))
-                .map(|line| (line.time, format!("{}  {}", container.component, line.text))),
-        );
-    }
-    found.sort_by_key(|(time, _)| *time);
-    let skipped = found.len().saturating_sub(LOG_LINES);
-    found
-        .into_iter()
-        .skip(skipped)
-        .map(|(_, line)| line)
-        .collect()
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use clap::Args;
 use dm_backup::{Purpose, Set};
 use dm_core::error::{Exit, Result};
+use dm_operations::backup;
 use dm_stack::Stack;
 use dm_stack::inspect;
 use dm_stack::status::{ComponentState, StatusRow};
 use dm_terminal::watch;
 
-use super::backup;
-use super::context::Context;
+use crate::context::Context;
 use crate::views::backup::{Place, Schedule};
 use crate::views::{self, status};
 
@@ -33,8 +33,8 @@ pub struct Arguments {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let project = context.project()?;
-    let stack = context.quiet_stack(&project).await?;
+    let project = context.session.project()?;
+    let stack = context.session.quiet_stack(&project).await?;
     if arguments.watch {
         let mut screen = watch::Watch::new(&context.printer);
         loop {

@@ -4,9 +4,10 @@ use clap::Args;
 use dm_components::keycloak;
 use dm_components::keycloak::token::{Claims, Tokens, claims, sign_in};
 use dm_core::error::{Exit, Result};
+use dm_operations::session::existing_ports;
 use serde::Serialize;
 
-use super::context::Context;
+use crate::context::Context;
 
 /// Sign a person in, by the realm's login page, and print the access token.
 ///
@@ -36,9 +37,9 @@ struct Document<'a> {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let project = context.project()?;
-    let engine = context.engine(project.config()).await?;
-    let ports = super::context::existing_ports(&project, &engine).await?;
+    let project = context.session.project()?;
+    let engine = context.session.engine(project.config()).await?;
+    let ports = existing_ports(&project, &engine).await?;
     let realm = project.config().keycloak.realm.as_str();
     let base = keycloak::base_url(&ports);
     let tokens = sign_in(&base, realm, &arguments.user, &arguments.password).await?;

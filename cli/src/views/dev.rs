@@ -1,33 +1,11 @@
 //! What a rebuild did.
 
-use std::time::Duration;
-
+use dm_operations::rebuild::Round;
 use dm_terminal::style::{Canvas, Role};
 use dm_terminal::text;
-use serde::{Serialize, Serializer};
 
 /// The schema of the JSON form: a document of `dm rebuild`, a line of `dm dev`.
 pub const SCHEMA: &str = "dm.rebuild/1";
-
-/// One rebuild.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Round {
-    /// True where all that was wanted runs as the sources have it.
-    pub ok: bool,
-    /// The components that were made anew or started, in order.
-    pub restarted: Vec<String>,
-    /// How many errors the compiler found.
-    pub compile_errors: usize,
-    /// The components that failed.
-    pub failed: Vec<String>,
-    /// From the change, or the call, to the end.
-    #[serde(rename = "seconds", serialize_with = "as_seconds")]
-    pub took: Duration,
-}
-
-fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
-}
 
 /// The rebuild in a sentence.
 #[must_use]
@@ -54,6 +32,8 @@ pub fn render(round: &Round, canvas: &Canvas) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use dm_terminal::testing;
 
     use super::*;

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dm_contracts::time;
+use dm_core::error::Result;
 use dm_messaging::story::{Delivery, Event, Fate, Story, Whole};
 use dm_messaging::tail::{Kind, Seen};
+use dm_terminal::Printer;
 use dm_terminal::style::{Canvas, Glyph, Role};
 use dm_terminal::text;
 use serde::Serialize;
@@ -79,6 +81,16 @@ pub fn line(seen: &Seen, data: bool, canvas: &Canvas) -> String {
         ));
     }
     line
+}
+
+/// Shows an event with its way.
+///
+/// # Errors
+/// A closed output.
+pub fn show(printer: &Printer, event: &Whole) -> Result<()> {
+    Ok(printer.result(SHOW_SCHEMA, event, |canvas| {
+        whole(event, Utc::now(), canvas)
+    })?)
 }
 
 /// An event, all of it.

@@ -2,12 +2,15 @@
 //! [`Canvas`](dm_terminal::Canvas). What one command shows stands in its folder.
 
 pub mod backup;
+mod comparison;
 pub mod dev;
 pub mod events;
 pub mod failure;
+pub mod limits;
 pub mod outbox;
 pub mod progress;
 pub mod reconcile;
+pub mod seed;
 pub mod smoke;
 pub mod status;
 pub mod timings;

@@ -1,6 +1,9 @@
 //! The account of everything.
 
+use dm_core::error::{Exit, Result};
 use dm_messaging::reconcile::{Kind, Report};
+use dm_operations::backup::restore::Account;
+use dm_terminal::Printer;
 use dm_terminal::style::{Canvas, Glyph, Role};
 use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
@@ -31,6 +34,28 @@ impl<'a> Document<'a> {
             report,
         }
     }
+}
+
+/// Shows an account.
+///
+/// # Errors
+/// A closed output.
+pub fn show(printer: &Printer, report: &Report) -> Result<()> {
+    let document = Document::new(report);
+    Ok(printer.result(SCHEMA, &document, |canvas| render(report, canvas))?)
+}
+
+/// Shows the account after a restore. Answers how the process is to end.
+///
+/// # Errors
+/// A closed output.
+pub fn show_account(printer: &Printer, account: &Account) -> Result<Exit> {
+    show(printer, &account.report)?;
+    Ok(if account.is_whole {
+        Exit::Success
+    } else {
+        Exit::Found
+    })
 }
 
 /// The account, for a person.

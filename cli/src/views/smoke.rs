@@ -1,12 +1,21 @@
 //! The steps of a smoke test as a person reads them.
 
 use dm_gateway_client::describe;
-use dm_smoke::report::{Counts, Outcome, Step};
+use dm_smoke::report::{Outcome, Step};
+use dm_terminal::Printer;
 use dm_terminal::style::{Canvas, Glyph, Role};
 use dm_terminal::text;
 
 /// The widest name of a service, so that steps stand below each other.
 const SERVICE: usize = 9;
+
+/// Shows a step, and annotates a failure.
+pub fn show(printer: &Printer, shown: &Step) {
+    printer.message(&step(shown, &printer.err()));
+    if let Some(annotation) = annotation(shown) {
+        printer.annotate(&annotation);
+    }
+}
 
 /// One step on a line; below it all that is known where it failed.
 #[must_use]
@@ -37,22 +46,6 @@ pub fn step(step: &Step, canvas: &Canvas) -> String {
         }
     }
     line
-}
-
-/// The end of it in a sentence.
-#[must_use]
-pub fn summary(counts: Counts, runs: usize) -> String {
-    let mut sentence = format!("{} passed", text::count(counts.passed, "step"));
-    if counts.failed > 0 {
-        sentence.push_str(&format!(", {} failed", counts.failed));
-    }
-    if counts.skipped > 0 {
-        sentence.push_str(&format!(", {} skipped", counts.skipped));
-    }
-    if runs > 1 {
-        sentence.push_str(&format!(" in {runs} runs"));
-    }
-    sentence
 }
 
 /// A failure as GitHub Actions annotates it.
@@ -108,18 +101,5 @@ mod tests {
         insta::assert_snapshot!(annotation(&failed()).unwrap(), @r###"
         ::error title=order%3A an order is placed::expected 201%0APOST /api/v1/orders: 500%0Atrace 0af7651916cd43dd8448eb211c80319c%0Aorder  failed: no such table
         "###);
-    }
-
-    #[test]
-    fn the_summary_counts() {
-        let counts = Counts {
-            passed: 5,
-            failed: 1,
-            skipped: 12,
-        };
-        assert_eq!(
-            summary(counts, 3),
-            "5 steps passed, 1 failed, 12 skipped in 3 runs"
-        );
     }
 }

@@ -1,6 +1,8 @@
 //! The table that `dm up` ends with and that `dm status` shows.
 
+use dm_core::error::Result;
 use dm_stack::status::{ComponentState, StatusRow};
+use dm_terminal::Printer;
 use dm_terminal::style::{Canvas, Glyph, Role};
 use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
@@ -45,6 +47,15 @@ impl<'a> Document<'a> {
             schedule: None,
         }
     }
+}
+
+/// Shows these rows of an instance.
+///
+/// # Errors
+/// A closed output.
+pub fn show(printer: &Printer, instance: &str, rows: &[StatusRow]) -> Result<()> {
+    let document = Document::new(instance, rows);
+    Ok(printer.result(SCHEMA, &document, |canvas| render(rows, canvas))?)
 }
 
 /// The components as a table, and below it what needs a sentence.

@@ -8,6 +8,7 @@
 )]
 
 mod circles;
+mod commands;
 mod configuration;
 mod crates;
 mod documented;

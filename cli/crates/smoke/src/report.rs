@@ -70,4 +70,39 @@ impl Counts {
     pub const fn ok(&self) -> bool {
         self.failed == 0 && self.skipped == 0
     }
+
+    /// The end of so many runs in a sentence.
+    #[must_use]
+    pub fn summary(self, runs: usize) -> String {
+        let steps = if self.passed == 1 { "step" } else { "steps" };
+        let mut sentence = format!("{} {steps} passed", self.passed);
+        if self.failed > 0 {
+            sentence.push_str(&format!(", {} failed", self.failed));
+        }
+        if self.skipped > 0 {
+            sentence.push_str(&format!(", {} skipped", self.skipped));
+        }
+        if runs > 1 {
+            sentence.push_str(&format!(" in {runs} runs"));
+        }
+        sentence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts() {
+        let counts = Counts {
+            passed: 5,
+            failed: 1,
+            skipped: 12,
+        };
+        assert_eq!(
+            counts.summary(3),
+            "5 steps passed, 1 failed, 12 skipped in 3 runs"
+        );
+    }
 }

@@ -1,29 +1,20 @@
 //! `dm backup`.
 
-mod comparison;
-mod proof;
-mod prune;
-mod restore;
 mod retention;
-mod schedule;
 
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::Utc;
 use clap::{Args, Subcommand};
-use dm_backup::{
-    Access, BackupError, Extent, Identities, Keep, Listed, Purpose, Recipients, Set, Source, Store,
-};
-use dm_components::postgres;
-use dm_components::reach::Reach;
+use dm_backup::{Extent, Identities, Keep, Listed, Purpose, Recipients, Set, Store};
 use dm_core::error::{Exit, Result};
+use dm_operations::backup::{self, Pruning, restore};
+use dm_operations::{Desk, Project};
 
-use super::context::{Context, Project};
-use super::desk::Desk;
+use crate::context::Context;
 use crate::views;
-use restore::Ways;
-pub(super) use restore::{begin, check, compare};
 
 /// How long after a backup the next one is due where nobody says.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -72,15 +63,6 @@ fn identity_ignored(action: &Action) -> Option<&'static str> {
         | Action::Prune { .. } => {
             Some("--identity has no effect: this command does not open a backup")
         }
-    }
-}
-
-/// That a key was given for what needs none.
-fn warn_of_identity(context: &Context, identity: Option<&Path>, set: &Set) {
-    if identity.is_some() && set.manifest.recipients.is_empty() {
-        let id = &set.manifest.id;
-        let warning = format!("--identity has no effect: backup {id} is not encrypted");
-        context.printer.warn(&warning);
     }
 }
 
@@ -214,72 +196,61 @@ fn interval(text: &str) -> std::result::Result<Duration, String> {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+    let session = &context.session;
     if let Action::Schedule {
         in_container: true, ..
     } = arguments.action
     {
         // There is no project there.
-        return schedule::in_container(context).await;
+        backup::schedule_in_container(session).await?;
+        return Ok(Exit::Interrupted);
     }
-    let project = context.project()?;
-    let store = store(&project, arguments.dir);
-    // Not before they are needed: who makes backups need not have any.
-    let keys = || identities(&project, arguments.identity.clone());
     let printer = &context.printer;
-    let settings = &project.config().backup;
+    let project = session.project()?;
+    let store = backup::store(&project, arguments.dir);
     if arguments.identity.is_some()
         && let Some(warning) = identity_ignored(&arguments.action)
     {
         printer.warn(warning);
     }
-    let identity = arguments.identity.as_deref();
+    // Not before they are needed: who makes backups need not have any.
+    let keys = Keys {
+        project: &project,
+        file: arguments.identity.as_deref(),
+    };
+    let settings = &project.config().backup;
     match arguments.action {
-        Action::Ls => {
-            let sets = store.list()?;
-            let list = views::backup::List::new(store.folder(), &sets);
-            printer.result(views::backup::LIST, &list, |canvas| {
-                views::backup::list(&list, canvas)
-            })?;
-            let broken = sets.iter().any(|it| matches!(it, Listed::Broken(..)));
-            Ok(if broken { Exit::Found } else { Exit::Success })
-        }
+        Action::Ls => list(context, &store),
         Action::Show { id } => {
-            let set = store.find(&id)?;
-            printer.result(views::backup::SHOW, &set.manifest, |canvas| {
-                views::backup::show(&set, canvas)
-            })?;
+            show(context, &store.find(&id)?)?;
             Ok(Exit::Success)
         }
         Action::Schedule { every, limits, .. } => {
             let every = every.or(settings.every.get()).unwrap_or(DAY);
             let keep = limits.over(settings);
-            schedule::run(context, &project, &store, every, keep).await
+            backup::schedule(session, &project, &store, every, keep).await?;
+            Ok(Exit::Interrupted)
         }
         Action::Prune {
             limits,
             dry_run,
             yes,
         } => {
-            let request = prune::Request {
-                keep: limits.over(settings),
-                dry_run,
-                yes,
-            };
-            prune::run(context, &project, &store, &request).await
+            let pruning = Pruning::plan(&store, limits.over(settings))?;
+            prune(context, &project, &pruning, dry_run, yes).await
         }
         Action::Create { recipients } => {
             let recipients = if recipients.is_empty() {
-                configured(&project)?
+                backup::recipients(&project)?
             } else {
                 Recipients::parse(recipients.iter().map(String::as_str))?
             };
-            let _guard = context.lock(&project, "dm backup create").await?;
+            let _guard = session.lock(&project, "dm backup create").await?;
             // Only now: whatever had the lock may have made the stack anew.
-            let desk = Desk::open(context).await?;
-            let set = create(context, &desk, &store, &recipients, Purpose::Manual).await?;
-            printer.result(views::backup::SHOW, &set.manifest, |canvas| {
-                views::backup::show(&set, canvas)
-            })?;
+            let desk = Desk::open(session).await?;
+            let purpose = Purpose::Manual;
+            let set = backup::create(session, &desk, &store, &recipients, purpose).await?;
+            show(context, &set)?;
             Ok(Exit::Success)
         }
         Action::Verify { id, restore } => {
@@ -292,9 +263,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             if !restore {
                 return Ok(Exit::Success);
             }
-            warn_of_identity(context, identity, &set);
-            let keys = keys()?;
-            proof::run(context, &set.open(&keys)?).await
+            verify(context, &set, keys).await
+        }
+        Action::Restore { resume: true, .. } => {
+            let keys = keys.read()?;
+            let _guard = session.lock(&project, "dm backup restore").await?;
+            let account = restore::resume(session, &project, &store, &keys).await?;
+            views::reconcile::show_account(printer, &account)
         }
         Action::Restore {
             id,
@@ -302,101 +277,112 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             foreign,
             no_safety,
             schema,
-            resume,
+            resume: false,
         } => {
-            let keys = keys()?;
-            if resume {
-                let _guard = context.lock(&project, "dm backup restore").await?;
-                let desk = restore::serving(context, &project, "restore").await?;
-                let unfinished = restore::unfinished(&desk).await?;
-                let set = store.find(&unfinished.ok_or(BackupError::NothingToResume)?)?;
-                set.check()?;
-                let opened = set.open(&keys)?;
-                let letters = Ways::open(context, &desk).await?.resume(&opened).await?;
-                return restore::bring_up(context, &desk.project, &letters).await;
-            }
+            let identities = keys.read()?;
             let set = store.find(&id)?;
-            warn_of_identity(context, identity, &set);
-            check(&project, &set, foreign)?;
+            keys.warn_unless_needed(context, &set);
+            restore::check(&project, &set, foreign)?;
             let extent = Extent::of(&set, schema.as_deref())?;
-            let opened = set.open(&keys)?;
-            restore::confirm(context, &project, &set, extent, yes).await?;
+            let opened = set.open(&identities)?;
+            if !yes && printer.can_ask() {
+                let now = restore::rows_now(&project).await?;
+                views::backup::show_comparison(printer, &set, &now);
+            }
+            restore::confirm(session, &project, extent, yes)?;
             // To the end: a command that waits must not find half a stack.
-            let _guard = context.lock(&project, "dm backup restore").await?;
-            let desk = Desk::open(context).await?;
-            let run = restore::run(context, &desk, &store, &opened, extent, !no_safety);
-            let known = run.await?;
-            restore::bring_up(context, &desk.project, &known).await
+            let _guard = session.lock(&project, "dm backup restore").await?;
+            let safety = !no_safety;
+            let account =
+                restore::restore(session, &project, &store, &opened, extent, safety).await?;
+            views::reconcile::show_account(printer, &account)
         }
     }
 }
 
-/// To whom backups are encrypted by the configuration.
-fn configured(project: &Project) -> Result<Recipients> {
-    Ok(Recipients::parse(
-        project.config().backup.recipients.iter(),
-    )?)
+/// Where the keys to encrypted backups are.
+#[derive(Clone, Copy)]
+struct Keys<'a> {
+    project: &'a Project,
+    file: Option<&'a Path>,
 }
 
-/// The keys to encrypted backups.
-pub(super) fn identities(project: &Project, file: Option<PathBuf>) -> Result<Identities> {
-    let configured = project.config().backup.identity.as_ref();
-    let file = file.or_else(|| Some(configured?.in_project(&project.loaded.root)));
-    Ok(match file {
-        Some(path) => Identities::read(&path)?,
-        None => Identities::default(),
-    })
-}
+impl Keys<'_> {
+    fn read(self) -> Result<Identities> {
+        backup::identities(self.project, self.file.map(Path::to_owned))
+    }
 
-/// An instance's sets.
-pub(super) fn store(project: &Project, dir: Option<PathBuf>) -> Store {
-    let instance = &project.instance;
-    Store::new(match dir {
-        Some(dir) => dir.join(&instance.project).join(&instance.name),
-        None => project.instance_backups(),
-    })
-}
-
-/// Makes a set of what runs.
-async fn create(
-    context: &Context,
-    desk: &Desk,
-    store: &Store,
-    recipients: &Recipients,
-    purpose: Purpose,
-) -> Result<Set> {
-    let instance = &desk.project.instance;
-    let access = Access::of(desk.config(), instance);
-    let servers = access.open(Reach::Published(&desk.ports)).await?;
-    let near = if desk.engine.is_local() {
-        let container = instance.container(postgres::NAME);
-        let inspected = desk.engine.inspect(&container).await?;
-        inspected.and_then(|container| container.address)
-    } else {
-        None
-    };
-    let source = Source {
-        servers: &servers.with_near(near),
-        recipients,
-        told: &|what| context.printer.note(&format!("saving {what}")),
-    };
-    make(context, &source, store, purpose).await
-}
-
-/// Makes a set, unless interrupted.
-async fn make(
-    context: &Context,
-    source: &Source<'_>,
-    store: &Store,
-    purpose: Purpose,
-) -> Result<Set> {
-    tokio::select! {
-        set = dm_backup::create(source, store, purpose) => Ok(set?),
-        () = context.interrupt.cancelled() => {
-            dm_backup::abandon(source, store).await?;
-            Err(BackupError::Interrupted("there is no new backup, and the old ones are as they were").into())
+    /// Warns where a key was given for what needs none.
+    fn warn_unless_needed(self, context: &Context, set: &Set) {
+        if self.file.is_some() && set.manifest.recipients.is_empty() {
+            let id = &set.manifest.id;
+            let warning = format!("--identity has no effect: backup {id} is not encrypted");
+            context.printer.warn(&warning);
         }
     }
+}
+
+fn list(context: &Context, store: &Store) -> Result<Exit> {
+    let sets = store.list()?;
+    let list = views::backup::List::new(store.folder(), &sets);
+    context
+        .printer
+        .result(views::backup::LIST, &list, |canvas| {
+            views::backup::list(&list, canvas)
+        })?;
+    let broken = sets.iter().any(|it| matches!(it, Listed::Broken(..)));
+    Ok(if broken { Exit::Found } else { Exit::Success })
+}
+
+fn show(context: &Context, set: &Set) -> Result<()> {
+    let printer = &context.printer;
+    Ok(
+        printer.result(views::backup::SHOW, &set.manifest, |canvas| {
+            views::backup::show(set, canvas)
+        })?,
+    )
+}
+
+async fn verify(context: &Context, set: &Set, keys: Keys<'_>) -> Result<Exit> {
+    keys.warn_unless_needed(context, set);
+    let identities = keys.read()?;
+    let proved = backup::verify(&context.session, &set.open(&identities)?).await?;
+    let exit = views::reconcile::show_account(&context.printer, &proved)?;
+    if proved.is_whole {
+        set.prove(Utc::now())?;
+        context.printer.done(&format!(
+            "{} was restored, each of its {} rows is there, and no event is missing",
+            set.manifest.id,
+            set.manifest.rows()
+        ));
+    }
+    Ok(exit)
+}
+
+async fn prune(
+    context: &Context,
+    project: &Project,
+    pruning: &Pruning<'_>,
+    dry_run: bool,
+    yes: bool,
+) -> Result<Exit> {
+    let (session, printer) = (&context.session, &context.printer);
+    let (verdicts, unreadable) = (&pruning.verdicts, &pruning.unreadable);
+    let document = retention::Document::new(verdicts, unreadable, dry_run);
+    printer.result(retention::SCHEMA, &document, |canvas| {
+        retention::render(verdicts, unreadable, canvas)
+    })?;
+    if dry_run {
+        return Ok(Exit::Success);
+    }
+    pruning.confirm(session, project, yes)?;
+    let _guard = session.lock(project, "dm backup prune").await?;
+    let pruned = pruning.carry_out(session)?;
+    printer.done(&format!(
+        "{} backups are gone, {} stay",
+        pruned.gone, pruned.stay
+    ));
+    Ok(Exit::Success)
 }
 
 #[cfg(test)]

@@ -10,11 +10,12 @@ use dm_core::error::{Exit, Result};
 use dm_host::detach;
 use dm_host::packages::{self, Package};
 use dm_images::Silent;
+use dm_operations::Project;
 use tempfile::TempDir;
 
-use super::context::{Context, Project};
 use crate::bench::compose::Program;
 use crate::bench::{self, Bench, BenchError, Case, Report, Request, Rival, services};
+use crate::context::Context;
 
 /// How many rounds where nobody says.
 const RUNS: u32 = 5;
@@ -153,8 +154,8 @@ async fn up(context: &Context, arguments: UpArguments) -> Result<Exit> {
     };
     cases.sort_unstable();
     cases.dedup();
-    let project = context.project_of(bench::INSTANCE)?;
-    let _guard = context.lock(&project, "dm bench up").await?;
+    let project = context.session.project_of(bench::INSTANCE)?;
+    let _guard = context.session.lock(&project, "dm bench up").await?;
     let folder = scratch_folder()?;
     let request = Request {
         cases,
@@ -188,7 +189,7 @@ async fn measure(
     };
     let bench = prepare(context, project, folder, compose, yes).await?;
     let told = |sentence: &str| context.printer.note(sentence);
-    bench.run(request, &context.interrupt, &told).await
+    bench.run(request, &context.session.interrupt, &told).await
 }
 
 /// Measures on a running stack, in the order of all cases.
@@ -200,8 +201,8 @@ async fn running(
 ) -> Result<Exit> {
     let wanted = |case: &services::Case| named.is_empty() || named.contains(case);
     let cases = all.iter().copied().filter(wanted).collect();
-    let project = context.project_of(bench::INSTANCE)?;
-    let _guard = context.lock(&project, "dm bench").await?;
+    let project = context.session.project_of(bench::INSTANCE)?;
+    let _guard = context.session.lock(&project, "dm bench").await?;
     let folder = scratch_folder()?;
     let bench = prepare(context, &project, &folder, None, arguments.yes).await?;
     let request = services::Request {
@@ -210,7 +211,9 @@ async fn running(
         password: arguments.password,
     };
     let told = |sentence: &str| context.printer.note(sentence);
-    let report = bench.services(&request, &context.interrupt, &told).await?;
+    let report = bench
+        .services(&request, &context.session.interrupt, &told)
+        .await?;
     let printer = &context.printer;
     if printer.is_json() {
         printer.document(render_services::SCHEMA, &report)?;
@@ -230,20 +233,20 @@ async fn prepare(
     compose: Option<Program>,
     yes: bool,
 ) -> Result<Bench> {
-    let consent = context.consent(yes);
-    let engine = context.engine_or_start(project, &consent).await?;
+    let consent = context.session.consent(yes);
+    let engine = context.session.engine_or_start(project, &consent).await?;
     Ok(Bench {
         images: project.images(
             &engine,
             std::sync::Arc::new(Silent),
             consent,
-            context.interrupt.clone(),
+            context.session.interrupt.clone(),
         )?,
         engine,
         config: project.config().clone(),
         database: Database::new(project.config(), &project.loaded.root),
         instance: project.instance.clone(),
-        overrides: context.overrides().to_vec(),
+        overrides: context.session.overrides().to_vec(),
         program: detach::own_program()?,
         compose,
         folder: folder.path().to_owned(),
@@ -263,9 +266,15 @@ async fn docker_compose(context: &Context, yes: bool) -> Result<Program> {
     if let Some(program) = Program::find().await {
         return Ok(program);
     }
-    let consent = context.consent(yes);
+    let consent = context.session.consent(yes);
     let told = |line: &str| context.printer.note(line);
-    packages::ensure(&[Package::COMPOSE], &consent, &context.interrupt, &told).await?;
+    packages::ensure(
+        &[Package::COMPOSE],
+        &consent,
+        &context.session.interrupt,
+        &told,
+    )
+    .await?;
     let program = Program::find().await;
     Ok(program.ok_or_else(|| BenchError::Spawn {
         program: Package::COMPOSE.program.to_owned(),

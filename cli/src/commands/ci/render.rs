@@ -6,13 +6,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use dm_gateway_client::describe;
+use dm_operations::ci::report::{Outcome, Report, StageName};
 use dm_smoke::report::Outcome as StepOutcome;
 use dm_stack::timings::CriticalChain;
 use dm_terminal::style::{Canvas, Role};
 use dm_terminal::text;
-
-use crate::ci::report::{Outcome, Report, StageName};
-use crate::views::smoke;
 
 /// How many log lines of a failure are in the summary.
 const LOG_LINES: usize = 20;
@@ -67,7 +65,7 @@ pub fn markdown(report: &Report) -> String {
         let result = match (&stage.error, stage.name) {
             (Some(error), _) => format!("❌ {}", cell(error)),
             (None, StageName::Smoke) => {
-                let sentence = smoke::summary(report.steps(), report.smoke.len());
+                let sentence = report.steps().summary(report.smoke.len());
                 format!("{} {sentence}", sign(stage.ok))
             }
             (None, _) => sign(stage.ok).to_owned(),
@@ -183,7 +181,7 @@ mod tests {
     use dm_terminal::testing;
 
     use super::*;
-    use crate::ci::report::tests::report;
+    use dm_operations::ci::examples::report;
 
     #[test]
     fn the_summary_has_parts_failures_and_the_critical_chain() {

@@ -5,7 +5,7 @@ mod render;
 use clap::{Args, Subcommand};
 use dm_core::error::{Exit, Result};
 
-use super::context::Context;
+use crate::context::Context;
 
 /// Show and check the configuration.
 #[derive(Debug, Clone, Args)]
@@ -34,7 +34,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let printer = &context.printer;
     match arguments.command {
         Command::Show { key, reveal } => {
-            let loaded = context.loaded()?;
+            let loaded = context.session.loaded()?;
             let entries = loaded.show(key.as_deref(), reveal)?;
             if printer.is_json() {
                 printer.document(
@@ -46,7 +46,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             }
         }
         Command::Check => {
-            let loaded = context.loaded()?;
+            let loaded = context.session.loaded()?;
             loaded.check_files()?;
             if printer.is_json() {
                 printer.document(render::CHECK_SCHEMA, &render::Checked::new(&loaded.root))?;

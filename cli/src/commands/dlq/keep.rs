@@ -10,12 +10,12 @@ use dm_messaging::MessagingError;
 use dm_messaging::dead::copy::Letters;
 use dm_messaging::dead::records::Resolution;
 use dm_messaging::dead::{DeadLetter, Filter, Records, copy, look, parked};
+use dm_operations::Desk;
 use dm_terminal::text;
 use lapin::Connection;
 
-use super::super::desk::Desk;
 use super::Which;
-use crate::commands::context::Context;
+use crate::context::Context;
 
 /// What stands for stdin, and for stdout.
 const STREAM: &str = "-";
@@ -148,7 +148,7 @@ pub(super) async fn import(context: &Context, desk: &Desk, file: &Path) -> Resul
     for error in &parsed.malformed {
         context.printer.warn(&format!("{name}: {error}"));
     }
-    let _guard = context.lock(&desk.project, "dm dlq import").await?;
+    let _guard = context.session.lock(&desk.project, "dm dlq import").await?;
     let connection = desk.dead_letters().await?;
     let imported = copy::import(&connection, &parsed.lines).await?;
     record(context, desk, &imported.letters, None).await;
@@ -162,7 +162,7 @@ pub(super) async fn import(context: &Context, desk: &Desk, file: &Path) -> Resul
 
 /// Makes parked letters dead letters again.
 pub(super) async fn unpark(context: &Context, desk: &Desk, ids: &[String]) -> Result<Exit> {
-    let _guard = context.lock(&desk.project, "dm dlq unpark").await?;
+    let _guard = context.session.lock(&desk.project, "dm dlq unpark").await?;
     let (connection, database) = (desk.dead_letters().await?, desk.database().await?);
     let imported = parked::unpark(&connection, &database, ids).await?;
     record(context, desk, &imported.letters, None).await;
@@ -185,7 +185,7 @@ pub(super) async fn purge(
         Target::File => refuse_existing(file)?,
         Target::Stdout | Target::Stream => return Err(MessagingError::CopyToStream.into()),
     }
-    let _guard = context.lock(&desk.project, "dm dlq purge").await?;
+    let _guard = context.session.lock(&desk.project, "dm dlq purge").await?;
     let connection = desk.dead_letters().await?;
     let mut found = 0;
     look::chosen(&connection, &queues, &filter, |_| found += 1).await?;
@@ -246,7 +246,7 @@ pub(super) async fn park(
     yes: bool,
 ) -> Result<Exit> {
     let (queues, filter) = (which.queues()?, which.filter());
-    let _guard = context.lock(&desk.project, "dm dlq park").await?;
+    let _guard = context.session.lock(&desk.project, "dm dlq park").await?;
     let (connection, database) = (desk.dead_letters().await?, desk.database().await?);
     let mut found = 0;
     look::chosen(&connection, &queues, &filter, |_| found += 1).await?;
@@ -262,7 +262,7 @@ pub(super) async fn park(
             .warn(&super::render::not_parked(letter, why));
     }
     let what = count(parking.parked.len() as u64);
-    let unpark = context.command("dlq unpark");
+    let unpark = context.session.command("dlq unpark");
     context
         .printer
         .done(&format!("{what} parked; {unpark} puts them back"));

@@ -15,10 +15,11 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use dm_core::error::{Exit, Result};
 use dm_messaging::dead::{self, DeadLetter, Filter, Records, audit, look, parked};
+use dm_operations::Desk;
 use lapin::Connection;
 
-use super::context::Context;
-use super::desk::{Desk, instant};
+use crate::arguments::events::instant;
+use crate::context::Context;
 
 /// Look at dead letters, and send them back.
 ///
@@ -159,7 +160,7 @@ impl Which {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let desk = Desk::open(context).await?;
+    let desk = Desk::open(&context.session).await?;
     match arguments.action {
         Action::Ls {
             which,

@@ -7,13 +7,13 @@ use clap::Args;
 use dm_core::error::{Exit, Result};
 use dm_messaging::dead::{self, audit, edit, look, replay};
 use dm_messaging::{MessagingError, memory};
+use dm_operations::Desk;
 use dm_terminal::counter::Counter;
 use dm_terminal::json;
 use lapin::Connection;
 
-use super::super::desk::Desk;
 use super::Which;
-use crate::commands::context::Context;
+use crate::context::Context;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) ->
     let _guard = if arguments.dry_run {
         None
     } else {
-        Some(context.lock(&desk.project, "dm dlq replay").await?)
+        Some(context.session.lock(&desk.project, "dm dlq replay").await?)
     };
     let connection = desk.dead_letters().await?;
     let counter = Counter::new(printer, "replayed");
@@ -79,7 +79,7 @@ pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) ->
             connection: &connection,
             database: &database,
             stores: &stores,
-            interrupt: &context.interrupt,
+            interrupt: &context.session.interrupt,
             told: &told,
         };
         let done = replay::resume(&site, run, speed).await?;
@@ -121,7 +121,7 @@ pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) ->
         connection: &connection,
         database: &database,
         stores: &stores,
-        interrupt: &context.interrupt,
+        interrupt: &context.session.interrupt,
         told: &told,
     };
     let edited = if arguments.edit {

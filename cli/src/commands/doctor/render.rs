@@ -5,7 +5,7 @@ use dm_terminal::style::{Canvas, Glyph, Role};
 use dm_terminal::text;
 use serde::Serialize;
 
-use crate::doctor::{Finding, Status};
+use dm_doctor::{Finding, Status};
 
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "dm.doctor/1";

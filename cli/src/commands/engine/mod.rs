@@ -7,10 +7,11 @@ use dm_config::Install;
 use dm_core::error::{Exit, Result};
 use dm_engine::{Engine, EngineSettings};
 use dm_host::state::StateDir;
+use dm_operations::session::{engine_consent, engine_settings, is_outside_project};
 use dm_provision::daemon::Daemon;
 use dm_provision::setup::Setup;
 
-use super::context::{Context, engine_consent, engine_settings, is_outside_project};
+use crate::context::Context;
 
 /// Find, install, start and stop the container engine.
 #[derive(Debug, Clone, Args)]
@@ -42,7 +43,7 @@ enum Command {
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     // An engine can be looked after without a project.
-    let (settings, install) = match context.loaded() {
+    let (settings, install) = match context.session.loaded() {
         Ok(loaded) => (
             engine_settings(&loaded.config),
             loaded.config.engine.install,
@@ -57,7 +58,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         settings: &settings,
         consent,
         state: &state,
-        cancel: &context.interrupt,
+        cancel: &context.session.interrupt,
         progress: &progress,
     };
     match arguments.command {
@@ -75,7 +76,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             }
         }
         Command::Start { yes } => {
-            let consent = engine_consent(install, context.consent(yes));
+            let consent = engine_consent(install, context.session.consent(yes));
             let (engine, outcome) = setup(&consent).ensure().await?;
             for note in &outcome.notes {
                 context.printer.note(note);
@@ -83,7 +84,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             context.printer.done(&render::started(&engine, &outcome));
         }
         Command::Stop { service, yes } => {
-            let consent = context.consent(yes);
+            let consent = context.session.consent(yes);
             let sentence = if setup(&consent).stop(service).await? {
                 "the engine is stopped"
             } else {

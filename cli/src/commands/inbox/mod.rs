@@ -11,11 +11,12 @@ use dm_messaging::inbox::page::{self, Place};
 use dm_messaging::inbox::retry;
 use dm_messaging::inbox::stats::{self, Limits};
 use dm_messaging::{queues, stores};
+use dm_operations::{Desk, story};
 use dm_terminal::{text, watch};
 
-use super::context::Context;
-use super::desk::{Desk, Which};
-use super::outbox::{judge, show};
+use crate::arguments::events::Which;
+use crate::context::Context;
+use crate::views;
 
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);
@@ -75,7 +76,7 @@ struct List {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let desk = Desk::open(context).await?;
+    let desk = Desk::open(&context.session).await?;
     let all = desk.stores();
     match arguments.action {
         Action::Ls(list) => {
@@ -95,7 +96,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                     render::page(&page, Utc::now(), canvas)
                 })?;
         }
-        Action::Show { id } => return show(context, &desk, &id).await,
+        Action::Show { id } => {
+            let whole = story::whole(&context.session, &desk, &id).await?;
+            views::events::show(&context.printer, &whole)?;
+        }
         Action::Stats {
             queue,
             watch,
@@ -134,11 +138,14 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 .iter()
                 .flat_map(|queue| queue.beyond(&limits))
                 .collect();
-            return Ok(judge(context, &beyond));
+            return Ok(views::limits::show(&context.printer, &beyond));
         }
         Action::Retry { queue } => {
             let queues = queues::named(&queue)?;
-            let _guard = context.lock(&desk.project, "dm inbox retry").await?;
+            let _guard = context
+                .session
+                .lock(&desk.project, "dm inbox retry")
+                .await?;
             let connection = desk.broker().await?;
             let moved = retry::retry(&connection, &queues).await?;
             let moved = usize::try_from(moved).unwrap_or(usize::MAX);

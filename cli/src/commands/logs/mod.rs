@@ -15,10 +15,11 @@ use dm_terminal::OutputError;
 use futures_util::StreamExt as _;
 use futures_util::stream::SelectAll;
 
-use super::context::Context;
-use super::exec::NotRunning;
-use crate::commands::logs::render::LogPrinter;
+use dm_operations::exec::NotRunning;
+
+use crate::context::Context;
 use follow::Follow;
+use render::LogPrinter;
 
 /// Show the logs of the components, merged.
 ///
@@ -47,11 +48,11 @@ pub struct Arguments {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let project = context.project()?;
+    let project = context.session.project()?;
     for name in &arguments.names {
-        context.check_component(&project, name)?;
+        project.check_component(name)?;
     }
-    let engine = context.engine(project.config()).await?;
+    let engine = context.session.engine(project.config()).await?;
     let query = LogQuery {
         follow: arguments.follow,
         since: arguments.since.map(|ago| {

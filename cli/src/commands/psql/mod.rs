@@ -8,8 +8,8 @@ use dm_core::error::{Coded, Exit, Result};
 use dm_engine::exec::ExecSpec;
 use thiserror::Error;
 
-use super::context::Context;
-use super::exec;
+use crate::attach;
+use crate::context::Context;
 
 /// Ends a query whose psql is gone, also one that was killed.
 const CHECK_CLIENT: &str = "-c client_connection_check_interval=1s";
@@ -61,7 +61,7 @@ impl Coded for UnknownSchema {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let project = context.project()?;
+    let project = context.session.project()?;
     let config = &project.config().postgres;
     let mut options = vec![CHECK_CLIENT.to_owned()];
     if let Some(schema) = &arguments.schema {
@@ -98,5 +98,5 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         user: Some("postgres".into()),
         ..ExecSpec::default()
     };
-    exec::in_component(context, &project, postgres::NAME, spec).await
+    attach::run(&context.session, &project, postgres::NAME, spec).await
 }

@@ -10,10 +10,10 @@ use dm_components::locks::Limits;
 use dm_components::rabbitmq::policies;
 use dm_components::{keycloak, postgres};
 use dm_core::error::{Exit, Result};
+use dm_operations::Desk;
 use dm_schema::{Document, Folder, SchemaError, Site, Source};
 
-use super::context::Context;
-use super::desk::Desk;
+use crate::context::Context;
 
 /// Keep and compare what the database, the broker and the realm are like.
 ///
@@ -52,7 +52,7 @@ enum Action {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let desk = Desk::open(context).await?;
+    let desk = Desk::open(&context.session).await?;
     let folder = match &arguments.folder {
         Some(path) => Folder::at(path),
         None => Folder::of(&desk.project.loaded.root),
@@ -178,7 +178,7 @@ async fn all(
         limits: Limits {
             lock: config.timeouts.lock.get(),
             until: None,
-            interrupt: context.interrupt.clone(),
+            interrupt: context.session.interrupt.clone(),
         },
     };
     Ok(match source {

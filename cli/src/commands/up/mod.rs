@@ -2,21 +2,15 @@
 
 mod plan;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use dm_config::Prepare;
 use dm_core::error::{Exit, Result};
-use dm_engine::Engine;
-use dm_host::consent::Consent;
+use dm_operations::up::Up;
+use dm_operations::{Brought, Project, golden};
 use dm_stack::timings::Timings;
-use dm_stack::{reset, up};
-use dm_terminal::Canvas;
 
-use super::context::{Context, PortUse, Project};
-use super::golden;
-use super::run::{BringUp, Brought, show};
+use crate::context::Context;
 use crate::views;
 use plan::PlanRow;
 
@@ -60,177 +54,81 @@ pub struct Arguments {
     wait: bool,
 }
 
+impl Arguments {
+    fn request(&self) -> Up {
+        Up {
+            only: self.only.clone(),
+            free_ports: self.ports == PortChoice::Auto,
+            golden: !self.no_golden,
+            wait: self.wait_timeout,
+        }
+    }
+
+    /// Whether the next fresh start may begin with what this one has made.
+    fn is_usual(&self) -> bool {
+        !self.no_golden && self.only.is_empty()
+    }
+}
+
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let project = context.project()?;
+    let session = &context.session;
+    let project = session.project()?;
     for warning in project.config().rabbitmq.policies.warnings() {
         context.printer.warn(&warning);
     }
-    let consent = context.consent(arguments.yes);
     if arguments.dry_run {
-        return dry_run(context, &project, &arguments, consent).await;
+        return dry_run(context, &project, &arguments).await;
     }
-    let _guard = context
+    let consent = session.consent(arguments.yes);
+    let _guard = session
         .lock_within(&project, "dm up", arguments.wait_timeout)
         .await?;
-    let engine = context.engine_or_start(&project, &consent).await?;
-    warn_of_no_golden(context, &project, &engine, &arguments).await?;
-    let run = BringUp {
-        command: "up",
-        project: &project,
-        engine,
-        ports: PortUse::Allocate {
-            free: arguments.ports == PortChoice::Auto,
-            only: &arguments.only,
-        },
-        consent,
-        request: request(&project, &arguments),
-        bundle: None,
-    };
-    let brought = run.run(context).await?.complete()?;
+    let up = arguments.request().run(session, &project, consent).await?;
+    let brought = up.complete()?;
     if arguments.timings {
-        match Timings::of(&brought.recording.events) {
-            Some(timings) => context
-                .printer
-                .message(&views::timings::render(&timings, &context.printer.err())),
-            None => context
-                .printer
-                .warn("--timings has no effect: nothing was waited for"),
-        }
+        show_timings(context, &brought);
     }
-    show(context, &brought).await?;
-    prepare_golden(context, &project, &brought, &arguments).await?;
+    let rows = brought.status().await?;
+    views::status::show(&context.printer, &brought.stack.instance.name, &rows)?;
+    if arguments.is_usual() {
+        golden::prepare(session, &project, &brought).await?;
+    }
     Ok(Exit::Success)
 }
 
-/// Says so where `--no-golden` comes too late.
-async fn warn_of_no_golden(
-    context: &Context,
-    project: &Project,
-    engine: &Engine,
-    arguments: &Arguments,
-) -> Result<()> {
-    if !arguments.no_golden {
-        return Ok(());
-    }
-    let there = engine.volumes(&project.instance.filter()).await?;
-    let components = project.components(Some(engine));
-    let golden = components.iter().filter(|it| it.golden().is_some());
-    let kept: Vec<&str> = golden
-        .map(|component| component.name())
-        .filter(|name| there.contains(&project.instance.volume(name)))
-        .collect();
-    if let Some(warning) = too_late(&kept, &context.command("down --volumes")) {
-        context.printer.warn(&warning);
-    }
-    Ok(())
-}
-
-/// That `--no-golden` changes nothing for components whose data is there. `removing` is the
-/// command that removes it.
-fn too_late(kept: &[&str], removing: &str) -> Option<String> {
-    (!kept.is_empty()).then(|| {
-        format!(
-            "--no-golden has no effect on {}: the data is there already; for empty data, \
-             remove it first: {removing}",
-            kept.join(", ")
-        )
-    })
-}
-
-fn request(project: &Project, arguments: &Arguments) -> up::Request {
-    up::Request {
-        only: arguments.only.clone(),
-        wait: arguments
-            .wait_timeout
-            .unwrap_or_else(|| project.config().timeouts.wait.get()),
-        golden: if arguments.no_golden {
-            up::GoldenUse::Ignore
-        } else {
-            up::GoldenUse::Begin
-        },
-        kept: up::Kept::Ask,
+/// Shows what waited for what.
+fn show_timings(context: &Context, brought: &Brought) {
+    let printer = &context.printer;
+    match Timings::of(&brought.recording.events) {
+        Some(timings) => printer.message(&views::timings::render(&timings, &printer.err())),
+        None => printer.warn("--timings has no effect: nothing was waited for"),
     }
 }
 
 /// Shows the plan. Changes nothing, neither here nor in the engine.
-async fn dry_run(
-    context: &Context,
-    project: &Project,
-    arguments: &Arguments,
-    consent: Arc<Consent>,
-) -> Result<Exit> {
-    let engine = context.engine(project.config()).await?;
-    warn_of_no_golden(context, project, &engine, arguments).await?;
-    let quiet = Arc::new(dm_images::Silent);
-    let (stack, containers) = context
-        .stack(project, engine, PortUse::Existing, quiet, consent)
+async fn dry_run(context: &Context, project: &Project, arguments: &Arguments) -> Result<Exit> {
+    let preview = arguments
+        .request()
+        .preview(&context.session, project)
         .await?;
-    if reset::is_unfinished(&stack).await? {
+    let printer = &context.printer;
+    if preview.finishes_reset {
         let warning = "a reset was cut short: `dm up` would first throw the rest of the data away";
-        context.printer.warn(warning);
+        printer.warn(warning);
     }
-    let plan = up::prepare(&stack, request(project, arguments), containers).await?;
-    let images = plan.images.iter().map(|component| PlanRow {
+    let images = preview.plan.images.iter().map(|component| PlanRow {
         node: format!("{component} image"),
         action: "get".into(),
         reason: Some("it is not on this engine".into()),
     });
-    let steps = plan.steps.iter().map(|step| PlanRow {
+    let steps = preview.plan.steps.iter().map(|step| PlanRow {
         node: step.component.clone(),
         action: step.action.as_str().into(),
         reason: step.reason.clone(),
     });
     let rows: Vec<PlanRow> = images.chain(steps).collect();
-    if context.printer.is_json() {
-        context
-            .printer
-            .document(plan::SCHEMA, &plan::Document::new(&rows))?;
-    } else {
-        let canvas: Canvas = context.printer.out();
-        context.printer.data(&plan::render(&rows, &canvas))?;
-    }
+    printer.result(plan::SCHEMA, &plan::Document::new(&rows), |canvas| {
+        plan::render(&rows, canvas)
+    })?;
     Ok(Exit::Success)
-}
-
-/// Sees to it that the next fresh start begins with golden images.
-async fn prepare_golden(
-    context: &Context,
-    project: &Project,
-    brought: &Brought,
-    arguments: &Arguments,
-) -> Result<()> {
-    if arguments.no_golden || !arguments.only.is_empty() {
-        return Ok(());
-    }
-    match project.config().golden.prepare {
-        Prepare::Off => Ok(()),
-        _ if brought.has_golden().await? => Ok(()),
-        Prepare::Foreground => golden::make(context).await,
-        // What is gained by the next start is lost by a job that has none.
-        Prepare::Background if dm_host::is_ci() => Ok(()),
-        Prepare::Background => {
-            // The stack is up: all that is lost is the next start's speed.
-            if let Err(error) = golden::make_in_background(context, project) {
-                let why = error.chain().join(": ");
-                let warning = format!("{why}; prepare golden images yourself: dm golden make");
-                context.printer.warn(&warning);
-            }
-            Ok(())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_golden_is_about_data_that_is_not_there_yet() {
-        assert_eq!(too_late(&[], ""), None);
-        let told = too_late(&["postgres", "rabbitmq"], "dm down --volumes").unwrap();
-        assert!(
-            told.starts_with("--no-golden has no effect on postgres, rabbitmq: "),
-            "{told}"
-        );
-    }
 }

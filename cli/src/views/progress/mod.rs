@@ -9,10 +9,10 @@ mod silent;
 mod view;
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use dm_stack::event::{Event, Failure, NodeKind, NodeState};
+use dm_operations::Recording;
+use dm_stack::event::Event;
 use dm_terminal::{Printer, ProgressChoice};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -46,78 +46,6 @@ impl EventSource for mpsc::UnboundedReceiver<Event> {
 pub struct Options {
     /// When the run gives up, counted from its start.
     pub deadline: Option<Duration>,
-}
-
-/// What a run told.
-#[derive(Debug, Clone, Default)]
-pub struct Recording {
-    /// Its events, for `Timings::of`. Of repeated progress within one activity
-    /// only the first is kept.
-    pub events: Vec<Event>,
-    /// The failures among them.
-    pub failures: Vec<Failure>,
-    /// Whether it ended as was asked; none if it never told its end.
-    pub ok: Option<bool>,
-}
-
-impl Recording {
-    fn add(&mut self, event: Event) {
-        match &event {
-            Event::Failed(failure) => self.failures.push(failure.clone()),
-            Event::Finished { ok, .. } => self.ok = Some(*ok),
-            Event::Node { name, state, .. } if self.repeats(name, state) => return,
-            _ => {}
-        }
-        self.events.push(event);
-    }
-
-    /// The containers that the run started, in the order in which they were ready.
-    #[must_use]
-    pub fn brought_up(&self) -> Vec<String> {
-        let is_service = |node: &str| {
-            self.events.iter().any(|event| match event {
-                Event::Started { nodes, .. } => nodes
-                    .iter()
-                    .any(|it| it.name == node && it.kind == NodeKind::Service),
-                _ => false,
-            })
-        };
-        self.events
-            .iter()
-            .filter_map(|event| match event {
-                Event::Node {
-                    name,
-                    state: NodeState::Ready { kept: false },
-                    ..
-                } if is_service(name) => Some(name.clone()),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// The diagnostics bundle that the run wrote.
-    #[must_use]
-    pub fn bundle(&self) -> Option<PathBuf> {
-        self.events.iter().rev().find_map(|event| match event {
-            Event::Diagnostics { path } => Some(path.clone()),
-            _ => None,
-        })
-    }
-
-    /// True where the node's last recorded state differs in numbers only.
-    fn repeats(&self, node: &str, state: &NodeState) -> bool {
-        let last = self.events.iter().rev().find_map(|event| match event {
-            Event::Node { name, state, .. } if name == node => Some(state),
-            _ => None,
-        });
-        match (last, state) {
-            (Some(NodeState::Working { doing: before, .. }), NodeState::Working { doing, .. }) => {
-                before == doing
-            }
-            (Some(NodeState::Starting { .. }), NodeState::Starting { .. }) => true,
-            _ => false,
-        }
-    }
 }
 
 /// Shows a run. `elapsed` counts from when the reporter began, which is when

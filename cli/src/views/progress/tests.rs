@@ -1,4 +1,4 @@
-use dm_stack::event::{Node, NodeKind, Unit};
+use dm_stack::event::{Failure, Node, NodeKind, NodeState, Unit};
 use dm_terminal::live::{Lines, Terminal};
 use dm_terminal::testing::{
     Captured, Emulator, assert_fits, captured, coloured, pipe_env, terminal, visible,

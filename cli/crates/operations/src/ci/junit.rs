@@ -1,0 +1,96 @@
+//! The report as a JUnit file: a suite a service, a case for its start and one for
+//! every step.
+
+use dm_smoke::junit::Suites;
+use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus};
+
+use super::report::{Outcome, Report};
+
+/// The report as JUnit's XML.
+///
+/// # Errors
+/// Where the writer fails.
+pub fn xml(report: &Report) -> Result<String, SerializeError> {
+    let mut suites = Suites::default();
+    for component in &report.components {
+        let status = match &component.outcome {
+            Outcome::Ready => TestCaseStatus::success(),
+            Outcome::NotReached => TestCaseStatus::skipped(),
+            Outcome::Failed(failure) => {
+                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                status.set_message(failure.what.as_str());
+                let mut lines = vec![failure.what.clone()];
+                lines.extend(failure.probe.iter().map(|it| format!("last probe: {it}")));
+                lines.extend(failure.source_errors.iter().map(|it| it.rendered.clone()));
+                lines.extend(failure.log.iter().cloned());
+                status.set_description(lines.join("\n"));
+                status
+            }
+        };
+        let mut case = TestCase::new("is ready", status);
+        case.set_classname(format!("up.{}", component.name))
+            .set_time(component.took);
+        suites.add(&component.name, case);
+    }
+    suites.add_smoke(&report.smoke);
+    // What failed as a whole belongs to no service.
+    for stage in report
+        .stages
+        .iter()
+        .filter(|_| report.failures().count() == 0)
+    {
+        let Some(error) = &stage.error else { continue };
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(error.as_str());
+        let mut case = TestCase::new(stage.name.as_str(), status);
+        case.set_classname("dm.ci").set_time(stage.took);
+        suites.add("dm", case);
+    }
+    suites.xml("dm ci")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::report;
+    use super::*;
+
+    #[test]
+    fn a_service_has_a_suite_with_its_start_and_its_steps() {
+        insta::assert_snapshot!(xml(&report()).unwrap(), @r###"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="dm ci" tests="6" skipped="2" failures="2" errors="0">
+            <testsuite name="gateway" tests="1" skipped="1" errors="0" failures="0">
+                <testcase name="is ready" classname="up.gateway" time="0.000">
+                    <skipped/>
+                </testcase>
+            </testsuite>
+            <testsuite name="order" tests="4" skipped="1" errors="0" failures="2">
+                <testcase name="is ready" classname="up.order" time="2.500">
+                    <failure message="exited with code 1 before it was ready">exited with code 1 before it was ready
+        last probe: connection refused
+        no such table</failure>
+                </testcase>
+                <testcase name="an order is placed" classname="smoke.order" time="0.120"/>
+                <testcase name="the order is &lt;RESERVED&gt;" classname="smoke.order" time="0.120">
+                    <failure message="it is | CREATED">it is | CREATED</failure>
+                </testcase>
+                <testcase name="it ships" classname="smoke.order" time="0.120">
+                    <skipped/>
+                </testcase>
+            </testsuite>
+            <testsuite name="postgres" tests="1" skipped="0" errors="0" failures="0">
+                <testcase name="is ready" classname="up.postgres" time="1.500"/>
+            </testsuite>
+        </testsuites>
+        "###);
+    }
+
+    #[test]
+    fn what_failed_before_the_first_component_is_told() {
+        let mut report = report();
+        report.components.clear();
+        report.smoke.clear();
+        let xml = xml(&report).unwrap();
+        assert!(xml.contains(r#"<error message="order failed"/>"#), "{xml}");
+    }
+}

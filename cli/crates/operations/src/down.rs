@@ -1,0 +1,53 @@
+//! An instance is taken down.
+
+use std::sync::Arc;
+
+use dm_core::error::Result;
+use dm_engine::Engine;
+use dm_host::ports::Allocator;
+use dm_images::Silent;
+use dm_stack::down::{self, Removed};
+
+use crate::run::RunError;
+use crate::session::{PortUse, Project, Session};
+
+/// Stops and removes the instance, and its volumes where that is asked for. The caller has
+/// the instance's lock.
+///
+/// # Errors
+/// A failing engine, or [`RunError`] where something is left.
+pub async fn take_down(
+    session: &Session,
+    project: &Project,
+    engine: Engine,
+    volumes: bool,
+) -> Result<Removed> {
+    let consent = session.consent(false);
+    let (stack, _) = session
+        .stack(
+            project,
+            engine,
+            PortUse::Existing,
+            Arc::new(Silent),
+            consent,
+        )
+        .await?;
+    let stack = Arc::new(stack);
+    let (removed, _) = session
+        .followed(
+            "down",
+            None,
+            async |emitter| down::down(&stack, volumes, &emitter, &session.interrupt).await,
+            |removed| removed.outcome.ok(),
+        )
+        .await?;
+    if let Some(error) = RunError::of(&removed.outcome) {
+        return Err(error.into());
+    }
+    // Its ports stay its own as long as its data does.
+    if removed.kept_volumes.is_empty() {
+        Allocator::new(project.state.clone())
+            .release(&project.instance.project, &project.instance.name)?;
+    }
+    Ok(removed)
+}

@@ -1,0 +1,60 @@
+//! The container of a component in which a command is to run.
+
+use dm_core::error::{Coded, Exit, Result};
+use dm_engine::Engine;
+use dm_engine::containers::State;
+use thiserror::Error;
+
+use crate::session::Project;
+
+/// The component doesn't run, so nothing can run in it.
+#[derive(Debug, Error)]
+#[error("{} does not run", component.as_deref().unwrap_or("the stack"))]
+pub struct NotRunning {
+    component: Option<String>,
+}
+
+impl NotRunning {
+    /// Of a component, or of all where none was named.
+    #[must_use]
+    pub fn new(component: Option<&str>) -> Self {
+        Self {
+            component: component.map(str::to_owned),
+        }
+    }
+}
+
+impl Coded for NotRunning {
+    fn code(&self) -> &'static str {
+        "component-not-running"
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Component
+    }
+
+    fn next(&self) -> Vec<String> {
+        vec![match &self.component {
+            Some(component) => format!("dm up --only {component}"),
+            None => "dm up".into(),
+        }]
+    }
+}
+
+/// The container of a component that runs.
+///
+/// # Errors
+/// There is no such component, or it doesn't run, or the engine fails.
+pub async fn running(project: &Project, engine: &Engine, component: &str) -> Result<String> {
+    let container = project.instance.container(component);
+    let runs = engine
+        .containers(&project.instance.filter())
+        .await?
+        .into_iter()
+        .any(|it| it.name == container && it.state == State::Running);
+    if runs {
+        return Ok(container);
+    }
+    project.check_component(component)?;
+    Err(NotRunning::new(Some(component)).into())
+}

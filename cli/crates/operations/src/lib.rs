@@ -1,0 +1,44 @@
+//! What `dm` does to a stack, as functions of plain inputs that return values: no command
+//! line, no terminal.
+//!
+//! ```text
+//! session    what the operations of one call share: instance, engine, stack, locks
+//! frontend   where they report and ask; recording: what a run has told
+//! run        a run over the components, as explicit phases
+//! up, restart, rebuild, reset, down, golden   what changes a stack
+//! seed, smoke, reconcile, backup              what fills, proves, accounts for and saves it
+//! ci         a whole job, part by part
+//! dev        the sources as they were built, and their changes
+//! doctor     the machine examined, and bundles about failures
+//! exec       the container that a command is to run in
+//! story      what is known of an event
+//! images     images obtained, saved and loaded
+//! ```
+
+pub mod backup;
+pub mod ci;
+pub mod dev;
+pub mod doctor;
+pub mod down;
+pub mod exec;
+mod frontend;
+pub mod golden;
+pub mod images;
+pub mod rebuild;
+pub mod reconcile;
+mod recording;
+pub mod reset;
+pub mod restart;
+mod run;
+pub mod seed;
+pub mod session;
+pub mod smoke;
+pub mod story;
+#[cfg(test)]
+mod testing;
+pub mod up;
+
+pub use frontend::Frontend;
+pub use recording::Recording;
+pub use run::{Brought, RunError};
+pub use session::{Desk, Project, Session};

@@ -1,0 +1,174 @@
+//! The ways to the tables and queues of a stack that runs, each opened when it is first
+//! needed.
+
+use std::time::Duration;
+
+use dm_components::gateway_secret;
+use dm_components::keycloak::admin::Admin;
+use dm_components::locks::{Blocked, Watch};
+use dm_components::rabbitmq::management::Management;
+use dm_components::{Ports, postgres, rabbitmq};
+use dm_config::Config;
+use dm_core::error::Result;
+use dm_engine::Engine;
+use dm_messaging::browse::Browser;
+use dm_messaging::stores::{self, Store};
+use dm_messaging::{MessagingError, broker};
+use lapin::Connection;
+use sqlx::PgPool;
+
+use super::{Project, Session, existing_ports};
+use crate::frontend::Frontend;
+
+/// The ways into a stack that runs.
+pub struct Desk {
+    /// The project.
+    pub project: Project,
+    /// The engine.
+    pub engine: Engine,
+    /// The instance's ports.
+    pub ports: Ports,
+    /// Over the sessions with the database.
+    watch: Watch,
+}
+
+impl Desk {
+    /// The ways into the instance that was named.
+    ///
+    /// # Errors
+    /// No configuration, no engine.
+    pub async fn open(session: &Session) -> Result<Self> {
+        Self::of(session, session.project()?).await
+    }
+
+    /// The ways into a project's instance.
+    ///
+    /// # Errors
+    /// No engine.
+    pub async fn of(session: &Session, project: Project) -> Result<Self> {
+        let engine = session.engine(project.config()).await?;
+        let ports = existing_ports(&project, &engine).await?;
+        let database = postgres::connect_options(&project.config().postgres, &ports);
+        Ok(Self {
+            project,
+            engine,
+            ports,
+            watch: Watch::new(&database, "command"),
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        self.project.config()
+    }
+
+    /// What the gateway shows to the services, for who asks them without it.
+    ///
+    /// # Errors
+    /// The state directory can't be used.
+    pub fn gateway_secret(&self) -> Result<String> {
+        let state = self.project.state.path();
+        Ok(gateway_secret::of(state, &self.project.instance)?)
+    }
+
+    /// The services' tables.
+    pub fn stores(&self) -> Vec<Store> {
+        stores::all(self.config())
+    }
+
+    /// The database, as its superuser.
+    ///
+    /// # Errors
+    /// It is away.
+    pub async fn database(&self) -> Result<PgPool> {
+        let options = self.watch.options();
+        // The server ends a wait that no watch ends.
+        let lock = self.config().timeouts.lock.get().saturating_mul(2);
+        let options = options.options([("lock_timeout", lock.as_millis())]);
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(options)
+            .await;
+        Ok(pool.map_err(MessagingError::from)?)
+    }
+
+    /// Does work with sessions of [`Desk::database`], as long as no other session holds a lock
+    /// that it needs.
+    ///
+    /// # Errors
+    /// One holds it.
+    pub async fn watched<T>(&self, work: impl Future<Output = T>) -> Result<T, Blocked> {
+        let lock = self.config().timeouts.lock.get();
+        self.watch.while_free(lock, work).await
+    }
+
+    /// The broker, as its administrator.
+    ///
+    /// # Errors
+    /// It is away.
+    pub async fn broker(&self) -> Result<Connection> {
+        let uri = rabbitmq::uri(&self.config().rabbitmq, &self.ports);
+        Ok(broker::connect(&uri).await?)
+    }
+
+    /// The broker with the dead letters in hand.
+    ///
+    /// # Errors
+    /// It is away, or somebody else keeps them.
+    pub async fn dead_letters(&self) -> Result<Connection> {
+        let connection = self.broker().await?;
+        broker::turn(&connection).await?;
+        Ok(connection)
+    }
+
+    /// The broker with the dead letters in hand; nothing, and a warning, where it is away.
+    ///
+    /// # Errors
+    /// Somebody else keeps them.
+    pub async fn dead_letters_or_warn(
+        &self,
+        frontend: &dyn Frontend,
+    ) -> Result<Option<Connection>> {
+        let connection = match self.broker().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                let why = error.chain().join(": ");
+                frontend.warn(&format!("what was set aside is not known: {why}"));
+                return Ok(None);
+            }
+        };
+        broker::turn(&connection).await?;
+        Ok(Some(connection))
+    }
+
+    /// Keycloak at this address, as its administrator.
+    pub fn keycloak<'a>(&'a self, base: &'a str) -> Admin<'a> {
+        let config = &self.config().keycloak;
+        Admin {
+            base,
+            realm: config.realm.as_str(),
+            user: config.admin_user.as_str(),
+            password: config.admin_password.reveal(),
+        }
+    }
+
+    /// What shows the messages in the broker's queues without a delivery.
+    pub fn browser(&self) -> Browser<'_> {
+        Browser {
+            engine: &self.engine,
+            container: self.project.instance.container(rabbitmq::NAME),
+        }
+    }
+
+    /// The broker's management interface.
+    ///
+    /// # Errors
+    /// No client can be made.
+    pub fn management(&self) -> Result<Management> {
+        let settings = &self.config().rabbitmq;
+        let base = rabbitmq::management_url(&self.ports);
+        let (user, password) = (settings.user.as_str(), settings.password.reveal());
+        Ok(Management::new(base, user, password).map_err(MessagingError::from)?)
+    }
+}

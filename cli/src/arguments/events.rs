@@ -1,0 +1,74 @@
+//! Which events, and since when.
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use dm_messaging::filter::Filter;
+
+/// Which events of a table, and how many of them.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Of this service; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Vec<String>,
+    /// Of this type or one that ends so, e.g. `order.created.v1`; may be repeated.
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Vec<String>,
+    /// Of this aggregate, e.g. `order/ord_9001`.
+    #[arg(long, value_name = "SUBJECT", allow_hyphen_values = true)]
+    aggregate: Option<String>,
+    /// Of this trace.
+    #[arg(long, value_name = "ID")]
+    trace: Option<String>,
+    /// Written, or handled, since then: an instant such as `2026-02-03T10:00:00Z`, or how
+    /// long ago, e.g. `2h`.
+    #[arg(long, value_name = "WHEN", value_parser = instant)]
+    since: Option<DateTime<Utc>>,
+    /// Written, or handled, before then.
+    #[arg(long, value_name = "WHEN", value_parser = instant)]
+    until: Option<DateTime<Utc>>,
+    /// So many.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+}
+
+impl Which {
+    /// What an event has to be like.
+    pub(crate) fn filter(self) -> Filter {
+        Filter {
+            types: self.event_type,
+            subject: self.aggregate,
+            trace: self.trace,
+            since: self.since,
+            until: self.until,
+        }
+    }
+}
+
+/// An instant, or how long ago it was.
+pub(crate) fn instant(text: &str) -> std::result::Result<DateTime<Utc>, String> {
+    if let Some(instant) = dm_contracts::time::parse(text) {
+        return Ok(instant);
+    }
+    let ago = humantime::parse_duration(text)
+        .map_err(|_| "neither an instant such as 2026-02-03T10:00:00Z nor a time such as 2h")?;
+    let ago = chrono::TimeDelta::from_std(ago).map_err(|error| error.to_string())?;
+    Utc::now()
+        .checked_sub_signed(ago)
+        .ok_or_else(|| "too long ago".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_given_or_counted_back() {
+        let given = instant("2026-02-03T10:00:00Z").unwrap();
+        assert_eq!(given.to_rfc3339(), "2026-02-03T10:00:00+00:00");
+        let ago = Utc::now() - instant("2h").unwrap();
+        assert!((ago.num_seconds() - 7200).abs() < 60);
+        for text in ["", "yesterday", "2026-02-03", "-1h", "99999999999y"] {
+            assert!(instant(text).is_err(), "{text}");
+        }
+    }
+}
