@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use dm_config::Loaded;
 use dm_core::error::{Error, Result};
-use dm_doctor::bundle::{self, BundleError, BundleFile};
 use dm_core::mask::{self, Masker};
+use dm_doctor::bundle::{self, BundleError, BundleFile};
 use dm_doctor::{Examination, Finding, NeededImage, Subject};
 use dm_engine::EngineSettings;
 use dm_host::state::StateDir;

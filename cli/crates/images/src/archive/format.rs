@@ -215,7 +215,7 @@ fn read_manifest(
 mod tests {
     use std::sync::Arc;
 
-    use chrono::Utc;
+    use chrono::DateTime;
     use proptest::prelude::*;
     use tokio_util::sync::CancellationToken;
 

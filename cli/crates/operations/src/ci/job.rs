@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dm_core::error::{Coded, Error, Exit, Result};
-use dm_doctor::bundle::BundleError;
 use dm_core::mask::Masker;
+use dm_doctor::bundle::BundleError;
 use dm_engine::Engine;
 use dm_host::lock::Holder;
 use dm_smoke::report::Step;

@@ -23,6 +23,7 @@ use dm_components::database::Database;
 use dm_config::{Config, Install, LoadOptions, Loaded, Override};
 use dm_core::error::{Result, step_on};
 use dm_core::instance::{self, Instance};
+use dm_engine::containers::Container;
 use dm_engine::spec::DigestKey;
 use dm_engine::{Engine, EngineSettings};
 use dm_host::consent::{Ask, Consent, Proposal};
@@ -43,7 +44,7 @@ pub use ports::{PortUse, existing_ports};
 pub use project::Project;
 pub use stopped::Running;
 
-use ports::{allocate, ignored_ports};
+use ports::{allocate, held_ports, ignored_ports, ports_of, ports_of_selected};
 
 /// How long a run waits for another one on the same instance.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
