@@ -33,7 +33,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         && printer.can_ask()
     {
         let now = restore::rows_now(&project).await?;
-        views::backup::show_comparison(printer, &backup.0, &now);
+        views::comparison::show(printer, &backup.0, &now);
     }
     reset::confirm(session, &project, arguments.yes)?;
     // One lock for all of it: whatever waits must not come between the reset and what the

@@ -5,27 +5,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use dm_backup::job::State;
-use dm_backup::{Counts, Listed, Purpose, Set};
+use dm_backup::{Listed, Purpose, Set};
 use dm_config::values;
-use dm_terminal::Printer;
 use dm_terminal::style::{Canvas, Role};
 use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
-use super::comparison;
-
 /// The schema of the list.
 pub const LIST: &str = "dm.backups/1";
 /// The schema of one of them.
 pub const SHOW: &str = "dm.backup/1";
-
-/// Shows a backup beside what it would replace: how many rows there are now, or why that is
-/// not known.
-pub fn show_comparison(printer: &Printer, set: &Set, now: &Result<Counts, String>) {
-    let now = now.as_ref().map_err(String::as_str);
-    printer.message(&comparison::render(set, now, &printer.err()));
-}
 
 /// The newest backup of an instance, as its status has it.
 #[derive(Debug, Serialize)]

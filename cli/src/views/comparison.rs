@@ -3,15 +3,23 @@
 use std::collections::BTreeMap;
 
 use dm_backup::{Counts, Set};
+use dm_terminal::Printer;
 use dm_terminal::style::{Canvas, Role};
 use dm_terminal::table::{Cell, Column, Table};
 
 use crate::views::backup::age;
 
+/// Shows a backup beside what it would replace: how many rows there are now, or why that is
+/// not known.
+pub fn show(printer: &Printer, set: &Set, now: &Result<Counts, String>) {
+    let now = now.as_ref().map_err(String::as_str);
+    printer.message(&render(set, now, &printer.err()));
+}
+
 /// The backup, and how many rows each schema has in it and now. `now` says why it is not known
 /// where it is not.
 #[must_use]
-pub fn render(set: &Set, now: Result<&Counts, &str>, canvas: &Canvas) -> String {
+fn render(set: &Set, now: Result<&Counts, &str>, canvas: &Canvas) -> String {
     let manifest = &set.manifest;
     let taken_at = manifest.taken_at;
     let ago = match taken_at <= chrono::Utc::now() {

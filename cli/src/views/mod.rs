@@ -2,7 +2,7 @@
 //! [`Canvas`](dm_terminal::Canvas). What one command shows stands in its folder.
 
 pub mod backup;
-mod comparison;
+pub mod comparison;
 pub mod dev;
 pub mod events;
 pub mod failure;

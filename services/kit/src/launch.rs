@@ -20,9 +20,10 @@ use crate::database::{self, Database, SchemaError};
 use crate::environment::{Environment, EnvironmentError};
 use crate::http::{self, Around, DetailsStyle, Door, GatewaySecret, Health, Server};
 use crate::inbox::{Consumer, Handler};
-use crate::outbox::{Relay, Waker};
+use crate::outbox::Relay;
 use crate::retention::{self, Rest, Rule};
 use crate::telemetry::{self, Metrics};
+use crate::waker::Waker;
 
 /// The exit code of a service that can't work as it is set up: trying again is no
 /// use. The number is that of sysexits' `EX_CONFIG`.

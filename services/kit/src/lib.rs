@@ -21,6 +21,7 @@ pub mod outbox;
 pub mod retention;
 pub mod telemetry;
 pub mod trace;
+mod waker;
 
 pub use database::{Database, Transaction};
 pub use environment::Environment;

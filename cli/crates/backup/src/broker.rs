@@ -6,7 +6,7 @@
 //! first: whatever a consumer had in hand, and whatever was on its way back from a retry, is
 //! gone with them. Rights come back last ([`open`]).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::BufReader;
 use std::time::Duration;
 
@@ -20,8 +20,11 @@ use lapin::types::FieldTable;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::restore::Letters;
 use super::{BackupError, Opened};
+
+/// What a set's dead letters were, by work queue: the ids of the events, none where a letter
+/// has none.
+pub type Letters = BTreeMap<String, Vec<Option<String>>>;
 
 /// How long connections may take to end.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -6,16 +6,16 @@
 //! nothing here can stop, finds the old database or none.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use dm_components::database::{Database, STAGED};
+use dm_components::database::STAGED;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
 use super::dump::JOBS;
 use super::quote::identifier;
 use super::server_side::{self, ServerSide};
-use super::{BackupError, Extent, Opened, Server, counts, roles, space};
+use super::target::Target;
+use super::{BackupError, Extent, Opened, counts, roles, space};
 
 /// What a database is called that was in its place.
 pub(super) const REPLACED: &str = "dm_replaced_";
@@ -25,48 +25,6 @@ pub(super) const SCRATCH: &str = "/tmp";
 pub(super) const FILES: &str = "dm-restore-";
 /// Where Keycloak notes how far it has brought its tables.
 const KEYCLOAK_MODEL: &str = "keycloak.migration_model";
-
-/// Where a set's database goes.
-pub struct Target<'a> {
-    /// The database's container.
-    pub postgres: Server<'a>,
-    /// The database, as its superuser.
-    pub options: PgConnectOptions,
-    /// Its superuser.
-    pub user: &'a str,
-    /// Its name.
-    pub name: &'a str,
-    /// How it is set up.
-    pub setup: &'a Database,
-    /// How long another session may hold a lock that is needed.
-    pub lock: Duration,
-    /// The version of Keycloak that the stack runs, where it is known.
-    pub keycloak: Option<&'a str>,
-}
-
-impl Target<'_> {
-    /// A session with a database of the server; not with the one that changes places. What
-    /// the database sets for its sessions does not hold for it.
-    pub(super) async fn session(&self, database: &str) -> Result<PgConnection, BackupError> {
-        Ok(self.plain().database(database).connect().await?)
-    }
-
-    /// A session with the database itself.
-    pub(super) async fn own_session(&self) -> Result<PgConnection, BackupError> {
-        self.session(self.name).await
-    }
-
-    /// Sessions that no setting of a database or a role can spoil.
-    pub(super) fn plain(&self) -> PgConnectOptions {
-        self.options.clone().options([
-            ("statement_timeout", "0"),
-            ("idle_in_transaction_session_timeout", "0"),
-            ("default_transaction_read_only", "off"),
-            ("session_replication_role", "origin"),
-            ("search_path", "pg_catalog"),
-        ])
-    }
-}
 
 /// A database that is all there, and not in its place.
 #[derive(Debug)]

@@ -20,6 +20,7 @@
 //! roles       the roles of the database's server
 //! server_side what else a database has from its server
 //! space       whether there is room for a second database
+//! target      the server that gets a set's database
 //! database    a set's database beside the one that is served
 //! swap        the two change places
 //! schema      one schema changes places
@@ -27,6 +28,8 @@
 //! refill      what the restored outboxes have published, in queues again
 //! orphans     what of an account is not in the backup just so
 //! rest        what is done once the database is back
+//! extent      how much of a set comes back
+//! context     what a restore works on
 //! restore     a set brought back: what is done, and in which order
 //! ```
 //!
@@ -37,6 +40,7 @@ mod access;
 mod broker;
 mod collect;
 pub mod component;
+mod context;
 mod counts;
 mod create;
 mod database;
@@ -46,6 +50,7 @@ mod dump;
 mod error;
 #[cfg(any(test, feature = "examples"))]
 pub mod examples;
+mod extent;
 #[cfg(test)]
 mod fuzz;
 pub mod job;
@@ -66,18 +71,22 @@ mod server_side;
 mod space;
 mod store;
 mod swap;
+mod target;
 
 pub use access::{Access, Servers};
-pub use broker::Broker;
+pub use broker::{Broker, Letters};
+pub use context::RestoreContext;
 pub use counts::now as rows_now;
 pub use create::{Source, abandon, create};
-pub use database::{Prepared, Target, prepare, sweep, unfinished};
+pub use database::{Prepared, prepare, sweep, unfinished};
 pub use error::BackupError;
+pub use extent::Extent;
 pub use keep::{Fate, Goes, Keep, Stays, Verdict};
 pub use manifest::{Counts, Manifest, Purpose};
 pub use orphans::orphaned_since;
 pub use refill::Events;
-pub use restore::{Extent, Letters, Site, restore, resume};
+pub use restore::{restore, resume};
 pub use seal::{Identities, Opened, Recipients};
 pub use server::Server;
 pub use store::{Candidate, Listed, Set, Store};
+pub use target::Target;

@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::BackupError;
-use super::restore::Letters;
+use super::broker::Letters;
 
 /// Which of these, queue and event or letter, have come since the last restore. `letters` are
 /// the dead letters that came with it.

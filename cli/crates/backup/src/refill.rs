@@ -19,9 +19,8 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
 
 use super::BackupError;
-use super::broker::Broker;
-use super::database::Target;
-use super::restore::Letters;
+use super::broker::{Broker, Letters};
+use super::target::Target;
 
 /// How many events are sent before their confirms are waited for, at most.
 const PORTION: usize = 500;

@@ -3,8 +3,9 @@
 
 use sqlx::{AssertSqlSafe, Connection as _};
 
+use super::broker::Letters;
+use super::context::RestoreContext;
 use super::quote::identifier;
-use super::restore::{Letters, Site};
 use super::seal::Content;
 use super::{BackupError, Opened, Server, database, refill};
 
@@ -19,7 +20,10 @@ const CONFIGURATION: &str = "/etc/ldap/slapd.d";
 ///
 /// # Errors
 /// One of them is away: nobody is let in.
-pub(super) async fn restore(site: &Site<'_>, opened: &Opened<'_>) -> Result<Letters, BackupError> {
+pub(super) async fn restore(
+    site: &RestoreContext<'_>,
+    opened: &Opened<'_>,
+) -> Result<Letters, BackupError> {
     (site.told)("restoring the broker: no message of the replaced database stays");
     for connection in site.broker.close().await? {
         (site.warned)(&format!(
@@ -104,7 +108,7 @@ async fn entries(opened: &Opened<'_>, directory: Server<'_>) -> Result<(), Backu
 
 /// Notes that all of a restore is done and lets the services into the database, in one
 /// transaction, and removes what was replaced.
-async fn finish(site: &Site<'_>, opened: &Opened<'_>) -> Result<(), BackupError> {
+async fn finish(site: &RestoreContext<'_>, opened: &Opened<'_>) -> Result<(), BackupError> {
     let target = &site.target;
     let limit = match database::server_side(opened)?.connection_limit() {
         // It was saved while another restore was under way.

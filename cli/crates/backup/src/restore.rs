@@ -1,81 +1,16 @@
 //! A set brought back into a stack that runs: what is done, and in which order, so that the
 //! stack is as before or as after whenever that ends.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dm_components::database::OPS_SCHEMA;
-use tokio_util::sync::CancellationToken;
-
-use super::database::{self, Prepared, Target};
-use super::refill::Events;
-use super::{BackupError, Broker, Opened, Server, Set, rest, schema, swap};
+use super::broker::Letters;
+use super::context::RestoreContext;
+use super::database::{self, Prepared};
+use super::extent::Extent;
+use super::{BackupError, Opened, rest, schema, swap};
 
 /// How long a container may take to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How much of a set is brought back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent<'a> {
-    /// All of it.
-    Whole,
-    /// A schema of its database.
-    Schema(&'a str),
-}
-
-impl<'a> Extent<'a> {
-    /// All of a set, or this schema.
-    ///
-    /// # Errors
-    /// [`BackupError::NoSchema`] where the set has none of that name;
-    /// [`BackupError::OwnSchema`] for that of `dm` itself.
-    pub fn of(set: &Set, schema: Option<&'a str>) -> Result<Self, BackupError> {
-        let Some(name) = schema else {
-            return Ok(Self::Whole);
-        };
-        // It has the notes of replays, parked letters and restores of all the others.
-        if name == OPS_SCHEMA {
-            return Err(BackupError::OwnSchema(set.manifest.id.clone()));
-        }
-        let known = set.manifest.schemas();
-        if known.contains(name) {
-            return Ok(Self::Schema(name));
-        }
-        Err(BackupError::NoSchema {
-            id: set.manifest.id.clone(),
-            name: name.to_owned(),
-            known: known
-                .into_iter()
-                .filter(|known| *known != OPS_SCHEMA)
-                .map(str::to_owned)
-                .collect(),
-        })
-    }
-}
-
-/// The ways to the stack.
-pub struct Site<'a> {
-    /// Its database.
-    pub target: Target<'a>,
-    /// The containers that use it.
-    pub users: &'a [String],
-    /// The broker.
-    pub broker: Broker<'a>,
-    /// The services' tables.
-    pub events: Events<'a>,
-    /// The directory's container, where there is one.
-    pub directory: Option<Server<'a>>,
-    /// Ends it while nothing has changed yet.
-    pub interrupt: &'a CancellationToken,
-    /// Told of each step.
-    pub told: &'a (dyn Fn(&str) + Sync),
-    /// Told of what is not as in the backup.
-    pub warned: &'a (dyn Fn(&str) + Sync),
-}
-
-/// What a set's dead letters were, by work queue: the ids of the events, none where a letter
-/// has none.
-pub type Letters = BTreeMap<String, Vec<Option<String>>>;
 
 /// Brings a set back. The containers that use the database are stopped then. Answers the
 /// dead letters that were brought back.
@@ -84,7 +19,7 @@ pub type Letters = BTreeMap<String, Vec<Option<String>>>;
 /// Nothing has changed, and what was stopped runs again; [`BackupError::Stopped`] where it
 /// does not; [`BackupError::Halfway`] where [`resume`] has to do the rest.
 pub async fn restore(
-    site: &Site<'_>,
+    site: &RestoreContext<'_>,
     opened: &Opened<'_>,
     extent: Extent<'_>,
 ) -> Result<Letters, BackupError> {
@@ -139,14 +74,17 @@ pub async fn restore(
 ///
 /// # Errors
 /// The broker or the directory fails: it can be resumed again.
-pub async fn resume(site: &Site<'_>, opened: &Opened<'_>) -> Result<Letters, BackupError> {
+pub async fn resume(
+    site: &RestoreContext<'_>,
+    opened: &Opened<'_>,
+) -> Result<Letters, BackupError> {
     stop(site, &mut Vec::new()).await?;
     others(site, opened).await
 }
 
 /// Makes the set's database, and checks all that can fail later.
 async fn prepare(
-    site: &Site<'_>,
+    site: &RestoreContext<'_>,
     opened: &Opened<'_>,
     extent: Extent<'_>,
 ) -> Result<Prepared, BackupError> {
@@ -164,7 +102,7 @@ async fn prepare(
 }
 
 async fn place(
-    site: &Site<'_>,
+    site: &RestoreContext<'_>,
     prepared: &Prepared,
     extent: Extent<'_>,
     stopped: &mut Vec<String>,
@@ -184,7 +122,7 @@ async fn place(
 }
 
 /// Stops the containers that use the database, and notes each that ran.
-async fn stop(site: &Site<'_>, stopped: &mut Vec<String>) -> Result<(), BackupError> {
+async fn stop(site: &RestoreContext<'_>, stopped: &mut Vec<String>) -> Result<(), BackupError> {
     let engine = site.target.postgres.engine;
     for container in site.users {
         if let Some(found) = engine.inspect(container).await? {
@@ -198,7 +136,7 @@ async fn stop(site: &Site<'_>, stopped: &mut Vec<String>) -> Result<(), BackupEr
 }
 
 /// Leaves the stack as it was. Answers the error to tell.
-async fn undo(site: &Site<'_>, stopped: Vec<String>, error: BackupError) -> BackupError {
+async fn undo(site: &RestoreContext<'_>, stopped: Vec<String>, error: BackupError) -> BackupError {
     // It takes as much of the disk as the one that is served.
     if let Err(left) = database::sweep(&site.target).await {
         (site.warned)(&format!(
@@ -226,7 +164,7 @@ async fn undo(site: &Site<'_>, stopped: Vec<String>, error: BackupError) -> Back
 }
 
 /// The broker and the directory, and the end of it.
-async fn others(site: &Site<'_>, opened: &Opened<'_>) -> Result<Letters, BackupError> {
+async fn others(site: &RestoreContext<'_>, opened: &Opened<'_>) -> Result<Letters, BackupError> {
     rest::restore(site, opened)
         .await
         .map_err(|source| BackupError::Halfway {

@@ -10,9 +10,10 @@ use dm_components::locks::Watch;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::BackupError;
-use super::database::{FILES, Prepared, SCRATCH, Target};
+use super::database::{FILES, Prepared, SCRATCH};
 use super::quote::{identifier, literal};
 use super::seal::Content;
+use super::target::Target;
 
 /// What the server knows the change by.
 const APPLICATION: &str = "dm-restore";

@@ -1,7 +1,7 @@
 //! Whether there is room for a second database.
 
 use super::BackupError;
-use super::database::Target;
+use super::target::Target;
 
 /// What a restore needs beside the database's own size: the server's log of it, in bytes.
 const BESIDE: u64 = 256 << 20;

@@ -6,8 +6,9 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::Instant;
 
 use super::BackupError;
-use super::database::{Prepared, REPLACED, Target};
+use super::database::{Prepared, REPLACED};
 use super::quote::identifier;
+use super::target::Target;
 
 /// How often it is tried to be alone with the databases.
 const TRIES: u32 = 50;

@@ -287,7 +287,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let opened = set.open(&identities)?;
             if !yes && printer.can_ask() {
                 let now = restore::rows_now(&project).await?;
-                views::backup::show_comparison(printer, &set, &now);
+                views::comparison::show(printer, &set, &now);
             }
             restore::confirm(session, &project, extent, yes)?;
             // To the end: a command that waits must not find half a stack.

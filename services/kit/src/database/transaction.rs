@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use sqlx::postgres::{PgConnection, PgPool, Postgres};
 
-use crate::outbox::Waker;
+use crate::waker::Waker;
 
 /// A service's database: its connections, and transactions whose events are relayed
 /// as soon as they are committed.

@@ -18,7 +18,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
-use super::failure::{self, Failure, Fate};
+use super::copy;
+use super::failure::{Failure, Fate};
 use super::incoming::Incoming;
 use super::lanes::lane;
 use super::record::{self, Noted, Record};
@@ -397,7 +398,7 @@ impl<H: Handler> Consumer<H> {
         stop: &CancellationToken,
     ) -> Option<Fate> {
         let (queue, service) = (&self.queue, self.site.service);
-        let message = failure::message(delivery, incoming, queue, service, record);
+        let message = copy::message(delivery, incoming, queue, service, record);
         let (fate, Record { reason, error, .. }) = (record.fate(), record);
         match fate {
             Fate::Retry(tier) => warn!(reason, error, delay = tier.suffix(), "tried again later"),

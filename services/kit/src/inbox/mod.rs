@@ -7,6 +7,7 @@
 //! and never both applied and dead.
 
 mod consumer;
+mod copy;
 mod failure;
 mod incoming;
 mod lanes;

@@ -10,9 +10,9 @@ use sqlx::postgres::PgListener;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, warn};
 
+use super::error::{RelayError, in_time};
 use super::message::{UNFIT, is_fit, message};
 use super::parts::Parts;
-use super::relay::{RelayError, in_time};
 use super::store::{self, Pending};
 use super::waves::Waves;
 use crate::broker::{BrokerError, Failure, Outcome, Publisher, Report};

@@ -5,12 +5,12 @@
 //! runs in, so that events of one aggregate keep their order.
 
 mod delivery;
+mod error;
 mod look;
 mod message;
 mod parts;
 mod relay;
 mod store;
-mod waker;
 mod waves;
 
 use std::time::Duration;
@@ -21,7 +21,6 @@ use crate::database::Transaction;
 use crate::trace::Trace;
 
 pub use relay::Relay;
-pub(crate) use waker::Waker;
 
 /// Writes an event in the caller's transaction, whose commit wakes the relay. Answers
 /// its id.
@@ -58,9 +57,4 @@ pub async fn append_held<E: DomainEvent>(
     .await?;
     transaction.note_events();
     Ok(envelope.id)
-}
-
-/// The channel on which a schema's relay is woken from outside of its process.
-fn channel(schema: &str) -> String {
-    format!("outbox.{schema}")
 }

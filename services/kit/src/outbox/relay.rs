@@ -1,25 +1,24 @@
 //! The relay: from the outbox to the broker.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use dm_amqp::supervise;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
-use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::delivery::{CHANNELS, Delivery};
+use super::error::{RelayError, in_time};
 use super::look::{Look, look};
 use super::store;
-use super::waker::Waker;
-use crate::broker::{Broker, BrokerError, Publisher};
+use crate::broker::{Broker, Publisher};
 use crate::fail_point;
 use crate::http::Indicator;
 use crate::telemetry::Metrics;
+use crate::waker::{Waker, channel};
 
 /// How many events are read at once: what is small whole, of the rest the heading.
 const BATCH: u16 = 2000;
@@ -36,10 +35,6 @@ const STANDBY: Duration = Duration::from_millis(500);
 
 /// How long to stand by until it is said who relays, and how often it is said again.
 const REMIND: Duration = Duration::from_secs(30);
-
-/// How long the database may take to answer. A server that is cut off says nothing, and
-/// without a limit the system would wait for a quarter of an hour.
-const ANSWER: Duration = Duration::from_secs(20);
 
 /// How long to wait for the database's goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -59,22 +54,6 @@ pub struct Relay {
     pub metrics: Metrics,
     /// What wakes it.
     pub(crate) waker: Waker,
-}
-
-#[derive(Debug, Error)]
-pub(super) enum RelayError {
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    #[error("the database: {0}")]
-    Database(#[from] sqlx::Error),
-    #[error("the database did not answer within {} s", ANSWER.as_secs())]
-    DatabaseSilent,
-    #[error("a part was not sent to its end: {0}")]
-    Ended(String),
-    #[error("the database closed the session")]
-    SessionLost,
-    #[error("the broker closed the connection")]
-    ConnectionLost,
 }
 
 impl Relay {
@@ -121,7 +100,7 @@ impl Relay {
         let mut session = in_time(PgListener::connect_with(pool)).await?;
         session.eager_reconnect(false);
         session.ignore_pool_close_event(true);
-        in_time(session.listen(&super::channel(self.schema))).await?;
+        in_time(session.listen(&channel(self.schema))).await?;
         let mut reminder = Instant::now() + REMIND;
         while !in_time(self.lock(&mut session)).await? {
             if Instant::now() >= reminder {
@@ -233,14 +212,4 @@ impl Relay {
         while session.next_buffered().is_some() {}
         Ok(())
     }
-}
-
-/// Waits for the database, but not for one that says nothing.
-pub(super) async fn in_time<T>(
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, RelayError> {
-    tokio::time::timeout(ANSWER, answer)
-        .await
-        .map_err(|_| RelayError::DatabaseSilent)?
-        .map_err(RelayError::from)
 }

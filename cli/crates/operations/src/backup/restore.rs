@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 use dm_backup::{
-    BackupError, Broker, Counts, Events, Extent, Identities, Letters, Opened, Purpose, Server, Set,
-    Site, Store as Sets, Target,
+    BackupError, Broker, Counts, Events, Extent, Identities, Letters, Opened, Purpose,
+    RestoreContext, Server, Set, Store as Sets, Target,
 };
 use dm_components::database::{self, Database};
 use dm_components::rabbitmq::management::Management;
@@ -166,8 +166,8 @@ impl<'a> Ways<'a> {
         &'s self,
         told: &'s (dyn Fn(&str) + Sync),
         warned: &'s (dyn Fn(&str) + Sync),
-    ) -> Site<'s> {
-        Site {
+    ) -> RestoreContext<'s> {
+        RestoreContext {
             target: self.target(),
             users: &self.users,
             broker: Broker {

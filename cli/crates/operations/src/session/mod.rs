@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! project   the configuration, the instance and its state
+//! follow    the frontend asked, and following a run
 //! ports     the ports that the instance has, or gets
 //! desk      the ways to the tables and queues of a stack that runs
 //! stopped   which components a command has stopped
@@ -10,6 +11,7 @@
 //! ```
 
 mod desk;
+mod follow;
 mod ports;
 mod project;
 mod stopped;

@@ -27,7 +27,7 @@ struct Inner {
 
 impl Waker {
     /// Says whether the relay is the one of this process.
-    pub(super) fn relays(&self, here: bool) {
+    pub(crate) fn relays(&self, here: bool) {
         self.0.relaying.store(here, Ordering::Release);
     }
 
@@ -41,7 +41,7 @@ impl Waker {
     }
 
     /// Waits until there was a call, be it an earlier one that nobody waited for.
-    pub(super) async fn woken(&self) {
+    pub(crate) async fn woken(&self) {
         self.0.here.notified().await;
     }
 
@@ -49,7 +49,7 @@ impl Waker {
     /// transaction of its own, which has nothing to write to disk. One that is lost
     /// costs the second until the relay looks by itself.
     pub(crate) async fn carry(self, pool: PgPool, schema: &'static str, stop: CancellationToken) {
-        let channel = super::channel(schema);
+        let channel = channel(schema);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -64,6 +64,11 @@ impl Waker {
             }
         }
     }
+}
+
+/// The channel on which a schema's relay is woken from outside of its process.
+pub(crate) fn channel(schema: &str) -> String {
+    format!("outbox.{schema}")
 }
 
 #[cfg(test)]
