@@ -42,7 +42,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     if let Beginning::Backup(backup) = &beginning {
         let (set, keys) = &**backup;
         let account = restore::begin(session, &project, &set.open(keys)?).await?;
-        return views::reconcile::show_account(printer, &account);
+        return views::reconcile::show_account(printer, account);
     }
     let brought = reset::fresh(session, &project, arguments.yes)
         .await?

@@ -49,9 +49,9 @@ pub fn show(printer: &Printer, report: &Report) -> Result<()> {
 ///
 /// # Errors
 /// A closed output.
-pub fn show_account(printer: &Printer, account: &Account) -> Result<Exit> {
+pub fn show_account(printer: &Printer, account: Account) -> Result<Exit> {
     show(printer, &account.report)?;
-    Ok(if account.is_whole {
+    Ok(if account.is_whole? {
         Exit::Success
     } else {
         Exit::Found

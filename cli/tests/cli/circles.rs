@@ -50,7 +50,7 @@ impl Modules {
             ) {
                 (Some("mod"), Some(name), Some(body)) => {
                     let name = word(name).unwrap();
-                    let child = [module.as_slice(), &[name.clone()]].concat();
+                    let child = [module.as_slice(), std::slice::from_ref(&name)].concat();
                     match body {
                         TokenTree::Group(body) => {
                             self.items(body.stream(), &child, &folder.join(&name));

@@ -136,7 +136,7 @@ fn in_words(expected: &str) -> String {
 pub(super) fn deserialize<'de, T: de::Deserialize<'de>>(
     tree: &'de Node,
     unknown: &mut BTreeMap<Path, Place>,
-) -> Result<T, Fault> {
+) -> Result<T, Box<Fault>> {
     let place = |path: &Path| {
         tree.get(path)
             .map_or(&tree.place, |node| &node.place)
@@ -150,11 +150,11 @@ pub(super) fn deserialize<'de, T: de::Deserialize<'de>>(
     let reader = serde_ignored::Deserializer::new(Reader(tree), &mut note);
     serde_path_to_error::deserialize(reader).map_err(|error| {
         let path: Path = error.path().iter().filter_map(key).collect();
-        Fault {
+        Box::new(Fault {
             place: place(&path),
             path,
             kind: error.into_inner(),
-        }
+        })
     })
 }
 
@@ -332,7 +332,12 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
 
     serde::forward_to_deserialize_any! {
         i128 u128 f32 f64 char bytes byte_buf
-        unit unit_struct seq tuple tuple_struct identifier ignored_any
+        unit unit_struct seq tuple tuple_struct identifier
+    }
+
+    /// The value of an unknown key: the key is what is wrong, whatever the value is.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+        visitor.visit_unit()
     }
 }
 
@@ -377,7 +382,7 @@ mod tests {
         count: Option<u16>,
     }
 
-    fn read(key: &str, word: &str) -> (Result<Sample, Fault>, Vec<Path>) {
+    fn read(key: &str, word: &str) -> (Result<Sample, Box<Fault>>, Vec<Path>) {
         let place = Place {
             source: 0,
             key: 0..1,

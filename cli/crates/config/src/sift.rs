@@ -72,7 +72,7 @@ fn one_by_one(base_source: SourceId, base: &Node, upper: &[(SourceId, &Node)]) -
         Err(fault) => {
             // A key that is missing because its value was wrong is no news.
             if !explained(&fault, &faults) {
-                faults.push(fault);
+                faults.push(*fault);
             }
             None
         }
@@ -103,7 +103,7 @@ fn strike_out(base_source: SourceId, base: &Node, layer: &mut Node, faults: &mut
         } else {
             let removed = layer.remove(&fault.path);
             alone = over_defaults(layer);
-            faults.push(fault);
+            faults.push(*fault);
             removed
         };
         if !goes_on {

@@ -51,9 +51,10 @@ impl Refusal {
     }
 }
 
-/// The port of the first address in a text, e.g. of `listen tcp4 127.0.0.1:5432: bind: …`.
+/// The port of the first address in a text, e.g. of `listen tcp4 127.0.0.1:5432: bind: …`;
+/// where there is none, the number after the word, as in `Failed to bind port 5432`.
 fn port_in(text: &str) -> Option<u16> {
-    text.split_whitespace().find_map(|word| {
+    let address = text.split_whitespace().find_map(|word| {
         let parts: Vec<&str> = word.split(':').collect();
         parts.windows(2).find_map(|pair| {
             let [address, port] = pair else {
@@ -63,7 +64,13 @@ fn port_in(text: &str) -> Option<u16> {
             // The protocol may follow: `5432/tcp`.
             port.split('/').next()?.parse().ok()
         })
-    })
+    });
+    let after_the_word = || {
+        let mut words = text.split_whitespace();
+        words.find(|word| *word == "port")?;
+        words.next()?.parse().ok()
+    };
+    address.or_else(after_the_word)
 }
 
 #[cfg(test)]
@@ -82,6 +89,8 @@ mod tests {
             "Error starting userland proxy: listen tcp4 127.0.0.1:5432: bind: address already in \
              use",
             "rootlessport listen tcp 127.0.0.1:5432: bind: address already in use",
+            "pasta failed with exit code 1: Failed to bind port 5432 (Address already in use) \
+             for option '-t 127.0.0.1/5432-5432:5432-5432'",
         ] {
             let refusal = Refusal::classify(Some(500), text);
             assert_eq!(refusal, Refusal::PortTaken(Some(5432)), "{text}");

@@ -107,6 +107,16 @@ impl Phase {
     pub(crate) fn up(project: &Project, only: &[String], wait: Option<Duration>) -> Self {
         Self::Up(request(project, only, wait))
     }
+
+    /// Whether a list of the containers from before the phase says nothing after it: because
+    /// the phase changes them, or because it takes minutes, in which they may end. Finishing a
+    /// reset changes them only where there is one to finish.
+    const fn outdates_containers(&self) -> bool {
+        match self {
+            Self::Stop(_) | Self::Clear | Self::Compile => true,
+            Self::FinishReset | Self::Up(_) => false,
+        }
+    }
 }
 
 /// What is asked for where these components are to be up, or all where none is named.
@@ -281,7 +291,7 @@ struct RunningPhases<'a> {
     progress: &'a NodeProgress,
     emitter: &'a Emitter,
     bundle: &'a Path,
-    /// The instance's containers, as long as no phase has changed them.
+    /// The instance's containers, as long as no phase has changed them or taken long.
     containers: Option<Vec<Container>>,
     plan: Option<up::Plan>,
 }
@@ -289,6 +299,9 @@ struct RunningPhases<'a> {
 impl RunningPhases<'_> {
     async fn phase(&mut self, phase: Phase) -> Result<Outcome> {
         let (stack, emitter, interrupt) = (self.stack, self.emitter, &self.session.interrupt);
+        if phase.outdates_containers() {
+            self.containers = None;
+        }
         match phase {
             Phase::FinishReset => {
                 let finished = reset::finish(stack, emitter, interrupt).await?;
@@ -298,14 +311,10 @@ impl RunningPhases<'_> {
                 Ok(finished.unwrap_or_default())
             }
             Phase::Stop(names) => {
-                self.containers = None;
                 restart::stop(stack, &names, emitter).await?;
                 Ok(Outcome::default())
             }
-            Phase::Clear => {
-                self.containers = None;
-                reset::clear(stack, emitter, interrupt).await
-            }
+            Phase::Clear => reset::clear(stack, emitter, interrupt).await,
             Phase::Compile => compile::services(stack, emitter, interrupt).await,
             Phase::Up(request) => self.up(request).await,
         }
@@ -354,6 +363,14 @@ mod tests {
         });
         assert!(outcome.await.unwrap().timed_out);
         assert_eq!(done, ["finish", "clear"]);
+    }
+
+    #[test]
+    fn a_list_from_before_a_compilation_is_not_planned_with() {
+        assert!(Phase::Compile.outdates_containers());
+        assert!(Phase::Clear.outdates_containers());
+        assert!(Phase::Stop(Vec::new()).outdates_containers());
+        assert!(!Phase::FinishReset.outdates_containers());
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dm_components::postgres;
 use dm_core::error::Result;
+use dm_engine::images::Image;
 use dm_images::derived::LABEL_GOLDEN;
 use dm_images::recipe::{Digest, LABEL_COMPONENT};
 use futures_util::TryStreamExt as _;
@@ -50,34 +51,45 @@ pub async fn make(
     Ok(outcome)
 }
 
-/// Removes the golden images of this project that another configuration made, as far as no
-/// container uses them. The newest of those stay: a configuration that is tried out and taken
-/// back finds its set again.
+/// Removes the golden images of this project that are superseded.
 ///
 /// # Errors
 /// A failing engine.
 async fn remove_superseded(stack: &Stack) -> Result<()> {
     let current = golden::find(stack).await?;
+    let current: BTreeSet<&str> = current.values().map(|it| it.image.as_str()).collect();
     let label = format!("{LABEL_PROJECT}={}", stack.instance.project);
     let mut images = stack.engine.images_labelled(&label).await?;
     images.retain(|image| image.labels.contains_key(LABEL_GOLDEN));
-    images.sort_by_key(|image| std::cmp::Reverse(image.created));
     let users = stack.engine.image_users().await?;
-    let mut previous = BTreeSet::new();
-    for image in images {
-        let is_current = image
-            .references
-            .iter()
-            .any(|reference| current.values().any(|golden| golden.image == *reference));
-        let component = image.labels.get(LABEL_COMPONENT).cloned();
-        if is_current || previous.insert(component) || users.contains_key(&image.id) {
-            continue;
-        }
+    let used = |image: &Image| users.contains_key(&image.id);
+    for image in superseded(images, &current, used) {
         for reference in &image.references {
             stack.engine.remove_image(reference).await?;
         }
     }
     Ok(())
+}
+
+/// Which of these golden images another configuration made, as far as no container uses
+/// them. The newest one of each component stays: a configuration that is tried out and taken
+/// back finds its set again.
+fn superseded(
+    mut images: Vec<Image>,
+    current: &BTreeSet<&str>,
+    used: impl Fn(&Image) -> bool,
+) -> Vec<Image> {
+    images.sort_by_key(|image| std::cmp::Reverse(image.created));
+    let mut previous = BTreeSet::new();
+    images.retain(|image| {
+        let is_current = image
+            .references
+            .iter()
+            .any(|reference| current.contains(reference.as_str()));
+        let component = image.labels.get(LABEL_COMPONENT).cloned();
+        !is_current && !previous.insert(component) && !used(image)
+    });
+    images
 }
 
 async fn fill(
@@ -147,4 +159,50 @@ async fn fill(
         emitter.node(&image_node(name), NodeState::Ready { kept: false });
     }
     Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use chrono::DateTime;
+
+    use super::*;
+
+    /// An image of a component that was made in that second.
+    fn image(component: &str, second: i64) -> Image {
+        let name = format!("{component}-{second}");
+        Image {
+            id: format!("sha256:{name}"),
+            references: vec![name],
+            size: 0,
+            created: DateTime::from_timestamp(second, 0).unwrap(),
+            labels: HashMap::from([(LABEL_COMPONENT.to_owned(), component.to_owned())]),
+            layers: Vec::new(),
+            digests: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn of_each_component_the_current_image_the_one_before_and_used_ones_stay() {
+        let mut images = Vec::new();
+        for component in ["postgres", "keycloak"] {
+            images.extend((1..=5).map(|second| image(component, second)));
+        }
+        // The newest one need not be of the configuration that is the current one.
+        let current = BTreeSet::from(["postgres-4", "keycloak-5"]);
+        let gone = superseded(images, &current, |image| image.id == "sha256:keycloak-2");
+        let mut gone: Vec<_> = gone.into_iter().flat_map(|it| it.references).collect();
+        gone.sort_unstable();
+        assert_eq!(
+            gone,
+            [
+                "keycloak-1",
+                "keycloak-3",
+                "postgres-1",
+                "postgres-2",
+                "postgres-3"
+            ]
+        );
+    }
 }

@@ -269,7 +269,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let keys = keys.read()?;
             let _guard = session.lock(&project, "dm backup restore").await?;
             let account = restore::resume(session, &project, &store, &keys).await?;
-            views::reconcile::show_account(printer, &account)
+            views::reconcile::show_account(printer, account)
         }
         Action::Restore {
             id,
@@ -295,7 +295,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let safety = !no_safety;
             let account =
                 restore::restore(session, &project, &store, &opened, extent, safety).await?;
-            views::reconcile::show_account(printer, &account)
+            views::reconcile::show_account(printer, account)
         }
     }
 }
@@ -347,8 +347,8 @@ async fn verify(context: &Context, set: &Set, keys: Keys<'_>) -> Result<Exit> {
     keys.warn_unless_needed(context, set);
     let identities = keys.read()?;
     let proved = backup::verify(&context.session, &set.open(&identities)?).await?;
-    let exit = views::reconcile::show_account(&context.printer, &proved)?;
-    if proved.is_whole {
+    let exit = views::reconcile::show_account(&context.printer, proved)?;
+    if exit == Exit::Success {
         set.prove(Utc::now())?;
         context.printer.done(&format!(
             "{} was restored, each of its {} rows is there, and no event is missing",

@@ -55,6 +55,21 @@ fn an_unknown_key() {
 }
 
 #[test]
+fn an_unknown_key_is_one_problem_whatever_its_value_is() {
+    for value in [
+        "1979-05-27",
+        "[1979-05-27]",
+        "{ since = 1979-05-27 }",
+        "99999999999999999999",
+        "1",
+    ] {
+        let report = report_of(&format!("[postgres]\nsince = {value}\n"));
+        assert_eq!(report.matches("×").count(), 1, "{report}");
+        assert!(report.contains("unknown key `since`"), "{report}");
+    }
+}
+
+#[test]
 fn an_unknown_section() {
     insta::assert_snapshot!(report_of("[postgress]\nport = 5433\n"), @r"
     config-unknown-key

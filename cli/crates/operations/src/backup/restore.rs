@@ -86,9 +86,9 @@ pub async fn rows_now(project: &Project) -> Result<std::result::Result<Counts, S
 pub struct Account {
     /// Where each event is.
     pub report: Report,
-    /// Whether every event is where it belongs. What was an orphan before is none of the
-    /// restore's.
-    pub is_whole: bool,
+    /// Whether every event is where it belongs, or why that is not known. What was an orphan
+    /// before is none of the restore's.
+    pub is_whole: Result<bool>,
 }
 
 /// Warns where a note about a backup can't be written.
@@ -461,6 +461,6 @@ pub(super) async fn account(
             return Err(BackupError::Interrupted(meanwhile).into());
         }
     };
-    let is_whole = is_whole(desk, &report, known).await?;
+    let is_whole = is_whole(desk, &report, known).await;
     Ok(Account { report, is_whole })
 }

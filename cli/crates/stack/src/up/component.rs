@@ -91,8 +91,14 @@ impl ComponentRun {
             let failure = failure::of_error(name, error.coded(), self.emitter.at());
             return Err(TaskError::Failed(Box::new(failure)));
         }
-        if self.item.action == Action::Keep && self.answers().await {
-            return self.adjusted(true, &cancel).await;
+        if self.item.action == Action::Keep {
+            if self.answers().await {
+                return self.adjusted(true, &cancel).await;
+            }
+            if let Err(error) = self.replan().await {
+                let failure = failure::of_error(name, error.coded(), self.emitter.at());
+                return Err(TaskError::Failed(Box::new(failure)));
+            }
         }
         // The deadline is also that of an engine or a server that answers late.
         let acted = tokio::select! {
@@ -237,6 +243,23 @@ impl ComponentRun {
             .await?;
         if let Some(step) = plan(&[wanted], containers, false).pop() {
             self.item.action = step.action;
+        }
+        Ok(())
+    }
+
+    /// Decides anew where a container that was to be kept does not answer: it may have ended
+    /// since the plan was made.
+    async fn replan(&mut self) -> Result<()> {
+        let wanted = Wanted {
+            component: self.item.component.name().to_owned(),
+            digest: self.item.spec.digest(),
+        };
+        let containers = self.stack.containers().await?;
+        let action = plan(&[wanted], &containers, false)
+            .pop()
+            .map(|it| it.action);
+        if let Some(action @ (Action::Create | Action::Start | Action::Resume)) = action {
+            self.item.action = action;
         }
         Ok(())
     }

@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn only_what_the_plan_removes_is_removed() {
         let steps = vec![step("a", Action::Keep), step("old", Action::Remove)];
-        let there = ["a", "old", "other"].map(|name| container(name));
+        let there = ["a", "old", "other"].map(container);
         let decision = decide(steps, vec![wish("a", None)], &there, Kept::Ask);
         let removed = decision.removals.iter().map(|it| it.component.as_str());
         assert_eq!(removed.collect::<Vec<_>>(), ["old"]);
