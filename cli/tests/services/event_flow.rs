@@ -162,7 +162,8 @@ pub fn as_written() -> Result<(), Failed> {
            "data": {{"z":1.0,"a":1,"a":2,  "large":123456789012345678901234567890.50,
            "small":1e-7,"text":"\u00fc ü \u2028 \/"}} }}"#
     );
-    let key = format!("test.{id}.v1");
+    // What the service may publish, and what no other queue of a service takes.
+    let key = "notification.created.v1";
     let published = block_on(async {
         let (connection, channel) = channel().await?;
         let options = QueueDeclareOptions {
@@ -177,7 +178,7 @@ pub fn as_written() -> Result<(), Failed> {
             .queue_bind(
                 name.clone(),
                 EVENTS.into(),
-                key.as_str().into(),
+                key.into(),
                 QueueBindOptions::default(),
                 FieldTable::default(),
             )
@@ -191,7 +192,11 @@ pub fn as_written() -> Result<(), Failed> {
         let body = loop {
             let options = BasicGetOptions { no_ack: true };
             if let Some(got) = channel.basic_get(name.clone(), options).await? {
-                break got.delivery.data;
+                let of = got.delivery.properties.message_id();
+                if of.as_ref().is_some_and(|of| of.as_str() == id) {
+                    break got.delivery.data;
+                }
+                continue;
             }
             if std::time::Instant::now() > until {
                 return Err(Failed::from("the event was not published"));

@@ -94,10 +94,12 @@ pub enum StackError {
         known: Vec<String>,
     },
     /// An image that was there is not there any more.
-    #[error("the image of {component} was removed while it was needed")]
+    #[error("the image of {component} was removed while it was needed{}", named(image.as_deref()))]
     ImageGone {
         /// The component.
         component: String,
+        /// What the image was called, where that is known.
+        image: Option<String>,
     },
     /// What a component's container has of this machine can't be made.
     #[error(transparent)]
@@ -119,6 +121,10 @@ pub enum StackError {
     /// A component's tables can't be made.
     #[error(transparent)]
     Recorded(#[from] RecordedError),
+}
+
+fn named(image: Option<&str>) -> String {
+    image.map(|image| format!(": {image}")).unwrap_or_default()
 }
 
 impl Coded for StackError {

@@ -138,6 +138,7 @@ async fn fill(
             .await?
             .ok_or_else(|| StackError::ImageGone {
                 component: name.to_owned(),
+                image: None,
             })?;
         emitter.node(
             &image_node(name),

@@ -333,6 +333,7 @@ impl ComponentRun {
                     Some(Refusal::ImageMissing) => {
                         return Err(StackError::ImageGone {
                             component: spec.component.clone(),
+                            image: Some(spec.image.clone()),
                         });
                     }
                     _ => return Err(error.into()),
@@ -370,6 +371,7 @@ impl ComponentRun {
                 .map(|image| image.reference)
                 .ok_or_else(|| StackError::ImageGone {
                     component: name.to_owned(),
+                    image: None,
                 }),
         }
     }
