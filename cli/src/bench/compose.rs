@@ -265,6 +265,7 @@ async fn plain_image(bench: &Bench, component: &str) -> dm_core::error::Result<S
         Some(image) => Ok(image.reference),
         None => Err(StackError::ImageGone {
             component: component.to_owned(),
+            image: None,
         }
         .into()),
     }
