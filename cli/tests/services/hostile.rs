@@ -43,10 +43,8 @@ fn refused(what: &str, status: u16, body: &str) {
 /// A sign-in without PKCE is refused for the clients of this stack's own apps: a web page that
 /// knows a client's default secret can't run a flow of its own.
 pub fn sign_in_without_pkce() -> Result<(), Failed> {
-    let begin = format!(
-        "{}/realms/scranton-branch/protocol/openid-connect/auth",
-        address("keycloak")
-    );
+    let mut begin = url::Url::parse(address("keycloak"))?;
+    begin.set_path("/realms/scranton-branch/protocol/openid-connect/auth");
     let browser = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -63,7 +61,7 @@ pub fn sign_in_without_pkce() -> Result<(), Failed> {
                 ("scope", "openid"),
                 ("state", "s"),
             ];
-            let answer = browser.get(&begin).query(&query).send().await?;
+            let answer = browser.get(begin.clone()).query(&query).send().await?;
             assert_eq!(answer.status(), 302, "{client}");
             let location = answer.headers()["location"].to_str()?;
             assert!(
@@ -78,7 +76,7 @@ pub fn sign_in_without_pkce() -> Result<(), Failed> {
                     "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
                 ),
             ];
-            let answer = browser.get(&begin).query(&query).query(&challenge);
+            let answer = browser.get(begin.clone()).query(&query).query(&challenge);
             let answer = answer.send().await?;
             assert_eq!(answer.status(), 200, "{client} shows its login form");
         }
