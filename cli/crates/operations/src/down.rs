@@ -5,11 +5,10 @@ use std::sync::Arc;
 use dm_core::error::Result;
 use dm_engine::Engine;
 use dm_host::ports::Allocator;
-use dm_images::Silent;
 use dm_stack::down::{self, Removed};
 
 use crate::run::RunError;
-use crate::session::{PortUse, Project, Session};
+use crate::session::{Project, Session};
 
 /// Stops and removes the instance, and its volumes where that is asked for. The caller has
 /// the instance's lock.
@@ -22,16 +21,7 @@ pub async fn take_down(
     engine: Engine,
     volumes: bool,
 ) -> Result<Removed> {
-    let consent = session.consent(false);
-    let (stack, _) = session
-        .stack(
-            project,
-            engine,
-            PortUse::Existing,
-            Arc::new(Silent),
-            consent,
-        )
-        .await?;
+    let (stack, _) = session.existing_stack(project, engine).await?;
     let stack = Arc::new(stack);
     let (removed, _) = session
         .followed(

@@ -6,7 +6,6 @@ use std::time::Duration;
 use dm_core::error::Result;
 use dm_engine::Engine;
 use dm_host::consent::Consent;
-use dm_images::Silent;
 use dm_stack::{reset, up};
 
 use crate::run::{Brought, Phase, Run, request};
@@ -63,16 +62,7 @@ impl Up {
     pub async fn preview(&self, session: &Session, project: &Project) -> Result<Preview> {
         let engine = session.engine(project.config()).await?;
         self.warn_of_kept_data(session, project, &engine).await?;
-        let consent = session.consent(false);
-        let (stack, containers) = session
-            .stack(
-                project,
-                engine,
-                PortUse::Existing,
-                Arc::new(Silent),
-                consent,
-            )
-            .await?;
+        let (stack, containers) = session.existing_stack(project, engine).await?;
         let finishes_reset = reset::is_unfinished(&stack).await?;
         let plan = up::prepare(&stack, self.request(project), containers).await?;
         Ok(Preview {

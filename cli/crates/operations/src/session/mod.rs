@@ -280,10 +280,22 @@ impl Session {
     /// As [`Session::stack`].
     pub async fn quiet_stack(&self, project: &Project) -> Result<Stack> {
         let engine = self.engine(project.config()).await?;
-        let consent = self.consent(false);
-        let quiet = Arc::new(Silent);
-        let opened = self.stack(project, engine, PortUse::Existing, quiet, consent);
-        Ok(opened.await?.0)
+        Ok(self.existing_stack(project, engine).await?.0)
+    }
+
+    /// The stack on the ports that it has, with the instance's containers. No image is
+    /// obtained.
+    ///
+    /// # Errors
+    /// As [`Session::stack`].
+    pub(crate) async fn existing_stack(
+        &self,
+        project: &Project,
+        engine: Engine,
+    ) -> Result<(Stack, Vec<Container>)> {
+        let (quiet, consent) = (Arc::new(Silent), self.consent(false));
+        self.stack(project, engine, PortUse::Existing, quiet, consent)
+            .await
     }
 
     /// What `--set` gave to this call.
