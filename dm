@@ -37,21 +37,52 @@ is_built() {
         -newer "$stamp" -print -quit 2> /dev/null) ]]
 }
 
+# Reads what cargo writes for people: shows its progress bar as one line on a terminal, and
+# passes on all but the names of what is compiled.
+show_progress() {
+    local part line bar shown=
+    while IFS= read -r -d $'\r' part || [[ -n $part ]]; do
+        while IFS= read -r line; do
+            case $line in
+                *'Building ['*'] '*/*)
+                    bar=${line##*'] '}
+                    [[ -t 2 && $bar =~ ^([0-9]+)/([0-9]+) ]] || continue
+                    printf '\r\033[Kdm: compiling %s of %s' "${BASH_REMATCH[@]:1}" >&2
+                    shown=yes
+                    ;;
+                '' | *' Compiling '* | *' Finished '* | *' Downloading '* | *' Downloaded '*) ;;
+                *)
+                    [[ -z $shown ]] || printf '\r\033[K' >&2
+                    shown=
+                    printf '%s\n' "$line" >&2
+                    ;;
+            esac
+        done <<< "$part"
+    done
+    [[ -z $shown ]] || printf '\r\033[K' >&2
+}
+
 build() {
     if ! command -v cargo > /dev/null; then
         echo "dm: cargo is needed to build dm; install Rust (rustup), then run this again" >&2
         exit 2
     fi
-    echo "dm: building the command line tool (a few minutes the first time)" >&2
+    echo "dm: building dm and the services (some minutes the first time)" >&2
     mkdir -p -- "$target"
     # What changes during the build makes the program stale: the time is that of now.
     began=$(mktemp -- "$target/.dm-began.XXXXXX")
     trap 'rm -f -- "$began" "$began.new"' EXIT
-    # For this machine, where a variable names another one. Cargo says where the program is.
-    binary=$(env -u CARGO_BUILD_TARGET cargo build --quiet --locked \
-        --manifest-path "$root/Cargo.toml" --package dm --bin dm \
-        --message-format json-render-diagnostics \
-        | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1) || binary=
+    # The services, too, which `dm up` needs next: one run of cargo for a fresh clone. One
+    # that does not compile is no reason to go without dm, which says more about it. Cargo
+    # says where the program is.
+    binary=$(
+        source "$root/scripts/build-environment.sh"
+        export CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80
+        { cargo build --locked --keep-going --workspace --bins \
+            --manifest-path "$root/Cargo.toml" \
+            --message-format json-render-diagnostics 2>&1 >&3 | show_progress; } 3>&1 \
+            | sed -n '/"name":"dm"/s/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+    ) || true
     if [[ ! -x $binary ]]; then
         echo "dm: could not build dm: see cargo's message above" >&2
         echo "dm: it needs cargo and rustc 1.95 or later; rustup installs both" >&2

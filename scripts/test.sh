@@ -8,6 +8,7 @@
 set -euo pipefail
 unset CDPATH
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+source scripts/build-environment.sh
 
 quick=false
 case ${1:-} in

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 
 /// The names below `cli/crates` that each crate there depends on, and those that it depends on
 /// of others; of the code that is shipped.
@@ -71,6 +72,45 @@ fn the_engine_alone_knows_its_client() {
         assert!(
             !dependencies.contains("bollard") || name == "engine",
             "{name}"
+        );
+    }
+}
+
+/// The features that cargo gives each dependency of the workspace, along these edges. The
+/// same dependency has others where it is built for build scripts and macros.
+fn features(edges: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--workspace", "--locked", "--offline", "--prefix", "none"])
+        .args(["--format", "{p} {f}", "--edges", edges])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in text.lines().map(|line| line.trim_end_matches(" (*)")) {
+        let mut words = line.splitn(3, ' ');
+        let (Some(name), Some(version)) = (words.next(), words.next()) else {
+            continue;
+        };
+        let rest = words.next().unwrap_or_default();
+        // A package of ours has its path.
+        if !rest.starts_with("(/") {
+            let features = found.entry(format!("{name} {version}")).or_default();
+            features.insert(rest.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_dependency_is_compiled_once() {
+    let (shipped, tested) = (features("normal,build"), features("normal,build,dev"));
+    assert!(shipped.len() > 300, "{}", shipped.len());
+    for (dependency, features) in &shipped {
+        assert_eq!(
+            features, &tested[dependency],
+            "tests change features of {dependency}: add them to cli/crates/unified-features"
         );
     }
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
@@ -151,14 +151,33 @@ pub(super) async fn run_filtered(
     }
 }
 
+/// Sends lines on. A progress bar writes over its line: that ends one, too.
 async fn forward(output: impl AsyncRead + Unpin, lines: tokio::sync::mpsc::Sender<String>) {
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
-    while matches!(reader.read_until(b'\n', &mut line).await, Ok(1..)) {
+    while let Ok(1..) = read_line(&mut reader, &mut line).await {
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         line.clear();
         if lines.send(text).await.is_err() {
             break;
+        }
+    }
+}
+
+/// Reads up to a line feed or a carriage return, or the end. Answers with the number of
+/// bytes read.
+async fn read_line(
+    reader: &mut (impl AsyncBufRead + Unpin),
+    line: &mut Vec<u8>,
+) -> std::io::Result<usize> {
+    loop {
+        let buffer = reader.fill_buf().await?;
+        let end = buffer.iter().position(|byte| b"\n\r".contains(byte));
+        let taken = end.map_or(buffer.len(), |end| end + 1);
+        line.extend_from_slice(&buffer[..taken]);
+        reader.consume(taken);
+        if end.is_some() || taken == 0 {
+            return Ok(line.len());
         }
     }
 }

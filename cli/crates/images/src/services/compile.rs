@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use dm_host::process::program;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -14,16 +13,15 @@ use super::super::recipe::Digest;
 use super::SERVICES;
 use super::message::Line;
 
-/// The profile of the workspace that services are built with.
-const PROFILE: &str = "service";
+/// What makes a binary need nothing beside itself. This variable wins over all other
+/// places of flags, which could take it back: RUSTFLAGS, and cargo's own files of
+/// configuration. They are the flags of `.cargo/config.toml`, which `dm` is built with:
+/// with others every dependency would be compiled again.
+const FLAGS: (&str, &str) = ("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
 
-/// What makes a binary need nothing beside itself, as cargo wants flags encoded. This
-/// variable wins over all other places of flags, which could take it back: RUSTFLAGS,
-/// and cargo's own files of configuration.
-const FLAGS: (&str, &str) = (
-    "CARGO_ENCODED_RUSTFLAGS",
-    "-C\u{1f}target-feature=+crt-static",
-);
+/// This machine's own target, as cargo calls it. Named, so that the flags concern neither
+/// build scripts nor macros.
+const TARGET: &str = "host-tuple";
 
 /// The feature that gives services their fail points.
 const FAIL_POINTS: &str = "dm-kit/fail-points";
@@ -45,29 +43,24 @@ impl Compiler<'_> {
         &self,
         names: &[&'n str],
     ) -> Result<BTreeMap<&'n str, PathBuf>, ImageError> {
-        let triple = self.triple().await?;
         let mut command = Command::new(&self.cargo);
         command
             .current_dir(self.root)
-            // Named, so that the flags don't go to build scripts and macros.
-            .args([
-                "build",
-                "--locked",
-                "--profile",
-                PROFILE,
-                "--target",
-                &triple,
-            ])
+            // All of the workspace at once, whichever changed, as for `dm` itself: cargo
+            // unifies the features of what it is asked to build, and would compile most
+            // dependencies again for another choice of packages.
+            .args(["build", "--locked", "--workspace", "--target", TARGET])
             .args(["--message-format", "json"])
-            // All at once, whichever changed: with others left out cargo would unify
-            // features anew, and compile what is compiled already.
             .args(
                 names
                     .iter()
-                    .flat_map(|name| ["--package".to_owned(), binary(name)]),
+                    .flat_map(|name| ["--bin".to_owned(), binary(name)]),
             )
-            .arg("--bins")
-            .env(FLAGS.0, FLAGS.1);
+            .env(FLAGS.0, FLAGS.1)
+            // How much there is to do is in cargo's progress bar alone.
+            .env("CARGO_TERM_COLOR", "never")
+            .env("CARGO_TERM_PROGRESS_WHEN", "always")
+            .env("CARGO_TERM_PROGRESS_WIDTH", "80");
         if let Some(folder) = &self.target {
             command.arg("--target-dir").arg(folder);
         }
@@ -76,27 +69,20 @@ impl Compiler<'_> {
         }
         self.progress.working(SERVICES, Update::doing("compiling"));
         let mut found = BTreeMap::new();
-        let mut compiled = 0;
         let (mut targets, mut errors) = (BTreeSet::new(), Vec::new());
         let built = process::run_filtered("cargo", command, self.cancel, |line| {
             match Line::parse(line) {
                 Line::Text => return true,
                 Line::Other => {}
+                Line::Bar { done, total } => {
+                    let update = Update::doing("compiling").steps(done, total);
+                    self.progress.working(SERVICES, update);
+                }
                 Line::Wrong { target, error } => {
                     targets.insert(target);
                     errors.push(error);
                 }
-                Line::Made {
-                    target,
-                    fresh,
-                    executable,
-                } => {
-                    if !fresh {
-                        compiled += 1;
-                        let detail = format!("{target} ({compiled})");
-                        self.progress
-                            .working(SERVICES, Update::doing("compiling").with(detail));
-                    }
+                Line::Made { target, executable } => {
                     if let Some(executable) = executable {
                         found.insert(target, executable);
                     }
@@ -126,45 +112,6 @@ impl Compiler<'_> {
                 }),
             })
             .collect()
-    }
-
-    /// The compiler that cargo would take: the one that is set, the one that came with
-    /// cargo, or the first in PATH.
-    fn rustc(&self) -> Result<PathBuf, ImageError> {
-        if let Some(set) = std::env::var_os("RUSTC").filter(|set| !set.is_empty()) {
-            return Ok(set.into());
-        }
-        let beside = self.cargo.with_file_name("rustc");
-        if beside.is_file() {
-            return Ok(beside);
-        }
-        program("rustc").ok_or_else(|| ImageError::ToolMissing {
-            tool: "rustc".into(),
-            reason: format!("it is neither in PATH nor beside {}", self.cargo.display()),
-        })
-    }
-
-    /// The target that this machine's own programs have.
-    async fn triple(&self) -> Result<String, ImageError> {
-        let mut command = Command::new(self.rustc()?);
-        command.current_dir(self.root).arg("-vV");
-        let mut triple = None;
-        process::run_filtered("rustc", command, self.cancel, |line| {
-            if let Some(host) = line.strip_prefix("host: ") {
-                triple = Some(host.to_owned());
-            }
-            true
-        })
-        .await?;
-        let triple = triple.unwrap_or_default();
-        if triple.contains("-linux-") {
-            Ok(triple)
-        } else {
-            Err(ImageError::ToolMissing {
-                tool: "a Rust compiler for Linux".into(),
-                reason: format!("this one makes programs for `{triple}`"),
-            })
-        }
     }
 }
 
@@ -200,8 +147,7 @@ mod tests {
         let files = [
             (
                 "Cargo.toml",
-                "[package]\nname = \"gateway\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
-                 [profile.service]\ninherits = \"dev\"\n"
+                "[package]\nname = \"gateway\"\nversion = \"0.1.0\"\nedition = \"2024\"\n"
                     .to_owned(),
             ),
             (
@@ -237,6 +183,20 @@ mod tests {
         let binaries = compiler.compile(&["gateway"]).await.unwrap();
         let program = std::fs::read(&binaries["gateway"]).unwrap();
         assert_eq!(elf::interpreter(&program), Ok(None));
+    }
+
+    #[test]
+    fn the_flags_are_those_that_dm_is_built_with() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+        let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+        let config = read(".cargo/config.toml");
+        assert!(config.contains(&format!("rustflags = [\"{}\"]", FLAGS.1)), "{config}");
+        assert!(config.contains(&format!("target = \"{TARGET}\"")), "{config}");
+        let environment = read("scripts/build-environment.sh");
+        for (variable, value) in [FLAGS, ("CARGO_BUILD_TARGET", TARGET)] {
+            let line = format!("export {variable}={value}\n");
+            assert!(environment.contains(&line), "{environment}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What cargo tells of a build on its standard output, line by line.
+//! What cargo tells of a build, line by line: messages on its standard output, and its
+//! progress bar on the other one.
 //! <https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages>
 
 use std::path::PathBuf;
@@ -13,8 +14,6 @@ pub(super) enum Line {
     Made {
         /// The crate's target.
         target: String,
-        /// True where nothing had to be done.
-        fresh: bool,
         /// The program, where it is one.
         executable: Option<PathBuf>,
     },
@@ -25,7 +24,14 @@ pub(super) enum Line {
         /// The error.
         error: SourceError,
     },
-    /// Something else for programs.
+    /// The progress bar.
+    Bar {
+        /// How many crates, build scripts and runs of them are done.
+        done: u64,
+        /// Of how many in all.
+        total: u64,
+    },
+    /// Something else for programs, or a word about a single crate.
     Other,
     /// A line for a person.
     Text,
@@ -35,16 +41,14 @@ impl Line {
     /// Reads a line.
     pub(super) fn parse(line: &str) -> Self {
         if !line.starts_with('{') {
-            return Self::Text;
+            return Self::of_status(line.trim_start());
         }
         match serde_json::from_str(line) {
             Ok(Message::Artifact {
                 target,
-                fresh,
                 executable,
             }) => Self::Made {
                 target: target.name,
-                fresh,
                 executable,
             },
             Ok(Message::Diagnostic { target, message }) => match message.into_error() {
@@ -58,6 +62,21 @@ impl Line {
             Err(_) => Self::Text,
         }
     }
+
+    /// A line of standard error, e.g. `Building [==>   ] 37/120: serde, syn`.
+    fn of_status(line: &str) -> Self {
+        if line.starts_with("Compiling ") {
+            return Self::Other;
+        }
+        let bar = line.strip_prefix("Building [");
+        let count = bar.and_then(|bar| bar.split_once("] "));
+        let numbers = count.and_then(|(_, count)| count.split([':', ' ']).next()?.split_once('/'));
+        match numbers.map(|(done, total)| (done.parse(), total.parse())) {
+            Some((Ok(done), Ok(total))) => Self::Bar { done, total },
+            _ if bar.is_some() => Self::Other,
+            _ => Self::Text,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,7 +85,6 @@ enum Message {
     #[serde(rename = "compiler-artifact")]
     Artifact {
         target: Target,
-        fresh: bool,
         executable: Option<PathBuf>,
     },
     #[serde(rename = "compiler-message")]
@@ -131,7 +149,6 @@ mod tests {
             Line::parse(line),
             Line::Made {
                 target: "order-service".into(),
-                fresh: true,
                 executable: Some("/t/order-service".into()),
             }
         );
@@ -141,6 +158,20 @@ mod tests {
             Line::parse("error: could not compile `order-service`"),
             Line::Text
         );
+    }
+
+    #[test]
+    fn the_progress_bar_is_a_count() {
+        let bar = "    Building [=======>              ] 37/120: serde(build), syn\u{2026} ";
+        let (done, total) = (37, 120);
+        assert_eq!(Line::parse(bar), Line::Bar { done, total });
+        assert_eq!(
+            Line::parse("Building [==>] 37/120"),
+            Line::Bar { done, total }
+        );
+        assert_eq!(Line::parse("Building [=>  "), Line::Other);
+        assert_eq!(Line::parse("   Compiling serde v1.0.0"), Line::Other);
+        assert_eq!(Line::parse("error: Building [x] failed"), Line::Text);
     }
 
     #[test]

@@ -1,0 +1,1 @@
+//! See the manifest: features that tests add, for all builds alike.
