@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use dm_chaos::{Broken, Fault, Scenario, Site, Step};
+use dm_chaos::{Broken, Fault, Scenario, Step};
 use dm_core::error::{Exit, Result};
-use dm_messaging::queues;
-use dm_operations::{Desk, exec};
+use dm_operations::chaos;
 use dm_terminal::text;
 
 use crate::context::Context;
@@ -112,57 +111,31 @@ impl Arguments {
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let steps = arguments.steps()?;
-    let desk = Desk::open(&context.session).await?;
-    // What can't be done is told before anything is.
-    for Step { fault, .. } in &steps {
-        if let Some(component) = fault.component() {
-            desk.project.check_component(component)?;
-        }
-        if let Fault::Poison { queue } = fault {
-            queues::named(std::slice::from_ref(queue))?;
-        }
-    }
-    let management = desk.management()?;
+    let done = chaos::run(&context.session, &steps, &mut |event| show(context, event)).await?;
+    Ok(if done == chaos::Done::All {
+        Exit::Success
+    } else {
+        Exit::Interrupted
+    })
+}
+
+fn show(context: &Context, event: chaos::Event<'_>) {
     let printer = &context.printer;
-    for Step { after, fault } in &steps {
-        tokio::select! {
-            () = context.session.interrupt.cancelled() => return Ok(Exit::Interrupted),
-            () = tokio::time::sleep(*after) => {}
+    let (fault, broken) = match &event {
+        chaos::Event::Begins(fault) => return printer.note(&fault.to_string()),
+        chaos::Event::Ended(fault, broken) => (fault, broken),
+    };
+    let component = fault.component().unwrap_or("it");
+    printer.done(&match broken {
+        Broken::Mended => format!("{component} is back"),
+        Broken::Left => {
+            let up = context.session.command("up");
+            format!("{component} is down; {up} brings it back")
         }
-        if let Some(component) = fault.component() {
-            exec::running(&desk.project, &desk.engine, component).await?;
+        Broken::Connections(count) => format!("{} ended", text::count(*count, "connection")),
+        Broken::Poisoned(id) => {
+            let list = context.session.command("dlq ls");
+            format!("{id} is in it; {list} shows what becomes of it")
         }
-        // Made anew for each: a fault before may have ended it.
-        let broker = match fault {
-            Fault::Poison { .. } => Some(desk.broker().await?),
-            _ => None,
-        };
-        let site = Site {
-            engine: &desk.engine,
-            instance: &desk.project.instance,
-            grace: desk.config().timeouts.stop.get(),
-            broker: broker.as_ref(),
-            management: &management,
-            interrupt: &context.session.interrupt,
-        };
-        printer.note(&fault.to_string());
-        printer.done(&match (fault.inject(&site).await?, fault.component()) {
-            (Broken::Mended, component) => format!("{} is back", component.unwrap_or("it")),
-            (Broken::Left, component) => {
-                format!(
-                    "{} is down; {} brings it back",
-                    component.unwrap_or("it"),
-                    context.session.command("up")
-                )
-            }
-            (Broken::Connections(count), _) => {
-                format!("{} ended", text::count(count, "connection"))
-            }
-            (Broken::Poisoned(id), _) => {
-                let list = context.session.command("dlq ls");
-                format!("{id} is in it; {list} shows what becomes of it")
-            }
-        });
-    }
-    Ok(Exit::Success)
+    });
 }

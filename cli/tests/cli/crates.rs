@@ -108,6 +108,10 @@ fn every_dependency_is_compiled_once() {
     let (shipped, tested) = (features("normal,build"), features("normal,build,dev"));
     assert!(shipped.len() > 300, "{}", shipped.len());
     for (dependency, features) in &shipped {
+        // Of macros alone in what is shipped, and of tests themselves.
+        if dependency.starts_with("syn ") {
+            continue;
+        }
         assert_eq!(
             features, &tested[dependency],
             "tests change features of {dependency}: add them to cli/crates/unified-features"

@@ -17,7 +17,9 @@ while [[ $# -gt 0 ]]; do
     case $1 in --manifest-path) manifest=$2 ;; esac
     shift
 done
-echo built >> "$CALLS"
+echo "$CARGO_ENCODED_RUSTFLAGS for $CARGO_BUILD_TARGET" >> "$CALLS"
+printf '   Compiling dm v0.1.0\n    Building [==>   ] 1/2: dm\r' >&2
+[[ -z ${WARNING:-} ]] || echo "warning: $WARNING" >&2
 [[ -z ${BROKEN:-} ]] || exit 101
 root=$(dirname -- "$manifest")
 target=${CARGO_TARGET_DIR:-$root/target}
@@ -55,7 +57,10 @@ impl Clone {
         for file in ["Cargo.toml", "Cargo.lock", "cli/src/main.rs"] {
             clone.write(file, "");
         }
-        std::fs::copy(repository().join("dm"), clone.root.join("dm")).unwrap();
+        for file in ["dm", "scripts/build-environment.sh"] {
+            let text = std::fs::read_to_string(repository().join(file)).unwrap();
+            clone.write(file, &text);
+        }
         let cargo = base.join("bin/cargo");
         std::fs::create_dir_all(cargo.parent().unwrap()).unwrap();
         std::fs::write(&cargo, CARGO).unwrap();
@@ -207,9 +212,12 @@ fn it_is_called_by_links_and_from_anywhere() {
 fn settings_of_cargo_do_not_mislead_it() {
     let clone = Clone::new();
     let mut command = clone.usual();
-    clone.becomes(command.env("CARGO_BUILD_TARGET", "aarch64-unknown-linux-musl"));
+    command.env("CARGO_BUILD_TARGET", "aarch64-unknown-linux-musl");
+    command.env("RUSTFLAGS", "-Ctarget-feature=-crt-static");
+    clone.becomes(&mut command);
     clone.becomes(&mut clone.usual());
-    assert_eq!(clone.builds(), 1);
+    let calls = std::fs::read_to_string(clone.folder.path().join("calls")).unwrap();
+    assert_eq!(calls, "-Ctarget-feature=+crt-static for host-tuple\n");
     // The same folder, wherever it is called from.
     let sub = clone.root.join("cli");
     for from in [&clone.root, &sub] {
@@ -217,7 +225,7 @@ fn settings_of_cargo_do_not_mislead_it() {
         clone.becomes(command.env("CARGO_TARGET_DIR", "elsewhere"));
     }
     assert_eq!(clone.builds(), 2);
-    assert!(clone.root.join("elsewhere/debug/dm").is_file());
+    assert!(clone.root.join("elsewhere/host-tuple/debug/dm").is_file());
 }
 
 #[test]
@@ -244,6 +252,27 @@ fn unusual_paths_work() {
         assert_eq!(clone.builds(), 1, "{name}");
         assert_eq!(clone.root.join("target").exists(), !name.contains(':'));
     }
+}
+
+#[test]
+fn a_build_says_what_matters_alone() {
+    let clone = Clone::new();
+    let output = clone.usual().output().unwrap();
+    let written = String::from_utf8_lossy(&output.stderr);
+    // No terminal, no progress bar.
+    assert_eq!(
+        written,
+        "dm: building dm and the services (some minutes the first time)\n"
+    );
+    let warned = clone.usual().env("WARNING", "careful").output().unwrap();
+    assert_eq!(warned.stderr, b"", "nothing is built");
+    clone.write("cli/src/main.rs", "changed");
+    std::fs::File::open(clone.root.join("cli/src/main.rs"))
+        .and_then(|it| it.set_modified(SystemTime::now() + Duration::from_secs(120)))
+        .unwrap();
+    let warned = clone.usual().env("WARNING", "careful").output().unwrap();
+    let written = String::from_utf8_lossy(&warned.stderr);
+    assert!(written.ends_with("warning: careful\n"), "{written}");
 }
 
 #[test]

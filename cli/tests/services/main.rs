@@ -65,6 +65,7 @@ fn disturbing() -> Vec<Trial> {
             schema::agree,
         ),
         trial("data_a_difference_is_told_and_classed", schema::differ),
+        trial("data_an_older_schema_keeps_its_events", schema::older),
         trial(
             "data_every_kind_of_object_is_in_a_snapshot",
             schema::every_kind,

@@ -47,6 +47,74 @@ fn differences() -> Result<Value, Failed> {
     Ok(serde_json::from_slice(&found.stdout)?)
 }
 
+/// The tables of events as the migrations of one service made them before there was one
+/// migration for all services.
+const OLDER: [&str; 3] = [
+    include_str!("schema/older/1_events.sql"),
+    include_str!("schema/older/3_failed_events.sql"),
+    include_str!("schema/older/4_forgotten_events.sql"),
+];
+/// What they were recorded in, and a row of each table.
+const OLDER_ROWS: &str = "
+    CREATE TABLE schema_migrations (version bigint PRIMARY KEY, description text NOT NULL);
+    INSERT INTO schema_migrations VALUES (1, 'events'), (2, 'orders'), (3, 'failed events'),
+        (4, 'forgotten events');
+    INSERT INTO outbox_events (event_id, event_type, routing_key, subject, payload)
+        VALUES ('evt_1', 'order.created', 'order.created.v1', 'order/ord_1', '{\"data\": [1, 2.50]}');
+    INSERT INTO inbox_events (queue, event_id, event_type) VALUES ('q', 'evt_2', 't');
+    INSERT INTO forgotten_events VALUES ('evt_3');
+    INSERT INTO failed_events (letter_id, queue, round, attempts, dead, reason, error, trace_id,
+        failed_at) VALUES ('l', 'q', 0, 1, true, 'r', 'e', 't', now());";
+/// The migration that takes their place.
+const EVENTS: &str = include_str!("../../../migrations/events/0001_events.sql");
+/// Columns, indexes and constraints of a schema, as they are without its name.
+const SHAPE: &str = "
+    SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
+        SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default,
+                         identity_generation) AS line
+          FROM information_schema.columns
+         WHERE table_schema = 'SCHEMA' AND table_name <> 'schema_migrations'
+        UNION ALL
+        SELECT replace(indexdef, 'SCHEMA.', '') FROM pg_indexes
+         WHERE schemaname = 'SCHEMA' AND tablename <> 'schema_migrations'
+        UNION ALL
+        SELECT concat_ws(' ', conrelid::regclass::text, conname, pg_get_constraintdef(oid))
+          FROM pg_constraint
+         WHERE connamespace = 'SCHEMA'::regnamespace
+           AND conrelid::regclass::text NOT LIKE '%schema_migrations'
+    ) AS all_of_it";
+
+/// A schema from before the one migration of events becomes what a new one is, and keeps
+/// its rows.
+pub fn older() -> Result<(), Failed> {
+    let within = |schema: &str, text: &str| {
+        sql(&format!("BEGIN; SET LOCAL search_path = {schema}; {text} ; COMMIT"))
+    };
+    let shape = |schema: &str| within(schema, &SHAPE.replace("SCHEMA", schema));
+    let tried = (|| {
+        sql("CREATE SCHEMA test_older; CREATE SCHEMA test_fresh")?;
+        within("test_older", &OLDER.concat())?;
+        within("test_older", OLDER_ROWS)?;
+        let before = shape("test_older")?;
+        within("test_older", EVENTS)?;
+        within("test_fresh", EVENTS)?;
+        let (older, fresh) = (shape("test_older")?, shape("test_fresh")?);
+        assert!(before.contains("payload jsonb"), "{before}");
+        assert_eq!(older, fresh);
+        let rows = within(
+            "test_older",
+            "SELECT (SELECT payload::text FROM outbox_events WHERE sequence = 1),
+                    (SELECT event_id FROM inbox_events), (SELECT event_id FROM forgotten_events),
+                    (SELECT letter_id FROM failed_events),
+                    (SELECT string_agg(description, ',') FROM schema_migrations)",
+        )?;
+        assert_eq!(rows, "{\"data\": [1, 2.50]}|evt_2|evt_3|l|orders");
+        Ok(())
+    })();
+    sql("DROP SCHEMA IF EXISTS test_older, test_fresh CASCADE")?;
+    tried
+}
+
 /// Every kind of object that pg_dump tells of, and a change of each.
 const OBJECTS: &str = include_str!("schema/objects.sql");
 const CHANGES: &str = include_str!("schema/changes.sql");

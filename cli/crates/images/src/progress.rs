@@ -72,6 +72,9 @@ pub trait Progress: Send + Sync {
     /// An image is being worked on.
     fn working(&self, image: &str, update: Update);
 
+    /// An image is there: `was_here` where nothing had to be done for it.
+    fn obtained(&self, _image: &str, _was_here: bool) {}
+
     /// Something worth a line, e.g. that no registry answers and so it is built.
     fn note(&self, image: &str, text: String);
 }

@@ -164,19 +164,16 @@ async fn transfer(
     Ok(transferred)
 }
 
+/// Says that the services are compiled. Each other image has said so by itself.
 fn tell_done(emitter: &Emitter, images: &[Acquired], services: &[&str]) {
-    let is_kept = |image: &Acquired| image.how == How::Local;
-    let (compiled, others): (Vec<_>, Vec<_>) = images
+    if services.is_empty() {
+        return;
+    }
+    let mut compiled = images
         .iter()
-        .partition(|image| services.contains(&image.name.as_str()));
-    for image in others {
-        let kept = is_kept(image);
-        emitter.node(&image.name, NodeState::Ready { kept });
-    }
-    if !compiled.is_empty() {
-        let kept = compiled.into_iter().all(is_kept);
-        emitter.node(SERVICES, NodeState::Ready { kept });
-    }
+        .filter(|image| services.contains(&image.name.as_str()));
+    let kept = compiled.all(|image| image.how == How::Local);
+    emitter.node(SERVICES, NodeState::Ready { kept });
 }
 
 /// Tells of a failure that has output to show; the error itself follows anyway.
@@ -234,6 +231,11 @@ impl Progress for ImageEvents {
                 self.emitter.node(node, state.clone());
             }
         }
+    }
+
+    fn obtained(&self, image: &str, was_here: bool) {
+        self.emitter
+            .node(image, NodeState::Ready { kept: was_here });
     }
 
     fn note(&self, image: &str, text: String) {

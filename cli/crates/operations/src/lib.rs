@@ -7,6 +7,9 @@
 //! run        a run over the components, as explicit phases
 //! up, restart, rebuild, reset, down, golden   what changes a stack
 //! seed, smoke, reconcile, backup              what fills, proves, accounts for and saves it
+//! schema     schemas, topology and realm, of migrations, snapshots and the running stack
+//! dead_letters   copies of dead letters, and what is parked and removed
+//! chaos      faults on purpose, step by step
 //! ci         a whole job, part by part
 //! dev        the sources as they were built, and their changes
 //! doctor     the machine examined, and bundles about failures
@@ -16,7 +19,9 @@
 //! ```
 
 pub mod backup;
+pub mod chaos;
 pub mod ci;
+pub mod dead_letters;
 pub mod dev;
 pub mod doctor;
 pub mod down;
@@ -30,6 +35,7 @@ mod recording;
 pub mod reset;
 pub mod restart;
 mod run;
+pub mod schema;
 pub mod seed;
 pub mod session;
 pub mod smoke;

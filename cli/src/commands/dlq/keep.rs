@@ -1,18 +1,15 @@
 //! Copies of dead letters, what is parked, and what is removed.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, BufWriter, Seek as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use dm_core::error::{Exit, Result};
 use dm_host::target::Target;
 use dm_messaging::MessagingError;
-use dm_messaging::dead::copy::Letters;
-use dm_messaging::dead::records::Resolution;
-use dm_messaging::dead::{DeadLetter, Filter, Records, copy, look, parked};
-use dm_operations::Desk;
+use dm_messaging::dead::copy;
+use dm_operations::{Desk, dead_letters};
 use dm_terminal::text;
-use lapin::Connection;
 
 use super::Which;
 use crate::context::Context;
@@ -30,30 +27,26 @@ pub(super) async fn export(
     file: &Path,
     which: Which,
 ) -> Result<Exit> {
-    let (queues, filter) = (which.queues()?, which.filter());
+    let selection = which.selection()?;
     let target = if file == Path::new(STREAM) {
         Target::Stdout
     } else {
         Target::of(file).map_err(MessagingError::path("write", file))?
     };
-    if target == Target::File {
-        refuse_existing(file)?;
-    }
-    let connection = desk.dead_letters().await?;
-    look::chosen(&connection, &queues, &filter, |_| {}).await?;
-    let letters = if target == Target::File {
-        save(&connection, file, &queues, &filter).await?
-    } else {
-        let mut spool = tempfile::tempfile().map_err(MessagingError::from)?;
-        let letters = copy::export(&connection, &queues, &filter, BufWriter::new(&spool)).await?;
-        spool.rewind().map_err(MessagingError::from)?;
-        match target {
-            Target::Stream => pour(spool, file).await?,
-            _ => print(context, spool)?,
+    let letters = match target {
+        Target::File => dead_letters::export(desk, &selection, file).await?,
+        Target::Stream => {
+            let (spool, letters) = dead_letters::spool(desk, &selection).await?;
+            pour(spool, file).await?;
+            letters
         }
-        letters
+        Target::Stdout => {
+            let (spool, letters) = dead_letters::spool(desk, &selection).await?;
+            print(context, spool)?;
+            letters
+        }
     };
-    let what = count(letters.count());
+    let what = count(letters);
     let place = if target == Target::Stdout {
         "stdout".to_owned()
     } else {
@@ -94,39 +87,6 @@ async fn pour(mut spool: File, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a copy that is complete, or none.
-async fn save(
-    connection: &Connection,
-    file: &Path,
-    queues: &[&'static str],
-    filter: &Filter,
-) -> Result<Letters> {
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let failed = || MessagingError::path("write", file);
-    let mut partial = tempfile::NamedTempFile::new_in(folder).map_err(failed())?;
-    let letters = copy::export(connection, queues, filter, BufWriter::new(&mut partial)).await?;
-    partial.as_file().sync_all().map_err(failed())?;
-    partial
-        .persist_noclobber(file)
-        .map_err(|error| failed()(error.error))?;
-    // Its name is on the disk, too, before any letter is removed.
-    let folder = File::open(folder).map_err(failed())?;
-    folder.sync_all().map_err(failed())?;
-    Ok(letters)
-}
-
-/// Says so before anything is done.
-fn refuse_existing(file: &Path) -> Result<()> {
-    if file.symlink_metadata().is_ok() {
-        let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-        return Err(MessagingError::path("write", file)(exists).into());
-    }
-    Ok(())
-}
-
 /// Puts the letters of a file, or of stdin, back among the dead.
 pub(super) async fn import(context: &Context, desk: &Desk, file: &Path) -> Result<Exit> {
     let (name, parsed) = if file == Path::new(STREAM) {
@@ -148,10 +108,7 @@ pub(super) async fn import(context: &Context, desk: &Desk, file: &Path) -> Resul
     for error in &parsed.malformed {
         context.printer.warn(&format!("{name}: {error}"));
     }
-    let _guard = context.session.lock(&desk.project, "dm dlq import").await?;
-    let connection = desk.dead_letters().await?;
-    let imported = copy::import(&connection, &parsed.lines).await?;
-    record(context, desk, &imported.letters, None).await;
+    let imported = dead_letters::import(&context.session, desk, &parsed.lines).await?;
     let exit = told(context, &imported);
     Ok(if parsed.malformed.is_empty() {
         exit
@@ -162,10 +119,7 @@ pub(super) async fn import(context: &Context, desk: &Desk, file: &Path) -> Resul
 
 /// Makes parked letters dead letters again.
 pub(super) async fn unpark(context: &Context, desk: &Desk, ids: &[String]) -> Result<Exit> {
-    let _guard = context.session.lock(&desk.project, "dm dlq unpark").await?;
-    let (connection, database) = (desk.dead_letters().await?, desk.database().await?);
-    let imported = parked::unpark(&connection, &database, ids).await?;
-    record(context, desk, &imported.letters, None).await;
+    let imported = dead_letters::unpark(&context.session, desk, ids).await?;
     Ok(told(context, &imported))
 }
 
@@ -176,66 +130,15 @@ pub(super) async fn purge(
     which: Which,
     yes: bool,
 ) -> Result<Exit> {
-    let printer = &context.printer;
-    let (queues, filter) = (which.queues()?, which.filter());
-    if file == Path::new(STREAM) {
+    let target = Target::of(file).map_err(MessagingError::path("write", file))?;
+    if file == Path::new(STREAM) || target != Target::File {
         return Err(MessagingError::CopyToStream.into());
     }
-    match Target::of(file).map_err(MessagingError::path("write", file))? {
-        Target::File => refuse_existing(file)?,
-        Target::Stdout | Target::Stream => return Err(MessagingError::CopyToStream.into()),
-    }
-    let _guard = context.session.lock(&desk.project, "dm dlq purge").await?;
-    let connection = desk.dead_letters().await?;
-    let mut found = 0;
-    look::chosen(&connection, &queues, &filter, |_| found += 1).await?;
-    let mut removed = 0;
-    if found > 0 {
-        let what = count(found);
-        let question = format!("Remove {what}, with a copy in {}?", file.display());
-        confirm(context, &question, found, yes)?;
-        // What came meanwhile is copied, too: exactly what is copied is removed.
-        let letters = save(&connection, file, &queues, &filter).await?;
-        let letters = copy::remove(&connection, &queues, letters).await?;
-        record(context, desk, &letters, Some(Resolution::Purged)).await;
-        removed = letters.len() as u64;
-    }
-    printer.done(&format!("{} removed", count(removed)));
+    let selection = which.selection()?;
+    let removed = dead_letters::purge(&context.session, desk, &selection, file, yes).await?;
+    let what = count(removed);
+    context.printer.done(&format!("{what} removed"));
     Ok(Exit::Success)
-}
-
-/// Notes in the records of consumers what took letters away, or that they are there. What
-/// can't be noted is found by the next `dm dlq ls`.
-async fn record(context: &Context, desk: &Desk, letters: &[DeadLetter], how: Option<Resolution>) {
-    let noted = async {
-        let (database, stores) = (desk.database().await?, desk.stores());
-        let records = Records {
-            database: &database,
-            stores: &stores,
-        };
-        match how {
-            Some(how) => records.resolve(letters, how).await?,
-            None => records.reopen(letters).await?,
-        }
-        Result::<()>::Ok(())
-    };
-    if let Err(error) = noted.await {
-        let why = error.chain().join(": ");
-        context
-            .printer
-            .warn(&format!("the records of dead letters are behind: {why}"));
-    }
-}
-
-/// Asks before letters are taken away.
-fn confirm(context: &Context, question: &str, count: u64, yes: bool) -> Result<()> {
-    let printer = &context.printer;
-    if yes || (printer.can_ask() && printer.confirm(question)?) {
-        Ok(())
-    } else {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        Err(MessagingError::NotConfirmed(count).into())
-    }
 }
 
 pub(super) async fn park(
@@ -245,17 +148,8 @@ pub(super) async fn park(
     note: &str,
     yes: bool,
 ) -> Result<Exit> {
-    let (queues, filter) = (which.queues()?, which.filter());
-    let _guard = context.session.lock(&desk.project, "dm dlq park").await?;
-    let (connection, database) = (desk.dead_letters().await?, desk.database().await?);
-    let mut found = 0;
-    look::chosen(&connection, &queues, &filter, |_| found += 1).await?;
-    if found > 0 {
-        let question = format!("Park {}?", count(found));
-        confirm(context, &question, found, yes)?;
-    }
-    let parking = parked::park(&connection, &database, &queues, &filter, note).await?;
-    record(context, desk, &parking.parked, Some(Resolution::Parked)).await;
+    let selection = which.selection()?;
+    let parking = dead_letters::park(&context.session, desk, &selection, note, yes).await?;
     for (letter, why) in &parking.skipped {
         context
             .printer
@@ -300,7 +194,7 @@ fn count(letters: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{Seek as _, Write as _};
 
     use super::*;
 

@@ -16,6 +16,7 @@ use clap::{Args, Subcommand};
 use dm_core::error::{Exit, Result};
 use dm_messaging::dead::{self, DeadLetter, Filter, Records, audit, look, parked};
 use dm_operations::Desk;
+use dm_operations::dead_letters::Selection;
 use lapin::Connection;
 
 use crate::arguments::events::instant;
@@ -146,6 +147,13 @@ struct Which {
 impl Which {
     fn queues(&self) -> Result<Vec<&'static str>> {
         Ok(dead::queues(&self.queue)?)
+    }
+
+    fn selection(self) -> Result<Selection> {
+        Ok(Selection {
+            queues: self.queues()?,
+            filter: self.filter(),
+        })
     }
 
     fn filter(self) -> Filter {

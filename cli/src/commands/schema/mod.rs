@@ -5,13 +5,9 @@ mod render;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use dm_components::database::Database;
-use dm_components::locks::Limits;
-use dm_components::rabbitmq::policies;
-use dm_components::{keycloak, postgres};
 use dm_core::error::{Exit, Result};
-use dm_operations::Desk;
-use dm_schema::{Document, Folder, SchemaError, Site, Source};
+use dm_operations::{Desk, schema};
+use dm_schema::{Document, Folder, Source};
 
 use crate::context::Context;
 
@@ -52,7 +48,8 @@ enum Action {
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let desk = Desk::open(&context.session).await?;
+    let session = &context.session;
+    let desk = Desk::open(session).await?;
     let folder = match &arguments.folder {
         Some(path) => Folder::at(path),
         None => Folder::of(&desk.project.loaded.root),
@@ -60,7 +57,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let printer = &context.printer;
     match arguments.action {
         Action::Snapshot => {
-            let documents = all(context, &desk, Source::Live, &folder).await?;
+            let documents = schema::documents(session, &desk, Source::Live, &folder).await?;
             let written = folder.write(&documents)?;
             let document = render::Snapshot { files: written };
             if printer.is_json() {
@@ -71,8 +68,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             Ok(Exit::Success)
         }
         Action::Diff { from, to, breaking } => {
-            let before = all(context, &desk, from, &folder).await?;
-            let after = all(context, &desk, to, &folder).await?;
+            let before = schema::documents(session, &desk, from, &folder).await?;
+            let after = schema::documents(session, &desk, to, &folder).await?;
             let differences = compared(&before, from, &after, to);
             let report = render::Diff::new(from, to, differences);
             if printer.is_json() {
@@ -89,7 +86,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
         }
         Action::Ls => {
             let snapshots = folder.read()?;
-            let live = all(context, &desk, Source::Live, &folder).await?;
+            let live = schema::documents(session, &desk, Source::Live, &folder).await?;
             let list = render::List::new(&snapshots, &live);
             if printer.is_json() {
                 printer.document(render::LIST, &list)?;
@@ -117,10 +114,11 @@ fn compared(
 }
 
 async fn check(context: &Context, desk: &Desk, folder: &Folder) -> Result<Exit> {
+    let session = &context.session;
     let snapshots = folder.read()?;
     let mut checks = Vec::new();
     for to in [Source::Migrations, Source::Live] {
-        let other = all(context, desk, to, folder).await?;
+        let other = schema::documents(session, desk, to, folder).await?;
         let differences = compared(&snapshots, Source::Snapshot, &other, to);
         checks.push(render::Diff::new(Source::Snapshot, to, differences));
     }
@@ -138,51 +136,5 @@ async fn check(context: &Context, desk: &Desk, folder: &Folder) -> Result<Exit> 
         Exit::Success
     } else {
         Exit::Found
-    })
-}
-
-async fn all(
-    context: &Context,
-    desk: &Desk,
-    source: Source,
-    folder: &Folder,
-) -> Result<Vec<Document>> {
-    if source == Source::Snapshot {
-        return Ok(folder.read()?);
-    }
-    let config = desk.config();
-    let root = &desk.project.loaded.root;
-    let setup = Database::new(config, root);
-    let path = config.rabbitmq.definitions.in_project(root);
-    let text = std::fs::read(&path).map_err(|source| SchemaError::File {
-        doing: "read",
-        path: path.clone(),
-        source,
-    })?;
-    let mut definitions =
-        serde_json::from_slice(&text).map_err(|_| SchemaError::Definitions(path))?;
-    policies::add_to(&mut definitions, &config.rabbitmq.policies);
-    let container = desk.project.instance.container(postgres::NAME);
-    let (management, base) = (desk.management()?, keycloak::base_url(&desk.ports));
-    let site = Site {
-        engine: &desk.engine,
-        container: &container,
-        database: postgres::connect_options(&config.postgres, &desk.ports),
-        user: config.postgres.user.as_str(),
-        name: config.postgres.database.as_str(),
-        schemas: setup.migrated_schemas(),
-        setup: &setup,
-        broker: &management,
-        realm: desk.keycloak(&base),
-        definitions,
-        limits: Limits {
-            lock: config.timeouts.lock.get(),
-            until: None,
-            interrupt: context.session.interrupt.clone(),
-        },
-    };
-    Ok(match source {
-        Source::Migrations => dm_schema::fresh(&site).await?,
-        Source::Live | Source::Snapshot => dm_schema::live(&site).await?,
     })
 }

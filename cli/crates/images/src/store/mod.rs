@@ -347,8 +347,9 @@ impl Images {
         let cancel = self.cancel.child_token();
         let all = join_all(names.iter().map(async |name| {
             let result = one(name, &cancel).await;
-            if result.is_err() {
-                cancel.cancel();
+            match &result {
+                Ok(image) => self.progress.obtained(name, image.how == How::Local),
+                Err(_) => cancel.cancel(),
             }
             result
         }))
