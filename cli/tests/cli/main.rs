@@ -14,6 +14,7 @@ mod crates;
 mod documented;
 mod help;
 mod launcher;
+mod pages;
 mod project;
 mod streams;
 mod usage;

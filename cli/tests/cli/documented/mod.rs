@@ -40,7 +40,7 @@ struct Text {
 }
 
 /// The folder of the repository.
-fn repository() -> &'static Path {
+pub(super) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
@@ -60,7 +60,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 /// The documents of the project.
-fn documents() -> Vec<PathBuf> {
+pub(super) fn documents() -> Vec<PathBuf> {
     let mut documents = files(&repository().join("docs"), "md");
     documents.extend(["README.md", "CONTRIBUTING.md"].map(|name| repository().join(name)));
     documents

@@ -17,22 +17,22 @@ const SETTING_ASIDE: [&str; 3] = ["consumer.recorded", "consumer.set-aside", "co
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
         test: "a_dead_letter_that_is_half_set_aside_is_one",
-        name: "a consumer ends: dead letter recorded, published, noted",
+        name: "a consumer is killed: dead letter recorded, published, confirm recorded",
         inject: half_set_aside,
     },
     Fault {
         test: "a_retry_that_is_half_published_is_one",
-        name: "a consumer ends: retry recorded, published, noted",
+        name: "a consumer is killed: retry recorded, published, confirm recorded",
         inject: half_retried,
     },
     Fault {
         test: "a_handler_that_panics_ends_nothing",
-        name: "a handler panics, and its event is tried again",
+        name: "a handler panics, and its event is retried",
         inject: panics,
     },
     Fault {
         test: "a_broker_that_stands_still_gets_one_dead_letter",
-        name: "the broker stands still for 20 s, a dead letter recorded and not published",
+        name: "the broker is frozen for 20 s, a dead letter recorded and not published",
         inject: paused,
     },
 ];

@@ -22,7 +22,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         test: "poison_among_innocents_harms_nobody_else",
-        name: "poison among other events",
+        name: "poison messages among events",
         inject: poison,
     },
     Fault {
@@ -37,22 +37,22 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         test: "looking_at_a_queue_spends_no_delivery",
-        name: "a consumer is away while `dm reconcile` looks into its queue 60 times",
+        name: "a consumer is away while `dm reconcile` reads its queue 60 times",
         inject: watched,
     },
     Fault {
         test: "two_replays_at_once_lose_nothing",
-        name: "two replays at once, of what fails again",
+        name: "two replay runs at once, of messages that fail again",
         inject: replays,
     },
     Fault {
         test: "a_replay_that_fails_again_loses_nothing",
-        name: "a replay of what fails again",
+        name: "a replay run of messages that fail again",
         inject: again_dead,
     },
     Fault {
         test: "a_killed_replay_of_real_events_loses_nothing",
-        name: "kill -9 of a replay, anywhere, of events that were rejected; resumed",
+        name: "kill -9 of a replay run of rejected events at random moments; resumed",
         inject: killed_replay,
     },
     Fault {

@@ -12,12 +12,12 @@ use super::{Fault, PATIENCE, container, docker, memory, rabbitmqctl};
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
         test: "a_refused_channel_holds_up_its_aggregate_alone",
-        name: "the broker closes the channel of what it does not allow, for 5 s",
+        name: "the broker closes the channel on messages without permission, for 5 s",
         inject: refused_channel,
     },
     Fault {
         test: "a_relay_that_vanishes_gives_its_lock_up",
-        name: "a relay vanishes, and something was sent to it since",
+        name: "a relay vanishes while data to it is unacknowledged",
         inject: vanished,
     },
 ];

@@ -20,7 +20,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         test: "a_frozen_broker_loses_nothing",
-        name: "the broker stands still for 3 s",
+        name: "the broker is frozen for 3 s",
         inject: || once(&["chaos", "pause", "rabbitmq", "--for", "3s"]),
     },
     Fault {
@@ -50,7 +50,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         test: "commits_of_unknown_outcome_lose_nothing",
-        name: "sessions end in the middle of anything, commits among them",
+        name: "database sessions are terminated at random moments, commits included",
         inject: sessions,
     },
 ];

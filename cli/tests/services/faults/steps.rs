@@ -28,27 +28,27 @@ const CONSUMING: [&str; 5] = [
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
         test: "a_relay_that_ends_at_any_step_loses_nothing",
-        name: "a relay ends: events claimed, sent, confirmed, marked",
+        name: "a relay is killed: events claimed, sent, confirmed, marked",
         inject: relaying,
     },
     Fault {
         test: "a_consumer_that_ends_at_any_step_loses_nothing",
-        name: "a consumer ends: event delivered, noted, applied, committed, acknowledged",
+        name: "a consumer is killed: delivered, inbox written, effect written, committed, acked",
         inject: consuming,
     },
     Fault {
         test: "killed_services_lose_nothing",
-        name: "kill -9 of services, anywhere",
+        name: "kill -9 of services at random moments",
         inject: anywhere,
     },
     Fault {
         test: "connections_that_end_before_the_confirm_lose_nothing",
-        name: "connections end between publish and confirm",
+        name: "connections are closed between publish and confirm",
         inject: before_the_confirm,
     },
     Fault {
         test: "a_stalled_consumer_loses_nothing",
-        name: "a consumer stands still for 5 s",
+        name: "a consumer is frozen for 5 s",
         inject: stalled,
     },
     Fault {

@@ -34,7 +34,7 @@ pub fn note(row: Row) {
 pub fn markdown() -> Option<String> {
     let rows = ROWS.lock().unwrap();
     let mut text = String::from(
-        "| Fault | Runs | Accepted | Lost | Doubled | Out of order | Through again after |\n\
+        "| Fault | Runs | Accepted | Lost | Doubled | Out of order | Recovered after |\n\
          |---|---:|---:|---:|---:|---:|---:|\n",
     );
     for row in rows.iter() {

@@ -1,4 +1,4 @@
-//! Every event of the catalogue (`docs/contracts/events.md`).
+//! Every event of the catalogue (`docs/contracts/event_catalog_v1.md`).
 //!
 //! These are what services publish. A consumer reads with a type of its own that
 //! asks for no more than it needs.

@@ -2,7 +2,7 @@
 //!
 //! Each visible line is one progress bar. What a line says and how long it is
 //! is decided elsewhere; why the terminal is one of our own is written in
-//! `docs/adr/0002-live-progress.md`.
+//! `docs/adr/0002-draw-live-progress-with-indicatif-on-our-own-terminal.md`.
 
 mod terminal;
 
