@@ -5,4 +5,5 @@ mod attach;
 pub mod bench;
 pub mod commands;
 mod context;
+mod help;
 pub mod views;

@@ -7,26 +7,28 @@ use dm_messaging::filter::Filter;
 /// Which events of a table, and how many of them.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
-    /// Of this service; may be repeated.
-    #[arg(long, value_name = "NAME")]
+    /// Show only events in the tables of this service; may be repeated.
+    #[arg(long, value_name = "SERVICE")]
     pub(crate) service: Vec<String>,
-    /// Of this type or one that ends so, e.g. `order.created.v1`; may be repeated.
+    /// Show only events of this type or type suffix, e.g. `order.created.v1`; may be repeated.
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Vec<String>,
-    /// Of this aggregate, e.g. `order/ord_9001`.
+    /// Show only events of this aggregate, e.g. `order/ord_9001`.
     #[arg(long, value_name = "SUBJECT", allow_hyphen_values = true)]
     aggregate: Option<String>,
-    /// Of this trace.
-    #[arg(long, value_name = "ID")]
+    /// Show only events of this trace.
+    #[arg(long, value_name = "TRACE_ID")]
     trace: Option<String>,
-    /// Written, or handled, since then: an instant such as `2026-02-03T10:00:00Z`, or how
-    /// long ago, e.g. `2h`.
-    #[arg(long, value_name = "WHEN", value_parser = instant)]
+    /// Show only events at or after this time: an age such as `2h`, or a timestamp.
+    ///
+    /// The time of an event is when it was written to the outbox, or processed by the inbox.
+    /// Timestamps have the form `2026-02-03T10:00:00Z`.
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     since: Option<DateTime<Utc>>,
-    /// Written, or handled, before then.
-    #[arg(long, value_name = "WHEN", value_parser = instant)]
+    /// Show only events before this time: an age such as `2h`, or a timestamp.
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     until: Option<DateTime<Utc>>,
-    /// So many.
+    /// Maximum number of events to show.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
 }

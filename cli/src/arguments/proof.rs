@@ -6,10 +6,10 @@ use dm_operations::smoke;
 /// How a running stack is proved.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Proof {
-    /// Run it so many times; the first failure ends it.
-    #[arg(long, default_value_t = 1, value_name = "TIMES", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Number of runs of the smoke test; the first failure ends the command.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
-    /// The password of the people who sign in.
+    /// Password of the users who sign in.
     #[arg(
         long,
         env = "DM_TOKEN_PASSWORD",

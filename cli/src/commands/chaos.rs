@@ -11,8 +11,14 @@ use dm_terminal::text;
 
 use crate::context::Context;
 
-/// Break something on purpose, for an audience or a test.
+/// Inject faults into the running stack.
+///
+/// If dm is killed during a fault, `dm up` restores the component.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  dm chaos kill rabbitmq --for 3s
+  dm chaos cut postgres
+  dm chaos scenario fixtures/demo/broker-outage.toml")]
 pub struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -20,61 +26,88 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Put a message into a work queue that its consumer can't handle.
+    /// Put a message that cannot be processed into a work queue.
+    #[command(after_long_help = "Examples:
+  dm chaos poison inventory.order-events.q
+  dm chaos poison inventory.order-events.q --after 5s")]
     Poison {
-        /// The queue, e.g. `inventory.order-events.q`.
+        /// Work queue, e.g. `inventory.order-events.q`.
         queue: String,
         #[command(flatten)]
         when: When,
     },
-    /// Kill a component as a crash would: no goodbye to anybody.
+    /// Kill a component (SIGKILL).
+    #[command(after_long_help = "Examples:
+  dm chaos kill order
+  dm chaos kill rabbitmq --for 3s")]
     Kill {
-        /// The component, e.g. `rabbitmq` or `order`.
+        /// Component, e.g. `rabbitmq` or `order`.
         component: String,
         #[command(flatten)]
         when: When,
-        /// Start it again after so long; otherwise dm up brings it back.
-        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        /// Start the component again after this time, e.g. `3s` [default: leave it stopped].
+        ///
+        /// `dm up` starts a component that was left stopped.
+        #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
         time: Option<Duration>,
     },
-    /// Freeze a component for a while: its connections stay open, and nothing answers.
+    /// Freeze a component for some time.
+    ///
+    /// Its connections stay open, but it does not respond.
+    #[command(after_long_help = "Examples:
+  dm chaos pause postgres
+  dm chaos pause rabbitmq --for 30s")]
     Pause(While),
-    /// Take a component off the network for a while: its connections stay half open.
+    /// Disconnect a component from the network for some time.
+    ///
+    /// Its connections stay half open.
+    #[command(after_long_help = "Examples:
+  dm chaos cut inventory
+  dm chaos cut postgres --for 30s --after 5s")]
     Cut(While),
     /// Stop a component and start it again.
+    #[command(after_long_help = "Examples:
+  dm chaos restart order
+  dm chaos restart rabbitmq --after 5s")]
     Restart {
-        /// The component.
+        /// Component to restart.
         component: String,
         #[command(flatten)]
         when: When,
     },
-    /// End every connection with the broker at once.
+    /// Close all connections to the broker at once.
+    #[command(after_long_help = "Examples:
+  dm chaos disconnect
+  dm chaos disconnect --after 5s")]
     Disconnect {
         #[command(flatten)]
         when: When,
     },
-    /// Do what a file says, step by step; fixtures/demo/broker-outage.toml is one.
+    /// Inject the faults of a scenario file, one after the other.
+    #[command(after_long_help = "Examples:
+  dm chaos scenario fixtures/demo/broker-outage.toml
+  dm chaos scenario fixtures/demo/broker-outage.toml --instance review")]
     Scenario {
-        /// The file.
+        /// Scenario file in TOML, with one `[[step]]` per fault.
         file: PathBuf,
     },
 }
 
 #[derive(Debug, Args)]
 struct When {
-    /// Wait for so long first.
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    /// Time to wait before the fault, e.g. `5s`.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     after: Duration,
 }
 
 #[derive(Debug, Args)]
 struct While {
-    /// The component.
+    /// Component, e.g. `rabbitmq` or `order`.
     component: String,
     #[command(flatten)]
     when: When,
-    /// For how long. An interrupt ends it early.
-    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    /// Duration of the fault, e.g. `10s`; an interrupt ends the fault early.
+    #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     time: Duration,
 }
 

@@ -8,11 +8,12 @@ use super::Cli;
 use crate::context::Context;
 
 /// Print the completion script of a shell.
-///
-/// For bash: `dm completions bash > /etc/bash_completion.d/dm`
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm completions bash > /etc/bash_completion.d/dm
+  dm completions fish > ~/.config/fish/completions/dm.fish")]
 pub struct Arguments {
-    /// The shell.
+    /// Shell to print the script for.
     shell: Shell,
 }
 

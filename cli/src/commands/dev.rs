@@ -14,24 +14,27 @@ use tokio::time::Instant;
 use crate::context::Context;
 use crate::views;
 
-/// Rebuild and restart at every change of the sources.
+/// Rebuild and restart services when their sources change.
 ///
-/// Watches what the services are made of (services, migrations, fixtures,
-/// Cargo.toml, Cargo.lock) and dm.toml. What the compiler finds is shown, and what
-/// ran before keeps running until it compiles again. Ends with Ctrl-C; the stack
-/// stays up.
+/// Watches the sources of the services (services, migrations, fixtures, Cargo.toml, Cargo.lock)
+/// and dm.toml. If the sources do not compile, the errors are shown and the previous version
+/// keeps running. Press Ctrl-C to stop watching; the stack keeps running.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm dev
+  dm dev --only order,inventory")]
 pub struct Arguments {
-    /// Only these services and what they need.
+    /// Run only these services and their dependencies, separated by commas.
     #[arg(long, value_name = "SERVICE", value_delimiter = ',')]
     only: Vec<String>,
-    /// Install and start what is missing on this machine without asking.
+    /// Install and start missing software on this machine without asking.
     #[arg(long, short)]
     yes: bool,
-    /// How long the components may take to become ready after a change, and how long to wait
-    /// for another command on the instance, e.g. `90s`
-    /// [default: timeouts.wait, and 30 minutes].
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// Time limit for the components to become ready, e.g. `90s` [default: timeouts.wait].
+    ///
+    /// The time starts when all images are present. The same limit applies to the wait for
+    /// another command that holds the lock of the instance (30 minutes by default).
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     wait_timeout: Option<Duration>,
 }
 

@@ -8,10 +8,17 @@ use dm_terminal::text;
 
 use crate::context::Context;
 
-/// Stop and remove the stack.
+/// Stop and remove the stack; keep its data.
+///
+/// Removes the containers and the network of the instance. The volumes, and so all data, stay
+/// unless --volumes is given.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm down
+  dm down --volumes
+  dm down --instance review --volumes")]
 pub struct Arguments {
-    /// Remove its volumes as well: all data of the instance is gone then.
+    /// Remove the volumes as well; this deletes all data of the instance.
     #[arg(long)]
     volumes: bool,
 }

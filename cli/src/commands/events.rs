@@ -18,8 +18,11 @@ use crate::views;
 /// How long before an event its request may have begun.
 const BEFORE: TimeDelta = TimeDelta::seconds(30);
 
-/// Watch events pass, or tell the story of one thing.
+/// Tail events, or trace one through the system.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  dm events tail --service order
+  dm events trace ord_9001")]
 pub struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -27,14 +30,26 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show events as they pass, failures among them, by a queue of its own.
+    /// Print events as they are published, retried or dead-lettered.
+    ///
+    /// Reads from a temporary queue, so that no consumer misses a message.
+    #[command(after_long_help = "Examples:
+  dm events tail
+  dm events tail --key 'order.#' --data
+  dm events tail --type order.created.v1 --limit 1 --json")]
     Tail(Follow),
-    /// Tell the whole story of an order, a trace or an event: what was published, who
-    /// handled it when, what that caused, and what was set aside.
+    /// Trace an order, another aggregate, a request or an event through the system.
+    ///
+    /// Prints a tree: the published events, the services that processed each of them and when,
+    /// the events that resulted, and the dead letters.
+    #[command(after_long_help = "Examples:
+  dm events trace ord_9001
+  dm events trace expense/exp_12
+  dm events trace 0af7651916cd43dd8448eb211c80319c --logs")]
     Trace {
-        /// `ord_9001`, `expense/exp_12`, a trace id or an event id.
+        /// Aggregate (e.g. `ord_9001` or `expense/exp_12`), trace id, or event id.
         id: String,
-        /// With the services' log lines.
+        /// Include the log lines of the services.
         #[arg(long)]
         logs: bool,
     },
@@ -42,25 +57,27 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Follow {
-    /// With this binding key, e.g. `order.#`; may be repeated.
+    /// Show only published events with this binding key, e.g. `order.#`; may be repeated.
+    ///
+    /// Retries and dead letters are shown whatever their routing key.
     #[arg(long, value_name = "KEY")]
     key: Vec<String>,
-    /// Of this type or one that ends so, e.g. `order.created.v1`; may be repeated.
+    /// Show only events of this type or type suffix, e.g. `order.created.v1`; may be repeated.
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Vec<String>,
-    /// Published by this service, or failed in it; may be repeated.
-    #[arg(long, value_name = "NAME")]
+    /// Show only events that this service published or failed to process; may be repeated.
+    #[arg(long, value_name = "SERVICE")]
     service: Vec<String>,
-    /// Of this trace.
-    #[arg(long, value_name = "ID")]
+    /// Show only events of this trace.
+    #[arg(long, value_name = "TRACE_ID")]
     trace: Option<String>,
-    /// Of this aggregate, e.g. `order/ord_9001`.
+    /// Show only events of this aggregate, e.g. `order/ord_9001`.
     #[arg(long, value_name = "SUBJECT", allow_hyphen_values = true)]
     aggregate: Option<String>,
-    /// With what the events say.
+    /// Show the data of each event.
     #[arg(long)]
     data: bool,
-    /// End after so many.
+    /// Maximum number of events to show; the command then ends [default: no limit].
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 }

@@ -10,26 +10,28 @@ use crate::context::Context;
 
 /// Run a command in a component's container.
 ///
-/// At a terminal the command gets a terminal. In a script it gets no standard input,
-/// so that a loop keeps its own; `--interactive` passes it on. The output comes
-/// unchanged, the exit code is the command's own, and the command ends when dm does.
+/// On a terminal, the command gets a terminal. In a script, it gets no standard input, so that
+/// it does not consume the input of a loop around it; --interactive passes standard input on.
+/// The output is passed through unchanged, the exit code is that of the command, and the
+/// command ends when dm ends.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:
+#[command(after_long_help = "Examples:
   dm exec rabbitmq -- rabbitmqctl list_queues
   dm exec --interactive postgres -- sh -c 'cat > /tmp/data.csv' < data.csv")]
 pub struct Arguments {
-    /// The component.
+    /// Component to run the command in.
+    #[arg(value_name = "COMPONENT")]
     name: String,
-    /// Pass standard input on, as a terminal's always is.
+    /// Pass standard input to the command.
     #[arg(long, short)]
     interactive: bool,
-    /// Give it a terminal, as it gets at a terminal anyway.
+    /// Give the command a terminal; on a terminal it always gets one.
     #[arg(long, short, hide = true)]
     tty: bool,
-    /// The user in the container.
+    /// User in the container [default: the user of the image].
     #[arg(long, short)]
     user: Option<String>,
-    /// The command and its arguments.
+    /// Command and its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     command: Vec<String>,
 }

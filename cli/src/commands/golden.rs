@@ -10,8 +10,14 @@ use crate::context::Context;
 /// The schema of `dm golden ls --json`.
 const SCHEMA: &str = "dm.golden/1";
 
-/// Golden images: what fresh starts, resets and parallel instances begin with.
+/// List, create and remove golden images.
+///
+/// A golden image holds the state of a component after its initialization. New instances and
+/// resets start from golden images, and so skip the initialization.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  dm golden ls
+  dm golden make")]
 pub struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -19,11 +25,22 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show whether there are golden images for the configuration as it is.
+    /// List the golden images for the current configuration.
+    #[command(after_long_help = "Examples:
+  dm golden ls
+  dm golden ls --json")]
     Ls,
-    /// Make them now, unless they are there.
+    /// Create the golden images for the current configuration, unless they exist.
+    ///
+    /// Starts a scratch instance for it, and removes the instance afterwards.
+    #[command(after_long_help = "Examples:
+  dm golden make
+  dm golden make --progress plain")]
     Make,
-    /// Remove all golden images of this project's configuration.
+    /// Remove the golden images for the current configuration.
+    #[command(after_long_help = "Examples:
+  dm golden rm
+  dm golden rm --project-directory ~/dm")]
     Rm,
 }
 

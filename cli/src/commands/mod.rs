@@ -43,9 +43,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arguments::repeatable;
 use crate::context::Context;
+use crate::help;
 
-/// Runs the Dunder Mifflin demo stack: one command from a bare machine to
-/// everything running, wired and ready.
+/// Run the Dunder Mifflin demo stack on this machine.
 #[derive(Debug, Parser)]
 #[command(
     name = "dm",
@@ -54,8 +54,7 @@ use crate::context::Context;
     arg_required_else_help = true
 )]
 #[command(
-    after_help = "Exit codes: 0 fine, 1 the check found something, 2 usage or configuration, \
-3 engine, 4 component failed, 5 timed out, 130 interrupted."
+    after_help = "Exit codes: 0 ok, 1 findings, 2 usage, 3 engine, 4 component, 5 timeout, 130 ^C"
 )]
 struct Line {
     #[command(flatten)]
@@ -68,9 +67,11 @@ struct Line {
 
 /// What every command needs to know.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Global options")]
+#[command(next_help_heading = help::GLOBAL_OPTIONS)]
 struct Globals {
-    /// Which instance of the stack; another name is another stack beside it.
+    /// Name of the stack instance.
+    ///
+    /// Each instance is a separate stack with its own containers, volumes, network and ports.
     #[arg(
         long,
         global = true,
@@ -79,10 +80,12 @@ struct Globals {
         value_name = "NAME"
     )]
     instance: String,
-    /// The folder of dm.toml; otherwise it is looked for from here upwards.
+    /// Project directory, which contains dm.toml.
+    ///
+    /// The default is the current directory, or the nearest of its parents, with a dm.toml.
     #[arg(long, global = true, env = "DM_PROJECT_DIR", value_name = "DIR")]
     project_directory: Option<PathBuf>,
-    /// Set a key of dm.toml for this call, e.g. `--set postgres.port=5433`.
+    /// Override a key of dm.toml, e.g. `--set postgres.port=5433`; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -96,11 +99,11 @@ pub struct Cli(Line);
 
 impl CommandFactory for Cli {
     fn command() -> clap::Command {
-        repeatable::add(Line::command(), SET)
+        repeatable::add(help::arranged(Line::command()), SET)
     }
 
     fn command_for_update() -> clap::Command {
-        repeatable::add(Line::command_for_update(), SET)
+        repeatable::add(help::arranged(Line::command_for_update()), SET)
     }
 }
 
@@ -123,17 +126,13 @@ impl FromArgMatches for Cli {
 
 impl Parser for Cli {}
 
-// Where a command's own arguments say more than a line, they say it.
+// The arguments of a command have its help. A new command needs a place in `help::GROUPS`.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Bring the stack up: engine, images, components, until all are ready.
     Up(up::Arguments),
-    /// Stop and remove the stack; its data stays unless asked otherwise.
     Down(down::Arguments),
-    /// Show what runs, and how it is reached.
     Status(status::Arguments),
     Logs(logs::Arguments),
-    /// Stop components and bring them up again.
     Restart(restart::Arguments),
     Rebuild(rebuild::Arguments),
     Dev(dev::Arguments),
@@ -141,11 +140,8 @@ enum Command {
     Seed(seed::Arguments),
     Schema(schema::Arguments),
     Backup(backup::Arguments),
-    /// Look at what the services have written to be published.
     Outbox(outbox::Arguments),
-    /// Look at what the services have handled, and at the queues that it comes by.
     Inbox(inbox::Arguments),
-    /// Watch events pass, or tell the story of one thing.
     Events(events::Arguments),
     Dlq(dlq::Arguments),
     Reconcile(reconcile::Arguments),
@@ -154,23 +150,15 @@ enum Command {
     Ci(ci::Arguments),
     Exec(exec::Arguments),
     Psql(psql::Arguments),
-    /// Sign a person in and print the access token.
     Token(token::Arguments),
-    /// Open a component's page in the browser.
     Open(open::Arguments),
-    /// Find, install, start and stop the container engine.
     Engine(engine::Arguments),
-    /// List, build, pull, save and load the images.
     Images(images::Arguments),
-    /// List, make and remove the golden images that fresh starts begin with.
     Golden(golden::Arguments),
-    /// Check this machine, and say what to do about each finding.
     Doctor(doctor::Arguments),
-    /// Show and check the configuration.
     Config(config::Arguments),
-    /// Measure, as ratios in one run.
+    /// Run benchmarks.
     Bench(bench::Arguments),
-    /// Print the completion script of a shell.
     Completions(completions::Arguments),
 }
 

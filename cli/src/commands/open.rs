@@ -9,15 +9,19 @@ use dm_operations::session::existing_ports;
 
 use crate::context::Context;
 
-/// Open a component's page in the browser.
+/// Open the web page of a component in the browser.
 ///
-/// The address is printed as well, so that it is of use without a browser.
+/// Prints the address as well.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm open
+  dm open rabbitmq
+  dm open gateway --print")]
 pub struct Arguments {
-    /// The component.
-    #[arg(default_value = "keycloak")]
+    /// Component: a service, keycloak or rabbitmq.
+    #[arg(default_value = "keycloak", value_name = "COMPONENT")]
     name: String,
-    /// Print the address and open nothing.
+    /// Print the address without opening it.
     #[arg(long)]
     print: bool,
 }

@@ -19,8 +19,14 @@ use crate::views;
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// Look at what the services have written to be published.
+/// Inspect the outboxes, and retry refused events.
+///
+/// Each service writes its events to its outbox, in the transaction that causes them. A relay
+/// publishes them to the broker.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  dm outbox ls --state refused
+  dm outbox stats --watch")]
 pub struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -28,37 +34,61 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show events, the latest first.
+    /// List the events of the outboxes, latest first.
+    #[command(after_long_help = "Examples:
+  dm outbox ls --service order --since 1h
+  dm outbox ls --aggregate order/ord_9001
+  dm outbox ls --state pending --state refused")]
     Ls(List),
-    /// Show an event: its envelope, how far it is, and which queues and inboxes have it.
+    /// Show an event: its envelope, its state, and its deliveries.
+    #[command(after_long_help = "Examples:
+  dm outbox show evt_0f3c
+  dm outbox show evt_0f3c --json")]
     Show {
-        /// The event's id.
+        /// Event id.
+        #[arg(value_name = "EVENT_ID")]
         id: String,
     },
-    /// Show how the outboxes stand.
+    /// Show the backlog, the age and the publish rate of each outbox.
+    ///
+    /// Exit code 1 if an outbox exceeds a limit, or if a session other than the relay holds
+    /// the relay's lock.
+    #[command(after_long_help = "Examples:
+  dm outbox stats --watch
+  dm outbox stats --service order
+  dm outbox stats --max-refused 0 --max-age 1m")]
     Stats {
-        /// Of this service; may be repeated.
-        #[arg(long, value_name = "NAME")]
+        /// Show only the outbox of this service; may be repeated.
+        #[arg(long, value_name = "SERVICE")]
         service: Vec<String>,
-        /// Go on showing it until interrupted.
+        /// Refresh the table every second until interrupted.
         #[arg(long, short)]
         watch: bool,
-        /// End with exit code 1 if more than so many wait in one outbox.
+        /// Exit with code 1 if an outbox has more than N pending events.
         #[arg(long, value_name = "N", conflicts_with = "watch")]
         max_pending: Option<u64>,
-        /// End with exit code 1 if more than so many of one outbox were refused.
+        /// Exit with code 1 if an outbox has more than N refused events.
         #[arg(long, value_name = "N", conflicts_with = "watch")]
         max_refused: Option<u64>,
-        /// End with exit code 1 if one waits for longer.
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "watch")]
+        /// Exit with code 1 if an event is unpublished for longer than this, e.g. `5m`.
+        ///
+        /// Held events do not count.
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "watch")]
         max_age: Option<Duration>,
     },
-    /// Send now what the broker refused, and what rests because of that.
+    /// Publish refused events now, instead of after their delay.
+    ///
+    /// Held events stay held.
+    #[command(after_long_help = "Examples:
+  dm outbox retry
+  dm outbox retry --service order
+  dm outbox retry evt_0f3c")]
     Retry {
-        /// The events' ids; all where none is named.
+        /// Ids of the events to publish [default: all refused events].
+        #[arg(value_name = "EVENT_ID")]
         ids: Vec<String>,
-        /// Of this service; may be repeated.
-        #[arg(long, value_name = "NAME")]
+        /// Publish only events of this service; may be repeated.
+        #[arg(long, value_name = "SERVICE")]
         service: Vec<String>,
     },
 }
@@ -67,12 +97,12 @@ enum Action {
 struct List {
     #[command(flatten)]
     which: Which,
-    /// In this state; may be repeated.
+    /// Show only events in this state; may be repeated.
     #[arg(long, value_name = "STATE")]
     state: Vec<State>,
-    /// Begin where the page before this one ended.
-    #[arg(long, value_name = "PLACE")]
-    from: Option<Place>,
+    /// Continue after the previous page, at the cursor that it printed.
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<Place>,
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
@@ -86,7 +116,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 states: list.state,
                 limit: list.which.limit,
                 filter: list.which.filter(),
-                from: list.from.unwrap_or_default(),
+                from: list.cursor.unwrap_or_default(),
             };
             let page = page::read(&database, &stores, &wanted).await?;
             context

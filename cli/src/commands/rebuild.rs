@@ -10,21 +10,26 @@ use tokio::time::Instant;
 use crate::context::Context;
 use crate::views::dev;
 
-/// Compile the services and restart those whose binary changed.
+/// Compile the services and restart the changed ones.
 ///
-/// Everything is compiled before anything is stopped: where the sources don't
-/// compile, what ran before keeps running.
+/// All services are compiled before any of them is stopped. If the sources do not compile, the
+/// previous version keeps running.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm rebuild
+  dm rebuild order inventory")]
 pub struct Arguments {
-    /// Restart only these services, and bring up what they need; all if none is named.
+    /// Services to restart; their dependencies are started [default: all services].
     #[arg(value_name = "SERVICE")]
     names: Vec<String>,
-    /// Install and start what is missing on this machine without asking.
+    /// Install and start missing software on this machine without asking.
     #[arg(long, short)]
     yes: bool,
-    /// How long the components may take to become ready, and how long to wait for another
-    /// command on the instance, e.g. `90s` [default: timeouts.wait, and 30 minutes].
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// Time limit for the components to become ready, e.g. `90s` [default: timeouts.wait].
+    ///
+    /// The time starts when all images are present. The same limit applies to the wait for
+    /// another command that holds the lock of the instance (30 minutes by default).
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     wait_timeout: Option<Duration>,
 }
 

@@ -11,21 +11,27 @@ use dm_operations::reconcile;
 use crate::context::Context;
 use crate::views;
 
-/// Account for every event, and prove that nothing is missing.
+/// Check that every event was delivered.
 ///
-/// From one snapshot of the database and the broker's queues: for every queue that takes
-/// it an event is pending, in flight, consumed or dead. Of the read model's queue, which no
-/// service here consumes, it says how many wait, and of how many it can't tell. The laws of
-/// the business tables are checked in the same snapshot. Exit code 1 where anything is
-/// missing, doubled or orphaned, or a law is broken.
+/// Accounts for every event, from one snapshot of the database and the queues of the broker:
+/// for each queue that is bound to it, the event is pending, in flight, consumed or dead. The
+/// queue of the read model has no consumer in the stack: for that queue, the command shows how
+/// many events wait, and for how many the state is unknown. The invariants of the business
+/// tables are checked in the same snapshot.
+///
+/// Exit code 1 if an event is missing, doubled or orphaned, or if an invariant is violated.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  dm reconcile
+  dm reconcile --grace 1m
+  dm reconcile --repair")]
 pub struct Arguments {
-    /// Publish what is missing again, each event to the one queue where it is missing.
+    /// Republish each missing event to the queue where it is missing.
     #[arg(long)]
     repair: bool,
-    /// How long what is in flight may take to arrive, before queues are looked into.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
-    settle: Duration,
+    /// Maximum time to wait for events in flight before the queues are read, e.g. `30s`.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    grace: Duration,
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
@@ -37,7 +43,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     } else {
         None
     };
-    let report = reconcile::account(session, &desk, arguments.settle, arguments.repair).await?;
+    let report = reconcile::account(session, &desk, arguments.grace, arguments.repair).await?;
     views::reconcile::show(printer, &report)?;
     if report.is_clean() {
         return Ok(Exit::Success);

@@ -9,17 +9,23 @@ use dm_operations::seed::Seed;
 use crate::context::Context;
 use crate::views;
 
-/// Throw all data of the instance away and bring it up fresh.
+/// Remove all data and start a fresh stack.
 ///
-/// With a backup, that is restored and checked beside the data that there is, which goes
-/// when the backup takes its place: a backup that can't be restored changes nothing.
+/// With a backup, the backup is restored and checked next to the current data, which is removed
+/// when the backup replaces it. A backup that cannot be restored changes nothing.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm reset
+  dm reset --yes --to medium
+  dm reset --to latest")]
 pub struct Arguments {
-    /// Don't ask.
+    /// Do not ask for confirmation.
     #[arg(long, short)]
     yes: bool,
-    /// What to begin with: the scale of a seed, as `dm seed` takes it, or the id of
-    /// a backup, or `latest`.
+    /// Data to start with: the scale of a seed, the id of a backup, or `latest`.
+    ///
+    /// The scales are those of `dm seed`: demo, small, medium, large, or a number of orders. `latest`
+    /// is the latest backup. Separate the digits of a large number, e.g. `20_000_000`.
     #[arg(long, value_name = "SEED|BACKUP")]
     to: Option<String>,
 }

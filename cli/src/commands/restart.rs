@@ -7,10 +7,14 @@ use dm_operations::restart::restart;
 use crate::context::Context;
 use crate::views;
 
-/// Stop components and bring them up again; their data stays.
+/// Restart components; keep their data.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm restart
+  dm restart keycloak gateway")]
 pub struct Arguments {
-    /// The components; all where none is named.
+    /// Components to restart [default: all].
+    #[arg(value_name = "COMPONENT")]
     names: Vec<String>,
 }
 

@@ -16,47 +16,63 @@ use crate::views;
 /// What sets the password for all commands.
 const PASSWORD_VARIABLE: &str = "DM_TOKEN_PASSWORD";
 
-/// Fill the running stack with a business: leads, clients, orders, expenses.
+/// Load demo data, months of history, or your own data.
 ///
-/// A demo has a past of 240 orders, and then goes in at the gateway, as real people and by
-/// the services' own rules, so that live events are seen. Any other scale is a past of
-/// months alone, written straight into the tables as if its events had flowed. A number
-/// gives the same business each time. docs/seed.md tells more.
+/// The data consists of leads, clients, orders, expenses and profiles. The scale `demo` loads
+/// 90 days of history with 240 orders into an empty stack, and then creates more data through
+/// the gateway, as signed-in users, so that live events flow. Any other scale loads history
+/// only, written directly into the tables as if its events had been published and processed.
+/// See docs/seed.md for details.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm seed
+  dm seed --scale medium --days 30
+  dm seed --import my-data --append")]
 pub struct Arguments {
-    /// How much: `demo`, or `small`, `medium`, `large` with 1,000, 10,000, 100,000 orders,
-    /// or a number of orders.
+    /// Amount of data: demo, small, medium, large, or a number of orders.
+    ///
+    /// The scales small, medium and large are 1,000, 10,000 and 100,000 orders. There is one
+    /// lead for every 10 orders, and one expense for every 5.
     #[arg(long, value_name = "SCALE", default_value = "demo", value_parser = Scale::parse)]
     scale: Scale,
-    /// Which business; another number is another one.
+    /// Seed of the data generator; the same number yields the same data.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed_number: u64,
-    /// Only the past of the business that begins at this service.
+    /// Load only the history that starts in this service.
+    ///
+    /// Includes the data in other services that results from it. Requires a --scale other than
+    /// demo.
     #[arg(long, value_name = "SERVICE")]
-    only: Option<Only>,
-    /// Add to what is there; no company comes twice.
+    service: Option<Only>,
+    /// Add to the existing data, without duplicating companies.
     #[arg(long, conflicts_with = "fresh")]
     append: bool,
-    /// Throw all data of the stack away first, as `dm reset` does.
-    #[arg(long, conflicts_with = "from")]
+    /// Remove all data of the stack first, like `dm reset`.
+    #[arg(long, conflicts_with = "import")]
     fresh: bool,
-    /// Carry on with a past that was cut short.
-    #[arg(long, conflicts_with_all = ["scale", "seed_number", "only", "append", "fresh", "days", "until", "from"])]
+    /// Complete a history whose load was interrupted.
+    #[arg(long, conflicts_with_all = ["scale", "seed_number", "service", "append", "fresh", "days", "end_date", "import"])]
     resume: bool,
-    /// Somebody's own business: leads, orders and expenses in this folder, each as .csv or
-    /// .json. Nothing is loaded where anything is wrong.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["scale", "seed_number", "only", "days", "until"])]
-    from: Option<PathBuf>,
-    /// How many days a past takes; 90, unless it is given.
+    /// Import leads, orders and expenses from this directory.
+    ///
+    /// Each of them is a .csv or a .json file. If any record is invalid, nothing is loaded. See
+    /// docs/seed.md for the columns.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["scale", "seed_number", "service", "days", "end_date"])]
+    import: Option<PathBuf>,
+    /// Length of the history in days [default: 90].
+    ///
+    /// Requires a --scale other than demo.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=3650))]
     days: Option<u16>,
-    /// The day on which a past ends; today, unless it is given.
+    /// Day before which the history ends, e.g. `2026-02-03` [default: today].
+    ///
+    /// Requires a --scale other than demo.
     #[arg(long, value_name = "DATE")]
-    until: Option<NaiveDate>,
-    /// Don't ask before data is thrown away.
+    end_date: Option<NaiveDate>,
+    /// Do not ask for confirmation before data is removed.
     #[arg(long, short)]
     yes: bool,
-    /// The password of the people who sign in.
+    /// Password of the users who sign in for the demo.
     #[arg(
         long,
         env = PASSWORD_VARIABLE,
@@ -72,12 +88,12 @@ impl From<Arguments> for Seed {
         Self {
             scale: arguments.scale,
             number: arguments.seed_number,
-            only: arguments.only,
+            only: arguments.service,
             append: arguments.append,
             resume: arguments.resume,
-            from: arguments.from,
+            from: arguments.import,
             days: arguments.days,
-            until: arguments.until,
+            until: arguments.end_date,
             password: arguments.password,
         }
     }

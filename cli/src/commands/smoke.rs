@@ -15,16 +15,22 @@ use crate::arguments::proof::Proof;
 use crate::context::Context;
 use crate::views;
 
-/// Prove the running stack: from a lead to a notification, as real users.
+/// Run the end-to-end smoke test.
 ///
-/// People sign in through Keycloak's pages; every answer is held against the
-/// contract, and so is what must be refused. A run makes its own lead, order and
-/// expense and can be repeated at will.
+/// Runs the business flow on the running stack, from a lead to a notification. Users sign in
+/// through the pages of Keycloak. Every response is checked against the contract, and so are the
+/// requests that must be refused. Each run creates its own lead, order and expense, so that the
+/// test can be repeated.
+///
+/// Exit code 1 if a step fails.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm smoke
+  dm smoke --repeat 3 --junit smoke.xml")]
 pub struct Arguments {
     #[command(flatten)]
     proof: Proof,
-    /// Write the result as a JUnit file, too.
+    /// Write the result to this file as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }

@@ -18,16 +18,20 @@ use crate::views::{self, status};
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// Show what runs.
+/// Show the state and the address of each component.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm status
+  dm status --watch --memory
+  dm status --check --quiet")]
 pub struct Arguments {
-    /// Go on showing it until interrupted.
+    /// Refresh the table every second until interrupted.
     #[arg(long, short)]
     watch: bool,
-    /// Show the memory that each component uses; the engine may take a second to tell.
+    /// Show the memory usage of each component, which may take a second.
     #[arg(long, short)]
     memory: bool,
-    /// Exit with 1 unless everything is ready.
+    /// Exit with code 1 unless every component is ready.
     #[arg(long, conflicts_with = "watch")]
     check: bool,
 }

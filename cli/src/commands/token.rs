@@ -9,15 +9,18 @@ use serde::Serialize;
 
 use crate::context::Context;
 
-/// Sign a person in, by the realm's login page, and print the access token.
+/// Get an access token for a user.
 ///
-/// The token alone goes to stdout; whose it is and what it allows to stderr:
-/// `curl -H "Authorization: Bearer $(dm token jhalpert)" …`
+/// Signs the user in through the login page of the realm. Prints the token to stdout, and the
+/// name, the roles and the lifetime to stderr.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm token mscott
+  TOKEN=$(dm token dphilbin)")]
 pub struct Arguments {
-    /// The user's name, e.g. jhalpert.
+    /// User name, e.g. jhalpert.
     user: String,
-    /// The password; every seeded person's is `password`.
+    /// Password of the user.
     #[arg(
         long,
         env = "DM_TOKEN_PASSWORD",

@@ -80,7 +80,14 @@ fn the_engine_alone_knows_its_client() {
 /// same dependency has others where it is built for build scripts and macros.
 fn features(edges: &str) -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--workspace", "--locked", "--offline", "--prefix", "none"])
+        .args([
+            "tree",
+            "--workspace",
+            "--locked",
+            "--offline",
+            "--prefix",
+            "none",
+        ])
         .args(["--format", "{p} {f}", "--edges", edges])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
         .output()

@@ -28,7 +28,7 @@ fn an_unknown_flag_gets_the_nearest() {
 
       tip: a similar argument exists: '--wait-timeout'
 
-    Usage: dm up --wait-timeout <TIME>
+    Usage: dm up --wait-timeout <DURATION>
 
     For more information, try '--help'.
     "#);
@@ -39,7 +39,7 @@ fn a_time_that_is_none_is_refused() {
     assert_snapshot!(Project::new("").says(&["up", "--wait-timeout", "soon"]), @r#"
     exit code: 2
     ── stderr
-    error: invalid value 'soon' for '--wait-timeout <TIME>': expected number at 0
+    error: invalid value 'soon' for '--wait-timeout <DURATION>': expected number at 0
 
     For more information, try '--help'.
     "#);

@@ -23,7 +23,7 @@ const SKU: &str = "PPR-A4-WHT-500";
 
 /// The account as it is now, with what is in flight.
 fn account() -> Result<Value, Failed> {
-    let output = dm(&["reconcile", "--json", "--settle", "0s"]);
+    let output = dm(&["reconcile", "--json", "--grace", "0s"]);
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
@@ -275,12 +275,12 @@ pub fn repaired() -> Result<(), Failed> {
     };
     let expected: Vec<String> = [last].into_iter().chain(list(&lost)?).collect();
     assert_eq!(missing.len(), expected.len(), "{missing:?}");
-    dm(&["reconcile", "--repair", "--settle", "0s"]);
+    dm(&["reconcile", "--repair", "--grace", "0s"]);
     let left = findings(&account()?);
     assert!(left.is_empty(), "{left:?}");
     assert_eq!(waiting()?, expected, "in the order of the outbox");
     // A second repair finds nothing to do.
-    dm(&["reconcile", "--repair", "--settle", "0s"]);
+    dm(&["reconcile", "--repair", "--grace", "0s"]);
     assert_eq!(waiting()?.len(), expected.len());
     ok(&["up"])?;
     let report = settled()?;

@@ -240,7 +240,7 @@ pub fn killed() -> Result<(), Failed> {
         }
         child.wait()?;
         if let (false, Some((run, false))) = (is_named, latest_run(&before)?) {
-            let account = dm(&["reconcile", "--settle", "0s"]);
+            let account = dm(&["reconcile", "--grace", "0s"]);
             let told = String::from_utf8_lossy(&account.stderr);
             assert!(
                 told.contains(&format!("dlq replay --resume {run}")),

@@ -115,7 +115,7 @@ pub fn story() -> Result<(), Failed> {
     for _ in 0..3 {
         let mut arguments = vec!["outbox", "ls", "--limit", "4"];
         if let Some(place) = &from {
-            arguments.extend(["--from", place]);
+            arguments.extend(["--cursor", place]);
         }
         let page = asked(&arguments)?;
         pages.extend(ids(&page));
@@ -323,7 +323,7 @@ pub fn parked() -> Result<(), Failed> {
         "--yes",
     ])?;
     // Nobody has it any more, and nobody hides that.
-    assert_eq!(dm(&["reconcile", "--settle", "0s"]).status.code(), Some(1));
+    assert_eq!(dm(&["reconcile", "--grace", "0s"]).status.code(), Some(1));
     sql(&format!(
         "DELETE FROM orders.outbox_events WHERE event_id = '{id}'"
     ))?;

@@ -68,8 +68,8 @@ pub fn seeded() -> Result<(), Failed> {
     clean()?;
     for refused in [
         vec!["seed", "--scale", "10"],
-        vec!["seed", "--scale", "10", "--only", "sales"],
-        vec!["seed", "--only", "sales", "--append"],
+        vec!["seed", "--scale", "10", "--service", "sales"],
+        vec!["seed", "--service", "sales", "--append"],
     ] {
         assert_eq!(dm(&refused).status.code(), Some(2), "{refused:?}");
     }
@@ -127,7 +127,7 @@ pub fn files() -> Result<(), Failed> {
     fs::write(folder.path().join("orders.csv"), wrong)?;
     let count = "SELECT count(*) FROM sales.leads WHERE company_name = 'Files & Sons'";
     let path = folder.path().to_string_lossy().into_owned();
-    let arguments = ["seed", "--from", &path, "--append"];
+    let arguments = ["seed", "--import", &path, "--append"];
     let refused = dm(&arguments);
     assert_eq!(refused.status.code(), Some(2));
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();

@@ -88,7 +88,9 @@ const SHAPE: &str = "
 /// its rows.
 pub fn older() -> Result<(), Failed> {
     let within = |schema: &str, text: &str| {
-        sql(&format!("BEGIN; SET LOCAL search_path = {schema}; {text} ; COMMIT"))
+        sql(&format!(
+            "BEGIN; SET LOCAL search_path = {schema}; {text} ; COMMIT"
+        ))
     };
     let shape = |schema: &str| within(schema, &SHAPE.replace("SCHEMA", schema));
     let tried = (|| {
@@ -162,9 +164,9 @@ pub fn every_kind() -> Result<(), Failed> {
 
 fn told_of_each(folder: &str) -> Result<Vec<String>, Failed> {
     sql(&format!("{QUIET}{OBJECTS}"))?;
-    ok(&["schema", "snapshot", "--folder", folder])?;
-    ok(&["schema", "diff", "--folder", folder])?;
-    let checked = dm(&["schema", "check", "--folder", folder, "--json"]);
+    ok(&["schema", "snapshot", "--dir", folder])?;
+    ok(&["schema", "diff", "--dir", folder])?;
+    let checked = dm(&["schema", "check", "--dir", folder, "--json"]);
     let checked: Value = serde_json::from_slice(&checked.stdout)?;
     assert_eq!(
         checked["stale_pictures"],
@@ -179,7 +181,7 @@ fn told_of_each(folder: &str) -> Result<Vec<String>, Failed> {
         );
     }
     sql(&format!("{QUIET}{CHANGES}"))?;
-    let found = dm(&["schema", "diff", "--folder", folder, "--json"]);
+    let found = dm(&["schema", "diff", "--dir", folder, "--json"]);
     assert_eq!(found.status.code(), Some(1));
     let found: Value = serde_json::from_slice(&found.stdout)?;
     let told = found["differences"].as_array().into_iter().flatten();
@@ -238,7 +240,7 @@ fn all_named() -> Result<(), Failed> {
     for (command, code) in [
         (&["schema", "diff"][..], 2),
         (&["schema", "check"], 2),
-        (&["schema", "snapshot", "--folder", &folder], 2),
+        (&["schema", "snapshot", "--dir", &folder], 2),
         (&["seed", "--scale", "100", "--append"], 4),
         (&["up", "--only", "postgres"], 4),
     ] {

@@ -34,7 +34,7 @@ pub const OTHER_VARIABLES: [(&str, &str); 5] = [
     ),
     (
         "DM_TOKEN_PASSWORD",
-        "the password of the person whom `dm token` logs in",
+        "the password of the users whom `dm token`, `dm smoke`, `dm ci`, `dm seed` and `dm bench` sign in, like `--password`",
     ),
 ];
 

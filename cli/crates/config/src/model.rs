@@ -144,7 +144,8 @@ pub struct Credentials {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Timeouts {
-    /// The whole of one run of `dm up`. Raise it for slow machines.
+    /// How long the components may take to become ready in one run, e.g. of `dm up`, counted from
+    /// when all images are present. Raise it for slow machines.
     pub wait: Wait,
     /// How long a command waits for a lock in the database that another session holds,
     /// before it names that session and ends.

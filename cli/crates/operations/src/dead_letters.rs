@@ -106,7 +106,11 @@ pub async fn purge(
     if found == 0 {
         return Ok(0);
     }
-    let what = format!("Remove {}, with a copy in {}?", letters(found), file.display());
+    let what = format!(
+        "Remove {}, with a copy in {}?",
+        letters(found),
+        file.display()
+    );
     confirm(session, &what, found, yes)?;
     // Letters that came meanwhile are copied, too: exactly what is copied is removed.
     let copied = save(&connection, selection, file).await?;

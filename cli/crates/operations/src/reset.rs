@@ -31,6 +31,42 @@ impl Coded for NotConfirmed {
     }
 }
 
+/// A number that may be the day of a backup.
+#[derive(Debug, Error)]
+#[error("`{number}` is a number of orders, and the ids of backups begin with such a number")]
+struct NumberOrBackup {
+    number: String,
+}
+
+impl Coded for NumberOrBackup {
+    fn code(&self) -> &'static str {
+        "reset-ambiguous"
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn next(&self) -> Vec<String> {
+        let digits = self.number.as_bytes().rchunks(3).rev();
+        let groups: Vec<_> = digits.map(String::from_utf8_lossy).collect();
+        vec![
+            "for a backup, give more of its id: dm backup ls".into(),
+            format!(
+                "for that many orders, separate the digits: dm reset --to {}",
+                groups.join("_")
+            ),
+        ]
+    }
+}
+
+/// Whether a text of digits alone begins as the ids of backups do, e.g. `20261126T…`: a year
+/// of this century, and at least a month.
+fn may_be_a_backup(text: &str) -> bool {
+    let are_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits && text.starts_with("20") && (6..=8).contains(&text.len())
+}
+
 /// What an instance begins with.
 pub enum Beginning {
     /// No data.
@@ -52,6 +88,10 @@ impl Beginning {
             return Ok(Self::Empty);
         };
         if let Ok(scale) = Scale::parse(to) {
+            // The wrong guess would replace the data by a seed that was not meant.
+            if may_be_a_backup(to) {
+                return Err(NumberOrBackup { number: to.into() }.into());
+            }
             SeedFile::read(&project.loaded.root)?;
             return Ok(Self::Seed(scale));
         }
@@ -126,6 +166,26 @@ mod tests {
             Beginning::find(&project, None),
             Ok(Beginning::Empty)
         ));
+    }
+
+    #[test]
+    fn a_number_that_may_be_a_backups_day_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = testing::project(folder.path());
+        for number in ["20261126", "202611"] {
+            let Err(error) = Beginning::find(&project, Some(number)) else {
+                panic!("{number} was taken");
+            };
+            assert_eq!(error.coded().code(), "reset-ambiguous");
+        }
+        let next = NumberOrBackup {
+            number: "20261126".into(),
+        }
+        .next();
+        assert!(next[1].ends_with("--to 20_261_126"), "{next:?}");
+        for number in ["2026", "1000", "20_261_126", "100000", "30261126"] {
+            assert!(!may_be_a_backup(number), "{number}");
+        }
     }
 
     #[test]

@@ -221,7 +221,7 @@ impl Setup<'_> {
             (_, command) => {
                 let mut next = Vec::new();
                 if command.is_some() {
-                    next.push("if you mean the machine's own: dm engine stop --service".into());
+                    next.push("if you mean the machine's own: dm engine stop --system".into());
                 }
                 Err(EngineError::Setup {
                     doing: "stopping the engine".into(),

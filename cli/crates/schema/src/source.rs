@@ -27,9 +27,9 @@ const SCRATCH: &str = "dm_schema_";
 pub enum Source {
     /// The running stack.
     Live,
-    /// What `docs/schemas` says.
+    /// The snapshots.
     Snapshot,
-    /// What a fresh database would have, by the migrations and fixtures.
+    /// A new database with all migrations, and the fixtures of the broker.
     Migrations,
 }
 

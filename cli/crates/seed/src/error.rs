@@ -50,7 +50,7 @@ pub enum SeedError {
     #[error("inventory has no products: it has not started yet")]
     NoProducts,
     /// A demo was asked for in part.
-    #[error("a demo has no parts: --only, --days and --until are about a past")]
+    #[error("--service, --days and --end-date require a --scale other than demo")]
     DemoIsWhole,
     /// There is nobody to order.
     #[error("there are no clients to order anything")]
@@ -201,8 +201,8 @@ impl Coded for SeedError {
             Self::Database(_) | Self::NoService(_) | Self::NoProducts => {
                 vec!["dm status".into(), "dm up".into()]
             }
-            Self::NoClients => vec!["dm seed --scale small --only sales --append".into()],
-            Self::DemoIsWhole => vec!["dm seed --scale small --only sales".into()],
+            Self::NoClients => vec!["dm seed --scale small --service sales --append".into()],
+            Self::DemoIsWhole => vec!["dm seed --scale small --service sales".into()],
             Self::CutShort { .. } | Self::Unfinished { .. } => vec![
                 "make the rest of it: dm seed --resume".into(),
                 "or start fresh, without the data there is: dm reset".into(),

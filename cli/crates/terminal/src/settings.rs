@@ -16,47 +16,47 @@ const MIN_WIDTH: usize = 20;
 /// When to colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
-    /// On a terminal, unless NO_COLOR or TERM=dumb says otherwise.
+    /// Colour on a terminal, unless NO_COLOR is set or TERM is dumb.
     #[default]
     Auto,
-    /// Always, even into a pipe.
+    /// Colour everywhere, also in a pipe.
     Always,
-    /// Never.
+    /// No colour.
     Never,
 }
 
 /// How a run is reported while it lasts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum ProgressChoice {
-    /// Live lines on a terminal, plain lines elsewhere.
+    /// Live lines on a terminal, plain lines otherwise.
     #[default]
     Auto,
     /// Live lines, redrawn in place.
     Live,
-    /// One line an event.
+    /// One line per event.
     Plain,
-    /// One JSON object an event, on stderr (docs/progress-json.md).
+    /// One JSON object per event, on stderr (see docs/progress-json.md).
     Json,
-    /// Nothing but failures.
+    /// Only failures.
     None,
 }
 
 /// The flags that every command has.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Flags {
-    /// When to colour the output.
+    /// When to use colour in the output.
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub color: ColorChoice,
-    /// How to report what is under way.
+    /// How to report progress.
     #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
     pub progress: ProgressChoice,
-    /// Write one JSON document, or JSON lines, to stdout.
+    /// Write the result to stdout as JSON: one document, or one per line.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say nothing but results and failures.
+    /// Print only results and failures.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more.
+    /// Print more details.
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }

@@ -19,17 +19,20 @@ use crate::views;
 /// How long after a backup the next one is due where nobody says.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Save all that the stack holds, prove that it can be brought back, and bring it back.
+/// Create, verify and restore backups.
 ///
-/// A backup is the whole database from one state, the broker's definitions and dead
-/// letters, the directory, and the realm as Keycloak exports it. Backups are kept with
-/// dm's state unless `backup.directory` or --dir says otherwise.
+/// A backup contains a consistent dump of the whole database, the definitions and the dead
+/// letters of the broker, the LDAP directory, and the realm as exported by Keycloak.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  dm backup create
+  dm backup verify --restore
+  dm backup restore latest")]
 pub struct Arguments {
-    /// Where the backups are, in place of `backup.directory`.
+    /// Directory of the backups [default: backup.directory, or the state directory of dm].
     #[arg(long, value_name = "DIR", global = true)]
     dir: Option<PathBuf>,
-    /// The key of an encrypted backup, in place of `backup.identity`.
+    /// File with the age identity that decrypts the backup [default: backup.identity].
     #[arg(long, value_name = "FILE", global = true)]
     identity: Option<PathBuf>,
     #[command(subcommand)]
@@ -68,69 +71,97 @@ fn identity_ignored(action: &Action) -> Option<&'static str> {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a backup of the running stack.
+    /// Create a backup of the running stack.
+    #[command(after_long_help = "Examples:
+  dm backup create
+  dm backup create --dir /mnt/backups
+  dm backup create --recipient age1example")]
     Create {
-        /// To whom it is encrypted, in place of `backup.recipients`: a recipient of age.
-        #[arg(long = "recipient", value_name = "AGE1…")]
+        /// Encrypt the backup for this age recipient; may be repeated [default: backup.recipients].
+        #[arg(long = "recipient", value_name = "RECIPIENT")]
         recipients: Vec<String>,
     },
     /// List the backups, oldest first.
+    ///
+    /// Exit code 1 if a backup is broken.
+    #[command(after_long_help = "Examples:
+  dm backup ls
+  dm backup ls --dir /mnt/backups")]
     Ls,
-    /// Show what is in a backup.
+    /// Show the contents of a backup.
+    #[command(after_long_help = "Examples:
+  dm backup show
+  dm backup show 20261126T17 --json")]
     Show {
-        /// Its id, the beginning of it, or `latest`.
-        #[arg(default_value = "latest")]
+        /// Id of the backup, a unique prefix of the id, or `latest`.
+        #[arg(default_value = "latest", value_name = "BACKUP")]
         id: String,
     },
-    /// Check every byte of a backup; with --restore, bring it back elsewhere and count.
+    /// Check every byte of a backup; with --restore, restore it elsewhere and compare.
+    #[command(after_long_help = "Examples:
+  dm backup verify
+  dm backup verify --restore
+  dm backup verify 20261126T17 --restore --identity key.txt")]
     Verify {
-        /// Its id, the beginning of it, or `latest`.
-        #[arg(default_value = "latest")]
+        /// Id of the backup, a unique prefix of the id, or `latest`.
+        #[arg(default_value = "latest", value_name = "BACKUP")]
         id: String,
-        /// Restore it into a scratch instance, account for every event there, compare what
-        /// every table has, and remove the instance.
+        /// Also restore the backup into a scratch instance.
+        ///
+        /// Compares the number of rows of every table, accounts for every event, and removes
+        /// the instance.
         #[arg(long)]
         restore: bool,
     },
-    /// Replace all data of the stack by that of a backup.
+    /// Replace all data of the stack with a backup.
     ///
-    /// What is there now is saved first. The database is restored beside the one that
-    /// is served, checked and counted, and put in its place in one step: killed at any
-    /// moment, the stack is as before or as after. No message of the replaced database
-    /// stays. What the restored one says is on its way is published again, and every
-    /// event is accounted for. Exit code 1 where an event is missing or doubled, or is orphaned
-    /// and was not so in the backup.
+    /// The current data is saved first. The database of the backup is restored next to the
+    /// current one, checked and counted, and swapped in as one step: if the command is killed,
+    /// the stack has either the old data or the new data. All messages in the queues are
+    /// removed, and the dead letters of the backup are put back. Events that the restored
+    /// outboxes have published and no inbox has processed are published again, and every event
+    /// is accounted for.
+    ///
+    /// Exit code 1 if an event is still missing after republishing, or doubled, if an invariant
+    /// is violated, or if an event is orphaned that was not orphaned in the backup.
+    #[command(after_long_help = "Examples:
+  dm backup restore
+  dm backup restore 20261126T17 --yes
+  dm backup restore latest --schema orders")]
     Restore {
-        /// Its id, the beginning of it, or `latest`.
-        #[arg(default_value = "latest")]
+        /// Id of the backup, a unique prefix of the id, or `latest`.
+        #[arg(default_value = "latest", value_name = "BACKUP")]
         id: String,
-        /// Don't ask.
+        /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
-        /// Also a backup of another instance.
+        /// Allow a backup of another instance.
         #[arg(long)]
         foreign: bool,
-        /// Don't save what is there now.
+        /// Do not save the current data first.
         #[arg(long)]
         no_safety: bool,
-        /// This schema alone: tables, sequences and rights. The rest stays, and the account
-        /// of events tells what does not fit. Refused for dm_ops, and where another schema
-        /// depends on it.
-        #[arg(long, value_name = "NAME")]
+        /// Restore only this schema of the database: tables, sequences and permissions.
+        ///
+        /// All other data stays. Events that do not match the restored schema are reported.
+        /// Refused for dm_ops, and if another schema depends on the schema.
+        #[arg(long, value_name = "SCHEMA")]
         schema: Option<String>,
-        /// Carry on with a restore that was cut short.
+        /// Complete an interrupted restore.
         #[arg(long, conflicts_with_all = ["id", "foreign", "no_safety", "schema"])]
         resume: bool,
     },
-    /// Make a backup whenever one is due, and remove old ones, until interrupted.
+    /// Create a backup whenever one is due, and prune old ones, until interrupted.
     ///
-    /// One that became due while nothing ran is made at once. A stack that is down is
-    /// waited for. Unless `backup.every` is "off", `dm up` has this run in a container of
-    /// the stack.
+    /// A backup that became due while the command did not run is created at once. If the stack
+    /// is down, the command waits for it. Unless `backup.every` is "off", `dm up` runs this
+    /// command in a container of the stack.
+    #[command(after_long_help = "Examples:
+  dm backup schedule
+  dm backup schedule --every 12h --keep 14")]
     Schedule {
-        /// How long after a scheduled backup the next one is due, in place of `backup.every`,
-        /// or a day.
-        #[arg(long, value_name = "TIME", value_parser = interval)]
+        /// Time between two scheduled backups, e.g. `12h` [default: backup.every, or 1d].
+        #[arg(long, value_name = "DURATION", value_parser = interval)]
         every: Option<Duration>,
         #[command(flatten)]
         limits: Limits,
@@ -138,22 +169,26 @@ enum Action {
         #[arg(long, hide = true, exclusive = true)]
         in_container: bool,
     },
-    /// Remove old backups, and show why each goes or stays.
+    /// Remove old backups, and show why each backup goes or stays.
     ///
-    /// Scheduled backups go but for the newest whole one of each of the last days that have
-    /// one, and safety copies but for the newest ones. Manual backups stay unless
-    /// --keep-manual or `backup.keep_manual` says otherwise. No backup displaces one of
-    /// another purpose. The one that the data was last restored from, one whose restore was
-    /// cut short since, the newest verified one and the latest one always stay.
+    /// Keeps the newest intact scheduled backup of each of the last days that have one, the
+    /// newest safety copies, and all manual backups; --keep-manual limits the manual backups to
+    /// one per day as well. Each purpose is counted separately.
     ///
-    /// Example: dm backup prune --keep 3 --dry-run
+    /// Always keeps the backup that the data was last restored from, a backup whose restore was
+    /// interrupted since then, the newest manual or scheduled backup that `verify --restore` has
+    /// verified, and the latest intact manual or scheduled backup.
+    #[command(after_long_help = "Examples:
+  dm backup prune --dry-run
+  dm backup prune --keep 3 --yes
+  dm backup prune --keep-manual 30")]
     Prune {
         #[command(flatten)]
         limits: Limits,
-        /// Show what would go, and remove nothing.
+        /// Show the backups that would be removed without removing them.
         #[arg(long)]
         dry_run: bool,
-        /// Don't ask.
+        /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
     },
@@ -162,13 +197,13 @@ enum Action {
 /// How many backups of each purpose stay.
 #[derive(Debug, Args)]
 struct Limits {
-    /// How many days of scheduled backups stay, in place of `backup.keep`.
+    /// Number of days of scheduled backups to keep [default: backup.keep].
     #[arg(long, value_name = "DAYS")]
     keep: Option<NonZeroU16>,
-    /// How many safety copies stay, in place of `backup.keep_safety`.
-    #[arg(long, value_name = "COUNT")]
+    /// Number of safety copies to keep [default: backup.keep_safety].
+    #[arg(long, value_name = "N")]
     keep_safety: Option<NonZeroU16>,
-    /// How many days of manual backups stay, in place of `backup.keep_manual`.
+    /// Number of days of manual backups to keep [default: backup.keep_manual].
     #[arg(long, value_name = "DAYS")]
     keep_manual: Option<NonZeroU16>,
 }

@@ -18,42 +18,53 @@ use crate::arguments::proof::Proof;
 use crate::context::Context;
 use crate::views;
 
-/// Do a whole CI job: an own instance, up, smoke, reports, down.
+/// Run a CI job on an isolated instance.
 ///
-/// The instance has free ports and a name that no other job has, so that jobs run
-/// beside each other and beside a developer's stack. It is removed whatever happens,
-/// Ctrl-C included; what a killed job left is removed by the next one. In GitHub
-/// Actions each failure is an annotation, and the summary goes to the step's page.
+/// Starts an instance, runs the smoke test, writes the reports, and removes the instance. The
+/// instance has a unique name and free ports, so that jobs can run in parallel. It is removed
+/// in any case, also after Ctrl-C; the next job removes what a killed job has left. An instance
+/// that is named by --instance must not exist yet.
+///
+/// In GitHub Actions, each failure becomes an annotation, and the summary is added to the page
+/// of the step.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm ci --yes --artifacts artifacts
+  dm ci --repeat 3 --junit junit.xml
+  dm ci --keep-instance")]
 pub struct Arguments {
     #[command(flatten)]
     proof: Proof,
-    /// Keep all there is in this folder: JUnit file, summary, JSON lines, and the
-    /// diagnostics bundle of a failure.
+    /// Write all reports to this directory.
+    ///
+    /// These are the JUnit file, the summary, the JSON lines, and, after a failure, the
+    /// diagnostics bundle.
     #[arg(long, value_name = "DIR")]
     artifacts: Option<PathBuf>,
-    /// Write the JUnit file here: a suite a service, a case a step.
+    /// Write the result to this file as JUnit XML: one suite per service, one case per step.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Write the summary here, in Markdown.
+    /// Write the summary to this file as Markdown.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
-    /// Leave the instance as it is at the end.
+    /// Keep the instance at the end of the job.
     #[arg(long)]
-    keep: bool,
-    /// Install and start what is missing on this machine without asking.
+    keep_instance: bool,
+    /// Install and start missing software on this machine without asking.
     #[arg(long, short)]
     yes: bool,
-    /// How long the components may take to become ready, and how long to wait for another
-    /// command on the instance, e.g. `90s` [default: timeouts.wait, and 30 minutes].
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// Time limit for the components to become ready, e.g. `90s` [default: timeouts.wait].
+    ///
+    /// The time starts when all images are present. The same limit applies to the wait for
+    /// another command that holds the lock of the instance (30 minutes by default).
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     wait_timeout: Option<Duration>,
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let session = &context.session;
     let name = match session.instance() {
-        instance::DEFAULT => ci::new_name(arguments.keep),
+        instance::DEFAULT => ci::new_name(arguments.keep_instance),
         named => named.to_owned(),
     };
     let project = session.project_of(&name)?.without_schedule();
@@ -66,7 +77,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     )?;
     let request = ci::Request {
         proof: arguments.proof.into(),
-        keep: arguments.keep,
+        keep: arguments.keep_instance,
         yes: arguments.yes,
         wait: arguments.wait_timeout,
         bundle: artifacts.bundle.clone(),

@@ -9,6 +9,9 @@ use crate::context::Context;
 
 /// Show and check the configuration.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm config show postgres
+  dm config check")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -16,17 +19,27 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Subcommand)]
 enum Command {
-    /// Show every effective value and where it comes from.
+    /// Show the effective values and where each comes from.
+    #[command(after_long_help = "Examples:
+  dm config show
+  dm config show postgres.port
+  dm config show postgres --reveal")]
     Show {
-        /// Only this key or section, e.g. `postgres.port` or `postgres`.
+        /// Key or section to show, e.g. `postgres.port` or `postgres` [default: all].
         key: Option<String>,
-        /// Show passwords in full.
+        /// Show passwords in plain text.
         #[arg(long)]
         reveal: bool,
     },
-    /// Check dm.toml, dm.local.toml, the variables and the files they name.
+    /// Check dm.toml, dm.local.toml, the environment variables and the files they name.
+    #[command(after_long_help = "Examples:
+  dm config check
+  dm config check --set postgres.port=5433")]
     Check,
     /// Print the JSON Schema of dm.toml.
+    #[command(after_long_help = "Examples:
+  dm config schema
+  dm config schema > dm.schema.json")]
     Schema,
 }
 

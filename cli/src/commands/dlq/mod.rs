@@ -22,13 +22,16 @@ use lapin::Connection;
 use crate::arguments::events::instant;
 use crate::context::Context;
 
-/// Look at dead letters, and send them back.
+/// Inspect, replay and remove dead letters.
 ///
-/// Looking changes nothing, however often: bodies, headers, order and depth stay as
-/// they are. A replay freezes its set first, sends each letter to the one queue where
-/// it failed, and notes it before it is taken from the dead letters: killed at any
-/// instant it loses nothing and can be resumed.
+/// A dead letter is a message that a service could not process. Inspecting dead letters does
+/// not change them: bodies, headers and order stay the same. Copies of a recorded dead letter
+/// are removed when the queue is read.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  dm dlq ls
+  dm dlq replay --dry-run
+  dm dlq history")]
 pub struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -36,46 +39,64 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show what was set aside, grouped by queue, reason and type.
+    /// List the dead letters, grouped by queue, reason and type.
     ///
-    /// The groups come from the consumers' records where there are as many of these as the
-    /// queue holds. Otherwise the queue is read, which takes longer, and stderr says so.
+    /// Reads the failure records of the services if their number matches the queue. Otherwise
+    /// reads the queue, which takes longer, and says so on stderr.
+    #[command(after_long_help = "Examples:
+  dm dlq ls
+  dm dlq ls --each --since 1h
+  dm dlq ls --reason invalid-data --fail-if-any")]
     Ls {
         #[command(flatten)]
         which: Which,
-        /// Each letter on a line of its own.
+        /// List each dead letter instead of groups.
         #[arg(long)]
         each: bool,
-        /// End with exit code 1 if there is any.
+        /// Exit with code 1 if a dead letter is listed.
         #[arg(long)]
         fail_if_any: bool,
     },
-    /// Show all that a dead letter is made of.
+    /// Show a dead letter with its properties, headers and body.
+    #[command(after_long_help = "Examples:
+  dm dlq show evt_0f3c
+  dm dlq show evt_0f3c --json")]
     Show {
-        /// The event's id, or the letter's fingerprint.
+        /// Event id or fingerprint of the dead letter.
         id: String,
     },
-    /// Send dead letters back to where they failed.
     Replay(replay::Arguments),
-    /// Write dead letters to a file, JSON lines, and leave them where they are.
+    /// Write dead letters to a file as JSON lines, without removing them.
+    #[command(after_long_help = "Examples:
+  dm dlq export letters.jsonl
+  dm dlq export - --reason invalid-data")]
     Export {
-        /// The file, which must not exist, or a pipe or a device; `-` for stdout.
+        /// File to write, which must not exist; a pipe; or `-` for stdout.
         file: PathBuf,
         #[command(flatten)]
         which: Which,
     },
-    /// Put the letters of such a file back among the dead ones.
+    /// Put exported dead letters back into their dead-letter queues.
     ///
-    /// A line that is no dead letter is skipped with a warning, and the exit code is 1.
+    /// Skips the dead letters that are still there. A line that is not a dead letter is skipped
+    /// with a warning, and the exit code is 1.
+    #[command(after_long_help = "Examples:
+  dm dlq import letters.jsonl
+  dm dlq import - < letters.jsonl")]
     Import {
-        /// The file; `-` for stdin.
+        /// File that `dm dlq export` or `dm dlq purge` wrote; `-` for stdin.
         file: PathBuf,
     },
-    /// Put dead letters away, in the database, until they are put back.
+    /// Move dead letters from their queues to the database.
+    ///
+    /// `dm dlq unpark` moves them back.
+    #[command(after_long_help = "Examples:
+  dm dlq park --reason invalid-data --note 'waits for a fix'
+  dm dlq park --id evt_0f3c --yes")]
     Park {
         #[command(flatten)]
         which: Which,
-        /// Why.
+        /// Note to store with the dead letters.
         #[arg(
             long,
             value_name = "TEXT",
@@ -83,31 +104,44 @@ enum Action {
             allow_hyphen_values = true
         )]
         note: String,
-        /// Don't ask.
+        /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
     },
-    /// Show what is parked.
+    /// List the parked dead letters, latest first.
+    #[command(after_long_help = "Examples:
+  dm dlq parked
+  dm dlq parked --json")]
     Parked,
-    /// Make parked letters dead letters again.
+    /// Move parked dead letters back to their queues.
+    #[command(after_long_help = "Examples:
+  dm dlq unpark
+  dm dlq unpark evt_0f3c")]
     Unpark {
-        /// The events' ids, or the letters' fingerprints; all where none is named.
+        /// Event ids or fingerprints of the dead letters [default: all parked ones].
+        #[arg(value_name = "ID")]
         ids: Vec<String>,
     },
-    /// Remove dead letters, once a copy of them is in a file.
+    /// Remove dead letters, after writing a copy of them to a file.
+    #[command(after_long_help = "Examples:
+  dm dlq purge --copy letters.jsonl
+  dm dlq purge --copy old.jsonl --until 7d --yes")]
     Purge {
-        /// Where the copy goes; `import` takes it.
+        /// File for the copy, which must not exist; `dm dlq import` reads it.
         #[arg(long, value_name = "FILE")]
         copy: PathBuf,
         #[command(flatten)]
         which: Which,
-        /// Don't ask.
+        /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
     },
-    /// Show the replays of the past, the latest first.
+    /// List the past replay runs, latest first.
+    #[command(after_long_help = "Examples:
+  dm dlq history
+  dm dlq history --limit 5 --json")]
     History {
-        /// How many of them.
+        /// Maximum number of runs to show.
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: u32,
     },
@@ -123,24 +157,27 @@ impl Arguments {
 /// Which dead letters.
 #[derive(Debug, Clone, Args)]
 struct Which {
-    /// Of this work queue; may be repeated.
+    /// Select dead letters of this work queue; may be repeated.
     #[arg(long, value_name = "QUEUE")]
     queue: Vec<String>,
-    /// With this reason, e.g. `invalid-data`; may be repeated.
-    #[arg(long, value_name = "WORD")]
+    /// Select dead letters with this reason, e.g. `invalid-data`; may be repeated.
+    #[arg(long, value_name = "REASON")]
     reason: Vec<String>,
-    /// Of this type or one that ends so, e.g. `order.created.v1`; may be repeated.
+    /// Select dead letters of this event type or type suffix; may be repeated.
+    ///
+    /// For example `order.created.v1`.
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Vec<String>,
-    /// With this event id or this fingerprint; may be repeated.
+    /// Select the dead letters with this event id or fingerprint; may be repeated.
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     id: Vec<String>,
-    /// That failed since then: an instant such as `2026-02-03T10:00:00Z`, or how long
-    /// ago, e.g. `2h`.
-    #[arg(long, value_name = "WHEN", value_parser = instant)]
+    /// Select failures at or after this time: an age such as `2h`, or a timestamp.
+    ///
+    /// Timestamps have the form `2026-02-03T10:00:00Z`.
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     since: Option<DateTime<Utc>>,
-    /// That failed before then.
-    #[arg(long, value_name = "WHEN", value_parser = instant)]
+    /// Select failures before this time: an age such as `2h`, or a timestamp.
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     until: Option<DateTime<Utc>>,
 }
 

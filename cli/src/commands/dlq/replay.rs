@@ -15,39 +15,55 @@ use lapin::Connection;
 use super::Which;
 use crate::context::Context;
 
+/// Send dead letters back to the queues where they failed.
+///
+/// Records the set of dead letters first. Then sends each one to the queue where it failed,
+/// records that, and only then removes the dead letter. A run that is killed loses no message,
+/// and can be resumed.
+///
+/// Exit code 1 if no queue took one of the messages; its dead letter stays.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  dm dlq replay --dry-run
+  dm dlq replay --queue inventory.order-events.q --rate 50
+  dm dlq replay --id evt_0f3c --edit")]
 pub(super) struct Arguments {
     #[command(flatten)]
     which: Which,
-    /// At most so many, from the head of the queues on.
+    /// Maximum number of dead letters to replay, from the head of the queues [default: all].
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Show the set and its digest, and do nothing.
+    /// Show the dead letters to replay and the digest of the set, without replaying them.
     #[arg(long)]
     dry_run: bool,
-    /// Refuse any other set than the one with this digest.
+    /// Replay only if the set has this digest, as shown by --dry-run.
     #[arg(long, value_name = "DIGEST", conflicts_with = "resume")]
     expect: Option<String>,
-    /// At most so many a second.
+    /// Maximum number of messages per second [default: no limit].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// At most so many at a time that are published and not yet acknowledged.
+    /// Maximum number of published messages that are not yet acknowledged.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=2000))]
     max_in_flight: u16,
-    /// Leave those where they are that were replayed so often.
+    /// Skip dead letters that were already replayed N times or more.
     #[arg(long, value_name = "N", default_value_t = 5)]
     max_rounds: u64,
-    /// Send back what is older than the memory of the inboxes (30 days), too.
+    /// Also replay dead letters that are older than the inbox retention.
+    ///
+    /// The inbox may no longer know such a message, so that it may be processed twice. The
+    /// retention is INBOX_RETENTION_MS of the service, 30 days by default.
     #[arg(long)]
     force: bool,
-    /// Publish to the exchange, so that every queue that takes the event gets it.
+    /// Publish to the exchange, and so to every queue that is bound to the event.
     #[arg(long)]
     to_exchange: bool,
-    /// Change the letter in $EDITOR first: it goes back as another event, with an id of
-    /// its own, if the catalogue knows such an event.
+    /// Edit the message in $VISUAL or $EDITOR first.
+    ///
+    /// The filter must match exactly one dead letter. The edited message must be a valid event
+    /// of the catalogue, and is sent with a new event id.
     #[arg(long, conflicts_with_all = ["to_exchange", "resume", "dry_run"])]
     edit: bool,
-    /// Carry on with a run that was cut short.
+    /// Resume an interrupted run.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["queue", "reason", "event_type", "id", "since", "until", "limit", "dry_run", "to_exchange", "max_rounds", "force"])]
     resume: Option<String>,
 }

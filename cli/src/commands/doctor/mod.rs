@@ -11,11 +11,19 @@ use dm_operations::doctor;
 
 use crate::context::Context;
 
-/// Check this machine.
+/// Check this machine and suggest fixes.
+///
+/// Exit code 1 if a check reports an error.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm doctor
+  dm doctor --bundle
+  dm doctor --bundle report.tar.zst")]
 pub struct Arguments {
-    /// Also write a bundle: a file with all that is needed to help, passwords and
-    /// tokens masked [default: dm-bundle-TIME.tar.zst in this folder].
+    /// Also write a diagnostics bundle, for a bug report.
+    ///
+    /// Passwords and tokens are redacted. The default file is dm-bundle-TIME.tar.zst in the
+    /// current directory.
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     #[expect(clippy::option_option, reason = "absent, without a value, with one")]
     bundle: Option<Option<PathBuf>>,

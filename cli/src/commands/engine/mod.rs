@@ -15,6 +15,9 @@ use crate::context::Context;
 
 /// Find, install, start and stop the container engine.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm engine status
+  dm engine start --yes")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -22,20 +25,29 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Subcommand)]
 enum Command {
-    /// Show which engine is used, and why that one.
+    /// Show the engine in use, and why it was chosen.
+    #[command(after_long_help = "Examples:
+  dm engine status
+  dm engine status --json")]
     Status,
-    /// Start an engine, installing one first where there is none.
+    /// Start a container engine; install one if there is none.
+    #[command(after_long_help = "Examples:
+  dm engine start
+  dm engine start --yes")]
     Start {
-        /// Install and start without asking.
+        /// Install and start the engine without asking.
         #[arg(long, short)]
         yes: bool,
     },
-    /// Stop the engine that dm started, and all containers with it.
+    /// Stop the engine that dm started, and all of its containers.
+    #[command(after_long_help = "Examples:
+  dm engine stop
+  dm engine stop --system")]
     Stop {
-        /// Stop the machine's own one where dm did not start it.
+        /// If dm did not start the engine, stop the Docker service of the system.
         #[arg(long)]
-        service: bool,
-        /// Do it without asking.
+        system: bool,
+        /// Do not prompt, e.g. for the password of sudo.
         #[arg(long, short)]
         yes: bool,
     },
@@ -83,9 +95,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             }
             context.printer.done(&render::started(&engine, &outcome));
         }
-        Command::Stop { service, yes } => {
+        Command::Stop { system, yes } => {
             let consent = context.session.consent(yes);
-            let sentence = if setup(&consent).stop(service).await? {
+            let sentence = if setup(&consent).stop(system).await? {
                 "the engine is stopped"
             } else {
                 "no engine runs"

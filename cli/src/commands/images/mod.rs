@@ -21,8 +21,11 @@ mod schema {
     pub const TRANSFERRED: &str = "dm.images-transferred/1";
 }
 
-/// Show, get, remove and move the images of the stack.
+/// Build, pull, remove, save and load container images.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm images ls
+  dm images prune")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -30,43 +33,63 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Subcommand)]
 enum Command {
-    /// Show the images that are here, whether they are current, and who uses them.
+    /// List the images with their state and the instances that use them.
+    #[command(after_long_help = "Examples:
+  dm images ls
+  dm images ls --json")]
     Ls,
-    /// Build images from their recipes, without a registry, and the services' from
-    /// their sources.
+    /// Build images without a registry, and compile the services.
+    #[command(after_long_help = "Examples:
+  dm images build
+  dm images build keycloak --no-cache")]
     Build {
-        /// Which ones; all if none is named. Services are compiled together.
+        /// Images to build [default: all].
+        #[arg(value_name = "IMAGE")]
         names: Vec<String>,
-        /// Build them anew even if they are here, every step.
+        /// Run every build step again, even if the image exists.
         #[arg(long)]
         no_cache: bool,
         /// Install missing programs without asking.
         #[arg(long, short)]
         yes: bool,
     },
-    /// Pull the official images of those that have one.
+    /// Pull official images from their registries.
+    #[command(after_long_help = "Examples:
+  dm images pull
+  dm images pull postgres rabbitmq")]
     Pull {
-        /// Which ones; all that a registry has if none is named.
+        /// Images to pull [default: all that have an official image].
+        #[arg(value_name = "IMAGE")]
         names: Vec<String>,
     },
-    /// Remove the images of the stack that are stale and not in use.
+    /// Remove the stale images that are not in use.
+    #[command(after_long_help = "Examples:
+  dm images prune
+  dm images prune --all")]
     Prune {
-        /// Remove the current ones, too, as far as they are not in use.
+        /// Also remove the current images that are not in use.
         #[arg(long)]
         all: bool,
     },
-    /// Save all current images to a file, for a machine without network.
+    /// Save all current images to a file, e.g. for a machine without network access.
+    #[command(after_long_help = "Examples:
+  dm images save images.tar.zst
+  dm images save images.tar.zst --golden")]
     Save {
-        /// The file. Its owner alone may read it.
+        /// File to write; only its owner can read it.
         file: PathBuf,
-        /// Save golden images, too. They hold hashes of passwords and the broker's
-        /// cookie.
+        /// Include the golden images.
+        ///
+        /// They contain password hashes and the cookie of the broker.
         #[arg(long)]
         golden: bool,
     },
-    /// Load the images of a file that `dm images save` made.
+    /// Load the images from a file that `dm images save` wrote.
+    #[command(after_long_help = "Examples:
+  dm images load images.tar.zst
+  dm images load images.tar.zst --json")]
     Load {
-        /// The file.
+        /// File to read.
         file: PathBuf,
     },
 }

@@ -21,8 +21,14 @@ use crate::views;
 /// How often `--watch` looks again.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// Look at what the services have handled, and at the queues that it comes by.
+/// Inspect the processed events and the work queues.
+///
+/// Each service records the events that it has processed in its inbox. The events arrive
+/// through a work queue of the service.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  dm inbox ls --service inventory
+  dm inbox stats --watch")]
 pub struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -30,34 +36,53 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show handled events, the latest first.
+    /// List the processed events, latest first.
+    #[command(after_long_help = "Examples:
+  dm inbox ls --since 10m
+  dm inbox ls --aggregate order/ord_9001
+  dm inbox ls --queue inventory.order-events.q --limit 100")]
     Ls(List),
-    /// Show an event: its envelope, how far it is, and which queues and inboxes have it.
+    /// Show an event: its envelope, its state, and its deliveries.
+    #[command(after_long_help = "Examples:
+  dm inbox show evt_0f3c
+  dm inbox show evt_0f3c --json")]
     Show {
-        /// The event's id.
+        /// Event id.
+        #[arg(value_name = "EVENT_ID")]
         id: String,
     },
-    /// Show how the work queues stand, and the pace of their consumers.
+    /// Show the depth and the processing rate of each work queue.
+    ///
+    /// Exit code 1 if a queue exceeds a limit.
+    #[command(after_long_help = "Examples:
+  dm inbox stats --watch
+  dm inbox stats --queue inventory.order-events.q
+  dm inbox stats --max-ready 1000 --max-dead 0")]
     Stats {
-        /// Of this work queue; may be repeated.
+        /// Show only this work queue; may be repeated.
         #[arg(long, value_name = "QUEUE")]
         queue: Vec<String>,
-        /// Go on showing it until interrupted.
+        /// Refresh the table every second until interrupted.
         #[arg(long, short)]
         watch: bool,
-        /// End with exit code 1 if more than so many wait in one queue.
+        /// Exit with code 1 if a queue has more than N waiting messages.
         #[arg(long, value_name = "N", conflicts_with = "watch")]
         max_ready: Option<u32>,
-        /// End with exit code 1 if more than so many of one queue are to be tried again.
+        /// Exit with code 1 if a queue has more than N messages that wait for a retry.
         #[arg(long, value_name = "N", conflicts_with = "watch")]
         max_retrying: Option<u32>,
-        /// End with exit code 1 if more than so many of one queue were set aside.
+        /// Exit with code 1 if a queue has more than N dead letters.
         #[arg(long, value_name = "N", conflicts_with = "watch")]
         max_dead: Option<u32>,
     },
-    /// Try now what waits to be tried again.
+    /// Requeue messages now, without waiting for their retry delay.
+    ///
+    /// Earlier attempts still count towards the limit of attempts.
+    #[command(after_long_help = "Examples:
+  dm inbox retry
+  dm inbox retry --queue inventory.order-events.q")]
     Retry {
-        /// Of this work queue; may be repeated.
+        /// Requeue only messages of this work queue; may be repeated.
         #[arg(long, value_name = "QUEUE")]
         queue: Vec<String>,
     },
@@ -67,12 +92,12 @@ enum Action {
 struct List {
     #[command(flatten)]
     which: Which,
-    /// By this work queue; may be repeated.
+    /// Show only events that arrived through this work queue; may be repeated.
     #[arg(long, value_name = "QUEUE")]
     queue: Vec<String>,
-    /// Begin where the page before this one ended.
-    #[arg(long, value_name = "PLACE")]
-    from: Option<Place>,
+    /// Continue after the previous page, at the cursor that it printed.
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<Place>,
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
@@ -87,7 +112,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 queues: list.queue,
                 limit: list.which.limit,
                 filter: list.which.filter(),
-                from: list.from,
+                from: list.cursor,
             };
             let page = page::read(&database, &all, &services, &wanted).await?;
             context

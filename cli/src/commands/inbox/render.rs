@@ -49,7 +49,7 @@ pub fn page(page: &Page, now: DateTime<Utc>, canvas: &Canvas) -> String {
     let mut text = table.render(canvas);
     if let Some(next) = &page.next {
         text.push_str("\n\n");
-        let more = format!("there are more: --from {next}");
+        let more = format!("next page: --cursor {next}");
         text.push_str(&canvas.paint(Role::Muted, &more));
     }
     text

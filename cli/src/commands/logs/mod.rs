@@ -5,8 +5,8 @@ mod render;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use dm_components::Component;
 use dm_core::error::{Exit, Result};
@@ -17,32 +17,37 @@ use futures_util::stream::SelectAll;
 
 use dm_operations::exec::NotRunning;
 
+use crate::arguments::events::instant;
 use crate::context::Context;
 use follow::Follow;
 use render::LogPrinter;
 
-/// Show the logs of the components, merged.
+/// Show the logs of all components in one stream.
 ///
-/// Services write JSON, which is shown as text; `--json` has each line as it was
-/// written. With `--follow` the logs go on over restarts, and with components that
-/// start later; where nothing runs it waits.
+/// Services write JSON, which is shown as text; --json prints each line as it was written. With
+/// --follow, the output continues across restarts, and includes components that start later; if
+/// no component runs, the command waits for one.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:
+#[command(after_long_help = "Examples:
   dm logs --follow
+  dm logs order inventory --tail 20 --timestamps
   dm logs keycloak --since 5m")]
 pub struct Arguments {
-    /// The components; all where none is named.
+    /// Components to show [default: all].
+    #[arg(value_name = "COMPONENT")]
     names: Vec<String>,
-    /// Go on with new lines.
+    /// Print new lines until interrupted.
     #[arg(long, short)]
     follow: bool,
-    /// Only lines of the last so much time, e.g. `10m`.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    since: Option<Duration>,
-    /// Only the last so many lines of each.
-    #[arg(long, value_name = "LINES")]
+    /// Show only lines at or after this time: an age such as `10m`, or a timestamp.
+    ///
+    /// Timestamps have the form `2026-02-03T10:00:00Z`.
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    since: Option<DateTime<Utc>>,
+    /// Show only the last N lines of each component.
+    #[arg(long, value_name = "N")]
     tail: Option<usize>,
-    /// Show when each line was written.
+    /// Show the time of each line.
     #[arg(long, short)]
     timestamps: bool,
 }
@@ -55,10 +60,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let engine = context.session.engine(project.config()).await?;
     let query = LogQuery {
         follow: arguments.follow,
-        since: arguments.since.map(|ago| {
-            let ago = i64::try_from(ago.as_secs()).unwrap_or(i64::MAX);
-            chrono::Utc::now().timestamp().saturating_sub(ago)
-        }),
+        since: arguments.since.map(|since| since.timestamp()),
         tail: arguments.tail,
     };
     let known = project.components(None);

@@ -14,27 +14,28 @@ use crate::context::Context;
 /// Ends a query whose psql is gone, also one that was killed.
 const CHECK_CLIENT: &str = "-c client_connection_check_interval=1s";
 
-/// Open psql on the stack's database.
+/// Open psql on the database of the stack.
 ///
-/// Without a command it runs the script that comes by standard input. With one it reads
-/// standard input only where the command copies from it, so that a loop keeps its own.
+/// Without a command, psql runs the script on standard input. With a command, psql reads
+/// standard input only if the command copies from it, so that it does not consume the input
+/// of a loop around it.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:
+#[command(after_long_help = "Examples:
   dm psql orders
   dm psql --command 'SELECT count(*) FROM orders.orders' -- --tuples-only
   echo 'SELECT 1' | dm psql")]
 pub struct Arguments {
-    /// The schema to be in.
+    /// Schema to select (sets the search path), e.g. `orders`.
     schema: Option<String>,
-    /// Be the service that owns the schema, with its rights and no more.
+    /// Use the role, and so the permissions, of the service that owns the schema.
     #[arg(long, requires = "schema")]
     as_service: bool,
-    /// Run this command and end.
+    /// Run this SQL command and exit.
     // It may begin with a comment, and so with `--`.
-    #[arg(long, short, allow_hyphen_values = true)]
+    #[arg(long, short, value_name = "SQL", allow_hyphen_values = true)]
     command: Option<String>,
-    /// More arguments for psql.
-    #[arg(last = true)]
+    /// Additional arguments for psql.
+    #[arg(last = true, value_name = "ARGUMENT")]
     rest: Vec<String>,
 }
 

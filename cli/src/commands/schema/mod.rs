@@ -11,46 +11,67 @@ use dm_schema::{Document, Folder, Source};
 
 use crate::context::Context;
 
-/// Keep and compare what the database, the broker and the realm are like.
+/// Snapshot and compare the schemas, the topology and the realm.
 ///
-/// The snapshots in docs/schemas are what a review sees: SQL a schema, a picture of it,
-/// and the broker's topology and the realm in their normal form.
+/// Snapshots are files in docs/schemas, so that a review shows each change: an SQL file and a
+/// diagram for each database schema, and the broker topology and the realm as normalized JSON.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  dm schema diff
+  dm schema snapshot
+  dm schema check")]
 pub struct Arguments {
     #[command(subcommand)]
     action: Action,
-    /// The folder of the snapshots, where it is not the project's docs/schemas.
+    /// Directory of the snapshots [default: docs/schemas of the project].
     #[arg(long, value_name = "DIR", global = true)]
-    folder: Option<PathBuf>,
+    dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Write what the running stack is like to docs/schemas.
+    /// Write snapshots of the running stack.
+    #[command(after_long_help = "Examples:
+  dm schema snapshot
+  dm schema snapshot --dir /tmp/schemas")]
     Snapshot,
-    /// Show what is other, and whether it breaks anybody; exit code 1 where anything is.
+    /// Show the differences, classified as additive or breaking.
+    ///
+    /// Exit code 1 if there are differences, 2 if a source cannot be read.
+    #[command(after_long_help = "Examples:
+  dm schema diff
+  dm schema diff snapshot migrations
+  dm schema diff --breaking")]
     Diff {
-        /// From here …
+        /// Source to compare from.
         #[arg(value_enum, default_value = "snapshot")]
         from: Source,
-        /// … to here.
+        /// Source to compare to.
         #[arg(value_enum, default_value = "live")]
         to: Source,
-        /// Fail only where something breaks.
+        /// Exit with code 1 only if there are breaking differences.
         #[arg(long)]
         breaking: bool,
     },
-    /// List what there is a snapshot of, and whether the running stack is so.
+    /// List the snapshots, and whether the running stack matches them.
+    #[command(after_long_help = "Examples:
+  dm schema ls
+  dm schema ls --json")]
     Ls,
-    /// Check that snapshots, pictures, migrations and the running stack say the same, for
-    /// CI: exit code 1 where they don't, 2 where that can't be told.
+    /// Check that the snapshots match the migrations and the running stack.
+    ///
+    /// Also checks that the diagrams match the snapshots. For CI: exit code 1 if there are
+    /// differences, 2 if a source cannot be read, e.g. because the stack does not run.
+    #[command(after_long_help = "Examples:
+  dm schema check
+  dm schema check --json")]
     Check,
 }
 
 pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let session = &context.session;
     let desk = Desk::open(session).await?;
-    let folder = match &arguments.folder {
+    let folder = match &arguments.dir {
         Some(path) => Folder::at(path),
         None => Folder::of(&desk.project.loaded.root),
     };

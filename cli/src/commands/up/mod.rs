@@ -17,39 +17,49 @@ use plan::PlanRow;
 /// Where an instance's ports come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum PortChoice {
-    /// The default instance has those of dm.toml, every other one free ones.
+    /// Ports of dm.toml for the default instance, free ports for other instances.
     #[default]
     Fixed,
-    /// Free ones where those of dm.toml are taken.
+    /// Ports of dm.toml, and free ports for those that are taken.
     Auto,
 }
 
-/// Bring the stack up.
+/// Start the stack and wait until every component is ready.
+///
+/// Starts the container engine if necessary, gets the images, and starts the components in the
+/// order of their dependencies. On a running stack, repairs the components that are stopped or
+/// outdated, and changes nothing else.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:
+  dm up
+  dm up --only keycloak --dry-run
+  dm up --instance review --timings")]
 pub struct Arguments {
-    /// Only these components, and what they need.
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    /// Start only these components and their dependencies, separated by commas.
+    #[arg(long, value_name = "COMPONENT", value_delimiter = ',')]
     only: Vec<String>,
-    /// Show what would be done, and do nothing.
+    /// Show the planned changes without making them.
     #[arg(long)]
     dry_run: bool,
-    /// Install and start what is missing on this machine without asking.
+    /// Install and start missing software on this machine without asking.
     #[arg(long, short)]
     yes: bool,
-    /// How long the components may take to become ready, and how long to wait for another
-    /// command on the instance, e.g. `90s` [default: timeouts.wait, and 30 minutes].
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// Time limit for the components to become ready, e.g. `90s` [default: timeouts.wait].
+    ///
+    /// The time starts when all images are present. The same limit applies to the wait for
+    /// another command that holds the lock of the instance (30 minutes by default).
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     wait_timeout: Option<Duration>,
-    /// Which ports to publish.
+    /// Choice of the host ports to publish.
     #[arg(long, value_enum, default_value_t)]
     ports: PortChoice,
-    /// Begin with empty data even where golden images would save the time.
+    /// Start new components with empty data instead of golden images.
     #[arg(long)]
     no_golden: bool,
-    /// Show what waited for what, and how long.
+    /// Show the critical path of the start: each step, and how long it took.
     #[arg(long, conflicts_with = "dry_run")]
     timings: bool,
-    /// Wait until everything is ready: what `up` does anyway.
+    /// Wait until every component is ready (always the case).
     #[arg(long, hide = true)]
     wait: bool,
 }

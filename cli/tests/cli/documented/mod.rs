@@ -6,8 +6,10 @@
 //! source     texts and comments in the sources
 //! shell      command lines in a text, as their words
 //! keys       keys of the configuration in a text
+//! examples   the examples that each command's help ends with
 //! ```
 
+mod examples;
 mod keys;
 mod markdown;
 mod shell;

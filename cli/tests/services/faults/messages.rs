@@ -181,13 +181,13 @@ fn queue() -> Result<usize, Failed> {
 /// The account finds that something is missing, and publishes only that.
 fn repaired() -> Result<usize, Failed> {
     // What is missing never arrives, and under load something is always in flight.
-    let found = dm(&["reconcile", "--json", "--settle", "1s"]);
+    let found = dm(&["reconcile", "--json", "--grace", "1s"]);
     let report: Value = serde_json::from_slice(&found.stdout)?;
     let findings = report["findings"].as_array().into_iter().flatten();
     let missing = findings.filter(|it| it["kind"] == "missing").count();
     assert!(missing > 0, "it was not noticed: {report}");
     assert_eq!(found.status.code(), Some(1));
-    ok(&["reconcile", "--repair", "--settle", "1s"])?;
+    ok(&["reconcile", "--repair", "--grace", "1s"])?;
     assert_eq!(settled()?["clean"], true);
     Ok(1)
 }
@@ -201,7 +201,7 @@ fn watched() -> Result<usize, Failed> {
     let looks = threads * each;
     let look = || -> Result<(), String> {
         for _ in 0..each {
-            let report = dm(&["reconcile", "--json", "--settle", "0s"]);
+            let report = dm(&["reconcile", "--json", "--grace", "0s"]);
             let text = String::from_utf8_lossy(&report.stdout);
             let report: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
             if !report["clean"].is_boolean() {

@@ -190,8 +190,14 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
         let config = read(".cargo/config.toml");
-        assert!(config.contains(&format!("rustflags = [\"{}\"]", FLAGS.1)), "{config}");
-        assert!(config.contains(&format!("target = \"{TARGET}\"")), "{config}");
+        assert!(
+            config.contains(&format!("rustflags = [\"{}\"]", FLAGS.1)),
+            "{config}"
+        );
+        assert!(
+            config.contains(&format!("target = \"{TARGET}\"")),
+            "{config}"
+        );
         let environment = read("scripts/build-environment.sh");
         for (variable, value) in [FLAGS, ("CARGO_BUILD_TARGET", TARGET)] {
             let line = format!("export {variable}={value}\n");

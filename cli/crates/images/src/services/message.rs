@@ -44,10 +44,7 @@ impl Line {
             return Self::of_status(line.trim_start());
         }
         match serde_json::from_str(line) {
-            Ok(Message::Artifact {
-                target,
-                executable,
-            }) => Self::Made {
+            Ok(Message::Artifact { target, executable }) => Self::Made {
                 target: target.name,
                 executable,
             },

@@ -48,9 +48,7 @@ impl FromStr for Place {
             Some((service.to_owned(), below.parse().ok()?))
         });
         let parts: Option<_> = parts.collect();
-        parts
-            .map(Self)
-            .ok_or("no place that a page before this one ended with")
+        parts.map(Self).ok_or("not a cursor that a page ended with")
     }
 }
 

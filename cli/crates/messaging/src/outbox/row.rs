@@ -10,13 +10,13 @@ use crate::stores::Store;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// It waits for the relay.
+    /// Not yet published by the relay.
     Pending,
-    /// It is kept back on purpose for a while.
+    /// Held back on purpose until a later time.
     Held,
-    /// The broker refused it; it rests and goes again.
+    /// Refused by the broker, to be published again.
     Refused,
-    /// The broker has confirmed it.
+    /// Published, and confirmed by the broker.
     Published,
 }
 

@@ -17,11 +17,11 @@ const PART: u64 = 1_000;
 pub enum Only {
     /// Leads and clients.
     Sales,
-    /// Orders of the clients that there are, with shipments and notifications.
+    /// Orders of existing clients, with shipments and notifications.
     Order,
     /// Expenses, with notifications.
     Finance,
-    /// What people have told of themselves.
+    /// User profiles.
     Profile,
 }
 

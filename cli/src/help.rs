@@ -1,0 +1,173 @@
+//! How help is laid out: the commands of `dm` in groups, and the global options apart.
+//!
+//! Clap lists all subcommands under one heading, and all options in every help. So the help of
+//! `dm` itself comes from a template that is made of the command list, and the short help of
+//! every command names its own options alone.
+
+use clap::builder::StyledStr;
+use clap::{Arg, Command};
+
+/// The heading of the options that every command has.
+pub(crate) const GLOBAL_OPTIONS: &str = "Global options";
+
+/// The commands by their purpose, in the order in which `dm --help` lists them.
+const GROUPS: [(&str, &[&str]); 5] = [
+    (
+        "Stack",
+        &[
+            "up", "down", "status", "logs", "restart", "reset", "open", "psql", "exec",
+        ],
+    ),
+    ("Data", &["seed", "backup", "schema"]),
+    (
+        "Events",
+        &["outbox", "inbox", "events", "dlq", "reconcile", "chaos"],
+    ),
+    (
+        "Develop",
+        &["dev", "rebuild", "token", "smoke", "ci", "bench"],
+    ),
+    (
+        "Machine",
+        &[
+            "doctor",
+            "engine",
+            "images",
+            "golden",
+            "config",
+            "completions",
+        ],
+    ),
+];
+
+/// The heading of commands that no group names. A test fails if there are any; a user still
+/// sees them.
+const OTHER: &str = "Other";
+
+/// What begins the examples of a command.
+const EXAMPLES: &str = "Examples:";
+
+/// The most columns that a text is wrapped at: longer lines are hard to read.
+const MOST_COLUMNS: usize = 100;
+
+/// The columns of the list of global options, which a template does not wrap.
+const LIST_COLUMNS: usize = 80;
+
+/// Arranges the help of the program and of all its commands.
+pub(crate) fn arranged(root: Command) -> Command {
+    let root = root.mut_args(hidden_if_global).max_term_width(MOST_COLUMNS);
+    let template = template(&root);
+    let name = root.get_name().to_owned();
+    root.help_template(template)
+        .mut_subcommands(|command| with_hint(command, &name))
+}
+
+fn is_global(option: &Arg) -> bool {
+    option.get_help_heading() == Some(GLOBAL_OPTIONS)
+}
+
+/// A global option is in the long help alone.
+fn hidden_if_global(option: Arg) -> Arg {
+    let hidden = is_global(&option);
+    option.hide_short_help(hidden)
+}
+
+/// The help of the program: the groups of commands, and the global options by their names.
+fn template(root: &Command) -> StyledStr {
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}{}{{after-help}}",
+        groups(root),
+        global_options(root)
+    );
+    StyledStr::from(template)
+}
+
+fn groups(root: &Command) -> String {
+    let mut text = String::new();
+    for (heading, names) in GROUPS {
+        let commands = names.iter().filter_map(|name| root.find_subcommand(name));
+        text.push_str(&group(root, heading, &commands.collect::<Vec<_>>()));
+    }
+    let is_other = |command: &&Command| {
+        let is_in = |(_, names): &(&str, &[&str])| names.contains(&command.get_name());
+        !command.is_hide_set() && !GROUPS.iter().any(is_in)
+    };
+    let others: Vec<_> = root.get_subcommands().filter(is_other).collect();
+    if !others.is_empty() {
+        text.push_str(&group(root, OTHER, &others));
+    }
+    text
+}
+
+/// A heading with its commands, and an empty line.
+fn group(root: &Command, heading: &str, commands: &[&Command]) -> String {
+    let names = root.get_subcommands().map(|it| it.get_name().len());
+    let longest = names.max().unwrap_or_default();
+    let literal = root.get_styles().get_literal();
+    let mut text = titled(root, heading);
+    for command in commands {
+        let about = command.get_about().map(ToString::to_string);
+        text.push_str(&format!(
+            "  {literal}{:longest$}{literal:#}  {}\n",
+            command.get_name(),
+            about.unwrap_or_default()
+        ));
+    }
+    text.push('\n');
+    text
+}
+
+fn titled(root: &Command, heading: &str) -> String {
+    let header = root.get_styles().get_header();
+    format!("{header}{heading}:{header:#}\n")
+}
+
+/// The names of the global options. What each does is in the long help of every command.
+fn global_options(root: &Command) -> String {
+    let options = root.get_arguments().filter(|option| is_global(option));
+    let names = options
+        .filter_map(named)
+        .chain(["--help", "--version"].map(str::to_owned));
+    let mut text = titled(root, "Global options (see `dm COMMAND --help`)");
+    let mut line = String::new();
+    for name in names {
+        if line.len() + 2 + name.len() > LIST_COLUMNS {
+            text.push_str(&line);
+            text.push('\n');
+            line.clear();
+        }
+        line.push_str("  ");
+        line.push_str(&name);
+    }
+    text + &line
+}
+
+/// An option as it is typed, e.g. `--instance <NAME>`. Clap's own form is that of an option
+/// of a command that has been built.
+fn named(option: &Arg) -> Option<String> {
+    let long = option.get_long()?;
+    let value = option.get_value_names().and_then(<[_]>::first);
+    Some(match value {
+        Some(value) if option.get_action().takes_values() => format!("--{long} <{value}>"),
+        _ => format!("--{long}"),
+    })
+}
+
+/// Ends the short help of a command, and of all below it, with where to find the rest.
+fn with_hint(command: Command, parent: &str) -> Command {
+    let path = format!("{parent} {}", command.get_name());
+    let examples = command.get_after_long_help().map(ToString::to_string);
+    let rest = if examples.is_some() {
+        "global options and examples"
+    } else {
+        "global options"
+    };
+    let header = command.get_styles().get_header();
+    let title = format!("{header}{EXAMPLES}{header:#}");
+    let examples = examples.unwrap_or_default().replacen(EXAMPLES, &title, 1);
+    command
+        .after_help(format!("Run `{path} --help` for {rest}."))
+        // Clap would show the short text in its place.
+        .after_long_help(examples)
+        .mut_subcommands(|below| with_hint(below, &path))
+}
