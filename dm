@@ -74,11 +74,11 @@ build() {
     trap 'rm -f -- "$began" "$began.new"' EXIT
     # The services, too, which `dm up` needs next: one run of cargo for a fresh clone. One
     # that does not compile is no reason to go without dm, which says more about it. Cargo
-    # says where the program is.
+    # says where the program is. The benchmarks are compiled by the first `dm bench`.
     binary=$(
         source "$root/scripts/build-environment.sh"
         export CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80
-        { cargo build --locked --keep-going --workspace --bins \
+        { cargo build --locked --keep-going --workspace --exclude dm-bench --bins \
             --manifest-path "$root/Cargo.toml" \
             --message-format json-render-diagnostics 2>&1 >&3 | show_progress; } 3>&1 \
             | sed -n '/"name":"dm"/s/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1

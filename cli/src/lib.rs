@@ -2,7 +2,6 @@
 
 mod arguments;
 mod attach;
-pub mod bench;
 pub mod commands;
 mod context;
 mod help;

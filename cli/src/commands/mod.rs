@@ -277,7 +277,7 @@ impl Cli {
             Command::Golden(arguments) => golden::run(context, arguments).await,
             Command::Doctor(arguments) => doctor::run(context, arguments).await,
             Command::Config(arguments) => config::run(context, arguments),
-            Command::Bench(arguments) => bench::run(context, arguments).await,
+            Command::Bench(arguments) => bench::run(context, self.0.flags, arguments).await,
             Command::Completions(arguments) => completions::run(context, &arguments),
         }
     }

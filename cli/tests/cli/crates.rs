@@ -76,24 +76,23 @@ fn the_engine_alone_knows_its_client() {
     }
 }
 
-/// The features that cargo gives each dependency of the workspace, along these edges. The
-/// same dependency has others where it is built for build scripts and macros.
-fn features(edges: &str) -> BTreeMap<String, BTreeSet<String>> {
+/// What cargo says of the dependencies of these packages, one a line.
+fn tree(packages: &[&str], edges: &str) -> String {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--workspace",
-            "--locked",
-            "--offline",
-            "--prefix",
-            "none",
-        ])
+        .args(["tree", "--locked", "--offline", "--prefix", "none"])
         .args(["--format", "{p} {f}", "--edges", edges])
+        .args(packages)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The features that cargo gives each dependency of these packages, along these edges. The
+/// same dependency has others where it is built for build scripts and macros.
+fn features(packages: &[&str], edges: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let text = tree(packages, edges);
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in text.lines().map(|line| line.trim_end_matches(" (*)")) {
         let mut words = line.splitn(3, ' ');
@@ -112,7 +111,11 @@ fn features(edges: &str) -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn every_dependency_is_compiled_once() {
-    let (shipped, tested) = (features("normal,build"), features("normal,build,dev"));
+    let all = ["--workspace"];
+    let (shipped, tested) = (
+        features(&all, "normal,build"),
+        features(&all, "normal,build,dev"),
+    );
     assert!(shipped.len() > 300, "{}", shipped.len());
     for (dependency, features) in &shipped {
         // Of macros alone in what is shipped, and of tests themselves.
@@ -124,4 +127,25 @@ fn every_dependency_is_compiled_once() {
             "tests change features of {dependency}: add them to cli/crates/unified-features"
         );
     }
+}
+
+#[test]
+fn the_launcher_compiles_what_the_benchmarks_share() {
+    // As `./dm` builds, which leaves the benchmarks out.
+    let launched = features(&["--workspace", "--exclude", "dm-bench"], "normal,build");
+    let all = features(&["--workspace"], "normal,build");
+    for (dependency, features) in &launched {
+        assert_eq!(
+            features, &all[dependency],
+            "the benchmarks change {dependency}"
+        );
+    }
+}
+
+#[test]
+fn the_shipped_binary_has_no_measurements() {
+    let tree = tree(&["--package", "dm"], "normal");
+    let has = |package: &str| tree.lines().any(|line| line.starts_with(package));
+    assert!(has("dm-bench-request v"), "{tree}");
+    assert!(!has("dm-bench v"), "{tree}");
 }

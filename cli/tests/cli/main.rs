@@ -7,6 +7,7 @@
     reason = "all of this is a test"
 )]
 
+mod bench;
 mod circles;
 mod commands;
 mod configuration;

@@ -17,7 +17,7 @@ use super::tree::{Node, Path};
 pub(super) const PREFIX: &str = "DM_";
 
 /// Variables that begin like a key's and are none: the name, and what it does.
-pub const OTHER_VARIABLES: [(&str, &str); 5] = [
+pub const OTHER_VARIABLES: [(&str, &str); 6] = [
     (
         "DM_PROJECT_DIR",
         "the project's directory, like `--project-directory`",
@@ -36,7 +36,14 @@ pub const OTHER_VARIABLES: [(&str, &str); 5] = [
         "DM_TOKEN_PASSWORD",
         "the password of the users whom `dm token`, `dm smoke`, `dm ci`, `dm seed` and `dm bench` sign in, like `--password`",
     ),
+    (
+        BENCH_REQUEST,
+        "what `dm bench` asks of the program that measures, as JSON",
+    ),
 ];
+
+/// The variable with what `dm bench` asks of the program that measures.
+pub const BENCH_REQUEST: &str = "DM_BENCH_REQUEST";
 
 /// The variable with what `--set` would be given.
 pub const OVERRIDES: &str = "DM_SET";

@@ -33,7 +33,7 @@ mod tree;
 pub mod values;
 
 pub use components::{Keycloak, Openldap, Postgres, Rabbitmq};
-pub use layers::{OTHER_VARIABLES, Override};
+pub use layers::{BENCH_REQUEST, OTHER_VARIABLES, Override};
 pub use load::{FILE, LOCAL_FILE, LoadOptions, Loaded, PROJECT_DIR};
 pub use model::{
     Backup, Config, Credentials, Engine, Golden, ImageSource, Images, Install, Prepare, Project,

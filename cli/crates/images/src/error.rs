@@ -101,7 +101,7 @@ pub enum ImageError {
         /// What to do.
         hints: Vec<String>,
     },
-    /// The services' sources are wrong.
+    /// Sources of the workspace are wrong.
     #[error("{}", compile(targets, errors))]
     Compile {
         /// The crates that did not compile, e.g. `order-service`.
@@ -312,7 +312,7 @@ impl Coded for ImageError {
                 "dm rebuild".into(),
             ],
             Self::ToolMissing { tool, .. } if ["cargo", "rustc"].contains(&tool.as_str()) => {
-                vec!["install Rust by rustup, then: dm up".into()]
+                vec!["install Rust by rustup, then run this again".into()]
             }
             Self::ToolMissing { tool, .. } => {
                 vec![format!("install {tool} with this system's package manager")]

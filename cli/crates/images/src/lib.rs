@@ -7,6 +7,7 @@ pub mod archive;
 mod artifact;
 mod base;
 mod build;
+mod cargo;
 pub mod catalog;
 mod context;
 pub mod derived;
@@ -25,6 +26,7 @@ pub mod settings;
 mod store;
 
 pub use artifact::Artifact;
+pub use cargo::Cargo;
 pub use catalog::{BASE, Catalog};
 pub use derived::Derivation;
 pub use error::ImageError;

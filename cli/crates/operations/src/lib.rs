@@ -16,9 +16,11 @@
 //! exec       the container that a command is to run in
 //! story      what is known of an event
 //! images     images obtained, saved and loaded
+//! bench      the program of the benchmarks, compiled
 //! ```
 
 pub mod backup;
+pub mod bench;
 pub mod chaos;
 pub mod ci;
 pub mod dead_letters;

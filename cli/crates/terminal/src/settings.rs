@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use super::style::{Canvas, Style};
 
@@ -14,7 +15,7 @@ const DEFAULT_HEIGHT: usize = 24;
 const MIN_WIDTH: usize = 20;
 
 /// When to colour.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum ColorChoice {
     /// Colour on a terminal, unless NO_COLOR is set or TERM is dumb.
     #[default]
@@ -26,7 +27,7 @@ pub enum ColorChoice {
 }
 
 /// How a run is reported while it lasts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum ProgressChoice {
     /// Live lines on a terminal, plain lines otherwise.
     #[default]
@@ -42,7 +43,7 @@ pub enum ProgressChoice {
 }
 
 /// The flags that every command has.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 pub struct Flags {
     /// When to use colour in the output.
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]

@@ -146,7 +146,7 @@ impl Watcher for Shown<'_> {
     }
 
     fn bundled(&mut self, path: &Path) {
-        let line = views::failure::bundle(path, &self.printer.err());
+        let line = dm_console::failure::bundle(path, &self.printer.err());
         self.printer.message(&line);
     }
 }

@@ -110,7 +110,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
 fn show_timings(context: &Context, brought: &Brought) {
     let printer = &context.printer;
     match Timings::of(&brought.recording.events) {
-        Some(timings) => printer.message(&views::timings::render(&timings, &printer.err())),
+        Some(timings) => printer.message(&dm_console::timings::render(&timings, &printer.err())),
         None => printer.warn("--timings has no effect: nothing was waited for"),
     }
 }

@@ -12,7 +12,6 @@
 
 mod compile;
 mod elf;
-mod message;
 mod record;
 mod sources;
 
@@ -22,6 +21,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use super::cargo::Cargo;
 use super::error::ImageError;
 use super::progress::Progress;
 use super::recipe::Digest;
@@ -101,17 +101,21 @@ impl ServiceImages {
         progress: &dyn Progress,
         cancel: &CancellationToken,
     ) -> Result<(Digest, BTreeMap<&'static str, PathBuf>), ImageError> {
-        let compiler = compile::Compiler {
-            cargo,
+        let features: &[&str] = if self.fail_points {
+            &[compile::FAIL_POINTS]
+        } else {
+            &[]
+        };
+        let cargo = Cargo {
+            program: cargo,
             root: &self.root,
-            target: compile::target_folder(&self.root, cache),
-            fail_points: self.fail_points,
-            progress,
+            cache,
+            features,
             cancel,
         };
         let mut sources = self.read_digest()?;
         loop {
-            let binaries = compiler.compile(&self.names).await?;
+            let binaries = compile::compile(&cargo, &self.names, progress).await?;
             // Of sources that changed meanwhile nobody knows what was compiled.
             let now = self.read_digest()?;
             if now == sources {

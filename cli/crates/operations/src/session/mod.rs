@@ -37,6 +37,7 @@ use dm_images::{Progress, Silent};
 use dm_provision::setup::Setup;
 use dm_stack::Stack;
 use dm_stack::readiness::Pace;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::frontend::Frontend;
@@ -52,7 +53,7 @@ use ports::{allocate, held_ports, ignored_ports, ports_of, ports_of_selected};
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// Which instance of which project, and what was set for this call alone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Selection {
     /// The instance.
     pub instance: String,

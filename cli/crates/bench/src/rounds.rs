@@ -1,0 +1,246 @@
+//! A suite measured in rounds: every subject once, one after the other.
+
+use std::collections::BTreeMap;
+
+use dm_core::error::Result;
+use dm_operations::Frontend;
+
+use super::Bench;
+use super::figure::Figure;
+use super::machine::Machine;
+use super::program::{self, Run};
+use super::report::{Breakdown, Measured, Report};
+use super::statistics::{Sample, Summary};
+
+/// Cases that are measured together.
+pub(crate) trait Suite {
+    /// What measuring needs, once everything is prepared.
+    type Prepared;
+
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// The version of docker-compose, where it is compared with that.
+    fn compose_version(&self) -> Option<String> {
+        None
+    }
+
+    /// Does what has to be done once and is not measured.
+    async fn prepare(&self) -> Result<Self::Prepared>;
+
+    /// Measures each case, as a round has them.
+    async fn measure(&self, prepared: &Self::Prepared, round: &mut Round<'_>) -> Result<()>;
+
+    /// Removes every scratch stack, whether this bench made it or another one left it, and
+    /// whether or not it was interrupted.
+    async fn remove_stacks(&self) -> Result<()>;
+}
+
+/// A round, and what has been measured in it.
+pub(crate) struct Round<'a> {
+    number: u32,
+    runs: u32,
+    frontend: &'a dyn Frontend,
+    values: Vec<(Figure, f64)>,
+    breakdowns: Vec<Breakdown>,
+}
+
+/// Measures a suite in so many rounds. Whatever happens, its scratch stacks are removed at the
+/// end.
+pub(crate) async fn run<S: Suite>(bench: &Bench, suite: &S, runs: u32) -> Result<Report> {
+    // What a killed bench may have left.
+    suite.remove_stacks().await?;
+    let machine = Machine::of(&bench.engine, suite.compose_version()).await;
+    let began = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let measured = measure(bench, suite, runs).await;
+    let removed = suite.remove_stacks().await;
+    let measurements = measured?;
+    removed?;
+    let figures: Vec<Measured> = measurements
+        .samples
+        .into_iter()
+        .filter_map(|(figure, samples)| Measured::new(figure, samples))
+        .collect();
+    Ok(Report {
+        suite: suite.name(),
+        dm: bench.dm.version.clone(),
+        profile: bench.dm.profile.clone(),
+        began,
+        machine,
+        runs,
+        breakdowns: in_the_middle(&figures, &measurements.breakdowns),
+        figures,
+    })
+}
+
+/// What has been measured in all rounds so far.
+#[derive(Debug, Default)]
+struct Measurements {
+    samples: BTreeMap<Figure, Vec<Sample>>,
+    breakdowns: Vec<Breakdown>,
+}
+
+async fn measure<S: Suite>(bench: &Bench, suite: &S, runs: u32) -> Result<Measurements> {
+    let prepared = suite.prepare().await?;
+    let mut measurements = Measurements::default();
+    for number in 1..=runs {
+        let mut round = Round::new(number, runs, bench.session.frontend.as_ref());
+        suite.measure(&prepared, &mut round).await?;
+        for (figure, value) in round.values {
+            let samples = measurements.samples.entry(figure).or_default();
+            samples.push(Sample {
+                round: number,
+                value,
+            });
+        }
+        measurements.breakdowns.extend(round.breakdowns);
+    }
+    Ok(measurements)
+}
+
+/// Of each figure the breakdown of the run in the middle; of an even number of runs, of the one
+/// nearest to the median.
+fn in_the_middle(figures: &[Measured], breakdowns: &[Breakdown]) -> Vec<Breakdown> {
+    figures
+        .iter()
+        .filter_map(|measured| {
+            let distance = |it: &&Breakdown| (it.process - measured.summary.median).abs();
+            breakdowns
+                .iter()
+                .filter(|breakdown| breakdown.figure == measured.figure)
+                .min_by(|a, b| distance(a).total_cmp(&distance(b)))
+                .cloned()
+        })
+        .collect()
+}
+
+impl<'a> Round<'a> {
+    fn new(number: u32, runs: u32, frontend: &'a dyn Frontend) -> Self {
+        Self {
+            number,
+            runs,
+            frontend,
+            values: Vec::new(),
+            breakdowns: Vec::new(),
+        }
+    }
+
+    /// Adds what a case has measured, and reports it: of a figure that was measured several
+    /// times, the median.
+    pub(crate) fn add(&mut self, values: Vec<(Figure, f64)>) {
+        let mut by_figure: BTreeMap<Figure, Vec<f64>> = BTreeMap::new();
+        for (figure, value) in &values {
+            by_figure.entry(*figure).or_default().push(*value);
+        }
+        let shown: Vec<String> = by_figure
+            .into_iter()
+            .filter_map(|(figure, values)| {
+                let median = Summary::of(values)?.median;
+                Some(format!("{} {}", figure.description(), figure.show(median)))
+            })
+            .collect();
+        if !shown.is_empty() {
+            let (number, runs) = (self.number, self.runs);
+            let shown = shown.join("; ");
+            self.frontend
+                .note(&format!("round {number}/{runs}: {shown}"));
+        }
+        self.values.extend(values);
+    }
+
+    /// Keeps where the time of a run went, which is a sample of a figure; nothing where the run
+    /// told no events.
+    pub(crate) fn add_breakdown(&mut self, figure: Figure, run: &Run) {
+        let events = program::events(run);
+        let breakdown = Breakdown::of(figure, self.number, run.took, &events);
+        self.breakdowns.extend(breakdown);
+    }
+
+    /// One figure of this round, as shares of another one; nothing where either is missing.
+    pub(crate) fn ratios(&self, ours: Figure, theirs: Figure) -> Vec<f64> {
+        let of = |wanted: Figure| {
+            let values = self.values.iter();
+            values.filter_map(move |(figure, value)| (*figure == wanted).then_some(*value))
+        };
+        match of(theirs).next() {
+            Some(theirs) if theirs > 0.0 => of(ours).map(|ours| ours / theirs).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dm_operations::Recording;
+    use dm_stack::event::Event;
+    use dm_stack::timings::{CriticalChain, Timings};
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+    use tokio::sync::mpsc::UnboundedReceiver;
+
+    use super::*;
+
+    /// Nobody.
+    struct Nobody;
+
+    impl Frontend for Nobody {
+        fn note(&self, _: &str) {}
+        fn warn(&self, _: &str) {}
+        fn done(&self, _: &str) {}
+        fn can_ask(&self) -> bool {
+            false
+        }
+        fn confirm(&self, _: &str) -> Result<bool> {
+            Ok(false)
+        }
+        fn counter(&self, _: &'static str) -> Box<dyn Fn(u64, u64) + Send + Sync + '_> {
+            Box::new(|_, _| {})
+        }
+        fn follow(
+            &self,
+            _: UnboundedReceiver<Event>,
+            _: Option<Duration>,
+        ) -> BoxFuture<'_, Recording> {
+            async { Recording::default() }.boxed()
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_of_two_measurements_in_one_round() {
+        let mut round = Round::new(1, 1, &Nobody);
+        round.add(vec![
+            (Figure::GoldenTime, 8.0),
+            (Figure::CustomaryTime, 32.0),
+        ]);
+        let ratios = |ours, theirs| round.ratios(ours, theirs);
+        assert_eq!(ratios(Figure::GoldenTime, Figure::CustomaryTime), [0.25]);
+        assert!(ratios(Figure::GoldenTime, Figure::TunedTime).is_empty());
+        assert!(ratios(Figure::FirstTime, Figure::CustomaryTime).is_empty());
+    }
+
+    #[test]
+    fn the_run_nearest_to_the_median_is_broken_down() {
+        let breakdown = |round, process| Breakdown {
+            figure: Figure::NoopTime,
+            round,
+            process,
+            around: 0.0,
+            timings: Timings {
+                critical_chain: CriticalChain {
+                    total: Duration::ZERO,
+                    links: Vec::new(),
+                },
+                spans: Vec::new(),
+            },
+        };
+        let runs = [breakdown(1, 3.0), breakdown(2, 1.0), breakdown(3, 2.2)];
+        let samples = runs.iter().map(|run| Sample {
+            round: run.round,
+            value: run.process,
+        });
+        let figures = [Measured::new(Figure::NoopTime, samples.collect()).unwrap()];
+        assert_eq!(in_the_middle(&figures, &runs), [breakdown(3, 2.2)]);
+    }
+}

@@ -1,0 +1,52 @@
+//! The process of a program: its runtime, its interrupts and its exit code.
+
+use std::process::ExitCode;
+
+use dm_core::error::{Exit, Result};
+use dm_host::signals::Interrupts;
+use dm_terminal::Printer;
+use tokio_util::sync::CancellationToken;
+
+/// Runs a command on a runtime of its own until it is done or interrupted, prints its error,
+/// and answers the exit code of the process.
+///
+/// The first interrupt cancels the token that the command gets: a `graceful` command winds
+/// down by itself. The next interrupt, or the first one for other commands, ends it.
+#[must_use]
+pub fn run_process(
+    printer: &Printer,
+    graceful: bool,
+    command: impl AsyncFnOnce(CancellationToken) -> Result<Exit>,
+) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let exit = match runtime {
+        Ok(runtime) => {
+            let exit = runtime.block_on(until_interrupted(printer, graceful, command));
+            // A task that hangs in a system call must not hold up the exit.
+            runtime.shutdown_background();
+            exit
+        }
+        Err(error) => {
+            printer.warn(&format!("could not start the async runtime: {error}"));
+            Exit::Usage
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+async fn until_interrupted(
+    printer: &Printer,
+    graceful: bool,
+    command: impl AsyncFnOnce(CancellationToken) -> Result<Exit>,
+) -> Exit {
+    let interrupts = Interrupts::listen(graceful);
+    tokio::select! {
+        result = command(interrupts.token()) => match result {
+            Ok(exit) => exit,
+            Err(error) => printer.error(&error),
+        },
+        () = interrupts.insisted() => Exit::Interrupted,
+    }
+}

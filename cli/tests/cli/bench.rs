@@ -1,0 +1,77 @@
+//! `dm bench`: it has cargo compile the program that measures, and becomes it. A stand-in takes
+//! cargo's place.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use dm_bench_request::{Request, Suite, UpCase};
+use insta::assert_snapshot;
+
+use crate::project::Project;
+
+/// Cargo, as far as `dm bench` sees it. The program that it makes prints what it is asked.
+const CARGO: &str = r#"#!/bin/sh
+echo "$*" > calls
+program="$PWD/dm-bench"
+printf '#!/bin/sh\nprintf %%s "$DM_BENCH_REQUEST"\nexit 7\n' > "$program"
+/bin/chmod +x "$program"
+echo '{"reason":"compiler-artifact","target":{"name":"dm-bench"},"executable":"'"$program"'"}'
+"#;
+
+/// Cargo, where the sources are wrong.
+const BROKEN: &str = r#"#!/bin/sh
+echo '{"reason":"compiler-message","target":{"name":"dm_bench"},"message":{"level":"error","message":"cannot find value `x`","rendered":"error: cannot find value `x`\n","code":null,"spans":[{"file_name":"cli/crates/bench/src/lib.rs","line_start":3,"column_start":5,"is_primary":true}]}}'
+exit 101
+"#;
+
+/// A call in a project, with this cargo.
+fn call(project: &Project, cargo: &str, arguments: &[&str]) -> Command {
+    project.write("bin/cargo", cargo);
+    let path = project.root().join("bin");
+    let program = path.join("cargo");
+    std::fs::set_permissions(program, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = project.dm(arguments);
+    command.env("PATH", path);
+    command
+}
+
+#[test]
+fn it_becomes_the_program_that_cargo_makes() {
+    let project = Project::new("");
+    let line = "bench up --set postgres.password=secret --case help,golden --runs 2 --json -q";
+    let words: Vec<&str> = line.split(' ').collect();
+    let output = call(&project, CARGO, &words).output().unwrap();
+    // The exit code of the program, and not a word of dm's own.
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let request: Request = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(request.dm.path.ends_with("dm"), "{request:?}");
+    assert!(request.flags.json && request.flags.quiet, "{request:?}");
+    let selection = request.selection;
+    assert_eq!(selection.overrides, ["postgres.password=secret"]);
+    assert_eq!(selection.instance, "default");
+    let root = project.root().canonicalize().unwrap();
+    assert_eq!(
+        selection.project_directory.unwrap().canonicalize().unwrap(),
+        root
+    );
+    let Suite::Up(up) = request.suite else {
+        panic!("{:?}", request.suite);
+    };
+    assert_eq!(up.cases, [UpCase::Help, UpCase::Golden]);
+    assert_eq!(up.rounds.runs, 2);
+    let calls = std::fs::read_to_string(project.root().join("calls")).unwrap();
+    assert_snapshot!(calls, @"build --locked --workspace --target host-tuple --message-format json --bin dm-bench");
+}
+
+#[test]
+fn without_cargo_it_says_what_to_install() {
+    assert_snapshot!(Project::new("").says(&["bench", "up"]), @"");
+}
+
+#[test]
+fn sources_that_do_not_compile_are_shown() {
+    let project = Project::new("");
+    let report = project.report(&mut call(&project, BROKEN, &["bench", "data"]));
+    assert_snapshot!(report, @"");
+}
