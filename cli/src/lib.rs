@@ -5,4 +5,4 @@ mod attach;
 pub mod commands;
 mod context;
 mod help;
-pub mod views;
+mod views;

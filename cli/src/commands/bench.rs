@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use dm_bench_request::Arguments;
+pub(crate) use dm_bench_request::Arguments;
 use dm_bench_request::{Program, Request};
 use dm_core::error::{Coded, Exit, Result};
 use dm_host::detach;
@@ -40,7 +40,7 @@ impl Coded for NotStarted {
     }
 }
 
-pub async fn run(context: &Context, flags: Flags, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, flags: Flags, arguments: Arguments) -> Result<Exit> {
     // The program reads the configuration again, and says then what is to be said of it.
     let session = context.session.silent();
     let project = session.project()?;

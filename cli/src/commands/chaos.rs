@@ -19,7 +19,7 @@ use crate::context::Context;
   dm chaos kill rabbitmq --for 3s
   dm chaos cut postgres
   dm chaos scenario fixtures/demo/broker-outage.toml")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
@@ -142,7 +142,7 @@ impl Arguments {
     }
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let steps = arguments.steps()?;
     let done = chaos::run(&context.session, &steps, &mut |event| show(context, event)).await?;
     Ok(if done == chaos::Done::All {

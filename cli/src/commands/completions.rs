@@ -12,12 +12,12 @@ use crate::context::Context;
 #[command(after_long_help = "Examples:
   dm completions bash > /etc/bash_completion.d/dm
   dm completions fish > ~/.config/fish/completions/dm.fish")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Shell to print the script for.
     shell: Shell,
 }
 
-pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit> {
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "dm", &mut script);
     context.printer.data(&String::from_utf8_lossy(&script))?;

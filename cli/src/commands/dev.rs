@@ -23,7 +23,7 @@ use crate::views;
 #[command(after_long_help = "Examples:
   dm dev
   dm dev --only order,inventory")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Run only these services and their dependencies, separated by commas.
     #[arg(long, value_name = "SERVICE", value_delimiter = ',')]
     only: Vec<String>,
@@ -38,7 +38,7 @@ pub struct Arguments {
     wait_timeout: Option<Duration>,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let (session, printer) = (&context.session, &context.printer);
     let project = session.project()?;
     project.check_services(&arguments.only)?;

@@ -17,13 +17,13 @@ use crate::context::Context;
   dm down
   dm down --volumes
   dm down --instance review --volumes")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Remove the volumes as well; this deletes all data of the instance.
     #[arg(long)]
     volumes: bool,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let session = &context.session;
     let project = session.project()?;
     let _guard = session.lock(&project, "dm down").await?;

@@ -23,7 +23,7 @@ const BEFORE: TimeDelta = TimeDelta::seconds(30);
 #[command(after_long_help = "Examples:
   dm events tail --service order
   dm events trace ord_9001")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
@@ -82,7 +82,7 @@ struct Follow {
     limit: Option<u64>,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let desk = Desk::open(&context.session).await?;
     match arguments.action {
         Action::Tail(follow) => tail(context, &desk, follow).await,

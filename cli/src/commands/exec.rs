@@ -18,7 +18,7 @@ use crate::context::Context;
 #[command(after_long_help = "Examples:
   dm exec rabbitmq -- rabbitmqctl list_queues
   dm exec --interactive postgres -- sh -c 'cat > /tmp/data.csv' < data.csv")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Component to run the command in.
     #[arg(value_name = "COMPONENT")]
     name: String,
@@ -36,7 +36,7 @@ pub struct Arguments {
     command: Vec<String>,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.session.project()?;
     let spec = ExecSpec {
         command: arguments.command,

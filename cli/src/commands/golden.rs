@@ -18,7 +18,7 @@ const SCHEMA: &str = "dm.golden/1";
 #[command(after_long_help = "Examples:
   dm golden ls
   dm golden make")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
@@ -44,7 +44,7 @@ enum Action {
     Rm,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     match arguments.action {
         Action::Ls => list(context).await?,
         Action::Make => golden::make(&context.session).await?,

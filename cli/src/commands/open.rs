@@ -17,7 +17,7 @@ use crate::context::Context;
   dm open
   dm open rabbitmq
   dm open gateway --print")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Component: a service, keycloak or rabbitmq.
     #[arg(default_value = "keycloak", value_name = "COMPONENT")]
     name: String,
@@ -48,7 +48,7 @@ impl Coded for NoPage {
     }
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.session.project()?;
     let engine = context.session.engine(project.config()).await?;
     let ports = existing_ports(&project, &engine).await?;

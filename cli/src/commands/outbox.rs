@@ -27,7 +27,7 @@ const WATCH: Duration = Duration::from_secs(1);
 #[command(after_long_help = "Examples:
   dm outbox ls --state refused
   dm outbox stats --watch")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
@@ -105,7 +105,7 @@ struct List {
     cursor: Option<Place>,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let desk = Desk::open(&context.session).await?;
     let all = desk.stores();
     match arguments.action {

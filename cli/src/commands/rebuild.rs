@@ -18,7 +18,7 @@ use crate::views::dev;
 #[command(after_long_help = "Examples:
   dm rebuild
   dm rebuild order inventory")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Services to restart; their dependencies are started [default: all services].
     #[arg(value_name = "SERVICE")]
     names: Vec<String>,
@@ -33,7 +33,7 @@ pub struct Arguments {
     wait_timeout: Option<Duration>,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let began = Instant::now();
     let session = &context.session;
     let project = session.project()?;

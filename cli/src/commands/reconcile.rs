@@ -25,7 +25,7 @@ use crate::views;
   dm reconcile
   dm reconcile --grace 1m
   dm reconcile --repair")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Republish each missing event to the queue where it is missing.
     #[arg(long)]
     repair: bool,
@@ -34,7 +34,7 @@ pub struct Arguments {
     grace: Duration,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let (session, printer) = (&context.session, &context.printer);
     let desk = Desk::open(session).await?;
     // An account alone changes nothing, and waits for nobody.

@@ -18,7 +18,7 @@ use crate::views;
   dm reset
   dm reset --yes --to medium
   dm reset --to latest")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Do not ask for confirmation.
     #[arg(long, short)]
     yes: bool,
@@ -30,7 +30,7 @@ pub struct Arguments {
     to: Option<String>,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let (session, printer) = (&context.session, &context.printer);
     let project = session.project()?;
     let beginning = Beginning::find(&project, arguments.to.as_deref())?;

@@ -12,13 +12,13 @@ use crate::views;
 #[command(after_long_help = "Examples:
   dm restart
   dm restart keycloak gateway")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Components to restart [default: all].
     #[arg(value_name = "COMPONENT")]
     names: Vec<String>,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let session = &context.session;
     let project = session.project()?;
     let _guard = session.lock(&project, "dm restart").await?;

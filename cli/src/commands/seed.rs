@@ -28,7 +28,7 @@ const PASSWORD_VARIABLE: &str = "DM_TOKEN_PASSWORD";
   dm seed
   dm seed --scale medium --days 30
   dm seed --import my-data --append")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Amount of data: demo, small, medium, large, or a number of orders.
     ///
     /// The scales small, medium and large are 1,000, 10,000 and 100,000 orders. There is one
@@ -99,7 +99,7 @@ impl From<Arguments> for Seed {
     }
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let session = &context.session;
     let (fresh, yes) = (arguments.fresh, arguments.yes);
     let seed = Seed::from(arguments);

@@ -27,7 +27,7 @@ use crate::views;
 #[command(after_long_help = "Examples:
   dm smoke
   dm smoke --repeat 3 --junit smoke.xml")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     proof: Proof,
     /// Write the result to this file as JUnit XML.
@@ -79,7 +79,7 @@ impl smoke::Watcher for Shown<'_> {
     }
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let (session, printer) = (&context.session, &context.printer);
     let project = session.project()?;
     let engine = session.engine(project.config()).await?;

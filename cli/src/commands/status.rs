@@ -24,7 +24,7 @@ const WATCH: Duration = Duration::from_secs(1);
   dm status
   dm status --watch --memory
   dm status --check --quiet")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Refresh the table every second until interrupted.
     #[arg(long, short)]
     watch: bool,
@@ -36,7 +36,7 @@ pub struct Arguments {
     check: bool,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.session.project()?;
     let stack = context.session.quiet_stack(&project).await?;
     if arguments.watch {

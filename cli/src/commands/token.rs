@@ -17,7 +17,7 @@ use crate::context::Context;
 #[command(after_long_help = "Examples:
   dm token mscott
   TOKEN=$(dm token dphilbin)")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// User name, e.g. jhalpert.
     user: String,
     /// Password of the user.
@@ -39,7 +39,7 @@ struct Document<'a> {
     claims: &'a Claims,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.session.project()?;
     let engine = context.session.engine(project.config()).await?;
     let ports = existing_ports(&project, &engine).await?;

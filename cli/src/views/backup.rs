@@ -13,13 +13,13 @@ use dm_terminal::text;
 use serde::Serialize;
 
 /// The schema of the list.
-pub const LIST: &str = "dm.backups/1";
+pub(crate) const LIST: &str = "dm.backups/1";
 /// The schema of one of them.
-pub const SHOW: &str = "dm.backup/1";
+pub(crate) const SHOW: &str = "dm.backup/1";
 
 /// The newest backup of an instance, as its status has it.
 #[derive(Debug, Serialize)]
-pub struct Last {
+pub(crate) struct Last {
     id: String,
     taken_at: DateTime<Utc>,
     age_seconds: u64,
@@ -29,7 +29,7 @@ pub struct Last {
 impl Last {
     /// That one.
     #[must_use]
-    pub fn new(set: &Set) -> Self {
+    pub(crate) fn new(set: &Set) -> Self {
         Self {
             id: set.manifest.id.clone(),
             taken_at: set.manifest.taken_at,
@@ -40,7 +40,7 @@ impl Last {
 
     /// In words.
     #[must_use]
-    pub fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let proved = match self.proved_at {
             Some(_) => "restored elsewhere and compared",
             None => "not proved: dm backup verify --restore",
@@ -52,7 +52,7 @@ impl Last {
 
 /// Where the container of a schedule is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// It runs.
     Runs,
     /// It does not run.
@@ -63,7 +63,7 @@ pub enum Place {
 
 /// When the backups of an instance are made by themselves.
 #[derive(Debug, Serialize)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     /// Seconds between two; none where there is no schedule.
     every_seconds: Option<u64>,
     /// Why there is none.
@@ -76,7 +76,7 @@ pub struct Schedule {
 impl Schedule {
     /// The schedule of a configuration, and how it went when it was last heard of.
     #[must_use]
-    pub fn new(every: Option<Duration>, place: Place, state: Option<State>) -> Self {
+    pub(crate) fn new(every: Option<Duration>, place: Place, state: Option<State>) -> Self {
         let off = match (every, place) {
             (None, _) => Some("backup.every is \"off\""),
             (_, Place::Elsewhere) => Some("the engine is not on this machine"),
@@ -92,7 +92,7 @@ impl Schedule {
 
     /// In words.
     #[must_use]
-    pub fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         if let Some(off) = self.off {
             return format!("no scheduled backups: {off}");
         }
@@ -122,7 +122,7 @@ impl Schedule {
 
 /// The backups of an instance.
 #[derive(Debug, Serialize)]
-pub struct List {
+pub(crate) struct List {
     folder: String,
     backups: Vec<Row>,
 }
@@ -143,7 +143,7 @@ struct Row {
 impl List {
     /// The list of some.
     #[must_use]
-    pub fn new(folder: &Path, sets: &[Listed]) -> Self {
+    pub(crate) fn new(folder: &Path, sets: &[Listed]) -> Self {
         let row = |listed: &Listed| match listed {
             Listed::Whole(set) => Row {
                 id: set.manifest.id.clone(),
@@ -175,7 +175,7 @@ impl List {
 
 /// The list for a person.
 #[must_use]
-pub fn list(list: &List, canvas: &Canvas) -> String {
+pub(crate) fn list(list: &List, canvas: &Canvas) -> String {
     if list.backups.is_empty() {
         return format!("no backups in {}; dm backup create makes one", list.folder);
     }
@@ -238,7 +238,7 @@ pub(crate) fn size(bytes: u64) -> String {
 
 /// One for a person.
 #[must_use]
-pub fn show(set: &Set, canvas: &Canvas) -> String {
+pub(crate) fn show(set: &Set, canvas: &Canvas) -> String {
     let manifest = &set.manifest;
     let mut table = Table::new(vec![
         Column::new("schema").least(10),

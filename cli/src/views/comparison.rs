@@ -11,7 +11,7 @@ use crate::views::backup::age;
 
 /// Shows a backup beside what it would replace: how many rows there are now, or why that is
 /// not known.
-pub fn show(printer: &Printer, set: &Set, now: &Result<Counts, String>) {
+pub(crate) fn show(printer: &Printer, set: &Set, now: &Result<Counts, String>) {
     let now = now.as_ref().map_err(String::as_str);
     printer.message(&render(set, now, &printer.err()));
 }

@@ -5,11 +5,11 @@ use dm_terminal::style::{Canvas, Role};
 use dm_terminal::text;
 
 /// The schema of the JSON form: a document of `dm rebuild`, a line of `dm dev`.
-pub const SCHEMA: &str = "dm.rebuild/1";
+pub(crate) const SCHEMA: &str = "dm.rebuild/1";
 
 /// The rebuild in a sentence.
 #[must_use]
-pub fn render(round: &Round, canvas: &Canvas) -> String {
+pub(crate) fn render(round: &Round, canvas: &Canvas) -> String {
     let took = text::duration(round.took);
     if round.compile_errors > 0 {
         let errors = text::count(round.compile_errors, "error");

@@ -14,15 +14,15 @@ use serde_json::Value;
 use super::outbox::role;
 
 /// The schema of an event that passes, a line each.
-pub const TAIL_SCHEMA: &str = "dm.event/1";
+pub(crate) const TAIL_SCHEMA: &str = "dm.event/1";
 /// The schema of an event with its way.
-pub const SHOW_SCHEMA: &str = "dm.event-whole/1";
+pub(crate) const SHOW_SCHEMA: &str = "dm.event-whole/1";
 /// The schema of a story.
-pub const TRACE_SCHEMA: &str = "dm.event-story/1";
+pub(crate) const TRACE_SCHEMA: &str = "dm.event-story/1";
 
 /// A line that a service logged.
 #[derive(Debug, Clone, Serialize)]
-pub struct LogLine {
+pub(crate) struct LogLine {
     /// When.
     pub at: Option<DateTime<Utc>>,
     /// By which service.
@@ -33,7 +33,7 @@ pub struct LogLine {
 
 /// A story with what was logged.
 #[derive(Debug, Serialize)]
-pub struct Told<'a> {
+pub(crate) struct Told<'a> {
     /// The story.
     #[serde(flatten)]
     pub story: &'a Story,
@@ -43,7 +43,7 @@ pub struct Told<'a> {
 
 /// A message that passes, on a line.
 #[must_use]
-pub fn line(seen: &Seen, data: bool, canvas: &Canvas) -> String {
+pub(crate) fn line(seen: &Seen, data: bool, canvas: &Canvas) -> String {
     let at = seen.at.format("%H:%M:%S%.3f").to_string();
     let (role, glyph) = match seen.kind {
         Kind::Published => (Role::Good, Glyph::Ready),
@@ -87,7 +87,7 @@ pub fn line(seen: &Seen, data: bool, canvas: &Canvas) -> String {
 ///
 /// # Errors
 /// A closed output.
-pub fn show(printer: &Printer, event: &Whole) -> Result<()> {
+pub(crate) fn show(printer: &Printer, event: &Whole) -> Result<()> {
     Ok(printer.result(SHOW_SCHEMA, event, |canvas| {
         whole(event, Utc::now(), canvas)
     })?)
@@ -95,7 +95,7 @@ pub fn show(printer: &Printer, event: &Whole) -> Result<()> {
 
 /// An event, all of it.
 #[must_use]
-pub fn whole(whole: &Whole, now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn whole(whole: &Whole, now: DateTime<Utc>, canvas: &Canvas) -> String {
     let row = &whole.event.row;
     let state = row.state(now);
     let written = time::format(row.created_at);
@@ -224,7 +224,7 @@ fn said(line: &str) -> String {
 
 /// A story as a tree. Times are counted from its first event.
 #[must_use]
-pub fn story(told: &Told<'_>, canvas: &Canvas) -> String {
+pub(crate) fn story(told: &Told<'_>, canvas: &Canvas) -> String {
     let story = told.story;
     let first = story.events.iter().map(|event| event.row.created_at).min();
     let first = first.unwrap_or_default();

@@ -4,7 +4,7 @@ use dm_core::error::Exit;
 use dm_terminal::Printer;
 
 /// Shows each sentence about what is beyond them. Answers how the process is to end.
-pub fn show(printer: &Printer, beyond: &[String]) -> Exit {
+pub(crate) fn show(printer: &Printer, beyond: &[String]) -> Exit {
     for sentence in beyond {
         printer.warn(sentence);
     }

@@ -10,13 +10,13 @@ use dm_terminal::text;
 use serde::Serialize;
 
 /// The schema of a page of events.
-pub const LIST_SCHEMA: &str = "dm.outbox/1";
+pub(crate) const LIST_SCHEMA: &str = "dm.outbox/1";
 /// The schema of how the outboxes stand.
-pub const STATS_SCHEMA: &str = "dm.outbox-stats/1";
+pub(crate) const STATS_SCHEMA: &str = "dm.outbox-stats/1";
 
 /// How the outboxes stand, as a document.
 #[derive(Debug, Serialize)]
-pub struct Depths<'a> {
+pub(crate) struct Depths<'a> {
     /// The outboxes.
     pub outboxes: &'a [Depth],
 }
@@ -32,7 +32,7 @@ pub(super) const fn role(state: State) -> Role {
 
 /// A page of events.
 #[must_use]
-pub fn page(page: &Page, now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn page(page: &Page, now: DateTime<Utc>, canvas: &Canvas) -> String {
     if page.rows.is_empty() {
         return "no events".to_owned();
     }
@@ -74,7 +74,7 @@ fn cells(row: &Row, now: DateTime<Utc>) -> Vec<Cell> {
 
 /// How the outboxes stand.
 #[must_use]
-pub fn depths(depths: &[Depth], now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn depths(depths: &[Depth], now: DateTime<Utc>, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
         Column::new("service").least(9),
         Column::new("pending").right(),

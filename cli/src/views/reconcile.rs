@@ -10,14 +10,14 @@ use dm_terminal::text;
 use serde::Serialize;
 
 /// The schema of the account.
-pub const SCHEMA: &str = "dm.reconcile/1";
+pub(crate) const SCHEMA: &str = "dm.reconcile/1";
 
 /// How many findings a person is shown; a document has all of them.
 const SHOWN: usize = 50;
 
 /// The account as a document.
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub(crate) struct Document<'a> {
     /// Whether nothing is wrong.
     clean: bool,
     /// The account.
@@ -28,7 +28,7 @@ pub struct Document<'a> {
 impl<'a> Document<'a> {
     /// The document of an account.
     #[must_use]
-    pub fn new(report: &'a Report) -> Self {
+    pub(crate) fn new(report: &'a Report) -> Self {
         Self {
             clean: report.is_clean(),
             report,
@@ -40,7 +40,7 @@ impl<'a> Document<'a> {
 ///
 /// # Errors
 /// A closed output.
-pub fn show(printer: &Printer, report: &Report) -> Result<()> {
+pub(crate) fn show(printer: &Printer, report: &Report) -> Result<()> {
     let document = Document::new(report);
     Ok(printer.result(SCHEMA, &document, |canvas| render(report, canvas))?)
 }
@@ -49,7 +49,7 @@ pub fn show(printer: &Printer, report: &Report) -> Result<()> {
 ///
 /// # Errors
 /// A closed output.
-pub fn show_account(printer: &Printer, account: Account) -> Result<Exit> {
+pub(crate) fn show_account(printer: &Printer, account: Account) -> Result<Exit> {
     show(printer, &account.report)?;
     Ok(if account.is_whole? {
         Exit::Success
@@ -60,7 +60,7 @@ pub fn show_account(printer: &Printer, account: Account) -> Result<Exit> {
 
 /// The account, for a person.
 #[must_use]
-pub fn render(report: &Report, canvas: &Canvas) -> String {
+pub(crate) fn render(report: &Report, canvas: &Canvas) -> String {
     let mut blocks = vec![accounts(report, canvas), laws(report, canvas)];
     if !report.findings.is_empty() {
         blocks.push(findings(report, canvas));

@@ -13,11 +13,11 @@ use dm_terminal::text;
 use serde::{Serialize, Serializer};
 
 /// The schema of the JSON form.
-pub const SCHEMA: &str = "dm.seed/1";
+pub(crate) const SCHEMA: &str = "dm.seed/1";
 
 /// A seed that was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Document {
+pub(crate) struct Document {
     /// The number that it was worked out from; none for somebody's own files.
     pub seed_number: Option<u64>,
     /// What was made.
@@ -42,7 +42,7 @@ fn as_seconds<S: Serializer>(
 ///
 /// # Errors
 /// A closed output.
-pub fn show(printer: &Printer, seeded: Seeded) -> Result<()> {
+pub(crate) fn show(printer: &Printer, seeded: Seeded) -> Result<()> {
     let document = Document {
         seed_number: seeded.number,
         made: seeded.made,
@@ -54,7 +54,7 @@ pub fn show(printer: &Printer, seeded: Seeded) -> Result<()> {
 
 /// The counts for a person, and what to do with them.
 #[must_use]
-pub fn render(document: &Document, canvas: &Canvas) -> String {
+pub(crate) fn render(document: &Document, canvas: &Canvas) -> String {
     let made = &document.made;
     let mut table = Table::new(vec![
         Column::new("made").least(8),

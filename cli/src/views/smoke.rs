@@ -10,7 +10,7 @@ use dm_terminal::text;
 const SERVICE: usize = 9;
 
 /// Shows a step, and annotates a failure.
-pub fn show(printer: &Printer, shown: &Step) {
+pub(crate) fn show(printer: &Printer, shown: &Step) {
     printer.message(&step(shown, &printer.err()));
     if let Some(annotation) = annotation(shown) {
         printer.annotate(&annotation);
@@ -19,7 +19,7 @@ pub fn show(printer: &Printer, shown: &Step) {
 
 /// One step on a line; below it all that is known where it failed.
 #[must_use]
-pub fn step(step: &Step, canvas: &Canvas) -> String {
+pub(crate) fn step(step: &Step, canvas: &Canvas) -> String {
     let (glyph, role) = match step.outcome {
         Outcome::Passed => (Glyph::Ready, Role::Good),
         Outcome::Failed(_) => (Glyph::Failed, Role::Bad),
@@ -50,7 +50,7 @@ pub fn step(step: &Step, canvas: &Canvas) -> String {
 
 /// A failure as GitHub Actions annotates it.
 #[must_use]
-pub fn annotation(step: &Step) -> Option<String> {
+pub(crate) fn annotation(step: &Step) -> Option<String> {
     let Outcome::Failed(fault) = &step.outcome else {
         return None;
     };

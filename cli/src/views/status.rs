@@ -11,14 +11,14 @@ use serde::Serialize;
 use super::backup::{Last, Schedule};
 
 /// The schema of the JSON form.
-pub const SCHEMA: &str = "dm.status/1";
+pub(crate) const SCHEMA: &str = "dm.status/1";
 
 /// The column of the addresses.
 const ADDRESS: usize = 2;
 
 /// The status as a document, to be written under [`SCHEMA`].
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub(crate) struct Document<'a> {
     /// The instance.
     pub instance: &'a str,
     /// True where every component is as it should be.
@@ -36,7 +36,7 @@ pub struct Document<'a> {
 impl<'a> Document<'a> {
     /// The document of an instance.
     #[must_use]
-    pub fn new(instance: &'a str, components: &'a [StatusRow]) -> Self {
+    pub(crate) fn new(instance: &'a str, components: &'a [StatusRow]) -> Self {
         Self {
             instance,
             ok: components
@@ -53,14 +53,14 @@ impl<'a> Document<'a> {
 ///
 /// # Errors
 /// A closed output.
-pub fn show(printer: &Printer, instance: &str, rows: &[StatusRow]) -> Result<()> {
+pub(crate) fn show(printer: &Printer, instance: &str, rows: &[StatusRow]) -> Result<()> {
     let document = Document::new(instance, rows);
     Ok(printer.result(SCHEMA, &document, |canvas| render(rows, canvas))?)
 }
 
 /// The components as a table, and below it what needs a sentence.
 #[must_use]
-pub fn render(rows: &[StatusRow], canvas: &Canvas) -> String {
+pub(crate) fn render(rows: &[StatusRow], canvas: &Canvas) -> String {
     let mut columns = vec![
         Column::new("component").least(14),
         Column::new("state").least(14),

@@ -8,39 +8,39 @@ use assert_cmd::assert::OutputAssertExt as _;
 use tempfile::TempDir;
 
 /// A folder that may hold a `dm.toml`.
-pub struct Project {
+pub(crate) struct Project {
     folder: TempDir,
 }
 
 impl Project {
     /// A project with this `dm.toml`.
-    pub fn new(toml: &str) -> Self {
+    pub(crate) fn new(toml: &str) -> Self {
         let project = Self::none();
         project.write("dm.toml", toml);
         project
     }
 
     /// A folder that is no project.
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self {
             folder: tempfile::tempdir().expect("a folder"),
         }
     }
 
     /// Its folder.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
 
     /// Writes a file of it.
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.root().join(path);
         std::fs::create_dir_all(path.parent().expect("it lies in the project")).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
     /// A call of `dm` in it, with nothing of the caller's environment.
-    pub fn dm(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn dm(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dm"));
         command
             .args(arguments)
@@ -57,12 +57,12 @@ impl Project {
 
     /// What a call says: its exit code and both streams, with the folder's
     /// path replaced, which is another one in every run.
-    pub fn says(&self, arguments: &[&str]) -> String {
+    pub(crate) fn says(&self, arguments: &[&str]) -> String {
         self.report(&mut self.dm(arguments))
     }
 
     /// As [`Project::says`], of a call that was put together before.
-    pub fn report(&self, command: &mut Command) -> String {
+    pub(crate) fn report(&self, command: &mut Command) -> String {
         let assert = command.assert();
         let output = assert.get_output();
         let mut report = String::new();

@@ -38,7 +38,7 @@ fn findings(report: &Value) -> Vec<(String, String)> {
 
 /// What callers may say, and what services were set up to forget, breaks no law; what is
 /// lost does.
-pub fn truth() -> Result<(), Failed> {
+pub(crate) fn truth() -> Result<(), Failed> {
     assert_eq!(settled()?["clean"], true);
     for (key, at) in [
         ("future", "9999-12-31T23:59:59Z"),
@@ -75,7 +75,7 @@ pub fn truth() -> Result<(), Failed> {
 
 /// What sales and profile tell is what their rows say, and who was merely looked at or set to
 /// `CONVERTED` has nothing to tell.
-pub fn people() -> Result<(), Failed> {
+pub(crate) fn people() -> Result<(), Failed> {
     ok(&["up"])?;
     let user = format!("account-{:08x}", fastrand::u32(..));
     let ask = |method: Method, service: &str, path: &str, body: Option<Value>| {
@@ -235,7 +235,7 @@ fn told_nobody() -> Result<(), Failed> {
 /// With the consumer away: what no outbox has written is told, what a lost binding loses
 /// comes back in the order in which it was written, and so does what a dead letter was edited
 /// into, round after round.
-pub fn repaired() -> Result<(), Failed> {
+pub(crate) fn repaired() -> Result<(), Failed> {
     let (root, _) = edited_twice()?;
     ok(&["chaos", "kill", "inventory"])?;
     orphan()?;
@@ -290,7 +290,7 @@ pub fn repaired() -> Result<(), Failed> {
 
 /// An event that is handled after its outbox has forgotten it was written; one that says that
 /// it is as old, and was never written, is an orphan.
-pub fn forgotten() -> Result<(), Failed> {
+pub(crate) fn forgotten() -> Result<(), Failed> {
     ok(&["up"])?;
     assert_eq!(settled()?["clean"], true, "{}", settled()?);
     ok(&["chaos", "kill", "inventory"])?;
@@ -361,7 +361,7 @@ pub fn forgotten() -> Result<(), Failed> {
 
 /// What gets too old to stay in a queue is seen there until then, and so is what a consumer has
 /// at hand of it.
-pub fn aging() -> Result<(), Failed> {
+pub(crate) fn aging() -> Result<(), Failed> {
     ok(&["up", "--set", "rabbitmq.policies.work.ttl=1h"])?;
     assert_eq!(settled()?["clean"], true, "{}", settled()?);
     ok(&["chaos", "kill", "inventory"])?;
@@ -395,7 +395,7 @@ pub fn aging() -> Result<(), Failed> {
 
 /// Of the queue that nobody here consumes: what never came behind what waits there is missing,
 /// what was taken is not accounted for, and what no outbox has written is an orphan.
-pub fn handed_over() -> Result<(), Failed> {
+pub(crate) fn handed_over() -> Result<(), Failed> {
     ok(&["up"])?;
     let told = |order: &str| -> Result<String, Failed> {
         let of_order = format!(
@@ -619,7 +619,7 @@ fn edit(id: &str, event: &Value) -> Result<String, Failed> {
 
 /// A changed limit is the running broker's at once, is seen by a comparison, and costs no
 /// message.
-pub fn limits() -> Result<(), Failed> {
+pub(crate) fn limits() -> Result<(), Failed> {
     let policies = || {
         let listed = ok(&[
             "exec",

@@ -20,7 +20,7 @@ use super::stack::{
 
 /// What tells two states of the business apart. Old events and notifications go by
 /// themselves, so that of those the newest is looked at.
-pub const STATE: &str = "SELECT concat_ws('/', (SELECT count(*) FROM orders.orders),
+pub(crate) const STATE: &str = "SELECT concat_ws('/', (SELECT count(*) FROM orders.orders),
     (SELECT max(sequence) FROM orders.outbox_events),
     (SELECT max(created_at) FROM notifications.notifications),
     (SELECT sum(shipped) FROM inventory.stock))";
@@ -31,7 +31,7 @@ const RECIPIENT: &str = "age1cf86tudt65u9xnd80q9xsr33f4smafy8rqxn2j4cmaknvhn6s53
 
 /// A backup, once nothing is on its way any more: what arrives later would be in no state
 /// that can be compared.
-pub fn create() -> Result<Value, Failed> {
+pub(crate) fn create() -> Result<Value, Failed> {
     settled()?;
     Ok(serde_json::from_str(&ok(&["backup", "create", "--json"])?)?)
 }
@@ -52,14 +52,14 @@ fn key() -> Result<NamedTempFile, Failed> {
     Ok(key)
 }
 
-pub fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
 /// A container of the stack makes them over the stack's network, for as long as the
 /// configuration says so, whatever characters are in a path. It has no way to the engine, and
 /// no secret can be seen from outside it. What goes wrong is told by `dm status`.
-pub fn by_themselves() -> Result<(), Failed> {
+pub(crate) fn by_themselves() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let backups = folder.path().join("with: colon, comma");
     let path = backups.to_string_lossy().into_owned();
@@ -175,7 +175,7 @@ fn container_of(component: &str) -> Result<ContainerInspectResponse, Failed> {
 /// The good backup stays, whatever is newer: a restore makes a safety copy of what it
 /// replaces, and neither that nor a scheduled one lets it go. A prune that is killed at each
 /// of its steps has removed a backup or has not, and the next one does the rest.
-pub fn pruned() -> Result<(), Failed> {
+pub(crate) fn pruned() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().to_string_lossy().into_owned();
     let backup = |arguments: &[&str]| ok(&[&["backup", "--dir", &path], arguments].concat());
@@ -261,7 +261,7 @@ fn instance_folder(folder: &tempfile::TempDir) -> Result<PathBuf, Failed> {
 
 /// Saved with a dead letter, changed, brought back: the business, the dead letter and the
 /// directory are as they were, what was there meanwhile is a backup, too, and orders flow.
-pub fn story() -> Result<(), Failed> {
+pub(crate) fn story() -> Result<(), Failed> {
     let dead = || -> Result<i64, Failed> {
         let list: Value = serde_json::from_str(&ok(&["dlq", "ls", "--json"])?)?;
         let groups = list["groups"].as_array().into_iter().flatten();
@@ -327,7 +327,7 @@ fn last_name() -> Result<String, Failed> {
 }
 
 /// The server notes how many rows a dump has. Where it can't, they are counted.
-pub fn counted() -> Result<(), Failed> {
+pub(crate) fn counted() -> Result<(), Failed> {
     const TABLE: &str = "orders.orders";
     let notes = |statement: &str| {
         let user = ["exec", "postgres", "--", "psql", "-U", "dundermifflin"];
@@ -351,7 +351,7 @@ pub fn counted() -> Result<(), Failed> {
 
 /// A schema alone comes back, with its tables as they were; the others stay as they are. Of
 /// a backup that is encrypted, only to whoever has the key.
-pub fn one_schema() -> Result<(), Failed> {
+pub(crate) fn one_schema() -> Result<(), Failed> {
     const BOTH: &str = "SELECT (SELECT count(*) FROM finance.expenses) || '/' ||
         (SELECT count(*) FROM orders.orders)";
     ok(&["smoke"])?;
@@ -393,7 +393,7 @@ pub fn one_schema() -> Result<(), Failed> {
 }
 
 /// One byte is enough; nothing is touched. Without it the backup can be proved.
-pub fn damaged() -> Result<(), Failed> {
+pub(crate) fn damaged() -> Result<(), Failed> {
     let set = create()?;
     let id = text(&set["id"]);
     let folder = ok(&["backup", "show", id])?;
@@ -443,7 +443,7 @@ pub fn damaged() -> Result<(), Failed> {
 
 /// A backup that is due is made at once, and again when it is due; old ones go. Two that
 /// are asked for at a time are made one after the other.
-pub fn scheduled() -> Result<(), Failed> {
+pub(crate) fn scheduled() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().to_string_lossy().into_owned();
     let listed = || -> Result<Vec<String>, Failed> {
@@ -476,7 +476,7 @@ pub fn scheduled() -> Result<(), Failed> {
 }
 
 /// Interrupted, neither a backup nor a restore changes or leaves anything.
-pub fn interrupted() -> Result<(), Failed> {
+pub(crate) fn interrupted() -> Result<(), Failed> {
     let set = create()?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().to_string_lossy().into_owned();
@@ -507,7 +507,7 @@ pub fn interrupted() -> Result<(), Failed> {
 
 /// Killed before the databases change places, nothing has changed; killed after it, nothing
 /// starts until the restore is carried on with.
-pub fn killed() -> Result<(), Failed> {
+pub(crate) fn killed() -> Result<(), Failed> {
     let set = create()?;
     let id = text(&set["id"]);
     let saved = sql(STATE)?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::stack::{dm, dm_command};
 
 /// A job that passes keeps its reports, and nothing else.
-pub fn passes() -> Result<(), Failed> {
+pub(crate) fn passes() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let artifacts = folder.path().join("artifacts");
     let output = job(&["--json", "--artifacts", artifacts.to_str().unwrap()]).output()?;
@@ -35,7 +35,7 @@ pub fn passes() -> Result<(), Failed> {
 }
 
 /// A component that fails fails the job, which says so everywhere, and tidies up.
-pub fn fails() -> Result<(), Failed> {
+pub(crate) fn fails() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let summary = folder.path().join("step.md");
     let output = job(&[

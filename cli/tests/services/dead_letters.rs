@@ -57,7 +57,7 @@ fn texts<'l>(letters: &'l [Value], field: &str) -> Vec<&'l str> {
 }
 
 /// From poison to an empty queue, as a person would go about it.
-pub fn story() -> Result<(), Failed> {
+pub(crate) fn story() -> Result<(), Failed> {
     for _ in 0..3 {
         ok(&["chaos", "poison", QUEUE])?;
     }
@@ -202,7 +202,7 @@ const LETTERS: usize = 5_000;
 
 /// A replay that is killed again and again, and resumed, loses nothing. Nobody consumes
 /// the read model's queue, so that all that arrives can be counted.
-pub fn killed() -> Result<(), Failed> {
+pub(crate) fn killed() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("letters.jsonl");
     let mut random = fastrand::Rng::with_seed(501);
@@ -365,7 +365,7 @@ fn odd() -> Vec<(BasicProperties, &'static [u8])> {
 
 /// Every copy has every property, header and byte, letters that are alike stay apart, and
 /// none of them blocks another one.
-pub fn copies() -> Result<(), Failed> {
+pub(crate) fn copies() -> Result<(), Failed> {
     // Notifications of earlier tests.
     block_on(taken())?;
     let dead = dead_letter_queue(READ_MODEL_QUEUE);

@@ -17,7 +17,7 @@ const SOURCE: &str = "services/order/src/main.rs";
 
 /// A change restarts the one service that it is in; an error in it restarts nothing,
 /// and the next change is taken all the same.
-pub fn changes() -> Result<(), Failed> {
+pub(crate) fn changes() -> Result<(), Failed> {
     let copy = Copy::new()?;
     let original = std::fs::read_to_string(copy.folder.path().join(SOURCE))?;
     let mut dev = copy.dev()?;
@@ -64,18 +64,23 @@ impl Copy {
         // nothing but times, too.
         let parts = dm_images::SOURCES.into_iter().chain(["cli", "dm.toml"]);
         copy(parts.map(|part| repository.join(part)), folder.path())?;
-        let target = temporary.parent().unwrap();
-        let compiled: Vec<_> = std::fs::read_dir(target)?
-            .flatten()
-            .map(|entry| entry.path().join("service"))
-            .chain([target.join("service")])
-            .filter(|path| path.is_dir())
-            .collect();
-        for path in compiled {
-            let parent = path.parent().unwrap().strip_prefix(target)?;
-            let to = folder.path().join("target").join(parent);
-            std::fs::create_dir_all(&to)?;
-            copy([path], &to)?;
+        // target/<triple>/tmp
+        let triple = temporary.parent().unwrap();
+        let target = triple.parent().unwrap();
+        for compiled in [target.join("debug"), triple.join("debug")] {
+            let to = folder.path().join("target");
+            let to = to.join(compiled.strip_prefix(target)?);
+            std::fs::create_dir_all(to.join("deps"))?;
+            copy(
+                [".fingerprint", "build"].map(|part| compiled.join(part)),
+                &to,
+            )?;
+            // Without the programs, most of which are tests.
+            let made = std::fs::read_dir(compiled.join("deps"))?.flatten();
+            let libraries = made
+                .map(|entry| entry.path())
+                .filter(|path| path.extension().is_some());
+            copy(libraries, &to.join("deps"))?;
         }
         let copy = Self { folder };
         // What a run that was killed has left.

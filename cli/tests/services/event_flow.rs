@@ -41,7 +41,7 @@ fn through() -> Result<String, Failed> {
 }
 
 /// An order's events are found where they are, and tell one story.
-pub fn story() -> Result<(), Failed> {
+pub(crate) fn story() -> Result<(), Failed> {
     let order = through()?;
     let subject = format!("order/{order}");
     let written = asked(&["outbox", "ls", "--aggregate", &subject])?;
@@ -155,7 +155,7 @@ fn blocked() -> Result<(), Failed> {
 
 /// An event leaves as the text that was written: keys in their order, spaces, doubled keys,
 /// numbers with all of their digits, and escapes.
-pub fn as_written() -> Result<(), Failed> {
+pub(crate) fn as_written() -> Result<(), Failed> {
     let id = format!("evt_{:032x}", fastrand::u128(..));
     let text = format!(
         r#"{{"type": "t.v1",  "specversion":"1.0","id":"{id}", "source":"/test",
@@ -213,7 +213,7 @@ pub fn as_written() -> Result<(), Failed> {
 }
 
 /// What rests goes when somebody says so, out of an outbox and out of a retry queue.
-pub fn retries() -> Result<(), Failed> {
+pub(crate) fn retries() -> Result<(), Failed> {
     let id = format!("evt_{:032x}", fastrand::u128(..));
     sql(&format!(
         "INSERT INTO notifications.outbox_events
@@ -279,7 +279,7 @@ pub fn retries() -> Result<(), Failed> {
 }
 
 /// An event that nobody can handle is dead, then parked, and never missing.
-pub fn parked() -> Result<(), Failed> {
+pub(crate) fn parked() -> Result<(), Failed> {
     let id = format!("evt_{:032x}", fastrand::u128(..));
     sql(&format!(
         "INSERT INTO orders.outbox_events (event_id, event_type, routing_key, subject, payload)
@@ -331,7 +331,7 @@ pub fn parked() -> Result<(), Failed> {
 }
 
 /// Events are seen as they pass, and the look leaves nothing behind.
-pub fn tail() -> Result<(), Failed> {
+pub(crate) fn tail() -> Result<(), Failed> {
     let mut child = dm_command()
         .args([
             "--instance",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::stack::{block_on, client, dm, eventually, ok, request, sql};
 
 /// From a lead to a notification, three times, with the report that a job keeps.
-pub fn smoke() -> Result<(), Failed> {
+pub(crate) fn smoke() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("smoke.xml");
     let output = dm(&[
@@ -32,7 +32,7 @@ pub fn smoke() -> Result<(), Failed> {
 }
 
 /// A plan for one service has its servers and no other service.
-pub fn only() -> Result<(), Failed> {
+pub(crate) fn only() -> Result<(), Failed> {
     let plan: Value =
         serde_json::from_str(&ok(&["up", "--dry-run", "--json", "--only", "order"])?)?;
     let mut named: Vec<&str> = plan["plan"]
@@ -49,7 +49,7 @@ pub fn only() -> Result<(), Failed> {
 }
 
 /// Places an order and answers its id.
-pub async fn place(client: &Client, sku: &str, quantity: i64) -> String {
+pub(crate) async fn place(client: &Client, sku: &str, quantity: i64) -> String {
     let answer = request(client, Method::POST, "order", "/internal/orders")
         .json(&json!({
             "clientId": "client_501",
@@ -65,7 +65,7 @@ pub async fn place(client: &Client, sku: &str, quantity: i64) -> String {
 }
 
 /// Forty orders at once for what is there twenty-three times.
-pub fn rush() -> Result<(), Failed> {
+pub(crate) fn rush() -> Result<(), Failed> {
     sql(
         "INSERT INTO inventory.products (sku, name, category, unit, price)
          SELECT 'PPR-TEST-RUSH', 'Paper in a rush', category, unit, price
@@ -93,7 +93,7 @@ pub fn rush() -> Result<(), Failed> {
 }
 
 /// Twenty dispatches at once with one key: one effect and one answer.
-pub fn one_key() -> Result<(), Failed> {
+pub(crate) fn one_key() -> Result<(), Failed> {
     let order = block_on(async { place(&client(), "PPR-A4-WHT-500", 2).await });
     let shipment = order.replace("ord_", "ship_");
     eventually(

@@ -42,7 +42,7 @@ fn refused(what: &str, status: u16, body: &str) {
 
 /// A sign-in without PKCE is refused for the clients of this stack's own apps: a web page that
 /// knows a client's default secret can't run a flow of its own.
-pub fn sign_in_without_pkce() -> Result<(), Failed> {
+pub(crate) fn sign_in_without_pkce() -> Result<(), Failed> {
     let mut begin = url::Url::parse(address("keycloak"))?;
     begin.set_path("/realms/scranton-branch/protocol/openid-connect/auth");
     let browser = reqwest::Client::builder()
@@ -85,7 +85,7 @@ pub fn sign_in_without_pkce() -> Result<(), Failed> {
 }
 
 /// Bodies of every wrong kind.
-pub fn bodies() -> Result<(), Failed> {
+pub(crate) fn bodies() -> Result<(), Failed> {
     let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
     let huge = format!("{{\"notes\":\"{}\"}}", "x".repeat(2 << 20));
     let bodies: [&[u8]; 14] = [
@@ -137,7 +137,7 @@ pub fn bodies() -> Result<(), Failed> {
 }
 
 /// Paths, queries and headers of every wrong kind.
-pub fn paths() -> Result<(), Failed> {
+pub(crate) fn paths() -> Result<(), Failed> {
     let wrong = [
         ("order", "/internal/orders/%00"),
         ("order", "/internal/orders/ord_1%2F..%2Fx"),
@@ -182,7 +182,7 @@ pub fn paths() -> Result<(), Failed> {
 }
 
 /// Each service describes at least one endpoint, and counts its requests.
-pub fn descriptions() -> Result<(), Failed> {
+pub(crate) fn descriptions() -> Result<(), Failed> {
     block_on(async {
         let client = client();
         for service in SERVICES {
@@ -204,7 +204,7 @@ pub fn descriptions() -> Result<(), Failed> {
 }
 
 /// Nobody but the gateway, and by no other name.
-pub fn strangers() -> Result<(), Failed> {
+pub(crate) fn strangers() -> Result<(), Failed> {
     block_on(async {
         let client = client();
         let paths = [
@@ -254,7 +254,7 @@ pub fn strangers() -> Result<(), Failed> {
 }
 
 /// What callers make up stays neither in the memory nor in the log.
-pub fn made_up() -> Result<(), Failed> {
+pub(crate) fn made_up() -> Result<(), Failed> {
     let size = async |client: &reqwest::Client| {
         let metrics = request(client, Method::GET, "profile", "/metrics").send();
         let text = metrics.await.unwrap().text().await.unwrap();
@@ -290,7 +290,7 @@ pub fn made_up() -> Result<(), Failed> {
 
 /// Clients that ask for a list of large rows and do not read it cost a service little memory; a
 /// client that reads it gets all rows.
-pub fn slow_readers() -> Result<(), Failed> {
+pub(crate) fn slow_readers() -> Result<(), Failed> {
     const ROWS: usize = 600;
     const READERS: usize = 20;
     /// In kB.
@@ -365,7 +365,7 @@ pub fn slow_readers() -> Result<(), Failed> {
 }
 
 /// Whoever opens connections and says nothing keeps nobody out.
-pub fn silent() -> Result<(), Failed> {
+pub(crate) fn silent() -> Result<(), Failed> {
     let host = address("finance").trim_start_matches("http://");
     let mut silent = Vec::new();
     for _ in 0..700 {
@@ -394,7 +394,7 @@ pub fn silent() -> Result<(), Failed> {
 }
 
 /// A key is one user's, for one shipment.
-pub fn borrowed_key() -> Result<(), Failed> {
+pub(crate) fn borrowed_key() -> Result<(), Failed> {
     let orders = block_on(async {
         let client = client();
         let place = || place(&client, "PPR-A4-WHT-500", 1);

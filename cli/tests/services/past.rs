@@ -28,7 +28,7 @@ fn orders() -> Result<i64, Failed> {
 }
 
 /// What is told is there, the account is right, and what can be promised is what it was.
-pub fn seeded() -> Result<(), Failed> {
+pub(crate) fn seeded() -> Result<(), Failed> {
     let available = "SELECT md5(string_agg(sku || on_hand - reserved, ',' ORDER BY sku))
                        FROM inventory.stock";
     let (before, promised) = (orders()?, sql(available)?);
@@ -80,7 +80,7 @@ pub fn seeded() -> Result<(), Failed> {
 
 /// Killed at any instant it leaves whole parts and a right account; the rest is brought
 /// later, and all of it is there once.
-pub fn killed() -> Result<(), Failed> {
+pub(crate) fn killed() -> Result<(), Failed> {
     let before = orders()?;
     let mut kills = 0;
     let mut arguments = vec!["seed", "--scale", "6000", "--seed-number", "4", "--append"];
@@ -117,7 +117,7 @@ pub fn killed() -> Result<(), Failed> {
 
 /// Everything that is wrong is told with its place, and nothing is loaded; what is right is
 /// loaded whole.
-pub fn files() -> Result<(), Failed> {
+pub(crate) fn files() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let leads = "company,contact,email,phone,seller,created_at,status,updated_at\n\
         Files & Sons,F,f@files.example,570,jhalpert,2026-02-03T10:00:00Z,CONVERTED,2026-02-04T10:00:00Z\n";

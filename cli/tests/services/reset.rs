@@ -30,7 +30,7 @@ fn is_fresh() -> Result<(), Failed> {
 
 /// Everything of before is gone from the database, the broker and Keycloak, and what takes
 /// long to start goes on running.
-pub fn fresh() -> Result<(), Failed> {
+pub(crate) fn fresh() -> Result<(), Failed> {
     ok(&["golden", "make"])?;
     // From the golden images of now.
     ok(&["reset", "--to", "demo", "--yes"])?;
@@ -51,7 +51,7 @@ pub fn fresh() -> Result<(), Failed> {
 }
 
 /// What was cut short is done by the next run: there is nothing of before in any case.
-pub fn killed() -> Result<(), Failed> {
+pub(crate) fn killed() -> Result<(), Failed> {
     for words in [
         "stopping",
         "rabbitmq gone",

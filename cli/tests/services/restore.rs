@@ -103,7 +103,7 @@ fn told(output: &std::process::Output) -> String {
 /// Roles, memberships, rights, settings and comment come back with the database; so does a
 /// queue that was deleted, and what the read model's reader has not read. A session's
 /// temporary table is nobody's.
-pub fn server_side() -> Result<(), Failed> {
+pub(crate) fn server_side() -> Result<(), Failed> {
     const SIDE: &str = "SELECT concat_ws('/',
         (SELECT concat(rolcanlogin, rolcreatedb, rolconnlimit, rolpassword) FROM pg_authid
           WHERE rolname = 'reporting'),
@@ -169,7 +169,7 @@ pub fn server_side() -> Result<(), Failed> {
 }
 
 /// A backup that can't take the place of what is served changes nothing, and stops nothing.
-pub fn refused_before_anything_changes() -> Result<(), Failed> {
+pub(crate) fn refused_before_anything_changes() -> Result<(), Failed> {
     let set = create()?;
     let id = text(&set["id"]);
     ok(&["smoke"])?;
@@ -202,7 +202,7 @@ pub fn refused_before_anything_changes() -> Result<(), Failed> {
 
 /// A schema on which something elsewhere hangs is refused by name, and so is that of dm. One
 /// that a session keeps locked is given up, and what was stopped runs again.
-pub fn schemas_that_stay() -> Result<(), Failed> {
+pub(crate) fn schemas_that_stay() -> Result<(), Failed> {
     statements(&[
         "CREATE VIEW public.v AS SELECT order_id FROM orders.orders",
         "CREATE TABLE public.fk (o text REFERENCES orders.orders)",
@@ -259,7 +259,7 @@ pub fn schemas_that_stay() -> Result<(), Failed> {
 
 /// Events that wait to be tried again when a set is made have a record of that in it. After a
 /// restore their consumer takes them as new ones: none is left for the closing account to find.
-pub fn retried() -> Result<(), Failed> {
+pub(crate) fn retried() -> Result<(), Failed> {
     settled()?;
     statements(&["ALTER TABLE inventory.stock RENAME TO stock_away"])?;
     let orders: Vec<String> = (0..3)
@@ -288,7 +288,7 @@ pub fn retried() -> Result<(), Failed> {
 
 /// A client that holds messages, and one that waits in a retry queue: neither reaches the
 /// restored database.
-pub fn foreign_messages() -> Result<(), Failed> {
+pub(crate) fn foreign_messages() -> Result<(), Failed> {
     let set = create()?;
     let id = text(&set["id"]);
     block_on(async {
@@ -342,7 +342,7 @@ pub fn foreign_messages() -> Result<(), Failed> {
 
 /// Killed at any step, a restore and a reset to a backup leave the stack as before or as
 /// after, and the next call completes it.
-pub fn killed_anywhere() -> Result<(), Failed> {
+pub(crate) fn killed_anywhere() -> Result<(), Failed> {
     const STEPS: [&str; 6] = [
         "beside the one that is served",
         "stopping what uses",
@@ -384,7 +384,7 @@ pub fn killed_anywhere() -> Result<(), Failed> {
 
 /// Commands that change the instance, begun at once, take turns: each has its way with a
 /// whole stack.
-pub fn all_at_once() -> Result<(), Failed> {
+pub(crate) fn all_at_once() -> Result<(), Failed> {
     let set = create()?;
     let id = text(&set["id"]);
     let folder = tempfile::tempdir()?;
@@ -415,7 +415,7 @@ pub fn all_at_once() -> Result<(), Failed> {
 
 /// While another command is at work on the instance, each command that would change it says
 /// so and waits, and has changed nothing when it is interrupted: so any two take turns.
-pub fn all_wait() -> Result<(), Failed> {
+pub(crate) fn all_wait() -> Result<(), Failed> {
     let set = create()?;
     let id = text(&set["id"]);
     let folder = tempfile::tempdir()?;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::stack::{INSTANCE, PATIENCE, dm, dm_command, eventually, ok, sql, start};
 
 /// The snapshots in the repository are what migrations make and what runs.
-pub fn agree() -> Result<(), Failed> {
+pub(crate) fn agree() -> Result<(), Failed> {
     let report: Value = serde_json::from_str(&ok(&["schema", "check", "--json"])?)?;
     assert_eq!(
         report["checks"].as_array().map(Vec::len),
@@ -21,7 +21,7 @@ pub fn agree() -> Result<(), Failed> {
 }
 
 /// A column and an index more are additive; a column less breaks somebody.
-pub fn differ() -> Result<(), Failed> {
+pub(crate) fn differ() -> Result<(), Failed> {
     sql("ALTER TABLE finance.expenses ADD COLUMN note text")?;
     let additive = differences();
     sql("ALTER TABLE finance.expenses ALTER COLUMN note SET NOT NULL, ADD CHECK (note <> '')").ok();
@@ -86,7 +86,7 @@ const SHAPE: &str = "
 
 /// A schema from before the one migration of events becomes what a new one is, and keeps
 /// its rows.
-pub fn older() -> Result<(), Failed> {
+pub(crate) fn older() -> Result<(), Failed> {
     let within = |schema: &str, text: &str| {
         sql(&format!(
             "BEGIN; SET LOCAL search_path = {schema}; {text} ; COMMIT"
@@ -143,7 +143,7 @@ const REMOVED: &str = "
 
 /// A snapshot of objects of every kind is what runs, and a change of each of them is one
 /// difference.
-pub fn every_kind() -> Result<(), Failed> {
+pub(crate) fn every_kind() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let folder = folder.path().to_string_lossy().into_owned();
     let told = told_of_each(&folder);
@@ -201,7 +201,7 @@ const HOLDER: &str = "SELECT coalesce(max(pid), 0) FROM pg_locks
 
 /// Whatever waits for a lock of another session names that session, and ends with nothing of
 /// it left in the server.
-pub fn locked() -> Result<(), Failed> {
+pub(crate) fn locked() -> Result<(), Failed> {
     let mut holding = start(&[
         "psql",
         "-c",

@@ -7,7 +7,7 @@ use super::stack::{INSTANCE, dm, ok, sql};
 
 /// What a seed tells is there afterwards, by kind and by status; a second one without
 /// `--append` is refused and changes nothing; one with it makes other companies.
-pub fn seeds() -> Result<(), Failed> {
+pub(crate) fn seeds() -> Result<(), Failed> {
     let before = Counts::now()?;
     let told: Value =
         serde_json::from_str(&ok(&["seed", "--append", "--seed-number", "7", "--json"])?)?;

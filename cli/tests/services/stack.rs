@@ -15,24 +15,25 @@ use serde_json::Value;
 use crate::secrets;
 
 /// The instance.
-pub const INSTANCE: &str = "test-services";
+pub(crate) const INSTANCE: &str = "test-services";
 
 /// The services behind the gateway.
-pub const SERVICES: [&str; 6] = ["profile", "sales", "order", "inventory", "finance", "wuphf"];
+pub(crate) const SERVICES: [&str; 6] =
+    ["profile", "sales", "order", "inventory", "finance", "wuphf"];
 
 /// How long something that flows through events may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 static ADDRESSES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
 
 /// Where the tests' own calls keep what they must remember.
-pub fn state() -> PathBuf {
+pub(crate) fn state() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("services-state")
 }
 
 /// The file of the instance's lock: the one that was taken last, where the folder was copied
 /// from another clone.
-pub fn lock_file() -> Result<PathBuf, Failed> {
+pub(crate) fn lock_file() -> Result<PathBuf, Failed> {
     let end = format!(".{INSTANCE}.lock");
     let mut found = Vec::new();
     for entry in std::fs::read_dir(state().join("dm/locks"))? {
@@ -47,7 +48,7 @@ pub fn lock_file() -> Result<PathBuf, Failed> {
 
 /// What tells the component's container from those of another clone, which may have an
 /// instance of the same name: labels of the engine.
-pub fn labels(component: &str) -> Result<Vec<String>, Failed> {
+pub(crate) fn labels(component: &str) -> Result<Vec<String>, Failed> {
     let lock = lock_file()?;
     let name = lock.file_name().unwrap_or_default().to_string_lossy();
     let project = name.split('.').next().unwrap_or_default();
@@ -62,7 +63,7 @@ pub fn labels(component: &str) -> Result<Vec<String>, Failed> {
 }
 
 /// A call of `dm`.
-pub fn dm_command() -> Command {
+pub(crate) fn dm_command() -> Command {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_dm"));
     command
@@ -81,7 +82,7 @@ pub fn dm_command() -> Command {
 }
 
 /// A call of `dm` on the instance.
-pub fn dm(arguments: &[&str]) -> Output {
+pub(crate) fn dm(arguments: &[&str]) -> Output {
     dm_command()
         .args(["--instance", INSTANCE])
         .args(arguments)
@@ -90,7 +91,7 @@ pub fn dm(arguments: &[&str]) -> Output {
 }
 
 /// Begins a call on the instance that nobody listens to.
-pub fn start(arguments: &[&str]) -> Result<Child, Failed> {
+pub(crate) fn start(arguments: &[&str]) -> Result<Child, Failed> {
     let mut command = dm_command();
     command.args(["--instance", INSTANCE]).args(arguments);
     Ok(command
@@ -100,12 +101,16 @@ pub fn start(arguments: &[&str]) -> Result<Child, Failed> {
 }
 
 /// Begins a call, and kills it when it says so.
-pub fn kill_at(arguments: &[&str], words: &str) -> Result<(), Failed> {
+pub(crate) fn kill_at(arguments: &[&str], words: &str) -> Result<(), Failed> {
     signal_at(arguments, words, Signal::KILL).map(drop)
 }
 
 /// Begins a call, and sends it a signal when it says so.
-pub fn signal_at(arguments: &[&str], words: &str, signal: Signal) -> Result<ExitStatus, Failed> {
+pub(crate) fn signal_at(
+    arguments: &[&str],
+    words: &str,
+    signal: Signal,
+) -> Result<ExitStatus, Failed> {
     let mut run = dm_command()
         .args(["--instance", INSTANCE])
         .args(arguments)
@@ -125,7 +130,7 @@ pub fn signal_at(arguments: &[&str], words: &str, signal: Signal) -> Result<Exit
 }
 
 /// A call that has to succeed; its standard output.
-pub fn ok(arguments: &[&str]) -> Result<String, Failed> {
+pub(crate) fn ok(arguments: &[&str]) -> Result<String, Failed> {
     let output = dm(arguments);
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -141,7 +146,7 @@ pub fn ok(arguments: &[&str]) -> Result<String, Failed> {
 }
 
 /// Brings the stack up.
-pub fn begin() {
+pub(crate) fn begin() {
     let _ = dm(&["down", "--volumes"]);
     eprintln!("compiling the services and bringing the stack up");
     if let Err(failed) = ok(&["up"]) {
@@ -165,7 +170,7 @@ pub fn begin() {
 }
 
 /// Takes it down. False where that failed.
-pub fn end() -> bool {
+pub(crate) fn end() -> bool {
     match ok(&["down", "--volumes"]) {
         Ok(_) => true,
         Err(failed) => {
@@ -176,15 +181,15 @@ pub fn end() -> bool {
 }
 
 /// Where a component is.
-pub fn address(component: &str) -> &'static str {
+pub(crate) fn address(component: &str) -> &'static str {
     &ADDRESSES.get().unwrap()[component]
 }
 
 /// The broker's administrator.
-pub const ADMINISTRATOR: &str = "dunder";
+pub(crate) const ADMINISTRATOR: &str = "dunder";
 
 /// A connection with the broker, as one of its users. They all have the same password.
-pub async fn broker(user: &str) -> Result<lapin::Connection, lapin::Error> {
+pub(crate) async fn broker(user: &str) -> Result<lapin::Connection, lapin::Error> {
     let address = url::Url::parse(address("rabbitmq")).unwrap();
     let port = address.port().unwrap();
     let uri = dm_amqp::uri(user, secrets::HARDEST, "127.0.0.1", port, "/");
@@ -192,14 +197,19 @@ pub async fn broker(user: &str) -> Result<lapin::Connection, lapin::Error> {
 }
 
 /// A channel of the broker's administrator, and its connection.
-pub async fn channel() -> Result<(lapin::Connection, lapin::Channel), lapin::Error> {
+pub(crate) async fn channel() -> Result<(lapin::Connection, lapin::Channel), lapin::Error> {
     let connection = broker(ADMINISTRATOR).await?;
     let channel = connection.create_channel().await?;
     Ok((connection, channel))
 }
 
 /// A request to a service by itself, as the gateway sends it for a user.
-pub fn request(client: &Client, method: Method, service: &str, path: &str) -> RequestBuilder {
+pub(crate) fn request(
+    client: &Client,
+    method: Method,
+    service: &str,
+    path: &str,
+) -> RequestBuilder {
     client
         .request(method, format!("{}{path}", address(service)))
         .header("x-gateway-secret", gateway_secret())
@@ -207,7 +217,7 @@ pub fn request(client: &Client, method: Method, service: &str, path: &str) -> Re
 }
 
 /// What the gateway shows to the services of the instance.
-pub fn gateway_secret() -> &'static str {
+pub(crate) fn gateway_secret() -> &'static str {
     static SECRET: OnceLock<String> = OnceLock::new();
     SECRET.get_or_init(|| {
         let mut files = std::fs::read_dir(state().join("dm/gateway-secrets")).unwrap();
@@ -225,7 +235,7 @@ pub fn gateway_secret() -> &'static str {
 }
 
 /// A client for one test.
-pub fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::builder()
         .no_proxy()
         .timeout(Duration::from_secs(30))
@@ -234,7 +244,7 @@ pub fn client() -> Client {
 }
 
 /// Runs the test's own requests.
-pub fn block_on<T>(test: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -244,7 +254,7 @@ pub fn block_on<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// What a query on the instance's database prints.
-pub fn sql(query: &str) -> Result<String, Failed> {
+pub(crate) fn sql(query: &str) -> Result<String, Failed> {
     let arguments = [
         "psql",
         "-c",
@@ -258,7 +268,7 @@ pub fn sql(query: &str) -> Result<String, Failed> {
 }
 
 /// Asks again and again until the answer is the expected one.
-pub fn eventually(query: &str, expected: &str) -> Result<(), Failed> {
+pub(crate) fn eventually(query: &str, expected: &str) -> Result<(), Failed> {
     let until = Instant::now() + PATIENCE;
     loop {
         let found = sql(query)?;

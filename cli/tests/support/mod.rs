@@ -1,6 +1,6 @@
 //! What the tests with an engine have in common.
 
-pub mod registry;
+pub(crate) mod registry;
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ use futures_util::StreamExt;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One test's place on the engine: names of its own, and nothing left at the end.
-pub struct Bench {
+pub(crate) struct Bench {
     docker: Docker,
     engine: Engine,
     prefix: String,
@@ -42,7 +42,7 @@ pub struct Bench {
 
 impl Bench {
     /// A place on the engine that answers where the usual clients look.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let docker = Docker::connect_with_local_defaults().expect("no engine is configured");
         docker
@@ -63,27 +63,27 @@ impl Bench {
     }
 
     /// A component's name that no other test has.
-    pub fn name(&self, component: &str) -> String {
+    pub(crate) fn name(&self, component: &str) -> String {
         format!("{}-{component}", self.prefix)
     }
 
     /// A text that no other test has.
-    pub fn unique(&self) -> String {
+    pub(crate) fn unique(&self) -> String {
         self.prefix.clone()
     }
 
     /// A path in a folder of the test's own.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// What was told so far.
-    pub fn told(&self) -> &Told {
+    pub(crate) fn told(&self) -> &Told {
         &self.told
     }
 
     /// The images of a catalogue, as a run of `dm` would have them.
-    pub fn images(&self, catalog: Catalog, settings: ImageSettings) -> Images {
+    pub(crate) fn images(&self, catalog: Catalog, settings: ImageSettings) -> Images {
         let dirs = Dirs {
             state: self.path("state"),
             cache: self.path("cache"),
@@ -94,12 +94,12 @@ impl Bench {
     }
 
     /// True where no work in progress is left.
-    pub fn work_is_clear(&self) -> bool {
+    pub(crate) fn work_is_clear(&self) -> bool {
         std::fs::read_dir(self.path("state/work")).map_or(true, |mut left| left.next().is_none())
     }
 
     /// A tar of a root file system in which `/bin/sleep` runs.
-    pub fn sleeping_root(&self) -> Vec<u8> {
+    pub(crate) fn sleeping_root(&self) -> Vec<u8> {
         let linked = Command::new("ldd").arg("/bin/sleep").output().unwrap();
         let linked = String::from_utf8(linked.stdout).unwrap();
         let mut tar = tar::Builder::new(Vec::new());
@@ -115,7 +115,7 @@ impl Bench {
     }
 
     /// An image without any label, under a name of the test's own.
-    pub async fn foreign_image(&self, name: &str) -> String {
+    pub(crate) async fn foreign_image(&self, name: &str) -> String {
         self.import(&format!("{}/{name}", self.prefix)).await
     }
 
@@ -176,7 +176,7 @@ impl Bench {
     }
 
     /// Gives an image a reference.
-    pub async fn tag(&self, id: &str, reference: &str) {
+    pub(crate) async fn tag(&self, id: &str, reference: &str) {
         let (repository, tag) = reference.rsplit_once(':').unwrap();
         let options = TagImageOptionsBuilder::default()
             .repo(repository)
@@ -186,7 +186,7 @@ impl Bench {
     }
 
     /// Takes an image from the engine.
-    pub async fn remove(&self, reference: &str) {
+    pub(crate) async fn remove(&self, reference: &str) {
         let options = RemoveImageOptionsBuilder::default().force(true).build();
         drop(
             self.docker
@@ -196,12 +196,12 @@ impl Bench {
     }
 
     /// True where the engine has an image.
-    pub async fn has(&self, reference: &str) -> bool {
+    pub(crate) async fn has(&self, reference: &str) -> bool {
         self.docker.inspect_image(reference).await.is_ok()
     }
 
     /// A container of an instance called `bench`, made and not started.
-    pub async fn container_of(&self, reference: &str) -> String {
+    pub(crate) async fn container_of(&self, reference: &str) -> String {
         let body = ContainerCreateBody {
             image: Some(reference.to_owned()),
             cmd: Some(vec!["/none".into()]),
@@ -222,7 +222,7 @@ impl Bench {
     }
 
     /// Who owns a file in an image: user and group.
-    pub async fn owner_in(&self, reference: &str, path: &str) -> (u64, u64) {
+    pub(crate) async fn owner_in(&self, reference: &str, path: &str) -> (u64, u64) {
         let container = self.container_of(reference).await;
         let options = DownloadFromContainerOptionsBuilder::default()
             .path(path)
@@ -246,7 +246,7 @@ impl Bench {
     }
 
     /// The images of this test, intermediate ones included.
-    pub async fn image_ids(&self) -> BTreeSet<String> {
+    pub(crate) async fn image_ids(&self) -> BTreeSet<String> {
         let options = ListImagesOptionsBuilder::default().all(true).build();
         let images = self.docker.list_images(Some(options)).await.unwrap();
         images
@@ -257,7 +257,7 @@ impl Bench {
     }
 
     /// The containers of this test, those of builds included.
-    pub async fn container_ids(&self) -> BTreeSet<String> {
+    pub(crate) async fn container_ids(&self) -> BTreeSet<String> {
         let options = ListContainersOptionsBuilder::default().all(true).build();
         let containers = self.docker.list_containers(Some(options)).await.unwrap();
         containers
@@ -273,7 +273,7 @@ impl Bench {
     }
 
     /// Waits until something is so.
-    pub async fn eventually(&self, mut is_so: impl AsyncFnMut() -> bool) {
+    pub(crate) async fn eventually(&self, mut is_so: impl AsyncFnMut() -> bool) {
         let wait = async {
             while !is_so().await {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -324,7 +324,7 @@ type Watch = Box<dyn Fn(&str, &Update) + Send>;
 
 /// Remembers what is told.
 #[derive(Default)]
-pub struct Told {
+pub(crate) struct Told {
     updates: Mutex<Vec<(String, Update)>>,
     notes: Mutex<Vec<String>>,
     watch: Mutex<Option<Watch>>,
@@ -332,7 +332,7 @@ pub struct Told {
 
 impl Told {
     /// What was told of an image and an activity.
-    pub fn doing(&self, image: &str, doing: &str) -> Vec<Update> {
+    pub(crate) fn doing(&self, image: &str, doing: &str) -> Vec<Update> {
         let updates = self.updates.lock().unwrap();
         updates
             .iter()
@@ -342,12 +342,12 @@ impl Told {
     }
 
     /// The notes so far.
-    pub fn notes(&self) -> Vec<String> {
+    pub(crate) fn notes(&self) -> Vec<String> {
         self.notes.lock().unwrap().clone()
     }
 
     /// Calls this at every update.
-    pub fn when(&self, watch: impl Fn(&str, &Update) + Send + 'static) {
+    pub(crate) fn when(&self, watch: impl Fn(&str, &Update) + Send + 'static) {
         *self.watch.lock().unwrap() = Some(Box::new(watch));
     }
 }

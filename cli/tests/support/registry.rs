@@ -9,7 +9,7 @@ use dm_engine::images::RegistryLogin;
 use super::Bench;
 
 /// A registry that runs while this lives. It stores in a folder of its own.
-pub struct Registry {
+pub(crate) struct Registry {
     process: Child,
     port: u16,
     _dir: tempfile::TempDir,
@@ -17,7 +17,7 @@ pub struct Registry {
 
 impl Registry {
     /// Starts one on a free port, with a login where one is given.
-    pub async fn start(login: Option<&RegistryLogin>) -> Self {
+    pub(crate) async fn start(login: Option<&RegistryLogin>) -> Self {
         need("docker-registry", "docker-registry");
         let dir = tempfile::tempdir().unwrap();
         // Free now; nobody else takes it in the moment until the registry does.
@@ -82,12 +82,17 @@ impl Registry {
     }
 
     /// Host and port.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// Puts an image into it under a path, and returns the whole reference.
-    pub async fn push(&self, bench: &Bench, path: &str, login: Option<&RegistryLogin>) -> String {
+    pub(crate) async fn push(
+        &self,
+        bench: &Bench,
+        path: &str,
+        login: Option<&RegistryLogin>,
+    ) -> String {
         // The path alone may be another test's as well.
         let path = if path.contains(&bench.unique()) {
             path.to_owned()

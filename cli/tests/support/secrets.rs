@@ -2,15 +2,15 @@
 //! and templates, so that each test tries all of it.
 
 /// What every client of PostgreSQL sends alike.
-pub const HARD: &str =
+pub(crate) const HARD: &str =
     " p$$a${HOME}b\"c\\d e+f%41@:/'#;é€漢\\$x\\\\&<>|`~^*?![]()={{y}}${vault.z}, ";
 
 /// With a letter that SASLprep refuses, too.
-pub const HARDEST: &str =
+pub(crate) const HARDEST: &str =
     " p$$a${HOME}b\"c\\d e+f%41@:/'#;é€漢\\$x\\\\&<>|`~^*?![]()={{y}}${vault.z}, 🔑 ";
 
 /// Every secret of `dm.toml`, as variables.
-pub fn variables() -> Vec<(String, String)> {
+pub(crate) fn variables() -> Vec<(String, String)> {
     let infrastructure = [
         ("DM_POSTGRES__PASSWORD", HARD),
         ("DM_RABBITMQ__PASSWORD", HARDEST),

@@ -8,7 +8,10 @@ use libtest_mimic::{Failed, Trial};
 static TIMINGS: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
 
 /// A test whose duration is noted, whether it passes, fails or panics.
-pub fn trial(name: &str, test: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
+pub(crate) fn trial(
+    name: &str,
+    test: impl FnOnce() -> Result<(), Failed> + Send + 'static,
+) -> Trial {
     let timing = name.to_owned();
     Trial::test(name, move || {
         let _timing = Timing(Instant::now(), timing);
@@ -28,7 +31,7 @@ impl Drop for Timing {
 }
 
 /// Prints the tests that took longest, with their seconds.
-pub fn print(count: usize) {
+pub(crate) fn print(count: usize) {
     let mut all = TIMINGS.lock().unwrap_or_else(PoisonError::into_inner);
     all.sort_by(|one, other| other.cmp(one));
     eprintln!(

@@ -33,12 +33,12 @@ impl Backoff {
     }
 
     /// How long the next pause lasts.
-    pub fn next_pause(&mut self) -> Duration {
+    pub(crate) fn next_pause(&mut self) -> Duration {
         self.pauses.next().unwrap_or(self.longest)
     }
 
     /// Begins with the first pause again.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.pauses = self.builder.build();
     }
 

@@ -11,7 +11,7 @@ const ACCOUNTING: &str = "accountant";
 
 /// A part of the business that roles open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Area {
+pub(crate) enum Area {
     /// One's own profile and notifications: everybody who is signed in.
     Own,
     /// Leads, clients and orders.
@@ -25,7 +25,7 @@ pub enum Area {
 impl Area {
     /// Whether somebody with these roles may enter.
     #[must_use]
-    pub fn permits<R: AsRef<str>>(self, roles: &[R]) -> bool {
+    pub(crate) fn permits<R: AsRef<str>>(self, roles: &[R]) -> bool {
         let needed = match self {
             Self::Own => return true,
             Self::Sales => SALES,
@@ -40,13 +40,13 @@ impl Area {
 
     /// Whether a bearer token is as good as a session.
     #[must_use]
-    pub const fn takes_bearers(self) -> bool {
+    pub(crate) const fn takes_bearers(self) -> bool {
         matches!(self, Self::Warehouse)
     }
 
     /// What somebody is told who isn't signed in.
     #[must_use]
-    pub const fn unauthenticated(self) -> &'static str {
+    pub(crate) const fn unauthenticated(self) -> &'static str {
         match self {
             Self::Own | Self::Sales | Self::Accounting => "Login is required",
             Self::Warehouse => "Bearer token or session is required",
@@ -55,7 +55,7 @@ impl Area {
 
     /// What somebody is told who is signed in without the role.
     #[must_use]
-    pub const fn forbidden(self) -> &'static str {
+    pub(crate) const fn forbidden(self) -> &'static str {
         match self {
             // Nobody is told this.
             Self::Own => "Access denied",
@@ -68,7 +68,7 @@ impl Area {
 
 /// What an app is for.
 #[must_use]
-pub const fn area(app: App) -> Area {
+pub(crate) const fn area(app: App) -> Area {
     match app {
         App::Portal => Area::Own,
         App::Infinity => Area::Sales,
@@ -79,7 +79,7 @@ pub const fn area(app: App) -> Area {
 
 /// The names of the apps that these roles open.
 #[must_use]
-pub fn apps_of<R: AsRef<str>>(roles: &[R]) -> Vec<String> {
+pub(crate) fn apps_of<R: AsRef<str>>(roles: &[R]) -> Vec<String> {
     App::ALL
         .into_iter()
         .filter(|app| area(*app).permits(roles))

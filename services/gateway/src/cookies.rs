@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 /// The values of a cookie, in the order they came: a browser may send one name more
 /// than once, which a jar would not keep.
-pub fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     all(headers)
         .filter(move |cookie| cookie.name() == name)
         .filter_map(|cookie| cookie.value_raw())
@@ -16,7 +16,7 @@ pub fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item =
 
 /// The names of the cookies that begin so, in the order they came: browsers send older
 /// ones first.
-pub fn names<'a>(headers: &'a HeaderMap, start: &'a str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn names<'a>(headers: &'a HeaderMap, start: &'a str) -> impl Iterator<Item = &'a str> {
     all(headers)
         .filter_map(|cookie| cookie.name_raw())
         .filter(move |name| name.starts_with(start))
@@ -35,7 +35,7 @@ fn all(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
 /// A cookie for the whole host that no script reads. `value` is base64url; with a
 /// life of nothing the browser forgets it.
 #[must_use]
-pub fn set(name: &str, value: &str, life: Duration) -> Option<HeaderValue> {
+pub(crate) fn set(name: &str, value: &str, life: Duration) -> Option<HeaderValue> {
     let seconds = i64::try_from(life.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
     let cookie = Cookie::build((name, value))
         .path("/")

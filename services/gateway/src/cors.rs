@@ -28,7 +28,7 @@ struct Cors {
 }
 
 /// Lays the rules around all routes, so that refusals carry the headers, too.
-pub fn around(router: Router, origins: Origins) -> Router {
+pub(crate) fn around(router: Router, origins: Origins) -> Router {
     let layer = CorsLayer::new()
         .allow_origin(origins.all().to_vec())
         .allow_credentials(true)

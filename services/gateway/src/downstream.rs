@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use thiserror::Error;
 use url::Url;
 
-pub use crate::services::Service;
+pub(crate) use crate::services::Service;
 use crate::sessions::User;
 use crate::settings::BaseUrl;
 
@@ -29,14 +29,14 @@ const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 /// The person's name, for the profile.
 const DISPLAY_NAME: HeaderName = HeaderName::from_static("x-user-display-name");
 /// Which call of one and the same effect it is.
-pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The client for everything behind the gateway: plain HTTP, no proxy, redirects
 /// are answers like any other.
 ///
 /// # Errors
 /// Where the system refuses.
-pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
         .tls_certs_only([])
         .no_proxy()
@@ -51,7 +51,7 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
 
 /// A call.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// The verb.
     pub method: Method,
     /// Where to.
@@ -64,7 +64,7 @@ pub struct Call {
 
 /// An answer, read whole.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The body.
@@ -74,13 +74,16 @@ pub struct Answer {
 /// A service that can't be asked.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub struct Unreachable(String);
+pub(crate) struct Unreachable(String);
 
 /// Calls a service. The answer's body is still to come.
 ///
 /// # Errors
 /// [`Unreachable`] where it doesn't answer, or not in time.
-pub async fn open(client: &reqwest::Client, call: Call) -> Result<reqwest::Response, Unreachable> {
+pub(crate) async fn open(
+    client: &reqwest::Client,
+    call: Call,
+) -> Result<reqwest::Response, Unreachable> {
     client
         .request(call.method, call.url)
         .headers(call.headers)
@@ -94,7 +97,7 @@ pub async fn open(client: &reqwest::Client, call: Call) -> Result<reqwest::Respo
 ///
 /// # Errors
 /// [`Unreachable`] where it doesn't answer, or not in time.
-pub async fn send(client: &reqwest::Client, call: Call) -> Result<Answer, Unreachable> {
+pub(crate) async fn send(client: &reqwest::Client, call: Call) -> Result<Answer, Unreachable> {
     let response = open(client, call).await?;
     let status = response.status();
     let body = response.bytes().await.map_err(unreachable)?;
@@ -118,7 +121,7 @@ pub(crate) fn in_full(error: &dyn Error) -> String {
 
 /// The headers of a call for `user`; `None` where the name can't stand in one.
 #[must_use]
-pub fn headers(
+pub(crate) fn headers(
     secret: &GatewaySecret,
     service: Service,
     user: &User,
@@ -149,7 +152,7 @@ pub fn headers(
 /// The address behind a path of the interface, with the path's segments encoded as
 /// they came; `None` for a path that would lead elsewhere.
 #[must_use]
-pub fn target(base: &BaseUrl, path: &str, query: Option<&str>) -> Option<Url> {
+pub(crate) fn target(base: &BaseUrl, path: &str, query: Option<&str>) -> Option<Url> {
     let rest = path
         .strip_prefix("/api/v1/warehouse/")
         .or_else(|| path.strip_prefix("/api/v1/"))?;

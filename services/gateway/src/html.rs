@@ -12,7 +12,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ances
 
 /// A text as text, wherever it stands in a page.
 #[must_use]
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for sign in text.chars() {
         match sign {
@@ -29,7 +29,7 @@ pub fn escape(text: &str) -> String {
 
 /// A page. `content` is markup.
 #[must_use]
-pub fn page(status: StatusCode, title: &str, content: &str) -> Response {
+pub(crate) fn page(status: StatusCode, title: &str, content: &str) -> Response {
     let title = escape(title);
     let text = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
@@ -47,7 +47,7 @@ pub fn page(status: StatusCode, title: &str, content: &str) -> Response {
 
 /// A page that says what went wrong with a login.
 #[must_use]
-pub fn login_failed(status: StatusCode, title: &str, reason: &str) -> Response {
+pub(crate) fn login_failed(status: StatusCode, title: &str, reason: &str) -> Response {
     let reason = escape(reason);
     page(
         status,

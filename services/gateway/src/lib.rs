@@ -9,19 +9,19 @@
 //! cors        which scripts may call
 //! ```
 
-pub mod access;
-pub mod cookies;
-pub mod cors;
-pub mod downstream;
-pub mod html;
-pub mod oidc;
-pub mod origin;
-pub mod random;
-pub mod return_to;
-pub mod routes;
-pub mod services;
-pub mod sessions;
-pub mod settings;
+pub(crate) mod access;
+pub(crate) mod cookies;
+pub(crate) mod cors;
+pub(crate) mod downstream;
+pub(crate) mod html;
+pub(crate) mod oidc;
+pub(crate) mod origin;
+pub(crate) mod random;
+pub(crate) mod return_to;
+pub(crate) mod routes;
+pub(crate) mod services;
+pub(crate) mod sessions;
+pub(crate) mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ const STREAMS: usize = 256;
 
 /// What all routes share.
 #[derive(Debug)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     /// Keycloak.
     pub provider: Provider,
     /// Who is signed in.

@@ -12,7 +12,7 @@ const LONGEST: usize = 253;
 /// Scheme, host name and port of a request, each of a form that can stand in an
 /// address and in a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     scheme: &'static str,
     host: String,
     port: Option<u16>,
@@ -22,7 +22,7 @@ impl Origin {
     /// The origin of a request; `None` where its `Host` header is missing, is there
     /// twice, or is none.
     #[must_use]
-    pub fn of_request(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of_request(headers: &HeaderMap) -> Option<Self> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let authority = hosts.next()?.to_str().ok()?;
         if hosts.next().is_some() {
@@ -45,7 +45,7 @@ impl Origin {
     /// The same under the one name of this machine that cookies and the realm's redirect
     /// addresses belong to, where it is another one.
     #[must_use]
-    pub fn canonical(&self) -> Option<Self> {
+    pub(crate) fn canonical(&self) -> Option<Self> {
         let other = matches!(self.host.as_str(), "127.0.0.1" | "[::1]");
         other.then(|| Self {
             host: "localhost".to_owned(),
@@ -55,7 +55,7 @@ impl Origin {
 
     /// The same scheme and host name with another port.
     #[must_use]
-    pub fn with_port(&self, port: u16) -> Self {
+    pub(crate) fn with_port(&self, port: u16) -> Self {
         Self {
             port: Some(port),
             ..self.clone()
@@ -64,7 +64,7 @@ impl Origin {
 
     /// As a text, e.g. `http://localhost:8081`.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let Self { scheme, host, port } = self;
         match port {
             Some(port) => format!("{scheme}://{host}:{port}"),

@@ -7,13 +7,13 @@ use thiserror::Error;
 /// The system has no randomness to give.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("the system gives no random bytes")]
-pub struct NoRandomness;
+pub(crate) struct NoRandomness;
 
 /// Random bytes as base64url without padding.
 ///
 /// # Errors
 /// [`NoRandomness`]: then nobody can sign in.
-pub fn text<const BYTES: usize>() -> Result<String, NoRandomness> {
+pub(crate) fn text<const BYTES: usize>() -> Result<String, NoRandomness> {
     let mut bytes = [0; BYTES];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(BASE64URL.encode(bytes))

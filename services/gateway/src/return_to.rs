@@ -11,20 +11,20 @@ const LONGEST: usize = 1024;
 
 /// A path and query on this gateway, fit for a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReturnTo(String);
+pub(crate) struct ReturnTo(String);
 
 impl ReturnTo {
     /// What was asked for, or the default where that isn't a path here. Browsers
     /// take `//host` and `/\host` for other hosts, and skip control characters.
     #[must_use]
-    pub fn new(asked: Option<&str>) -> Self {
+    pub(crate) fn new(asked: Option<&str>) -> Self {
         let path = asked.filter(|path| is_here(path)).unwrap_or(DEFAULT);
         Self(header_safe(path))
     }
 
     /// The path and query.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -39,7 +39,7 @@ fn is_here(path: &str) -> bool {
 
 /// What can't stand in a `Location` header, percent-encoded; the rest as it is.
 #[must_use]
-pub fn header_safe(text: &str) -> String {
+pub(crate) fn header_safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_graphic() {

@@ -2,7 +2,7 @@
 
 /// A service behind the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
+pub(crate) enum Service {
     /// Profiles.
     Profile,
     /// Leads and clients.
@@ -19,7 +19,7 @@ pub enum Service {
 
 impl Service {
     /// All of them, in the order of their ports.
-    pub const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Profile,
         Self::Sales,
         Self::Order,
@@ -30,7 +30,7 @@ impl Service {
 
     /// Its host name in the stack.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Profile => "profile",
             Self::Sales => "sales",
@@ -43,7 +43,7 @@ impl Service {
 
     /// Its port in the stack.
     #[must_use]
-    pub const fn port(self) -> u16 {
+    pub(crate) const fn port(self) -> u16 {
         8091 + self as u16
     }
 }

@@ -13,7 +13,7 @@ use crate::cookies;
 use crate::random::{self, NoRandomness};
 
 /// The cookie of a session, where the gateway has its usual port.
-pub const COOKIE: &str = "dmf_session";
+pub(crate) const COOKIE: &str = "dmf_session";
 
 /// How many streams a session can have at once: more than a browser opens.
 const STREAMS: usize = 8;
@@ -23,7 +23,7 @@ const CAPACITY: u64 = 10_000;
 
 /// Somebody who proved who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
+pub(crate) struct User {
     /// The user's name, e.g. `jhalpert`.
     pub id: String,
     /// The person's name.
@@ -36,7 +36,7 @@ pub struct User {
 
 /// A session.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// What the cookie holds.
     pub id: String,
     /// Whose it is.
@@ -51,7 +51,7 @@ pub struct Session {
 
 /// All sessions.
 #[derive(Debug)]
-pub struct Sessions {
+pub(crate) struct Sessions {
     cookie: String,
     life: Duration,
     live: Cache<String, Arc<Session>>,
@@ -62,7 +62,7 @@ pub struct Sessions {
 impl Sessions {
     /// No sessions yet; each will live so long from its login, in a cookie of that name.
     #[must_use]
-    pub fn new(life: Duration, cookie: String) -> Self {
+    pub(crate) fn new(life: Duration, cookie: String) -> Self {
         Self::with_capacity(life, cookie, CAPACITY)
     }
 
@@ -84,7 +84,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`NoRandomness`].
-    pub fn begin(&self, user: User) -> Result<Arc<Session>, NoRandomness> {
+    pub(crate) fn begin(&self, user: User) -> Result<Arc<Session>, NoRandomness> {
         let now = Instant::now();
         let session = Arc::new(Session {
             id: random::text::<24>()?,
@@ -99,18 +99,18 @@ impl Sessions {
 
     /// The live session that a request brings, if any.
     #[must_use]
-    pub fn of_request(&self, headers: &HeaderMap) -> Option<Arc<Session>> {
+    pub(crate) fn of_request(&self, headers: &HeaderMap) -> Option<Arc<Session>> {
         cookies::values(headers, &self.cookie).find_map(|id| self.live.get(id))
     }
 
     /// Whether a session goes on.
     #[must_use]
-    pub fn is_live(&self, session: &Session) -> bool {
+    pub(crate) fn is_live(&self, session: &Session) -> bool {
         self.live.get(&session.id).is_some()
     }
 
     /// Ends the sessions that a request brings.
-    pub fn end(&self, headers: &HeaderMap) {
+    pub(crate) fn end(&self, headers: &HeaderMap) {
         for id in cookies::values(headers, &self.cookie) {
             self.live.invalidate(id);
         }
@@ -118,13 +118,13 @@ impl Sessions {
 
     /// The name of the cookie.
     #[must_use]
-    pub fn cookie(&self) -> &str {
+    pub(crate) fn cookie(&self) -> &str {
         &self.cookie
     }
 
     /// How long a session lives.
     #[must_use]
-    pub const fn life(&self) -> Duration {
+    pub(crate) const fn life(&self) -> Duration {
         self.life
     }
 

@@ -20,7 +20,7 @@ const USUAL_PORT: u16 = 8081;
 
 /// All that can be set.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The realm and this gateway's client in it.
     pub oidc: OidcSettings,
     /// The life of a session, from the login.
@@ -42,7 +42,7 @@ pub struct Settings {
 
 /// The realm and this gateway's client in it.
 #[derive(Debug)]
-pub struct OidcSettings {
+pub(crate) struct OidcSettings {
     /// Its name.
     pub realm: RealmName,
     /// Keycloak as this process reaches it.
@@ -59,7 +59,7 @@ pub struct OidcSettings {
 
 /// The web apps' addresses.
 #[derive(Debug)]
-pub struct AppSettings {
+pub(crate) struct AppSettings {
     /// The portal.
     pub portal: BaseUrl,
     /// The sales app.
@@ -70,19 +70,19 @@ pub struct AppSettings {
 
 /// The services' addresses, by [`Service`].
 #[derive(Debug)]
-pub struct ServiceSettings([BaseUrl; Service::ALL.len()]);
+pub(crate) struct ServiceSettings([BaseUrl; Service::ALL.len()]);
 
 impl ServiceSettings {
     /// Where a service is.
     #[must_use]
-    pub fn of(&self, service: Service) -> &BaseUrl {
+    pub(crate) fn of(&self, service: Service) -> &BaseUrl {
         &self.0[service as usize]
     }
 }
 
 impl Settings {
     /// Reads all of them. What can't be used is told by [`Environment::check`].
-    pub fn read(environment: &mut Environment) -> Self {
+    pub(crate) fn read(environment: &mut Environment) -> Self {
         let client = environment.text_or("OIDC_CLIENT_ID", "dunder-mifflin-gateway");
         let oidc = OidcSettings {
             realm: environment.get("KEYCLOAK_REALM", RealmName("scranton-branch".into())),
@@ -146,12 +146,12 @@ impl FromStr for Milliseconds {
 
 /// An address that paths are put behind: no slash at its end, no query.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseUrl(String);
+pub(crate) struct BaseUrl(String);
 
 impl BaseUrl {
     /// The address.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -176,12 +176,12 @@ impl FromStr for BaseUrl {
 
 /// The name of a realm: it stands in paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RealmName(String);
+pub(crate) struct RealmName(String);
 
 impl RealmName {
     /// The name.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -201,12 +201,12 @@ impl FromStr for RealmName {
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl Secret {
     /// The text itself.
     #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -219,18 +219,18 @@ impl fmt::Debug for Secret {
 
 /// The origins whose scripts may call, separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origins(Vec<HeaderValue>);
+pub(crate) struct Origins(Vec<HeaderValue>);
 
 impl Origins {
     /// Whether it is one of them.
     #[must_use]
-    pub fn contain(&self, origin: &HeaderValue) -> bool {
+    pub(crate) fn contain(&self, origin: &HeaderValue) -> bool {
         self.0.contains(origin)
     }
 
     /// All of them.
     #[must_use]
-    pub fn all(&self) -> &[HeaderValue] {
+    pub(crate) fn all(&self) -> &[HeaderValue] {
         &self.0
     }
 }

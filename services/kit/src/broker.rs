@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dm_amqp::header;
-pub use dm_amqp::{Outcome, Outgoing};
+pub(crate) use dm_amqp::{Outcome, Outgoing};
 use futures_util::StreamExt as _;
 use lapin::options::ConfirmSelectOptions;
 use lapin::{BasicProperties, Channel, Connection, Event};
-pub use part::{Failure, Report};
+pub(crate) use part::{Failure, Report};
 use thiserror::Error;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
@@ -23,7 +23,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Where the broker is, and who asks: `RABBITMQ_*`.
 #[derive(Debug, Clone)]
-pub struct Broker {
+pub(crate) struct Broker {
     host: String,
     port: u16,
     vhost: String,
@@ -34,7 +34,7 @@ pub struct Broker {
 
 /// Why the broker could not be used.
 #[derive(Debug, Error)]
-pub enum BrokerError {
+pub(crate) enum BrokerError {
     /// The connection broke, or was never made.
     #[error("the broker: {0}")]
     Amqp(#[from] lapin::Error),
@@ -49,7 +49,7 @@ pub enum BrokerError {
 impl Broker {
     /// The broker of the environment.
     #[must_use]
-    pub fn of(environment: &mut Environment, service: &str) -> Self {
+    pub(crate) fn of(environment: &mut Environment, service: &str) -> Self {
         Self {
             host: environment.text_or("RABBITMQ_HOST", "rabbitmq"),
             port: environment.get("RABBITMQ_AMQP_PORT", 5672),
@@ -64,7 +64,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::Amqp`] where the broker is away or refuses.
-    pub async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
+    pub(crate) async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
         let (host, vhost) = (&self.host, &self.vhost);
         let mut uri = dm_amqp::uri(&self.user, &self.password, host, self.port, vhost);
         uri.query.heartbeat = Some(5);
@@ -79,7 +79,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::Amqp`] where the broker is away or refuses.
-    pub async fn publisher(
+    pub(crate) async fn publisher(
         &self,
         purpose: &str,
         channels: usize,
@@ -128,7 +128,7 @@ async fn open(connection: &Connection) -> Result<Channel, lapin::Error> {
 
 /// Channels with confirms, on a connection of their own.
 #[derive(Debug)]
-pub struct Publisher {
+pub(crate) struct Publisher {
     connection: Connection,
     /// One caller at a time uses a channel: returns are told from others by their channel.
     channels: Vec<Mutex<Channel>>,
@@ -138,14 +138,14 @@ pub struct Publisher {
 impl Publisher {
     /// Whether the broker has asked for silence.
     #[must_use]
-    pub fn is_blocked(&self) -> bool {
+    pub(crate) fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
     }
 
     /// Whether the connection still stands, as far as is known. A channel that the broker
     /// closed is opened again when it is used next.
     #[must_use]
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.connection.status().connected()
     }
 
@@ -156,7 +156,7 @@ impl Publisher {
     /// [`BrokerError`] where the connection broke, the broker is silent, or closed the
     /// channel: then it may have some of them, and each is to be published again with
     /// the same id.
-    pub async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Outcome>, BrokerError> {
+    pub(crate) async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Outcome>, BrokerError> {
         let Report { outcomes, failure } = self.publish_part(0, messages.to_vec()).await;
         if let Some(failure) = failure {
             return Err(failure.into());
@@ -167,7 +167,7 @@ impl Publisher {
     /// The same on one of the channels, counted from 0 and round, with what is known of
     /// each message where something breaks. While one channel waits for its confirms
     /// another sends.
-    pub async fn publish_part(&self, channel: usize, messages: Vec<Outgoing>) -> Report {
+    pub(crate) async fn publish_part(&self, channel: usize, messages: Vec<Outgoing>) -> Report {
         let mut channel = self.channels[channel % self.channels.len()].lock().await;
         if !channel.status().connected() {
             match open(&self.connection).await {
@@ -182,7 +182,7 @@ impl Publisher {
     }
 
     /// Takes leave of the broker, which may be gone without a word.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         let goodbye = self.connection.close(200, "done".into());
         // Whoever closes has no use for the answer.
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
@@ -191,13 +191,13 @@ impl Publisher {
 
 /// The id of a message; nothing where it has none.
 #[must_use]
-pub fn id(properties: &BasicProperties) -> &str {
+pub(crate) fn id(properties: &BasicProperties) -> &str {
     let id = properties.message_id().as_ref();
     id.map_or("", |id| id.as_str())
 }
 
 /// The text of a header, where there is one.
 #[must_use]
-pub fn header(properties: &BasicProperties, name: &str) -> Option<String> {
+pub(crate) fn header(properties: &BasicProperties, name: &str) -> Option<String> {
     header::text(properties.headers().as_ref()?, name)
 }

@@ -22,7 +22,7 @@ pub struct EnvironmentError(Vec<String>);
 impl Environment {
     /// The variables of this process.
     #[must_use]
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         std::env::vars().collect()
     }
 
@@ -57,14 +57,14 @@ impl Environment {
 
     /// A secret that must be there: the variable as it is, spaces included, or the
     /// contents of the file that `<name>_FILE` names. No fault quotes it.
-    pub fn secret(&mut self, name: &str) -> String {
+    pub(crate) fn secret(&mut self, name: &str) -> String {
         self.optional_secret(name).unwrap_or_else(|| {
             self.faults.push(format!("{name} is missing"));
             String::new()
         })
     }
 
-    /// As [`Environment::secret`], or a default where there is neither variable nor file.
+    /// As `Environment::secret`, or a default where there is neither variable nor file.
     pub fn secret_or(&mut self, name: &str, default: &str) -> String {
         self.optional_secret(name)
             .unwrap_or_else(|| default.to_owned())
@@ -104,14 +104,14 @@ impl Environment {
     }
 
     /// Notes what is wrong with something that a variable names.
-    pub fn fault(&mut self, fault: String) {
+    pub(crate) fn fault(&mut self, fault: String) {
         self.faults.push(fault);
     }
 
     /// Whether everything that was read could be used.
     ///
     /// # Errors
-    /// [`EnvironmentError`] with every fault.
+    /// `EnvironmentError` with every fault.
     pub fn check(&self) -> Result<(), EnvironmentError> {
         if self.faults.is_empty() {
             Ok(())

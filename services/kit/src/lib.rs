@@ -10,13 +10,13 @@
 //! telemetry   logs as JSON lines, metrics as Prometheus text
 //! ```
 
-pub mod broker;
-pub mod database;
-pub mod environment;
-pub mod fail_point;
+pub(crate) mod broker;
+pub(crate) mod database;
+pub(crate) mod environment;
+pub(crate) mod fail_point;
 pub mod http;
 pub mod inbox;
-pub mod launch;
+pub(crate) mod launch;
 pub mod outbox;
 pub mod retention;
 pub mod telemetry;

@@ -41,7 +41,7 @@ pub struct Rest {
 }
 
 /// Applies the rules now and then until asked to stop.
-pub(crate) async fn run(pool: PgPool, rules: Vec<Rule>, stop: CancellationToken) {
+pub async fn run(pool: PgPool, rules: Vec<Rule>, stop: CancellationToken) {
     let mut pause = FIRST;
     loop {
         tokio::select! {
@@ -64,7 +64,11 @@ impl Rule {
     ///
     /// # Errors
     /// Where the database refuses; what was removed before stays removed.
-    pub async fn apply(&self, pool: &PgPool, stop: &CancellationToken) -> Result<u64, sqlx::Error> {
+    pub(crate) async fn apply(
+        &self,
+        pool: &PgPool,
+        stop: &CancellationToken,
+    ) -> Result<u64, sqlx::Error> {
         let statement = self.statement();
         let mut removed = 0;
         while !stop.is_cancelled() {

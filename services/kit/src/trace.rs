@@ -52,7 +52,7 @@ impl Trace {
     /// `span` is that of its handling, 16 hexadecimal digits: it becomes the parent of
     /// all that the handling causes.
     #[must_use]
-    pub fn of_event(traceparent: Option<&str>, span: String) -> Self {
+    pub(crate) fn of_event(traceparent: Option<&str>, span: String) -> Self {
         let parent = traceparent.and_then(valid_parent);
         let parent = parent.unwrap_or_else(|| new_parent(&hex(32)));
         let (trace_id, flags) = (trace_of(&parent), &parent[parent.len() - 2..]);

@@ -23,7 +23,7 @@ pub const BACKUPS: &str = "/opt/dm/backups";
 /// Where it has the instance's lock.
 pub const LOCK: &str = "/opt/dm/instance.lock";
 /// Where it has this program.
-pub const PROGRAM: &str = "/opt/dm/dm";
+pub(crate) const PROGRAM: &str = "/opt/dm/dm";
 
 /// What is to be done.
 const JOB: &str = "job.json";
@@ -86,7 +86,7 @@ pub struct Away {
 impl State {
     /// What a person has to know of it that is not as it should be.
     #[must_use]
-    pub fn complaint(&self, now: DateTime<Utc>) -> Option<String> {
+    pub(crate) fn complaint(&self, now: DateTime<Utc>) -> Option<String> {
         let failed = self.last_attempt.as_ref().and_then(|it| {
             let error = it.error.as_ref()?;
             let at = it.at.format("%Y-%m-%d %H:%M UTC");
@@ -118,7 +118,7 @@ impl Folder {
 
     /// Its path.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
@@ -126,7 +126,7 @@ impl Folder {
     ///
     /// # Errors
     /// The disk is full, or the like.
-    pub fn prepare(&self, job: &Job) -> Result<(), BackupError> {
+    pub(crate) fn prepare(&self, job: &Job) -> Result<(), BackupError> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -154,7 +154,7 @@ impl Folder {
 
     /// Whether a process has begun.
     #[must_use]
-    pub fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.0.join(BEGUN).exists()
     }
 

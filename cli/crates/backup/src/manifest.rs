@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// The form of sets that is written, and the only one that is read.
-pub const FORMAT: u32 = 4;
+pub(crate) const FORMAT: u32 = 4;
 
 /// Rows by table, e.g. `orders.orders`.
 pub type Counts = BTreeMap<String, i64>;
@@ -89,7 +89,7 @@ pub struct Postgres {
 impl Postgres {
     /// The server's major version.
     #[must_use]
-    pub fn major(&self) -> &str {
+    pub(crate) fn major(&self) -> &str {
         self.version.split('.').next().unwrap_or_default()
     }
 }
@@ -113,7 +113,7 @@ impl Manifest {
 
     /// The schemas that it has tables of.
     #[must_use]
-    pub fn schemas(&self) -> BTreeSet<&str> {
+    pub(crate) fn schemas(&self) -> BTreeSet<&str> {
         let tables = self.postgres.rows.keys();
         tables
             .filter_map(|table| Some(table.split_once('.')?.0))

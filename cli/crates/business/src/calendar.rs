@@ -12,7 +12,7 @@ const GROWTH: f64 = 0.75;
 
 /// The working days of a period.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Calendar {
+pub(crate) struct Calendar {
     days: Vec<NaiveDate>,
 }
 
@@ -20,7 +20,7 @@ impl Calendar {
     /// So many days up to this one, which is not part of it: at least one of them is a
     /// working day.
     #[must_use]
-    pub fn before(until: NaiveDate, days: u16) -> Self {
+    pub(crate) fn before(until: NaiveDate, days: u16) -> Self {
         let mut working: Vec<NaiveDate> = (1..=u64::from(days.max(3)))
             .filter_map(|back| until.checked_sub_days(Days::new(back)))
             .filter(|day| is_working(*day))
@@ -32,7 +32,7 @@ impl Calendar {
     /// The instant of business at a share of the whole, from 0 to 1. Later shares are
     /// later.
     #[must_use]
-    pub fn instant(&self, share: f64) -> DateTime<Utc> {
+    pub(crate) fn instant(&self, share: f64) -> DateTime<Utc> {
         let count = self.days.len();
         #[expect(clippy::cast_precision_loss, reason = "days of a few years")]
         let place = share.clamp(0.0, 1.0).powf(GROWTH) * count as f64;
@@ -52,14 +52,14 @@ impl Calendar {
 
     /// The end of the last working day.
     #[must_use]
-    pub fn end(&self) -> DateTime<Utc> {
+    pub(crate) fn end(&self) -> DateTime<Utc> {
         self.instant(1.0)
     }
 }
 
 /// The first instant of business at or after this one.
 #[must_use]
-pub fn in_office_hours(instant: DateTime<Utc>) -> DateTime<Utc> {
+pub(crate) fn in_office_hours(instant: DateTime<Utc>) -> DateTime<Utc> {
     let date = instant.date_naive();
     let opens = date.and_time(OPENS).and_utc();
     if is_working(date) && instant >= opens {

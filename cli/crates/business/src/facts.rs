@@ -51,7 +51,7 @@ pub enum LeadEnd {
 impl LeadEnd {
     /// The status, as the contract has it.
     #[must_use]
-    pub const fn status(self) -> &'static str {
+    pub(crate) const fn status(self) -> &'static str {
         match self {
             Self::New => "NEW",
             Self::Contacted => "CONTACTED",
@@ -177,7 +177,7 @@ pub struct Decision {
 impl Expense {
     /// Its status, as the contract has it.
     #[must_use]
-    pub fn status(&self) -> &'static str {
+    pub(crate) fn status(&self) -> &'static str {
         match &self.decision {
             None => "PENDING",
             Some(decision) if decision.approved => "APPROVED",

@@ -12,7 +12,7 @@
 //! A crate of its own because a million orders go through it: it is optimised in every
 //! profile.
 
-pub mod calendar;
+mod calendar;
 pub mod facts;
 pub mod invent;
 pub mod rows;

@@ -223,7 +223,7 @@ pub fn service_role(service: &str) -> String {
 
 /// The role that owns a schema.
 #[must_use]
-pub fn owner_role(schema: &str) -> String {
+pub(crate) fn owner_role(schema: &str) -> String {
     format!("{schema}_owner")
 }
 

@@ -17,7 +17,7 @@ const FOLDER: &str = "gateway-secrets";
 
 /// The file of an instance's secret.
 #[must_use]
-pub fn path(state: &Path, instance: &Instance) -> PathBuf {
+pub(crate) fn path(state: &Path, instance: &Instance) -> PathBuf {
     let name = format!("{}.{}", instance.project, instance.name);
     state.join(FOLDER).join(name)
 }

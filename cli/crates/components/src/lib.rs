@@ -221,7 +221,7 @@ pub enum Renewal {
 
 /// The work that gives a component that is ready what of its configuration can change while
 /// it runs.
-pub type Adjustment = Pin<Box<dyn Future<Output = Result<(), Box<dyn Coded>>> + Send>>;
+pub(crate) type Adjustment = Pin<Box<dyn Future<Output = Result<(), Box<dyn Coded>>> + Send>>;
 
 /// A container of the stack that stays up.
 pub trait Component: Debug + Send + Sync {

@@ -285,7 +285,7 @@ impl Watch {
     }
 
     /// Ends the watched sessions in the server.
-    pub async fn end(&self) {
+    pub(crate) async fn end(&self) {
         let end = async {
             let mut session = self.options.connect().await?;
             sqlx::query(

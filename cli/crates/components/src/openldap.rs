@@ -38,7 +38,7 @@ pub struct OpenLdap {
 impl OpenLdap {
     /// OpenLDAP as configured.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             config: config.openldap.clone(),
         }

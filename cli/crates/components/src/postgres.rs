@@ -50,7 +50,7 @@ pub struct Postgres {
 impl Postgres {
     /// PostgreSQL as configured.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             config: config.postgres.clone(),
         }
@@ -59,7 +59,7 @@ impl Postgres {
 
 /// Keeps statements that hold passwords out of the server's log, and strings in them as they
 /// are.
-pub const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
+pub(crate) const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
      SET log_min_error_statement = 'panic'; SET standard_conforming_strings = on";
 
 /// Whether a server answers and does not let the role in.

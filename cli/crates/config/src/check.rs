@@ -46,7 +46,7 @@ impl Conflict {
     }
 
     /// True where `path` is one of the keys, or a table that one is in.
-    pub fn involves(&self, path: &[String]) -> bool {
+    pub(crate) fn involves(&self, path: &[String]) -> bool {
         self.keys.iter().any(|key| key.starts_with(path))
     }
 }

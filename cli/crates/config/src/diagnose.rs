@@ -42,7 +42,7 @@ impl Suggestion {
 
 impl<'a> Reporter<'a> {
     /// A reporter of what is wrong in `layers`.
-    pub fn new(layers: &'a Layers) -> Self {
+    pub(crate) fn new(layers: &'a Layers) -> Self {
         Self {
             layers,
             keys: OnceCell::new(),
@@ -50,7 +50,7 @@ impl<'a> Reporter<'a> {
     }
 
     /// The problems of the layers that can't be read.
-    pub fn unreadable(&self) -> Vec<Problem> {
+    pub(crate) fn unreadable(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for layer in &self.layers.layers {
             let source = self.source(layer.source);
@@ -83,7 +83,7 @@ impl<'a> Reporter<'a> {
 
     /// The problem that `fault` is, and whether it is an error; else it is worth
     /// a warning only.
-    pub fn problem(&self, fault: &Fault) -> (Problem, bool) {
+    pub(crate) fn problem(&self, fault: &Fault) -> (Problem, bool) {
         let Fault { kind, path, place } = fault;
         let caret = match kind {
             FaultKind::InvalidKey { .. } => &place.key,
@@ -251,7 +251,7 @@ impl<'a> Reporter<'a> {
 
     /// The problem of two keys, or of one, that don't go with the rest. The key
     /// of the highest layer, the last one in it, is the one to change.
-    pub fn conflict(&self, tree: &Node, conflict: &Conflict) -> Problem {
+    pub(crate) fn conflict(&self, tree: &Node, conflict: &Conflict) -> Problem {
         let mut placed: Vec<(&Path, &Place)> = conflict
             .keys
             .iter()

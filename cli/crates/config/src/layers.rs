@@ -46,7 +46,7 @@ pub const OTHER_VARIABLES: [(&str, &str); 6] = [
 pub const BENCH_REQUEST: &str = "DM_BENCH_REQUEST";
 
 /// The variable with what `--set` would be given.
-pub const OVERRIDES: &str = "DM_SET";
+pub(crate) const OVERRIDES: &str = "DM_SET";
 
 /// A value that the command line gives to a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,8 @@ impl Override {
     /// What a flag of its own means, e.g. `--wait-timeout 60s` for
     /// `timeouts.wait`.
     #[must_use]
-    pub fn flag(flag: &str, key: &str, value: impl std::fmt::Display) -> Self {
+    #[cfg(test)]
+    pub(crate) fn flag(flag: &str, key: &str, value: impl std::fmt::Display) -> Self {
         Self {
             flag: flag.to_owned(),
             key: key.to_owned(),
@@ -144,7 +145,7 @@ impl Layers {
     }
 
     /// Adds a TOML text.
-    pub fn push_toml(&mut self, kind: SourceKind, name: String, text: String) {
+    pub(crate) fn push_toml(&mut self, kind: SourceKind, name: String, text: String) {
         let text: Arc<str> = text.into();
         let source = Source {
             kind,
@@ -164,7 +165,7 @@ impl Layers {
     }
 
     /// Adds the file at `path`, shown as `name`. False where there is none.
-    pub fn push_file(&mut self, path: &FsPath, name: String) -> Result<bool, ConfigError> {
+    pub(crate) fn push_file(&mut self, path: &FsPath, name: String) -> Result<bool, ConfigError> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -196,7 +197,7 @@ impl Layers {
 
     /// Adds each variable that begins with `DM_` and isn't one of
     /// [`OTHER_VARIABLES`], in the order of their names.
-    pub fn push_variables(&mut self, variables: impl Iterator<Item = (OsString, OsString)>) {
+    pub(crate) fn push_variables(&mut self, variables: impl Iterator<Item = (OsString, OsString)>) {
         let ours: BTreeMap<String, OsString> = variables
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
             .filter(|(name, _)| name.starts_with(PREFIX))
@@ -235,7 +236,7 @@ impl Layers {
     }
 
     /// Adds what the command line gives, in its order.
-    pub fn push_override(&mut self, given: &Override) {
+    pub(crate) fn push_override(&mut self, given: &Override) {
         let (key, value) = given.spans();
         let source = Source {
             kind: SourceKind::Flag,

@@ -23,6 +23,7 @@ mod model;
 pub mod overrides;
 mod policies;
 mod problem;
+#[cfg(test)]
 mod reference;
 mod schema;
 mod services;
@@ -41,7 +42,6 @@ pub use model::{
 };
 pub use policies::{Kept, Overflow, Policies};
 pub use problem::{ConfigError, Problem, Problems};
-pub use reference::reference;
 pub use schema::{schema, schema_text};
 pub use services::{Service, Services};
 pub use show::Entry;

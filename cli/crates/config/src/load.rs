@@ -51,7 +51,8 @@ impl Loaded {
     /// Where the effective value of `key` comes from, e.g. `postgres.port`.
     /// None where it has no value.
     #[must_use]
-    pub fn origin(&self, key: &str) -> Option<Origin> {
+    #[cfg(test)]
+    pub(crate) fn origin(&self, key: &str) -> Option<Origin> {
         let path: Vec<&str> = key.split('.').collect();
         self.tree.get(&path).and_then(|node| self.origin_of(node))
     }

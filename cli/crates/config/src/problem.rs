@@ -27,19 +27,15 @@ impl Problem {
     /// A stable kebab-case name of the kind of problem, e.g.
     /// `config-unknown-key`.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
         self.code
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn help(&self) -> Option<&str> {
-        self.help.as_deref()
     }
 
     /// The key that it is about, e.g. `postgres.port`.
     #[must_use]
-    pub fn key(&self) -> Option<&str> {
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> Option<&str> {
         self.key.as_deref()
     }
 }
@@ -89,11 +85,6 @@ impl Problems {
     pub(super) fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.position);
         Self(problems)
-    }
-
-    /// The problems: those of lower layers first, then by place.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.iter()
     }
 
     fn only(&self) -> Option<&Problem> {
@@ -185,7 +176,8 @@ pub enum ConfigError {
 impl ConfigError {
     /// The problems that were found, where the configuration is invalid.
     #[must_use]
-    pub fn problems(&self) -> &[Problem] {
+    #[cfg(test)]
+    pub(crate) fn problems(&self) -> &[Problem] {
         match self {
             Self::Invalid(problems) => &problems.0,
             _ => &[],

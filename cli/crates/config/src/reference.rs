@@ -12,7 +12,7 @@ const INTRODUCTION: &str = include_str!("introduction.md");
 
 /// The text of `docs/configuration.md`.
 #[must_use]
-pub fn reference() -> String {
+pub(crate) fn reference() -> String {
     let mut text = INTRODUCTION.to_owned();
     text.push_str("\n## Other variables\n\n| Variable | What it does |\n|---|---|\n");
     for (name, what) in OTHER_VARIABLES {

@@ -44,7 +44,7 @@ pub(super) fn keys() -> Vec<Key> {
 
 impl Key {
     /// True where it holds a secret.
-    pub fn is_secret(&self) -> bool {
+    pub(crate) fn is_secret(&self) -> bool {
         let is_set = |mark: Option<&Value>| mark == Some(&Value::Bool(true));
         // The schema of an option may have that of its value as one of two.
         let choices = self.schema.get("anyOf").and_then(Value::as_array);

@@ -76,7 +76,8 @@ impl Services {
 
     /// The service called `name`, e.g. `order`.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Service> {
+    #[cfg(test)]
+    pub(crate) fn get(&self, name: &str) -> Option<&Service> {
         self.all()
             .into_iter()
             .find_map(|(known, service)| (known == name).then_some(service))

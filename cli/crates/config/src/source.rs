@@ -84,7 +84,7 @@ impl std::fmt::Display for Origin {
 
 impl Source {
     /// Where a value whose key stands at byte `offset` comes from.
-    pub fn origin(&self, offset: usize) -> Origin {
+    pub(crate) fn origin(&self, offset: usize) -> Origin {
         let before_separator = |separators: &[char]| {
             let end = self.text.find(separators).unwrap_or(self.text.len());
             self.text[..end].to_owned()

@@ -43,7 +43,7 @@ pub(super) enum Value {
 
 impl Node {
     /// The tree of a parsed TOML document, which is source `source`.
-    pub fn from_toml(source: SourceId, document: Spanned<DeTable<'_>>) -> Self {
+    pub(crate) fn from_toml(source: SourceId, document: Spanned<DeTable<'_>>) -> Self {
         let span = document.span();
         Self {
             value: table(source, document.into_inner()),
@@ -57,7 +57,7 @@ impl Node {
 
     /// The tree in which nothing but `path` is set, to `word`. Every table on
     /// the way has the same place.
-    pub fn from_word(path: &[String], word: String, place: &Place) -> Self {
+    pub(crate) fn from_word(path: &[String], word: String, place: &Place) -> Self {
         let leaf = Self {
             value: Value::Word(word),
             place: place.clone(),
@@ -69,7 +69,7 @@ impl Node {
     }
 
     /// The value at `path`.
-    pub fn get<S: AsRef<str>>(&self, path: &[S]) -> Option<&Self> {
+    pub(crate) fn get<S: AsRef<str>>(&self, path: &[S]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| match &node.value {
             Value::Table(entries) => entries.get(key.as_ref()),
             Value::Array(items) => items.get(key.as_ref().parse::<usize>().ok()?),
@@ -79,7 +79,7 @@ impl Node {
 
     /// Takes out the value at `path`, or the array that it is in. True where
     /// there was one.
-    pub fn remove(&mut self, path: &[String]) -> bool {
+    pub(crate) fn remove(&mut self, path: &[String]) -> bool {
         let Some((key, rest)) = path.split_first() else {
             return false;
         };
@@ -96,7 +96,7 @@ impl Node {
 
     /// Lays `over` on top: what it sets wins, and tables are joined. True where
     /// it hides a value of another source than `base`.
-    pub fn overlay(&mut self, over: &Self, base: SourceId) -> bool {
+    pub(crate) fn overlay(&mut self, over: &Self, base: SourceId) -> bool {
         match (&mut self.value, &over.value) {
             (Value::Table(below), Value::Table(above)) => {
                 let mut hides = false;
@@ -125,7 +125,7 @@ impl Node {
     }
 
     /// Calls `visit` with every value that is no table, and its path.
-    pub fn each_leaf<'a>(&'a self, visit: &mut impl FnMut(&Path, &'a Self)) {
+    pub(crate) fn each_leaf<'a>(&'a self, visit: &mut impl FnMut(&Path, &'a Self)) {
         self.walk(&mut Path::new(), visit);
     }
 
@@ -145,7 +145,7 @@ impl Node {
 
 impl Value {
     /// What a person calls such a value.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Table(_) => "a table",
             Self::Array(_) => "an array",
@@ -158,7 +158,7 @@ impl Value {
     }
 
     /// The value as JSON has it.
-    pub fn to_json(&self) -> serde_json::Value {
+    pub(crate) fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Table(entries) => entries
                 .iter()

@@ -21,7 +21,7 @@ const LABEL: usize = 12;
 
 /// Tells of a component's failure, all that is known of it. In GitHub Actions an annotation is
 /// added.
-pub fn show(failure: &Failure, printer: &Printer) {
+pub(crate) fn show(failure: &Failure, printer: &Printer) {
     printer.message(&render(failure, &printer.err()));
     for annotation in annotations(failure) {
         printer.annotate(&annotation);
@@ -155,7 +155,7 @@ fn log(log: &[String], canvas: &Canvas) -> Vec<String> {
 /// The failure as workflow commands of GitHub Actions: one, or one for every error
 /// in the sources, beside the line that it is about.
 #[must_use]
-pub fn annotations(failure: &Failure) -> Vec<String> {
+pub(crate) fn annotations(failure: &Failure) -> Vec<String> {
     let title = format!("dm: {} failed", failure.name);
     if !failure.source_errors.is_empty() {
         return failure

@@ -6,9 +6,6 @@ use dm_stack::timings::{CriticalChain, Link, Span, Timings};
 use dm_terminal::style::{Canvas, Glyph, Role};
 use dm_terminal::text;
 
-/// The schema of the JSON form; the body is [`Timings`] itself.
-pub const SCHEMA: &str = "dm.timings/1";
-
 /// A wider chart is no easier to read.
 const WIDEST: usize = 120;
 /// The columns of a duration, e.g. `59.9s` or `1m 04s`.
@@ -249,17 +246,5 @@ mod tests {
         for width in [20, 40, 80, 200] {
             assert_fits(&render(&timings(), &coloured(width)), width);
         }
-    }
-
-    #[test]
-    fn the_document() {
-        let json = dm_terminal::json::document(SCHEMA, &timings()).unwrap();
-        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(value["critical_chain"]["total_seconds"], 8.04);
-        assert_eq!(
-            value["critical_chain"]["links"][0]["waited_for"],
-            "keycloak"
-        );
-        assert_eq!(value["spans"][1]["phases"][0]["doing"], "creating");
     }
 }

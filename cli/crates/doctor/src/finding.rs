@@ -44,7 +44,7 @@ impl Finding {
 
     /// It will get in the way of something.
     #[must_use]
-    pub fn warning<N: Into<String>>(
+    pub(crate) fn warning<N: Into<String>>(
         name: impl Into<String>,
         detail: impl Into<String>,
         next: impl IntoIterator<Item = N>,

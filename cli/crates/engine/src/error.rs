@@ -103,7 +103,7 @@ fn is_answer(error: &bollard::errors::Error) -> bool {
 
 impl EngineError {
     /// For `map_err`: the failure of one call, named by what it was doing.
-    pub fn api(doing: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
+    pub(crate) fn api(doing: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
         let doing = doing.into();
         move |source| {
             if is_answer(&source) {

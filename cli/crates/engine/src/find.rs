@@ -53,7 +53,7 @@ pub enum Source {
 impl Source {
     /// Whether somebody named exactly this engine, so that no other will do.
     #[must_use]
-    pub const fn is_explicit(&self) -> bool {
+    pub(crate) const fn is_explicit(&self) -> bool {
         matches!(self, Self::Config | Self::DockerHost | Self::Context(_))
     }
 }

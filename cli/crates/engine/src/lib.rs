@@ -2,20 +2,20 @@
 
 pub mod containers;
 mod context;
-pub mod error;
+mod error;
 pub mod exec;
-pub mod facts;
+mod facts;
 mod files;
 pub mod find;
-pub mod guard;
+mod guard;
 pub mod images;
 pub mod inventory;
 pub mod logs;
-pub mod networks;
+mod networks;
 pub mod published;
 mod refusal;
 pub mod spec;
-pub mod volumes;
+mod volumes;
 
 use std::sync::Arc;
 

@@ -41,7 +41,7 @@ pub struct Call {
 impl Call {
     /// A request without a body.
     #[must_use]
-    pub fn new(client: &Client, method: Method, base: &str, path: &str) -> Self {
+    pub(crate) fn new(client: &Client, method: Method, base: &str, path: &str) -> Self {
         let trace_id = trace_id();
         Self {
             request: format!("{method} {path}"),

@@ -12,7 +12,7 @@ pub mod line_ends;
 pub mod lock;
 pub mod network;
 pub mod packages;
-pub mod place;
+mod place;
 pub mod ports;
 pub mod privilege;
 pub mod process;

@@ -254,7 +254,7 @@ impl FileLock {
 
     /// Who holds the lock, as far as the file tells.
     #[must_use]
-    pub fn holder(&self) -> Option<Holder> {
+    pub(crate) fn holder(&self) -> Option<Holder> {
         let mut text = String::new();
         File::open(&self.path)
             .ok()?
@@ -305,7 +305,7 @@ impl FileLock {
     ///
     /// # Errors
     /// [`LockError::Io`] when the file can't be opened or locked.
-    pub fn lock_blocking(&self) -> Result<Guard, LockError> {
+    pub(crate) fn lock_blocking(&self) -> Result<Guard, LockError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -41,7 +41,7 @@ pub fn routes() -> std::io::Result<Vec<Route>> {
 /// # Errors
 /// Always: unsupported here.
 #[cfg(not(target_os = "linux"))]
-pub fn routes() -> std::io::Result<Vec<Route>> {
+pub(crate) fn routes() -> std::io::Result<Vec<Route>> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 

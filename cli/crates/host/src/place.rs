@@ -27,7 +27,7 @@ pub struct Place {
 impl Place {
     /// Where this process runs.
     #[must_use]
-    pub fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         Self {
             host: rustix::system::uname()

@@ -5,7 +5,7 @@ use std::path::Path;
 /// The command line of a process, its arguments one by one; `None` if there is
 /// no such process or this system doesn't tell.
 #[must_use]
-pub fn arguments(pid: u32) -> Option<Vec<String>> {
+pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     let text = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let text = text.strip_suffix(&[0]).unwrap_or(&text);
     if text.is_empty() {
@@ -45,13 +45,15 @@ fn all() -> Vec<u32> {
 
 /// The processes whose parent is `pid`.
 #[must_use]
-pub fn children(pid: u32) -> Vec<u32> {
+#[cfg(test)]
+pub(crate) fn children(pid: u32) -> Vec<u32> {
     all()
         .into_iter()
         .filter(|child| parent(*child) == Some(pid))
         .collect()
 }
 
+#[cfg(test)]
 fn parent(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses and may hold anything; the state and the
@@ -131,7 +133,7 @@ impl Marked {
     /// # Errors
     /// Always: unsupported here.
     #[cfg(not(target_os = "linux"))]
-    pub fn terminate(&self) -> std::io::Result<bool> {
+    pub(crate) fn terminate(&self) -> std::io::Result<bool> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 }

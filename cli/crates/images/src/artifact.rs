@@ -46,7 +46,7 @@ pub struct Artifact {
 impl Artifact {
     /// `group:artifact:version:packaging`.
     #[must_use]
-    pub fn coordinates(&self) -> String {
+    pub(crate) fn coordinates(&self) -> String {
         format!(
             "{}:{}:{}:{}",
             self.group, self.artifact, self.version, self.packaging

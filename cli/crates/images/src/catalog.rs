@@ -13,13 +13,13 @@ pub use super::settings::BASE;
 
 /// The versions of what the recipes install.
 mod version {
-    pub const DEBIAN: &str = "13";
-    pub const POSTGRES: &str = "17";
-    pub const RABBITMQ: &str = "4";
-    pub const OPENLDAP: &str = "2.6";
-    pub const KEYCLOAK: &str = "26.7.3";
+    pub(crate) const DEBIAN: &str = "13";
+    pub(crate) const POSTGRES: &str = "17";
+    pub(crate) const RABBITMQ: &str = "4";
+    pub(crate) const OPENLDAP: &str = "2.6";
+    pub(crate) const KEYCLOAK: &str = "26.7.3";
     /// Of its distribution in the Maven repositories. Changes with the version.
-    pub const KEYCLOAK_SHA256: &str =
+    pub(crate) const KEYCLOAK_SHA256: &str =
         "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47";
 }
 
@@ -128,7 +128,7 @@ impl Catalog {
     ///
     /// # Errors
     /// Where there is none.
-    pub fn get(&self, name: &str) -> Result<&ImageSpec, ImageError> {
+    pub(crate) fn get(&self, name: &str) -> Result<&ImageSpec, ImageError> {
         self.specs.get(name).ok_or_else(|| ImageError::Unknown {
             name: name.to_owned(),
             known: self.names().map(str::to_owned).collect(),
@@ -139,7 +139,7 @@ impl Catalog {
     ///
     /// # Errors
     /// Where there is no such image, or no such base.
-    pub fn digest(&self, name: &str) -> Result<Digest, ImageError> {
+    pub(crate) fn digest(&self, name: &str) -> Result<Digest, ImageError> {
         let recipe = &self.get(name)?.recipe;
         let base = match &recipe.base {
             Some(base) => Some(self.digest(base)?),
@@ -151,7 +151,7 @@ impl Catalog {
     /// The reference that a built image has on this machine.
     ///
     /// # Errors
-    /// As [`Catalog::digest`].
+    /// As `Catalog::digest`.
     pub fn local_reference(&self, name: &str) -> Result<String, ImageError> {
         Ok(local_reference(name, &self.digest(name)?))
     }

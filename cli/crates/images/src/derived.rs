@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::recipe::Digest;
 
 /// The label with the reference that a derived image was made from.
-pub const LABEL_FROM: &str = "com.dundermifflin.dm.from";
+pub(crate) const LABEL_FROM: &str = "com.dundermifflin.dm.from";
 /// The label of an image that holds the state after a first start.
 pub const LABEL_GOLDEN: &str = "com.dundermifflin.dm.golden";
 

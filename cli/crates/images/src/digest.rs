@@ -21,19 +21,19 @@ impl Digest {
 
     /// The digest that a hash has come to.
     #[must_use]
-    pub fn from_hash(hash: Sha256) -> Self {
+    pub(crate) fn from_hash(hash: Sha256) -> Self {
         Self(HEXLOWER.encode(&hash.finalize()))
     }
 
     /// All 64 digits.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The digits that a tag shows.
     #[must_use]
-    pub fn short(&self) -> &str {
+    pub(crate) fn short(&self) -> &str {
         &self.0[..TAG_DIGITS]
     }
 }

@@ -178,13 +178,13 @@ pub struct PullDetail(pub String);
 
 impl ImageError {
     /// For `map_err`: a failure of the file system, named by what was being done.
-    pub fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
     }
 
     /// For `map_err`: a file that the caller named can't be opened or made.
-    pub fn named_file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn named_file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Archive {
             path: path.to_owned(),
             reason: format!("can't be opened: {error}"),

@@ -20,12 +20,11 @@ mod process;
 pub mod progress;
 mod pull;
 pub mod recipe;
-pub mod reference;
+mod reference;
 mod services;
 pub mod settings;
 mod store;
 
-pub use artifact::Artifact;
 pub use cargo::Cargo;
 pub use catalog::{BASE, Catalog};
 pub use derived::Derivation;

@@ -11,7 +11,7 @@ use super::error::ImageError;
 
 /// The right to make one image, and a directory to do it in.
 #[derive(Debug)]
-pub struct DigestLock {
+pub(crate) struct DigestLock {
     guard: Guard,
     work: PathBuf,
 }
@@ -21,7 +21,7 @@ impl DigestLock {
     ///
     /// # Errors
     /// Where the state directory can't be written, or on cancellation.
-    pub async fn acquire(
+    pub(crate) async fn acquire(
         state: &Path,
         key: &str,
         cancel: &CancellationToken,
@@ -55,7 +55,7 @@ impl DigestLock {
     ///
     /// # Errors
     /// Where it can't be made.
-    pub fn work_dir(&self) -> Result<&Path, ImageError> {
+    pub(crate) fn work_dir(&self) -> Result<&Path, ImageError> {
         std::fs::create_dir_all(&self.work)
             .map_err(ImageError::io(format!("create {}", self.work.display())))?;
         Ok(&self.work)
@@ -66,7 +66,7 @@ impl DigestLock {
     ///
     /// # Errors
     /// Where the process has too many open files.
-    pub fn stdin(&self) -> Result<Stdio, ImageError> {
+    pub(crate) fn stdin(&self) -> Result<Stdio, ImageError> {
         self.guard
             .stdin()
             .map_err(ImageError::io("duplicate a lock file"))

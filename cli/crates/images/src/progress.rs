@@ -10,6 +10,8 @@ pub enum Unit {
     Bytes,
     /// Steps of a build.
     Steps,
+    /// Units of cargo: crates, build scripts, and runs of those.
+    Crates,
 }
 
 /// A sign of life of one image.
@@ -49,10 +51,19 @@ impl Update {
 
     /// The same with bytes done, and in all where known.
     #[must_use]
-    pub const fn bytes(mut self, current: u64, total: Option<u64>) -> Self {
+    pub(crate) const fn bytes(mut self, current: u64, total: Option<u64>) -> Self {
         self.current = Some(current);
         self.total = total;
         self.unit = Unit::Bytes;
+        self
+    }
+
+    /// The same with crates done, and in all.
+    #[must_use]
+    pub const fn crates(mut self, current: u64, total: u64) -> Self {
+        self.current = Some(current);
+        self.total = Some(total);
+        self.unit = Unit::Crates;
         self
     }
 

@@ -12,13 +12,13 @@ use super::artifact::Artifact;
 pub use super::digest::Digest;
 
 /// The label with the full digest of the recipe.
-pub const LABEL_RECIPE: &str = "com.dundermifflin.dm.recipe";
+pub(crate) const LABEL_RECIPE: &str = "com.dundermifflin.dm.recipe";
 /// The label with the name of the component.
 pub const LABEL_COMPONENT: &str = "com.dundermifflin.dm.component";
 /// The label with the version that the component is of.
-pub const LABEL_VERSION: &str = "com.dundermifflin.dm.version";
+pub(crate) const LABEL_VERSION: &str = "com.dundermifflin.dm.version";
 /// The label with the way in which the image was obtained.
-pub const LABEL_ORIGIN: &str = "com.dundermifflin.dm.origin";
+pub(crate) const LABEL_ORIGIN: &str = "com.dundermifflin.dm.origin";
 
 /// One file of a build context.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +73,7 @@ impl Recipe {
     ///
     /// The order of files, artifacts and arguments makes no difference.
     #[must_use]
-    pub fn digest(&self, base: Option<&str>) -> Digest {
+    pub(crate) fn digest(&self, base: Option<&str>) -> Digest {
         let mut hash = FieldHash::default();
         hash.field("dm image recipe 1");
         hash.field(&self.name);
@@ -104,7 +104,7 @@ impl Recipe {
 
     /// The file of a path, as text.
     #[must_use]
-    pub fn text(&self, path: &str) -> Option<Cow<'_, str>> {
+    pub(crate) fn text(&self, path: &str) -> Option<Cow<'_, str>> {
         self.files
             .iter()
             .find(|file| file.path == path)
@@ -114,13 +114,13 @@ impl Recipe {
 
 /// The local reference of an image: `dm/<name>:<12 hex>`.
 #[must_use]
-pub fn local_reference(name: &str, digest: &Digest) -> String {
+pub(crate) fn local_reference(name: &str, digest: &Digest) -> String {
     format!("dm/{name}:{}", digest.short())
 }
 
 /// The labels of an image made from a recipe.
 #[must_use]
-pub fn labels(recipe: &Recipe, digest: &Digest, origin: &str) -> HashMap<String, String> {
+pub(crate) fn labels(recipe: &Recipe, digest: &Digest, origin: &str) -> HashMap<String, String> {
     HashMap::from([
         (LABEL_RECIPE.to_owned(), digest.to_string()),
         (LABEL_COMPONENT.to_owned(), recipe.name.clone()),

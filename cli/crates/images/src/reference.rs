@@ -7,7 +7,7 @@ const DEFAULT_REGISTRY: &str = "docker.io";
 
 /// A reference to an image: `[registry/]repository[:tag|@digest]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference {
+pub(crate) struct Reference {
     registry: Option<String>,
     repository: String,
     /// With its separator, `:17` or `@sha256:…`.
@@ -18,7 +18,7 @@ impl Reference {
     /// Reads a reference. One without a tag or digest means `:latest`, because
     /// engines would otherwise pull every tag there is.
     #[must_use]
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let (registry, rest) = match text.split_once('/') {
             Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
                 (Some(first.to_owned()), rest)
@@ -39,19 +39,19 @@ impl Reference {
 
     /// The host, and port if any, that it is pulled from.
     #[must_use]
-    pub fn registry(&self) -> &str {
+    pub(crate) fn registry(&self) -> &str {
         self.registry.as_deref().unwrap_or(DEFAULT_REGISTRY)
     }
 
     /// The repository alone, with its registry.
     #[must_use]
-    pub fn without_version(&self) -> String {
+    pub(crate) fn without_version(&self) -> String {
         format!("{}/{}", self.registry(), self.repository)
     }
 
     /// Another version of the same repository, by its digest.
     #[must_use]
-    pub fn at_digest(&self, digest: &str) -> Self {
+    pub(crate) fn at_digest(&self, digest: &str) -> Self {
         Self {
             version: format!("@{digest}"),
             ..self.clone()
@@ -60,13 +60,13 @@ impl Reference {
 
     /// Whether it names its version by a digest.
     #[must_use]
-    pub fn has_digest(&self) -> bool {
+    pub(crate) fn has_digest(&self) -> bool {
         self.version.starts_with('@')
     }
 
     /// Whether it is pulled from this registry, `host[:port]`.
     #[must_use]
-    pub fn is_at(&self, registry: &str) -> bool {
+    pub(crate) fn is_at(&self, registry: &str) -> bool {
         let known = |registry: &str| {
             let registry = registry.to_ascii_lowercase();
             // All names of the one registry.
@@ -85,7 +85,7 @@ impl Reference {
     /// is `127.0.0.1:5000/keycloak/keycloak:26`. A mirror may carry a path of its
     /// own, `registry.example/proxy`.
     #[must_use]
-    pub fn mirrored(&self, mirror: Option<&str>) -> Self {
+    pub(crate) fn mirrored(&self, mirror: Option<&str>) -> Self {
         let Some(mirror) = mirror.map(|mirror| mirror.trim_end_matches('/')) else {
             return self.clone();
         };

@@ -31,7 +31,7 @@ pub struct ImageSettings {
     /// Where they come from.
     pub source: Source,
     /// A registry that stands in for all others, e.g. `127.0.0.1:5000`. See
-    /// [`Reference::mirrored`](super::reference::Reference::mirrored) for the rule.
+    /// `Reference::mirrored` for the rule.
     pub mirror: Option<String>,
     /// The Debian archive that the base and everything on top of it install from.
     /// Without it the distribution's own default is used.

@@ -15,8 +15,10 @@ use super::MessagingError;
 const TURN: &str = "dm.dead-letters.turn";
 /// How long to wait for that right.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is asked for.
-const LOOK: Duration = Duration::from_millis(200);
+/// How long to wait before that right is asked for again, at first …
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// … and in the end.
+const LAST_PAUSE: Duration = Duration::from_millis(20);
 
 /// A connection as administrator.
 ///
@@ -48,9 +50,16 @@ pub async fn turn(connection: &Connection) -> Result<(), MessagingError> {
             Ok(_) => return Ok(()),
             Err(error) if !is_locked(&error) => return Err(error.into()),
             Err(_) if began.elapsed() > PATIENCE => return Err(MessagingError::Busy(PATIENCE)),
-            Err(_) => tokio::time::sleep(LOOK).await,
+            Err(_) => tokio::time::sleep(pause(began.elapsed())).await,
         }
     }
+}
+
+/// How long to wait before asking again. The broker keeps no queue of those that wait: who has
+/// waited longer asks more often, so that newcomers do not overtake it again and again.
+fn pause(waited: Duration) -> Duration {
+    let seconds = u32::try_from(waited.as_secs()).unwrap_or(u32::MAX);
+    (FIRST_PAUSE / seconds.saturating_add(1)).max(LAST_PAUSE)
 }
 
 fn is_locked(error: &lapin::Error) -> bool {
@@ -82,4 +91,17 @@ pub async fn publish(
         .iter()
         .map(|outcome| *outcome == Outcome::Confirmed);
     Ok(there.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pause_shrinks_with_the_wait_and_never_ends() {
+        let pauses = [0, 1, 4, 9, 60, u64::MAX].map(|it| pause(Duration::from_secs(it)));
+        assert_eq!(pauses[0], FIRST_PAUSE);
+        assert!(pauses.is_sorted_by(|one, next| one >= next), "{pauses:?}");
+        assert_eq!(pauses[5], LAST_PAUSE);
+    }
 }

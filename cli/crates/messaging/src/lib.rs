@@ -21,7 +21,7 @@
 pub mod broker;
 pub mod browse;
 pub mod dead;
-pub mod error;
+mod error;
 pub mod filter;
 pub mod inbox;
 pub mod memory;

@@ -70,7 +70,7 @@ impl Build<'_> {
         };
         let mut built = cargo
             .build(&[PROGRAM.to_owned()], &|done, total| {
-                self.report(Update::doing("compiling").steps(done, total).into());
+                self.report(Update::doing("compiling").crates(done, total).into());
             })
             .await?;
         // The build fails where it has made no such binary.

@@ -28,7 +28,7 @@ pub struct Selection {
 ///
 /// # Errors
 /// [`MessagingError::Path`] with `AlreadyExists`.
-pub fn refuse_existing(file: &Path) -> Result<()> {
+pub(crate) fn refuse_existing(file: &Path) -> Result<()> {
     if file.symlink_metadata().is_ok() {
         let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
         return Err(MessagingError::path("write", file)(exists).into());

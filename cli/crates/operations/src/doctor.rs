@@ -62,7 +62,7 @@ impl Examined {
 /// Where the bundle about the last failure of an instance lies: the next one takes
 /// its place, so that they don't pile up.
 #[must_use]
-pub fn failure_bundle(project: &Project) -> PathBuf {
+pub(crate) fn failure_bundle(project: &Project) -> PathBuf {
     project.state.path().join(format!(
         "{}.{}.failure.tar.zst",
         project.instance.project, project.instance.name
@@ -73,7 +73,7 @@ pub fn failure_bundle(project: &Project) -> PathBuf {
 ///
 /// # Errors
 /// Where it can't be written.
-pub async fn bundle_failure(project: &Project, path: &Path) -> Result<(), BundleError> {
+pub(crate) async fn bundle_failure(project: &Project, path: &Path) -> Result<(), BundleError> {
     let findings = configuration(&project.loaded);
     let (examination, identity) = examined(Some(project), findings).await;
     write(path, &examination, &identity, Some(&project.loaded)).await
@@ -170,7 +170,7 @@ fn needed_images(loaded: &Loaded) -> Result<Vec<NeededImage>, ImageError> {
 
 /// A masker that knows the configuration's secrets.
 #[must_use]
-pub fn masker(loaded: Option<&Loaded>) -> Masker {
+pub(crate) fn masker(loaded: Option<&Loaded>) -> Masker {
     let entries = loaded
         .and_then(|loaded| loaded.show(None, true).ok())
         .unwrap_or_default();

@@ -30,7 +30,7 @@ impl Recording {
 
     /// The containers that the run started, in the order in which they were ready.
     #[must_use]
-    pub fn brought_up(&self) -> Vec<String> {
+    pub(crate) fn brought_up(&self) -> Vec<String> {
         let is_service = |node: &str| {
             self.events.iter().any(|event| match event {
                 Event::Started { nodes, .. } => nodes
@@ -54,7 +54,7 @@ impl Recording {
 
     /// The diagnostics bundle that the run wrote.
     #[must_use]
-    pub fn bundle(&self) -> Option<PathBuf> {
+    pub(crate) fn bundle(&self) -> Option<PathBuf> {
         self.events.iter().rev().find_map(|event| match event {
             Event::Diagnostics { path } => Some(path.clone()),
             _ => None,

@@ -66,7 +66,7 @@ impl Coded for RunError {
 impl RunError {
     /// The error of an outcome, if it is one.
     #[must_use]
-    pub fn of(outcome: &Outcome) -> Option<Self> {
+    pub(crate) fn of(outcome: &Outcome) -> Option<Self> {
         let names = || {
             outcome
                 .failures

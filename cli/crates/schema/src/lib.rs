@@ -30,7 +30,6 @@ mod source;
 mod sql;
 mod table;
 
-pub use archive::ArchiveError;
 pub use diff::{Change, Class, Difference, compare};
 pub use error::SchemaError;
 pub use files::{FOLDER, Folder, Written};

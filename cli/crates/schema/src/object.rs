@@ -31,7 +31,7 @@ pub enum Form {
 impl Form {
     /// What files of it end with.
     #[must_use]
-    pub const fn extension(self) -> &'static str {
+    pub(crate) const fn extension(self) -> &'static str {
         match self {
             Self::Sql | Self::Database => "sql",
             Self::Json => "json",
@@ -62,7 +62,7 @@ impl Document {
 
     /// The text of its snapshot: the same for the same parts.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         match self.form {
             Form::Sql | Form::Database => self.as_sql(),
             Form::Json => self.as_json(),
@@ -101,7 +101,7 @@ impl Document {
 
     /// Reads a snapshot; nothing where it is not one.
     #[must_use]
-    pub fn parse(name: &str, form: Form, text: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str, form: Form, text: &str) -> Option<Self> {
         let objects = match form {
             Form::Sql | Form::Database => of_sql(text)?,
             Form::Json => of_json(text)?,
@@ -115,7 +115,7 @@ impl Document {
 
     /// A document of JSON values by kind and by name.
     #[must_use]
-    pub fn of_values(name: &str, values: Vec<(String, String, Value)>) -> Self {
+    pub(crate) fn of_values(name: &str, values: Vec<(String, String, Value)>) -> Self {
         let mut objects: Vec<Object> = values
             .into_iter()
             .map(|(kind, name, value)| Object {

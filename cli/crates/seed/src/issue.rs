@@ -15,7 +15,7 @@ pub struct Spot {
 impl Spot {
     /// A line of a file that has a record a line.
     #[must_use]
-    pub const fn line(line: u64) -> Self {
+    pub(crate) const fn line(line: u64) -> Self {
         Self { line, letter: None }
     }
 }

@@ -27,4 +27,4 @@ pub use file::SeedFile;
 pub use made::{Existing, Made};
 
 /// Where the file of a demo is in a project.
-pub const PATH: &str = "fixtures/demo/seed.toml";
+pub(crate) const PATH: &str = "fixtures/demo/seed.toml";

@@ -97,13 +97,7 @@ pub struct Existing {
     pub expenses: u64,
 }
 
-impl Existing {
-    /// True where there is nothing.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.leads == 0 && self.orders == 0 && self.expenses == 0
-    }
-}
+impl Existing {}
 
 impl fmt::Display for Existing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

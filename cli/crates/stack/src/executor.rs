@@ -87,7 +87,7 @@ impl Emitter {
 
 /// Why a node did not become what it should.
 #[derive(Debug)]
-pub enum TaskError {
+pub(crate) enum TaskError {
     /// It failed, for these reasons.
     Failed(Box<Failure>),
     /// It did not make it in the time allowed. Where that was the time of the
@@ -98,10 +98,10 @@ pub enum TaskError {
 }
 
 /// The work of one node.
-pub type Work = Pin<Box<dyn Future<Output = Result<NodeState, TaskError>> + Send>>;
+pub(crate) type Work = Pin<Box<dyn Future<Output = Result<NodeState, TaskError>> + Send>>;
 
 /// A node of the graph with its work.
-pub struct Task {
+pub(crate) struct Task {
     /// The node.
     pub node: Node,
     /// Called once everything that the node waits for is done. The token is
@@ -137,7 +137,7 @@ impl Outcome {
 ///
 /// # Errors
 /// [`GraphError`] where the tasks can't be ordered; nothing was done then.
-pub async fn run(
+pub(crate) async fn run(
     tasks: Vec<Task>,
     emitter: &Emitter,
     interrupt: &CancellationToken,

@@ -39,7 +39,7 @@ pub fn of_error(name: &str, error: &dyn Coded, at: Duration) -> Failure {
 }
 
 /// A container that the engine could not make or start.
-pub async fn of_start(
+pub(crate) async fn of_start(
     stack: &Stack,
     spec: &ContainerSpec,
     error: &StackError,
@@ -78,7 +78,7 @@ fn taken_port<'a>(spec: &'a ContainerSpec, error: &StackError) -> Option<&'a Por
 }
 
 /// A container that ran and did not become ready.
-pub async fn of_component(
+pub(crate) async fn of_component(
     stack: &Stack,
     spec: &ContainerSpec,
     reason: NotReady,

@@ -42,7 +42,7 @@ pub struct Golden {
 ///
 /// # Errors
 /// Unreadable fixtures or migrations.
-pub fn digest(stack: &Stack) -> Result<Digest> {
+pub(crate) fn digest(stack: &Stack) -> Result<Digest> {
     let mut text = Vec::new();
     // The same for every instance: names, ports and volumes don't go in.
     let mut instance = stack.instance.clone();

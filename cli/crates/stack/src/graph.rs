@@ -7,13 +7,13 @@ use thiserror::Error;
 
 /// Named nodes and what each one waits for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Graph {
+pub(crate) struct Graph {
     after: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A graph that can't be executed.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum GraphError {
+pub(crate) enum GraphError {
     /// Nodes wait for each other.
     #[error("these wait for each other: {}", .0.join(" → "))]
     Cycle(Vec<String>),
@@ -42,7 +42,7 @@ impl Graph {
     ///
     /// # Errors
     /// [`GraphError`] where a dependency is missing or nodes wait for each other.
-    pub fn new<N, A>(nodes: impl IntoIterator<Item = (N, A)>) -> Result<Self, GraphError>
+    pub(crate) fn new<N, A>(nodes: impl IntoIterator<Item = (N, A)>) -> Result<Self, GraphError>
     where
         N: Into<String>,
         A: IntoIterator,
@@ -66,12 +66,12 @@ impl Graph {
     }
 
     /// The nodes' names.
-    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
         self.after.keys().map(String::as_str)
     }
 
     /// What the node waits for, directly.
-    pub fn after(&self, node: &str) -> impl Iterator<Item = &str> {
+    pub(crate) fn after(&self, node: &str) -> impl Iterator<Item = &str> {
         self.after
             .get(node)
             .into_iter()
@@ -83,7 +83,7 @@ impl Graph {
     ///
     /// # Errors
     /// [`GraphError::Cycle`] with the nodes of one cycle.
-    pub fn order(&self) -> Result<Vec<String>, GraphError> {
+    pub(crate) fn order(&self) -> Result<Vec<String>, GraphError> {
         let mut done = Vec::new();
         let mut path = Vec::new();
         for node in self.after.keys() {
@@ -118,7 +118,7 @@ impl Graph {
 
     /// These nodes and everything that they wait for, directly or not.
     #[must_use]
-    pub fn with_dependencies(&self, wanted: &[String]) -> BTreeSet<String> {
+    pub(crate) fn with_dependencies(&self, wanted: &[String]) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut open: Vec<&str> = wanted.iter().map(String::as_str).collect();
         while let Some(node) = open.pop() {
@@ -131,7 +131,7 @@ impl Graph {
 
     /// Everything that waits for the node, directly or not.
     #[must_use]
-    pub fn dependents(&self, node: &str) -> BTreeSet<String> {
+    pub(crate) fn dependents(&self, node: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut open = vec![node];
         while let Some(current) = open.pop() {
@@ -146,7 +146,7 @@ impl Graph {
 
     /// The same nodes with every arrow turned round: the order in which to stop.
     #[must_use]
-    pub fn reversed(&self) -> Self {
+    pub(crate) fn reversed(&self) -> Self {
         let mut after: BTreeMap<String, BTreeSet<String>> = self
             .after
             .keys()
@@ -157,18 +157,6 @@ impl Graph {
                 after.entry(name.clone()).or_default().insert(node.clone());
             }
         }
-        Self { after }
-    }
-
-    /// Only these nodes; an arrow to any other one is dropped.
-    #[must_use]
-    pub fn restricted(&self, nodes: &BTreeSet<String>) -> Self {
-        let after = self
-            .after
-            .iter()
-            .filter(|(node, _)| nodes.contains(*node))
-            .map(|(node, after)| (node.clone(), after.intersection(nodes).cloned().collect()))
-            .collect();
         Self { after }
     }
 }

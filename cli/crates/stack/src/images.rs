@@ -10,7 +10,7 @@ use super::executor::Emitter;
 
 /// The name of the node that gets a component's image.
 #[must_use]
-pub fn node(component: &str) -> String {
+pub(crate) fn node(component: &str) -> String {
     format!("{component}-image")
 }
 

@@ -8,11 +8,11 @@ mod examples;
 pub mod executor;
 pub mod failure;
 pub mod golden;
-pub mod graph;
+mod graph;
 pub mod images;
 pub mod inspect;
 mod local;
-pub mod plan;
+mod plan;
 pub mod readiness;
 mod recorded;
 pub mod reset;
@@ -218,7 +218,7 @@ pub fn find_component<'a>(
 ///
 /// # Errors
 /// [`GraphError`] where components wait for each other.
-pub fn graph_of(components: &[Arc<dyn Component>]) -> Result<Graph, GraphError> {
+pub(crate) fn graph_of(components: &[Arc<dyn Component>]) -> Result<Graph, GraphError> {
     let components = components
         .iter()
         .map(|component| (component.name(), component.after().to_vec()));
@@ -259,7 +259,7 @@ pub fn select(components: &[Arc<dyn Component>], only: &[String]) -> Result<BTre
 impl Stack {
     /// Where components are set up.
     #[must_use]
-    pub fn site(&self) -> Site<'_> {
+    pub(crate) fn site(&self) -> Site<'_> {
         Site {
             instance: &self.instance,
             ports: &self.ports,
@@ -280,7 +280,7 @@ impl Stack {
     ///
     /// # Errors
     /// [`StackError::UnknownComponent`] with the nearest name.
-    pub fn component(&self, name: &str) -> Result<&Arc<dyn Component>, StackError> {
+    pub(crate) fn component(&self, name: &str) -> Result<&Arc<dyn Component>, StackError> {
         find_component(&self.components, name)
     }
 
@@ -288,7 +288,11 @@ impl Stack {
     ///
     /// # Errors
     /// Unreadable fixtures, or an image recipe that can't be.
-    pub fn specify(&self, component: &dyn Component, site: &Site<'_>) -> Result<ContainerSpec> {
+    pub(crate) fn specify(
+        &self,
+        component: &dyn Component,
+        site: &Site<'_>,
+    ) -> Result<ContainerSpec> {
         let mut spec = component.specify(site)?;
         spec.recipe = self.images.identity(component.image())?;
         spec.key = self.key.clone();
@@ -299,7 +303,7 @@ impl Stack {
     ///
     /// # Errors
     /// [`GraphError`] where components wait for each other.
-    pub fn graph(&self) -> Result<Graph, GraphError> {
+    pub(crate) fn graph(&self) -> Result<Graph, GraphError> {
         graph_of(&self.components)
     }
 }

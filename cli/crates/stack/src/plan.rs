@@ -57,7 +57,7 @@ pub struct Step {
 
 /// What a component should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// The component.
     pub component: String,
     /// The digest of its container's specification.
@@ -69,7 +69,7 @@ pub struct Wanted {
 /// Components that exist and aren't wanted are removed where `prune` is set: a
 /// run that was asked for a few components leaves the others alone.
 #[must_use]
-pub fn plan(wanted: &[Wanted], actual: &[Container], prune: bool) -> Vec<Step> {
+pub(crate) fn plan(wanted: &[Wanted], actual: &[Container], prune: bool) -> Vec<Step> {
     let existing: BTreeMap<&str, &Container> = actual
         .iter()
         .map(|container| (container.component.as_str(), container))

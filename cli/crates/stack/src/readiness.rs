@@ -20,7 +20,7 @@ pub struct Pace {
 
 /// Why a container did not become ready.
 #[derive(Debug)]
-pub enum NotReady {
+pub(crate) enum NotReady {
     /// Its process ended.
     Ended(Ended),
     /// It answers, and waiting is no use.
@@ -43,7 +43,7 @@ pub enum NotReady {
 ///
 /// # Errors
 /// [`NotReady`], whichever happens first.
-pub async fn wait<P, F>(
+pub(crate) async fn wait<P, F>(
     engine: &Engine,
     container: &str,
     probe: P,

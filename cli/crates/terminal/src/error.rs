@@ -39,7 +39,7 @@ pub enum OutputError {
 impl OutputError {
     /// The failure of a write to stdout.
     #[must_use]
-    pub fn write(error: io::Error) -> Self {
+    pub(crate) fn write(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Self::Closed
         } else {

@@ -13,7 +13,7 @@ pub mod json;
 pub mod live;
 mod paint;
 mod printer;
-pub mod prompt;
+mod prompt;
 pub mod report;
 pub mod session;
 mod settings;

@@ -137,7 +137,7 @@ impl Style {
 
     /// The signs of something under way, one after the other.
     #[must_use]
-    pub const fn spinner(self) -> &'static [&'static str] {
+    pub(crate) const fn spinner(self) -> &'static [&'static str] {
         if self.unicode {
             &["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"]
         } else {

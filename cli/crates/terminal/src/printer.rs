@@ -50,7 +50,12 @@ impl Printer {
 
     /// A printer to anything, e.g. to buffers in a test.
     #[must_use]
-    pub fn new(settings: Settings, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Self {
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn new(
+        settings: Settings,
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+    ) -> Self {
         Self::with_sizes(settings, out, err, Box::new(|| None), Box::new(|| None))
     }
 
@@ -160,7 +165,7 @@ impl Printer {
     }
 
     /// As [`Printer::message`], with the cursor left behind the text.
-    pub fn message_without_line_feed(&self, text: &str) {
+    pub(crate) fn message_without_line_feed(&self, text: &str) {
         let _ = self.0.err.above(text);
     }
 

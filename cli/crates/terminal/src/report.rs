@@ -95,7 +95,7 @@ pub fn next_steps(next: &[String], canvas: &Canvas) -> Vec<String> {
 }
 
 /// True where a step can be typed as it stands.
-pub fn is_command(step: &str) -> bool {
+pub(crate) fn is_command(step: &str) -> bool {
     const PROGRAMS: [&str; 7] = ["dm", "./dm", "docker", "sudo", "export", "kill", "apt-get"];
     let mut words = step.split_whitespace();
     words.next().is_some_and(|word| PROGRAMS.contains(&word)) && !step.ends_with('.')

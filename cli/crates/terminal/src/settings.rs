@@ -91,7 +91,7 @@ pub struct Env {
 impl Env {
     /// The environment of this process.
     #[must_use]
-    pub fn from_process() -> Self {
+    pub(crate) fn from_process() -> Self {
         let get = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             stdin_terminal: std::io::stdin().is_terminal(),
@@ -216,7 +216,7 @@ impl Settings {
     /// The surface that a stream offers, where its terminal has the given
     /// size (rows, columns), if it is one.
     #[must_use]
-    pub fn canvas(&self, stream: Stream, size: Option<(u16, u16)>) -> Canvas {
+    pub(crate) fn canvas(&self, stream: Stream, size: Option<(u16, u16)>) -> Canvas {
         let measured = size
             .map(|(_, columns)| usize::from(columns))
             .filter(|c| *c > 0);
@@ -233,7 +233,7 @@ impl Settings {
 
     /// The rows of a terminal of the given size (rows, columns).
     #[must_use]
-    pub fn rows(size: Option<(u16, u16)>) -> usize {
+    pub(crate) fn rows(size: Option<(u16, u16)>) -> usize {
         size.map(|(rows, _)| usize::from(rows))
             .filter(|rows| *rows > 0)
             .unwrap_or(DEFAULT_HEIGHT)

@@ -18,7 +18,8 @@ impl Captured {
     }
 
     /// In how many writes.
-    pub fn writes(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn writes(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 }
@@ -51,7 +52,8 @@ impl Emulator {
     }
 
     /// The cursor's row and column, from 0.
-    pub fn cursor(&self) -> (u16, u16) {
+    #[cfg(test)]
+    pub(crate) fn cursor(&self) -> (u16, u16) {
         self.0.lock().unwrap().screen().cursor_position()
     }
 }

@@ -54,7 +54,7 @@ pub fn wrap(text: &str, columns: usize, first: &str, rest: &str) -> String {
 
 /// A plain text in lines of at most so many columns, broken between words.
 #[must_use]
-pub fn words(text: &str, columns: usize) -> Vec<String> {
+pub(crate) fn words(text: &str, columns: usize) -> Vec<String> {
     let options = textwrap::Options::new(columns.max(1))
         .word_splitter(textwrap::WordSplitter::NoHyphenation)
         .word_separator(textwrap::WordSeparator::AsciiSpace);

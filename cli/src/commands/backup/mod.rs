@@ -28,7 +28,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
   dm backup create
   dm backup verify --restore
   dm backup restore latest")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Directory of the backups [default: backup.directory, or the state directory of dm].
     #[arg(long, value_name = "DIR", global = true)]
     dir: Option<PathBuf>,
@@ -230,7 +230,7 @@ fn interval(text: &str) -> std::result::Result<Duration, String> {
     Ok(every)
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let session = &context.session;
     if let Action::Schedule {
         in_container: true, ..

@@ -10,11 +10,11 @@ use serde::Serialize;
 use crate::views::backup::age;
 
 /// The schema of the JSON form.
-pub const SCHEMA: &str = "dm.backup-prune/1";
+pub(crate) const SCHEMA: &str = "dm.backup-prune/1";
 
 /// What becomes of the backups of an instance.
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub(crate) struct Document<'a> {
     /// Whether nothing is removed.
     dry_run: bool,
     stay: Vec<Row<'a, Stays>>,
@@ -36,7 +36,7 @@ struct Row<'a, T> {
 impl<'a> Document<'a> {
     /// The document of a look at them.
     #[must_use]
-    pub fn new(verdicts: &'a [Verdict], unreadable: &'a [String], dry_run: bool) -> Self {
+    pub(crate) fn new(verdicts: &'a [Verdict], unreadable: &'a [String], dry_run: bool) -> Self {
         let mut document = Self {
             dry_run,
             stay: Vec::new(),
@@ -66,7 +66,7 @@ fn row<'a, T>(verdict: &'a Verdict, why: &'a T) -> Row<'a, T> {
 
 /// The backups with what becomes of each, for a person.
 #[must_use]
-pub fn render(verdicts: &[Verdict], unreadable: &[String], canvas: &Canvas) -> String {
+pub(crate) fn render(verdicts: &[Verdict], unreadable: &[String], canvas: &Canvas) -> String {
     if verdicts.is_empty() && unreadable.is_empty() {
         return "no backups".to_owned();
     }

@@ -32,7 +32,7 @@ use crate::views;
   dm ci --yes --artifacts artifacts
   dm ci --repeat 3 --junit junit.xml
   dm ci --keep-instance")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     proof: Proof,
     /// Write all reports to this directory.
@@ -61,7 +61,7 @@ pub struct Arguments {
     wait_timeout: Option<Duration>,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let session = &context.session;
     let name = match session.instance() {
         instance::DEFAULT => ci::new_name(arguments.keep_instance),

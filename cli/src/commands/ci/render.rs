@@ -19,7 +19,7 @@ const SHORT: Duration = Duration::from_millis(50);
 
 /// The job in a sentence.
 #[must_use]
-pub fn sentence(report: &Report, canvas: &Canvas) -> String {
+pub(crate) fn sentence(report: &Report, canvas: &Canvas) -> String {
     let role = if report.ok() { Role::Good } else { Role::Bad };
     let parts: Vec<_> = report
         .stages
@@ -54,7 +54,7 @@ fn end(report: &Report) -> &'static str {
 
 /// The job in Markdown.
 #[must_use]
-pub fn markdown(report: &Report) -> String {
+pub(crate) fn markdown(report: &Report) -> String {
     let mut page = format!(
         "## dm ci {} after {}\n\n",
         end(report),

@@ -12,7 +12,7 @@ use crate::context::Context;
 #[command(after_long_help = "Examples:
   dm config show postgres
   dm config check")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -43,7 +43,7 @@ enum Command {
     Schema,
 }
 
-pub fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let printer = &context.printer;
     match arguments.command {
         Command::Show { key, reveal } => {

@@ -9,14 +9,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// The schema of the JSON form of the values.
-pub const SCHEMA: &str = "dm.config/1";
+pub(crate) const SCHEMA: &str = "dm.config/1";
 
 /// The schema of the JSON form of a check that found nothing.
-pub const CHECK_SCHEMA: &str = "dm.config-check/1";
+pub(crate) const CHECK_SCHEMA: &str = "dm.config-check/1";
 
 /// The values as a document, to be written under [`SCHEMA`].
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub(crate) struct Document<'a> {
     /// The project's directory.
     pub root: &'a Path,
     /// Keys, values and origins.
@@ -26,7 +26,7 @@ pub struct Document<'a> {
 impl<'a> Document<'a> {
     /// The document of a project's values.
     #[must_use]
-    pub fn new(root: &'a Path, values: &'a [Entry]) -> Self {
+    pub(crate) fn new(root: &'a Path, values: &'a [Entry]) -> Self {
         Self { root, values }
     }
 }
@@ -34,7 +34,7 @@ impl<'a> Document<'a> {
 /// A check that found nothing, to be written under [`CHECK_SCHEMA`]; what it
 /// finds is a `dm.error/1`.
 #[derive(Debug, Serialize)]
-pub struct Checked<'a> {
+pub(crate) struct Checked<'a> {
     /// Always true.
     pub ok: bool,
     /// The project's directory.
@@ -44,14 +44,14 @@ pub struct Checked<'a> {
 impl<'a> Checked<'a> {
     /// The document of a project.
     #[must_use]
-    pub fn new(root: &'a Path) -> Self {
+    pub(crate) fn new(root: &'a Path) -> Self {
         Self { ok: true, root }
     }
 }
 
 /// The values as a table. What isn't a default stands out.
 #[must_use]
-pub fn render(entries: &[Entry], canvas: &Canvas) -> String {
+pub(crate) fn render(entries: &[Entry], canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
         // A key that is cut can't be copied.
         Column::new("key").least(usize::MAX),

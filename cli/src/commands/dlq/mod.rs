@@ -32,7 +32,7 @@ use crate::context::Context;
   dm dlq ls
   dm dlq replay --dry-run
   dm dlq history")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
@@ -149,7 +149,7 @@ enum Action {
 
 impl Arguments {
     /// True where the first interrupt is to end it between two messages.
-    pub const fn is_graceful(&self) -> bool {
+    pub(crate) const fn is_graceful(&self) -> bool {
         matches!(self.action, Action::Replay(_))
     }
 }
@@ -204,7 +204,7 @@ impl Which {
     }
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let desk = Desk::open(&context.session).await?;
     match arguments.action {
         Action::Ls {

@@ -12,46 +12,46 @@ use dm_terminal::text;
 use serde::Serialize;
 
 /// The schema of the groups.
-pub const LIST_SCHEMA: &str = "dm.dead-letter-groups/1";
+pub(crate) const LIST_SCHEMA: &str = "dm.dead-letter-groups/1";
 /// The schema of the letters, one by one.
-pub const EACH_SCHEMA: &str = "dm.dead-letters/1";
+pub(crate) const EACH_SCHEMA: &str = "dm.dead-letters/1";
 /// The schema of letters with all that is in them.
-pub const SHOW_SCHEMA: &str = "dm.dead-letters-whole/1";
+pub(crate) const SHOW_SCHEMA: &str = "dm.dead-letters-whole/1";
 /// The schema of a set that would be replayed.
-pub const PLAN_SCHEMA: &str = "dm.replay-plan/1";
+pub(crate) const PLAN_SCHEMA: &str = "dm.replay-plan/1";
 /// The schema of what became of one message of a replay, a line each.
-pub const MESSAGE_SCHEMA: &str = "dm.replay-message/1";
+pub(crate) const MESSAGE_SCHEMA: &str = "dm.replay-message/1";
 /// The schema of what is parked.
-pub const PARKED_SCHEMA: &str = "dm.parked-letters/1";
+pub(crate) const PARKED_SCHEMA: &str = "dm.parked-letters/1";
 /// The schema of a replay that ended.
-pub const REPLAY_SCHEMA: &str = "dm.replay/1";
+pub(crate) const REPLAY_SCHEMA: &str = "dm.replay/1";
 /// The schema of the replays of the past.
-pub const HISTORY_SCHEMA: &str = "dm.replay-history/1";
+pub(crate) const HISTORY_SCHEMA: &str = "dm.replay-history/1";
 
 /// Letters as a document.
 #[derive(Debug, Serialize)]
-pub struct Letters<'a, T> {
+pub(crate) struct Letters<'a, T> {
     /// The letters.
     pub letters: &'a [T],
 }
 
 /// What is parked, as a document.
 #[derive(Debug, Serialize)]
-pub struct ParkedLetters<'a> {
+pub(crate) struct ParkedLetters<'a> {
     /// The letters.
     pub letters: &'a [Parked],
 }
 
 /// Runs as a document.
 #[derive(Debug, Serialize)]
-pub struct Runs<'a> {
+pub(crate) struct Runs<'a> {
     /// The runs.
     pub runs: &'a [Run],
 }
 
 /// Why a queue was read.
 #[must_use]
-pub fn reading(reading: &Reading) -> String {
+pub(crate) fn reading(reading: &Reading) -> String {
     let Reading {
         queue,
         letters,
@@ -71,7 +71,7 @@ fn count(letters: u64) -> String {
 
 /// What there is of each kind.
 #[must_use]
-pub fn groups(groups: &[Group], now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn groups(groups: &[Group], now: DateTime<Utc>, canvas: &Canvas) -> String {
     if groups.is_empty() {
         return "no dead letters".to_owned();
     }
@@ -98,7 +98,7 @@ pub fn groups(groups: &[Group], now: DateTime<Utc>, canvas: &Canvas) -> String {
 
 /// Each of them on a line.
 #[must_use]
-pub fn each(letters: &[DeadLetter], now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn each(letters: &[DeadLetter], now: DateTime<Utc>, canvas: &Canvas) -> String {
     if letters.is_empty() {
         return "no dead letters".to_owned();
     }
@@ -127,7 +127,7 @@ pub fn each(letters: &[DeadLetter], now: DateTime<Utc>, canvas: &Canvas) -> Stri
 
 /// All that a letter is made of.
 #[must_use]
-pub fn whole(letters: &[Whole], canvas: &Canvas) -> String {
+pub(crate) fn whole(letters: &[Whole], canvas: &Canvas) -> String {
     let blocks: Vec<String> = letters.iter().map(|letter| one(letter, canvas)).collect();
     blocks.join("\n\n")
 }
@@ -186,7 +186,7 @@ fn one(whole: &Whole, canvas: &Canvas) -> String {
 
 /// A set that would go back.
 #[must_use]
-pub fn plan(plan: &Plan, now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn plan(plan: &Plan, now: DateTime<Utc>, canvas: &Canvas) -> String {
     let mut blocks = Vec::new();
     if !plan.letters.is_empty() {
         blocks.push(each(&plan.letters, now, canvas));
@@ -214,7 +214,7 @@ pub fn plan(plan: &Plan, now: DateTime<Utc>, canvas: &Canvas) -> String {
 
 /// Why a letter stays.
 #[must_use]
-pub fn refused(letter: &DeadLetter, refusal: Refusal) -> String {
+pub(crate) fn refused(letter: &DeadLetter, refusal: Refusal) -> String {
     let id = letter.id.as_deref().unwrap_or(&letter.fingerprint);
     match refusal {
         Refusal::Rounds => format!(
@@ -232,7 +232,7 @@ pub fn refused(letter: &DeadLetter, refusal: Refusal) -> String {
 
 /// What became of one message of a replay.
 #[must_use]
-pub fn outcome(told: &Told<'_>) -> String {
+pub(crate) fn outcome(told: &Told<'_>) -> String {
     let id = told.id.unwrap_or("a message without an id");
     match told.outcome {
         Outcome::Replayed => format!("{id} is back in {}", told.queue),
@@ -243,14 +243,14 @@ pub fn outcome(told: &Told<'_>) -> String {
 
 /// Why a letter was not parked.
 #[must_use]
-pub fn not_parked(letter: &DeadLetter, why: &str) -> String {
+pub(crate) fn not_parked(letter: &DeadLetter, why: &str) -> String {
     let id = letter.id.as_deref().unwrap_or(&letter.fingerprint);
     format!("{id} stays: it could not be written down: {why}")
 }
 
 /// What is parked.
 #[must_use]
-pub fn parked(letters: &[Parked], now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn parked(letters: &[Parked], now: DateTime<Utc>, canvas: &Canvas) -> String {
     if letters.is_empty() {
         return "nothing is parked".to_owned();
     }
@@ -277,7 +277,7 @@ pub fn parked(letters: &[Parked], now: DateTime<Utc>, canvas: &Canvas) -> String
 
 /// What a replay did.
 #[must_use]
-pub fn replayed(done: &Replayed, canvas: &Canvas) -> String {
+pub(crate) fn replayed(done: &Replayed, canvas: &Canvas) -> String {
     let mut sentence = format!(
         "run {}: {} of {} back in the queue",
         done.run, done.replayed, done.messages
@@ -295,7 +295,7 @@ pub fn replayed(done: &Replayed, canvas: &Canvas) -> String {
 
 /// The replays of the past.
 #[must_use]
-pub fn history(runs: &[Run], canvas: &Canvas) -> String {
+pub(crate) fn history(runs: &[Run], canvas: &Canvas) -> String {
     if runs.is_empty() {
         return "nothing was replayed yet".to_owned();
     }

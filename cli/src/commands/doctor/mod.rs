@@ -19,7 +19,7 @@ use crate::context::Context;
   dm doctor
   dm doctor --bundle
   dm doctor --bundle report.tar.zst")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Also write a diagnostics bundle, for a bug report.
     ///
     /// Passwords and tokens are redacted. The default file is dm-bundle-TIME.tar.zst in the
@@ -29,7 +29,7 @@ pub struct Arguments {
     bundle: Option<Option<PathBuf>>,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let examined = doctor::examine(&context.session).await;
     let findings = examined.findings();
     let printer = &context.printer;

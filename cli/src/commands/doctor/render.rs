@@ -8,11 +8,11 @@ use serde::Serialize;
 use dm_doctor::{Finding, Status};
 
 /// The schema of the JSON form.
-pub const SCHEMA: &str = "dm.doctor/1";
+pub(crate) const SCHEMA: &str = "dm.doctor/1";
 
 /// The findings as a document, to be written under [`SCHEMA`].
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub(crate) struct Document<'a> {
     /// True where nothing is an error.
     pub ok: bool,
     /// What was found.
@@ -22,7 +22,7 @@ pub struct Document<'a> {
 impl<'a> Document<'a> {
     /// The document of these findings.
     #[must_use]
-    pub fn new(findings: &'a [Finding]) -> Self {
+    pub(crate) fn new(findings: &'a [Finding]) -> Self {
         Self {
             ok: findings
                 .iter()
@@ -34,7 +34,7 @@ impl<'a> Document<'a> {
 
 /// The findings as a list, with a line that sums them up.
 #[must_use]
-pub fn render(findings: &[Finding], canvas: &Canvas) -> String {
+pub(crate) fn render(findings: &[Finding], canvas: &Canvas) -> String {
     let longest = findings
         .iter()
         .map(|finding| text::width(&finding.name))

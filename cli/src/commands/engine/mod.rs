@@ -18,7 +18,7 @@ use crate::context::Context;
 #[command(after_long_help = "Examples:
   dm engine status
   dm engine start --yes")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -53,7 +53,7 @@ enum Command {
     },
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     // An engine can be looked after without a project.
     let (settings, install) = match context.session.loaded() {
         Ok(loaded) => (

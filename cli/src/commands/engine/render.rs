@@ -8,11 +8,11 @@ use dm_terminal::text;
 use serde::Serialize;
 
 /// The schema of the JSON form.
-pub const SCHEMA: &str = "dm.engine/1";
+pub(crate) const SCHEMA: &str = "dm.engine/1";
 
 /// All that is known of the engine.
 #[derive(Debug, Serialize)]
-pub struct Report<'a> {
+pub(crate) struct Report<'a> {
     /// Which one, and why.
     pub found: &'a Found,
     /// Its versions.
@@ -27,7 +27,7 @@ impl<'a> Report<'a> {
     /// The report on an engine. A daemon of ours that is another engine than
     /// the one in use is left out.
     #[must_use]
-    pub fn new(engine: &'a Engine, facts: &'a Facts, daemon: Option<&'a Running>) -> Self {
+    pub(crate) fn new(engine: &'a Engine, facts: &'a Facts, daemon: Option<&'a Running>) -> Self {
         Self {
             found: engine.found(),
             version: engine.version(),
@@ -39,7 +39,7 @@ impl<'a> Report<'a> {
 
 /// The report as text.
 #[must_use]
-pub fn render(report: &Report<'_>, canvas: &Canvas) -> String {
+pub(crate) fn render(report: &Report<'_>, canvas: &Canvas) -> String {
     let Report {
         found,
         version,
@@ -119,7 +119,7 @@ fn bytes_as_gigabytes(bytes: u64) -> f64 {
 
 /// What starting the engine came to, in a sentence.
 #[must_use]
-pub fn started(engine: &Engine, outcome: &Outcome) -> String {
+pub(crate) fn started(engine: &Engine, outcome: &Outcome) -> String {
     let (version, address) = (engine.version(), &engine.found().address);
     let what = format!("{} {} at {address}", version.kind, version.engine);
     let installed = if outcome.installed.is_empty() {

@@ -16,9 +16,9 @@ use crate::context::Context;
 
 /// The schemas of what the other commands print with `--json`.
 mod schema {
-    pub const OBTAINED: &str = "dm.images-obtained/1";
-    pub const PRUNED: &str = "dm.images-pruned/1";
-    pub const TRANSFERRED: &str = "dm.images-transferred/1";
+    pub(crate) const OBTAINED: &str = "dm.images-obtained/1";
+    pub(crate) const PRUNED: &str = "dm.images-pruned/1";
+    pub(crate) const TRANSFERRED: &str = "dm.images-transferred/1";
 }
 
 /// Build, pull, remove, save and load container images.
@@ -26,7 +26,7 @@ mod schema {
 #[command(after_long_help = "Examples:
   dm images ls
   dm images prune")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -94,7 +94,7 @@ enum Command {
     },
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let session = &context.session;
     let project = session.project()?;
     match arguments.command {

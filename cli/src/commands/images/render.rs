@@ -7,21 +7,21 @@ use dm_terminal::text;
 use serde::Serialize;
 
 /// The schema of the list.
-pub const SCHEMA: &str = "dm.images/1";
+pub(crate) const SCHEMA: &str = "dm.images/1";
 
 /// How many digits of a digest are shown.
 const DIGITS: usize = 12;
 
 /// The list as a document.
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub(crate) struct Document<'a> {
     /// The images.
     pub images: &'a [ImageRow],
 }
 
 /// The images as a table.
 #[must_use]
-pub fn render(rows: &[ImageRow], canvas: &Canvas) -> String {
+pub(crate) fn render(rows: &[ImageRow], canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
         Column::new("component"),
         Column::new("image").least(20),

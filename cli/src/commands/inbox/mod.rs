@@ -29,7 +29,7 @@ const WATCH: Duration = Duration::from_secs(1);
 #[command(after_long_help = "Examples:
   dm inbox ls --service inventory
   dm inbox stats --watch")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
@@ -100,7 +100,7 @@ struct List {
     cursor: Option<Place>,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let desk = Desk::open(&context.session).await?;
     let all = desk.stores();
     match arguments.action {

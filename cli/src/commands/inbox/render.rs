@@ -11,20 +11,20 @@ use serde::Serialize;
 use crate::views::outbox::rate;
 
 /// The schema of a page of events.
-pub const LIST_SCHEMA: &str = "dm.inbox/1";
+pub(crate) const LIST_SCHEMA: &str = "dm.inbox/1";
 /// The schema of how the queues stand.
-pub const STATS_SCHEMA: &str = "dm.inbox-stats/1";
+pub(crate) const STATS_SCHEMA: &str = "dm.inbox-stats/1";
 
 /// How the queues stand, as a document.
 #[derive(Debug, Serialize)]
-pub struct Queues<'a> {
+pub(crate) struct Queues<'a> {
     /// The queues.
     pub queues: &'a [Stats],
 }
 
 /// A page of events.
 #[must_use]
-pub fn page(page: &Page, now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn page(page: &Page, now: DateTime<Utc>, canvas: &Canvas) -> String {
     if page.rows.is_empty() {
         return "no events".to_owned();
     }
@@ -57,7 +57,7 @@ pub fn page(page: &Page, now: DateTime<Utc>, canvas: &Canvas) -> String {
 
 /// How the queues stand.
 #[must_use]
-pub fn queues(queues: &[Stats], now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn queues(queues: &[Stats], now: DateTime<Utc>, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
         Column::new("queue").least(20),
         Column::new("consumers").right().rank(2),

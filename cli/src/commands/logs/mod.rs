@@ -32,7 +32,7 @@ use render::LogPrinter;
   dm logs --follow
   dm logs order inventory --tail 20 --timestamps
   dm logs keycloak --since 5m")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Components to show [default: all].
     #[arg(value_name = "COMPONENT")]
     names: Vec<String>,
@@ -52,7 +52,7 @@ pub struct Arguments {
     timestamps: bool,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.session.project()?;
     for name in &arguments.names {
         project.check_component(name)?;

@@ -9,7 +9,7 @@ use dm_terminal::{OutputError, Printer, json, text};
 use serde::Serialize;
 
 /// The schema of the JSON lines.
-pub const SCHEMA: &str = "dm.logs/1";
+pub(crate) const SCHEMA: &str = "dm.logs/1";
 
 /// A line that does not end is written after so many bytes all the same.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -17,7 +17,7 @@ const LONGEST_LINE: usize = 64 * 1024;
 /// Writes the logs of several components to stdout as they come, in whole
 /// lines.
 #[derive(Debug)]
-pub struct LogPrinter {
+pub(crate) struct LogPrinter {
     printer: Printer,
     prefix: bool,
     timestamps: bool,
@@ -45,7 +45,7 @@ impl LogPrinter {
     /// A printer for the logs of these components; of one alone no name is
     /// written.
     #[must_use]
-    pub fn new(printer: &Printer, components: &[String], timestamps: bool) -> Self {
+    pub(crate) fn new(printer: &Printer, components: &[String], timestamps: bool) -> Self {
         Self {
             printer: printer.clone(),
             prefix: components.len() != 1,
@@ -65,7 +65,7 @@ impl LogPrinter {
     ///
     /// # Errors
     /// As for [`Printer::data`].
-    pub fn feed(
+    pub(crate) fn feed(
         &mut self,
         component: &str,
         bytes: &[u8],
@@ -93,7 +93,7 @@ impl LogPrinter {
     ///
     /// # Errors
     /// As for [`Printer::data`].
-    pub fn finish(mut self) -> Result<(), OutputError> {
+    pub(crate) fn finish(mut self) -> Result<(), OutputError> {
         let mut lines = String::new();
         for (component, partial) in std::mem::take(&mut self.partial) {
             lines.push_str(&self.line(&component, &partial)?);

@@ -24,7 +24,7 @@ const CHECK_CLIENT: &str = "-c client_connection_check_interval=1s";
   dm psql orders
   dm psql --command 'SELECT count(*) FROM orders.orders' -- --tuples-only
   echo 'SELECT 1' | dm psql")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Schema to select (sets the search path), e.g. `orders`.
     schema: Option<String>,
     /// Use the role, and so the permissions, of the service that owns the schema.
@@ -61,7 +61,7 @@ impl Coded for UnknownSchema {
     }
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let project = context.session.project()?;
     let config = &project.config().postgres;
     let mut options = vec![CHECK_CLIENT.to_owned()];

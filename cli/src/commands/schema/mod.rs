@@ -20,7 +20,7 @@ use crate::context::Context;
   dm schema diff
   dm schema snapshot
   dm schema check")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
     /// Directory of the snapshots [default: docs/schemas of the project].
@@ -68,7 +68,7 @@ enum Action {
     Check,
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let session = &context.session;
     let desk = Desk::open(session).await?;
     let folder = match &arguments.dir {

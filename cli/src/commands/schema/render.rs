@@ -6,27 +6,27 @@ use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
 
 /// The schema of what a snapshot wrote.
-pub const SNAPSHOT: &str = "dm.schema.snapshot/1";
+pub(crate) const SNAPSHOT: &str = "dm.schema.snapshot/1";
 /// The schema of differences.
-pub const DIFF: &str = "dm.schema.diff/1";
+pub(crate) const DIFF: &str = "dm.schema.diff/1";
 /// The schema of the list.
-pub const LIST: &str = "dm.schema.list/1";
+pub(crate) const LIST: &str = "dm.schema.list/1";
 /// The schema of a check.
-pub const CHECK: &str = "dm.schema.check/1";
+pub(crate) const CHECK: &str = "dm.schema.check/1";
 
 /// How many lines of a part are shown.
 const LINES: usize = 12;
 
 /// What a snapshot wrote.
 #[derive(Debug, Serialize)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Its files.
     pub files: Vec<Written>,
 }
 
 /// The files for a person.
 #[must_use]
-pub fn snapshot(snapshot: &Snapshot, canvas: &Canvas) -> String {
+pub(crate) fn snapshot(snapshot: &Snapshot, canvas: &Canvas) -> String {
     let changed: Vec<&Written> = snapshot.files.iter().filter(|it| it.changed).collect();
     let mut lines: Vec<String> = changed
         .iter()
@@ -44,7 +44,7 @@ pub fn snapshot(snapshot: &Snapshot, canvas: &Canvas) -> String {
 
 /// What is other about two sources.
 #[derive(Debug, Serialize)]
-pub struct Diff {
+pub(crate) struct Diff {
     /// From here …
     from: &'static str,
     /// … to here.
@@ -60,7 +60,7 @@ pub struct Diff {
 impl Diff {
     /// The differences between two sources.
     #[must_use]
-    pub fn new(from: Source, to: Source, differences: Vec<Difference>) -> Self {
+    pub(crate) fn new(from: Source, to: Source, differences: Vec<Difference>) -> Self {
         Self {
             from: from.as_str(),
             to: to.as_str(),
@@ -72,20 +72,20 @@ impl Diff {
 
     /// Whether nothing is other.
     #[must_use]
-    pub const fn is_same(&self) -> bool {
+    pub(crate) const fn is_same(&self) -> bool {
         self.same
     }
 
     /// Whether something may break somebody.
     #[must_use]
-    pub const fn breaks(&self) -> bool {
+    pub(crate) const fn breaks(&self) -> bool {
         self.breaking
     }
 }
 
 /// The differences for a person.
 #[must_use]
-pub fn diff(diff: &Diff, canvas: &Canvas) -> String {
+pub(crate) fn diff(diff: &Diff, canvas: &Canvas) -> String {
     let (from, to) = (diff.from, diff.to);
     if diff.same {
         let sign = canvas.sign(Role::Good, Glyph::Ready);
@@ -160,7 +160,7 @@ fn visible(text: &str) -> String {
 
 /// What there is a snapshot of.
 #[derive(Debug, Serialize)]
-pub struct List {
+pub(crate) struct List {
     schemas: Vec<Listed>,
 }
 
@@ -177,7 +177,7 @@ struct Listed {
 impl List {
     /// The snapshots and the running stack's schemas, side by side.
     #[must_use]
-    pub fn new(snapshots: &[Document], live: &[Document]) -> Self {
+    pub(crate) fn new(snapshots: &[Document], live: &[Document]) -> Self {
         let differences = compare(snapshots, live);
         let mut all: Vec<&Document> = live.iter().collect();
         all.extend(
@@ -208,7 +208,7 @@ impl List {
 
 /// The list for a person.
 #[must_use]
-pub fn list(list: &List, canvas: &Canvas) -> String {
+pub(crate) fn list(list: &List, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
         Column::new("schema").least(10),
         Column::new("tables").right(),
@@ -240,7 +240,7 @@ pub fn list(list: &List, canvas: &Canvas) -> String {
 
 /// What a check found.
 #[derive(Debug, Serialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// The snapshots beside the migrations, and beside the running stack.
     pub checks: Vec<Diff>,
     /// Pictures that don't show what their snapshot says.
@@ -250,14 +250,14 @@ pub struct Check {
 impl Check {
     /// Whether nothing is other.
     #[must_use]
-    pub fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.stale_pictures.is_empty() && self.checks.iter().all(Diff::is_same)
     }
 }
 
 /// The check for a person.
 #[must_use]
-pub fn check(check: &Check, canvas: &Canvas) -> String {
+pub(crate) fn check(check: &Check, canvas: &Canvas) -> String {
     let mut blocks: Vec<String> = check.checks.iter().map(|it| diff(it, canvas)).collect();
     if check.stale_pictures.is_empty() {
         let sign = canvas.sign(Role::Good, Glyph::Ready);

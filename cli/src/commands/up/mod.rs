@@ -16,7 +16,7 @@ use plan::PlanRow;
 
 /// Where an instance's ports come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum PortChoice {
+pub(crate) enum PortChoice {
     /// Ports of dm.toml for the default instance, free ports for other instances.
     #[default]
     Fixed,
@@ -34,7 +34,7 @@ pub enum PortChoice {
   dm up
   dm up --only keycloak --dry-run
   dm up --instance review --timings")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Start only these components and their dependencies, separated by commas.
     #[arg(long, value_name = "COMPONENT", value_delimiter = ',')]
     only: Vec<String>,
@@ -80,7 +80,7 @@ impl Arguments {
     }
 }
 
-pub async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
     let session = &context.session;
     let project = session.project()?;
     for warning in project.config().rabbitmq.policies.warnings() {

@@ -5,11 +5,11 @@ use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
 
 /// The schema of the JSON form.
-pub const SCHEMA: &str = "dm.plan/1";
+pub(crate) const SCHEMA: &str = "dm.plan/1";
 
 /// What would be done to one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PlanRow {
+pub(crate) struct PlanRow {
     /// The node.
     pub node: String,
     /// What would be done: `keep`, `start`, `recreate`, `create`, `build`,
@@ -21,7 +21,7 @@ pub struct PlanRow {
 
 /// The plan as a document, to be written under [`SCHEMA`].
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub(crate) struct Document<'a> {
     /// True where nothing would be done.
     pub unchanged: bool,
     /// What would be done to each node.
@@ -31,7 +31,7 @@ pub struct Document<'a> {
 impl<'a> Document<'a> {
     /// The document of a plan.
     #[must_use]
-    pub fn new(plan: &'a [PlanRow]) -> Self {
+    pub(crate) fn new(plan: &'a [PlanRow]) -> Self {
         Self {
             unchanged: plan.iter().all(|row| row.action == "keep"),
             plan,
@@ -41,7 +41,7 @@ impl<'a> Document<'a> {
 
 /// The plan as a table, with a line that sums it up.
 #[must_use]
-pub fn render(plan: &[PlanRow], canvas: &Canvas) -> String {
+pub(crate) fn render(plan: &[PlanRow], canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
         Column::new("action").least(8),
         Column::new("node").least(14),

@@ -19,7 +19,7 @@ const OTHERS: [&str; 9] = [
 ];
 
 /// Names under which dm is known at a broker.
-const NAMES: [&str; 4] = ["dm bench", "dm chaos", "dm limits", "dm readiness"];
+const NAMES: [&str; 3] = ["dm chaos", "dm limits", "dm readiness"];
 
 /// The calls of dm in a text, each as its words without `sudo` and the like.
 pub(super) fn commands(text: &Text) -> Vec<Vec<String>> {

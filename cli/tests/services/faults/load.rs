@@ -24,14 +24,14 @@ const PACE: Duration = Duration::from_millis(30);
 
 /// The load, until it is stopped or dropped: a test that panics takes its load along, or
 /// every later test would run under it.
-pub struct Load {
+pub(super) struct Load {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Accepted>>,
 }
 
 /// What the services said yes to.
 #[derive(Debug, Default)]
-pub struct Accepted {
+pub(super) struct Accepted {
     /// The orders' ids.
     pub orders: Vec<String>,
     /// The expenses' ids.
@@ -41,7 +41,7 @@ pub struct Accepted {
 }
 
 impl Load {
-    pub fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = Some(std::thread::spawn(move || block_on(work(&stopped))));
@@ -49,7 +49,7 @@ impl Load {
     }
 
     /// Ends it, once what is under way has its answer.
-    pub fn end(mut self) -> Result<Accepted, Failed> {
+    pub(super) fn end(mut self) -> Result<Accepted, Failed> {
         self.join().ok_or_else(|| "the load broke".into())
     }
 

@@ -32,7 +32,7 @@ use super::timings::trial;
 use load::Load;
 use table::Row;
 
-pub use table::publish;
+pub(crate) use table::publish;
 
 const SCHEMAS: [&str; 6] = [
     "profile",
@@ -44,7 +44,7 @@ const SCHEMAS: [&str; 6] = [
 ];
 
 /// All of them, in the order in which they are done.
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     let servers = servers::FAULTS.iter();
     let all = servers
         .chain(relay::FAULTS)
@@ -184,7 +184,7 @@ fn through() -> Result<Duration, Failed> {
 }
 
 /// The account of everything, once nothing is on its way any more.
-pub fn settled() -> Result<Value, Failed> {
+pub(crate) fn settled() -> Result<Value, Failed> {
     let until = Instant::now() + PATIENCE;
     loop {
         let output = dm(&["reconcile", "--json"]);

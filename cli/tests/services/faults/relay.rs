@@ -114,7 +114,7 @@ fn eventually_cut(component: &str) -> Result<(), Failed> {
 ///
 /// They are of no type that a queue takes, so that the broker drops them: it is the
 /// relay that is tried, not the disk.
-pub fn large_events() -> Result<(), Failed> {
+pub(super) fn large_events() -> Result<(), Failed> {
     const EVENTS: u32 = 2000;
     const MEMORY: u64 = 64 * 1024;
     ok(&["up"])?;

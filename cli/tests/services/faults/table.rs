@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// What a fault came to.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub(super) struct Row {
     pub fault: &'static str,
     /// How many times it was done.
     pub runs: usize,
@@ -26,12 +26,12 @@ pub struct Row {
 static ROWS: Mutex<Vec<Row>> = Mutex::new(Vec::new());
 
 /// Notes what a fault came to.
-pub fn note(row: Row) {
+pub(super) fn note(row: Row) {
     ROWS.lock().unwrap().push(row);
 }
 
 /// All of it, as Markdown; nothing where no fault was done.
-pub fn markdown() -> Option<String> {
+pub(super) fn markdown() -> Option<String> {
     let rows = ROWS.lock().unwrap();
     let mut text = String::from(
         "| Fault | Runs | Accepted | Lost | Doubled | Out of order | Recovered after |\n\
@@ -57,7 +57,7 @@ pub fn markdown() -> Option<String> {
 }
 
 /// Prints it, and leaves it where a job can collect it.
-pub fn publish() {
+pub(crate) fn publish() {
     let Some(text) = markdown() else { return };
     eprintln!("\n{text}");
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.md");

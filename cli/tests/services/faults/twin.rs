@@ -8,10 +8,10 @@ use libtest_mimic::Failed;
 use super::super::stack::PATIENCE;
 use super::{container, docker};
 
-pub struct Twin(String);
+pub(super) struct Twin(String);
 
 impl Twin {
-    pub fn of(component: &str) -> Result<Self, Failed> {
+    pub(super) fn of(component: &str) -> Result<Self, Failed> {
         let first = container(component)?;
         let ask = |format: &str| docker(&["inspect", "--format", format, &first]);
         let variables = ask("{{range .Config.Env}}{{println .}}{{end}}")?;
@@ -29,7 +29,7 @@ impl Twin {
     }
 
     /// Waits until its log contains these words.
-    pub fn logs(&self, words: &str) -> Result<(), Failed> {
+    pub(super) fn logs(&self, words: &str) -> Result<(), Failed> {
         let until = Instant::now() + PATIENCE;
         loop {
             let log = docker(&["logs", &self.0])?;

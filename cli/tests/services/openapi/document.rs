@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::value::{Known, Values};
 
 /// A service's description.
-pub struct Document {
+pub(super) struct Document {
     address: String,
     api: Value,
     /// The same with objects that have no other fields than those that are described.
@@ -22,7 +22,7 @@ pub struct Document {
 }
 
 /// One operation of it.
-pub struct Operation<'d> {
+pub(super) struct Operation<'d> {
     document: &'d Document,
     path: &'d str,
     method: Method,
@@ -31,7 +31,11 @@ pub struct Operation<'d> {
 
 impl Document {
     /// Asks a service for it.
-    pub async fn fetch(client: &Client, service: &str, address: &str) -> Result<Self, Failed> {
+    pub(super) async fn fetch(
+        client: &Client,
+        service: &str,
+        address: &str,
+    ) -> Result<Self, Failed> {
         let answer = client.get(format!("{address}/v3/api-docs")).send().await?;
         let api: Value = answer.error_for_status()?.json().await?;
         assert!(
@@ -51,7 +55,7 @@ impl Document {
     }
 
     /// Its operations, in its order.
-    pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
+    pub(super) fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
         let paths = self.api["paths"].as_object().into_iter().flatten();
         paths.flat_map(move |(path, verbs)| {
             let verbs = verbs.as_object().into_iter().flatten();
@@ -65,7 +69,7 @@ impl Document {
     }
 
     /// What a reference leads to, or the schema itself.
-    pub fn resolve<'v>(&'v self, schema: &'v Value) -> &'v Value {
+    pub(super) fn resolve<'v>(&'v self, schema: &'v Value) -> &'v Value {
         match schema["$ref"].as_str() {
             Some(reference) => {
                 let found = self.api.pointer(reference.trim_start_matches('#'));
@@ -113,17 +117,17 @@ impl fmt::Display for Operation<'_> {
 
 impl Operation<'_> {
     /// Where it is.
-    pub fn address(&self) -> &str {
+    pub(super) fn address(&self) -> &str {
         &self.document.address
     }
 
     /// By which verb.
-    pub fn method(&self) -> Method {
+    pub(super) fn method(&self) -> Method {
         self.method.clone()
     }
 
     /// Whether it is described as one for somebody who is known.
-    pub fn wants_somebody(&self) -> bool {
+    pub(super) fn wants_somebody(&self) -> bool {
         !self.spec["security"].is_null()
             || self
                 .parameters("header")
@@ -131,7 +135,7 @@ impl Operation<'_> {
     }
 
     /// Whether it answers JSON where all is well.
-    pub fn is_json(&self) -> bool {
+    pub(super) fn is_json(&self) -> bool {
         self.spec["responses"].as_object().is_some_and(|responses| {
             responses.iter().any(|(status, response)| {
                 status.starts_with('2') && response["content"]["application/json"].is_object()
@@ -140,13 +144,13 @@ impl Operation<'_> {
     }
 
     /// The statuses that are described.
-    pub fn statuses(&self) -> impl Iterator<Item = u16> {
+    pub(super) fn statuses(&self) -> impl Iterator<Item = u16> {
         let responses = self.spec["responses"].as_object().into_iter().flatten();
         responses.map(|(status, _)| status.parse().unwrap())
     }
 
     /// Whether such an answer is described.
-    pub fn describes(&self, status: u16, kind: Option<&str>) -> bool {
+    pub(super) fn describes(&self, status: u16, kind: Option<&str>) -> bool {
         let response = &self.spec["responses"][status.to_string()];
         match response["content"].as_object() {
             Some(kinds) => kind.is_some_and(|kind| kinds.contains_key(kind)),
@@ -155,7 +159,7 @@ impl Operation<'_> {
     }
 
     /// In what a body differs from the description.
-    pub fn faults(&self, status: u16, body: &Value) -> Vec<String> {
+    pub(super) fn faults(&self, status: u16, body: &Value) -> Vec<String> {
         let response = &self.spec["responses"][status.to_string()];
         let schema = &response["content"]["application/json"]["schema"];
         let validator = self.document.validator(&format!("{self} {status}"), schema);
@@ -166,7 +170,7 @@ impl Operation<'_> {
     }
 
     /// The path with ids that are known, or with one that nobody knows.
-    pub fn path(&self, values: &mut Values, known: &Known) -> String {
+    pub(super) fn path(&self, values: &mut Values, known: &Known) -> String {
         let segments: Vec<&str> = self.path.split('/').collect();
         let filled: Vec<String> = segments
             .iter()
@@ -194,7 +198,7 @@ impl Operation<'_> {
     }
 
     /// Some of the parameters of the query, that fit or are spoilt.
-    pub fn query(&self, values: &mut Values, known: &Known) -> Vec<(String, String)> {
+    pub(super) fn query(&self, values: &mut Values, known: &Known) -> Vec<(String, String)> {
         self.parameters("query")
             .filter_map(|parameter| {
                 let name = parameter["name"].as_str().unwrap_or_default();
@@ -209,7 +213,7 @@ impl Operation<'_> {
     }
 
     /// Its headers, beside the one that says who calls.
-    pub fn headers(&self, values: &mut Values) -> Vec<(String, String)> {
+    pub(super) fn headers(&self, values: &mut Values) -> Vec<(String, String)> {
         self.parameters("header")
             .filter_map(|parameter| {
                 let name = parameter["name"].as_str().unwrap_or_default();
@@ -220,7 +224,7 @@ impl Operation<'_> {
     }
 
     /// A body that fits, or one that is spoilt. `None` where it takes none.
-    pub fn body(&self, values: &mut Values, known: &Known) -> Option<String> {
+    pub(super) fn body(&self, values: &mut Values, known: &Known) -> Option<String> {
         let schema = &self.spec["requestBody"]["content"]["application/json"]["schema"];
         if !schema.is_object() {
             return None;

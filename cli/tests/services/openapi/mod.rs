@@ -42,7 +42,7 @@ enum Caller {
 }
 
 /// The services behind the gateway, each by itself.
-pub fn services() -> Result<(), Failed> {
+pub(crate) fn services() -> Result<(), Failed> {
     block_on(async {
         let client = stack::client();
         let mut run = Run::new(&client);
@@ -56,7 +56,7 @@ pub fn services() -> Result<(), Failed> {
 }
 
 /// The gateway, for somebody who may do everything, somebody who may not, and a stranger.
-pub fn gateway() -> Result<(), Failed> {
+pub(crate) fn gateway() -> Result<(), Failed> {
     block_on(async {
         let (gateway, keycloak) = (stack::address("gateway"), stack::address("keycloak"));
         let site = Site {

@@ -14,11 +14,11 @@ const LATEST: usize = 3;
 
 /// What answers told: ids and the like by the name of their field.
 #[derive(Debug, Default)]
-pub struct Known(HashMap<String, Vec<String>>);
+pub(super) struct Known(HashMap<String, Vec<String>>);
 
 impl Known {
     /// Takes all ids out of an answer.
-    pub fn learn(&mut self, body: &Value) {
+    pub(super) fn learn(&mut self, body: &Value) {
         match body {
             Value::Object(fields) => {
                 for (name, value) in fields {
@@ -44,14 +44,14 @@ impl Known {
 }
 
 /// Chance, that is the same each time.
-pub struct Values {
+pub(super) struct Values {
     random: fastrand::Rng,
     runner: TestRunner,
 }
 
 impl Values {
     /// The chance of a seed.
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
             runner: TestRunner::deterministic(),
@@ -59,22 +59,22 @@ impl Values {
     }
 
     /// Once in so many times.
-    pub fn one_in(&mut self, times: usize) -> bool {
+    pub(super) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
     /// A number below this one.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         self.random.usize(..end)
     }
 
     /// A word that can stand in a header. Now and then one that stood there before.
-    pub fn word(&mut self) -> String {
+    pub(super) fn word(&mut self) -> String {
         format!("key-{}", self.below(100))
     }
 
     /// An id of that name, or one that nobody knows.
-    pub fn id(&mut self, known: &Known, name: &str) -> String {
+    pub(super) fn id(&mut self, known: &Known, name: &str) -> String {
         let strange = self.one_in(8);
         match self.random.choice(known.of(name)) {
             Some(id) if !strange => id.clone(),
@@ -84,7 +84,7 @@ impl Values {
 
     /// Something that fits a schema. Texts of a name that is known are known ones,
     /// mostly.
-    pub fn fitting(
+    pub(super) fn fitting(
         &mut self,
         document: &Document,
         schema: &Value,
@@ -172,7 +172,7 @@ impl Values {
 
     /// Makes one thing in a body another one: it is left out, of another kind, or of a
     /// size that nobody thought of.
-    pub fn spoil(&mut self, body: &mut Value) {
+    pub(super) fn spoil(&mut self, body: &mut Value) {
         let place = match body {
             Value::Object(fields) if !fields.is_empty() && !self.one_in(6) => {
                 let names: Vec<String> = fields.keys().cloned().collect();

@@ -16,7 +16,7 @@ use super::run;
 const PATIENCE: Duration = Duration::from_secs(420);
 
 /// A call of `dm` that is being put together.
-pub struct Dm<'a> {
+pub(crate) struct Dm<'a> {
     project: &'a Project,
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
@@ -26,7 +26,7 @@ pub struct Dm<'a> {
 
 impl<'a> Dm<'a> {
     /// A call in a project's folder.
-    pub fn new(project: &'a Project, arguments: &[&str]) -> Self {
+    pub(crate) fn new(project: &'a Project, arguments: &[&str]) -> Self {
         Self {
             project,
             arguments: arguments.iter().map(|&it| it.to_owned()).collect(),
@@ -37,26 +37,26 @@ impl<'a> Dm<'a> {
     }
 
     /// With a variable in its environment.
-    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
         self
     }
 
     /// With this on its standard input, which ends after it.
-    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self
     }
 
     /// With this much time, for what builds images.
-    pub fn patience(mut self, patience: Duration) -> Self {
+    pub(crate) fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
     /// Starts it.
     #[track_caller]
-    pub fn spawn(self) -> Running {
+    pub(crate) fn spawn(self) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_dm"))
             .args(&self.arguments)
             .current_dir(self.project.root())
@@ -86,13 +86,13 @@ impl<'a> Dm<'a> {
 
     /// Runs it to its end.
     #[track_caller]
-    pub fn run(self) -> Output {
+    pub(crate) fn run(self) -> Output {
         self.spawn().wait()
     }
 
     /// Runs it and expects that it does what was asked.
     #[track_caller]
-    pub fn ok(self) -> Output {
+    pub(crate) fn ok(self) -> Output {
         self.run().exits(0)
     }
 }
@@ -169,7 +169,7 @@ impl Stream {
 }
 
 /// A `dm` that runs.
-pub struct Running {
+pub(crate) struct Running {
     call: String,
     until: Instant,
     child: Child,
@@ -179,30 +179,30 @@ pub struct Running {
 
 impl Running {
     /// Its process.
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
     /// Sends it a signal. One that has ended in the meantime is fine.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let _ = kill_process(self.pid(), signal);
     }
 
     /// Waits for a line on stderr; `false` where it ends without one.
     #[track_caller]
-    pub fn sees(&self, wanted: impl Fn(&str) -> bool) -> bool {
+    pub(crate) fn sees(&self, wanted: impl Fn(&str) -> bool) -> bool {
         self.stderr.find(wanted, self.until).is_some()
     }
 
     /// Waits for an event of `--progress json`; `false` where the run ends without it.
     #[track_caller]
-    pub fn sees_event(&self, wanted: impl Fn(&Value) -> bool) -> bool {
+    pub(crate) fn sees_event(&self, wanted: impl Fn(&Value) -> bool) -> bool {
         self.sees(|line| serde_json::from_str(line).is_ok_and(|event| wanted(&event)))
     }
 
     /// Waits for a line on stdout.
     #[track_caller]
-    pub fn prints(&self, wanted: &str) {
+    pub(crate) fn prints(&self, wanted: &str) {
         if self
             .stdout
             .find(|line| line.contains(wanted), self.until)
@@ -223,7 +223,7 @@ impl Running {
 
     /// Waits for its end. One that hangs is killed, and the test fails.
     #[track_caller]
-    pub fn wait(mut self) -> Output {
+    pub(crate) fn wait(mut self) -> Output {
         if !(self.stdout.ended(self.until) && self.stderr.ended(self.until)) {
             let _ = self.child.kill();
             panic!("dm hangs and was killed\n{}", self.so_far());
@@ -248,7 +248,7 @@ impl Drop for Running {
 }
 
 /// How a call of `dm` ended.
-pub struct Output {
+pub(crate) struct Output {
     call: String,
     /// Its exit code; `None` where a signal ended it.
     pub code: Option<i32>,
@@ -273,33 +273,33 @@ impl std::fmt::Display for Output {
 impl Output {
     /// Expects this exit code.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert!(self.code == Some(code), "expected exit code {code}\n{self}");
         self
     }
 
     /// Expects this somewhere in what it told on stderr.
     #[track_caller]
-    pub fn tells(self, text: &str) -> Self {
+    pub(crate) fn tells(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "stderr lacks {text:?}\n{self}");
         self
     }
 
     /// Expects this somewhere in what it printed.
     #[track_caller]
-    pub fn shows(self, text: &str) -> Self {
+    pub(crate) fn shows(self, text: &str) -> Self {
         assert!(self.stdout.contains(text), "stdout lacks {text:?}\n{self}");
         self
     }
 
     /// What it printed, without the last line end.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         self.stdout.trim_end()
     }
 
     /// The JSON document that it printed, which has this schema.
     #[track_caller]
-    pub fn document(&self, schema: &str) -> Value {
+    pub(crate) fn document(&self, schema: &str) -> Value {
         let document: Value = serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{self}"));
         assert!(
@@ -311,7 +311,7 @@ impl Output {
 
     /// The events of `--progress json`.
     #[track_caller]
-    pub fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         self.stderr
             .lines()
             .map(|line| {
@@ -324,7 +324,7 @@ impl Output {
 
     /// The one report of a failed component.
     #[track_caller]
-    pub fn failure(&self) -> Value {
+    pub(crate) fn failure(&self) -> Value {
         let mut failures: Vec<Value> = self
             .events()
             .into_iter()

@@ -16,11 +16,11 @@ const COMPONENT: &str = "com.dundermifflin.dm.component";
 const DIGEST: &str = "com.dundermifflin.dm.config-digest";
 
 /// The engine, by its API.
-pub struct Engine(pub Docker);
+pub(crate) struct Engine(pub Docker);
 
 /// A container of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Container {
+pub(crate) struct Container {
     pub id: String,
     pub name: String,
     pub state: String,
@@ -31,14 +31,14 @@ pub struct Container {
 
 impl Container {
     /// The component that it is.
-    pub fn component(&self) -> &str {
+    pub(crate) fn component(&self) -> &str {
         self.labels.get(COMPONENT).map_or("", String::as_str)
     }
 }
 
 /// What the engine has of some projects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     pub containers: Vec<Container>,
     /// Networks by id: two may have the same name.
     pub networks: BTreeMap<String, String>,
@@ -47,7 +47,7 @@ pub struct Found {
 
 impl Found {
     /// What there is, by name.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let containers = self
             .containers
             .iter()
@@ -58,7 +58,7 @@ impl Found {
     }
 
     /// The id of each component's container.
-    pub fn ids(&self) -> BTreeMap<String, String> {
+    pub(crate) fn ids(&self) -> BTreeMap<String, String> {
         self.containers
             .iter()
             .map(|it| (it.component().to_owned(), it.id.clone()))
@@ -67,7 +67,7 @@ impl Found {
 
     /// The container of a component.
     #[track_caller]
-    pub fn container(&self, component: &str) -> &Container {
+    pub(crate) fn container(&self, component: &str) -> &Container {
         self.containers
             .iter()
             .find(|it| it.component() == component)
@@ -77,7 +77,7 @@ impl Found {
     /// What must hold of an instance at any moment, whatever became of `dm`:
     /// nothing is there twice, and everything can be found by its labels.
     #[track_caller]
-    pub fn assert_consistent(&self) {
+    pub(crate) fn assert_consistent(&self) {
         let mut seen = BTreeSet::new();
         for container in &self.containers {
             for label in [PROJECT, INSTANCE, COMPONENT, DIGEST, ROOT] {
@@ -110,12 +110,12 @@ impl Found {
 
 impl Engine {
     /// The engine that the tests run on.
-    pub fn connect() -> Self {
+    pub(crate) fn connect() -> Self {
         Self(Docker::connect_with_local_defaults().expect("the address of an engine"))
     }
 
     /// Everything that belongs to a project in or below a folder.
-    pub async fn below(&self, folder: &Path) -> Found {
+    pub(crate) async fn below(&self, folder: &Path) -> Found {
         let labelled = HashMap::from([("label", vec![ROOT])]);
         let ours = |labels: &HashMap<String, String>| {
             labels
@@ -173,7 +173,7 @@ impl Engine {
     }
 
     /// Removes all of it.
-    pub async fn remove(&self, found: &Found) {
+    pub(crate) async fn remove(&self, found: &Found) {
         let force = RemoveContainerOptionsBuilder::new().force(true).build();
         for container in &found.containers {
             let _ = self
@@ -193,7 +193,7 @@ impl Engine {
     }
 
     /// Removes a container as `docker rm --force` does.
-    pub async fn remove_container(&self, id: &str) {
+    pub(crate) async fn remove_container(&self, id: &str) {
         let force = RemoveContainerOptionsBuilder::new().force(true).build();
         self.0
             .remove_container(id, Some(force))

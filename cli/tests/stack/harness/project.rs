@@ -15,20 +15,20 @@ const FILES: [&str; 3] = ["dm.toml", "fixtures", "migrations"];
 
 /// A clone of the stack's files in a folder of its own, and so a stack of its
 /// own. Everything of it is removed when it goes out of scope.
-pub struct Project {
+pub(crate) struct Project {
     root: PathBuf,
     instances: Mutex<BTreeSet<String>>,
 }
 
 impl Project {
     /// A project on an engine that has all images.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         run::prepare();
         Self::bare(name)
     }
 
     /// A project, whatever images there are.
-    pub fn bare(name: &str) -> Self {
+    pub(crate) fn bare(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let root = run::folder().join(format!("{name}-{number}"));
@@ -42,12 +42,12 @@ impl Project {
     }
 
     /// Its folder.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Puts the stack's files there as they are in the repository.
-    pub fn restore(&self) {
+    pub(crate) fn restore(&self) {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .expect("the crate lies in the workspace");
@@ -58,7 +58,7 @@ impl Project {
 
     /// Changes one of its files.
     #[track_caller]
-    pub fn edit(&self, path: &str, edit: impl FnOnce(String) -> String) {
+    pub(crate) fn edit(&self, path: &str, edit: impl FnOnce(String) -> String) {
         let path = self.root.join(path);
         let text = std::fs::read_to_string(&path).expect("it was copied");
         let edited = edit(text.clone());
@@ -67,19 +67,19 @@ impl Project {
     }
 
     /// A call of `dm` on the default instance.
-    pub fn dm(&self, arguments: &[&str]) -> Dm<'_> {
+    pub(crate) fn dm(&self, arguments: &[&str]) -> Dm<'_> {
         self.remember("default");
         Dm::new(self, arguments)
     }
 
     /// A call of `dm` on another instance.
-    pub fn dm_on(&self, instance: &str, arguments: &[&str]) -> Dm<'_> {
+    pub(crate) fn dm_on(&self, instance: &str, arguments: &[&str]) -> Dm<'_> {
         self.remember(instance);
         Dm::new(self, &[&["--instance", instance], arguments].concat())
     }
 
     /// `dm up` with free ports, as every test brings its default instance up.
-    pub fn up(&self, arguments: &[&str]) -> Dm<'_> {
+    pub(crate) fn up(&self, arguments: &[&str]) -> Dm<'_> {
         self.dm(&[&["up", "--ports", "auto"], arguments].concat())
     }
 
@@ -91,13 +91,13 @@ impl Project {
     }
 
     /// What the engine has of it.
-    pub async fn found(&self) -> Found {
+    pub(crate) async fn found(&self) -> Found {
         Engine::connect().below(&self.root).await
     }
 
     /// What SQL prints, run as the superuser by `dm psql`.
     #[track_caller]
-    pub fn sql(&self, sql: &str) -> String {
+    pub(crate) fn sql(&self, sql: &str) -> String {
         self.dm(&[
             "psql",
             "-c",
@@ -114,33 +114,33 @@ impl Project {
 
     /// Writes a row that is there as long as the volume is.
     #[track_caller]
-    pub fn leave_mark(&self) {
+    pub(crate) fn leave_mark(&self) {
         self.sql("CREATE TABLE public.mark AS SELECT 'dunder' AS mark");
     }
 
     /// Whether that row is still there.
     #[track_caller]
-    pub fn has_mark(&self) -> bool {
+    pub(crate) fn has_mark(&self) -> bool {
         let exists = "SELECT to_regclass('public.mark') IS NOT NULL";
         self.sql(exists) == "t" && self.sql("SELECT mark FROM public.mark") == "dunder"
     }
 
     /// The rows of `dm status --json`.
     #[track_caller]
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         self.dm(&["status", "--json"]).ok().document("dm.status/1")
     }
 
     /// The host's port that a component's first address tells.
     #[track_caller]
-    pub fn port(&self, component: &str) -> u16 {
+    pub(crate) fn port(&self, component: &str) -> u16 {
         port(&self.status(), component, 0)
     }
 }
 
 /// The port in one of a component's addresses.
 #[track_caller]
-pub fn port(status: &Value, component: &str, address: usize) -> u16 {
+pub(crate) fn port(status: &Value, component: &str, address: usize) -> u16 {
     let address = row(status, component)["addresses"][address]
         .as_str()
         .unwrap_or_else(|| panic!("{component} has no such address: {status:#}"));
@@ -152,7 +152,7 @@ pub fn port(status: &Value, component: &str, address: usize) -> u16 {
 
 /// A component's row of `dm status --json`.
 #[track_caller]
-pub fn row<'a>(status: &'a Value, component: &str) -> &'a Value {
+pub(crate) fn row<'a>(status: &'a Value, component: &str) -> &'a Value {
     status["components"]
         .as_array()
         .and_then(|rows| rows.iter().find(|row| row["component"] == component))

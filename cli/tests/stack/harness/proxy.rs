@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A call that changes something: not `GET` and not `HEAD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
+pub(crate) struct Call {
     /// Its place among the changing calls, from 0.
     pub number: usize,
     /// Method and path, e.g. `POST /containers/create`.
@@ -25,7 +25,7 @@ pub struct Call {
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It goes through.
     Forward,
     /// `dm` is killed before the engine hears of it.
@@ -52,7 +52,7 @@ struct Shared {
 }
 
 /// The proxy. It ends when it goes out of scope.
-pub struct Proxy {
+pub(crate) struct Proxy {
     shared: Arc<Shared>,
     /// Short, since the path of a socket may have 107 bytes only.
     folder: tempfile::TempDir,
@@ -61,7 +61,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy that asks `policy` about each changing call.
-    pub fn start(policy: impl Fn(&Call) -> Fate + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(policy: impl Fn(&Call) -> Fate + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the socket");
         let listener = UnixListener::bind(folder.path().join("s")).expect("a fresh folder");
         let engine = std::env::var("DOCKER_HOST").unwrap_or_default();
@@ -99,24 +99,24 @@ impl Proxy {
     }
 
     /// The value for `DOCKER_HOST`.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("unix://{}", self.folder.path().join("s").display())
     }
 
     /// Names the process to kill.
-    pub fn aim(&self, pid: Pid) {
+    pub(crate) fn aim(&self, pid: Pid) {
         self.shared
             .victim
             .store(pid.as_raw_nonzero().get(), Ordering::SeqCst);
     }
 
     /// Lets held calls go on.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.shared.released.send_replace(true);
     }
 
     /// Waits until a call is made whose path ends so.
-    pub async fn wait_for(&self, path: &str) {
+    pub(crate) async fn wait_for(&self, path: &str) {
         let until = tokio::time::Instant::now() + PATIENCE;
         while !self.calls().iter().any(|call| call.what.ends_with(path)) {
             assert!(
@@ -129,12 +129,12 @@ impl Proxy {
     }
 
     /// True where the process was killed.
-    pub fn killed(&self) -> bool {
+    pub(crate) fn killed(&self) -> bool {
         self.shared.killed.load(Ordering::SeqCst)
     }
 
     /// The changing calls so far.
-    pub fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.shared.calls.lock().expect("no task panics").clone()
     }
 }

@@ -10,7 +10,7 @@ use super::{Engine, Project, shared};
 use crate::secrets;
 
 /// The folder of the suite: every project of a test lies below it.
-pub fn folder() -> &'static Path {
+pub(crate) fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stack");
@@ -22,7 +22,7 @@ pub fn folder() -> &'static Path {
 /// The environment that `dm` gets: none of the caller's settings, the ways to
 /// the engine, and a state folder that all tests share so that no two of them
 /// are given the same ports.
-pub fn environment() -> BTreeMap<String, String> {
+pub(crate) fn environment() -> BTreeMap<String, String> {
     let passed = [
         "PATH",
         "HOME",
@@ -68,7 +68,7 @@ pub fn environment() -> BTreeMap<String, String> {
 }
 
 /// A run of the suite.
-pub struct Run {
+pub(crate) struct Run {
     runtime: tokio::runtime::Runtime,
     /// Held while it lasts: a second run would take this one's stacks for leftovers.
     _lock: File,
@@ -76,7 +76,7 @@ pub struct Run {
 
 impl Run {
     /// Removes what an earlier run left behind, e.g. because it was killed.
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let lock = File::create(folder().with_extension("lock")).expect("a lock file");
         lock.lock().expect("the lock of the suite");
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -94,7 +94,7 @@ impl Run {
 
     /// Takes down what the tests shared. Returns what is left of them after
     /// that, which should be nothing, and removes it.
-    pub fn end(self) -> Vec<String> {
+    pub(crate) fn end(self) -> Vec<String> {
         shared::end();
         self.runtime.block_on(async {
             let engine = Engine::connect();
@@ -107,7 +107,7 @@ impl Run {
 }
 
 /// Makes the images, and the golden ones, unless they are there: once a run.
-pub fn prepare() {
+pub(crate) fn prepare() {
     static PREPARED: OnceLock<()> = OnceLock::new();
     PREPARED.get_or_init(|| {
         let project = Project::bare("golden");

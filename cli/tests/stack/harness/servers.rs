@@ -12,7 +12,7 @@ use super::project::port;
 use crate::secrets::{HARD, HARDEST};
 
 /// Where the servers of an instance listen.
-pub struct Servers {
+pub(crate) struct Servers {
     pub postgres: u16,
     pub rabbitmq: u16,
     pub management: u16,
@@ -23,7 +23,7 @@ pub struct Servers {
 impl Servers {
     /// As `dm status` tells.
     #[track_caller]
-    pub fn of(project: &Project) -> Self {
+    pub(crate) fn of(project: &Project) -> Self {
         let status = project.status();
         Self {
             postgres: port(&status, "postgres", 0),
@@ -35,7 +35,11 @@ impl Servers {
     }
 
     /// Logs in to the database.
-    pub async fn database(&self, user: &str, password: &str) -> Result<PgConnection, sqlx::Error> {
+    pub(crate) async fn database(
+        &self,
+        user: &str,
+        password: &str,
+    ) -> Result<PgConnection, sqlx::Error> {
         let options = PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")
             .port(self.postgres)
@@ -47,20 +51,20 @@ impl Servers {
     }
 
     /// The database's superuser.
-    pub async fn superuser(&self) -> PgConnection {
+    pub(crate) async fn superuser(&self) -> PgConnection {
         self.database("dundermifflin", HARD)
             .await
             .expect("the superuser's password is the one of the tests")
     }
 
     /// Logs in to the broker.
-    pub async fn broker(&self, user: &str, password: &str) -> lapin::Result<Connection> {
+    pub(crate) async fn broker(&self, user: &str, password: &str) -> lapin::Result<Connection> {
         let uri = dm_amqp::uri(user, password, "127.0.0.1", self.rabbitmq, "/");
         Connection::connect_uri(uri, ConnectionProperties::default()).await
     }
 
     /// What the broker's management API answers.
-    pub async fn management(&self, path: &str) -> Value {
+    pub(crate) async fn management(&self, path: &str) -> Value {
         http()
             .get(format!("http://127.0.0.1:{}/api/{path}", self.management))
             .basic_auth("dunder", Some(HARDEST))
@@ -75,7 +79,11 @@ impl Servers {
 
     /// What the management API answers once it is complete: what it says of a queue's state
     /// trails the broker by its statistics' interval of some seconds.
-    pub async fn management_once(&self, path: &str, is_complete: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn management_once(
+        &self,
+        path: &str,
+        is_complete: impl Fn(&Value) -> bool,
+    ) -> Value {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             let answer = self.management(path).await;
@@ -88,13 +96,13 @@ impl Servers {
     }
 
     /// The base address of Keycloak.
-    pub fn keycloak(&self) -> String {
+    pub(crate) fn keycloak(&self) -> String {
         format!("http://localhost:{}", self.keycloak)
     }
 }
 
 /// An HTTP client that goes straight to its target.
-pub fn http() -> reqwest::Client {
+pub(crate) fn http() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
         .build()
@@ -102,7 +110,7 @@ pub fn http() -> reqwest::Client {
 }
 
 /// Runs SQL; the error is the SQLSTATE with which it was refused.
-pub async fn execute(connection: &mut PgConnection, sql: &str) -> Result<u64, String> {
+pub(crate) async fn execute(connection: &mut PgConnection, sql: &str) -> Result<u64, String> {
     match connection.execute(AssertSqlSafe(sql)).await {
         Ok(done) => Ok(done.rows_affected()),
         Err(sqlx::Error::Database(error)) => Err(error.code().unwrap_or_default().into_owned()),

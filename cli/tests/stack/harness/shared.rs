@@ -10,14 +10,14 @@ static SHARED: OnceLock<Shared> = OnceLock::new();
 static STARTING: Mutex<()> = Mutex::new(());
 
 /// A project whose default instance is up and stays so.
-pub struct Shared {
+pub(crate) struct Shared {
     pub project: Project,
     pub servers: Servers,
 }
 
 /// The shared stack; the first caller brings it up.
 #[track_caller]
-pub fn shared() -> &'static Shared {
+pub(crate) fn shared() -> &'static Shared {
     let _starting = STARTING.lock();
     SHARED.get_or_init(|| {
         let project = Project::new("shared");
@@ -28,7 +28,7 @@ pub fn shared() -> &'static Shared {
 }
 
 /// Takes it down. A static is never dropped, so that this has to be asked for.
-pub fn end() {
+pub(crate) fn end() {
     if let Some(shared) = SHARED.get() {
         let output = shared.project.dm(&["down", "--volumes"]).run();
         if output.code != Some(0) {

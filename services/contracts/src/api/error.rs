@@ -60,17 +60,8 @@ pub enum Details {
 impl Details {
     /// Whether the key is not there.
     #[must_use]
-    pub const fn is_absent(&self) -> bool {
+    pub(crate) const fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
-    }
-
-    /// The issues, if any.
-    #[must_use]
-    pub fn issues(&self) -> &[FieldIssue] {
-        match self {
-            Self::List(issues) => issues,
-            Self::Absent | Self::Null => &[],
-        }
     }
 }
 

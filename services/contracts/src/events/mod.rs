@@ -53,7 +53,7 @@ impl Kind {
 }
 
 /// The catalogue.
-pub const CATALOGUE: [Kind; 10] = [
+pub(crate) const CATALOGUE: [Kind; 10] = [
     Kind::of::<OrderCreated>(),
     Kind::of::<OrderStatusChanged>(),
     Kind::of::<StockReserved>(),

@@ -17,7 +17,7 @@ use crate::downstream::in_full;
 
 /// How often Keycloak is asked.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// The least time between two fetches: whoever sends made-up key ids can't make
     /// the gateway ask more often.
     pub between: Duration,
@@ -43,7 +43,7 @@ impl Default for Pace {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A public key of the realm.
-pub struct PublicKey {
+pub(crate) struct PublicKey {
     /// The key itself.
     pub key: DecodingKey,
     /// The algorithms it is for: the token doesn't decide that.
@@ -61,7 +61,7 @@ impl fmt::Debug for PublicKey {
 
 /// Why there is no key.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum KeyError {
+pub(crate) enum KeyError {
     /// The realm has none of that id.
     #[error("the realm has no such key")]
     Unknown,
@@ -72,7 +72,7 @@ pub enum KeyError {
 
 /// The keys of a realm.
 #[derive(Debug, Clone)]
-pub struct Keys(Arc<Inner>);
+pub(crate) struct Keys(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -93,7 +93,7 @@ struct Known {
 impl Keys {
     /// The keys at this address. None is fetched yet.
     #[must_use]
-    pub fn at(client: reqwest::Client, url: String, pace: Pace) -> Self {
+    pub(crate) fn at(client: reqwest::Client, url: String, pace: Pace) -> Self {
         Self(Arc::new(Inner {
             client,
             url,
@@ -107,7 +107,7 @@ impl Keys {
     ///
     /// # Errors
     /// [`KeyError`] where there is none.
-    pub async fn find(&self, id: &str) -> Result<Arc<PublicKey>, KeyError> {
+    pub(crate) async fn find(&self, id: &str) -> Result<Arc<PublicKey>, KeyError> {
         let known = self.known();
         if let Some(key) = known.keys.get(id) {
             let fresh = self.0.pace.fresh;

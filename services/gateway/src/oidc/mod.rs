@@ -1,9 +1,9 @@
 //! Keycloak: how people sign in, and how what it says is proved.
 
-pub mod keys;
-pub mod pending;
-pub mod provider;
-pub mod tokens;
+pub(crate) mod keys;
+pub(crate) mod pending;
+pub(crate) mod provider;
+pub(crate) mod tokens;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -21,7 +21,7 @@ const USED: u64 = 10_000;
 
 /// A login that has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Login {
+pub(crate) struct Login {
     /// Which login it is.
     pub state: String,
     /// Where the visitor goes on.
@@ -35,7 +35,7 @@ pub struct Login {
 
 /// Puts logins into cookies, and takes them out.
 #[derive(Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     key: RandomizedNonceKey,
     life: Duration,
     used: Cache<String, ()>,
@@ -46,7 +46,7 @@ impl Pending {
     ///
     /// # Errors
     /// [`NoRandomness`].
-    pub fn new(life: Duration) -> Result<Self, NoRandomness> {
+    pub(crate) fn new(life: Duration) -> Result<Self, NoRandomness> {
         let mut key = [0; 32];
         aws_lc_rs::rand::fill(&mut key).map_err(|_| NoRandomness)?;
         Ok(Self {
@@ -62,7 +62,7 @@ impl Pending {
 
     /// How long a login may take.
     #[must_use]
-    pub const fn life(&self) -> Duration {
+    pub(crate) const fn life(&self) -> Duration {
         self.life
     }
 
@@ -75,7 +75,7 @@ impl Pending {
     ///
     /// # Errors
     /// [`NoRandomness`].
-    pub fn seal(&self, login: &Login) -> Result<String, NoRandomness> {
+    pub(crate) fn seal(&self, login: &Login) -> Result<String, NoRandomness> {
         // Texts and a number always serialize.
         let mut sealed = serde_json::to_vec(login).unwrap_or_default();
         let nonce = self
@@ -89,7 +89,11 @@ impl Pending {
 
     /// The login of a state from these cookies, once.
     #[must_use]
-    pub fn take<'c>(&self, state: &str, cookies: impl Iterator<Item = &'c str>) -> Option<Login> {
+    pub(crate) fn take<'c>(
+        &self,
+        state: &str,
+        cookies: impl Iterator<Item = &'c str>,
+    ) -> Option<Login> {
         let login = cookies
             .filter_map(|cookie| self.open(cookie))
             .find(|login| login.state == state && login.until >= now())?;

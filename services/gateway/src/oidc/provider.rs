@@ -24,11 +24,11 @@ use crate::settings::OidcSettings;
 const EXCHANGE: Duration = Duration::from_secs(10);
 
 /// Where Keycloak sends the browser back to.
-pub const CALLBACK: &str = "/login/oauth2/code/keycloak";
+pub(crate) const CALLBACK: &str = "/login/oauth2/code/keycloak";
 
 /// Why a login can't be ended. Nobody but the log is told.
 #[derive(Debug, Error)]
-pub enum LoginError {
+pub(crate) enum LoginError {
     /// Keycloak doesn't answer.
     #[error("Keycloak can't be asked: {0}")]
     Unreachable(String),
@@ -52,7 +52,7 @@ pub enum LoginError {
 
 /// Keycloak.
 #[derive(Debug)]
-pub struct Provider {
+pub(crate) struct Provider {
     settings: OidcSettings,
     client: reqwest::Client,
     verifier: Verifier,
@@ -65,7 +65,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`NoRandomness`].
-    pub fn new(
+    pub(crate) fn new(
         settings: OidcSettings,
         client: reqwest::Client,
         login_life: Duration,
@@ -88,7 +88,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`NoRandomness`].
-    pub fn begin(
+    pub(crate) fn begin(
         &self,
         origin: &Origin,
         return_to: &ReturnTo,
@@ -108,7 +108,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`LoginError`].
-    pub async fn end(&self, login: &Login, code: &str) -> Result<User, LoginError> {
+    pub(crate) async fn end(&self, login: &Login, code: &str) -> Result<User, LoginError> {
         let tokens = self.exchange(login, code).await?;
         let client = self.settings.client.as_str();
         let identity = self
@@ -138,7 +138,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub async fn bearer(&self, token: &str) -> Result<AccessClaims, TokenError> {
+    pub(crate) async fn bearer(&self, token: &str) -> Result<AccessClaims, TokenError> {
         self.verifier
             .access(token, &self.settings.bearer_clients)
             .await

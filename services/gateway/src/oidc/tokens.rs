@@ -17,7 +17,7 @@ const LONGEST: usize = 16 * 1024;
 
 /// Why a token is not taken. Nobody but the log is told.
 #[derive(Debug, Error)]
-pub enum TokenError {
+pub(crate) enum TokenError {
     /// It is no token, its signature is not the key's, or its time is over.
     #[error("the token is not valid: {0}")]
     Invalid(#[from] jsonwebtoken::errors::Error),
@@ -35,14 +35,14 @@ pub enum TokenError {
 impl TokenError {
     /// Whether the fault may be ours: then nothing is said about the token.
     #[must_use]
-    pub const fn is_undecided(&self) -> bool {
+    pub(crate) const fn is_undecided(&self) -> bool {
         matches!(self, Self::Key(KeyError::Unavailable))
     }
 }
 
 /// What an access token says.
 #[derive(Debug, Clone, Deserialize)]
-pub struct AccessClaims {
+pub(crate) struct AccessClaims {
     iss: String,
     typ: Option<String>,
     azp: Option<String>,
@@ -66,13 +66,13 @@ struct RealmAccess {
 impl AccessClaims {
     /// Whether it has a user's name.
     #[must_use]
-    pub fn names_a_user(&self) -> bool {
+    pub(crate) fn names_a_user(&self) -> bool {
         present(self.preferred_username.as_ref()).is_some()
     }
 
     /// Whose it is, for the gateway.
     #[must_use]
-    pub fn into_user(self) -> User {
+    pub(crate) fn into_user(self) -> User {
         let id = present(self.preferred_username.as_ref())
             .unwrap_or("unknown-user")
             .to_owned();
@@ -95,7 +95,7 @@ fn present(text: Option<&String>) -> Option<&str> {
 
 /// What an identity token says.
 #[derive(Debug, Clone, Deserialize)]
-pub struct IdClaims {
+pub(crate) struct IdClaims {
     iss: String,
     azp: Option<String>,
     /// Whose it is, for Keycloak.
@@ -105,7 +105,7 @@ pub struct IdClaims {
 
 /// Proves tokens of one realm.
 #[derive(Debug, Clone)]
-pub struct Verifier {
+pub(crate) struct Verifier {
     keys: Keys,
     issuer_path: String,
 }
@@ -113,7 +113,7 @@ pub struct Verifier {
 impl Verifier {
     /// Proves tokens of this realm.
     #[must_use]
-    pub fn new(keys: Keys, realm: &str) -> Self {
+    pub(crate) fn new(keys: Keys, realm: &str) -> Self {
         Self {
             keys,
             issuer_path: format!("/realms/{realm}"),
@@ -124,7 +124,7 @@ impl Verifier {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub async fn access<C: AsRef<str>>(
+    pub(crate) async fn access<C: AsRef<str>>(
         &self,
         token: &str,
         clients: &[C],
@@ -147,7 +147,7 @@ impl Verifier {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub async fn identity(
+    pub(crate) async fn identity(
         &self,
         token: &str,
         client: &str,

@@ -14,7 +14,7 @@ use crate::sessions::{Session, User};
 ///
 /// # Errors
 /// 401 where nobody is signed in, 403 without the role.
-pub fn permit(
+pub(crate) fn permit(
     gateway: &Gateway,
     area: Area,
     headers: &HeaderMap,
@@ -34,7 +34,11 @@ pub fn permit(
 /// # Errors
 /// 401 where nobody is signed in, 403 without the role, 500 where a bearer can't be
 /// proved because Keycloak's keys could never be had.
-pub async fn enter(gateway: &Gateway, area: Area, headers: &HeaderMap) -> Result<User, ApiError> {
+pub(crate) async fn enter(
+    gateway: &Gateway,
+    area: Area,
+    headers: &HeaderMap,
+) -> Result<User, ApiError> {
     let bearer = bearer(headers).filter(|_| area.takes_bearers());
     let proved = match bearer {
         Some(token) => Some(gateway.provider.bearer(token).await),

@@ -20,7 +20,7 @@ use dm_kit::http::OpenApiRouter;
 use crate::Gateway;
 
 /// All of the gateway's own routes.
-pub fn all(gateway: Arc<Gateway>) -> OpenApiRouter {
+pub(crate) fn all(gateway: Arc<Gateway>) -> OpenApiRouter {
     OpenApiRouter::new()
         .merge(pages::routes())
         .merge(login::routes())

@@ -9,7 +9,7 @@ use utoipa::{PartialSchema as _, ToSchema};
 /// A body: its name, what it is, and what that is made of. From the types that the
 /// services themselves answer with.
 #[derive(Debug, Clone, Copy)]
-pub struct Shape {
+pub(crate) struct Shape {
     name: fn() -> Cow<'static, str>,
     schema: fn() -> RefOr<Schema>,
     parts: fn(&mut Vec<(String, RefOr<Schema>)>),
@@ -17,7 +17,7 @@ pub struct Shape {
 
 impl Shape {
     /// The shape of a type.
-    pub const fn of<T: ToSchema>() -> Self {
+    pub(crate) const fn of<T: ToSchema>() -> Self {
         Self {
             name: T::name,
             schema: T::schema,
@@ -26,7 +26,7 @@ impl Shape {
     }
 
     /// The shape of a list of a type.
-    pub const fn list_of<T: ToSchema>() -> Self {
+    pub(crate) const fn list_of<T: ToSchema>() -> Self {
         Self {
             name: list_name::<T>,
             schema: List::<T>::schema,

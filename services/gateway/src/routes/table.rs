@@ -16,7 +16,7 @@ use crate::downstream::Service;
 
 /// What of a request goes on to the service, beside the headers that always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sends {
+pub(crate) enum Sends {
     /// The query string.
     Query,
     /// The body.
@@ -29,7 +29,7 @@ pub enum Sends {
 
 /// A route of a service.
 #[derive(Debug)]
-pub struct Route {
+pub(crate) struct Route {
     /// The verb.
     pub method: Method,
     /// The path with its placeholders.
@@ -112,7 +112,7 @@ impl Route {
 }
 
 /// All routes that go on to a service, in the order of the contract.
-pub static ROUTES: [Route; 20] = {
+pub(crate) static ROUTES: [Route; 20] = {
     use Area::{Accounting, Own, Warehouse};
     use Sends::{Body, BodyAndKey, Nothing, Query};
     use Service::{Finance, Inventory, Order, Wuphf};

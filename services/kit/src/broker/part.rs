@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 
 /// What became of a part.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// For each message, in their order: `None` where the broker did not say.
     pub outcomes: Vec<Option<Outcome>>,
     /// Why not all of them are known.
@@ -31,7 +31,7 @@ pub struct Report {
 
 /// Why the broker did not say what became of every message.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// It closed the channel because of a message on it. The connection stands.
     Channel(String),
     /// It closed the connection because of a message on it.

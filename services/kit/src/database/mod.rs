@@ -63,7 +63,7 @@ const PLANNING: [(&str, &str); 2] = [("enable_seqscan", "off"), ("jit", "off")];
 
 /// How to reach the database: `POSTGRES_*`.
 #[must_use]
-pub fn options(environment: &mut Environment, service: &str) -> PgConnectOptions {
+pub(crate) fn options(environment: &mut Environment, service: &str) -> PgConnectOptions {
     let options = PgConnectOptions::new_without_pgpass()
         .host(&environment.text_or("POSTGRES_HOST", "postgres"))
         .port(environment.get("POSTGRES_PORT", 5432))
@@ -89,7 +89,7 @@ pub fn options(environment: &mut Environment, service: &str) -> PgConnectOptions
 ///
 /// # Errors
 /// The last refusal, after `patience`.
-pub async fn connect(
+pub(crate) async fn connect(
     options: PgConnectOptions,
     connections: u32,
     patience: Duration,
@@ -125,7 +125,7 @@ fn is_refused(error: &sqlx::Error) -> bool {
 ///
 /// # Errors
 /// [`SchemaError`] where the schema is older, newer or another one.
-pub async fn check_schema(
+pub(crate) async fn check_schema(
     pool: &PgPool,
     schema: &str,
     migrations: &Migrator,
@@ -191,7 +191,7 @@ fn compare(
 /// Whether an error says that the database is away, and not that it dislikes
 /// what it was asked.
 #[must_use]
-pub fn is_away(error: &sqlx::Error) -> bool {
+pub(crate) fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

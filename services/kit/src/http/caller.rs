@@ -7,7 +7,7 @@ use http::request::Parts;
 use super::error::ApiError;
 
 /// The header in which the gateway says who is signed in.
-pub const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+pub(crate) const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 
 pub use dm_contracts::rules::LONGEST_USER_ID;
 

@@ -65,7 +65,7 @@ impl ApiError {
 
     /// A body that can't be read.
     #[must_use]
-    pub fn invalid_json() -> Self {
+    pub(crate) fn invalid_json() -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "INVALID_JSON",

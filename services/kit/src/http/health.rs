@@ -23,13 +23,13 @@ pub struct Indicator(Arc<AtomicBool>);
 
 impl Indicator {
     /// Says whether it is there.
-    pub fn set(&self, up: bool) {
+    pub(crate) fn set(&self, up: bool) {
         self.0.store(up, Ordering::Relaxed);
     }
 
     /// Whether it is there.
     #[must_use]
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -44,13 +44,13 @@ pub struct Health {
 impl Health {
     /// Asks this database, too.
     #[must_use]
-    pub fn with_database(mut self, pool: PgPool) -> Self {
+    pub(crate) fn with_database(mut self, pool: PgPool) -> Self {
         self.database = Some(pool);
         self
     }
 
     /// A new indicator of that name. Those of one name are up together.
-    pub fn indicator(&mut self, name: &'static str) -> Indicator {
+    pub(crate) fn indicator(&mut self, name: &'static str) -> Indicator {
         let indicator = Indicator::default();
         self.indicators.push((name, indicator.clone()));
         indicator

@@ -46,7 +46,7 @@ const REST: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// Where the address can't be had.
-pub async fn serve(
+pub(crate) async fn serve(
     router: Router,
     address: SocketAddr,
     stop: CancellationToken,

@@ -24,7 +24,7 @@ pub use door::{Door, GATEWAY_SECRET, GatewaySecret};
 pub use error::{ApiError, DetailsStyle};
 pub use health::{Health, Indicator};
 pub use issues::{Issues, trimmed};
-pub use listen::serve;
+pub(crate) use listen::serve;
 pub use listing::{Chunk, Rows, whole};
 pub use observe::CurrentTrace;
 pub use paging::Paging;

@@ -30,7 +30,7 @@ impl Paging {
     ///
     /// # Errors
     /// A validation error where one can't be used.
-    pub fn of(params: &Params) -> Result<Self, ApiError> {
+    pub(crate) fn of(params: &Params) -> Result<Self, ApiError> {
         let (page, size) = (params.get("page"), params.get("size"));
         if page.is_none() && size.is_none() {
             return Ok(Self(None));

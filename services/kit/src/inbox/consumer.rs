@@ -57,7 +57,7 @@ pub(crate) struct Site {
 
 /// Applies the events of one work queue, each one once.
 #[derive(Debug)]
-pub struct Consumer<H> {
+pub(crate) struct Consumer<H> {
     site: Site,
     queue: String,
     indicator: Indicator,

@@ -22,7 +22,7 @@ use thiserror::Error;
 use crate::database::Transaction;
 use crate::trace::Trace;
 
-pub use consumer::Consumer;
+pub(crate) use consumer::Consumer;
 pub(crate) use consumer::Site;
 
 /// Why an event could not be applied.

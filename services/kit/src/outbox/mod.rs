@@ -20,7 +20,7 @@ use dm_contracts::{DomainEvent, Envelope};
 use crate::database::Transaction;
 use crate::trace::Trace;
 
-pub use relay::Relay;
+pub(crate) use relay::Relay;
 
 /// Writes an event in the caller's transaction, whose commit wakes the relay. Answers
 /// its id.

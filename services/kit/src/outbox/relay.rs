@@ -41,7 +41,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Publishes what is in the outbox.
 #[derive(Debug)]
-pub struct Relay {
+pub(crate) struct Relay {
     /// The schema whose outbox it is.
     pub schema: &'static str,
     /// The database.
@@ -58,7 +58,7 @@ pub struct Relay {
 
 impl Relay {
     /// Relays until it is asked to stop; whatever breaks is set up again.
-    pub async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let careful = AtomicBool::new(false);
         let broken = |error: RelayError| {
             warn!(%error, "the relay begins again");

@@ -14,11 +14,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// What a scrape is told the text is.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RequestLabels {
+pub(crate) struct RequestLabels {
     /// The verb, as [`method_label`] has it.
     pub method: &'static str,
     /// The route with its placeholders, never the path: ids would be labels
@@ -31,7 +31,7 @@ pub struct RequestLabels {
 /// The verb of a request as a label: one of the nine that HTTP knows, or `other`. A
 /// label that callers could make up would stay in the memory for good.
 #[must_use]
-pub fn method_label(method: &Method) -> &'static str {
+pub(crate) fn method_label(method: &Method) -> &'static str {
     [
         (Method::GET, "GET"),
         (Method::POST, "POST"),
@@ -50,7 +50,7 @@ pub fn method_label(method: &Method) -> &'static str {
 
 /// The labels of a handled event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct EventLabels {
+pub(crate) struct EventLabels {
     /// The work queue.
     pub queue: String,
     /// `applied`, `duplicate`, `retried` or `dead`.
@@ -143,13 +143,13 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Counts a request.
-    pub fn request(&self, labels: RequestLabels, took: Duration) {
+    pub(crate) fn request(&self, labels: RequestLabels, took: Duration) {
         self.requests.get_or_create(&labels).inc();
         self.durations.observe(took.as_secs_f64());
     }
 
     /// Counts a handled event.
-    pub fn handled(&self, queue: &str, outcome: &str) {
+    pub(crate) fn handled(&self, queue: &str, outcome: &str) {
         let labels = EventLabels {
             queue: queue.to_owned(),
             outcome: outcome.to_owned(),
@@ -159,7 +159,7 @@ impl Metrics {
 
     /// Everything as text.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         // Writing to a string can't fail.

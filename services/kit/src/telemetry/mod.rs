@@ -1,7 +1,7 @@
 //! Logs and metrics.
 
 mod logs;
-pub mod metrics;
+pub(crate) mod metrics;
 
 pub use logs::{cut, init as init_logs};
 pub use metrics::Metrics;

@@ -54,7 +54,7 @@ impl Admin<'_> {
     ///
     /// # Errors
     /// Keycloak is away, or refuses.
-    pub async fn forget(&self) -> Result<(), reqwest::Error> {
+    pub(crate) async fn forget(&self) -> Result<(), reqwest::Error> {
         let (session, realm) = (self.sign_in().await?, self.realm);
         let sessions = format!("{realm}/logout-all");
         let failures = format!("{realm}/attack-detection/brute-force/users");

@@ -3,7 +3,7 @@
 pub mod admin;
 mod diagnosis;
 mod files;
-pub mod stored;
+pub(crate) mod stored;
 pub mod token;
 
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub struct Keycloak {
 impl Keycloak {
     /// Keycloak as configured.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             config: config.keycloak.clone(),
             postgres: config.postgres.clone(),

@@ -21,7 +21,7 @@ const ROUNDS: u32 = 27_500;
 
 /// What Keycloak keeps of the configuration's secrets.
 #[derive(Debug, Clone)]
-pub struct Stored {
+pub(crate) struct Stored {
     realm: String,
     clients: [(&'static str, String); 2],
     bind_dn: String,
@@ -33,7 +33,7 @@ pub struct Stored {
 impl Stored {
     /// The secrets of a configuration.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let keycloak = &config.keycloak;
         let revealed = |secret: &dm_config::Secret| secret.reveal().to_owned();
         Self {
@@ -54,7 +54,7 @@ impl Stored {
 
     /// All of it as text, for a digest.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let clients = &self.clients;
         json!([
             self.realm,
@@ -72,7 +72,10 @@ impl Stored {
     ///
     /// # Errors
     /// The server fails.
-    pub async fn is_there(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    pub(crate) async fn is_there(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<bool, sqlx::Error> {
         if !has_tables(connection).await? {
             return Ok(true);
         }
@@ -108,7 +111,7 @@ impl Stored {
     ///
     /// # Errors
     /// The server fails.
-    pub async fn apply(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    pub(crate) async fn apply(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !has_tables(connection).await? {
             return Ok(());
         }
@@ -161,7 +164,7 @@ impl Stored {
 ///
 /// # Errors
 /// The server fails.
-pub async fn remove_keys(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(crate) async fn remove_keys(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     if !has_tables(connection).await? {
         return Ok(());
     }

@@ -171,7 +171,7 @@ impl Management {
     ///
     /// # Errors
     /// The broker is away, or refuses.
-    pub async fn begin_anew(&self, definitions: &Value) -> Result<(), ManagementError> {
+    pub(crate) async fn begin_anew(&self, definitions: &Value) -> Result<(), ManagementError> {
         let names = |of: &Value, list: &str| -> Vec<String> {
             let listed = of[list].as_array().into_iter().flatten();
             let names = listed.filter_map(|it| it["name"].as_str());
@@ -195,7 +195,7 @@ impl Management {
     ///
     /// # Errors
     /// The broker is away.
-    pub async fn policies(&self) -> Result<Vec<Value>, ManagementError> {
+    pub(crate) async fn policies(&self) -> Result<Vec<Value>, ManagementError> {
         self.get("policies/%2F").await
     }
 
@@ -203,7 +203,11 @@ impl Management {
     ///
     /// # Errors
     /// The broker is away, or refuses.
-    pub async fn set_policy(&self, name: &str, policy: &Value) -> Result<(), ManagementError> {
+    pub(crate) async fn set_policy(
+        &self,
+        name: &str,
+        policy: &Value,
+    ) -> Result<(), ManagementError> {
         let request = self.request(Method::PUT, ["policies", "/", name])?;
         request.json(policy).send().await?.error_for_status()?;
         Ok(())
@@ -213,7 +217,7 @@ impl Management {
     ///
     /// # Errors
     /// The broker is away, or has none of that name.
-    pub async fn remove_policy(&self, name: &str) -> Result<(), ManagementError> {
+    pub(crate) async fn remove_policy(&self, name: &str) -> Result<(), ManagementError> {
         self.delete(["policies", "/", name]).await?;
         Ok(())
     }

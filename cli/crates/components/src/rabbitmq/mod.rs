@@ -26,7 +26,7 @@ use super::{
 /// The component's name.
 pub const NAME: &str = "rabbitmq";
 /// The name of its management port in allocations.
-pub const MANAGEMENT: &str = "rabbitmq-management";
+pub(crate) const MANAGEMENT: &str = "rabbitmq-management";
 
 /// Where it listens in its container.
 const PORT: u16 = 5672;

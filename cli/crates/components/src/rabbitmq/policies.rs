@@ -32,7 +32,7 @@ const NAMES: [&str; 4] = ["dm-work", "dm-retry", "dm-dead-letter", "dm-readmodel
 
 /// Why the limits can't be applied.
 #[derive(Debug, Error)]
-pub enum PolicyError {
+pub(crate) enum PolicyError {
     /// The broker's management interface is away, or refuses.
     #[error("could not set the limits of the queues")]
     Management(#[from] ManagementError),

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Project;
-use crate::{Config, reference, schema, schema_text};
+use crate::{Config, schema, schema_text};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
@@ -33,7 +33,7 @@ fn the_schema_is_that_of_the_types() {
 
 #[test]
 fn the_reference_is_that_of_the_types() {
-    assert_generated("docs/configuration.md", &reference());
+    assert_generated("docs/configuration.md", &crate::reference::reference());
 }
 
 #[test]

@@ -19,15 +19,15 @@ mod size;
 
 pub use cadence::Cadence;
 pub use certificates::CaCertificates;
-pub use image::{ImageReference, RegistryPrefix};
-pub use location::ProjectPath;
-pub use names::{AccountName, DomainName, Identifier, Line, ProjectName};
-pub use network::{EngineAddress, MirrorUrl, Port};
+pub(crate) use image::{ImageReference, RegistryPrefix};
+pub(crate) use location::ProjectPath;
+pub(crate) use names::{AccountName, DomainName, Identifier, Line, ProjectName};
+pub(crate) use network::{EngineAddress, MirrorUrl, Port};
 pub use period::{Period, every, words};
-pub use recipients::Recipients;
+pub(crate) use recipients::Recipients;
 pub use secret::Secret;
-pub use setting::Settings;
-pub use size::Size;
+pub(crate) use setting::Settings;
+pub(crate) use size::Size;
 
 use serde::{Deserializer, de};
 
@@ -51,7 +51,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal for `reason`.
-    pub fn new(reason: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
             help: None,
@@ -60,7 +60,7 @@ impl Refusal {
 
     /// The same, with what to write instead.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -115,6 +115,7 @@ macro_rules! text_value {
         impl $type {
             /// The text as it was written.
             #[must_use]
+            #[allow(unreachable_pub, reason = "some of these types are of this crate alone")]
             pub fn as_str(&self) -> &str {
                 &self.0
             }

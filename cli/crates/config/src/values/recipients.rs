@@ -10,7 +10,7 @@ use super::{Refusal, text_value};
 /// A recipient of age: `age1…`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Recipient(String);
+pub(crate) struct Recipient(String);
 
 text_value!(Recipient, recipient, title: "Recipient of age", pattern: "^age1[a-z0-9]+$");
 

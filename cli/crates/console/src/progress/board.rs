@@ -9,7 +9,7 @@ use dm_terminal::text;
 
 /// One node and where it is.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub(crate) struct Row {
     /// The node as it was announced.
     pub node: Node,
     /// Its last state; none before the first.
@@ -22,7 +22,7 @@ pub struct Row {
 
 /// The group that a row belongs to where there is not room for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Not begun.
     Waiting,
     /// Under way.
@@ -46,7 +46,7 @@ impl Row {
     }
 
     /// Its group.
-    pub fn stage(&self) -> Stage {
+    pub(crate) fn stage(&self) -> Stage {
         match &self.state {
             None | Some(NodeState::Waiting { .. }) => Stage::Waiting,
             Some(NodeState::Ready { .. } | NodeState::Gone) => Stage::Done,
@@ -57,12 +57,12 @@ impl Row {
     }
 
     /// True where nothing had to be done.
-    pub fn kept(&self) -> bool {
+    pub(crate) fn kept(&self) -> bool {
         matches!(self.state, Some(NodeState::Ready { kept: true }))
     }
 
     /// How long it has been at work, or was.
-    pub fn took(&self, now: Duration) -> Option<Duration> {
+    pub(crate) fn took(&self, now: Duration) -> Option<Duration> {
         let began = self.began?;
         Some(self.ended.unwrap_or(now).saturating_sub(began))
     }
@@ -70,7 +70,7 @@ impl Row {
 
 /// A run so far.
 #[derive(Debug, Default)]
-pub struct Board {
+pub(crate) struct Board {
     /// What was asked for.
     pub command: String,
     /// The instance it is done to.
@@ -90,7 +90,7 @@ pub struct Board {
 
 impl Board {
     /// Takes an event in.
-    pub fn apply(&mut self, event: &Event) {
+    pub(crate) fn apply(&mut self, event: &Event) {
         match event {
             Event::Started {
                 command,
@@ -124,28 +124,28 @@ impl Board {
     }
 
     /// The row of a node.
-    pub fn row(&self, name: &str) -> Option<&Row> {
+    pub(crate) fn row(&self, name: &str) -> Option<&Row> {
         self.index.get(name).map(|index| &self.rows[*index])
     }
 
     /// The nodes that a row waits for and that are not done yet.
-    pub fn unready(&self, row: &Row) -> Vec<String> {
+    pub(crate) fn unready(&self, row: &Row) -> Vec<String> {
         let unready = |name: &&String| self.row(name).is_some_and(|row| row.stage() != Stage::Done);
         row.node.after.iter().filter(unready).cloned().collect()
     }
 
     /// The rows of a group.
-    pub fn of(&self, stage: Stage) -> impl Iterator<Item = &Row> {
+    pub(crate) fn of(&self, stage: Stage) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(move |row| row.stage() == stage)
     }
 
     /// True where everything was as it should be before.
-    pub fn unchanged(&self) -> bool {
+    pub(crate) fn unchanged(&self) -> bool {
         self.rows.iter().all(Row::kept)
     }
 
     /// `2 images, 9 ready, 1 failed`: how the nodes stand.
-    pub fn tally(&self) -> String {
+    pub(crate) fn tally(&self) -> String {
         let gone = |row: &&Row| row.state == Some(NodeState::Gone);
         let image = |row: &&Row| row.node.kind == NodeKind::Image;
         let done = || self.of(Stage::Done).filter(|row| !gone(row));
@@ -168,7 +168,7 @@ impl Board {
     }
 
     /// How the run ended, in one sentence; none where there was nothing to run.
-    pub fn outcome(&self, ok: bool, at: Duration) -> Option<String> {
+    pub(super) fn outcome(&self, ok: bool, at: Duration) -> Option<String> {
         let took = text::duration(at);
         let verdict = match (ok, self.interrupted) {
             (true, _) if self.rows.is_empty() => return None,

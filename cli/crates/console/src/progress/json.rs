@@ -9,17 +9,17 @@ use dm_terminal::{Printer, json};
 use super::Reporter;
 
 /// The schema, named by the first line.
-pub const SCHEMA: &str = "dm.progress/1";
+pub(crate) const SCHEMA: &str = "dm.progress/1";
 
 /// Writes each event as a line of JSON.
-pub struct Json {
+pub(crate) struct Json {
     printer: Printer,
     first: bool,
 }
 
 impl Json {
     /// A reporter to this printer.
-    pub fn new(printer: &Printer) -> Self {
+    pub(crate) fn new(printer: &Printer) -> Self {
         Self {
             printer: printer.clone(),
             first: true,

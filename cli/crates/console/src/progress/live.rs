@@ -11,7 +11,7 @@ use super::{Options, Reporter, view};
 use crate::failure;
 
 /// Redraws the run at each beat; what should stay is written above.
-pub struct Live {
+pub(crate) struct Live {
     printer: Printer,
     board: Board,
     options: Options,
@@ -19,7 +19,7 @@ pub struct Live {
 
 impl Live {
     /// A reporter to this printer.
-    pub fn new(printer: &Printer, options: Options) -> Self {
+    pub(crate) fn new(printer: &Printer, options: Options) -> Self {
         Self {
             printer: printer.clone(),
             board: Board::default(),

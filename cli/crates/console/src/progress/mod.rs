@@ -24,7 +24,7 @@ const BEAT: Duration = Duration::from_millis(100);
 const SLOW_BEAT: Duration = Duration::from_secs(1);
 
 /// Where events come from: either kind of tokio's channels.
-pub trait EventSource: Send {
+pub(crate) trait EventSource: Send {
     /// The next event; none when all senders are gone.
     fn next(&mut self) -> impl Future<Output = Option<Event>> + Send;
 }
@@ -43,7 +43,7 @@ impl EventSource for mpsc::UnboundedReceiver<Event> {
 
 /// What the reporter needs to know of the run besides its events.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// When the run gives up, counted from its start.
     pub deadline: Option<Duration>,
 }
@@ -64,7 +64,7 @@ trait Reporter: Send {
 ///
 /// To be run beside the executor, e.g. by `tokio::join!` or in a task of its
 /// own. Events sent after [`Event::Finished`] are not read.
-pub async fn report(
+pub(crate) async fn report(
     printer: &Printer,
     mut source: impl EventSource,
     options: Options,

@@ -27,7 +27,7 @@ const HELD: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Writes lines like `12.3s postgres ready (2.1s)`.
-pub struct Plain {
+pub(crate) struct Plain {
     printer: Printer,
     board: Board,
     told: HashMap<String, Told>,
@@ -49,7 +49,7 @@ struct Told {
 
 impl Plain {
     /// A reporter to this printer.
-    pub fn new(printer: &Printer) -> Self {
+    pub(crate) fn new(printer: &Printer) -> Self {
         Self {
             printer: printer.clone(),
             board: Board::default(),

@@ -9,11 +9,11 @@ use super::Reporter;
 use crate::failure;
 
 /// Says nothing of a run but why it failed.
-pub struct Silent(Printer);
+pub(crate) struct Silent(Printer);
 
 impl Silent {
     /// A reporter to this printer.
-    pub fn new(printer: &Printer) -> Self {
+    pub(crate) fn new(printer: &Printer) -> Self {
         Self(printer.clone())
     }
 }

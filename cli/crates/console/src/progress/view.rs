@@ -17,7 +17,7 @@ const TIME: usize = 7;
 const SIGN: usize = 2;
 
 /// What a node is doing, in words, without numbers that change all the time.
-pub fn activity(state: &NodeState) -> String {
+pub(crate) fn activity(state: &NodeState) -> String {
     match state {
         NodeState::Waiting { on } if on.is_empty() => "waiting".into(),
         NodeState::Waiting { on } => format!("waiting for {}", on.join(", ")),
@@ -34,7 +34,7 @@ pub fn activity(state: &NodeState) -> String {
             match (amount(*current, *total, *unit), unit) {
                 (None, _) => format!("{doing}{detail}"),
                 // The detail is what the step does.
-                (Some(step), Unit::Steps) => format!("{doing} {step}{detail}"),
+                (Some(step), Unit::Steps | Unit::Crates) => format!("{doing} {step}{detail}"),
                 (Some(bytes), Unit::Bytes) => format!("{doing}{detail} ({bytes})"),
             }
         }
@@ -71,13 +71,13 @@ fn brief(state: &NodeState) -> String {
 }
 
 /// How many hundredths are done.
-pub fn percent(current: Option<u64>, total: Option<u64>) -> Option<u64> {
+pub(crate) fn percent(current: Option<u64>, total: Option<u64>) -> Option<u64> {
     let (current, total) = (current?, total.filter(|total| *total > 0)?);
     let hundredths = u128::from(current.min(total)) * 100 / u128::from(total);
     u64::try_from(hundredths).ok()
 }
 
-/// How much is done: `62%, 45.1 MB of 72.8 MB`, `45.1 MB`, `step 3/7`.
+/// How much is done: `62%, 45.1 MB of 72.8 MB`, `45.1 MB`, `step 3/7`, `120 of 402`.
 fn amount(current: Option<u64>, total: Option<u64>, unit: Unit) -> Option<String> {
     let current = current?;
     let percent = percent(Some(current), total);
@@ -90,12 +90,14 @@ fn amount(current: Option<u64>, total: Option<u64>, unit: Unit) -> Option<String
         (Unit::Bytes, ..) => text::bytes(current),
         (Unit::Steps, Some(total), _) => format!("step {current}/{total}"),
         (Unit::Steps, None, _) => format!("step {current}"),
+        (Unit::Crates, Some(total), _) => format!("{current} of {total}"),
+        (Unit::Crates, None, _) => current.to_string(),
     })
 }
 
 /// The lines of a run under way. They are narrower than the canvas, and fewer
 /// than `rows`, so that a terminal neither breaks nor scrolls them.
-pub fn frame(
+pub(crate) fn frame(
     board: &Board,
     now: Duration,
     deadline: Option<Duration>,
@@ -112,7 +114,7 @@ pub fn frame(
 
 /// The lines that stay when the run is over. What was kept is one line, and so
 /// is what never began.
-pub fn summary(board: &Board, at: Duration, canvas: &Canvas) -> Vec<String> {
+pub(crate) fn summary(board: &Board, at: Duration, canvas: &Canvas) -> Vec<String> {
     let layout = Layout::of(board, canvas);
     let group = |role, glyph, what, of: &dyn Fn(&Row) -> bool| {
         let rows: Vec<&Row> = board.rows.iter().filter(|row| of(row)).collect();

@@ -55,7 +55,7 @@ impl Package {
 
     /// Whether its program is there.
     #[must_use]
-    pub fn is_installed(&self) -> bool {
+    pub(crate) fn is_installed(&self) -> bool {
         program(self.program).is_some()
     }
 }

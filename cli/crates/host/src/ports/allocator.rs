@@ -359,7 +359,7 @@ impl Allocator {
     ///
     /// # Errors
     /// [`PortError::State`] when the record can't be read.
-    pub fn list(&self) -> Result<Vec<Allocation>, PortError> {
+    pub(crate) fn list(&self) -> Result<Vec<Allocation>, PortError> {
         // Reading needs no lock: the file is replaced whole.
         let record: Option<Record> = self.state.read(RECORD)?;
         Ok(record.unwrap_or_default().allocations)

@@ -21,7 +21,8 @@ impl Owner {
     /// Whether it is the engine's forwarder for a container's published port,
     /// so that the engine must be asked which container it is.
     #[must_use]
-    pub fn is_engine_proxy(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_engine_proxy(&self) -> bool {
         matches!(
             self.name.as_str(),
             "docker-proxy" | "rootlessport" | "rootlesskit" | "com.docker.backend" | "conmon"

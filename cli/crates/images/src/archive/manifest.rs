@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// What is in a file of images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// Name and version of the format.
     pub format: String,
     /// When the file was made.

@@ -32,7 +32,7 @@ use super::error::ImageError;
 use super::inventory::Standing;
 use super::store::Images;
 
-pub use self::manifest::{Manifest, Saved};
+pub(crate) use self::manifest::{Manifest, Saved};
 
 /// What was saved or loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -21,7 +21,7 @@ pub(super) async fn compile<'n>(
     let binaries: Vec<String> = names.iter().map(|name| binary(name)).collect();
     let mut found = cargo
         .build(&binaries, &|done, total| {
-            progress.working(SERVICES, Update::doing("compiling").steps(done, total));
+            progress.working(SERVICES, Update::doing("compiling").crates(done, total));
         })
         .await?;
     let paths = names.iter().zip(&binaries);

@@ -61,7 +61,7 @@ impl ServiceImages {
 
     /// The names.
     #[must_use]
-    pub fn names(&self) -> &[&'static str] {
+    pub(crate) fn names(&self) -> &[&'static str] {
         &self.names
     }
 

@@ -208,15 +208,6 @@ impl Images {
         self.obtain(name, &self.cancel).await
     }
 
-    /// Gets several images ready, in parallel. The first failure stops the others.
-    ///
-    /// # Errors
-    /// The first failure.
-    pub async fn acquire_all(&self, names: &[&str]) -> Result<Vec<Acquired>, ImageError> {
-        self.together(names, async |name, cancel| self.obtain(name, cancel).await)
-            .await
-    }
-
     /// Builds images whatever the source, those that are here already only where
     /// `no_cache` asks for it. Services are compiled together, whichever is named.
     ///

@@ -26,7 +26,7 @@ impl Outcome {
 
     /// Its word.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Replayed => "replayed",
             Self::Returned => "returned",
@@ -37,7 +37,7 @@ impl Outcome {
 
 /// A message of a run's set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its place in the set.
     pub number: i64,
     /// The work queue.

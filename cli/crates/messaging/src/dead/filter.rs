@@ -33,7 +33,7 @@ impl Filter {
     /// Whether a letter is meant. One that doesn't say when it failed is not, where
     /// that is asked for.
     #[must_use]
-    pub fn takes(&self, letter: &DeadLetter) -> bool {
+    pub(crate) fn takes(&self, letter: &DeadLetter) -> bool {
         let any = |wanted: &[String], found: Option<&str>, fits: fn(&str, &str) -> bool| {
             wanted.is_empty()
                 || found.is_some_and(|found| wanted.iter().any(|wanted| fits(wanted, found)))

@@ -71,7 +71,7 @@ pub struct Properties {
 impl Line {
     /// A letter of a queue, as it was before anything was copied.
     #[must_use]
-    pub fn of(queue: &str, original: &Original, body: &[u8]) -> Self {
+    pub(crate) fn of(queue: &str, original: &Original, body: &[u8]) -> Self {
         let headers = original.properties.headers().as_ref();
         Self {
             queue: queue.to_owned(),
@@ -93,7 +93,7 @@ impl Line {
     ///
     /// # Errors
     /// In words, what can't be part of a message.
-    pub fn original(&self) -> Result<(Original, Vec<u8>), String> {
+    pub(crate) fn original(&self) -> Result<(Original, Vec<u8>), String> {
         let body = STANDARD
             .decode(&self.body)
             .map_err(|error| format!("the body is not base64: {error}"))?;
@@ -112,7 +112,7 @@ impl Line {
     ///
     /// # Errors
     /// As [`Line::original`].
-    pub fn message(&self) -> Result<(DeadLetter, Outgoing), String> {
+    pub(crate) fn message(&self) -> Result<(DeadLetter, Outgoing), String> {
         let (original, body) = self.original()?;
         let letter = DeadLetter::read(&self.queue, 0, &original.properties, &body);
         let message = Outgoing {
@@ -182,7 +182,7 @@ impl Properties {
 
     /// Each one that there is, as text.
     #[must_use]
-    pub fn shown(properties: &BasicProperties) -> BTreeMap<&'static str, String> {
+    pub(crate) fn shown(properties: &BasicProperties) -> BTreeMap<&'static str, String> {
         let own = Self::of(properties);
         let texts = [
             ("content_type", own.content_type),

@@ -20,12 +20,12 @@
 pub mod audit;
 pub mod copy;
 pub mod edit;
-pub mod filter;
+pub(crate) mod filter;
 #[cfg(test)]
 mod fuzz;
 mod group;
 mod header;
-pub mod letter;
+pub(crate) mod letter;
 pub mod line;
 pub mod look;
 pub mod parked;

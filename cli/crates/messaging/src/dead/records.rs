@@ -59,7 +59,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn count(&self, queue: &str) -> Result<Option<i64>, MessagingError> {
+    pub(crate) async fn count(&self, queue: &str) -> Result<Option<i64>, MessagingError> {
         let Some(table) = self.table(queue) else {
             return Ok(None);
         };
@@ -268,7 +268,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn new_round(
+    pub(crate) async fn new_round(
         &self,
         queue: &str,
         event_id: &str,

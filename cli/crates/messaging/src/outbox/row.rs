@@ -107,7 +107,7 @@ impl Row {
 
     /// The span that it was caused in.
     #[must_use]
-    pub fn span_id(&self) -> Option<&str> {
+    pub(crate) fn span_id(&self) -> Option<&str> {
         self.traceparent.as_deref()?.split('-').nth(2)
     }
 }

@@ -11,7 +11,7 @@ use super::report::{Report, Stage, StageName, components};
 
 /// A failure of a component.
 #[must_use]
-pub fn failure(name: &str) -> Failure {
+pub(crate) fn failure(name: &str) -> Failure {
     Failure {
         name: name.into(),
         what: "exited with code 1 before it was ready".into(),
@@ -29,7 +29,7 @@ pub fn failure(name: &str) -> Failure {
 
 /// The events of a start in which `order` failed.
 #[must_use]
-pub fn events() -> Vec<Event> {
+pub(crate) fn events() -> Vec<Event> {
     let node = |name: &str, after: &[&str]| Node {
         name: name.into(),
         kind: NodeKind::Service,

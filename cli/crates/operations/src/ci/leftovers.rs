@@ -27,7 +27,7 @@ pub fn new_name(keep: bool) -> String {
 ///
 /// # Errors
 /// A failing engine.
-pub async fn find(engine: &Engine, project: &str) -> Result<BTreeSet<String>, EngineError> {
+pub(crate) async fn find(engine: &Engine, project: &str) -> Result<BTreeSet<String>, EngineError> {
     let filter = [(labels::PROJECT, project)];
     let containers = engine.containers(&filter).await?;
     let mut names: BTreeSet<_> = containers

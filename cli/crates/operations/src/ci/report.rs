@@ -37,7 +37,7 @@ pub struct Component {
 impl Component {
     /// Replaces the secrets in what it says about its failure: a log line may hold one, and
     /// the files of a job are read by more people than its machine.
-    pub fn mask(&mut self, masker: &Masker) {
+    pub(crate) fn mask(&mut self, masker: &Masker) {
         let Outcome::Failed(failure) = &mut self.outcome else {
             return;
         };
@@ -135,7 +135,7 @@ impl Report {
 
 /// The nodes of a run, in the order in which they were announced, from its events.
 #[must_use]
-pub fn components(events: &[Event], timings: Option<&Timings>) -> Vec<Component> {
+pub(crate) fn components(events: &[Event], timings: Option<&Timings>) -> Vec<Component> {
     let mut nodes: Vec<&Node> = Vec::new();
     for event in events {
         if let Event::Started { nodes: more, .. } = event {

@@ -5,4 +5,3 @@ mod state;
 mod watch;
 
 pub use sources::Sources;
-pub use watch::{Changes, WatchError};

@@ -19,7 +19,7 @@ const NAMED: usize = 3;
 
 /// The project can't be watched.
 #[derive(Debug, Error)]
-pub enum WatchError {
+pub(crate) enum WatchError {
     /// The system refuses.
     #[error("could not watch {} for changes", path.display())]
     Watch {

@@ -98,7 +98,7 @@ impl Desk {
     ///
     /// # Errors
     /// One holds it.
-    pub async fn watched<T>(&self, work: impl Future<Output = T>) -> Result<T, Blocked> {
+    pub(crate) async fn watched<T>(&self, work: impl Future<Output = T>) -> Result<T, Blocked> {
         let lock = self.config().timeouts.lock.get();
         self.watch.while_free(lock, work).await
     }
@@ -143,7 +143,7 @@ impl Desk {
     }
 
     /// Keycloak at this address, as its administrator.
-    pub fn keycloak<'a>(&'a self, base: &'a str) -> Admin<'a> {
+    pub(crate) fn keycloak<'a>(&'a self, base: &'a str) -> Admin<'a> {
         let config = &self.config().keycloak;
         Admin {
             base,
@@ -154,7 +154,7 @@ impl Desk {
     }
 
     /// What shows the messages in the broker's queues without a delivery.
-    pub fn browser(&self) -> Browser<'_> {
+    pub(crate) fn browser(&self) -> Browser<'_> {
         Browser {
             engine: &self.engine,
             container: self.project.instance.container(rabbitmq::NAME),
@@ -165,7 +165,7 @@ impl Desk {
     ///
     /// # Errors
     /// No client can be made.
-    pub fn management(&self) -> Result<Management> {
+    pub(crate) fn management(&self) -> Result<Management> {
         let settings = &self.config().rabbitmq;
         let base = rabbitmq::management_url(&self.ports);
         let (user, password) = (settings.user.as_str(), settings.password.reveal());

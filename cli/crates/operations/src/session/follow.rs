@@ -15,7 +15,7 @@ impl Session {
     ///
     /// # Errors
     /// The answer can't be read.
-    pub fn is_confirmed(&self, yes: bool, question: &str) -> Result<bool> {
+    pub(crate) fn is_confirmed(&self, yes: bool, question: &str) -> Result<bool> {
         Ok(yes || (self.frontend.can_ask() && self.frontend.confirm(question)?))
     }
 

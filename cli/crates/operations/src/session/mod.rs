@@ -101,7 +101,7 @@ impl Session {
 
     /// The same, for what has to be done even where the command was interrupted.
     #[must_use]
-    pub fn undisturbed(&self) -> Self {
+    pub(crate) fn undisturbed(&self) -> Self {
         Self {
             interrupt: CancellationToken::new(),
             ..self.clone()
@@ -228,7 +228,7 @@ impl Session {
     ///
     /// # Errors
     /// Unreadable fixtures, a taken port, a failing engine.
-    pub async fn stack(
+    pub(crate) async fn stack(
         &self,
         project: &Project,
         engine: Engine,
@@ -278,7 +278,7 @@ impl Session {
     /// The stack as it is, for commands that only look.
     ///
     /// # Errors
-    /// As [`Session::stack`].
+    /// As `Session::stack`.
     pub async fn quiet_stack(&self, project: &Project) -> Result<Stack> {
         let engine = self.engine(project.config()).await?;
         Ok(self.existing_stack(project, engine).await?.0)

@@ -43,7 +43,7 @@ impl Project {
     ///
     /// # Errors
     /// An unreadable record.
-    pub fn ports(&self) -> Result<Ports> {
+    pub(crate) fn ports(&self) -> Result<Ports> {
         let allocator = Allocator::new(self.state.clone());
         let recorded = allocator.recorded(&self.instance.project, &self.instance.name)?;
         Ok(recorded.unwrap_or_else(|| wanted_ports(&self.loaded)))
@@ -51,7 +51,7 @@ impl Project {
 
     /// Where the backups of all projects and instances are.
     #[must_use]
-    pub fn backups(&self) -> PathBuf {
+    pub(crate) fn backups(&self) -> PathBuf {
         let own = || self.state.path().join("backups");
         let configured = self.config().backup.directory.as_ref();
         configured.map_or_else(own, |path| path.in_project(&self.loaded.root))
@@ -59,7 +59,7 @@ impl Project {
 
     /// The backups of the instance.
     #[must_use]
-    pub fn instance_backups(&self) -> PathBuf {
+    pub(crate) fn instance_backups(&self) -> PathBuf {
         let instance = &self.instance;
         self.backups().join(&instance.project).join(&instance.name)
     }
@@ -132,7 +132,7 @@ impl Project {
     ///
     /// # Errors
     /// Unreadable certificates, or no folder for downloads.
-    pub fn images(
+    pub(crate) fn images(
         &self,
         engine: &Engine,
         progress: Arc<dyn Progress>,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Installs what is missing from the distribution's packages.
 #[derive(Clone)]
-pub struct HostTools {
+pub(crate) struct HostTools {
     consent: Arc<Consent>,
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
@@ -22,7 +22,7 @@ impl HostTools {
     /// Tools that are installed with this consent; what is told of it goes to
     /// the progress of the base image.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         consent: Arc<Consent>,
         progress: Arc<dyn Progress>,
         cancel: CancellationToken,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use options::{Bridge, DaemonOptions};
+pub(crate) use options::DaemonOptions;
 
 use dm_engine::{Engine, EngineError, EngineSettings};
 use dm_host::network::{self, Route};
@@ -94,7 +94,7 @@ pub struct Running {
 
 /// What starting one changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Started {
+pub(crate) struct Started {
     /// The one that runs.
     pub running: Running,
     /// False if it ran already.
@@ -158,7 +158,7 @@ impl Daemon {
     ///
     /// # Errors
     /// [`EngineError::Setup`] with what its log says; nothing of it runs then.
-    pub async fn start(
+    pub(crate) async fn start(
         &self,
         options: &DaemonOptions,
         cancel: &CancellationToken,
@@ -241,7 +241,7 @@ impl Daemon {
     ///
     /// # Errors
     /// [`EngineError::Setup`] when it doesn't end or isn't ours to end.
-    pub async fn stop(&self, cancel: &CancellationToken) -> Result<bool, EngineError> {
+    pub(crate) async fn stop(&self, cancel: &CancellationToken) -> Result<bool, EngineError> {
         let lock = self.state.lock("the start of the engine", "dockerd");
         let _guard = lock
             .lock("dm engine stop", START + STOP, cancel, |_| {})

@@ -14,7 +14,7 @@ const ETHERNET_MTU: u32 = 1500;
 /// The networks of the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Bridge {
+pub(crate) enum Bridge {
     /// Docker's own default bridge, in ranges that are free.
     Default(Ranges),
     /// A bridge that is there already, and no packet filter. Not `none`: a
@@ -24,7 +24,7 @@ pub enum Bridge {
 
 /// Where a `dockerd` keeps its things and how it is set up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DaemonOptions {
+pub(crate) struct DaemonOptions {
     /// The socket on which it answers.
     pub socket: PathBuf,
     /// Images, containers and volumes.
@@ -49,7 +49,7 @@ impl DaemonOptions {
     /// The usual places, and networks that fit among `routes`. `None` if no
     /// private address range is free.
     #[must_use]
-    pub fn plan(state: &StateDir, routes: &[Route]) -> Option<Self> {
+    pub(crate) fn plan(state: &StateDir, routes: &[Route]) -> Option<Self> {
         let resolvers = std::fs::read_to_string("/etc/resolv.conf")
             .map(|text| network::nameservers(&text))
             .unwrap_or_default();
@@ -70,7 +70,7 @@ impl DaemonOptions {
 
     /// The address of the socket, as in `DOCKER_HOST`.
     #[must_use]
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("unix://{}", self.socket.display())
     }
 

@@ -78,7 +78,7 @@ fn scratch(dir: &Path, bridge: &str) -> DaemonOptions {
         exec_root: dir.join("exec"),
         pidfile: dir.join("docker.pid"),
         log: dir.join("dockerd.log"),
-        bridge: Bridge::Existing(bridge.to_owned()),
+        bridge: options::Bridge::Existing(bridge.to_owned()),
         mtu: 1400,
         dns: Vec::new(),
         cgroupfs: true,

@@ -93,12 +93,6 @@ impl Filling {
             plan,
         })
     }
-
-    /// What is going to be done.
-    #[must_use]
-    pub const fn plan(&self) -> &Plan {
-        &self.plan
-    }
 }
 
 /// What can be promised of each product. No page at the gateway shows it.

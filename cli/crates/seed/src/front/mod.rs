@@ -10,4 +10,3 @@ mod carry;
 mod plan;
 
 pub use carry::{Filling, companies, fill};
-pub use plan::{End, Plan};

@@ -16,7 +16,7 @@ const SHIP_IN: std::ops::RangeInclusive<u16> = 2..=30;
 
 /// How far a lead comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// Somebody has noted it.
     New,
     /// Somebody has called.
@@ -32,7 +32,7 @@ pub enum End {
 impl End {
     /// The status of the lead in the end, as the contract has it.
     #[must_use]
-    pub const fn status(&self) -> &'static str {
+    pub(crate) const fn status(&self) -> &'static str {
         match self {
             Self::New => "NEW",
             Self::Contacted => "CONTACTED",
@@ -45,7 +45,7 @@ impl End {
 
 /// A lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedLead {
+pub(crate) struct PlannedLead {
     /// The company.
     pub company: Company,
     /// Who looks after it.
@@ -56,7 +56,7 @@ pub struct PlannedLead {
 
 /// An order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedOrder {
+pub(crate) struct PlannedOrder {
     /// What is ordered; no product twice.
     pub items: Vec<OrderItem>,
     /// In how many days it is to be shipped.
@@ -69,7 +69,7 @@ pub struct PlannedOrder {
 
 /// An expense.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PlannedExpense {
+pub(crate) struct PlannedExpense {
     /// Whose money it was.
     pub submitter: String,
     /// What for.
@@ -84,7 +84,7 @@ pub struct PlannedExpense {
 
 /// What becomes of an expense.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Nobody has looked at it.
     Pending,
     /// It is paid.
@@ -95,7 +95,7 @@ pub enum Decision {
 
 /// Everything that a run does, in order.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The leads.
     pub leads: Vec<PlannedLead>,
     /// The expenses.
@@ -106,7 +106,7 @@ impl Plan {
     /// The plan of a number, for a stack that has these companies already and can
     /// promise so much of each product. Never more than that is ordered.
     #[must_use]
-    pub fn of(
+    pub(crate) fn of(
         file: &SeedFile,
         number: u64,
         taken: &BTreeSet<String>,
@@ -142,7 +142,8 @@ impl Plan {
     }
 
     /// The orders, with those that leave.
-    pub fn orders(&self) -> impl Iterator<Item = &PlannedOrder> {
+    #[cfg(test)]
+    pub(crate) fn orders(&self) -> impl Iterator<Item = &PlannedOrder> {
         self.leads.iter().flat_map(|lead| match &lead.end {
             End::Client(orders) => orders.as_slice(),
             _ => &[],

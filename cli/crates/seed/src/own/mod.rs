@@ -28,12 +28,12 @@ use dm_business::rows::Counts;
 
 use super::SeedError;
 
-pub use crate::issue::{Issue, Spot};
+pub(crate) use crate::issue::{Issue, Spot};
 pub use check::Ground;
 
 /// Where a fact is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// The file.
     pub file: PathBuf,
     /// Where it begins.
@@ -116,7 +116,7 @@ impl Own {
 
     /// How much it is about.
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let facts = &self.facts;
         Counts {
             leads: facts.leads.len() as u64,

@@ -46,13 +46,13 @@ pub struct Request {
 impl Request {
     /// Whether this kind of business is part of it.
     #[must_use]
-    pub fn has(&self, kind: Only) -> bool {
+    pub(crate) fn has(&self, kind: Only) -> bool {
         self.only.is_none_or(|only| only == kind)
     }
 
     /// Into how many parts it is cut.
     #[must_use]
-    pub const fn parts(&self) -> u64 {
+    pub(crate) const fn parts(&self) -> u64 {
         self.orders.div_ceil(PART)
     }
 

@@ -84,7 +84,7 @@ pub struct Plan {
 impl Plan {
     /// True where nothing has to be done.
     #[must_use]
-    pub fn is_noop(&self) -> bool {
+    pub(crate) fn is_noop(&self) -> bool {
         self.steps.iter().all(|step| step.action == Action::Keep)
     }
 

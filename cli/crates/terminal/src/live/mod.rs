@@ -127,7 +127,7 @@ impl Lines {
 
     /// Takes the lines away while `write` writes to the terminal, whichever
     /// way.
-    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         let shown = self.lock();
         if shown.is_empty() {
             write()
@@ -140,13 +140,13 @@ impl Lines {
     ///
     /// # Errors
     /// If the terminal can't be written to.
-    pub fn above(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn above(&self, text: &str) -> io::Result<()> {
         self.suspend(|| self.terminal.write(text))
     }
 
     /// Rows and columns of the terminal, if it is one.
     #[must_use]
-    pub fn size(&self) -> Option<(u16, u16)> {
+    pub(crate) fn size(&self) -> Option<(u16, u16)> {
         self.terminal.size()
     }
 

@@ -66,12 +66,12 @@ impl Terminal {
 
     /// Rows and columns, where it is a terminal.
     #[must_use]
-    pub fn size(&self) -> Option<(u16, u16)> {
+    pub(crate) fn size(&self) -> Option<(u16, u16)> {
         (self.lock().size)()
     }
 
     /// From now on frames are drawn for nobody, or for everybody again.
-    pub fn freeze(&self, frozen: bool) {
+    pub(crate) fn freeze(&self, frozen: bool) {
         self.lock().frozen = frozen;
     }
 
@@ -79,7 +79,7 @@ impl Terminal {
     ///
     /// # Errors
     /// The last reason why not.
-    pub fn check(&self) -> io::Result<()> {
+    pub(crate) fn check(&self) -> io::Result<()> {
         self.lock().error.take().map_or(Ok(()), Err)
     }
 
@@ -87,7 +87,7 @@ impl Terminal {
     ///
     /// # Errors
     /// If it can't be written to.
-    pub fn write(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn write(&self, text: &str) -> io::Result<()> {
         let mut state = self.lock();
         state.to.write_all(text.as_bytes())?;
         state.to.flush()
