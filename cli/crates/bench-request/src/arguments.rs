@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::case::{DataCase, EventsCase, ServicesCase, UpCase};
 
-/// How many rounds where nobody says.
+/// The default number of rounds.
 const RUNS: u32 = 5;
 
 /// Measure, as ratios in one run.

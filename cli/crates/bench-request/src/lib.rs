@@ -58,7 +58,7 @@ impl Request {
     /// The request that this process was started with.
     ///
     /// # Errors
-    /// There is none: the program was not started by `dm bench`.
+    /// The variable is missing or is not a request: `dm bench` did not start the program.
     pub fn from_environment() -> Result<Self> {
         let text = std::env::var(BENCH_REQUEST).map_err(|_| RequestError::Missing)?;
         Ok(serde_json::from_str(&text).map_err(RequestError::Read)?)
@@ -72,10 +72,10 @@ enum RequestError {
     #[error("{BENCH_REQUEST} is not set: this program is started by `dm bench`")]
     Missing,
     /// The variable is not what `dm bench` writes.
-    #[error("{BENCH_REQUEST} is no request of `dm bench`")]
+    #[error("could not read {BENCH_REQUEST}, which `dm bench` sets")]
     Read(#[source] serde_json::Error),
     /// It can't be written as JSON.
-    #[error("the request can't be handed to the program that measures")]
+    #[error("could not write the request for dm-bench")]
     Write(#[source] serde_json::Error),
 }
 

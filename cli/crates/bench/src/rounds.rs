@@ -45,7 +45,7 @@ pub(crate) struct Round<'a> {
     breakdowns: Vec<Breakdown>,
 }
 
-/// Measures a suite in so many rounds. Whatever happens, its scratch stacks are removed at the
+/// Measures a suite in `runs` rounds. Whatever happens, its scratch stacks are removed at the
 /// end.
 pub(crate) async fn run<S: Suite>(bench: &Bench, suite: &S, runs: u32) -> Result<Report> {
     // What a killed bench may have left.
@@ -182,10 +182,10 @@ mod tests {
 
     use super::*;
 
-    /// Nobody.
-    struct Nobody;
+    /// A frontend that shows nothing.
+    struct NoFrontend;
 
-    impl Frontend for Nobody {
+    impl Frontend for NoFrontend {
         fn note(&self, _: &str) {}
         fn warn(&self, _: &str) {}
         fn done(&self, _: &str) {}
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_ratio_is_of_two_measurements_in_one_round() {
-        let mut round = Round::new(1, 1, &Nobody);
+        let mut round = Round::new(1, 1, &NoFrontend);
         round.add(vec![
             (Figure::GoldenTime, 8.0),
             (Figure::CustomaryTime, 32.0),

@@ -38,7 +38,7 @@ impl Summary {
     }
 }
 
-/// The value below which so many hundredths of the values are; 0 of none.
+/// The percentile of some values, from 0 to 100; 0 of no values.
 pub(crate) fn percentile(values: &mut [f64], hundredths: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);

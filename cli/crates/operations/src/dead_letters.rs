@@ -90,7 +90,7 @@ pub async fn unpark(session: &Session, desk: &Desk, ids: &[String]) -> Result<Im
 /// Removes dead letters, each of which is in a new file first. Returns how many.
 ///
 /// # Errors
-/// The lock stays taken; nobody confirms; the broker is away; a file that exists or can't
+/// The lock stays taken; the operation is not confirmed; the broker is away; a file that exists or can't
 /// be written.
 pub async fn purge(
     session: &Session,
@@ -122,7 +122,7 @@ pub async fn purge(
 /// Takes dead letters out of their queues and keeps them in the database.
 ///
 /// # Errors
-/// The lock stays taken; nobody confirms; the broker or the database is away.
+/// The lock stays taken; the operation is not confirmed; the broker or the database is away.
 pub async fn park(
     session: &Session,
     desk: &Desk,

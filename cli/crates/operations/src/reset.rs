@@ -61,10 +61,12 @@ impl Coded for NumberOrBackup {
 }
 
 /// Whether a text of digits alone begins as the ids of backups do, e.g. `20261126T…`: a year
-/// of this century, and at least a month.
+/// of this century and a month, perhaps with a day.
 fn may_be_a_backup(text: &str) -> bool {
     let are_digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    are_digits && text.starts_with("20") && (6..=8).contains(&text.len())
+    let month = text.get(4..6).and_then(|month| month.parse().ok());
+    let has_month = month.is_some_and(|month: u8| (1..=12).contains(&month));
+    are_digits && text.starts_with("20") && has_month && text.len() <= 8
 }
 
 /// What an instance begins with.
@@ -183,7 +185,15 @@ mod tests {
         }
         .next();
         assert!(next[1].ends_with("--to 20_261_126"), "{next:?}");
-        for number in ["2026", "1000", "20_261_126", "100000", "30261126"] {
+        for number in [
+            "2026",
+            "1000",
+            "20_261_126",
+            "100000",
+            "30261126",
+            "200000",
+            "20000000",
+        ] {
             assert!(!may_be_a_backup(number), "{number}");
         }
     }

@@ -125,42 +125,41 @@ fn target_folder(root: &Path, cache: &Path) -> Option<PathBuf> {
     Some(cache.join("target").join(Digest::of(name).short()))
 }
 
+/// A workspace of one program, whose configuration of cargo takes static linking back.
+#[cfg(test)]
+pub(crate) fn project(program: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = r#"rustflags = ["-Ctarget-feature=-crt-static"]"#;
+    let package = format!("name = \"{program}\"\nversion = \"0.1.0\"\n");
+    let files = [
+        (
+            "Cargo.toml",
+            format!("[package]\n{package}edition = \"2024\"\n"),
+        ),
+        ("Cargo.lock", format!("version = 4\n[[package]]\n{package}")),
+        ("src/main.rs", "fn main() {}\n".to_owned()),
+        (
+            ".cargo/config.toml",
+            format!("[build]\n{flags}\n[target.'cfg(all())']\n{flags}\n"),
+        ),
+    ];
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
-    /// A workspace of one program, whose configuration of cargo takes static linking back.
-    fn project() -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        let flags = r#"rustflags = ["-Ctarget-feature=-crt-static"]"#;
-        let files = [
-            (
-                "Cargo.toml",
-                "[package]\nname = \"tool\"\nversion = \"0.1.0\"\nedition = \"2024\"\n".to_owned(),
-            ),
-            (
-                "Cargo.lock",
-                "version = 4\n[[package]]\nname = \"tool\"\nversion = \"0.1.0\"\n".to_owned(),
-            ),
-            ("src/main.rs", "fn main() {}\n".to_owned()),
-            (
-                ".cargo/config.toml",
-                format!("[build]\n{flags}\n[target.'cfg(all())']\n{flags}\n"),
-            ),
-        ];
-        for (name, text) in files {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        folder
-    }
-
     #[tokio::test]
     async fn what_is_fresh_is_found_without_a_word() {
-        let (project, cancel) = (project(), CancellationToken::new());
+        let (project, cancel) = (project("tool"), CancellationToken::new());
         let cargo = Cargo {
             program: env!("CARGO").into(),
             root: project.path(),

@@ -44,41 +44,14 @@ mod tests {
 
     use tokio_util::sync::CancellationToken;
 
+    use super::super::super::cargo::project;
     use super::super::super::progress::Silent;
     use super::super::elf;
     use super::*;
 
-    /// A project of one service, whose configuration of cargo takes static linking back.
-    fn project() -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        let flags = r#"rustflags = ["-Ctarget-feature=-crt-static"]"#;
-        let files = [
-            (
-                "Cargo.toml",
-                "[package]\nname = \"gateway\"\nversion = \"0.1.0\"\nedition = \"2024\"\n"
-                    .to_owned(),
-            ),
-            (
-                "Cargo.lock",
-                "version = 4\n[[package]]\nname = \"gateway\"\nversion = \"0.1.0\"\n".to_owned(),
-            ),
-            ("src/main.rs", "fn main() {}\n".to_owned()),
-            (
-                ".cargo/config.toml",
-                format!("[build]\n{flags}\n[target.'cfg(all())']\n{flags}\n"),
-            ),
-        ];
-        for (name, text) in files {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        folder
-    }
-
     #[tokio::test]
     async fn binaries_are_static_whatever_is_configured() {
-        let (project, cancel) = (project(), CancellationToken::new());
+        let (project, cancel) = (project("gateway"), CancellationToken::new());
         let cargo = Cargo {
             program: env!("CARGO").into(),
             root: project.path(),
