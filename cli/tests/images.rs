@@ -1,12 +1,12 @@
-//! Images against a real engine and a real registry on loopback.
+//! Tests of images with a real engine and a real registry on the loopback interface.
 //!
-//! These tests need an engine: `./dm test` starts one first. Everything they make
-//! carries a name of their own and is removed again.
+//! The tests need an engine: `./dm test` starts one first. Everything that they create has a name
+//! of its own and is removed at the end.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test that can't go on says where"
+    reason = "a panic shows where a test failed"
 )]
 
 mod support;
@@ -25,30 +25,31 @@ use dm_images::settings::{ImageSettings, Source};
 use dm_images::{Derivation, How, ImageError};
 use tokio_util::sync::CancellationToken;
 
-use support::{Bench, registry::Registry};
+use support::{EngineFixture, registry::Registry};
 
-/// A base from scratch and an image on it with this official counterpart.
-fn specs(bench: &Bench, official: Option<String>) -> Vec<ImageSpec> {
+/// Returns the specification of a base image and of an image on it, which has the given official
+/// counterpart.
+fn specs(fixture: &EngineFixture, official: Option<String>) -> Vec<ImageSpec> {
     let base = Recipe {
-        name: bench.name("base"),
+        name: fixture.name("base"),
         version: "1".into(),
         files: vec![
             RecipeFile::new("Dockerfile", b"FROM scratch\nCOPY a /a\n".as_slice()),
-            RecipeFile::new("a", bench.unique().into_bytes()),
+            RecipeFile::new("a", fixture.unique().into_bytes()),
         ],
         ..Recipe::default()
     };
     let image = Recipe {
-        name: bench.name("app"),
+        name: fixture.name("app"),
         version: "1".into(),
         files: vec![
             RecipeFile::new(
                 "Dockerfile",
                 b"ARG BASE\nFROM ${BASE}\nCOPY b /b\nCMD [\"/b\"]\n".as_slice(),
             ),
-            RecipeFile::new("b", bench.unique().into_bytes()),
+            RecipeFile::new("b", fixture.unique().into_bytes()),
         ],
-        base: Some(bench.name("base")),
+        base: Some(fixture.name("base")),
         ..Recipe::default()
     };
     let spec = |recipe, official| ImageSpec {
@@ -59,7 +60,7 @@ fn specs(bench: &Bench, official: Option<String>) -> Vec<ImageSpec> {
     vec![spec(base, None), spec(image, official)]
 }
 
-fn pulling(source: Source) -> ImageSettings {
+fn settings_for(source: Source) -> ImageSettings {
     ImageSettings {
         source,
         ..ImageSettings::default()
@@ -74,18 +75,18 @@ fn refusal(error: &ImageError) -> &PullRefusal {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_is_built_once_and_then_found() {
-    let bench = Bench::new().await;
-    let catalog = Catalog::new(specs(&bench, None));
-    let images = bench.images(catalog, pulling(Source::Build));
-    let app = bench.name("app");
+async fn image_is_built_once_and_reused() {
+    let fixture = EngineFixture::new().await;
+    let catalog = Catalog::new(specs(&fixture, None));
+    let images = fixture.images(catalog, settings_for(Source::Build));
+    let app = fixture.name("app");
     let built = images.acquire(&app).await.unwrap();
     assert_eq!(built.how, How::Built);
     let again = images.acquire(&app).await.unwrap();
     assert_eq!(again.how, How::Local);
     assert_eq!(again.reference, built.reference);
     assert_eq!(again.id, built.id);
-    let steps = bench.told().doing(&app, "building");
+    let steps = fixture.progress().updates(&app, "building");
     assert!(
         steps.iter().any(|update| update.total == Some(5)),
         "{steps:?}"
@@ -93,61 +94,61 @@ async fn an_image_is_built_once_and_then_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pull_brings_the_image_and_tells_its_bytes() {
-    let bench = Bench::new().await;
+async fn pull_reports_progress_in_bytes() {
+    let fixture = EngineFixture::new().await;
     let registry = Registry::start(None).await;
-    let official = registry.push(&bench, "app", None).await;
-    let catalog = Catalog::new(specs(&bench, Some(official.clone())));
-    let images = bench.images(catalog, pulling(Source::Auto));
-    let app = bench.name("app");
+    let official = registry.push(&fixture, "app", None).await;
+    let catalog = Catalog::new(specs(&fixture, Some(official.clone())));
+    let images = fixture.images(catalog, settings_for(Source::Auto));
+    let app = fixture.name("app");
     let pulled = images.acquire(&app).await.unwrap();
     assert_eq!((pulled.how, &pulled.reference), (How::Pulled, &official));
-    let told = bench.told().doing(&app, "pulling");
+    let updates = fixture.progress().updates(&app, "pulling");
     assert!(
-        told.iter().any(|update| {
+        updates.iter().any(|update| {
             update.total.is_some_and(|total| total > 0) && update.current == update.total
         }),
-        "{told:?}"
+        "{updates:?}"
     );
     assert_eq!(images.acquire(&app).await.unwrap().how, How::Local);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_stands_in_for_the_registry() {
-    let bench = Bench::new().await;
+async fn pull_with_a_mirror_uses_the_mirror() {
+    let fixture = EngineFixture::new().await;
     let registry = Registry::start(None).await;
-    let name = bench.name("official");
+    let name = fixture.name("official");
     let pushed = registry
-        .push(&bench, &format!("library/{name}"), None)
+        .push(&fixture, &format!("library/{name}"), None)
         .await;
-    let images = bench.images(
-        Catalog::new(specs(&bench, Some(format!("{name}:1")))),
+    let images = fixture.images(
+        Catalog::new(specs(&fixture, Some(format!("{name}:1")))),
         ImageSettings {
             mirror: Some(registry.address()),
-            ..pulling(Source::Pull)
+            ..settings_for(Source::Pull)
         },
     );
-    let pulled = images.acquire(&bench.name("app")).await.unwrap();
+    let pulled = images.acquire(&fixture.name("app")).await.unwrap();
     assert_eq!(pulled.reference, pushed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_name_is_said_to_be_one() {
-    let bench = Bench::new().await;
+async fn pull_of_an_unknown_image_fails_with_not_found() {
+    let fixture = EngineFixture::new().await;
     let registry = Registry::start(None).await;
-    let official = format!("{}/{}:1", registry.address(), bench.name("nothing"));
-    let images = bench.images(
-        Catalog::new(specs(&bench, Some(official))),
-        pulling(Source::Pull),
+    let official = format!("{}/{}:1", registry.address(), fixture.name("nothing"));
+    let images = fixture.images(
+        Catalog::new(specs(&fixture, Some(official))),
+        settings_for(Source::Pull),
     );
-    let error = images.acquire(&bench.name("app")).await.unwrap_err();
+    let error = images.acquire(&fixture.name("app")).await.unwrap_err();
     assert_eq!(refusal(&error), &PullRefusal::NotFound);
-    assert_eq!(error.code(), "image-not-found");
+    assert_eq!(error.code().as_str(), "image-not-found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_credentials_are_said_to_be_so_and_right_ones_work() {
-    let bench = Bench::new().await;
+async fn pull_succeeds_only_with_the_registrys_credentials() {
+    let fixture = EngineFixture::new().await;
     // Its base64 has characters that differ in the URL-safe alphabet.
     let mut login = RegistryLogin {
         registry: String::new(),
@@ -156,23 +157,23 @@ async fn wrong_credentials_are_said_to_be_so_and_right_ones_work() {
     };
     let registry = Registry::start(Some(&login)).await;
     login.registry = registry.address();
-    let official = registry.push(&bench, "app", Some(&login)).await;
+    let official = registry.push(&fixture, "app", Some(&login)).await;
     let attempt = async |credentials: Option<RegistryLogin>| {
         let settings = ImageSettings {
             credentials,
-            ..pulling(Source::Pull)
+            ..settings_for(Source::Pull)
         };
-        let catalog = Catalog::new(specs(&bench, Some(official.clone())));
-        bench
+        let catalog = Catalog::new(specs(&fixture, Some(official.clone())));
+        fixture
             .images(catalog, settings)
-            .acquire(&bench.name("app"))
+            .acquire(&fixture.name("app"))
             .await
     };
     let wrong = RegistryLogin {
         password: "wrong".into(),
         ..login.clone()
     };
-    // The password of another registry is not this one's business.
+    // Credentials of another registry must not be sent to this one.
     let foreign = RegistryLogin {
         registry: "registry.example".into(),
         ..login.clone()
@@ -180,152 +181,152 @@ async fn wrong_credentials_are_said_to_be_so_and_right_ones_work() {
     for credentials in [None, Some(wrong), Some(foreign)] {
         let error = attempt(credentials).await.unwrap_err();
         assert_eq!(refusal(&error), &PullRefusal::Credentials, "{error:?}");
-        assert_eq!(error.code(), "registry-credentials");
+        assert_eq!(error.code().as_str(), "registry-credentials");
     }
     assert_eq!(attempt(Some(login)).await.unwrap().how, How::Pulled);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tag_that_was_moved_brings_the_image_that_it_stood_for_first() {
-    let bench = Bench::new().await;
+async fn moved_tag_yields_the_pinned_image_until_an_explicit_pull() {
+    let fixture = EngineFixture::new().await;
     let registry = Registry::start(None).await;
-    let official = registry.push(&bench, "app", None).await;
-    let app = bench.name("app");
-    let images = bench.images(
-        Catalog::new(specs(&bench, Some(official.clone()))),
-        pulling(Source::Pull),
+    let official = registry.push(&fixture, "app", None).await;
+    let app = fixture.name("app");
+    let images = fixture.images(
+        Catalog::new(specs(&fixture, Some(official.clone()))),
+        settings_for(Source::Pull),
     );
     let first = images.acquire(&app).await.unwrap();
-    bench.remove(&official).await;
-    // Another image under the same tag, as somebody who may write there would put it.
-    assert_eq!(registry.push(&bench, "app", None).await, official);
+    fixture.remove(&official).await;
+    // A different image is pushed under the same tag.
+    assert_eq!(registry.push(&fixture, "app", None).await, official);
     let again = images.acquire(&app).await.unwrap();
     assert_eq!((again.how, &again.id), (How::Pulled, &first.id));
-    // A pull that was asked for takes what the tag stands for now.
+    // An explicit pull accepts the image that the tag refers to now.
     let newest = images.pull(&[&app]).await.unwrap();
     assert_ne!(newest[0].id, first.id);
     assert!(
-        bench
-            .told()
+        fixture
+            .progress()
             .notes()
             .iter()
-            .any(|note| note.contains("in place of"))
+            .any(|note| note.contains("instead of"))
     );
     assert_eq!(images.acquire(&app).await.unwrap().id, newest[0].id);
-    // And another one that was put here under the name is not taken.
-    bench.tag(&first.id, &official).await;
+    // A different local image under this name is refused.
+    fixture.tag(&first.id, &official).await;
     let error = images.acquire(&app).await.unwrap_err();
-    assert_eq!(error.code(), "image-moved");
+    assert_eq!(error.code().as_str(), "image-moved");
     assert!(error.next()[0].ends_with(&format!("dm images pull {app}")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_is_down_fails_a_pull_and_makes_auto_build() {
-    let bench = Bench::new().await;
+async fn unreachable_registry_fails_source_pull_and_builds_with_source_auto() {
+    let fixture = EngineFixture::new().await;
     let registry = Registry::start(None).await;
     let address = registry.address();
     drop(registry);
-    let catalog = Catalog::new(specs(&bench, Some(format!("{address}/app:1"))));
-    let app = bench.name("app");
-    let error = bench
-        .images(catalog.clone(), pulling(Source::Pull))
+    let catalog = Catalog::new(specs(&fixture, Some(format!("{address}/app:1"))));
+    let app = fixture.name("app");
+    let error = fixture
+        .images(catalog.clone(), settings_for(Source::Pull))
         .acquire(&app)
         .await
         .unwrap_err();
     assert_eq!(refusal(&error), &PullRefusal::Unreachable);
-    let built = bench
-        .images(catalog, pulling(Source::Auto))
+    let built = fixture
+        .images(catalog, settings_for(Source::Auto))
         .acquire(&app)
         .await
         .unwrap();
     assert_eq!(built.how, How::Built);
-    let notes = bench.told().notes();
+    let notes = fixture.progress().notes();
     assert_eq!(
         notes,
         [format!(
-            "no registry answers at {address}: building {app} here"
+            "could not reach the registry {address}: building {app} here"
         )]
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_says_nothing_is_given_up_once_for_all_images() {
-    let bench = Bench::new().await;
-    // It accepts connections and never answers.
-    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = mute.local_addr().unwrap();
-    let mut catalog = specs(&bench, Some(format!("{address}/app:1")));
+async fn unresponsive_registry_times_out_once_for_all_images() {
+    let fixture = EngineFixture::new().await;
+    // The listener accepts connections and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut catalog = specs(&fixture, Some(format!("{address}/app:1")));
     let mut second = catalog[1].clone();
-    second.recipe.name = bench.name("second");
+    second.recipe.name = fixture.name("second");
     catalog.push(second);
-    let images = bench.images(
+    let images = fixture.images(
         Catalog::new(catalog),
         ImageSettings {
             pull_timeout: Duration::from_millis(300),
-            ..pulling(Source::Pull)
+            ..settings_for(Source::Pull)
         },
     );
     for name in ["app", "second"] {
-        let error = images.acquire(&bench.name(name)).await.unwrap_err();
+        let error = images.acquire(&fixture.name(name)).await.unwrap_err();
         let limit = Duration::from_millis(300);
         assert_eq!(refusal(&error), &PullRefusal::TimedOut { after: limit });
         assert_eq!(error.exit(), dm_core::error::Exit::TimedOut);
     }
-    // The second was not even asked for.
+    // The second image was not requested from the registry.
     assert!(
-        bench
-            .told()
-            .doing(&bench.name("second"), "pulling")
+        fixture
+            .progress()
+            .updates(&fixture.name("second"), "pulling")
             .is_empty()
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_builds_at_once_build_once() {
-    let bench = Bench::new().await;
-    let catalog = Catalog::new(specs(&bench, None));
-    // As two processes would: nothing in common but the state directory.
+async fn concurrent_builds_of_one_image_build_once() {
+    let fixture = EngineFixture::new().await;
+    let catalog = Catalog::new(specs(&fixture, None));
+    // The two share only the state directory, as two processes would.
     let (one, two) = (
-        bench.images(catalog.clone(), pulling(Source::Build)),
-        bench.images(catalog, pulling(Source::Build)),
+        fixture.images(catalog.clone(), settings_for(Source::Build)),
+        fixture.images(catalog, settings_for(Source::Build)),
     );
-    let app = bench.name("app");
+    let app = fixture.name("app");
     let (one, two) = tokio::join!(one.acquire(&app), two.acquire(&app));
     assert_eq!(one.unwrap().id, two.unwrap().id);
-    let begun = bench
-        .told()
-        .doing(&app, "building")
+    let builds = fixture
+        .progress()
+        .updates(&app, "building")
         .into_iter()
         .filter(|update| update.detail.as_deref() == Some("sending the context"))
         .count();
-    assert_eq!(begun, 1);
+    assert_eq!(builds, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failing_step_is_named_with_its_output_and_leaves_nothing() {
-    let bench = Bench::new().await;
-    let mut specs = specs(&bench, None);
+async fn failed_build_step_is_named_and_leaves_no_image() {
+    let fixture = EngineFixture::new().await;
+    let mut specs = specs(&fixture, None);
     specs[1].recipe.files[0] = RecipeFile::new(
         "Dockerfile",
         b"ARG BASE\nFROM ${BASE}\nCOPY b /b\nCOPY missing /missing\n".as_slice(),
     );
-    let images = bench.images(Catalog::new(specs), pulling(Source::Build));
-    images.acquire(&bench.name("base")).await.unwrap();
-    let before = bench.image_ids().await;
-    let error = images.acquire(&bench.name("app")).await.unwrap_err();
+    let images = fixture.images(Catalog::new(specs), settings_for(Source::Build));
+    images.acquire(&fixture.name("base")).await.unwrap();
+    let before = fixture.image_ids().await;
+    let error = images.acquire(&fixture.name("app")).await.unwrap_err();
     let ImageError::Build { step, reason, .. } = &error else {
         panic!("{error:?}");
     };
     assert_eq!(step.as_deref(), Some("4/5: COPY missing /missing"));
     assert!(reason.contains("missing"), "{reason}");
-    assert_eq!(bench.image_ids().await, before);
+    assert_eq!(fixture.image_ids().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cancelling_a_build_leaves_nothing() {
-    let bench = Bench::new().await;
-    let root = bench.sleeping_root();
-    let mut specs = specs(&bench, None);
+async fn cancelled_build_leaves_no_images_or_containers() {
+    let fixture = EngineFixture::new().await;
+    let root = fixture.root_with_sleep();
+    let mut specs = specs(&fixture, None);
     specs[0].recipe.files = vec![
         RecipeFile::new("Dockerfile", b"FROM scratch\nADD root.tar /\n".as_slice()),
         RecipeFile::new("root.tar", root),
@@ -335,9 +336,9 @@ async fn cancelling_a_build_leaves_nothing() {
         b"ARG BASE\nFROM ${BASE}\nCOPY b /b\nRUN [\"/bin/sleep\", \"600\"]\n".as_slice(),
     );
     let cancel = CancellationToken::new();
-    let app = bench.name("app");
+    let app = fixture.name("app");
     let stop = cancel.clone();
-    bench.told().when(move |_, update| {
+    fixture.progress().on_update(move |_, update| {
         if update
             .detail
             .as_deref()
@@ -346,30 +347,33 @@ async fn cancelling_a_build_leaves_nothing() {
             stop.cancel();
         }
     });
-    let images = bench
-        .images(Catalog::new(specs), pulling(Source::Build))
+    let images = fixture
+        .images(Catalog::new(specs), settings_for(Source::Build))
         .with_cancel(cancel);
-    images.acquire(&bench.name("base")).await.unwrap();
-    let before = (bench.image_ids().await, bench.container_ids().await);
+    images.acquire(&fixture.name("base")).await.unwrap();
+    let before = (fixture.image_ids().await, fixture.container_ids().await);
     let error = images.acquire(&app).await.unwrap_err();
     assert!(matches!(error, ImageError::Cancelled), "{error:?}");
-    // The engine stops the step on its own account, a moment later.
-    bench
-        .eventually(async || (bench.image_ids().await, bench.container_ids().await) == before)
+    // The engine stops the step asynchronously.
+    fixture
+        .eventually(async || (fixture.image_ids().await, fixture.container_ids().await) == before)
         .await;
-    assert!(bench.work_is_clear());
+    assert!(fixture.work_directory_is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn saved_images_come_back_by_their_names() {
-    let bench = Bench::new().await;
-    let images = bench.images(Catalog::new(specs(&bench, None)), pulling(Source::Build));
-    let app = images.acquire(&bench.name("app")).await.unwrap();
+async fn saved_images_are_loaded_under_their_names() {
+    let fixture = EngineFixture::new().await;
+    let images = fixture.images(
+        Catalog::new(specs(&fixture, None)),
+        settings_for(Source::Build),
+    );
+    let app = images.acquire(&fixture.name("app")).await.unwrap();
     let golden = images
-        .build_derived(&derivation(&bench, &app.reference), files())
+        .build_derived(&derivation(&fixture, &app.reference), tar_stream())
         .await
         .unwrap();
-    let file = bench.path("images.tar.zst");
+    let file = fixture.path("images.tar.zst");
     let lean = images.save(&file, false).await.unwrap();
     assert!(lean.images.iter().all(|image| !image.golden));
     let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
@@ -382,10 +386,10 @@ async fn saved_images_come_back_by_their_names() {
         "{names:?}"
     );
     images.prune(true).await.unwrap();
-    assert_eq!(images.local(&bench.name("app")).await.unwrap(), None);
+    assert_eq!(images.local(&fixture.name("app")).await.unwrap(), None);
     let loaded = images.load(&file).await.unwrap();
     assert_eq!(loaded.images, saved.images);
-    let found = images.acquire(&bench.name("app")).await.unwrap();
+    let found = images.acquire(&fixture.name("app")).await.unwrap();
     assert_eq!((found.how, found.id), (How::Local, app.id));
     let rows = images.list().await.unwrap();
     assert!(
@@ -395,37 +399,43 @@ async fn saved_images_come_back_by_their_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_cut_short_never_reaches_the_engine() {
-    let bench = Bench::new().await;
-    let images = bench.images(Catalog::new(specs(&bench, None)), pulling(Source::Build));
-    images.acquire(&bench.name("app")).await.unwrap();
-    let file = bench.path("images.tar.zst");
+async fn truncated_archive_is_refused_and_loads_no_image() {
+    let fixture = EngineFixture::new().await;
+    let images = fixture.images(
+        Catalog::new(specs(&fixture, None)),
+        settings_for(Source::Build),
+    );
+    images.acquire(&fixture.name("app")).await.unwrap();
+    let file = fixture.path("images.tar.zst");
     images.save(&file, true).await.unwrap();
     images.prune(true).await.unwrap();
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() - 10]).unwrap();
     let error = images.load(&file).await.unwrap_err();
-    assert!(error.to_string().ends_with("is cut short"), "{error}");
-    assert_eq!(images.local(&bench.name("app")).await.unwrap(), None);
+    assert!(error.to_string().ends_with("it is truncated"), "{error}");
+    assert_eq!(images.local(&fixture.name("app")).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pruning_takes_what_is_stale_and_unused_and_ours() {
-    let bench = Bench::new().await;
-    let foreign = bench.foreign_image("foreign").await;
-    let old = bench.images(Catalog::new(specs(&bench, None)), pulling(Source::Build));
-    let stale = old.acquire(&bench.name("app")).await.unwrap();
+async fn prune_removes_only_stale_unused_images_of_dm() {
+    let fixture = EngineFixture::new().await;
+    let foreign = fixture.foreign_image("foreign").await;
+    let old = fixture.images(
+        Catalog::new(specs(&fixture, None)),
+        settings_for(Source::Build),
+    );
+    let stale = old.acquire(&fixture.name("app")).await.unwrap();
     let used = {
-        let mut changed = specs(&bench, None);
+        let mut changed = specs(&fixture, None);
         changed[1].recipe.version = "used".into();
-        let images = bench.images(Catalog::new(changed), pulling(Source::Build));
-        images.acquire(&bench.name("app")).await.unwrap()
+        let images = fixture.images(Catalog::new(changed), settings_for(Source::Build));
+        images.acquire(&fixture.name("app")).await.unwrap()
     };
-    bench.container_of(&used.reference).await;
-    let mut changed = specs(&bench, None);
+    fixture.create_container(&used.reference).await;
+    let mut changed = specs(&fixture, None);
     changed[1].recipe.version = "2".into();
-    let images = bench.images(Catalog::new(changed), pulling(Source::Build));
-    let current = images.acquire(&bench.name("app")).await.unwrap();
+    let images = fixture.images(Catalog::new(changed), settings_for(Source::Build));
+    let current = images.acquire(&fixture.name("app")).await.unwrap();
     let pruned = images.prune(false).await.unwrap();
     let removed: Vec<_> = pruned
         .removed
@@ -434,40 +444,46 @@ async fn pruning_takes_what_is_stale_and_unused_and_ours() {
         .collect();
     assert!(removed.contains(&&stale.reference), "{removed:?}");
     assert!(!removed.contains(&&current.reference), "{removed:?}");
-    assert!(bench.has(&current.reference).await);
-    assert!(bench.has(&used.reference).await);
-    assert!(bench.has(&foreign).await);
-    assert!(!bench.has(&stale.reference).await);
+    assert!(fixture.has(&current.reference).await);
+    assert!(fixture.has(&used.reference).await);
+    assert!(fixture.has(&foreign).await);
+    assert!(!fixture.has(&stale.reference).await);
     let kept = pruned
         .kept
         .iter()
         .find(|row| row.reference.as_ref() == Some(&used.reference))
         .unwrap();
-    assert_eq!(kept.in_use[0].instance.as_deref(), Some("bench"));
+    assert_eq!(kept.in_use[0].instance.as_deref(), Some(support::INSTANCE));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_derived_image_is_made_once_with_owners_kept() {
-    let bench = Bench::new().await;
-    let images = bench.images(Catalog::new(specs(&bench, None)), pulling(Source::Build));
-    let base = images.acquire(&bench.name("base")).await.unwrap();
-    let derivation = derivation(&bench, &base.reference);
-    let made = images.build_derived(&derivation, files()).await.unwrap();
+async fn derived_image_is_built_once_and_keeps_file_owners() {
+    let fixture = EngineFixture::new().await;
+    let images = fixture.images(
+        Catalog::new(specs(&fixture, None)),
+        settings_for(Source::Build),
+    );
+    let base = images.acquire(&fixture.name("base")).await.unwrap();
+    let derivation = derivation(&fixture, &base.reference);
+    let made = images
+        .build_derived(&derivation, tar_stream())
+        .await
+        .unwrap();
     assert_eq!(made, derivation.reference());
-    // The second time the files aren't read.
-    let unread = futures_util::stream::iter([Err(std::io::Error::other("was read"))]);
+    // The second build must not read the files.
+    let unread = futures_util::stream::iter([Err(std::io::Error::other("the files were read"))]);
     assert_eq!(
         images.build_derived(&derivation, unread).await.unwrap(),
         made
     );
-    assert_eq!(bench.owner_in(&made, "/data/file").await, (999, 998));
+    assert_eq!(fixture.owner_of_file(&made, "/data/file").await, (999, 998));
 }
 
-fn derivation(bench: &Bench, from: &str) -> Derivation {
+fn derivation(fixture: &EngineFixture, from: &str) -> Derivation {
     Derivation {
-        component: bench.name("golden"),
-        told_as: bench.name("golden"),
-        key: Digest::of(bench.unique().as_bytes()),
+        component: fixture.name("golden"),
+        told_as: fixture.name("golden"),
+        key: Digest::of(fixture.unique().as_bytes()),
         from: from.to_owned(),
         golden: true,
         to: "/data".into(),
@@ -476,8 +492,8 @@ fn derivation(bench: &Bench, from: &str) -> Derivation {
     }
 }
 
-/// A tar with one file of a user of its own.
-fn files() -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + Unpin {
+/// Returns a tar with one file, which belongs to a user and a group of its own.
+fn tar_stream() -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + Unpin {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(4);
@@ -487,7 +503,7 @@ fn files() -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 
     tar.append_data(&mut header, "file", b"data".as_slice())
         .unwrap();
     let tar = tar.into_inner().unwrap();
-    // In pieces, as an engine would send it.
+    // The tar is split into chunks, as an engine sends it.
     let pieces: Vec<_> = tar
         .chunks(300)
         .map(|piece| Ok(Bytes::copy_from_slice(piece)))

@@ -7,6 +7,7 @@ use std::process::Command;
 pub(crate) use dm_bench_request::Arguments;
 use dm_bench_request::{Program, Request};
 use dm_core::error::{Coded, Exit, Result};
+use dm_core::error_code::ErrorCode;
 use dm_host::detach;
 use dm_operations::bench;
 use dm_operations::session::Selection;
@@ -31,8 +32,8 @@ struct NotStarted {
 }
 
 impl Coded for NotStarted {
-    fn code(&self) -> &'static str {
-        "bench-start"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::ProgramStart
     }
 
     fn exit(&self) -> Exit {

@@ -163,12 +163,12 @@ fn show(context: &Context, event: chaos::Event<'_>) {
         Broken::Mended => format!("{component} is back"),
         Broken::Left => {
             let up = context.session.command("up");
-            format!("{component} is down; {up} brings it back")
+            format!("{component} is down; start it: {up}")
         }
         Broken::Connections(count) => format!("{} ended", text::count(*count, "connection")),
         Broken::Poisoned(id) => {
             let list = context.session.command("dlq ls");
-            format!("{id} is in it; {list} shows what becomes of it")
+            format!("{id} was published; follow it: {list}")
         }
     });
 }

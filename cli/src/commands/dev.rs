@@ -73,7 +73,7 @@ fn tell(context: &Context, error: &Error) -> Result<()> {
     if printer.is_json() {
         let document = dm_terminal::report::document(error);
         printer.data(&dm_terminal::json::line(
-            dm_terminal::report::SCHEMA,
+            &dm_core::document::ERROR,
             &document,
         )?)?;
     } else {
@@ -107,7 +107,7 @@ async fn rebuild(
     let printer = &context.printer;
     let round = Round::of(&rebuilt, began.elapsed());
     if printer.is_json() {
-        let line = dm_terminal::json::line(views::dev::SCHEMA, &round)?;
+        let line = dm_terminal::json::line(&dm_core::document::REBUILD, &round)?;
         printer.data(&line)?;
     } else {
         printer.data(&views::dev::render(&round, &printer.out()))?;

@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     let engine = session.engine(project.config()).await?;
     let removed = take_down(session, &project, engine, arguments.volumes).await?;
     if context.printer.is_json() {
-        context.printer.document("dm.down/1", &removed)?;
+        context.printer.document(&dm_core::document::DOWN, &removed)?;
         return Ok(Exit::Success);
     }
     if let Some(sentence) = beside_components(&removed) {
@@ -38,7 +38,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     }
     if !removed.kept_volumes.is_empty() {
         context.printer.note(&format!(
-            "the data of {} stays; {} removes it",
+            "the data of {} was kept; remove it: {}",
             removed.kept_volumes.join(", "),
             session.command("down --volumes")
         ));

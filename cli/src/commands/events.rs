@@ -106,7 +106,7 @@ async fn tail(context: &Context, desk: &Desk, follow: Follow) -> Result<Exit> {
             continue;
         }
         let line = if context.printer.is_json() {
-            json::line(views::events::TAIL_SCHEMA, &seen)?
+            json::line(&dm_core::document::EVENT, &seen)?
         } else {
             views::events::line(&seen, follow.data, &context.printer.out())
         };
@@ -141,7 +141,7 @@ async fn trace(context: &Context, desk: &Desk, id: &str, logs: bool) -> Result<E
     };
     context
         .printer
-        .result(views::events::TRACE_SCHEMA, &document, |canvas| {
+        .result(&dm_core::document::EVENT_TRACE, &document, |canvas| {
             views::events::story(&document, canvas)
         })?;
     Ok(Exit::Success)

@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     if arguments.tty && !Session::is_possible() {
         context
             .printer
-            .warn("--tty has no effect: standard input and output are no terminal");
+            .warn("--tty has no effect: standard input and output are not a terminal");
     }
     attach::run(&context.session, &project, &arguments.name, spec).await
 }

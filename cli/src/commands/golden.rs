@@ -7,9 +7,6 @@ use dm_terminal::table::{Cell, Column, Table};
 
 use crate::context::Context;
 
-/// The schema of `dm golden ls --json`.
-const SCHEMA: &str = "dm.golden/1";
-
 /// List, create and remove golden images.
 ///
 /// A golden image holds the state of a component after its initialization. New instances and
@@ -62,9 +59,9 @@ async fn list(context: &Context) -> Result<()> {
     let goldens = golden::find(&context.session).await?;
     let printer = &context.printer;
     if printer.is_json() {
-        printer.document(SCHEMA, &goldens)?;
+        printer.document(&dm_core::document::GOLDEN, &goldens)?;
     } else if goldens.is_empty() {
-        printer.data("no golden images for this configuration; dm golden make makes them")?;
+        printer.data("no golden images for this configuration; create them: dm golden make")?;
     } else {
         let mut table = Table::new(vec![Column::new("component"), Column::new("image")]);
         for (component, golden) in &goldens {

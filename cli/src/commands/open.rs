@@ -2,6 +2,7 @@
 
 use clap::Args;
 use dm_core::error::{Coded, Exit, Result};
+use dm_core::error_code::ErrorCode;
 use dm_host::browser;
 use thiserror::Error;
 
@@ -28,15 +29,15 @@ pub(crate) struct Arguments {
 
 /// A component without a page.
 #[derive(Debug, Error)]
-#[error("{name} has no page to open")]
+#[error("could not open {name}: it has no web page")]
 struct NoPage {
     name: String,
     pages: Vec<&'static str>,
 }
 
 impl Coded for NoPage {
-    fn code(&self) -> &'static str {
-        "no-page"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::ComponentHasNoPage
     }
 
     fn exit(&self) -> Exit {
@@ -44,7 +45,10 @@ impl Coded for NoPage {
     }
 
     fn next(&self) -> Vec<String> {
-        vec![format!("these have one: {}", self.pages.join(", "))]
+        vec![format!(
+            "components with a web page: {}",
+            self.pages.join(", ")
+        )]
     }
 }
 
@@ -73,7 +77,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     if !arguments.print && !browser::open(&page) {
         context
             .printer
-            .note("no browser was found here: open the address yourself");
+            .note("could not find a browser: open the address yourself");
     }
     Ok(Exit::Success)
 }

@@ -121,7 +121,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let page = page::read(&database, &stores, &wanted).await?;
             context
                 .printer
-                .result(views::outbox::LIST_SCHEMA, &page, |canvas| {
+                .result(&dm_core::document::OUTBOX, &page, |canvas| {
                     views::outbox::page(&page, Utc::now(), canvas)
                 })?;
         }
@@ -144,7 +144,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
                     let depths = stats::depths(&database, &stores).await?;
                     let document = views::outbox::Depths { outboxes: &depths };
                     let state = format!("{depths:?}");
-                    screen.show(views::outbox::STATS_SCHEMA, &document, state, |canvas| {
+                    screen.show(&dm_core::document::OUTBOX_STATS, &document, state, |canvas| {
                         views::outbox::depths(&depths, Utc::now(), canvas)
                     })?;
                     tokio::time::sleep(WATCH).await;
@@ -154,7 +154,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let document = views::outbox::Depths { outboxes: &depths };
             context
                 .printer
-                .result(views::outbox::STATS_SCHEMA, &document, |canvas| {
+                .result(&dm_core::document::OUTBOX_STATS, &document, |canvas| {
                     views::outbox::depths(&depths, Utc::now(), canvas)
                 })?;
             let limits = Limits {

@@ -51,6 +51,6 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     let round = Round::of(&rebuilt.complete()?, began.elapsed());
     context
         .printer
-        .result(dev::SCHEMA, &round, |canvas| dev::render(&round, canvas))?;
+        .result(&dm_core::document::REBUILD, &round, |canvas| dev::render(&round, canvas))?;
     Ok(Exit::Success)
 }

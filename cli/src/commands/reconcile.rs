@@ -51,7 +51,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     // A letter that was published and not removed yet is there twice.
     for run in audit::unfinished(&desk.database().await?).await? {
         printer.note(&format!(
-            "replay {run} has not ended; unless it is at work: {}",
+            "replay run {run} has not ended; unless it is running, resume it: {}",
             session.command(&format!("dlq replay --resume {run}"))
         ));
     }

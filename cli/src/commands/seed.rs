@@ -122,7 +122,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     if ignores_password(&seed, by_variable) {
         context
             .printer
-            .warn("--password has no effect: only a demo signs people in");
+            .warn("--password has no effect: only a demo signs users in");
     }
     let seeded = seed.fill(session).await?;
     views::seed::show(&context.printer, seeded)?;

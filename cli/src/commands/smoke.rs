@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dm_core::error::{Coded, Exit, Result};
+use dm_core::error_code::ErrorCode;
 use dm_operations::smoke;
 use dm_smoke::junit;
-use dm_smoke::report::{Counts, SCHEMA, Step};
+use dm_smoke::report::{Counts, Step};
 use dm_terminal::Printer;
 use serde::Serialize;
 use thiserror::Error;
@@ -52,13 +53,13 @@ enum SmokeError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("the JUnit file could not be made: {0}")]
+    #[error("could not serialize the JUnit report: {0}")]
     Serialize(#[from] quick_junit::SerializeError),
 }
 
 impl Coded for SmokeError {
-    fn code(&self) -> &'static str {
-        "junit"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::ReportWrite
     }
 
     fn exit(&self) -> Exit {
@@ -102,7 +103,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
         counts,
         runs: &runs,
     };
-    printer.result(SCHEMA, &document, |_| counts.summary(runs.len()))?;
+    printer.result(&dm_core::document::SMOKE, &document, |_| counts.summary(runs.len()))?;
     Ok(if session.interrupt.is_cancelled() {
         Exit::Interrupted
     } else if counts.ok() {

@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
                 .iter()
                 .map(|row| format!("{} {:?}\n", row.component, row.state))
                 .collect();
-            screen.show(status::SCHEMA, &document, state, |canvas| {
+            screen.show(&dm_core::document::STATUS, &document, state, |canvas| {
                 status::render(&rows, canvas)
             })?;
             tokio::time::sleep(WATCH).await;
@@ -97,7 +97,7 @@ fn show(
         let mut document = status::Document::new(&stack.instance.name, rows);
         document.last_backup = last;
         document.schedule = Some(schedule);
-        printer.document(status::SCHEMA, &document)?;
+        printer.document(&dm_core::document::STATUS, &document)?;
     } else {
         printer.data(&status::render(rows, &printer.out()))?;
         if let Some(last) = last {

@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     let claims = claims(&tokens.access_token)?;
     if context.printer.is_json() {
         context.printer.document(
-            "dm.token/1",
+            &dm_core::document::TOKEN,
             &Document {
                 tokens: &tokens,
                 claims: &claims,

@@ -12,11 +12,6 @@ use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
-/// The schema of the list.
-pub(crate) const LIST: &str = "dm.backups/1";
-/// The schema of one of them.
-pub(crate) const SHOW: &str = "dm.backup/1";
-
 /// The newest backup of an instance, as its status has it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Last {
@@ -42,8 +37,8 @@ impl Last {
     #[must_use]
     pub(crate) fn sentence(&self) -> String {
         let proved = match self.proved_at {
-            Some(_) => "restored elsewhere and compared",
-            None => "not proved: dm backup verify --restore",
+            Some(_) => "verified by a restore",
+            None => "not verified by a restore: dm backup verify --restore",
         };
         let age = text::duration(Duration::from_secs(self.age_seconds));
         format!("last backup {}, {age} ago, {proved}", self.id)
@@ -80,7 +75,7 @@ impl Schedule {
         let off = match (every, place) {
             (None, _) => Some("backup.every is \"off\""),
             (_, Place::Elsewhere) => Some("the engine is not on this machine"),
-            (_, Place::Missing) => Some("the container `backup` does not run: dm up"),
+            (_, Place::Missing) => Some("the container `backup` is not running: dm up"),
             (_, Place::Runs) => None,
         };
         Self {
@@ -177,7 +172,10 @@ impl List {
 #[must_use]
 pub(crate) fn list(list: &List, canvas: &Canvas) -> String {
     if list.backups.is_empty() {
-        return format!("no backups in {}; dm backup create makes one", list.folder);
+        return format!(
+            "no backups in {}; create one: dm backup create",
+            list.folder
+        );
     }
     let mut table = Table::new(vec![
         Column::new("backup").least(20),
@@ -289,8 +287,8 @@ pub(crate) fn show(set: &Set, canvas: &Canvas) -> String {
             count => format!("encrypted for {}", text::count(count, "recipient")),
         },
         match set.proved_at {
-            Some(at) => format!("restored elsewhere and compared {} ago", age(at)),
-            None => "not restored elsewhere yet: dm backup verify --restore".to_owned(),
+            Some(at) => format!("verified by a restore {} ago", age(at)),
+            None => "not verified by a restore yet: dm backup verify --restore".to_owned(),
         },
         canvas.paint(Role::Muted, &set.path.display().to_string()),
     ];

@@ -52,7 +52,11 @@ fn render(set: &Set, now: Result<&Counts, &str>, canvas: &Canvas) -> String {
     }
     let mut lines = vec![first, table.render(canvas)];
     if let Err(why) = now {
-        lines.push(canvas.wrap(&format!("what is there now is not known: {why}"), "", "  "));
+        lines.push(canvas.wrap(
+            &format!("could not count the current rows: {why}"),
+            "",
+            "  ",
+        ));
     }
     lines.join("\n")
 }
@@ -100,6 +104,9 @@ mod tests {
         assert!(lines.contains(&vec!["orders", "7", "9"]), "{text}");
         assert!(lines.contains(&vec!["public", "none", "1"]), "{text}");
         let unknown = render(&set, Err("no answer"), &pipe());
-        assert!(unknown.contains("not known: no answer"), "{unknown}");
+        assert!(
+            unknown.contains("could not count the current rows: no answer"),
+            "{unknown}"
+        );
     }
 }

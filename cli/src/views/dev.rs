@@ -4,16 +4,13 @@ use dm_operations::rebuild::Round;
 use dm_terminal::style::{Canvas, Role};
 use dm_terminal::text;
 
-/// The schema of the JSON form: a document of `dm rebuild`, a line of `dm dev`.
-pub(crate) const SCHEMA: &str = "dm.rebuild/1";
-
 /// The rebuild in a sentence.
 #[must_use]
 pub(crate) fn render(round: &Round, canvas: &Canvas) -> String {
     let took = text::duration(round.took);
     if round.compile_errors > 0 {
         let errors = text::count(round.compile_errors, "error");
-        let sentence = format!("{errors} after {took}; what ran before keeps running");
+        let sentence = format!("{errors} after {took}; the previous version keeps running");
         return canvas.paint(Role::Bad, &sentence);
     }
     if !round.failed.is_empty() {
@@ -55,7 +52,7 @@ mod tests {
         insta::assert_snapshot!(sentence(round()), @"no binary changed: nothing to restart (3.2s)");
         let restarted = vec!["order".to_owned(), "inventory".to_owned()];
         insta::assert_snapshot!(sentence(Round { restarted, ..round() }), @"order, inventory live after 3.2s");
-        insta::assert_snapshot!(sentence(Round { ok: false, compile_errors: 1, ..round() }), @"1 error after 3.2s; what ran before keeps running");
+        insta::assert_snapshot!(sentence(Round { ok: false, compile_errors: 1, ..round() }), @"1 error after 3.2s; the previous version keeps running");
         let failed = vec!["order".to_owned()];
         insta::assert_snapshot!(sentence(Round { ok: false, failed, ..round() }), @"order failed after 3.2s");
     }

@@ -13,13 +13,6 @@ use serde_json::Value;
 
 use super::outbox::role;
 
-/// The schema of an event that passes, a line each.
-pub(crate) const TAIL_SCHEMA: &str = "dm.event/1";
-/// The schema of an event with its way.
-pub(crate) const SHOW_SCHEMA: &str = "dm.event-whole/1";
-/// The schema of a story.
-pub(crate) const TRACE_SCHEMA: &str = "dm.event-story/1";
-
 /// A line that a service logged.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LogLine {
@@ -66,8 +59,8 @@ pub(crate) fn line(seen: &Seen, data: bool, canvas: &Canvas) -> String {
     );
     if let Some(queue) = &seen.queue {
         let what = match seen.kind {
-            Kind::Dead => "set aside in",
-            _ => "tried again in",
+            Kind::Dead => "dead-lettered in",
+            _ => "to be retried in",
         };
         let reason = seen.reason.as_deref().unwrap_or("unknown");
         let error = seen.error.as_deref().unwrap_or_default();
@@ -88,7 +81,7 @@ pub(crate) fn line(seen: &Seen, data: bool, canvas: &Canvas) -> String {
 /// # Errors
 /// A closed output.
 pub(crate) fn show(printer: &Printer, event: &Whole) -> Result<()> {
-    Ok(printer.result(SHOW_SCHEMA, event, |canvas| {
+    Ok(printer.result(&dm_core::document::EVENT_DETAIL, event, |canvas| {
         whole(event, Utc::now(), canvas)
     })?)
 }
@@ -133,7 +126,7 @@ pub(crate) fn whole(whole: &Whole, now: DateTime<Utc>, canvas: &Canvas) -> Strin
     ));
     lines.push(canvas.paint(Role::Muted, "queues"));
     if whole.event.deliveries.is_empty() {
-        lines.push("  none takes it here: it is for outside use".to_owned());
+        lines.push("  no service of the stack consumes it".to_owned());
     }
     for delivery in &whole.event.deliveries {
         lines.push(format!("  {}", way(delivery, row.created_at, canvas)));
@@ -153,11 +146,11 @@ pub(crate) fn whole(whole: &Whole, now: DateTime<Utc>, canvas: &Canvas) -> Strin
 /// How far an event is on its way to a queue.
 fn way(delivery: &Delivery, since: DateTime<Utc>, canvas: &Canvas) -> String {
     let (role, glyph, what) = match delivery.fate {
-        Fate::Consumed => (Role::Good, Glyph::Ready, "handled"),
+        Fate::Consumed => (Role::Good, Glyph::Ready, "processed"),
         Fate::Unpublished => (Role::Active, Glyph::Waiting, "not published yet"),
         Fate::Waiting => (Role::Active, Glyph::Waiting, "waits"),
-        Fate::Unknown => (Role::Warn, Glyph::Waiting, "waits, or was set aside"),
-        Fate::Dead => (Role::Bad, Glyph::Failed, "set aside"),
+        Fate::Unknown => (Role::Warn, Glyph::Waiting, "waits, or was dead-lettered"),
+        Fate::Dead => (Role::Bad, Glyph::Failed, "dead-lettered"),
         Fate::Parked => (Role::Warn, Glyph::Skipped, "parked"),
         Fate::HandedOver => (Role::Muted, Glyph::Ready, "handed over"),
     };
@@ -338,7 +331,7 @@ mod tests {
             envelope: RawValue::from_string(ENVELOPE.into()).unwrap(),
         };
         insta::assert_snapshot!("event_show", whole(&shown, now, &terminal(100)));
-        let document = dm_terminal::json::document(SHOW_SCHEMA, &shown).unwrap();
+        let document = dm_terminal::json::document(&dm_core::document::EVENT_DETAIL, &shown).unwrap();
         assert!(document.contains(ENVELOPE), "{document}");
     }
 

@@ -9,11 +9,6 @@ use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
-/// The schema of a page of events.
-pub(crate) const LIST_SCHEMA: &str = "dm.outbox/1";
-/// The schema of how the outboxes stand.
-pub(crate) const STATS_SCHEMA: &str = "dm.outbox-stats/1";
-
 /// How the outboxes stand, as a document.
 #[derive(Debug, Serialize)]
 pub(crate) struct Depths<'a> {
@@ -135,7 +130,7 @@ mod tests {
     fn a_page_says_how_far_each_event_is() {
         let refused = Row {
             published_at: None,
-            last_error: Some("no queue takes it".into()),
+            last_error: Some("no queue is bound to its routing key".into()),
             attempts: 4,
             ..row(&format!("evt_{}2", "0".repeat(31)))
         };

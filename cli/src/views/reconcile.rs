@@ -9,9 +9,6 @@ use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
-/// The schema of the account.
-pub(crate) const SCHEMA: &str = "dm.reconcile/1";
-
 /// How many findings a person is shown; a document has all of them.
 const SHOWN: usize = 50;
 
@@ -42,7 +39,7 @@ impl<'a> Document<'a> {
 /// A closed output.
 pub(crate) fn show(printer: &Printer, report: &Report) -> Result<()> {
     let document = Document::new(report);
-    Ok(printer.result(SCHEMA, &document, |canvas| render(report, canvas))?)
+    Ok(printer.result(&dm_core::document::RECONCILE, &document, |canvas| render(report, canvas))?)
 }
 
 /// Shows the account after a restore. Answers how the process is to end.
@@ -109,7 +106,7 @@ fn accounts(report: &Report, canvas: &Canvas) -> String {
     let mut lines = vec![table.render(canvas)];
     lines.extend(report.accounts.iter().filter_map(|account| {
         let sentence = format!(
-            "{}: {} of {} are not accounted for: {}",
+            "{}: {} of {} could not be checked: {}",
             account.queue, account.unaccounted, account.published, account.why?
         );
         let first = format!("{} ", canvas.sign(Role::Muted, Glyph::Skipped));
@@ -120,8 +117,8 @@ fn accounts(report: &Report, canvas: &Canvas) -> String {
 
 fn laws(report: &Report, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
-        Column::new("law").least(16),
-        Column::new("says").rank(1).least(30).wraps(),
+        Column::new("invariant").least(16),
+        Column::new("meaning").rank(1).least(30).wraps(),
         Column::new("checked").right(),
         Column::new("broken").right(),
     ]);
@@ -174,7 +171,7 @@ fn verdict(report: &Report, canvas: &Canvas) -> String {
     let pending = usize::try_from(report.pending).unwrap_or(usize::MAX);
     let pending = format!("{} still in the outboxes", text::count(pending, "event"));
     if report.is_clean() {
-        let sentence = format!("{events} deliveries accounted for, every law kept; {pending}");
+        let sentence = format!("{events} deliveries checked, every invariant holds; {pending}");
         let first = format!("{} ", canvas.sign(Role::Good, Glyph::Ready));
         return canvas.wrap(&sentence, &first, "  ");
     }
@@ -184,7 +181,7 @@ fn verdict(report: &Report, canvas: &Canvas) -> String {
         .collect();
     let mut sentence = format!("{}; {pending}", counts.join(", "));
     if report.count(Kind::Missing) > 0 {
-        sentence.push_str("; dm reconcile --repair publishes what is missing again");
+        sentence.push_str("; publish the missing events again: dm reconcile --repair");
     }
     let first = format!("{} ", canvas.sign(Role::Bad, Glyph::Failed));
     canvas.wrap(&sentence, &first, "  ")
@@ -208,7 +205,7 @@ mod tests {
         let outside = Account {
             waiting: 97,
             unaccounted: 23,
-            why: Some("they may have been taken or dropped, and the broker notes neither"),
+            why: Some("a consumer took them, or they were dropped; RabbitMQ records neither"),
             ..Account::of("notification.readmodel.q", None, 120)
         };
         Report {
@@ -216,7 +213,7 @@ mod tests {
             accounts: vec![inside, outside],
             laws: vec![Law {
                 name: "stock-reserved",
-                says: "what is reserved is what the open reservations hold",
+                says: "the reserved quantity equals the sum of the open reservations",
                 checked: 20,
                 broken: 0,
             }],
@@ -225,7 +222,7 @@ mod tests {
                     kind: Kind::Missing,
                     of: "inventory.order-events.q".into(),
                     what: format!("evt_{number}"),
-                    detail: "com.dundermifflin.order.created.v1 of order/ord_1 is nowhere".into(),
+                    detail: "com.dundermifflin.order.created.v1 of order/ord_1 is not in the queue".into(),
                 })
                 .collect(),
         }

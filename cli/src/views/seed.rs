@@ -12,9 +12,6 @@ use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::{Serialize, Serializer};
 
-/// The schema of the JSON form.
-pub(crate) const SCHEMA: &str = "dm.seed/1";
-
 /// A seed that was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Document {
@@ -49,7 +46,7 @@ pub(crate) fn show(printer: &Printer, seeded: Seeded) -> Result<()> {
         rows: seeded.rows,
         took: seeded.took,
     };
-    Ok(printer.result(SCHEMA, &document, |canvas| render(&document, canvas))?)
+    Ok(printer.result(&dm_core::document::SEED, &document, |canvas| render(&document, canvas))?)
 }
 
 /// The counts for a person, and what to do with them.
@@ -86,7 +83,7 @@ pub(crate) fn render(document: &Document, canvas: &Canvas) -> String {
         .rows
         .map_or_else(String::new, |rows| format!(", {rows} rows"));
     let sentence = format!(
-        "{seed} after {}{rows}; sign in as jhalpert, amartin or dphilbin and look",
+        "{seed} after {}{rows}; sign in as jhalpert, amartin or dphilbin to see the data",
         text::duration(document.took)
     );
     format!(

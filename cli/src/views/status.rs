@@ -10,13 +10,10 @@ use serde::Serialize;
 
 use super::backup::{Last, Schedule};
 
-/// The schema of the JSON form.
-pub(crate) const SCHEMA: &str = "dm.status/1";
-
 /// The column of the addresses.
 const ADDRESS: usize = 2;
 
-/// The status as a document, to be written under [`SCHEMA`].
+/// The status as a document, to be written under [`dm_core::document::STATUS`].
 #[derive(Debug, Serialize)]
 pub(crate) struct Document<'a> {
     /// The instance.
@@ -55,7 +52,7 @@ impl<'a> Document<'a> {
 /// A closed output.
 pub(crate) fn show(printer: &Printer, instance: &str, rows: &[StatusRow]) -> Result<()> {
     let document = Document::new(instance, rows);
-    Ok(printer.result(SCHEMA, &document, |canvas| render(rows, canvas))?)
+    Ok(printer.result(&dm_core::document::STATUS, &document, |canvas| render(rows, canvas))?)
 }
 
 /// The components as a table, and below it what needs a sentence.
@@ -253,7 +250,7 @@ mod tests {
         let document = Document::new("default", &rows[2..4]);
         insta::assert_snapshot!(
             "status_json",
-            dm_terminal::json::document(SCHEMA, &document).unwrap()
+            dm_terminal::json::document(&dm_core::document::STATUS, &document).unwrap()
         );
         assert!(Document::new("default", &rows[..1]).ok);
     }

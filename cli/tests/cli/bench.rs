@@ -1,5 +1,5 @@
-//! `dm bench`: it has cargo compile the program that measures, and becomes it. A stand-in takes
-//! cargo's place.
+//! Tests of `dm bench`, which compiles the benchmark program with cargo and executes it. A script
+//! replaces cargo.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -9,7 +9,7 @@ use insta::assert_snapshot;
 
 use crate::project::Project;
 
-/// Cargo, as far as `dm bench` sees it. The program that it makes prints what it is asked.
+/// A replacement for cargo. The program that it creates prints its request.
 const CARGO: &str = r#"#!/bin/sh
 echo "$*" > calls
 program="$PWD/dm-bench"
@@ -18,13 +18,13 @@ printf '#!/bin/sh\nprintf %%s "$DM_BENCH_REQUEST"\nexit 7\n' > "$program"
 echo '{"reason":"compiler-artifact","target":{"name":"dm-bench"},"executable":"'"$program"'"}'
 "#;
 
-/// Cargo, where the sources are wrong.
+/// A replacement for cargo that reports a compile error.
 const BROKEN: &str = r#"#!/bin/sh
 printf '%s\n' '{"reason":"compiler-message","target":{"name":"dm_bench"},"message":{"level":"error","message":"cannot find value `x`","rendered":"error: cannot find value `x`\n","code":null,"spans":[{"file_name":"cli/crates/bench/src/lib.rs","line_start":3,"column_start":5,"is_primary":true}]}}'
 exit 101
 "#;
 
-/// A call in a project, with this cargo.
+/// Prepares a call in a project, with this replacement for cargo.
 fn call(project: &Project, cargo: &str, arguments: &[&str]) -> Command {
     project.write("bin/cargo", cargo);
     let path = project.root().join("bin");
@@ -36,12 +36,12 @@ fn call(project: &Project, cargo: &str, arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn it_becomes_the_program_that_cargo_makes() {
+fn bench_executes_the_program_that_cargo_builds() {
     let project = Project::new("");
     let line = "bench up --set postgres.password=secret --case help,golden --runs 2 --json -q";
     let words: Vec<&str> = line.split(' ').collect();
     let output = call(&project, CARGO, &words).output().unwrap();
-    // The exit code of the program, and not a word of dm's own.
+    // The exit code is the one of the program, and `dm` prints nothing.
     assert_eq!(output.status.code(), Some(7), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     let request: Request = serde_json::from_slice(&output.stdout).unwrap();
@@ -65,8 +65,8 @@ fn it_becomes_the_program_that_cargo_makes() {
 }
 
 #[test]
-fn without_cargo_it_says_what_to_install() {
-    assert_snapshot!(Project::new("").says(&["bench", "up"]), @r"
+fn bench_without_cargo_says_what_to_install() {
+    assert_snapshot!(Project::new("").output_of(&["bench", "up"]), @r"
     exit code: 4
     ── stderr
     error[tool-missing]: cargo is needed and not installed: it compiles the benchmarks, and is not in PATH
@@ -76,9 +76,9 @@ fn without_cargo_it_says_what_to_install() {
 }
 
 #[test]
-fn sources_that_do_not_compile_are_shown() {
+fn bench_with_compile_errors_prints_them() {
     let project = Project::new("");
-    let report = project.report(&mut call(&project, BROKEN, &["bench", "data"]));
+    let report = project.output_of_command(&mut call(&project, BROKEN, &["bench", "data"]));
     for part in [
         "exit code: 4",
         "cannot find value `x`",

@@ -1,4 +1,4 @@
-//! The commands of the program, as the ADR about operations has them.
+//! Tests of the command modules, as the ADR about operations requires them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::str::FromStr as _;
 
 use proc_macro2::{TokenStream, TokenTree};
 
-fn folder() -> PathBuf {
+fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/commands")
 }
 
-/// The modules of commands: each a file or a folder.
+/// Returns the names of the command modules. Each is a file or a directory.
 fn commands() -> BTreeSet<String> {
-    let entries = std::fs::read_dir(folder()).unwrap();
+    let entries = std::fs::read_dir(directory()).unwrap();
     let names = entries.map(|entry| {
         let path = entry.unwrap().path();
         path.file_stem().unwrap().to_string_lossy().into_owned()
@@ -20,21 +20,21 @@ fn commands() -> BTreeSet<String> {
     names.filter(|name| name != "mod").collect()
 }
 
-/// The sources of a command, with how deep each module is below `commands`.
+/// Returns the source files of a command, with the depth of each module below `commands`.
 fn sources(command: &str) -> Vec<(PathBuf, usize)> {
-    let file = folder().join(format!("{command}.rs"));
+    let file = directory().join(format!("{command}.rs"));
     let mut sources = Vec::new();
     if file.exists() {
         sources.push((file, 1));
     }
-    let mut folders = vec![(folder().join(command), 1)];
-    while let Some((folder, depth)) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+    let mut directories = vec![(directory().join(command), 1)];
+    while let Some((directory, depth)) = directories.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push((path, depth + 1));
-            } else if path.extension().is_some_and(|it| it == "rs") {
-                let is_module = path.file_name().is_some_and(|it| it == "mod.rs");
+                directories.push((path, depth + 1));
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let is_module = path.file_name().is_some_and(|name| name == "mod.rs");
                 sources.push((path, if is_module { depth } else { depth + 1 }));
             }
         }
@@ -42,8 +42,8 @@ fn sources(command: &str) -> Vec<(PathBuf, usize)> {
     sources
 }
 
-/// The paths of a source, `::` between their parts; of a group each branch.
-fn paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<Vec<String>>) {
+/// Collects the paths in a source. A group yields one path per branch.
+fn collect_paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<Vec<String>>) {
     let mut path = prefix.to_vec();
     let mut colons = 0;
     for token in tokens {
@@ -58,7 +58,7 @@ fn paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<Vec<String>>) {
             }
             TokenTree::Group(group) => {
                 let below = if colons == 2 { path.as_slice() } else { &[] };
-                paths(group.stream(), below, found);
+                collect_paths(group.stream(), below, found);
                 colons = 0;
             }
             _ => {
@@ -70,30 +70,33 @@ fn paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<Vec<String>>) {
     found.push(path);
 }
 
-/// The command that a path of a module leads to; the module is so deep below `commands`.
-fn command_of(path: &[String], depth: usize) -> Option<&str> {
+/// Returns the command that a path in a module refers to. `depth` is the depth of the module
+/// below `commands`.
+fn referenced_command(path: &[String], depth: usize) -> Option<&str> {
     let parts: Vec<&str> = path.iter().map(String::as_str).collect();
     match parts.as_slice() {
         ["crate", "commands", command, ..] => Some(command),
         _ => {
-            // From the module up to `commands`; tests stand a module deeper.
+            // `super` leads from the module up to `commands`. Test modules are one level deeper.
             let ups = parts.iter().take_while(|part| **part == "super").count();
             (ups >= depth).then(|| parts.get(ups).copied()).flatten()
         }
     }
 }
 
-/// The other commands that a source names.
+/// Returns the other commands that a source refers to.
 fn imports(source: &str, depth: usize, own: &str, commands: &BTreeSet<String>) -> Vec<String> {
     let mut found = Vec::new();
-    paths(TokenStream::from_str(source).unwrap(), &[], &mut found);
-    let named = found.iter().filter_map(|path| command_of(path, depth));
+    collect_paths(TokenStream::from_str(source).unwrap(), &[], &mut found);
+    let named = found
+        .iter()
+        .filter_map(|path| referenced_command(path, depth));
     let others = named.filter(|name| *name != own && commands.contains(*name));
     others.map(str::to_owned).collect()
 }
 
 #[test]
-fn no_command_imports_another_one() {
+fn command_modules_do_not_import_each_other() {
     let commands = commands();
     for command in &commands {
         for (path, depth) in sources(command) {
@@ -105,7 +108,7 @@ fn no_command_imports_another_one() {
 }
 
 #[test]
-fn an_import_of_another_command_is_found() {
+fn imports_finds_paths_to_other_commands() {
     let commands = BTreeSet::from(["up", "down", "golden"].map(str::to_owned));
     let found = |source, depth| imports(source, depth, "up", &commands);
     assert_eq!(found("use super::golden;", 1), ["golden"]);
@@ -121,7 +124,7 @@ fn an_import_of_another_command_is_found() {
 }
 
 #[test]
-fn each_module_is_a_command() {
+fn every_command_module_is_listed_in_the_help() {
     let output = assert_cmd::Command::cargo_bin("dm")
         .unwrap()
         .arg("--help")

@@ -1,13 +1,13 @@
-//! A configuration that is wrong: where, why, and what would be right.
+//! Tests of configuration errors: location, cause and suggestion.
 
 use insta::assert_snapshot;
 
 use crate::project::Project;
 
 #[test]
-fn an_unknown_key_is_pointed_at() {
+fn unknown_key_is_marked_in_the_file() {
     let project = Project::new("[postgres]\nprot = 5433\n");
-    assert_snapshot!(project.says(&["status"]), @r#"
+    assert_snapshot!(project.output_of(&["status"]), @r#"
     exit code: 2
     ── stderr
     error[config-unknown-key]: unknown key `prot` in [postgres]
@@ -24,9 +24,9 @@ fn an_unknown_key_is_pointed_at() {
 }
 
 #[test]
-fn a_wrong_type_is_pointed_at() {
+fn wrong_type_is_marked_in_the_file() {
     let project = Project::new("[postgres]\nport = \"default\"\n");
-    assert_snapshot!(project.says(&["status"]), @r#"
+    assert_snapshot!(project.output_of(&["status"]), @r#"
     exit code: 2
     ── stderr
     error[config-wrong-type]: postgres.port must be a whole number
@@ -42,9 +42,9 @@ fn a_wrong_type_is_pointed_at() {
 }
 
 #[test]
-fn a_file_that_is_no_toml_is_pointed_at() {
+fn invalid_toml_is_marked_in_the_file() {
     let project = Project::new("[postgres\nport = 5433\n");
-    assert_snapshot!(project.says(&["status"]), @r#"
+    assert_snapshot!(project.output_of(&["status"]), @r#"
     exit code: 2
     ── stderr
     error[config-syntax]: this is not TOML: unclosed table, expected `]`
@@ -59,9 +59,9 @@ fn a_file_that_is_no_toml_is_pointed_at() {
 }
 
 #[test]
-fn each_layer_is_named_as_the_source() {
+fn config_error_names_the_layer_of_the_value() {
     let project = Project::new("");
-    assert_snapshot!(project.says(&["status", "--set", "postgres.prot=5433"]), @r#"
+    assert_snapshot!(project.output_of(&["status", "--set", "postgres.prot=5433"]), @r#"
     exit code: 2
     ── stderr
     error[config-unknown-key]: unknown key `postgres.prot`
@@ -76,7 +76,7 @@ fn each_layer_is_named_as_the_source() {
     "#);
     let mut variable = project.dm(&["status"]);
     variable.env("DM_POSTGRES__PORT", "many");
-    assert_snapshot!(project.report(&mut variable), @r#"
+    assert_snapshot!(project.output_of_command(&mut variable), @r#"
     exit code: 2
     ── stderr
     error[config-wrong-type]: postgres.port must be a whole number
@@ -89,7 +89,7 @@ fn each_layer_is_named_as_the_source() {
       next: every key is described in docs/configuration.md
     "#);
     project.write("dm.local.toml", "[postgrse]\n");
-    assert_snapshot!(project.says(&["status"]), @r#"
+    assert_snapshot!(project.output_of(&["status"]), @r#"
     exit code: 2
     ── stderr
     error[config-unknown-key]: unknown section or key `postgrse`
@@ -105,8 +105,8 @@ fn each_layer_is_named_as_the_source() {
 }
 
 #[test]
-fn a_folder_that_is_no_project_is_told_so() {
-    assert_snapshot!(Project::none().says(&["status"]), @r#"
+fn status_outside_a_project_names_the_searched_directory() {
+    assert_snapshot!(Project::without_config().output_of(&["status"]), @r#"
     exit code: 2
     ── stderr
     error[config-no-project]: no dm.toml in [PROJECT] or any directory above it
@@ -117,14 +117,18 @@ fn a_folder_that_is_no_project_is_told_so() {
 }
 
 #[test]
-fn a_project_is_found_from_below_and_by_its_name() {
+fn project_is_found_from_a_subdirectory_and_by_option() {
     let project = Project::new("[postgres]\nprot = 5433\n");
     project.write("fixtures/ldap/README", "");
-    let mut below = project.dm(&["status"]);
-    below.current_dir(project.root().join("fixtures/ldap"));
-    assert!(project.report(&mut below).contains("dm.toml:2:1"));
-    let elsewhere = Project::none();
-    for mut named in [
+    let mut in_subdirectory = project.dm(&["status"]);
+    in_subdirectory.current_dir(project.root().join("fixtures/ldap"));
+    assert!(
+        project
+            .output_of_command(&mut in_subdirectory)
+            .contains("dm.toml:2:1")
+    );
+    let elsewhere = Project::without_config();
+    for mut from_elsewhere in [
         elsewhere.dm(&[
             "status",
             "--project-directory",
@@ -136,12 +140,17 @@ fn a_project_is_found_from_below_and_by_its_name() {
             call
         },
     ] {
-        assert!(project.report(&mut named).contains("dm.toml:2:1"));
+        assert!(
+            project
+                .output_of_command(&mut from_elsewhere)
+                .contains("dm.toml:2:1")
+        );
     }
 }
 
-/// A project whose files are all there, so that its configuration is right.
-fn whole(toml: &str) -> Project {
+/// Creates a project with all files that the configuration names, so that the configuration is
+/// valid.
+fn valid_project(toml: &str) -> Project {
     let project = Project::new(toml);
     for path in [
         "fixtures/ldap/00-base.ldif",
@@ -154,9 +163,9 @@ fn whole(toml: &str) -> Project {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named_with_the_key_that_wants_it() {
-    let project = whole("[rabbitmq]\ndefinitions = \"nowhere.json\"\n");
-    assert_snapshot!(project.says(&["config", "check"]), @r#"
+fn missing_file_is_reported_with_its_key() {
+    let project = valid_project("[rabbitmq]\ndefinitions = \"nowhere.json\"\n");
+    assert_snapshot!(project.output_of(&["config", "check"]), @r#"
     exit code: 2
     ── stderr
     error[config-file-missing]: rabbitmq.definitions names no file: `nowhere.json`
@@ -172,8 +181,8 @@ fn a_file_that_is_not_there_is_named_with_the_key_that_wants_it() {
 }
 
 #[test]
-fn a_right_configuration_is_told_to_be_right() {
-    assert_snapshot!(whole("").says(&["config", "check"]), @r#"
+fn config_check_accepts_a_valid_configuration() {
+    assert_snapshot!(valid_project("").output_of(&["config", "check"]), @r#"
     exit code: 0
     ── stderr
     ✓ the configuration in [PROJECT] is right
@@ -181,8 +190,8 @@ fn a_right_configuration_is_told_to_be_right() {
 }
 
 #[test]
-fn every_value_is_shown_with_its_source_and_no_secret() {
-    let project = whole("[postgres]\nport = 5544\npassword = \"threat level midnight\"\n");
+fn config_show_prints_sources_and_hides_secrets() {
+    let project = valid_project("[postgres]\nport = 5544\npassword = \"threat level midnight\"\n");
     project.write("dm.local.toml", "[postgres]\ndatabase = \"scranton\"\n");
     let mut call = project.dm(&[
         "config",
@@ -192,7 +201,7 @@ fn every_value_is_shown_with_its_source_and_no_secret() {
         "postgres.memory=1GiB",
     ]);
     call.env("DM_POSTGRES__USER", "michael");
-    assert_snapshot!(project.report(&mut call), @r#"
+    assert_snapshot!(project.output_of_command(&mut call), @r#"
     exit code: 0
     ── stdout
     key                    value          from
@@ -206,15 +215,15 @@ fn every_value_is_shown_with_its_source_and_no_secret() {
     postgres.wait_timeout  -
     "#);
     for arguments in [&["config", "show"][..], &["config", "show", "--json"]] {
-        let shown = project.says(arguments);
+        let shown = project.output_of(arguments);
         assert!(shown.contains("postgres.password"), "{shown}");
         assert!(!shown.contains("threat level"), "{shown}");
     }
 }
 
 #[test]
-fn what_is_set_counts_wherever_it_stands() {
-    let project = whole("");
+fn set_option_is_accepted_at_every_position() {
+    let project = valid_project("");
     let call = [
         "--set",
         "postgres.port=1111",
@@ -230,7 +239,7 @@ fn what_is_set_counts_wherever_it_stands() {
         "--set",
         "postgres.port=3333",
     ];
-    assert_snapshot!(project.says(&call), @r#"
+    assert_snapshot!(project.output_of(&call), @r#"
     exit code: 0
     ── stdout
     key                    value          from
@@ -243,7 +252,7 @@ fn what_is_set_counts_wherever_it_stands() {
     postgres.memory        -
     postgres.wait_timeout  -
     "#);
-    // The later one wins, also where it stands before the command's own arguments.
+    // The later value wins, even if it precedes the arguments of the command.
     let earlier = [
         "config",
         "--set",
@@ -251,15 +260,15 @@ fn what_is_set_counts_wherever_it_stands() {
         "show",
         "postgres.port",
     ];
-    assert!(project.says(&earlier).contains("flag --set"));
-    // In the order of the command line.
-    let first = project.says(&["--set", "a.b=1", "status", "--set", "c.d=2"]);
+    assert!(project.output_of(&earlier).contains("flag --set"));
+    // Values are processed in the order of the command line.
+    let first = project.output_of(&["--set", "a.b=1", "status", "--set", "c.d=2"]);
     assert!(first.contains("--set a.b=1"), "{first}");
 }
 
 #[test]
-fn a_key_that_there_is_not_is_refused() {
-    assert_snapshot!(whole("").says(&["config", "show", "postgres.prot"]), @r#"
+fn config_show_of_an_unknown_key_is_refused() {
+    assert_snapshot!(valid_project("").output_of(&["config", "show", "postgres.prot"]), @r#"
     exit code: 2
     ── stderr
     error[config-no-such-key]: there is no key `postgres.prot`
@@ -269,8 +278,8 @@ fn a_key_that_there_is_not_is_refused() {
 }
 
 #[test]
-fn the_schema_is_the_one_that_is_checked_in() {
-    let project = Project::none();
+fn config_schema_equals_the_file_in_docs() {
+    let project = Project::without_config();
     let schema = project.dm(&["config", "schema"]).output().unwrap().stdout;
     let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let checked_in = std::fs::read(docs.join("dm.schema.json")).unwrap();

@@ -1,18 +1,22 @@
-//! The crates of the workspace, as the ADR has them.
+//! Tests of the crates of the workspace, as the ADR defines them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-/// The names below `cli/crates` that each crate there depends on, and those that it depends on
-/// of others; of the code that is shipped.
+/// Returns the dependencies of each crate below `cli/crates`. Development dependencies are left
+/// out.
 fn manifests() -> BTreeMap<String, BTreeSet<String>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
-    let crates = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap());
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    let crates = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap());
     let read = |entry: std::fs::DirEntry| {
         let text = std::fs::read_to_string(entry.path().join("Cargo.toml")).unwrap();
         let manifest: toml::Table = text.parse().unwrap();
-        let dependencies = manifest.get("dependencies").and_then(|it| it.as_table());
+        let dependencies = manifest
+            .get("dependencies")
+            .and_then(|value| value.as_table());
         let names = dependencies
             .into_iter()
             .flatten()
@@ -23,7 +27,7 @@ fn manifests() -> BTreeMap<String, BTreeSet<String>> {
     crates.map(read).collect()
 }
 
-/// What a crate stands on by the table of the ADR: directly, or by what that stands on.
+/// Returns the direct and indirect dependencies of each crate in the table of the ADR.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
     let adr = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/adr/0027-crates-by-noun.md");
     let text = std::fs::read_to_string(adr).unwrap();
@@ -34,15 +38,15 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
     let mut table: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for row in text.lines().filter(|line| line.starts_with("| `")) {
         let mut cells = row.split('|').skip(1);
-        let (crates, stands_on) = (names(cells.next().unwrap()), names(cells.next().unwrap()));
+        let (crates, dependencies) = (names(cells.next().unwrap()), names(cells.next().unwrap()));
         for name in crates {
-            // Rows go from the ground up.
-            let below = stands_on
+            // The rows of dependencies precede the rows of their dependents.
+            let below = dependencies
                 .iter()
-                .filter_map(|it| table.get(it))
+                .filter_map(|name| table.get(name))
                 .flatten()
                 .cloned();
-            let all = stands_on.iter().cloned().chain(below).collect();
+            let all = dependencies.iter().cloned().chain(below).collect();
             table.insert(name, all);
         }
     }
@@ -50,10 +54,10 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn each_crate_depends_on_what_the_adr_says() {
+fn crates_depend_only_on_what_the_adr_allows() {
     let (documented, manifests) = (documented(), manifests());
     for (name, dependencies) in &manifests {
-        // Without a row of their own: they stand on no other one.
+        // A crate without a row may depend on no other crate.
         let allowed = documented.get(name).cloned().unwrap_or_default();
         for dependency in dependencies {
             let Some(other) = dependency.strip_prefix("dm-") else {
@@ -67,7 +71,7 @@ fn each_crate_depends_on_what_the_adr_says() {
 }
 
 #[test]
-fn the_engine_alone_knows_its_client() {
+fn only_the_engine_crate_depends_on_bollard() {
     for (name, dependencies) in manifests() {
         assert!(
             !dependencies.contains("bollard") || name == "engine",
@@ -76,7 +80,7 @@ fn the_engine_alone_knows_its_client() {
     }
 }
 
-/// What cargo says of the dependencies of these packages, one a line.
+/// Returns the dependencies of these packages as `cargo tree` prints them, one per line.
 fn tree(packages: &[&str], edges: &str) -> String {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--locked", "--offline", "--prefix", "none"])
@@ -89,8 +93,8 @@ fn tree(packages: &[&str], edges: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The features that cargo gives each dependency of these packages, along these edges. The
-/// same dependency has others where it is built for build scripts and macros.
+/// Returns the features of each dependency of these packages along these edges. A dependency of
+/// build scripts and macros may have other features.
 fn features(packages: &[&str], edges: &str) -> BTreeMap<String, BTreeSet<String>> {
     let text = tree(packages, edges);
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -100,7 +104,7 @@ fn features(packages: &[&str], edges: &str) -> BTreeMap<String, BTreeSet<String>
             continue;
         };
         let rest = words.next().unwrap_or_default();
-        // A package of ours has its path.
+        // A package of this workspace has a path.
         if !rest.starts_with("(/") {
             let features = found.entry(format!("{name} {version}")).or_default();
             features.insert(rest.to_owned());
@@ -110,7 +114,7 @@ fn features(packages: &[&str], edges: &str) -> BTreeMap<String, BTreeSet<String>
 }
 
 #[test]
-fn every_dependency_is_compiled_once() {
+fn tests_do_not_change_features_of_shipped_dependencies() {
     let all = ["--workspace"];
     let (shipped, tested) = (
         features(&all, "normal,build"),
@@ -118,32 +122,32 @@ fn every_dependency_is_compiled_once() {
     );
     assert!(shipped.len() > 300, "{}", shipped.len());
     for (dependency, features) in &shipped {
-        // Of macros alone in what is shipped, and of tests themselves.
+        // In the shipped binary, only macros depend on `syn`, but tests use it directly.
         if dependency.starts_with("syn ") {
             continue;
         }
         assert_eq!(
             features, &tested[dependency],
-            "tests change features of {dependency}: add them to cli/crates/unified-features"
+            "tests change the features of {dependency}: add them to cli/crates/unified-features"
         );
     }
 }
 
 #[test]
-fn the_launcher_compiles_what_the_benchmarks_share() {
-    // As `./dm` builds, which leaves the benchmarks out.
+fn benchmarks_do_not_change_features_of_shipped_dependencies() {
+    // `./dm` builds without the benchmarks.
     let launched = features(&["--workspace", "--exclude", "dm-bench"], "normal,build");
     let all = features(&["--workspace"], "normal,build");
     for (dependency, features) in &launched {
         assert_eq!(
             features, &all[dependency],
-            "the benchmarks change {dependency}"
+            "the benchmarks change the features of {dependency}"
         );
     }
 }
 
 #[test]
-fn the_shipped_binary_has_no_measurements() {
+fn shipped_binary_does_not_depend_on_the_benchmarks() {
     let tree = tree(&["--package", "dm"], "normal");
     let has = |package: &str| tree.lines().any(|line| line.starts_with(package));
     assert!(has("dm-bench-request v"), "{tree}");

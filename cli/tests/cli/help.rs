@@ -1,4 +1,4 @@
-//! What `--help` says. A change of any text shows as a change of a snapshot.
+//! Tests of the help texts. Every change of a text shows as a change of a snapshot.
 
 use clap::CommandFactory as _;
 use dm::commands::Cli;
@@ -8,29 +8,43 @@ use crate::project::Project;
 /// The headings of `dm --help`.
 const HEADINGS: [&str; 5] = ["Stack", "Data", "Events", "Develop", "Machine"];
 
-/// The names of the commands below one.
-fn names(command: &clap::Command) -> Vec<String> {
-    let visible = command.get_subcommands().filter(|it| !it.is_hide_set());
-    visible.map(|it| it.get_name().to_owned()).collect()
+/// Returns the names of the visible subcommands.
+fn subcommand_names(command: &clap::Command) -> Vec<String> {
+    let visible = command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    visible
+        .map(|command| command.get_name().to_owned())
+        .collect()
 }
 
-/// Calls `look` with the words of each command, `dm` left out.
+/// Calls `visit` with the words of each command, without `dm`.
 fn each_command(
     command: &clap::Command,
     path: &[&str],
-    look: &mut dyn FnMut(&[&str], &clap::Command),
+    visit: &mut dyn FnMut(&[&str], &clap::Command),
 ) {
-    look(path, command);
-    for below in command.get_subcommands().filter(|it| !it.is_hide_set()) {
-        each_command(below, &[path, &[below.get_name()]].concat(), look);
+    visit(path, command);
+    for subcommand in command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+    {
+        each_command(
+            subcommand,
+            &[path, &[subcommand.get_name()]].concat(),
+            visit,
+        );
     }
 }
 
-/// The headings of a help text, each with the names that stand below it.
+/// Returns the headings of a help text, each with the names below it.
 fn groups(help: &str) -> Vec<(String, Vec<String>)> {
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
     for line in help.lines() {
-        if let Some(heading) = line.strip_suffix(':').filter(|it| !it.starts_with(' ')) {
+        if let Some(heading) = line
+            .strip_suffix(':')
+            .filter(|heading| !heading.starts_with(' '))
+        {
             groups.push((heading.to_owned(), Vec::new()));
         } else if let Some((_, names)) = groups.last_mut()
             && let Some(name) = line.split_whitespace().next()
@@ -42,16 +56,16 @@ fn groups(help: &str) -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn every_command_explains_itself() {
-    let project = Project::none();
+fn help_of_every_command_matches_its_snapshot() {
+    let project = Project::without_config();
     each_command(&Cli::command(), &[], &mut |path, _| {
-        let help = project.says(&[path, &["--help"]].concat());
+        let help = project.output_of(&[path, &["--help"]].concat());
         insta::assert_snapshot!([&["dm"], path].concat().join("_"), help);
     });
 }
 
 #[test]
-fn each_command_stands_under_one_heading() {
+fn help_lists_each_command_under_one_heading() {
     let help = Cli::command().render_long_help().to_string();
     let groups: Vec<_> = groups(&help)
         .into_iter()
@@ -60,14 +74,14 @@ fn each_command_stands_under_one_heading() {
     let headings: Vec<_> = groups.iter().map(|(heading, _)| heading.as_str()).collect();
     assert_eq!(headings, HEADINGS, "{help}");
     let mut listed: Vec<_> = groups.into_iter().flat_map(|(_, names)| names).collect();
-    let mut commands = names(&Cli::command());
+    let mut commands = subcommand_names(&Cli::command());
     listed.sort();
     commands.sort();
     assert_eq!(listed, commands);
 }
 
 #[test]
-fn the_help_of_dm_fits_a_terminal() {
+fn help_of_dm_fits_80_columns_and_50_lines() {
     for help in [
         Cli::command().term_width(80).render_help(),
         Cli::command().term_width(80).render_long_help(),
@@ -80,7 +94,7 @@ fn the_help_of_dm_fits_a_terminal() {
 }
 
 #[test]
-fn a_short_help_points_at_the_global_options() {
+fn short_help_refers_to_the_global_options() {
     let mut root = Cli::command();
     root.build();
     each_command(&root, &[], &mut |path, command| {
@@ -102,25 +116,28 @@ fn a_short_help_points_at_the_global_options() {
 }
 
 #[test]
-fn a_short_help_shows_the_own_options() {
-    let project = Project::none();
-    insta::assert_snapshot!("short_up", project.says(&["up", "-h"]));
-    insta::assert_snapshot!("short_outbox", project.says(&["outbox", "-h"]));
-    insta::assert_snapshot!("short_dlq_replay", project.says(&["dlq", "replay", "-h"]));
+fn short_help_shows_only_the_options_of_the_command() {
+    let project = Project::without_config();
+    insta::assert_snapshot!("short_up", project.output_of(&["up", "-h"]));
+    insta::assert_snapshot!("short_outbox", project.output_of(&["outbox", "-h"]));
+    insta::assert_snapshot!(
+        "short_dlq_replay",
+        project.output_of(&["dlq", "replay", "-h"])
+    );
 }
 
 #[test]
-fn no_arguments_show_the_help() {
-    let project = Project::none();
-    let bare = project.says(&[]);
-    for command in names(&Cli::command()) {
-        assert!(bare.contains(&command), "{command} is not shown:\n{bare}");
+fn dm_without_arguments_shows_the_help() {
+    let project = Project::without_config();
+    let help = project.output_of(&[]);
+    for command in subcommand_names(&Cli::command()) {
+        assert!(help.contains(&command), "{command} is not shown:\n{help}");
     }
 }
 
 #[test]
-fn the_version_is_the_packages() {
-    let version = Project::none().says(&["--version"]);
+fn version_equals_the_package_version() {
+    let version = Project::without_config().output_of(&["--version"]);
     let expected = format!(
         "exit code: 0\n── stdout\ndm {}\n",
         env!("CARGO_PKG_VERSION")
@@ -129,38 +146,38 @@ fn the_version_is_the_packages() {
 }
 
 #[test]
-fn every_shell_gets_its_completions() {
-    let project = Project::none();
-    for (shell, sign) in [
+fn completions_are_printed_for_every_shell() {
+    let project = Project::without_config();
+    for (shell, marker) in [
         ("bash", "complete -F _dm"),
         ("zsh", "#compdef dm"),
         ("fish", "complete -c dm"),
         ("elvish", "edit:completion"),
         ("powershell", "Register-ArgumentCompleter"),
     ] {
-        let script = project.says(&["completions", shell]);
+        let script = project.output_of(&["completions", shell]);
         assert!(script.starts_with("exit code: 0"), "{script}");
-        assert!(script.contains(sign), "{shell}:\n{script}");
+        assert!(script.contains(marker), "{shell}:\n{script}");
         assert!(
             script.contains("wait-timeout"),
-            "{shell} does not know `up`"
+            "the completions for {shell} lack an option of `up`"
         );
     }
 }
 
 #[test]
-fn bash_takes_its_completions() {
-    let project = Project::none();
+fn completions_for_bash_complete_a_command() {
+    let project = Project::without_config();
     let script = project
         .dm(&["completions", "bash"])
         .output()
         .unwrap()
         .stdout;
     project.write("dm.bash", &String::from_utf8(script).unwrap());
-    let asked =
+    let script_call =
         "source dm.bash; COMP_WORDS=(dm sta); COMP_CWORD=1; _dm dm sta dm; echo ${COMPREPLY[@]}";
     let answer = std::process::Command::new("bash")
-        .args(["--norc", "-c", asked])
+        .args(["--norc", "-c", script_call])
         .current_dir(project.root())
         .output()
         .unwrap();

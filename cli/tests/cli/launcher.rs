@@ -1,5 +1,5 @@
-//! `./dm`: it builds what is stale, wherever it is called from and whatever is set.
-//! A stand-in takes cargo's place, and puts the program where cargo would.
+//! Tests of the launcher `./dm`: it rebuilds a stale binary, from any directory and with any
+//! environment. A script replaces cargo and puts the program where cargo would.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Cargo, as far as the launcher sees it. The program that it makes says who it is.
+/// A replacement for cargo. The program that it creates prints its project directory and its
+/// arguments.
 const CARGO: &str = r#"#!/usr/bin/env bash
 set -euo pipefail
 while [[ $# -gt 0 ]]; do
@@ -31,28 +32,28 @@ printf '{"reason":"compiler-artifact","target":{"name":"dm"},"executable":"%s"}\
 printf '{"reason":"build-finished","success":true}\n'
 "#;
 
-/// The folders of this repository.
+/// Returns the root directory of this repository.
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// A clone with the launcher and what it looks at.
+/// A clone with the launcher and the files that it inspects.
 struct Clone {
-    folder: TempDir,
+    directory: TempDir,
     root: PathBuf,
 }
 
 impl Clone {
     fn new() -> Self {
-        Self::called("clone")
+        Self::named("clone")
     }
 
-    fn called(name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let base = folder.path().canonicalize().unwrap();
+    fn named(name: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path().canonicalize().unwrap();
         let clone = Self {
             root: base.join(name),
-            folder,
+            directory,
         };
         for file in ["Cargo.toml", "Cargo.lock", "cli/src/main.rs"] {
             clone.write(file, "");
@@ -79,9 +80,9 @@ impl Clone {
         std::fs::write(path, text).unwrap();
     }
 
-    /// A call of the launcher by this path, from this folder.
+    /// Prepares a call of the launcher under this path, in this directory.
     fn call(&self, launcher: &Path, from: &Path) -> Command {
-        let bin = self.folder.path().join("bin");
+        let bin = self.directory.path().join("bin");
         let mut command = Command::new("bash");
         command
             .arg(launcher)
@@ -89,26 +90,26 @@ impl Clone {
             .current_dir(from)
             .env_clear()
             .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
-            .env("HOME", self.folder.path())
-            .env("CALLS", self.folder.path().join("calls"));
+            .env("HOME", self.directory.path())
+            .env("CALLS", self.directory.path().join("calls"));
         command
     }
 
-    /// A call as usual.
-    fn usual(&self) -> Command {
+    /// Prepares a call from the root of the clone.
+    fn default_call(&self) -> Command {
         self.call(&self.root.join("dm"), &self.root)
     }
 
-    /// Expects that a call becomes the program of this clone.
+    /// Asserts that a call executes the program of this clone.
     #[track_caller]
-    fn becomes(&self, command: &mut Command) {
+    fn assert_runs(&self, command: &mut Command) {
         let output = command.output().unwrap();
         let expected = format!("{} hello\n", self.root.display());
         assert_eq!(text(&output), expected, "{output:?}");
     }
 
-    fn builds(&self) -> usize {
-        std::fs::read_to_string(self.folder.path().join("calls"))
+    fn count_builds(&self) -> usize {
+        std::fs::read_to_string(self.directory.path().join("calls"))
             .map_or(0, |calls| calls.lines().count())
     }
 }
@@ -117,7 +118,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The folders of the packages that dm is made of, as cargo knows them.
+/// Returns the directories of the packages that `dm` consists of, as cargo reports them.
 fn packages() -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .args([
@@ -133,36 +134,39 @@ fn packages() -> BTreeSet<String> {
     assert!(output.status.success(), "{output:?}");
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
-    let local = |name: &str| packages.iter().find(|it| it["name"] == name);
-    let (mut found, mut due) = (BTreeSet::new(), vec!["dm".to_owned()]);
-    while let Some(name) = due.pop() {
+    let local = |name: &str| packages.iter().find(|package| package["name"] == name);
+    let (mut found, mut pending) = (BTreeSet::new(), vec!["dm".to_owned()]);
+    while let Some(name) = pending.pop() {
         let Some(package) = local(&name) else {
             continue;
         };
         let manifest = Path::new(package["manifest_path"].as_str().unwrap());
-        let folder = manifest.parent().unwrap();
-        let folder = folder.strip_prefix(repository()).unwrap();
-        if found.insert(folder.display().to_string()) {
+        let directory = manifest.parent().unwrap();
+        let directory = directory.strip_prefix(repository()).unwrap();
+        if found.insert(directory.display().to_string()) {
             let needed = package["dependencies"].as_array().unwrap().iter();
-            let needed = needed.filter(|it| it["kind"].is_null() && it["path"].is_string());
-            due.extend(needed.map(|it| it["name"].as_str().unwrap().to_owned()));
+            let needed = needed.filter(|dependency| {
+                dependency["kind"].is_null() && dependency["path"].is_string()
+            });
+            pending
+                .extend(needed.map(|dependency| dependency["name"].as_str().unwrap().to_owned()));
         }
     }
     found
 }
 
 #[test]
-fn it_builds_once() {
+fn launcher_without_changes_builds_once() {
     let clone = Clone::new();
-    clone.becomes(&mut clone.usual());
-    clone.becomes(&mut clone.usual());
-    assert_eq!(clone.builds(), 1);
+    clone.assert_runs(&mut clone.default_call());
+    clone.assert_runs(&mut clone.default_call());
+    assert_eq!(clone.count_builds(), 1);
 }
 
 #[test]
-fn a_change_of_any_package_of_it_is_seen() {
+fn launcher_rebuilds_after_a_change_in_any_package() {
     let clone = Clone::new();
-    clone.becomes(&mut clone.usual());
+    clone.assert_runs(&mut clone.default_call());
     let stamp = clone.root.join("target/.dm-built");
     let mut files: Vec<String> = packages()
         .iter()
@@ -172,140 +176,154 @@ fn a_change_of_any_package_of_it_is_seen() {
     assert!(files.contains(&"services/amqp/src/lib.rs".to_owned()));
     assert!(files.contains(&"cli/crates/business/src/lib.rs".to_owned()));
     for (number, file) in files.iter().enumerate() {
-        // Older than all but the change, whatever the clock's steps.
+        // The stamp is newer than all files except the changed one, even if the clock is
+        // inaccurate.
         std::fs::File::open(&stamp)
             .and_then(|stamp| stamp.set_modified(SystemTime::now() + Duration::from_secs(60)))
             .unwrap();
-        clone.becomes(&mut clone.usual());
-        assert_eq!(clone.builds(), 1 + number, "before {file}");
+        clone.assert_runs(&mut clone.default_call());
+        assert_eq!(clone.count_builds(), 1 + number, "before {file}");
         clone.write(file, "changed");
         std::fs::File::open(clone.root.join(file))
-            .and_then(|it| it.set_modified(SystemTime::now() + Duration::from_secs(120)))
+            .and_then(|file| file.set_modified(SystemTime::now() + Duration::from_secs(120)))
             .unwrap();
-        clone.becomes(&mut clone.usual());
-        assert_eq!(clone.builds(), 2 + number, "{file} is not looked at");
+        clone.assert_runs(&mut clone.default_call());
+        assert_eq!(clone.count_builds(), 2 + number, "{file} is not inspected");
         std::fs::File::open(clone.root.join(file))
-            .and_then(|it| it.set_modified(SystemTime::UNIX_EPOCH))
+            .and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH))
             .unwrap();
     }
 }
 
 #[test]
-fn it_is_called_by_links_and_from_anywhere() {
+fn launcher_works_through_symlinks_and_from_any_directory() {
     let clone = Clone::new();
-    let bin = clone.folder.path().join("links");
+    let bin = clone.directory.path().join("links");
     std::fs::create_dir(&bin).unwrap();
     symlink(clone.root.join("dm"), bin.join("one")).unwrap();
     symlink("one", bin.join("dm")).unwrap();
-    clone.becomes(&mut clone.call(&bin.join("dm"), Path::new("/")));
-    // By a folder that is a link.
-    symlink(&clone.root, bin.join("folder")).unwrap();
-    clone.becomes(&mut clone.call(&bin.join("folder/dm"), Path::new("/")));
-    clone.becomes(&mut clone.call(Path::new("dm"), &clone.root));
+    clone.assert_runs(&mut clone.call(&bin.join("dm"), Path::new("/")));
+    // Through a link to the directory.
+    symlink(&clone.root, bin.join("directory")).unwrap();
+    clone.assert_runs(&mut clone.call(&bin.join("directory/dm"), Path::new("/")));
+    clone.assert_runs(&mut clone.call(Path::new("dm"), &clone.root));
     let parent = clone.root.parent().unwrap();
     let mut command = clone.call(Path::new("clone/dm"), parent);
-    clone.becomes(command.env("CDPATH", parent));
-    assert_eq!(clone.builds(), 1);
+    clone.assert_runs(command.env("CDPATH", parent));
+    assert_eq!(clone.count_builds(), 1);
 }
 
 #[test]
-fn settings_of_cargo_do_not_mislead_it() {
+fn launcher_overrides_target_and_rustflags_of_the_environment() {
     let clone = Clone::new();
-    let mut command = clone.usual();
+    let mut command = clone.default_call();
     command.env("CARGO_BUILD_TARGET", "aarch64-unknown-linux-musl");
     command.env("RUSTFLAGS", "-Ctarget-feature=-crt-static");
-    clone.becomes(&mut command);
-    clone.becomes(&mut clone.usual());
-    let calls = std::fs::read_to_string(clone.folder.path().join("calls")).unwrap();
+    clone.assert_runs(&mut command);
+    clone.assert_runs(&mut clone.default_call());
+    let calls = std::fs::read_to_string(clone.directory.path().join("calls")).unwrap();
     assert_eq!(calls, "-Ctarget-feature=+crt-static for host-tuple\n");
-    // The same folder, wherever it is called from.
+    // The target directory is the same for every calling directory.
     let sub = clone.root.join("cli");
     for from in [&clone.root, &sub] {
         let mut command = clone.call(&clone.root.join("dm"), from);
-        clone.becomes(command.env("CARGO_TARGET_DIR", "elsewhere"));
+        clone.assert_runs(command.env("CARGO_TARGET_DIR", "elsewhere"));
     }
-    assert_eq!(clone.builds(), 2);
+    assert_eq!(clone.count_builds(), 2);
     assert!(clone.root.join("elsewhere/host-tuple/debug/dm").is_file());
 }
 
 #[test]
-fn two_clones_may_share_a_target_folder() {
+fn clones_sharing_a_target_directory_run_their_own_program() {
     let (one, other) = (Clone::new(), Clone::new());
     let shared = tempfile::tempdir().unwrap();
     for clone in [&one, &other, &one] {
-        clone.becomes(clone.usual().env("CARGO_TARGET_DIR", shared.path()));
+        clone.assert_runs(clone.default_call().env("CARGO_TARGET_DIR", shared.path()));
     }
-    assert_eq!((one.builds(), other.builds()), (2, 1));
+    assert_eq!((one.count_builds(), other.count_builds()), (2, 1));
 }
 
 #[test]
-fn unusual_paths_work() {
+fn launcher_works_in_directories_with_special_characters() {
     for name in [
         "with spaces",
         "with:a:colon",
         "Größe 大きさ",
         "it's $HOME;`x`",
     ] {
-        let clone = Clone::called(name);
-        clone.becomes(&mut clone.usual());
-        clone.becomes(&mut clone.usual());
-        assert_eq!(clone.builds(), 1, "{name}");
+        let clone = Clone::named(name);
+        clone.assert_runs(&mut clone.default_call());
+        clone.assert_runs(&mut clone.default_call());
+        assert_eq!(clone.count_builds(), 1, "{name}");
         assert_eq!(clone.root.join("target").exists(), !name.contains(':'));
     }
 }
 
 #[test]
-fn a_build_says_what_matters_alone() {
+fn launcher_prints_only_its_notice_and_warnings() {
     let clone = Clone::new();
-    let output = clone.usual().output().unwrap();
+    let output = clone.default_call().output().unwrap();
     let written = String::from_utf8_lossy(&output.stderr);
-    // No terminal, no progress bar.
+    // Without a terminal there is no progress bar.
     assert_eq!(
         written,
         "dm: building dm and the services (some minutes the first time)\n"
     );
-    let warned = clone.usual().env("WARNING", "careful").output().unwrap();
-    assert_eq!(warned.stderr, b"", "nothing is built");
+    let warned = clone
+        .default_call()
+        .env("WARNING", "careful")
+        .output()
+        .unwrap();
+    assert_eq!(warned.stderr, b"", "the launcher built again");
     clone.write("cli/src/main.rs", "changed");
     std::fs::File::open(clone.root.join("cli/src/main.rs"))
-        .and_then(|it| it.set_modified(SystemTime::now() + Duration::from_secs(120)))
+        .and_then(|file| file.set_modified(SystemTime::now() + Duration::from_secs(120)))
         .unwrap();
-    let warned = clone.usual().env("WARNING", "careful").output().unwrap();
+    let warned = clone
+        .default_call()
+        .env("WARNING", "careful")
+        .output()
+        .unwrap();
     let written = String::from_utf8_lossy(&warned.stderr);
     assert!(written.ends_with("warning: careful\n"), "{written}");
 }
 
 #[test]
-fn a_build_that_fails_leaves_no_program() {
+fn failed_build_leaves_no_program() {
     let clone = Clone::new();
     for _ in 0..2 {
-        let output = clone.usual().env("BROKEN", "yes").output().unwrap();
+        let output = clone.default_call().env("BROKEN", "yes").output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(told.contains("could not build dm"), "{told}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("could not build dm"), "{stderr}");
         let left = std::fs::read_dir(clone.root.join("target")).unwrap();
         assert_eq!(left.count(), 0);
     }
-    clone.becomes(&mut clone.usual());
+    clone.assert_runs(&mut clone.default_call());
 }
 
 #[test]
-fn without_cargo_it_says_what_to_install() {
+fn launcher_without_cargo_says_what_to_install() {
     let clone = Clone::new();
-    // This machine may have one of its own.
+    // The directories in the usual PATH may contain a real cargo.
     let bin = tempfile::tempdir().unwrap();
     for tool in ["bash", "readlink"] {
         symlink(Path::new("/usr/bin").join(tool), bin.path().join(tool)).unwrap();
     }
-    let output = clone.usual().env("PATH", bin.path()).output().unwrap();
+    let output = clone
+        .default_call()
+        .env("PATH", bin.path())
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("install Rust"), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("install Rust"), "{stderr}");
 }
 
 #[test]
-fn every_file_has_line_ends_that_containers_can_read() {
-    // A checkout with core.autocrlf obeys this.
+fn gitattributes_force_lf_line_endings() {
+    // Git obeys this file even if `core.autocrlf` is set. Scripts with CRLF do not run in
+    // containers.
     let attributes = std::fs::read_to_string(repository().join(".gitattributes")).unwrap();
     assert!(attributes.contains("* text=auto eol=lf"), "{attributes}");
 }

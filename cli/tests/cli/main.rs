@@ -1,5 +1,5 @@
-//! The program's text, as whoever calls it reads it. No test here needs an
-//! engine, and none finds one.
+//! Tests of the program's output, its documentation and its structure. No test needs an engine,
+//! and none can reach one.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,14 +8,15 @@
 )]
 
 mod bench;
-mod circles;
 mod commands;
 mod configuration;
 mod crates;
 mod documented;
 mod help;
+mod import_cycles;
 mod launcher;
 mod pages;
 mod project;
+mod reference;
 mod streams;
 mod usage;

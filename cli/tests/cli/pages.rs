@@ -1,4 +1,4 @@
-//! The pages of the documentation: links, glossary, tour.
+//! Tests of the pages of the documentation: links, glossary and tour.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ fn prose(document: &str) -> impl Iterator<Item = &str> {
 fn anchor(heading: &str) -> String {
     heading
         .chars()
-        .filter(|it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'))
-        .map(|it| if it == ' ' { '-' } else { it })
+        .filter(|character| character.is_alphanumeric() || matches!(character, ' ' | '-' | '_'))
+        .map(|character| if character == ' ' { '-' } else { character })
         .collect::<String>()
         .to_lowercase()
 }
@@ -46,8 +46,8 @@ fn targets(document: &str) -> Vec<String> {
     found
 }
 
-/// Returns what is wrong with a link, if anything is.
-fn fault(page: &Path, target: &str) -> Option<String> {
+/// Returns the error of a link, if any.
+fn link_error(page: &Path, target: &str) -> Option<String> {
     if target.contains("://") {
         return None;
     }
@@ -68,25 +68,25 @@ fn fault(page: &Path, target: &str) -> Option<String> {
 }
 
 #[test]
-fn every_link_of_a_page_has_a_target() {
+fn every_link_in_the_documents_has_a_target() {
     let mut pages = documents();
     pages.push(repository().join("CHANGELOG.md"));
-    let (mut seen, mut wrong) = (0, Vec::new());
+    let (mut count, mut errors) = (0, Vec::new());
     for page in pages {
         let text = std::fs::read_to_string(&page).unwrap();
         for target in targets(&text) {
-            seen += 1;
-            if let Some(fault) = fault(&page, &target) {
-                wrong.push(format!("{}: {target}: {fault}", page.display()));
+            count += 1;
+            if let Some(link_error) = link_error(&page, &target) {
+                errors.push(format!("{}: {target}: {link_error}", page.display()));
             }
         }
     }
-    assert!(seen > 100, "only {seen} links were found");
-    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+    assert!(count > 100, "only {count} links were found");
+    assert!(errors.is_empty(), "\n{}\n", errors.join("\n"));
 }
 
 #[test]
-fn every_page_is_in_the_index() {
+fn every_page_is_listed_in_the_index() {
     let docs = repository().join("docs");
     let index = std::fs::read_to_string(docs.join("README.md")).unwrap();
     let listed: BTreeSet<PathBuf> = targets(&index)
@@ -97,7 +97,7 @@ fn every_page_is_in_the_index() {
     // Decisions and diagrams are listed as directories.
     let single = |page: &PathBuf| {
         let below = page.strip_prefix(&docs).ok();
-        below.is_some_and(|it| !it.starts_with("adr") && !it.starts_with("schemas"))
+        below.is_some_and(|path| !path.starts_with("adr") && !path.starts_with("schemas"))
     };
     let missing: Vec<_> = documents()
         .into_iter()
@@ -108,7 +108,7 @@ fn every_page_is_in_the_index() {
 }
 
 #[test]
-fn the_glossary_is_sorted_and_defines_each_term_once() {
+fn glossary_is_sorted_and_has_unique_terms() {
     let path = repository().join("docs/glossary.md");
     let text = std::fs::read_to_string(path).unwrap();
     let rows = text.lines().skip_while(|line| !line.starts_with("| Term"));
@@ -122,7 +122,7 @@ fn the_glossary_is_sorted_and_defines_each_term_once() {
 }
 
 #[test]
-fn the_tour_consists_of_calls_of_dm() {
+fn tour_contains_only_dm_commands() {
     let path = repository().join("docs/tour.md");
     let text = std::fs::read_to_string(path).unwrap();
     let mut is_console = false;

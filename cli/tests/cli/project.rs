@@ -1,4 +1,4 @@
-//! A project of a test, and the `dm` that is called in it.
+//! The project directory of a test, and calls of `dm` in it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,39 +7,39 @@ use std::process::{Command, Stdio};
 use assert_cmd::assert::OutputAssertExt as _;
 use tempfile::TempDir;
 
-/// A folder that may hold a `dm.toml`.
+/// A directory that may contain a `dm.toml`.
 pub(crate) struct Project {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Project {
-    /// A project with this `dm.toml`.
+    /// Creates a project with this `dm.toml`.
     pub(crate) fn new(toml: &str) -> Self {
-        let project = Self::none();
+        let project = Self::without_config();
         project.write("dm.toml", toml);
         project
     }
 
-    /// A folder that is no project.
-    pub(crate) fn none() -> Self {
+    /// Creates a directory that is not a project.
+    pub(crate) fn without_config() -> Self {
         Self {
-            folder: tempfile::tempdir().expect("a folder"),
+            directory: tempfile::tempdir().expect("could not create a directory"),
         }
     }
 
-    /// Its folder.
+    /// Returns the directory.
     pub(crate) fn root(&self) -> &Path {
-        self.folder.path()
+        self.directory.path()
     }
 
-    /// Writes a file of it.
+    /// Writes a file in the directory.
     pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.root().join(path);
-        std::fs::create_dir_all(path.parent().expect("it lies in the project")).unwrap();
+        std::fs::create_dir_all(path.parent().expect("the path is in the project")).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    /// A call of `dm` in it, with nothing of the caller's environment.
+    /// Prepares a call of `dm` in the directory, without the caller's environment.
     pub(crate) fn dm(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dm"));
         command
@@ -49,25 +49,25 @@ impl Project {
             .env("LANG", "C.UTF-8")
             .env("HOME", self.root())
             .env("XDG_STATE_HOME", self.root().join("state"))
-            // Whatever asks for an engine is told that there is none.
+            // No engine is available.
             .env("DOCKER_HOST", "unix:///nowhere/engine.sock")
             .stdin(Stdio::null());
         command
     }
 
-    /// What a call says: its exit code and both streams, with the folder's
-    /// path replaced, which is another one in every run.
-    pub(crate) fn says(&self, arguments: &[&str]) -> String {
-        self.report(&mut self.dm(arguments))
+    /// Returns the exit code and both streams of a call. The path of the directory is replaced,
+    /// because it differs in every run.
+    pub(crate) fn output_of(&self, arguments: &[&str]) -> String {
+        self.output_of_command(&mut self.dm(arguments))
     }
 
-    /// As [`Project::says`], of a call that was put together before.
-    pub(crate) fn report(&self, command: &mut Command) -> String {
+    /// Like [`Project::output_of`], for a call that was prepared before.
+    pub(crate) fn output_of_command(&self, command: &mut Command) -> String {
         let assert = command.assert();
         let output = assert.get_output();
         let mut report = String::new();
         let code = output.status.code();
-        writeln!(report, "exit code: {}", code.expect("no signal ended it")).unwrap();
+        writeln!(report, "exit code: {}", code.expect("a signal ended dm")).unwrap();
         for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
             let text = String::from_utf8_lossy(bytes);
             if !text.is_empty() {

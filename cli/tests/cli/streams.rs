@@ -1,4 +1,4 @@
-//! What goes where: data, messages, colour, JSON, and readers that go away.
+//! Tests of the output streams: data, messages, colour, JSON, and readers that close a stream.
 
 use std::process::Stdio;
 
@@ -10,9 +10,9 @@ use crate::project::Project;
 const BROKEN: &str = "[postgres]\nprot = 5433\n";
 
 #[test]
-fn json_has_one_document_on_stdout() {
+fn json_error_is_one_document_on_stdout() {
     let project = Project::new(BROKEN);
-    assert_snapshot!(project.says(&["status", "--json"]), @r#"
+    assert_snapshot!(project.output_of(&["status", "--json"]), @r#"
     exit code: 2
     ── stdout
     {
@@ -53,7 +53,7 @@ fn json_has_one_document_on_stdout() {
 }
 
 #[test]
-fn progress_json_has_nothing_but_json_on_stderr() {
+fn progress_json_writes_only_json_to_stderr() {
     let project = Project::new(BROKEN);
     let output = project.dm(&["up", "--progress", "json"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -67,25 +67,25 @@ fn progress_json_has_nothing_but_json_on_stderr() {
 }
 
 #[test]
-fn colour_is_for_terminals_and_for_who_asks() {
+fn colour_without_a_terminal_needs_a_request() {
     let project = Project::new(BROKEN);
-    let coloured = |arguments: &[&str], variables: &[(&str, &str)]| {
+    let is_coloured = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut call = project.dm(arguments);
         call.envs(variables.iter().copied());
-        project.report(&mut call).contains('\x1b')
+        project.output_of_command(&mut call).contains('\x1b')
     };
-    assert!(!coloured(&["status"], &[]));
-    assert!(coloured(&["status"], &[("CLICOLOR_FORCE", "1")]));
-    assert!(!coloured(
+    assert!(!is_coloured(&["status"], &[]));
+    assert!(is_coloured(&["status"], &[("CLICOLOR_FORCE", "1")]));
+    assert!(!is_coloured(
         &["status"],
         &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]
     ));
-    assert!(coloured(&["status", "--color", "always"], &[]));
-    assert!(!coloured(
+    assert!(is_coloured(&["status", "--color", "always"], &[]));
+    assert!(!is_coloured(
         &["status", "--color", "never"],
         &[("CLICOLOR_FORCE", "1")]
     ));
-    // What a script reads is never coloured.
+    // JSON is never coloured.
     let output = project
         .dm(&["status", "--json", "--color", "always"])
         .output()
@@ -94,7 +94,7 @@ fn colour_is_for_terminals_and_for_who_asks() {
 }
 
 #[test]
-fn a_locale_without_unicode_gets_ascii() {
+fn locale_without_unicode_gets_ascii_output() {
     let project = Project::new(BROKEN);
     let mut call = project.dm(&["status"]);
     call.env("LANG", "C");
@@ -107,7 +107,7 @@ fn a_locale_without_unicode_gets_ascii() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure_to_tell_of() {
+fn closed_stdout_ends_dm_without_a_message() {
     let project = Project::new("");
     let mut child = project
         .dm(&["completions", "zsh"])
@@ -115,7 +115,7 @@ fn a_reader_that_goes_away_is_no_failure_to_tell_of() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Closed before anything is read, as `| true` does.
+    // The stream is closed before anything is read, as by `| true`.
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(141));
@@ -123,10 +123,10 @@ fn a_reader_that_goes_away_is_no_failure_to_tell_of() {
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn full_disk_is_reported() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
     let Ok(full) = full else {
-        // Only Linux has one.
+        // Only Linux has `/dev/full`.
         return;
     };
     let project = Project::new("");

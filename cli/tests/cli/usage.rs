@@ -1,12 +1,12 @@
-//! Calls that can't be meant.
+//! Tests of invalid calls.
 
 use insta::assert_snapshot;
 
 use crate::project::Project;
 
 #[test]
-fn an_unknown_command_gets_the_nearest() {
-    assert_snapshot!(Project::new("").says(&["stauts"]), @r#"
+fn unknown_command_is_refused_with_suggestions() {
+    assert_snapshot!(Project::new("").output_of(&["stauts"]), @r#"
     exit code: 2
     ── stderr
     error: unrecognized subcommand 'stauts'
@@ -20,8 +20,8 @@ fn an_unknown_command_gets_the_nearest() {
 }
 
 #[test]
-fn an_unknown_flag_gets_the_nearest() {
-    assert_snapshot!(Project::new("").says(&["up", "--wait-timeot", "5m"]), @r#"
+fn unknown_option_is_refused_with_a_suggestion() {
+    assert_snapshot!(Project::new("").output_of(&["up", "--wait-timeot", "5m"]), @r#"
     exit code: 2
     ── stderr
     error: unexpected argument '--wait-timeot' found
@@ -35,8 +35,8 @@ fn an_unknown_flag_gets_the_nearest() {
 }
 
 #[test]
-fn a_time_that_is_none_is_refused() {
-    assert_snapshot!(Project::new("").says(&["up", "--wait-timeout", "soon"]), @r#"
+fn invalid_duration_is_refused() {
+    assert_snapshot!(Project::new("").output_of(&["up", "--wait-timeout", "soon"]), @r#"
     exit code: 2
     ── stderr
     error: invalid value 'soon' for '--wait-timeout <DURATION>': expected number at 0
@@ -46,8 +46,8 @@ fn a_time_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_name_that_no_instance_can_have_is_refused() {
-    assert_snapshot!(Project::new("").says(&["--instance", "Michael Scott", "status"]), @r#"
+fn invalid_instance_name_is_refused() {
+    assert_snapshot!(Project::new("").output_of(&["--instance", "Michael Scott", "status"]), @r#"
     exit code: 2
     ── stderr
     error[instance-name]: `Michael Scott` can't be the name of an instance: it has a character that is not allowed
@@ -57,19 +57,19 @@ fn a_name_that_no_instance_can_have_is_refused() {
 }
 
 #[test]
-fn a_reset_that_nobody_confirms_does_nothing() {
-    assert_snapshot!(Project::new("").says(&["reset"]), @r#"
+fn reset_without_confirmation_is_refused() {
+    assert_snapshot!(Project::new("").output_of(&["reset"]), @r#"
     exit code: 2
     ── stderr
     error[not-confirmed]: a reset removes all data of instance `default`, and that was not confirmed
 
-      next: call the same command again with --yes
+      next: run the command again with --yes
     "#);
 }
 
 #[test]
-fn an_engine_that_does_not_answer_is_named() {
-    assert_snapshot!(Project::new("").says(&["status"]), @r#"
+fn status_without_an_engine_names_its_address() {
+    assert_snapshot!(Project::new("").output_of(&["status"]), @r#"
     exit code: 3
     ── stderr
     error[engine-not-found]: no container engine answers (unix:///nowhere/engine.sock: no such socket)
@@ -79,8 +79,8 @@ fn an_engine_that_does_not_answer_is_named() {
 }
 
 #[test]
-fn an_unknown_component_gets_the_nearest() {
-    assert_snapshot!(Project::new("").says(&["logs", "keyclock"]), @r#"
+fn unknown_component_is_refused_with_a_suggestion() {
+    assert_snapshot!(Project::new("").output_of(&["logs", "keyclock"]), @r#"
     exit code: 2
     ── stderr
     error[component-unknown]: there is no component `keyclock`
@@ -91,8 +91,8 @@ fn an_unknown_component_gets_the_nearest() {
 }
 
 #[test]
-fn an_unknown_schema_is_told_the_known_ones() {
-    assert_snapshot!(Project::new("").says(&["psql", "warehouse"]), @r#"
+fn unknown_schema_is_refused_with_the_known_schemas() {
+    assert_snapshot!(Project::new("").output_of(&["psql", "warehouse"]), @r#"
     exit code: 2
     ── stderr
     error[schema-unknown]: there is no schema `warehouse`
@@ -102,14 +102,16 @@ fn an_unknown_schema_is_told_the_known_ones() {
 }
 
 #[test]
-fn a_wait_timeout_also_bounds_the_wait_for_another_command() {
+fn wait_timeout_bounds_the_wait_for_the_instance_lock() {
     let project = Project::new("");
     let up = ["up", "--wait-timeout", "1s"];
-    // Without an engine it fails, and leaves its lock's file.
+    // The call fails without an engine, and leaves its lock file.
     project.dm(&up).output().unwrap();
     let locks = project.root().join("state/dm/locks");
-    let mut files = std::fs::read_dir(locks).unwrap().map(|it| it.unwrap());
-    let file = files.next().expect("the instance's lock").path();
+    let mut files = std::fs::read_dir(locks)
+        .unwrap()
+        .map(|entry| entry.unwrap());
+    let file = files.next().expect("there is no lock file").path();
     assert!(files.next().is_none());
     let held = std::fs::File::options().write(true).open(file).unwrap();
     held.lock().unwrap();
@@ -117,6 +119,6 @@ fn a_wait_timeout_also_bounds_the_wait_for_another_command() {
         let output = project.dm(command).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(5), "{stderr}");
-        assert!(stderr.contains("instance default is locked"), "{stderr}");
+        assert!(stderr.contains("could not lock instance default"), "{stderr}");
     }
 }

@@ -1,4 +1,5 @@
-//! What was set aside: looks that change nothing, and the way back.
+//! Tests of dead letters: commands that inspect them change nothing, and replayed ones return to
+//! their queues.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,80 +11,87 @@ use lapin::types::{AMQPValue, DecimalValue, FieldTable};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use super::flow::place;
+use super::flow::place_order;
 use super::stack::{
-    ADMINISTRATOR, INSTANCE, PATIENCE, block_on, broker, client, dm, dm_command, eventually, ok,
-    sql, start,
+    ADMINISTRATOR, INSTANCE, TIMEOUT, block_on, broker, client, dm, dm_command, dm_ok, eventually,
+    spawn, sql,
 };
 
 const QUEUE: &str = "inventory.order-events.q";
 
-fn asked(arguments: &[&str]) -> Result<Value, Failed> {
-    Ok(serde_json::from_str(&ok(arguments)?)?)
+fn dm_json(arguments: &[&str]) -> Result<Value, Failed> {
+    Ok(serde_json::from_str(&dm_ok(arguments)?)?)
 }
 
-/// What `dm dlq replay --json` says in the end, after a line for each message.
-fn replayed(arguments: &[&str]) -> Result<Value, Failed> {
-    let text = ok(&[&["dlq", "replay", "--json"], arguments].concat())?;
+/// Returns the last line of `dm dlq replay --json`, which follows a line for each message.
+fn replay(arguments: &[&str]) -> Result<Value, Failed> {
+    let text = dm_ok(&[&["dlq", "replay", "--json"], arguments].concat())?;
     Ok(serde_json::from_str(
         text.lines().last().unwrap_or_default(),
     )?)
 }
 
-fn letters() -> Result<Vec<Value>, Failed> {
-    let found = asked(&["dlq", "ls", "--each", "--json", "--queue", QUEUE])?;
+fn dead_letters() -> Result<Vec<Value>, Failed> {
+    let found = dm_json(&["dlq", "ls", "--each", "--json", "--queue", QUEUE])?;
     Ok(found["letters"].as_array().cloned().unwrap_or_default())
 }
 
-/// Waits until each of them was replayed so often and is dead again.
-fn dead_after(rounds: u64, count: usize) -> Result<Vec<Value>, Failed> {
-    let until = std::time::Instant::now() + PATIENCE;
+/// Waits until this number of dead letters has been replayed this many times and is dead-lettered
+/// again.
+fn wait_for_dead_letters(rounds: u64, count: usize) -> Result<Vec<Value>, Failed> {
+    let until = std::time::Instant::now() + TIMEOUT;
     loop {
-        let found = letters()?;
-        let there = found.len() == count && found.iter().all(|letter| letter["replays"] == rounds);
-        if there {
+        let found = dead_letters()?;
+        let is_complete =
+            found.len() == count && found.iter().all(|letter| letter["replays"] == rounds);
+        if is_complete {
             return Ok(found);
         }
         if std::time::Instant::now() > until {
-            return Err(format!("not {count} after {rounds} rounds: {found:?}").into());
+            return Err(
+                format!("expected {count} dead letters after {rounds} rounds: {found:?}").into(),
+            );
         }
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
 }
 
-fn texts<'l>(letters: &'l [Value], field: &str) -> Vec<&'l str> {
-    let texts = letters.iter().filter_map(|letter| letter[field].as_str());
+fn fields<'l>(dead_letters: &'l [Value], field: &str) -> Vec<&'l str> {
+    let texts = dead_letters
+        .iter()
+        .filter_map(|letter| letter[field].as_str());
     texts.collect()
 }
 
-/// From poison to an empty queue, as a person would go about it.
-pub(crate) fn story() -> Result<(), Failed> {
+/// Inspects, replays, purges, imports, parks and edits poison messages, until the dead-letter
+/// queue is empty.
+pub(crate) fn dlq_commands_lose_no_dead_letter() -> Result<(), Failed> {
     for _ in 0..3 {
-        ok(&["chaos", "poison", QUEUE])?;
+        dm_ok(&["chaos", "poison", QUEUE])?;
     }
-    let first = dead_after(0, 3)?;
-    assert_eq!(texts(&first, "reason"), ["invalid-data"; 3]);
+    let first = wait_for_dead_letters(0, 3)?;
+    assert_eq!(fields(&first, "reason"), ["invalid-data"; 3]);
 
-    // Looks.
+    // Commands that only inspect change nothing.
     for _ in 0..20 {
-        assert_eq!(letters()?, first, "a look changed something");
+        assert_eq!(dead_letters()?, first, "inspecting changed something");
     }
-    let groups = asked(&["dlq", "ls", "--json", "--queue", QUEUE])?;
+    let groups = dm_json(&["dlq", "ls", "--json", "--queue", QUEUE])?;
     assert_eq!(groups["groups"][0]["count"], 3);
     let id = first[1]["id"].as_str().unwrap();
-    let shown = ok(&["dlq", "show", id])?;
+    let shown = dm_ok(&["dlq", "show", id])?;
     assert!(shown.contains("missing field `orderId`"), "{shown}");
     assert_eq!(dm(&["dlq", "ls", "--fail-if-any"]).status.code(), Some(1));
     assert_eq!(dm(&["dlq", "show", "evt_0"]).status.code(), Some(1));
 
-    // One goes back and fails again; the others stay in their places.
-    let one = replayed(&["--id", id])?;
+    // One dead letter is replayed and fails again. The others keep their order.
+    let one = replay(&["--id", id])?;
     assert_eq!((&one["messages"], &one["replayed"]), (&1.into(), &1.into()));
-    let until = std::time::Instant::now() + PATIENCE;
-    while letters()?.len() != 3 && std::time::Instant::now() < until {
+    let until = std::time::Instant::now() + TIMEOUT;
+    while dead_letters()?.len() != 3 && std::time::Instant::now() < until {
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    let after = letters()?;
+    let after = dead_letters()?;
     let order = [&first[0]["id"], &first[2]["id"], &first[1]["id"]];
     assert_eq!(
         after.iter().map(|letter| &letter["id"]).collect::<Vec<_>>(),
@@ -91,64 +99,67 @@ pub(crate) fn story() -> Result<(), Failed> {
     );
     assert_eq!(after[2]["replays"], 1);
 
-    // The set is the one that was looked at, or nothing happens.
-    let plan = asked(&["dlq", "replay", "--dry-run", "--json", "--max-rounds", "1"])?;
+    // A replay with `--expect` runs only if the set of dead letters has this digest.
+    let plan = dm_json(&["dlq", "replay", "--dry-run", "--json", "--max-rounds", "1"])?;
     assert_eq!(plan["letters"].as_array().map(Vec::len), Some(2));
     assert_eq!(plan["refused"].as_array().map(Vec::len), Some(1));
     let refused = dm(&["dlq", "replay", "--max-rounds", "1", "--expect", "0"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert_eq!(letters()?, after);
+    assert_eq!(dead_letters()?, after);
     let digest = plan["digest"].as_str().unwrap();
-    ok(&["dlq", "replay", "--max-rounds", "1", "--expect", digest])?;
-    dead_after(1, 3)?;
+    dm_ok(&["dlq", "replay", "--max-rounds", "1", "--expect", digest])?;
+    wait_for_dead_letters(1, 3)?;
 
-    // The audit tells of both, and an ended run has nothing left to do.
-    let history = asked(&["dlq", "history", "--json"])?;
+    // The history contains both runs, and resuming an ended run replays nothing.
+    let history = dm_json(&["dlq", "history", "--json"])?;
     assert_eq!(history["runs"][0]["replayed"], 2);
     assert_eq!(history["runs"][1]["replayed"], 1);
     let run = history["runs"][0]["run_id"].as_str().unwrap();
-    let again = replayed(&["--resume", run])?;
+    let again = replay(&["--resume", run])?;
     assert_eq!(again["replayed"], 2);
-    dead_after(1, 3)?;
+    wait_for_dead_letters(1, 3)?;
 
-    // Nothing is removed without a yes and a copy; the copy is as good as the letters.
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("letters.jsonl");
+    // Purging needs a confirmation and a copy. Importing the copy restores the dead letters.
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("letters.jsonl");
     let file = path.to_str().unwrap();
     assert_eq!(dm(&["dlq", "purge", "--copy", file]).status.code(), Some(2));
-    let before = dead_after(1, 3)?;
-    ok(&["dlq", "purge", "--copy", file, "--yes"])?;
-    assert!(letters()?.is_empty());
-    ok(&["dlq", "import", file])?;
-    assert_eq!(letters()?, before);
-    ok(&["dlq", "import", file])?;
-    assert_eq!(letters()?, before, "a letter came twice");
+    let before = wait_for_dead_letters(1, 3)?;
+    dm_ok(&["dlq", "purge", "--copy", file, "--yes"])?;
+    assert!(dead_letters()?.is_empty());
+    dm_ok(&["dlq", "import", file])?;
+    assert_eq!(dead_letters()?, before);
+    dm_ok(&["dlq", "import", file])?;
+    assert_eq!(dead_letters()?, before, "a dead letter was imported twice");
 
-    // Parked they are out of the way, and come back as they were.
+    // Parked messages are not in the queue, and are unchanged after unparking.
     assert_eq!(dm(&["dlq", "park"]).status.code(), Some(2));
-    ok(&["dlq", "park", "--note", "later", "--yes"])?;
-    assert!(letters()?.is_empty());
-    let parked = asked(&["dlq", "parked", "--json"])?;
+    dm_ok(&["dlq", "park", "--note", "later", "--yes"])?;
+    assert!(dead_letters()?.is_empty());
+    let parked = dm_json(&["dlq", "parked", "--json"])?;
     assert_eq!(parked["letters"].as_array().map(Vec::len), Some(3));
-    ok(&["dlq", "unpark"])?;
-    assert_eq!(asked(&["dlq", "parked", "--json"])?["letters"], json!([]));
-    assert_eq!(letters()?, before);
+    dm_ok(&["dlq", "unpark"])?;
+    assert_eq!(dm_json(&["dlq", "parked", "--json"])?["letters"], json!([]));
+    assert_eq!(dead_letters()?, before);
 
-    let taken = dm(&["dlq", "purge", "--copy", file, "--yes"]);
-    assert!(!taken.status.success(), "a copy was written over");
-    assert_eq!(letters()?, before);
+    let refused = dm(&["dlq", "purge", "--copy", file, "--yes"]);
+    assert!(
+        !refused.status.success(),
+        "an existing copy was overwritten"
+    );
+    assert_eq!(dead_letters()?, before);
 
-    edited(&before)?;
-    let other = folder.path().join("again.jsonl");
-    ok(&["dlq", "purge", "--copy", other.to_str().unwrap(), "--yes"])?;
-    assert!(letters()?.is_empty());
+    edit_and_replay(&before)?;
+    let other = directory.path().join("again.jsonl");
+    dm_ok(&["dlq", "purge", "--copy", other.to_str().unwrap(), "--yes"])?;
+    assert!(dead_letters()?.is_empty());
     Ok(())
 }
 
-/// One is changed until the catalogue knows it, and goes back as another event.
-fn edited(before: &[Value]) -> Result<(), Failed> {
+/// A dead letter is edited until the event catalog accepts it, and is replayed as another event.
+fn edit_and_replay(before: &[Value]) -> Result<(), Failed> {
     let id = before[0]["id"].as_str().unwrap_or_default();
-    let with = |editor: &str| {
+    let replay_with = |editor: &str| {
         dm_command()
             .args([
                 "--instance",
@@ -164,14 +175,18 @@ fn edited(before: &[Value]) -> Result<(), Failed> {
             .env("EDITOR", editor)
             .output()
     };
-    let refused = with("true")?;
-    assert_eq!(refused.status.code(), Some(2), "nothing was changed");
-    let refused = with(r#"sed -i s/note/orderId/"#)?;
-    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(told.contains("missing field"), "{told}");
-    assert_eq!(letters()?.len(), before.len());
-    let order = block_on(async { place(&client(), "PPR-A4-WHT-500", 1).await });
-    let shown = asked(&["dlq", "show", id, "--json"])?;
+    let refused = replay_with("true")?;
+    assert_eq!(
+        refused.status.code(),
+        Some(2),
+        "an unchanged message was replayed"
+    );
+    let refused = replay_with(r#"sed -i s/note/orderId/"#)?;
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(stderr.contains("missing field"), "{stderr}");
+    assert_eq!(dead_letters()?.len(), before.len());
+    let order = block_on(async { place_order(&client(), "PPR-A4-WHT-500", 1).await });
+    let shown = dm_json(&["dlq", "show", id, "--json"])?;
     let mut event = shown["letters"][0]["body"].clone();
     event["data"] = json!({
         "orderId": order, "clientId": "client_5012", "requestedShipDate": "2030-01-01",
@@ -180,10 +195,10 @@ fn edited(before: &[Value]) -> Result<(), Failed> {
     });
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), event.to_string())?;
-    let output = with(&format!("cp {}", file.path().display()))?;
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{told}");
-    // Of an order that inventory knows it changes nothing, and is handled.
+    let output = replay_with(&format!("cp {}", file.path().display()))?;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    // The event is about an order that inventory knows, so it is processed without an effect.
     eventually(
         &format!(
             "SELECT count(*) FROM inventory.inbox_events
@@ -192,21 +207,21 @@ fn edited(before: &[Value]) -> Result<(), Failed> {
         ),
         "1",
     )?;
-    assert_eq!(letters()?.len(), before.len() - 1);
+    assert_eq!(dead_letters()?.len(), before.len() - 1);
     Ok(())
 }
 
-/// How many letters are on their way while `dm` is killed: more than are held on one
-/// channel.
-const LETTERS: usize = 5_000;
+/// The number of dead letters that are replayed while `dm` is killed: more than one channel
+/// holds.
+const REPLAYED: usize = 5_000;
 
-/// A replay that is killed again and again, and resumed, loses nothing. Nobody consumes
-/// the read model's queue, so that all that arrives can be counted.
-pub(crate) fn killed() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("letters.jsonl");
+/// A replay that is killed and resumed several times loses no message. The read model's queue has
+/// no consumer, so all messages that arrive can be counted.
+pub(crate) fn killed_replay_is_resumed_without_losing_messages() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("letters.jsonl");
     let mut random = fastrand::Rng::with_seed(501);
-    let ids: BTreeSet<String> = (0..LETTERS)
+    let ids: BTreeSet<String> = (0..REPLAYED)
         .map(|number| format!("evt_replay_{number}"))
         .collect();
     let lines: Vec<String> = ids
@@ -218,9 +233,9 @@ pub(crate) fn killed() -> Result<(), Failed> {
         .collect();
     std::fs::write(&path, lines.join("\n"))?;
     let before = sql("SELECT coalesce(max(began_at)::text, '-infinity') FROM dm_ops.replay_runs")?;
-    ok(&["dlq", "import", path.to_str().unwrap()])?;
+    dm_ok(&["dlq", "import", path.to_str().unwrap()])?;
 
-    let slowly = ["--rate", "3000", "--max-in-flight", "50"];
+    let limits = ["--rate", "3000", "--max-in-flight", "50"];
     let (mut kills, mut is_named) = (0, false);
     loop {
         let run = latest_run(&before)?;
@@ -230,9 +245,9 @@ pub(crate) fn killed() -> Result<(), Failed> {
             Some((run, false)) => arguments.extend(["--resume", run.as_str()]),
             None => arguments.extend(["--queue", READ_MODEL_QUEUE]),
         }
-        arguments.extend(slowly);
-        let mut child = start(&arguments)?;
-        // The last attempts are left alone, or it would never end.
+        arguments.extend(limits);
+        let mut child = spawn(&arguments)?;
+        // Later attempts are not killed, so that the replay ends.
         if kills < 8 {
             std::thread::sleep(Duration::from_millis(random.u64(100..700)));
             child.kill()?;
@@ -240,24 +255,25 @@ pub(crate) fn killed() -> Result<(), Failed> {
         }
         child.wait()?;
         if let (false, Some((run, false))) = (is_named, latest_run(&before)?) {
-            let account = dm(&["reconcile", "--grace", "0s"]);
-            let told = String::from_utf8_lossy(&account.stderr);
+            let report = dm(&["reconcile", "--grace", "0s"]);
+            let stderr = String::from_utf8_lossy(&report.stderr);
             assert!(
-                told.contains(&format!("dlq replay --resume {run}")),
-                "{told}"
+                stderr.contains(&format!("dlq replay --resume {run}")),
+                "{stderr}"
             );
             is_named = true;
         }
     }
-    let left = asked(&["dlq", "ls", "--each", "--json", "--queue", READ_MODEL_QUEUE])?;
+    let left = dm_json(&["dlq", "ls", "--each", "--json", "--queue", READ_MODEL_QUEUE])?;
     assert_eq!(left["letters"].as_array().map(Vec::len), Some(0));
-    let arrived = block_on(arrived())?;
+    let arrived = block_on(drain_read_model_ids())?;
     let missing: Vec<_> = ids.difference(&arrived).collect();
     assert!(missing.is_empty(), "lost: {missing:?}");
     Ok(())
 }
 
-/// The latest run of the read model's letters after a time, and whether it has ended.
+/// Returns the latest replay run of the read model's dead letters after a time, and whether it
+/// has ended.
 fn latest_run(after: &str) -> Result<Option<(String, bool)>, Failed> {
     let found = sql(&format!(
         "SELECT run_id || ' ' || (ended_at IS NOT NULL) FROM dm_ops.replay_runs
@@ -269,9 +285,9 @@ fn latest_run(after: &str) -> Result<Option<(String, bool)>, Failed> {
         .map(|(run, ended)| (run.to_owned(), ended == "true")))
 }
 
-/// The ids of all that is in the read model's queue.
-async fn arrived() -> Result<BTreeSet<String>, Failed> {
-    let messages = taken().await?;
+/// Returns the ids of all messages in the read model's queue.
+async fn drain_read_model_ids() -> Result<BTreeSet<String>, Failed> {
+    let messages = drain_read_model().await?;
     let ids = messages.iter().filter_map(|message| {
         let id = message.properties.message_id().as_ref();
         id.map(ToString::to_string)
@@ -279,8 +295,8 @@ async fn arrived() -> Result<BTreeSet<String>, Failed> {
     Ok(ids.collect())
 }
 
-/// Takes all that is in the read model's queue.
-async fn taken() -> Result<Vec<lapin::message::Delivery>, Failed> {
+/// Removes all messages from the read model's queue and returns them.
+async fn drain_read_model() -> Result<Vec<lapin::message::Delivery>, Failed> {
     let connection = broker(ADMINISTRATOR).await?;
     let channel = connection.create_channel().await?;
     let mut messages = Vec::new();
@@ -291,8 +307,8 @@ async fn taken() -> Result<Vec<lapin::message::Delivery>, Failed> {
     Ok(messages)
 }
 
-/// A table of every type of header.
-fn every_type() -> FieldTable {
+/// Returns headers of every type.
+fn headers_of_every_type() -> FieldTable {
     let mut table = FieldTable::default();
     let text = |text: &str| AMQPValue::LongString(text.into());
     let mut nested = FieldTable::default();
@@ -332,13 +348,13 @@ fn every_type() -> FieldTable {
     table
 }
 
-/// Letters of every kind, in the order in which they are dead: one with every property and
-/// type of header, three that are alike and have no id, and one that holds U+0000.
-fn odd() -> Vec<(BasicProperties, &'static [u8])> {
+/// Returns unusual dead letters in the order in which they are published: one with every property
+/// and header type, three equal ones without an id, and one that contains U+0000.
+fn unusual_dead_letters() -> Vec<(BasicProperties, &'static [u8])> {
     let full = BasicProperties::default()
         .with_content_type("text/plain".into())
         .with_content_encoding("gzip".into())
-        .with_headers(every_type())
+        .with_headers(headers_of_every_type())
         .with_delivery_mode(1)
         .with_priority(3)
         .with_correlation_id("c".into())
@@ -363,63 +379,68 @@ fn odd() -> Vec<(BasicProperties, &'static [u8])> {
     ]
 }
 
-/// Every copy has every property, header and byte, letters that are alike stay apart, and
+/// Every copy contains all properties, headers and bytes. Equal dead letters stay separate, and
 /// none of them blocks another one.
-pub(crate) fn copies() -> Result<(), Failed> {
-    // Notifications of earlier tests.
-    block_on(taken())?;
-    let dead = dead_letter_queue(READ_MODEL_QUEUE);
+pub(crate) fn dlq_export_and_import_preserve_every_property_and_header() -> Result<(), Failed> {
+    // Removes notifications of earlier tests.
+    block_on(drain_read_model())?;
+    let queue = dead_letter_queue(READ_MODEL_QUEUE);
     block_on(async {
         let connection = broker(ADMINISTRATOR).await?;
         let channel = connection.create_channel().await?;
-        for (properties, body) in odd() {
+        for (properties, body) in unusual_dead_letters() {
             let options = BasicPublishOptions::default();
-            let name = dead.as_str().into();
+            let name = queue.as_str().into();
             channel
                 .basic_publish("".into(), name, options, body, properties)
                 .await?;
         }
         connection.close(200, "done".into()).await
     })?;
-    let ours = |command: &[&str]| ok(&[command, &["--queue", READ_MODEL_QUEUE]].concat());
-    let until = std::time::Instant::now() + PATIENCE;
+    let on_read_model =
+        |command: &[&str]| dm_ok(&[command, &["--queue", READ_MODEL_QUEUE]].concat());
+    let until = std::time::Instant::now() + TIMEOUT;
     let first = loop {
-        let written = ours(&["dlq", "export", "-"])?;
+        let written = on_read_model(&["dlq", "export", "-"])?;
         if written.lines().count() == 5 || std::time::Instant::now() > until {
             break written;
         }
     };
     assert_eq!(first.lines().count(), 5, "{first}");
-    let unchanged = |what: &str| -> Result<(), Failed> {
-        assert_eq!(ours(&["dlq", "export", "-"])?, first, "after {what}");
+    let assert_unchanged = |action: &str| -> Result<(), Failed> {
+        assert_eq!(
+            on_read_model(&["dlq", "export", "-"])?,
+            first,
+            "after {action}"
+        );
         Ok(())
     };
-    unchanged("a look")?;
-    ours(&["dlq", "park", "--yes"])?;
-    let parked = asked(&["dlq", "parked", "--json"])?;
+    assert_unchanged("inspecting")?;
+    on_read_model(&["dlq", "park", "--yes"])?;
+    let parked = dm_json(&["dlq", "parked", "--json"])?;
     assert_eq!(parked["letters"].as_array().map(Vec::len), Some(5));
     assert_eq!(dm(&["dlq", "unpark", "nosuch"]).status.code(), Some(1));
-    ok(&["dlq", "unpark"])?;
-    unchanged("parking")?;
+    dm_ok(&["dlq", "unpark"])?;
+    assert_unchanged("parking")?;
 
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("odd.jsonl");
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("odd.jsonl");
     let file = path.to_str().unwrap();
-    ours(&["dlq", "purge", "--yes", "--copy", file])?;
-    assert_eq!(ours(&["dlq", "export", "-"])?, "");
-    ok(&["dlq", "import", file])?;
-    unchanged("importing a copy")?;
-    ok(&["dlq", "import", file])?;
-    unchanged("importing it again")?;
+    on_read_model(&["dlq", "purge", "--yes", "--copy", file])?;
+    assert_eq!(on_read_model(&["dlq", "export", "-"])?, "");
+    dm_ok(&["dlq", "import", file])?;
+    assert_unchanged("importing a copy")?;
+    dm_ok(&["dlq", "import", file])?;
+    assert_unchanged("importing it again")?;
 
-    // What is malformed is named, and keeps nothing else out.
-    let damaged = folder.path().join("damaged.jsonl");
+    // A malformed line is named, and the other lines are imported.
+    let damaged = directory.path().join("damaged.jsonl");
     std::fs::write(&damaged, format!("{first}no letter\n"))?;
-    let told = dm(&["dlq", "import", damaged.to_str().unwrap()]);
-    assert_eq!(told.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&told.stderr).into_owned();
-    assert!(told.contains("damaged.jsonl: line 6"), "{told}");
-    unchanged("importing a damaged file")?;
+    let refused = dm(&["dlq", "import", damaged.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(stderr.contains("damaged.jsonl: line 6"), "{stderr}");
+    assert_unchanged("importing a damaged file")?;
     for (arguments, code) in [
         (&["dlq", "import", "/nofile"][..], 2),
         (&["dlq", "export", file], 2),
@@ -430,14 +451,20 @@ pub(crate) fn copies() -> Result<(), Failed> {
         assert_eq!(dm(arguments).status.code(), Some(code), "{arguments:?}");
     }
 
-    ours(&["dlq", "replay"])?;
-    let arrived = block_on(taken())?;
-    let bodies: Vec<&[u8]> = arrived.iter().map(|it| it.data.as_slice()).collect();
-    let odd = odd();
-    assert_eq!(bodies, odd.iter().map(|it| it.1).collect::<Vec<_>>());
+    on_read_model(&["dlq", "replay"])?;
+    let arrived = block_on(drain_read_model())?;
+    let bodies: Vec<&[u8]> = arrived
+        .iter()
+        .map(|message| message.data.as_slice())
+        .collect();
+    let published = unusual_dead_letters();
+    assert_eq!(
+        bodies,
+        published.iter().map(|(_, body)| *body).collect::<Vec<_>>()
+    );
     let headers = arrived[0].properties.headers().clone().unwrap();
-    for (name, value) in every_type().inner() {
-        // It would have sent the event to another queue, too.
+    for (name, value) in headers_of_every_type().inner() {
+        // This header would also have routed the event to another queue.
         if name.as_str() != "CC" {
             assert_eq!(headers.inner().get(name), Some(value), "{name}");
         }

@@ -1,4 +1,4 @@
-//! Work on a service: `dm dev` on a copy of the sources, with a stack of its own.
+//! Tests of `dm dev` on a copy of the sources, with a stack of its own.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
@@ -9,20 +9,19 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The instance.
 const INSTANCE: &str = "test-dev";
 
-/// The file that is worked on.
+/// The source file that the test changes.
 const SOURCE: &str = "services/order/src/main.rs";
 
-/// A change restarts the one service that it is in; an error in it restarts nothing,
-/// and the next change is taken all the same.
-pub(crate) fn changes() -> Result<(), Failed> {
-    let copy = Copy::new()?;
-    let original = std::fs::read_to_string(copy.folder.path().join(SOURCE))?;
+/// A change restarts only the service that it belongs to. A compile error restarts nothing, and
+/// the next change is processed as usual.
+pub(crate) fn dev_restarts_only_the_changed_service() -> Result<(), Failed> {
+    let copy = ProjectCopy::new()?;
+    let original = std::fs::read_to_string(copy.directory.path().join(SOURCE))?;
     let mut dev = copy.dev()?;
 
-    let first = dev.round()?;
+    let first = dev.next_report()?;
     assert_eq!(first["ok"], true, "{first}");
     let before = copy.images()?;
     assert!(before.iter().any(|(name, _)| name == "order"), "{before:?}");
@@ -30,60 +29,60 @@ pub(crate) fn changes() -> Result<(), Failed> {
     copy.write(&format!(
         "{original}\nfn broken() -> u32 {{ \"no number\" }}\n"
     ))?;
-    let broken = dev.round()?;
+    let broken = dev.next_report()?;
     assert_eq!(broken["ok"], false, "{broken}");
     assert!(broken["compile_errors"].as_u64() > Some(0), "{broken}");
     assert_eq!(broken["restarted"], serde_json::json!([]));
-    assert_eq!(copy.images()?, before, "what ran before keeps running");
+    assert_eq!(copy.images()?, before, "the previous images keep running");
 
     copy.write(&format!("{original}\n#[used]\nstatic MARK: u32 = 4711;\n"))?;
-    let mended = dev.round()?;
-    assert_eq!(mended["ok"], true, "{mended}");
-    assert_eq!(mended["restarted"], serde_json::json!(["order"]));
+    let repaired = dev.next_report()?;
+    assert_eq!(repaired["ok"], true, "{repaired}");
+    assert_eq!(repaired["restarted"], serde_json::json!(["order"]));
     for ((name, image), (_, old)) in copy.images()?.iter().zip(&before) {
         assert_eq!(image != old, name == "order", "{name} has {image}");
     }
     dev.interrupt()
 }
 
-/// A copy of the project with what was compiled of it, and an instance. All of it
-/// goes in the end.
-struct Copy {
-    folder: TempDir,
+/// A copy of the project with its compiled dependencies, and an instance. All of it is removed on
+/// drop.
+struct ProjectCopy {
+    directory: TempDir,
 }
 
-impl Copy {
+impl ProjectCopy {
     fn new() -> Result<Self, Failed> {
         let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let folder = tempfile::Builder::new()
+        let directory = tempfile::Builder::new()
             .prefix("dev-")
             .tempdir_in(temporary)?;
-        // With their times: cargo goes by them, and so finds nothing to compile. A
-        // target folder of its own, because cargo tells clones in one apart by
-        // nothing but times, too.
-        let parts = dm_images::SOURCES.into_iter().chain(["cli", "dm.toml"]);
-        copy(parts.map(|part| repository.join(part)), folder.path())?;
+        // The copies keep their modification times, so cargo finds nothing to compile. The copy
+        // has its own target directory, because cargo also tells clones in one target directory
+        // apart only by these times.
+        let sources = dm_images::SOURCES.into_iter().chain(["cli", "dm.toml"]);
+        copy(sources.map(|part| repository.join(part)), directory.path())?;
         // target/<triple>/tmp
         let triple = temporary.parent().unwrap();
         let target = triple.parent().unwrap();
         for compiled in [target.join("debug"), triple.join("debug")] {
-            let to = folder.path().join("target");
+            let to = directory.path().join("target");
             let to = to.join(compiled.strip_prefix(target)?);
             std::fs::create_dir_all(to.join("deps"))?;
             copy(
                 [".fingerprint", "build"].map(|part| compiled.join(part)),
                 &to,
             )?;
-            // Without the programs, most of which are tests.
-            let made = std::fs::read_dir(compiled.join("deps"))?.flatten();
-            let libraries = made
+            // Executables are left out. Most of them are tests.
+            let entries = std::fs::read_dir(compiled.join("deps"))?.flatten();
+            let libraries = entries
                 .map(|entry| entry.path())
                 .filter(|path| path.extension().is_some());
             copy(libraries, &to.join("deps"))?;
         }
-        let copy = Self { folder };
-        // What a run that was killed has left.
+        let copy = Self { directory };
+        // Removes what a killed run left behind.
         let _ = copy.dm(&["down", "--volumes"]).output();
         Ok(copy)
     }
@@ -93,37 +92,38 @@ impl Copy {
         command
             .args(["--instance", INSTANCE])
             .args(arguments)
-            .current_dir(self.folder.path())
+            .current_dir(self.directory.path())
             .env_remove("CARGO_TARGET_DIR")
-            .env("XDG_STATE_HOME", super::stack::state())
+            .env("XDG_STATE_HOME", super::stack::state_directory())
             .env("DM_GOLDEN__PREPARE", "off")
-            // As the copied services were compiled: only what is changed is compiled here.
+            // The same setting as for the copied build, so that only the changed service is
+            // compiled.
             .env("DM_IMAGES__FAIL_POINTS", "true")
             .env_remove("DM_PROJECT_DIR");
         command
     }
 
-    fn dev(&self) -> Result<Dev, Failed> {
+    fn dev(&self) -> Result<RunningDev, Failed> {
         let mut child = self
             .dm(&["dev", "--only", "order", "--json"])
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = child.stdout.take().ok_or("no standard output")?;
-        Ok(Dev {
+        Ok(RunningDev {
             child,
             lines: BufReader::new(stdout).lines(),
         })
     }
 
-    /// Saves the file as an editor does: whole, by another name.
+    /// Saves the file as an editor does: under another name, then renamed.
     fn write(&self, text: &str) -> Result<(), Failed> {
-        let path = self.folder.path().join(SOURCE);
+        let path = self.directory.path().join(SOURCE);
         let other = path.with_extension("rs.new");
         std::fs::write(&other, text)?;
         Ok(std::fs::rename(other, path)?)
     }
 
-    /// The components that run and the image of each.
+    /// Returns the running components and the image of each.
     fn images(&self) -> Result<Vec<(String, String)>, Failed> {
         let output = self.dm(&["status", "--json"]).output()?;
         let status: Value = serde_json::from_slice(&output.stdout)?;
@@ -137,13 +137,13 @@ impl Copy {
     }
 }
 
-impl Drop for Copy {
+impl Drop for ProjectCopy {
     fn drop(&mut self) {
         let _ = self.dm(&["down", "--volumes"]).output();
     }
 }
 
-/// Copies files and folders into a folder, with their times.
+/// Copies files and directories into a directory, with their modification times.
 fn copy(from: impl IntoIterator<Item = PathBuf>, to: &Path) -> Result<(), Failed> {
     let status = Command::new("cp").arg("-a").args(from).arg(to).status()?;
     if status.success() {
@@ -152,16 +152,16 @@ fn copy(from: impl IntoIterator<Item = PathBuf>, to: &Path) -> Result<(), Failed
     Err(format!("cp ended with {status}").into())
 }
 
-/// A `dm dev` at work.
-struct Dev {
+/// A running `dm dev`.
+struct RunningDev {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-impl Dev {
-    /// The next rebuild's report.
-    fn round(&mut self) -> Result<Value, Failed> {
-        let line = self.lines.next().ok_or("dm dev ended by itself")??;
+impl RunningDev {
+    /// Returns the report of the next rebuild.
+    fn next_report(&mut self) -> Result<Value, Failed> {
+        let line = self.lines.next().ok_or("dm dev ended unexpectedly")??;
         Ok(serde_json::from_str(&line)?)
     }
 
@@ -173,7 +173,7 @@ impl Dev {
         }
     }
 
-    /// Ends it as a person does.
+    /// Ends it with Ctrl-C.
     fn interrupt(&mut self) -> Result<(), Failed> {
         self.signal(Signal::INT);
         let status = self.child.wait()?;
@@ -182,7 +182,7 @@ impl Dev {
     }
 }
 
-impl Drop for Dev {
+impl Drop for RunningDev {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.signal(Signal::INT);

@@ -1,4 +1,5 @@
-//! Outboxes, inboxes and stories, as a person looks at them.
+//! Tests of the commands that show and retry events: `outbox`, `inbox`, `events` and parking in
+//! `dlq`.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -10,25 +11,25 @@ use lapin::types::FieldTable;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::flow::place;
+use super::flow::place_order;
 use super::stack::{
-    INSTANCE, block_on, channel, client, dm, dm_command, eventually, ok, sql, start,
+    INSTANCE, block_on, channel, client, dm, dm_command, dm_ok, eventually, spawn, sql,
 };
 
-fn asked(arguments: &[&str]) -> Result<Value, Failed> {
-    let text = ok(&[arguments, &["--json"]].concat())?;
+fn dm_json(arguments: &[&str]) -> Result<Value, Failed> {
+    let text = dm_ok(&[arguments, &["--json"]].concat())?;
     Ok(serde_json::from_str(&text)?)
 }
 
-fn ids(page: &Value) -> Vec<String> {
+fn event_ids(page: &Value) -> Vec<String> {
     let rows = page["rows"].as_array().into_iter().flatten();
     rows.filter_map(|row| row["event_id"].as_str().map(str::to_owned))
         .collect()
 }
 
-/// Places an order and waits until it has gone all the way.
-fn through() -> Result<String, Failed> {
-    let order = block_on(async { place(&client(), "PPR-A4-WHT-500", 1).await });
+/// Places an order and waits until all its events are processed. Returns its id.
+fn place_order_and_wait() -> Result<String, Failed> {
+    let order = block_on(async { place_order(&client(), "PPR-A4-WHT-500", 1).await });
     eventually(
         &format!(
             "SELECT count(*) FROM orders.orders, notifications.notifications
@@ -40,11 +41,12 @@ fn through() -> Result<String, Failed> {
     Ok(order)
 }
 
-/// An order's events are found where they are, and tell one story.
-pub(crate) fn story() -> Result<(), Failed> {
-    let order = through()?;
+/// The events of an order are found in the outboxes and inboxes, and its trace shows which event
+/// caused which.
+pub(crate) fn events_trace_shows_what_an_order_caused() -> Result<(), Failed> {
+    let order = place_order_and_wait()?;
     let subject = format!("order/{order}");
-    let written = asked(&["outbox", "ls", "--aggregate", &subject])?;
+    let written = dm_json(&["outbox", "ls", "--aggregate", &subject])?;
     let types: Vec<&str> = written["rows"]
         .as_array()
         .into_iter()
@@ -58,7 +60,7 @@ pub(crate) fn story() -> Result<(), Failed> {
     ] {
         assert!(types.contains(&key), "{key} of {types:?}");
     }
-    let created = asked(&[
+    let created = dm_json(&[
         "outbox",
         "ls",
         "--aggregate",
@@ -66,8 +68,8 @@ pub(crate) fn story() -> Result<(), Failed> {
         "--type",
         "order.created.v1",
     ])?;
-    let id = ids(&created).remove(0);
-    let handled = asked(&[
+    let id = event_ids(&created).remove(0);
+    let processed = dm_json(&[
         "inbox",
         "ls",
         "--aggregate",
@@ -75,21 +77,21 @@ pub(crate) fn story() -> Result<(), Failed> {
         "--service",
         "inventory",
     ])?;
-    assert_eq!(ids(&handled), std::slice::from_ref(&id));
+    assert_eq!(event_ids(&processed), std::slice::from_ref(&id));
 
-    let whole = asked(&["outbox", "show", &id])?;
-    assert_eq!(whole["envelope"]["data"]["orderId"], order.as_str());
-    let fates: Vec<&Value> = whole["deliveries"]
+    let shown = dm_json(&["outbox", "show", &id])?;
+    assert_eq!(shown["envelope"]["data"]["orderId"], order.as_str());
+    let statuses: Vec<&Value> = shown["deliveries"]
         .as_array()
         .into_iter()
         .flatten()
         .map(|delivery| &delivery["fate"])
         .collect();
-    assert_eq!(fates, ["consumed", "consumed"]);
+    assert_eq!(statuses, ["consumed", "consumed"]);
 
-    // What caused what: from the order to what its notification told.
-    let story = asked(&["events", "trace", &order])?;
-    let root = &story["events"][0];
+    // The trace begins with the order's event and contains the events that it caused.
+    let trace = dm_json(&["events", "trace", &order])?;
+    let root = &trace["events"][0];
     assert_eq!(root["event_id"], id.as_str());
     let caused = |queue: &str| {
         let deliveries = root["deliveries"].as_array().into_iter().flatten();
@@ -100,69 +102,69 @@ pub(crate) fn story() -> Result<(), Failed> {
     };
     assert_eq!(caused(INVENTORY_QUEUE), ["inventory.stock.reserved.v1"]);
     assert_eq!(caused("wuphf.domain-events.q"), ["notification.created.v1"]);
-    assert_eq!(story["timeline"][1]["status"], "RESERVED");
-    let logged = asked(&["events", "trace", &order, "--logs"])?;
+    assert_eq!(trace["timeline"][1]["status"], "RESERVED");
+    let logged = dm_json(&["events", "trace", &order, "--logs"])?;
     let lines = logged["logs"].as_array().map_or(0, Vec::len);
     assert!(lines >= 3, "{lines} lines");
     for unknown in ["ord_0", "evt_0", "0af7651916cd43dd8448eb211c80319c"] {
         assert_eq!(dm(&["events", "trace", unknown]).status.code(), Some(1));
     }
 
-    // Page by page there is every event once.
-    let all = ids(&asked(&["outbox", "ls", "--limit", "12"])?);
+    // The pages contain every event exactly once.
+    let all = event_ids(&dm_json(&["outbox", "ls", "--limit", "12"])?);
     let mut pages = Vec::new();
-    let mut from: Option<String> = None;
+    let mut cursor: Option<String> = None;
     for _ in 0..3 {
         let mut arguments = vec!["outbox", "ls", "--limit", "4"];
-        if let Some(place) = &from {
-            arguments.extend(["--cursor", place]);
+        if let Some(cursor) = &cursor {
+            arguments.extend(["--cursor", cursor]);
         }
-        let page = asked(&arguments)?;
-        pages.extend(ids(&page));
-        from = page["next"].as_str().map(str::to_owned);
+        let page = dm_json(&arguments)?;
+        pages.extend(event_ids(&page));
+        cursor = page["next"].as_str().map(str::to_owned);
     }
     assert_eq!(pages, all);
     Ok(())
 }
 
-/// Somebody who takes a relay's lock is named.
-fn blocked() -> Result<(), Failed> {
-    ok(&["outbox", "stats"])?;
-    ok(&["chaos", "kill", "sales"])?;
+/// `outbox stats` names a session that holds the lock of a relay.
+fn assert_lock_holder_is_named() -> Result<(), Failed> {
+    dm_ok(&["outbox", "stats"])?;
+    dm_ok(&["chaos", "kill", "sales"])?;
     let lock = "SELECT pg_advisory_lock(hashtext('outbox'), hashtext('sales')), pg_sleep(600)";
-    let mut holder = start(&["psql", "-c", lock])?;
-    let until = std::time::Instant::now() + super::stack::PATIENCE;
-    let named = loop {
+    let mut session = spawn(&["psql", "-c", lock])?;
+    let until = std::time::Instant::now() + super::stack::TIMEOUT;
+    let found = loop {
         let stats = dm(&["outbox", "stats", "--service", "sales", "--json"]);
         let report: Value = serde_json::from_slice(&stats.stdout)?;
-        let by = report["outboxes"][0]["blocked_by"].clone();
-        if by.is_object() {
-            break Some((by, stats.status.code()));
+        let blocked_by = report["outboxes"][0]["blocked_by"].clone();
+        if blocked_by.is_object() {
+            break Some((blocked_by, stats.status.code()));
         }
         if std::time::Instant::now() > until {
             break None;
         }
         std::thread::sleep(std::time::Duration::from_millis(200));
     };
-    let (by, code) = named.ok_or("nobody is told to hold the lock")?;
+    let (holder, code) = found.ok_or("no lock holder was reported")?;
     assert_eq!(code, Some(1));
-    assert!(by["role"].is_string(), "{by}");
-    sql(&format!("SELECT pg_terminate_backend({})", by["pid"]))?;
-    holder.wait()?;
-    ok(&["up"])?;
-    ok(&["outbox", "stats"]).map(drop)
+    assert!(holder["role"].is_string(), "{holder}");
+    sql(&format!("SELECT pg_terminate_backend({})", holder["pid"]))?;
+    session.wait()?;
+    dm_ok(&["up"])?;
+    dm_ok(&["outbox", "stats"]).map(drop)
 }
 
-/// An event leaves as the text that was written: keys in their order, spaces, doubled keys,
-/// numbers with all of their digits, and escapes.
-pub(crate) fn as_written() -> Result<(), Failed> {
+/// The relay publishes the text of an event unchanged: order of keys, spaces, duplicate keys, all
+/// digits of numbers, and escapes.
+pub(crate) fn relay_publishes_the_payload_text_unchanged() -> Result<(), Failed> {
     let id = format!("evt_{:032x}", fastrand::u128(..));
     let text = format!(
         r#"{{"type": "t.v1",  "specversion":"1.0","id":"{id}", "source":"/test",
            "data": {{"z":1.0,"a":1,"a":2,  "large":123456789012345678901234567890.50,
            "small":1e-7,"text":"\u00fc ü \u2028 \/"}} }}"#
     );
-    // What the service may publish, and what no other queue of a service takes.
+    // The service may publish this key, and no queue of another service is bound to it.
     let key = "notification.created.v1";
     let published = block_on(async {
         let (connection, channel) = channel().await?;
@@ -188,12 +190,15 @@ pub(crate) fn as_written() -> Result<(), Failed> {
                  (event_id, event_type, routing_key, subject, payload)
              VALUES ('{id}', 't.v1', '{key}', 'test/{id}', '{text}')"
         ))?;
-        let until = std::time::Instant::now() + super::stack::PATIENCE;
+        let until = std::time::Instant::now() + super::stack::TIMEOUT;
         let body = loop {
             let options = BasicGetOptions { no_ack: true };
             if let Some(got) = channel.basic_get(name.clone(), options).await? {
-                let of = got.delivery.properties.message_id();
-                if of.as_ref().is_some_and(|of| of.as_str() == id) {
+                let message_id = got.delivery.properties.message_id();
+                if message_id
+                    .as_ref()
+                    .is_some_and(|found| found.as_str() == id)
+                {
                     break got.delivery.data;
                 }
                 continue;
@@ -207,41 +212,42 @@ pub(crate) fn as_written() -> Result<(), Failed> {
         Ok(body)
     })?;
     assert_eq!(String::from_utf8_lossy(&published), text);
-    let shown = ok(&["outbox", "show", &id, "--json"])?;
+    let shown = dm_ok(&["outbox", "show", &id, "--json"])?;
     assert!(shown.contains(&text), "{shown}");
     Ok(())
 }
 
-/// What rests goes when somebody says so, out of an outbox and out of a retry queue.
-pub(crate) fn retries() -> Result<(), Failed> {
+/// `outbox retry` publishes a refused event at once, and `inbox retry` requeues the messages in
+/// retry queues. `outbox stats` names who blocks a relay.
+pub(crate) fn outbox_retry_publishes_refused_events() -> Result<(), Failed> {
     let id = format!("evt_{:032x}", fastrand::u128(..));
     sql(&format!(
         "INSERT INTO notifications.outbox_events
              (event_id, event_type, routing_key, subject, payload, not_before, last_error)
          VALUES ('{id}', 'com.dundermifflin.notification.created.v1',
                  'notification.created.v1', 'test/{id}', '{{}}',
-                 now() + interval '1 hour', 'no queue takes it')"
+                 now() + interval '1 hour', 'no queue is bound to its routing key')"
     ))?;
-    let refused = asked(&["outbox", "ls", "--state", "refused"])?;
-    assert_eq!(ids(&refused), std::slice::from_ref(&id));
+    let refused = dm_json(&["outbox", "ls", "--state", "refused"])?;
+    assert_eq!(event_ids(&refused), std::slice::from_ref(&id));
     let limited = dm(&["outbox", "stats", "--max-refused", "0"]);
     assert_eq!(limited.status.code(), Some(1));
-    ok(&["outbox", "retry", &id])?;
+    dm_ok(&["outbox", "retry", &id])?;
     let published = format!(
         "SELECT published_at IS NOT NULL FROM notifications.outbox_events WHERE event_id = '{id}'"
     );
     eventually(&published, "t")?;
-    ok(&["outbox", "stats", "--max-refused", "0"])?;
+    dm_ok(&["outbox", "stats", "--max-refused", "0"])?;
 
-    blocked()?;
+    assert_lock_holder_is_named()?;
 
-    // One that was handled long ago: it changes nothing, and is off the retry queue.
-    let order = through()?;
+    // This event has been processed before: it has no effect and leaves the retry queue.
+    let order = place_order_and_wait()?;
     let found = sql(&format!(
         "SELECT event_id || ' ' || payload::text FROM orders.outbox_events
           WHERE subject = 'order/{order}' AND routing_key = 'order.created.v1'"
     ))?;
-    let (id, body) = found.split_once(' ').ok_or("the order told nothing")?;
+    let (id, body) = found.split_once(' ').ok_or("the order has no event")?;
     let waiting = retry_queue(INVENTORY_QUEUE, Tier::Minute);
     block_on(async {
         let (connection, channel) = channel().await?;
@@ -260,26 +266,29 @@ pub(crate) fn retries() -> Result<(), Failed> {
             .await?;
         connection.close(200, "done".into()).await
     })?;
-    let retrying = |expected: u64| {
-        let until = std::time::Instant::now() + super::stack::PATIENCE;
+    let wait_for_retrying = |expected: u64| {
+        let until = std::time::Instant::now() + super::stack::TIMEOUT;
         loop {
-            let stats = asked(&["inbox", "stats", "--queue", INVENTORY_QUEUE])?;
+            let stats = dm_json(&["inbox", "stats", "--queue", INVENTORY_QUEUE])?;
             if stats["queues"][0]["retrying"] == expected {
                 return Ok::<_, Failed>(());
             }
             if std::time::Instant::now() > until {
-                return Err(format!("not {expected}: {stats}").into());
+                return Err(
+                    format!("expected {expected} messages in retry queues: {stats}").into(),
+                );
             }
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
     };
-    retrying(1)?;
-    ok(&["inbox", "retry"])?;
-    retrying(0)
+    wait_for_retrying(1)?;
+    dm_ok(&["inbox", "retry"])?;
+    wait_for_retrying(0)
 }
 
-/// An event that nobody can handle is dead, then parked, and never missing.
-pub(crate) fn parked() -> Result<(), Failed> {
+/// An event that no consumer can process is dead-lettered, then parked, and never reported as
+/// missing.
+pub(crate) fn reconcile_counts_parked_dead_letters() -> Result<(), Failed> {
     let id = format!("evt_{:032x}", fastrand::u128(..));
     sql(&format!(
         "INSERT INTO orders.outbox_events (event_id, event_type, routing_key, subject, payload)
@@ -287,33 +296,43 @@ pub(crate) fn parked() -> Result<(), Failed> {
                  '{{\"specversion\": \"1.0\", \"id\": \"{id}\", \"source\": \"/test\",
                    \"type\": \"com.dundermifflin.order.created.v1\", \"data\": {{}}}}')"
     ))?;
-    let until = std::time::Instant::now() + super::stack::PATIENCE;
-    let fates = || {
-        let shown = asked(&["outbox", "show", &id])?;
+    let until = std::time::Instant::now() + super::stack::TIMEOUT;
+    let statuses = || {
+        let shown = dm_json(&["outbox", "show", &id])?;
         let deliveries = shown["deliveries"].as_array().cloned().unwrap_or_default();
-        let fates = deliveries.iter().filter_map(|it| it["fate"].as_str());
-        Ok::<_, Failed>(fates.map(str::to_owned).collect::<Vec<_>>())
+        let statuses = deliveries
+            .iter()
+            .filter_map(|delivery| delivery["fate"].as_str());
+        Ok::<_, Failed>(statuses.map(str::to_owned).collect::<Vec<_>>())
     };
-    while fates()? != ["dead", "dead"] {
+    while statuses()? != ["dead", "dead"] {
         if std::time::Instant::now() > until {
-            return Err(format!("{:?}", fates()?).into());
+            return Err(format!("{:?}", statuses()?).into());
         }
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    let dead = || {
-        let report = asked(&["reconcile"])?;
+    let count_dead_letters = || {
+        let report = dm_json(&["reconcile"])?;
         let accounts = report["accounts"].as_array().into_iter().flatten();
-        Ok::<_, Failed>(accounts.filter_map(|it| it["dead"].as_i64()).sum::<i64>())
+        Ok::<_, Failed>(
+            accounts
+                .filter_map(|account| account["dead"].as_i64())
+                .sum::<i64>(),
+        )
     };
-    assert_eq!(dead()?, 2);
-    ok(&["dlq", "park", "--id", &id, "--yes"])?;
-    assert_eq!(fates()?, ["parked", "parked"]);
-    assert_eq!(dead()?, 2, "what is parked is still accounted for");
-    ok(&["dlq", "unpark", &id])?;
-    assert_eq!(fates()?, ["dead", "dead"]);
-    let folder = tempfile::tempdir()?;
-    let copy = folder.path().join("copy.jsonl");
-    ok(&[
+    assert_eq!(count_dead_letters()?, 2);
+    dm_ok(&["dlq", "park", "--id", &id, "--yes"])?;
+    assert_eq!(statuses()?, ["parked", "parked"]);
+    assert_eq!(
+        count_dead_letters()?,
+        2,
+        "reconcile does not count the parked messages"
+    );
+    dm_ok(&["dlq", "unpark", &id])?;
+    assert_eq!(statuses()?, ["dead", "dead"]);
+    let directory = tempfile::tempdir()?;
+    let copy = directory.path().join("copy.jsonl");
+    dm_ok(&[
         "dlq",
         "purge",
         "--id",
@@ -322,16 +341,17 @@ pub(crate) fn parked() -> Result<(), Failed> {
         copy.to_str().unwrap(),
         "--yes",
     ])?;
-    // Nobody has it any more, and nobody hides that.
+    // After the purge the event is missing, and reconcile reports it.
     assert_eq!(dm(&["reconcile", "--grace", "0s"]).status.code(), Some(1));
     sql(&format!(
         "DELETE FROM orders.outbox_events WHERE event_id = '{id}'"
     ))?;
-    ok(&["reconcile"]).map(drop)
+    dm_ok(&["reconcile"]).map(drop)
 }
 
-/// Events are seen as they pass, and the look leaves nothing behind.
-pub(crate) fn tail() -> Result<(), Failed> {
+/// Published events are shown as they are published, and the queue of the command is removed at
+/// its end.
+pub(crate) fn events_tail_shows_published_events_and_removes_its_queue() -> Result<(), Failed> {
     let mut child = dm_command()
         .args([
             "--instance",
@@ -346,10 +366,10 @@ pub(crate) fn tail() -> Result<(), Failed> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    let told = child.stderr.take().ok_or("no stderr")?;
-    let listening = BufReader::new(told).lines().next();
+    let stderr = child.stderr.take().ok_or("no stderr")?;
+    let listening = BufReader::new(stderr).lines().next();
     assert!(listening.is_some_and(|line| line.is_ok_and(|line| line.contains("listening"))));
-    let order = block_on(async { place(&client(), "PPR-A4-WHT-500", 1).await });
+    let order = block_on(async { place_order(&client(), "PPR-A4-WHT-500", 1).await });
     let output = child.wait_with_output()?;
     assert!(output.status.success());
     let seen: Value = serde_json::from_slice(&output.stdout)?;
@@ -358,7 +378,7 @@ pub(crate) fn tail() -> Result<(), Failed> {
         (&seen["kind"], &seen["source"]),
         (&"published".into(), &"/order-service".into())
     );
-    let queues = ok(&[
+    let queues = dm_ok(&[
         "exec",
         "rabbitmq",
         "--",

@@ -1,15 +1,15 @@
-//! The business flow, and what holds in a crowd.
+//! Tests of the business flow, and of concurrent requests.
 
 use libtest_mimic::Failed;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use super::stack::{block_on, client, dm, eventually, ok, request, sql};
+use super::stack::{block_on, client, dm, dm_ok, eventually, request, sql};
 
-/// From a lead to a notification, three times, with the report that a job keeps.
-pub(crate) fn smoke() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("smoke.xml");
+/// The smoke test runs from a lead to a notification, three times, and writes a JUnit report.
+pub(crate) fn smoke_repeated_passes_every_run_and_writes_junit() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("smoke.xml");
     let output = dm(&[
         "smoke",
         "--repeat",
@@ -18,9 +18,9 @@ pub(crate) fn smoke() -> Result<(), Failed> {
         "--junit",
         file.to_str().unwrap(),
     ]);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {
-        return Err(told.into());
+        return Err(stderr.into());
     }
     let report: Value = serde_json::from_slice(&output.stdout)?;
     assert_eq!(report["ok"], true);
@@ -31,25 +31,25 @@ pub(crate) fn smoke() -> Result<(), Failed> {
     Ok(())
 }
 
-/// A plan for one service has its servers and no other service.
-pub(crate) fn only() -> Result<(), Failed> {
+/// A plan for one service contains its servers and no other service.
+pub(crate) fn up_only_one_service_plans_its_servers_and_no_other_service() -> Result<(), Failed> {
     let plan: Value =
-        serde_json::from_str(&ok(&["up", "--dry-run", "--json", "--only", "order"])?)?;
-    let mut named: Vec<&str> = plan["plan"]
+        serde_json::from_str(&dm_ok(&["up", "--dry-run", "--json", "--only", "order"])?)?;
+    let mut nodes: Vec<&str> = plan["plan"]
         .as_array()
         .unwrap()
         .iter()
         .filter_map(|step| step["node"].as_str())
         .collect();
-    // A node of its own: whatever it is called, it is no service.
-    named.retain(|name| *name != "database" && !name.ends_with(" image"));
-    named.sort_unstable();
-    assert_eq!(named, ["order", "postgres", "rabbitmq"]);
+    // Image nodes and the database setup are not components.
+    nodes.retain(|name| *name != "database" && !name.ends_with(" image"));
+    nodes.sort_unstable();
+    assert_eq!(nodes, ["order", "postgres", "rabbitmq"]);
     Ok(())
 }
 
-/// Places an order and answers its id.
-pub(crate) async fn place(client: &Client, sku: &str, quantity: i64) -> String {
+/// Places an order and returns its id.
+pub(crate) async fn place_order(client: &Client, sku: &str, quantity: i64) -> String {
     let answer = request(client, Method::POST, "order", "/internal/orders")
         .json(&json!({
             "clientId": "client_501",
@@ -64,11 +64,11 @@ pub(crate) async fn place(client: &Client, sku: &str, quantity: i64) -> String {
     body["orderId"].as_str().unwrap().to_owned()
 }
 
-/// Forty orders at once for what is there twenty-three times.
-pub(crate) fn rush() -> Result<(), Failed> {
+/// 40 concurrent orders for a product of which 23 are in stock.
+pub(crate) fn concurrent_orders_reserve_no_more_than_the_stock() -> Result<(), Failed> {
     sql(
         "INSERT INTO inventory.products (sku, name, category, unit, price)
-         SELECT 'PPR-TEST-RUSH', 'Paper in a rush', category, unit, price
+         SELECT 'PPR-TEST-RUSH', 'Paper for concurrent orders', category, unit, price
            FROM inventory.products LIMIT 1
          ON CONFLICT DO NOTHING;
          INSERT INTO inventory.stock (sku, on_hand, received) VALUES ('PPR-TEST-RUSH', 23, 23)
@@ -76,25 +76,26 @@ pub(crate) fn rush() -> Result<(), Failed> {
     )?;
     block_on(async {
         let client = client();
-        let placed = (0..40).map(|_| place(&client, "PPR-TEST-RUSH", 1));
+        let placed = (0..40).map(|_| place_order(&client, "PPR-TEST-RUSH", 1));
         futures_util::future::join_all(placed).await;
     });
-    let of = |status| {
+    let orders_with_status = |status| {
         format!(
             "SELECT count(*) FROM orders.orders
               WHERE status = '{status}' AND items @> '[{{\"sku\":\"PPR-TEST-RUSH\"}}]'"
         )
     };
-    eventually(&of("RESERVED"), "23")?;
-    eventually(&of("FAILED_INSUFFICIENT_STOCK"), "17")?;
+    eventually(&orders_with_status("RESERVED"), "23")?;
+    eventually(&orders_with_status("FAILED_INSUFFICIENT_STOCK"), "17")?;
     let stock = "SELECT on_hand, reserved FROM inventory.stock WHERE sku = 'PPR-TEST-RUSH'";
     assert_eq!(sql(stock)?, "23|23");
     Ok(())
 }
 
-/// Twenty dispatches at once with one key: one effect and one answer.
-pub(crate) fn one_key() -> Result<(), Failed> {
-    let order = block_on(async { place(&client(), "PPR-A4-WHT-500", 2).await });
+/// 20 concurrent dispatches with one key have one effect and the same answer.
+pub(crate) fn concurrent_dispatches_with_one_idempotency_key_have_one_effect() -> Result<(), Failed>
+{
+    let order = block_on(async { place_order(&client(), "PPR-A4-WHT-500", 2).await });
     let shipment = order.replace("ord_", "ship_");
     eventually(
         &format!("SELECT count(*) FROM inventory.shipments WHERE shipment_id = '{shipment}'"),

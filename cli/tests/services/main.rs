@@ -1,7 +1,7 @@
-//! The seven services on real servers, as their callers meet them.
+//! Tests of the seven services on real servers.
 //!
-//! All tests share one instance of the repository's own stack, which is built and
-//! brought up first and taken down last.
+//! All tests share one instance of the repository's stack. It is built and started first, and
+//! removed last.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,7 +9,6 @@
     reason = "all of this is a test"
 )]
 
-mod account;
 mod backup;
 mod ci;
 mod dead_letters;
@@ -17,9 +16,9 @@ mod dev;
 mod event_flow;
 mod faults;
 mod flow;
-mod hostile;
+mod history;
 mod openapi;
-mod past;
+mod reconcile;
 mod reset;
 mod restore;
 mod schema;
@@ -29,162 +28,115 @@ mod seed;
 mod stack;
 #[path = "../support/timings.rs"]
 mod timings;
+mod tour;
+mod untrusted_requests;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
-use timings::trial;
+use timings::trials;
 
-fn trials() -> Vec<Trial> {
-    vec![
-        trial("smoke_passes_again_and_again", flow::smoke),
-        trial("one_service_brings_what_it_needs", flow::only),
-        trial("stock_is_conserved_under_a_rush", flow::rush),
-        trial("one_key_has_one_effect", flow::one_key),
-        trial("no_body_makes_a_service_fail", hostile::bodies),
-        trial("no_path_makes_a_service_fail", hostile::paths),
-        trial("descriptions_are_whole", hostile::descriptions),
-        trial("nobody_but_the_gateway_comes_in", hostile::strangers),
-        trial(
-            "a_sign_in_without_pkce_is_refused",
-            hostile::sign_in_without_pkce,
-        ),
-        trial("what_callers_make_up_stays_nowhere", hostile::made_up),
-        trial("silent_connections_keep_nobody_out", hostile::silent),
-        trial("a_key_is_one_users_for_one_shipment", hostile::borrowed_key),
+/// Returns the tests that may run at the same time.
+fn concurrent_tests() -> Vec<Trial> {
+    trials![
+        flow::smoke_repeated_passes_every_run_and_writes_junit,
+        flow::up_only_one_service_plans_its_servers_and_no_other_service,
+        flow::concurrent_orders_reserve_no_more_than_the_stock,
+        flow::concurrent_dispatches_with_one_idempotency_key_have_one_effect,
+        untrusted_requests::services_reject_malformed_bodies_with_the_error_envelope,
+        untrusted_requests::services_reject_malformed_paths_with_the_error_envelope,
+        untrusted_requests::services_publish_an_openapi_document_and_metrics,
+        untrusted_requests::services_reject_requests_without_the_gateway_secret,
+        untrusted_requests::keycloak_refuses_a_sign_in_without_pkce,
+        untrusted_requests::unknown_methods_and_paths_do_not_grow_the_metrics,
+        untrusted_requests::idle_connections_do_not_block_other_clients,
+        untrusted_requests::idempotency_key_of_another_user_or_shipment_is_refused,
     ]
 }
 
-/// What others must not be disturbed by: one after the other, and at the end.
-fn disturbing() -> Vec<Trial> {
-    vec![
-        // Before anybody breaks anything.
-        trial(
-            "data_snapshots_migrations_and_the_stack_agree",
-            schema::agree,
-        ),
-        trial("data_a_difference_is_told_and_classed", schema::differ),
-        trial("data_an_older_schema_keeps_its_events", schema::older),
-        trial(
-            "data_every_kind_of_object_is_in_a_snapshot",
-            schema::every_kind,
-        ),
-        trial("data_who_holds_a_lock_is_named", schema::locked),
-        trial("a_seed_is_there_as_told", seed::seeds),
-        trial(
-            "slow_readers_of_large_lists_take_little_memory",
-            hostile::slow_readers,
-        ),
-        trial("a_job_passes_and_leaves_its_reports", ci::passes),
-        trial("a_job_that_fails_says_so_and_tidies_up", ci::fails),
-        trial("a_change_restarts_what_it_is_in", dev::changes),
-        trial("services_do_what_they_describe", openapi::services),
-        trial("the_gateway_does_what_it_describes", openapi::gateway),
-        trial("an_order_tells_one_story", event_flow::story),
-        trial("an_event_leaves_as_it_was_written", event_flow::as_written),
-        trial("what_rests_goes_when_told", event_flow::retries),
-        trial("events_are_seen_as_they_pass", event_flow::tail),
-        trial("what_is_parked_is_accounted_for", event_flow::parked),
-        trial(
-            "dead_letters_go_back_and_nothing_is_lost",
-            dead_letters::story,
-        ),
-        trial(
-            "copies_of_dead_letters_are_whole_and_apart",
-            dead_letters::copies,
-        ),
-        trial(
-            "a_replay_that_is_killed_loses_nothing",
-            dead_letters::killed,
-        ),
-    ]
-    .into_iter()
-    .chain(faults::trials())
-    .chain([
-        trial("an_account_is_red_where_something_is_wrong", account::truth),
-        trial("an_account_knows_clients_and_profiles", account::people),
-        trial(
-            "what_is_missing_comes_back_in_order_and_as_it_was_edited",
-            account::repaired,
-        ),
-        trial(
-            "what_is_handled_late_was_written_all_the_same",
-            account::forgotten,
-        ),
-        trial(
-            "what_waits_for_somebody_outside_is_accounted_for",
-            account::handed_over,
-        ),
-        trial("what_gets_too_old_is_seen_until_then", account::aging),
-        trial("a_changed_limit_is_the_running_brokers", account::limits),
-        trial("data_a_past_is_there_as_if_it_had_happened", past::seeded),
-        trial(
-            "data_a_past_that_is_cut_short_is_carried_on_with",
-            past::killed,
-        ),
-        trial("data_files_are_taken_whole_or_not_at_all", past::files),
-        trial("data_a_backup_brings_all_of_it_back", backup::story),
-        trial("data_a_backup_that_is_damaged_is_refused", backup::damaged),
-        trial(
-            "data_a_backup_knows_its_rows_without_notes",
-            backup::counted,
-        ),
-        trial("data_one_schema_comes_back", backup::one_schema),
-        trial("data_backups_are_made_when_due", backup::scheduled),
-        trial("data_backups_are_made_in_the_stack", backup::by_themselves),
-        trial("data_a_prune_keeps_the_right_backups", backup::pruned),
-        trial(
-            "data_what_is_interrupted_leaves_nothing",
-            backup::interrupted,
-        ),
-        trial(
-            "data_a_restore_that_is_killed_is_carried_on_with",
-            backup::killed,
-        ),
-        trial(
-            "data_a_backup_has_what_its_server_gave",
-            restore::server_side,
-        ),
-        trial(
-            "data_a_backup_that_does_not_fit_changes_nothing",
-            restore::refused_before_anything_changes,
-        ),
-        trial(
-            "data_a_schema_that_others_need_stays",
-            restore::schemas_that_stay,
-        ),
-        trial("data_what_waits_for_a_retry_is_restored", restore::retried),
-        trial(
-            "data_no_message_of_before_reaches_a_restored_database",
-            restore::foreign_messages,
-        ),
-        trial(
-            "data_a_restore_may_be_killed_anywhere",
-            restore::killed_anywhere,
-        ),
-        trial("data_changes_at_once_take_turns", restore::all_at_once),
-        trial("data_every_change_waits_for_another", restore::all_wait),
-        trial("data_a_reset_begins_anew", reset::fresh),
-        trial("data_a_reset_that_is_killed_is_done_later", reset::killed),
-    ])
-    .collect()
+/// Returns the tests that would disturb others. They run one after the other, after the concurrent
+/// ones.
+fn exclusive_tests() -> Vec<Trial> {
+    let before_faults = trials![
+        // The snapshots are compared before any test changes the stack.
+        schema::schema_check_passes_on_the_running_stack,
+        schema::schema_diff_classifies_additive_and_breaking_changes,
+        schema::events_migration_upgrades_old_event_tables_and_keeps_rows,
+        schema::schema_diff_reports_each_changed_object_once,
+        schema::commands_waiting_for_a_database_lock_name_its_holder,
+        seed::seed_append_loads_the_rows_that_it_reports,
+        untrusted_requests::lists_with_slow_readers_use_little_memory,
+        ci::ci_job_that_passes_writes_its_reports,
+        ci::ci_job_that_fails_is_annotated_and_removes_its_instance,
+        tour::tour_commands_succeed_in_order,
+        dev::dev_restarts_only_the_changed_service,
+        openapi::services_answer_as_their_openapi_documents_describe,
+        openapi::gateway_answers_as_its_openapi_document_describes,
+        event_flow::events_trace_shows_what_an_order_caused,
+        event_flow::relay_publishes_the_payload_text_unchanged,
+        event_flow::outbox_retry_publishes_refused_events,
+        event_flow::events_tail_shows_published_events_and_removes_its_queue,
+        event_flow::reconcile_counts_parked_dead_letters,
+        dead_letters::dlq_commands_lose_no_dead_letter,
+        dead_letters::dlq_export_and_import_preserve_every_property_and_header,
+        dead_letters::killed_replay_is_resumed_without_losing_messages,
+    ];
+    let after_faults = trials![
+        reconcile::reconcile_reports_an_invariant_broken_by_a_lost_event,
+        reconcile::reconcile_checks_the_invariants_of_sales_and_profile,
+        reconcile::reconcile_repair_republishes_missing_events_in_outbox_order,
+        reconcile::reconcile_accepts_events_processed_after_outbox_cleanup,
+        reconcile::reconcile_covers_the_read_model_queue,
+        reconcile::reconcile_counts_expiring_messages_as_in_flight,
+        reconcile::changed_queue_limits_are_applied_to_the_running_broker,
+        history::history_seed_keeps_reconcile_clean_and_stock_unchanged,
+        history::killed_history_seed_is_resumed_without_duplicates,
+        history::import_loads_all_rows_or_none,
+        backup::restore_brings_back_database_broker_and_directory,
+        backup::damaged_backup_is_refused_and_intact_one_verified,
+        backup::backup_row_counts_do_not_need_pg_stat_statements,
+        backup::restore_of_one_schema_leaves_the_others_unchanged,
+        backup::backup_schedule_creates_and_prunes_backups,
+        backup::scheduler_container_creates_encrypted_backups,
+        backup::backup_prune_keeps_the_restored_and_the_newest_backups,
+        backup::interrupted_backup_and_restore_leave_nothing,
+        backup::killed_restore_is_completed_by_resume,
+        restore::restore_brings_back_roles_settings_and_queues,
+        restore::restore_of_another_keycloak_version_changes_nothing,
+        restore::restore_of_a_schema_with_dependents_or_locks_is_refused,
+        restore::restored_events_waiting_for_a_retry_are_processed,
+        restore::restore_discards_messages_of_the_replaced_state,
+        restore::restore_killed_at_any_step_can_be_completed,
+        restore::concurrent_changing_commands_run_one_after_the_other,
+        restore::changing_commands_wait_for_the_instance_lock,
+        reset::reset_removes_all_data_and_keeps_slow_containers_running,
+        reset::killed_reset_is_completed_by_up,
+    ];
+    before_faults
+        .into_iter()
+        .chain(faults::trials())
+        .chain(after_faults)
+        .collect()
 }
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     if arguments.list {
-        let all = trials().into_iter().chain(disturbing()).collect();
+        let all = concurrent_tests()
+            .into_iter()
+            .chain(exclusive_tests())
+            .collect();
         return libtest_mimic::run(&arguments, all).exit_code();
     }
     stack::begin();
-    let first = libtest_mimic::run(&arguments, trials());
+    let concurrent = libtest_mimic::run(&arguments, concurrent_tests());
     arguments.test_threads = Some(1);
-    let second = libtest_mimic::run(&arguments, disturbing());
+    let exclusive = libtest_mimic::run(&arguments, exclusive_tests());
     faults::publish();
     timings::print(25);
-    let ended = stack::end();
-    if first.has_failed() || second.has_failed() || !ended {
+    let is_removed = stack::end();
+    if concurrent.has_failed() || exclusive.has_failed() || !is_removed {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

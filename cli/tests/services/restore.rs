@@ -1,5 +1,5 @@
-//! A restore that is hindered: by what the server lacks, by what hangs on a schema, by locks,
-//! by clients that nothing stops, by kill -9, and by other commands.
+//! Tests of restores under difficult conditions: missing roles and queues, dependent objects,
+//! locks, connected clients, `kill -9`, and concurrent commands.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -17,16 +17,16 @@ use libtest_mimic::Failed;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::backup::{STATE, create, text};
-use super::faults::settled;
-use super::flow::place;
+use super::backup::{BUSINESS_STATE, create_backup, text};
+use super::faults::reconcile_when_idle;
+use super::flow::place_order;
 use super::stack::{
-    INSTANCE, PATIENCE, block_on, broker, channel, client, dm, dm_command, eventually, kill_at,
-    lock_file, ok, signal_at, sql, start,
+    INSTANCE, TIMEOUT, block_on, broker, channel, client, dm, dm_command, dm_ok, eventually,
+    kill_at, lock_file, signal_at, spawn, sql,
 };
 
-/// How many messages a queue has ready.
-fn ready(queue: &str) -> Result<u32, Failed> {
+/// Returns the number of ready messages in a queue.
+fn count_ready(queue: &str) -> Result<u32, Failed> {
     Ok(block_on(async {
         let (connection, channel) = channel().await?;
         let options = QueueDeclareOptions {
@@ -42,19 +42,19 @@ fn ready(queue: &str) -> Result<u32, Failed> {
     })?)
 }
 
-/// Asks psql for several statements; an error ends the test.
-fn statements(texts: &[&str]) -> Result<(), Failed> {
+/// Runs several SQL statements.
+fn run_statements(texts: &[&str]) -> Result<(), Failed> {
     for text in texts {
         sql(text)?;
     }
     Ok(())
 }
 
-/// A session of psql that has said something and stays.
+/// A psql session that has run a statement and stays open.
 struct Session(std::process::Child);
 
 impl Session {
-    fn begin(said: &str) -> Result<Self, Failed> {
+    fn begin(statement: &str) -> Result<Self, Failed> {
         let mut command = dm_command();
         command.args(["--instance", INSTANCE, "psql"]);
         let mut psql = command
@@ -63,18 +63,18 @@ impl Session {
             .stderr(Stdio::null())
             .spawn()?;
         let mut input = psql.stdin.take().unwrap();
-        writeln!(input, "SET application_name = 'hindrance'; {said}")?;
+        writeln!(
+            input,
+            "SET application_name = 'test-lock-holder'; {statement}"
+        )?;
         writeln!(input, "SELECT pg_sleep(600);")?;
         drop(input);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let sleeps = "SELECT count(*) FROM pg_stat_activity
-                       WHERE application_name = 'hindrance' AND query LIKE '%pg_sleep%'
+                       WHERE application_name = 'test-lock-holder' AND query LIKE '%pg_sleep%'
                          AND pid <> pg_backend_pid()";
         while sql(sleeps)? == "0" {
-            assert!(
-                Instant::now() < until,
-                "the session never came to its sleep"
-            );
+            assert!(Instant::now() < until, "the session did not start to sleep");
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(Self(psql))
@@ -82,29 +82,29 @@ impl Session {
 
     fn end(mut self) -> Result<(), Failed> {
         sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-              WHERE application_name = 'hindrance'")?;
+              WHERE application_name = 'test-lock-holder'")?;
         self.0.wait()?;
         Ok(())
     }
 }
 
-fn seconds(component: &str) -> Result<f64, Failed> {
-    let status: Value = serde_json::from_str(&ok(&["status", "--json"])?)?;
+fn uptime(component: &str) -> Result<f64, Failed> {
+    let status: Value = serde_json::from_str(&dm_ok(&["status", "--json"])?)?;
     let mut rows = status["components"].as_array().into_iter().flatten();
-    let row = rows.find(|it| it["component"] == component);
-    let since = row.and_then(|it| it["since_seconds"].as_f64());
+    let row = rows.find(|row| row["component"] == component);
+    let since = row.and_then(|row| row["since_seconds"].as_f64());
     Ok(since.unwrap_or_default())
 }
 
-fn told(output: &std::process::Output) -> String {
+fn stderr(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Roles, memberships, rights, settings and comment come back with the database; so does a
-/// queue that was deleted, and what the read model's reader has not read. A session's
-/// temporary table is nobody's.
-pub(crate) fn server_side() -> Result<(), Failed> {
-    const SIDE: &str = "SELECT concat_ws('/',
+/// A restore brings back roles, memberships, permissions, settings and the comment of the
+/// database, a deleted queue, and the messages that the read model's consumer has not read.
+/// Temporary tables of sessions are not saved.
+pub(crate) fn restore_brings_back_roles_settings_and_queues() -> Result<(), Failed> {
+    const SERVER_STATE: &str = "SELECT concat_ws('/',
         (SELECT concat(rolcanlogin, rolcreatedb, rolconnlimit, rolpassword) FROM pg_authid
           WHERE rolname = 'reporting'),
         pg_has_role('reporting', 'analysts', 'USAGE'),
@@ -114,10 +114,10 @@ pub(crate) fn server_side() -> Result<(), Failed> {
         (SELECT string_agg(setconfig::text, ',' ORDER BY setrole) FROM pg_db_role_setting
           WHERE setdatabase = pg_database.oid))
         FROM pg_database WHERE datname = current_database()";
-    ok(&["smoke"])?;
-    settled()?;
+    dm_ok(&["smoke"])?;
+    reconcile_when_idle()?;
     let database = sql("SELECT current_database()")?;
-    statements(&[
+    run_statements(&[
         "CREATE ROLE analysts NOLOGIN",
         "CREATE ROLE reporting LOGIN CREATEDB CONNECTION LIMIT 5 PASSWORD 'scranton'",
         "GRANT analysts TO reporting",
@@ -129,12 +129,16 @@ pub(crate) fn server_side() -> Result<(), Failed> {
         &format!("ALTER ROLE order_service IN DATABASE {database} SET work_mem TO '9MB'"),
         &format!("COMMENT ON DATABASE {database} IS 'it is paper'"),
     ])?;
-    let (side, state, unread) = (sql(SIDE)?, sql(STATE)?, ready(READ_MODEL_QUEUE)?);
-    assert!(unread > 0, "smoke notifies");
+    let (server_state, state, unread) = (
+        sql(SERVER_STATE)?,
+        sql(BUSINESS_STATE)?,
+        count_ready(READ_MODEL_QUEUE)?,
+    );
+    assert!(unread > 0, "the smoke test left no notification");
     let session = Session::begin("CREATE TEMPORARY TABLE held AS SELECT 1 AS one;")?;
-    let set = create()?;
-    let id = text(&set["id"]);
-    statements(&[
+    let created = create_backup()?;
+    let id = text(&created["id"]);
+    run_statements(&[
         "DROP OWNED BY reporting, analysts",
         "DROP ROLE reporting, analysts",
         &format!("ALTER DATABASE {database} RESET ALL"),
@@ -150,16 +154,16 @@ pub(crate) fn server_side() -> Result<(), Failed> {
         connection.close(200, "done".into()).await
     })?;
     let restored = dm(&["backup", "restore", id, "--yes"]);
-    assert!(restored.status.success(), "{}", told(&restored));
+    assert!(restored.status.success(), "{}", stderr(&restored));
     session.end()?;
-    assert_eq!(sql(SIDE)?, side);
-    assert_eq!(sql(STATE)?, state);
-    assert_eq!(ready(READ_MODEL_QUEUE)?, unread);
-    ok(&["smoke"])?;
-    ok(&["reconcile"])?;
-    // As on another server, which has neither of the roles.
-    ok(&["backup", "verify", id, "--restore"])?;
-    statements(&[
+    assert_eq!(sql(SERVER_STATE)?, server_state);
+    assert_eq!(sql(BUSINESS_STATE)?, state);
+    assert_eq!(count_ready(READ_MODEL_QUEUE)?, unread);
+    dm_ok(&["smoke"])?;
+    dm_ok(&["reconcile"])?;
+    // Verifying restores into another server, which has neither of the roles.
+    dm_ok(&["backup", "verify", id, "--restore"])?;
+    run_statements(&[
         &format!("ALTER DATABASE {database} RESET ALL"),
         &format!("ALTER ROLE order_service IN DATABASE {database} RESET ALL"),
         &format!("COMMENT ON DATABASE {database} IS NULL"),
@@ -168,15 +172,15 @@ pub(crate) fn server_side() -> Result<(), Failed> {
     ])
 }
 
-/// A backup that can't take the place of what is served changes nothing, and stops nothing.
-pub(crate) fn refused_before_anything_changes() -> Result<(), Failed> {
-    let set = create()?;
-    let id = text(&set["id"]);
-    ok(&["smoke"])?;
-    settled()?;
-    let state = sql(STATE)?;
-    let age = seconds("order")?;
-    // As if Keycloak had been taken back to an older one.
+/// A backup that cannot replace the current data changes nothing and stops nothing.
+pub(crate) fn restore_of_another_keycloak_version_changes_nothing() -> Result<(), Failed> {
+    let created = create_backup()?;
+    let id = text(&created["id"]);
+    dm_ok(&["smoke"])?;
+    reconcile_when_idle()?;
+    let state = sql(BUSINESS_STATE)?;
+    let age = uptime("order")?;
+    // This simulates a downgrade of Keycloak.
     sql("UPDATE keycloak.migration_model SET version = '1.' || version RETURNING version")?;
     let calls = [
         vec!["reset", "--to", id, "--yes"],
@@ -185,31 +189,35 @@ pub(crate) fn refused_before_anything_changes() -> Result<(), Failed> {
     let refused: Vec<_> = calls.iter().map(|call| dm(call)).collect();
     sql("UPDATE keycloak.migration_model SET version = substr(version, 3) RETURNING version")?;
     for output in &refused {
-        assert_eq!(output.status.code(), Some(2), "{}", told(output));
-        assert!(told(output).contains("is of Keycloak"), "{}", told(output));
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(output));
+        assert!(
+            stderr(output).contains("was made with Keycloak"),
+            "{}",
+            stderr(output)
+        );
     }
-    assert_eq!(sql(STATE)?, state);
-    assert!(seconds("order")? >= age, "order was stopped");
+    assert_eq!(sql(BUSINESS_STATE)?, state);
+    assert!(uptime("order")? >= age, "order was stopped");
     let left = sql("SELECT count(*) FROM pg_database WHERE starts_with(datname, 'dm_re')")?;
     assert_eq!(left, "0");
-    // The same one, with nothing in its way.
-    let begun = dm(&["reset", "--to", id, "--yes"]);
-    assert!(begun.status.success(), "{}", told(&begun));
-    assert_ne!(sql(STATE)?, state);
-    ok(&["smoke"])?;
-    ok(&["reconcile"]).map(drop)
+    // Without the obstacle, the same backup can be restored.
+    let restored = dm(&["reset", "--to", id, "--yes"]);
+    assert!(restored.status.success(), "{}", stderr(&restored));
+    assert_ne!(sql(BUSINESS_STATE)?, state);
+    dm_ok(&["smoke"])?;
+    dm_ok(&["reconcile"]).map(drop)
 }
 
-/// A schema on which something elsewhere hangs is refused by name, and so is that of dm. One
-/// that a session keeps locked is given up, and what was stopped runs again.
-pub(crate) fn schemas_that_stay() -> Result<(), Failed> {
-    statements(&[
+/// A schema with dependent objects elsewhere is refused with their names, and so is the schema of
+/// `dm`. A restore of a locked schema is aborted, and the stopped services run again.
+pub(crate) fn restore_of_a_schema_with_dependents_or_locks_is_refused() -> Result<(), Failed> {
+    run_statements(&[
         "CREATE VIEW public.v AS SELECT order_id FROM orders.orders",
         "CREATE TABLE public.fk (o text REFERENCES orders.orders)",
         "CREATE EXTENSION pg_trgm SCHEMA orders",
     ])?;
-    let set = create()?;
-    let id = text(&set["id"]);
+    let created = create_backup()?;
+    let id = text(&created["id"]);
     let restore = |schema: &str| {
         dm(&[
             "backup",
@@ -224,46 +232,54 @@ pub(crate) fn schemas_that_stay() -> Result<(), Failed> {
     let refused = restore("orders");
     assert_eq!(refused.status.code(), Some(2));
     for name in ["view public.v", "fk_o_fkey", "extension pg_trgm"] {
-        assert!(told(&refused).contains(name), "{}", told(&refused));
+        assert!(stderr(&refused).contains(name), "{}", stderr(&refused));
     }
-    let own = restore("dm_ops");
-    assert_eq!(own.status.code(), Some(2));
-    assert!(told(&own).contains("dm itself"), "{}", told(&own));
-    let there = "SELECT count(*) FROM pg_class WHERE relname IN ('v', 'fk')";
-    assert_eq!(sql(there)?, "2");
-    statements(&[
+    let of_dm = restore("dm_ops");
+    assert_eq!(of_dm.status.code(), Some(2));
+    assert!(stderr(&of_dm).contains("belongs to dm"), "{}", stderr(&of_dm));
+    let count = "SELECT count(*) FROM pg_class WHERE relname IN ('v', 'fk')";
+    assert_eq!(sql(count)?, "2");
+    run_statements(&[
         "DROP VIEW public.v",
         "DROP TABLE public.fk",
         "DROP EXTENSION pg_trgm",
     ])?;
     let session = Session::begin("BEGIN; LOCK TABLE orders.orders IN ACCESS SHARE MODE;")?;
-    let kept = restore("orders");
-    assert_eq!(kept.status.code(), Some(5), "{}", told(&kept));
-    assert!(told(&kept).contains("hindrance"), "{}", told(&kept));
+    let aborted = restore("orders");
+    assert_eq!(aborted.status.code(), Some(5), "{}", stderr(&aborted));
     assert!(
-        told(&kept).contains("pg_terminate_backend"),
+        stderr(&aborted).contains("test-lock-holder"),
         "{}",
-        told(&kept)
+        stderr(&aborted)
+    );
+    assert!(
+        stderr(&aborted).contains("pg_terminate_backend"),
+        "{}",
+        stderr(&aborted)
     );
     session.end()?;
-    ok(&["up"])?;
-    ok(&["smoke"])?;
-    // A backup names it, too.
+    dm_ok(&["up"])?;
+    dm_ok(&["smoke"])?;
+    // A backup names the lock holder, too.
     let session = Session::begin("BEGIN; LOCK TABLE orders.orders IN ACCESS EXCLUSIVE MODE;")?;
-    let kept = dm(&["backup", "create"]);
+    let aborted = dm(&["backup", "create"]);
     session.end()?;
-    assert_eq!(kept.status.code(), Some(5), "{}", told(&kept));
-    assert!(told(&kept).contains("hindrance"), "{}", told(&kept));
+    assert_eq!(aborted.status.code(), Some(5), "{}", stderr(&aborted));
+    assert!(
+        stderr(&aborted).contains("test-lock-holder"),
+        "{}",
+        stderr(&aborted)
+    );
     Ok(())
 }
 
-/// Events that wait to be tried again when a set is made have a record of that in it. After a
-/// restore their consumer takes them as new ones: none is left for the closing account to find.
-pub(crate) fn retried() -> Result<(), Failed> {
-    settled()?;
-    statements(&["ALTER TABLE inventory.stock RENAME TO stock_away"])?;
+/// Events that wait for a retry have a record in the backup. After a restore, their consumer
+/// processes them as new events, so reconcile finds none missing.
+pub(crate) fn restored_events_waiting_for_a_retry_are_processed() -> Result<(), Failed> {
+    reconcile_when_idle()?;
+    run_statements(&["ALTER TABLE inventory.stock RENAME TO stock_renamed"])?;
     let orders: Vec<String> = (0..3)
-        .map(|_| block_on(async { place(&client(), "PPR-A4-WHT-500", 1).await }))
+        .map(|_| block_on(async { place_order(&client(), "PPR-A4-WHT-500", 1).await }))
         .collect();
     let subjects: Vec<String> = orders.iter().map(|id| format!("'order/{id}'")).collect();
     let waiting = format!(
@@ -274,23 +290,27 @@ pub(crate) fn retried() -> Result<(), Failed> {
         subjects.join(",")
     );
     let wait = eventually(&waiting, "3");
-    statements(&["ALTER TABLE inventory.stock_away RENAME TO stock"])?;
+    run_statements(&["ALTER TABLE inventory.stock_renamed RENAME TO stock"])?;
     wait?;
-    let set: Value = serde_json::from_str(&ok(&["backup", "create", "--json"])?)?;
-    settled()?;
-    let id = text(&set["id"]);
+    let created: Value = serde_json::from_str(&dm_ok(&["backup", "create", "--json"])?)?;
+    reconcile_when_idle()?;
+    let id = text(&created["id"]);
     let restored = dm(&["backup", "restore", id, "--yes", "--no-safety"]);
-    assert!(restored.status.success(), "{}", told(&restored));
-    assert!(!told(&restored).contains("lacked"), "{}", told(&restored));
-    assert_eq!(settled()?["clean"], true);
+    assert!(restored.status.success(), "{}", stderr(&restored));
+    assert!(
+        !stderr(&restored).contains("were published again"),
+        "{}",
+        stderr(&restored)
+    );
+    assert_eq!(reconcile_when_idle()?["clean"], true);
     Ok(())
 }
 
-/// A client that holds messages, and one that waits in a retry queue: neither reaches the
-/// restored database.
-pub(crate) fn foreign_messages() -> Result<(), Failed> {
-    let set = create()?;
-    let id = text(&set["id"]);
+/// Neither unacknowledged messages of a client nor messages in a retry queue reach the restored
+/// database.
+pub(crate) fn restore_discards_messages_of_the_replaced_state() -> Result<(), Failed> {
+    let created = create_backup()?;
+    let id = text(&created["id"]);
     block_on(async {
         let connection = broker("inventory-service").await?;
         let consuming = connection.create_channel().await?;
@@ -303,13 +323,14 @@ pub(crate) fn foreign_messages() -> Result<(), Failed> {
                 FieldTable::default(),
             )
             .await?;
-        let (own, publishing) = channel().await?;
+        let (administrator, publishing) = channel().await?;
         for queue in [
             retry_queue(INVENTORY_QUEUE, Tier::TenSeconds),
             INVENTORY_QUEUE.to_owned(),
             INVENTORY_QUEUE.to_owned(),
         ] {
-            let properties = BasicProperties::default().with_message_id("evt_of_before".into());
+            let properties =
+                BasicProperties::default().with_message_id("evt_before_restore".into());
             publishing
                 .basic_publish(
                     "".into(),
@@ -325,70 +346,77 @@ pub(crate) fn foreign_messages() -> Result<(), Failed> {
             move || dm(&["backup", "restore", &id, "--yes", "--no-safety"])
         });
         let restored = restored.await.unwrap();
-        assert!(restored.status.success(), "{}", told(&restored));
-        assert!(!connection.status().connected(), "the client stayed");
+        assert!(restored.status.success(), "{}", stderr(&restored));
         assert!(
-            !own.status().connected(),
-            "the administrator's client stayed"
+            !connection.status().connected(),
+            "the client is still connected"
+        );
+        assert!(
+            !administrator.status().connected(),
+            "the administrator's client is still connected"
         );
         Ok::<_, lapin::Error>(())
     })?;
-    settled()?;
-    let list = ok(&["dlq", "ls", "--each", "--json"])?;
-    assert!(!list.contains("evt_of_before"), "{list}");
-    ok(&["smoke"])?;
-    ok(&["reconcile"]).map(drop)
+    reconcile_when_idle()?;
+    let list = dm_ok(&["dlq", "ls", "--each", "--json"])?;
+    assert!(!list.contains("evt_before_restore"), "{list}");
+    dm_ok(&["smoke"])?;
+    dm_ok(&["reconcile"]).map(drop)
 }
 
-/// Killed at any step, a restore and a reset to a backup leave the stack as before or as
-/// after, and the next call completes it.
-pub(crate) fn killed_anywhere() -> Result<(), Failed> {
+/// A restore or a reset to a backup that is killed at any step leaves the state before or after
+/// it, and the next call completes it.
+pub(crate) fn restore_killed_at_any_step_can_be_completed() -> Result<(), Failed> {
     const STEPS: [&str; 6] = [
-        "beside the one that is served",
-        "stopping what uses",
-        "in its place",
-        "no message of the replaced",
-        "on its way",
-        "opening the broker",
+        "to a staged database",
+        "stopping the containers",
+        "swapping the databases",
+        "removing the messages of the replaced",
+        "publishing the undelivered events",
+        "allowing connections",
     ];
-    let set = create()?;
-    let id = text(&set["id"]);
-    let after = sql(STATE)?;
+    let created = create_backup()?;
+    let id = text(&created["id"]);
+    let after = sql(BUSINESS_STATE)?;
     let restore = ["backup", "restore", id, "--yes", "--no-safety"];
     let reset = ["reset", "--to", id, "--yes"];
     for (number, step) in STEPS.into_iter().enumerate() {
-        ok(&["smoke"])?;
-        settled()?;
-        let before = sql(STATE)?;
+        dm_ok(&["smoke"])?;
+        reconcile_when_idle()?;
+        let before = sql(BUSINESS_STATE)?;
         let call: &[&str] = if number % 2 == 0 { &restore } else { &reset };
         kill_at(call, step)?;
         let up = dm(&["up"]);
         if !up.status.success() {
-            assert!(told(&up).contains("was cut short"), "{step}: {}", told(&up));
+            assert!(
+                stderr(&up).contains("has not been completed"),
+                "{step}: {}",
+                stderr(&up)
+            );
             let resumed = dm(&["backup", "restore", "--resume"]);
-            assert!(resumed.status.success(), "{step}: {}", told(&resumed));
+            assert!(resumed.status.success(), "{step}: {}", stderr(&resumed));
         }
-        let found = sql(STATE)?;
+        let found = sql(BUSINESS_STATE)?;
         assert!(found == before || found == after, "{step}: {found}");
         let staged = sql("SELECT count(*) FROM pg_database
                            WHERE starts_with(datname, 'dm_restoring_')")?;
         assert_eq!(staged, "0", "{step}");
-        ok(&["reconcile"])?;
+        dm_ok(&["reconcile"])?;
     }
     let restored = dm(&restore);
-    assert!(restored.status.success(), "{}", told(&restored));
+    assert!(restored.status.success(), "{}", stderr(&restored));
     let left = sql("SELECT count(*) FROM pg_database WHERE starts_with(datname, 'dm_re')")?;
     assert_eq!(left, "0");
-    ok(&["smoke"]).map(drop)
+    dm_ok(&["smoke"]).map(drop)
 }
 
-/// Commands that change the instance, begun at once, take turns: each has its way with a
-/// whole stack.
-pub(crate) fn all_at_once() -> Result<(), Failed> {
-    let set = create()?;
-    let id = text(&set["id"]);
-    let folder = tempfile::tempdir()?;
-    let copy = folder.path().join("none.jsonl");
+/// Commands that change the instance and start at the same time run one after the other, and all
+/// of them succeed.
+pub(crate) fn concurrent_changing_commands_run_one_after_the_other() -> Result<(), Failed> {
+    let created = create_backup()?;
+    let id = text(&created["id"]);
+    let directory = tempfile::tempdir()?;
+    let copy = directory.path().join("none.jsonl");
     std::fs::write(&copy, "")?;
     let copy = copy.to_string_lossy().into_owned();
     let calls = [
@@ -403,23 +431,23 @@ pub(crate) fn all_at_once() -> Result<(), Failed> {
     ];
     let mut running = Vec::new();
     for call in &calls {
-        running.push((call, start(call)?));
+        running.push((call, spawn(call)?));
     }
     for (call, mut child) in running {
         let status = child.wait()?;
         assert!(status.success(), "{call:?}: {status}");
     }
-    ok(&["smoke"])?;
-    ok(&["reconcile"]).map(drop)
+    dm_ok(&["smoke"])?;
+    dm_ok(&["reconcile"]).map(drop)
 }
 
-/// While another command is at work on the instance, each command that would change it says
-/// so and waits, and has changed nothing when it is interrupted: so any two take turns.
-pub(crate) fn all_wait() -> Result<(), Failed> {
-    let set = create()?;
-    let id = text(&set["id"]);
-    let folder = tempfile::tempdir()?;
-    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+/// While another command holds the instance lock, every changing command reports that it waits,
+/// and has changed nothing when it is interrupted.
+pub(crate) fn changing_commands_wait_for_the_instance_lock() -> Result<(), Failed> {
+    let created = create_backup()?;
+    let id = text(&created["id"]);
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
     let (letters, copy) = (path("none.jsonl"), path("copy.jsonl"));
     std::fs::write(&letters, "")?;
     let calls = [
@@ -443,7 +471,7 @@ pub(crate) fn all_wait() -> Result<(), Failed> {
         vec!["inbox", "retry"],
         vec!["reconcile", "--repair"],
     ];
-    let before = sql(STATE)?;
+    let before = sql(BUSINESS_STATE)?;
     let held = std::fs::File::options().write(true).open(lock_file()?)?;
     held.lock()?;
     for call in &calls {
@@ -452,6 +480,6 @@ pub(crate) fn all_wait() -> Result<(), Failed> {
     }
     drop(held);
     assert!(!Path::new(&copy).exists());
-    assert_eq!(sql(STATE)?, before);
-    ok(&["status", "--check"]).map(drop)
+    assert_eq!(sql(BUSINESS_STATE)?, before);
+    dm_ok(&["status", "--check"]).map(drop)
 }

@@ -1,4 +1,4 @@
-//! What the stack is like, beside what the files say.
+//! Tests of schema snapshots: they are compared with the migrations and with the running stack.
 
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::stack::{INSTANCE, PATIENCE, dm, dm_command, eventually, ok, sql, start};
+use super::stack::{INSTANCE, TIMEOUT, dm, dm_command, dm_ok, eventually, spawn, sql};
 
-/// The snapshots in the repository are what migrations make and what runs.
-pub(crate) fn agree() -> Result<(), Failed> {
-    let report: Value = serde_json::from_str(&ok(&["schema", "check", "--json"])?)?;
+/// The snapshots in the repository match the migrations and the running stack.
+pub(crate) fn schema_check_passes_on_the_running_stack() -> Result<(), Failed> {
+    let report: Value = serde_json::from_str(&dm_ok(&["schema", "check", "--json"])?)?;
     assert_eq!(
         report["checks"].as_array().map(Vec::len),
         Some(2),
@@ -20,8 +20,8 @@ pub(crate) fn agree() -> Result<(), Failed> {
     Ok(())
 }
 
-/// A column and an index more are additive; a column less breaks somebody.
-pub(crate) fn differ() -> Result<(), Failed> {
+/// A new column is additive. A column that is removed is a breaking change.
+pub(crate) fn schema_diff_classifies_additive_and_breaking_changes() -> Result<(), Failed> {
     sql("ALTER TABLE finance.expenses ADD COLUMN note text")?;
     let additive = differences();
     sql("ALTER TABLE finance.expenses ALTER COLUMN note SET NOT NULL, ADD CHECK (note <> '')").ok();
@@ -37,7 +37,7 @@ pub(crate) fn differ() -> Result<(), Failed> {
     );
     assert_eq!(additive["breaking"], false, "{additive}");
     assert_eq!(breaking["breaking"], true, "{breaking}");
-    ok(&["schema", "diff"])?;
+    dm_ok(&["schema", "diff"])?;
     Ok(())
 }
 
@@ -47,15 +47,15 @@ fn differences() -> Result<Value, Failed> {
     Ok(serde_json::from_slice(&found.stdout)?)
 }
 
-/// The tables of events as the migrations of one service made them before there was one
-/// migration for all services.
-const OLDER: [&str; 3] = [
-    include_str!("schema/older/1_events.sql"),
-    include_str!("schema/older/3_failed_events.sql"),
-    include_str!("schema/older/4_forgotten_events.sql"),
+/// The event tables as the migrations of one service created them before there was one migration
+/// for all services.
+const OLD_TABLES: [&str; 3] = [
+    include_str!("schema/old_tables/1_events.sql"),
+    include_str!("schema/old_tables/3_failed_events.sql"),
+    include_str!("schema/old_tables/4_forgotten_events.sql"),
 ];
-/// What they were recorded in, and a row of each table.
-const OLDER_ROWS: &str = "
+/// The table in which migrations are recorded, and a row of each table.
+const OLD_ROWS: &str = "
     CREATE TABLE schema_migrations (version bigint PRIMARY KEY, description text NOT NULL);
     INSERT INTO schema_migrations VALUES (1, 'events'), (2, 'orders'), (3, 'failed events'),
         (4, 'forgotten events');
@@ -65,9 +65,9 @@ const OLDER_ROWS: &str = "
     INSERT INTO forgotten_events VALUES ('evt_3');
     INSERT INTO failed_events (letter_id, queue, round, attempts, dead, reason, error, trace_id,
         failed_at) VALUES ('l', 'q', 0, 1, true, 'r', 'e', 't', now());";
-/// The migration that takes their place.
+/// The migration that replaces them.
 const EVENTS: &str = include_str!("../../../migrations/events/0001_events.sql");
-/// Columns, indexes and constraints of a schema, as they are without its name.
+/// Selects the columns, indexes and constraints of a schema, without its name.
 const SHAPE: &str = "
     SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
         SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default,
@@ -82,29 +82,28 @@ const SHAPE: &str = "
           FROM pg_constraint
          WHERE connamespace = 'SCHEMA'::regnamespace
            AND conrelid::regclass::text NOT LIKE '%schema_migrations'
-    ) AS all_of_it";
+    ) AS lines";
 
-/// A schema from before the one migration of events becomes what a new one is, and keeps
-/// its rows.
-pub(crate) fn older() -> Result<(), Failed> {
+/// A schema with the old event tables gets the same tables as a new one, and keeps its rows.
+pub(crate) fn events_migration_upgrades_old_event_tables_and_keeps_rows() -> Result<(), Failed> {
     let within = |schema: &str, text: &str| {
         sql(&format!(
             "BEGIN; SET LOCAL search_path = {schema}; {text} ; COMMIT"
         ))
     };
     let shape = |schema: &str| within(schema, &SHAPE.replace("SCHEMA", schema));
-    let tried = (|| {
-        sql("CREATE SCHEMA test_older; CREATE SCHEMA test_fresh")?;
-        within("test_older", &OLDER.concat())?;
-        within("test_older", OLDER_ROWS)?;
-        let before = shape("test_older")?;
-        within("test_older", EVENTS)?;
+    let result = (|| {
+        sql("CREATE SCHEMA test_upgraded; CREATE SCHEMA test_fresh")?;
+        within("test_upgraded", &OLD_TABLES.concat())?;
+        within("test_upgraded", OLD_ROWS)?;
+        let before = shape("test_upgraded")?;
+        within("test_upgraded", EVENTS)?;
         within("test_fresh", EVENTS)?;
-        let (older, fresh) = (shape("test_older")?, shape("test_fresh")?);
+        let (upgraded, fresh) = (shape("test_upgraded")?, shape("test_fresh")?);
         assert!(before.contains("payload jsonb"), "{before}");
-        assert_eq!(older, fresh);
+        assert_eq!(upgraded, fresh);
         let rows = within(
-            "test_older",
+            "test_upgraded",
             "SELECT (SELECT payload::text FROM outbox_events WHERE sequence = 1),
                     (SELECT event_id FROM inbox_events), (SELECT event_id FROM forgotten_events),
                     (SELECT letter_id FROM failed_events),
@@ -113,17 +112,17 @@ pub(crate) fn older() -> Result<(), Failed> {
         assert_eq!(rows, "{\"data\": [1, 2.50]}|evt_2|evt_3|l|orders");
         Ok(())
     })();
-    sql("DROP SCHEMA IF EXISTS test_older, test_fresh CASCADE")?;
-    tried
+    sql("DROP SCHEMA IF EXISTS test_upgraded, test_fresh CASCADE")?;
+    result
 }
 
-/// Every kind of object that pg_dump tells of, and a change of each.
+/// An object of every kind that pg_dump writes, and a change of each.
 const OBJECTS: &str = include_str!("schema/objects.sql");
 const CHANGES: &str = include_str!("schema/changes.sql");
-/// What begins with `-` would be taken for a flag.
+/// psql must not take a text that begins with `-` for an option.
 const QUIET: &str = "SET client_min_messages = error;\n";
-/// Takes all of it away again.
-const REMOVED: &str = "
+/// Removes all these objects.
+const CLEANUP: &str = "
     DROP EVENT TRIGGER IF EXISTS watching;
     DROP SUBSCRIPTION IF EXISTS followed;
     DROP PUBLICATION IF EXISTS \"all of it\", some_of_it;
@@ -141,39 +140,39 @@ const REMOVED: &str = "
         EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM pg_monitor', own);
     END $$";
 
-/// A snapshot of objects of every kind is what runs, and a change of each of them is one
-/// difference.
-pub(crate) fn every_kind() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
-    let folder = folder.path().to_string_lossy().into_owned();
-    let told = told_of_each(&folder);
-    sql(REMOVED)?;
-    let mut told = told?;
+/// A snapshot of objects of every kind matches the running stack, and a change of each object is
+/// reported as one difference.
+pub(crate) fn schema_diff_reports_each_changed_object_once() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let directory = directory.path().to_string_lossy().into_owned();
+    let result = reported_changes(&directory);
+    sql(CLEANUP)?;
+    let mut reported = result?;
     let mut expected: Vec<String> = CHANGES
         .lines()
         .filter_map(|line| line.strip_prefix("--> "))
         .map(|line| line.replace("\\n", "\n"))
         .collect();
-    told.sort();
+    reported.sort();
     expected.sort();
-    assert_eq!(told, expected);
-    // Nothing of it is left for the tests after this one.
-    ok(&["schema", "diff"])?;
+    assert_eq!(reported, expected);
+    // Nothing is left for the following tests.
+    dm_ok(&["schema", "diff"])?;
     Ok(())
 }
 
-fn told_of_each(folder: &str) -> Result<Vec<String>, Failed> {
+fn reported_changes(directory: &str) -> Result<Vec<String>, Failed> {
     sql(&format!("{QUIET}{OBJECTS}"))?;
-    ok(&["schema", "snapshot", "--dir", folder])?;
-    ok(&["schema", "diff", "--dir", folder])?;
-    let checked = dm(&["schema", "check", "--dir", folder, "--json"]);
+    dm_ok(&["schema", "snapshot", "--dir", directory])?;
+    dm_ok(&["schema", "diff", "--dir", directory])?;
+    let checked = dm(&["schema", "check", "--dir", directory, "--json"]);
     let checked: Value = serde_json::from_slice(&checked.stdout)?;
     assert_eq!(
         checked["stale_pictures"],
         serde_json::json!([]),
         "{checked}"
     );
-    for file in std::fs::read_dir(folder)? {
+    for file in std::fs::read_dir(directory)? {
         let text = std::fs::read_to_string(file?.path())?;
         assert!(
             !text.contains("geheim"),
@@ -181,85 +180,89 @@ fn told_of_each(folder: &str) -> Result<Vec<String>, Failed> {
         );
     }
     sql(&format!("{QUIET}{CHANGES}"))?;
-    let found = dm(&["schema", "diff", "--dir", folder, "--json"]);
+    let found = dm(&["schema", "diff", "--dir", directory, "--json"]);
     assert_eq!(found.status.code(), Some(1));
     let found: Value = serde_json::from_slice(&found.stdout)?;
-    let told = found["differences"].as_array().into_iter().flatten();
+    let differences = found["differences"].as_array().into_iter().flatten();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    Ok(told
-        .map(|it| format!("{}: {}", text(&it["kind"]), text(&it["name"])))
+    Ok(differences
+        .map(|entry| format!("{}: {}", text(&entry["kind"]), text(&entry["name"])))
         .collect())
 }
 
-/// Sessions of `dm` that are still at work in the server.
-const AT_WORK: &str = "SELECT count(*) FROM pg_stat_activity
+/// The number of sessions of `dm` in the server.
+const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE application_name LIKE 'dm schema %' OR application_name LIKE 'dm command %'
        OR application_name LIKE 'dm database %' OR application_name = 'dm-backup'";
-/// The session that holds the lock.
+/// The process id of the session that holds the lock.
 const HOLDER: &str = "SELECT coalesce(max(pid), 0) FROM pg_locks
     WHERE relation = 'orders.orders'::regclass AND mode = 'AccessExclusiveLock' AND granted";
 
-/// Whatever waits for a lock of another session names that session, and ends with nothing of
-/// it left in the server.
-pub(crate) fn locked() -> Result<(), Failed> {
-    let mut holding = start(&[
+/// A command that waits for a lock names the session that holds it, and leaves no session of its
+/// own when it ends.
+pub(crate) fn commands_waiting_for_a_database_lock_name_its_holder() -> Result<(), Failed> {
+    let mut holding = spawn(&[
         "psql",
         "-c",
         "LOCK TABLE orders.orders, dm_ops.database_setup; SELECT pg_sleep(600)",
     ])?;
-    let told = all_named();
+    let result = assert_holder_is_named();
     sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LOCK TABLE orders.orders%'",
     )?;
     holding.wait()?;
-    told
+    result
 }
 
-fn all_named() -> Result<(), Failed> {
-    let until = Instant::now() + PATIENCE;
+fn assert_holder_is_named() -> Result<(), Failed> {
+    let until = Instant::now() + TIMEOUT;
     let mut holder = sql(HOLDER)?;
     while holder == "0" && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(100));
         holder = sql(HOLDER)?;
     }
-    let folder = tempfile::tempdir()?;
-    let folder = folder.path().to_string_lossy().into_owned();
-    let named = |output: &Output, code: i32, what: &str| {
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{what}: {told}");
+    let directory = tempfile::tempdir()?;
+    let directory = directory.path().to_string_lossy().into_owned();
+    let assert_names_holder = |output: &Output, code: i32, what: &str| {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{what}: {stderr}");
         assert!(
-            told.contains(&format!("session {holder} ")),
-            "{what}: {told}"
+            stderr.contains(&format!("session {holder} ")),
+            "{what}: {stderr}"
         );
         assert!(
-            told.contains(&format!("pg_terminate_backend({holder})")),
-            "{what}: {told}"
+            stderr.contains(&format!("pg_terminate_backend({holder})")),
+            "{what}: {stderr}"
         );
     };
-    let brief = ["--set", "timeouts.lock=1s"];
+    let short_lock_timeout = ["--set", "timeouts.lock=1s"];
     for (command, code) in [
         (&["schema", "diff"][..], 2),
         (&["schema", "check"], 2),
-        (&["schema", "snapshot", "--dir", &folder], 2),
+        (&["schema", "snapshot", "--dir", &directory], 2),
         (&["seed", "--scale", "100", "--append"], 4),
         (&["up", "--only", "postgres"], 4),
     ] {
-        named(&dm(&[command, &brief].concat()), code, &command.join(" "));
-        eventually(AT_WORK, "0")?;
+        assert_names_holder(
+            &dm(&[command, &short_lock_timeout].concat()),
+            code,
+            &command.join(" "),
+        );
+        eventually(SESSIONS, "0")?;
     }
-    // The time of the whole run is over first.
-    let short = ["up", "--only", "postgres", "--wait-timeout", "2s"];
-    let patient = ["--set", "timeouts.lock=1h"];
-    named(
-        &dm(&[&short[..], &patient].concat()),
+    // The timeout of the whole run expires first.
+    let short_wait = ["up", "--only", "postgres", "--wait-timeout", "2s"];
+    let long_lock_timeout = ["--set", "timeouts.lock=1h"];
+    assert_names_holder(
+        &dm(&[&short_wait[..], &long_lock_timeout].concat()),
         5,
         "up --wait-timeout",
     );
-    eventually(AT_WORK, "0")?;
-    // An interrupt ends what waits, here and in the server.
+    eventually(SESSIONS, "0")?;
+    // An interrupt ends the waiting command and its session.
     let mut waiting = dm_command()
         .args(["--instance", INSTANCE, "schema", "diff"])
-        .args(patient)
+        .args(long_lock_timeout)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
@@ -270,5 +273,5 @@ fn all_named() -> Result<(), Failed> {
     )?;
     kill_process(Pid::from_child(&waiting), Signal::TERM)?;
     assert_eq!(waiting.wait()?.code(), Some(130));
-    eventually(AT_WORK, "0")
+    eventually(SESSIONS, "0")
 }

@@ -1,48 +1,54 @@
-//! `dm seed` on the shared stack: others have written to it, so that it appends.
+//! Tests of `dm seed` on the shared stack. Other tests have written to it, so the seed needs
+//! `--append`.
 
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::stack::{INSTANCE, dm, ok, sql};
+use super::stack::{INSTANCE, dm, dm_ok, sql};
 
-/// What a seed tells is there afterwards, by kind and by status; a second one without
-/// `--append` is refused and changes nothing; one with it makes other companies.
-pub(crate) fn seeds() -> Result<(), Failed> {
+/// The rows that a seed reports exist afterwards, by kind and by status. A second seed without
+/// `--append` is refused and changes nothing. A second seed with it creates other companies.
+pub(crate) fn seed_append_loads_the_rows_that_it_reports() -> Result<(), Failed> {
     let before = Counts::now()?;
-    let told: Value =
-        serde_json::from_str(&ok(&["seed", "--append", "--seed-number", "7", "--json"])?)?;
+    let report: Value = serde_json::from_str(&dm_ok(&[
+        "seed",
+        "--append",
+        "--seed-number",
+        "7",
+        "--json",
+    ])?)?;
     let after = Counts::now()?;
-    for (kind, told) in [
-        ("leads", sum(&told["leads"])),
-        ("orders", sum(&told["orders"])),
-        ("expenses", sum(&told["expenses"])),
+    for (kind, reported) in [
+        ("leads", sum(&report["leads"])),
+        ("orders", sum(&report["orders"])),
+        ("expenses", sum(&report["expenses"])),
     ] {
-        assert!(told > 0, "{kind}");
-        assert_eq!(after.of(kind) - before.of(kind), told, "{kind}");
+        assert!(reported > 0, "{kind}");
+        assert_eq!(after.get(kind) - before.get(kind), reported, "{kind}");
     }
-    assert_eq!(told["orders"]["CREATED"], Value::Null, "{told}");
-    let shipped = told["orders"]["SHIPPED"].as_i64().unwrap_or_default();
+    assert_eq!(report["orders"]["CREATED"], Value::Null, "{report}");
+    let shipped = report["orders"]["SHIPPED"].as_i64().unwrap_or_default();
     assert_eq!(after.shipped - before.shipped, shipped);
 
     let refused = dm(&["seed"]);
     assert_eq!(refused.status.code(), Some(2));
-    let told = String::from_utf8_lossy(&refused.stderr);
-    let next = format!("dm --instance {INSTANCE} seed --append");
-    assert!(told.contains(&next), "{told}");
-    // All that is there, whoever wrote it.
-    let there = format!(
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    let suggestion = format!("dm --instance {INSTANCE} seed --append");
+    assert!(stderr.contains(&suggestion), "{stderr}");
+    // The error counts all rows, including those of other tests.
+    let counts = format!(
         "{} leads, {} orders and {} expenses",
         after.leads, after.orders, after.expenses
     );
-    assert!(told.contains(&there), "{there} is not in {told}");
+    assert!(stderr.contains(&counts), "stderr lacks {counts}: {stderr}");
     assert_eq!(Counts::now()?, after);
 
-    ok(&["seed", "--append", "--seed-number", "7", "--json"])?;
-    let twice = sql("SELECT count(*) FROM (
+    dm_ok(&["seed", "--append", "--seed-number", "7", "--json"])?;
+    let duplicates = sql("SELECT count(*) FROM (
              SELECT company_name FROM sales.leads
               WHERE notes <> 'dm smoke' AND contact_email LIKE '%.example'
               GROUP BY company_name HAVING count(*) > 1) AS twice")?;
-    assert_eq!(twice, "0", "companies that are there twice");
+    assert_eq!(duplicates, "0", "companies that exist twice");
     Ok(())
 }
 
@@ -67,7 +73,7 @@ impl Counts {
         })
     }
 
-    fn of(&self, kind: &str) -> i64 {
+    fn get(&self, kind: &str) -> i64 {
         match kind {
             "leads" => self.leads,
             "orders" => self.orders,

@@ -1,4 +1,4 @@
-//! The instance that all tests share.
+//! The stack instance that all tests share, and calls of `dm` on it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -14,29 +14,28 @@ use serde_json::Value;
 
 use crate::secrets;
 
-/// The instance.
 pub(crate) const INSTANCE: &str = "test-services";
 
 /// The services behind the gateway.
 pub(crate) const SERVICES: [&str; 6] =
     ["profile", "sales", "order", "inventory", "finance", "wuphf"];
 
-/// How long something that flows through events may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time for what depends on events, on a busy machine.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 static ADDRESSES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
 
-/// Where the tests' own calls keep what they must remember.
-pub(crate) fn state() -> PathBuf {
+/// Returns the state directory of the `dm` calls that the tests make.
+pub(crate) fn state_directory() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("services-state")
 }
 
-/// The file of the instance's lock: the one that was taken last, where the folder was copied
-/// from another clone.
+/// Returns the lock file of the instance. If the directory was copied from another clone, this is
+/// the lock that was taken last.
 pub(crate) fn lock_file() -> Result<PathBuf, Failed> {
     let end = format!(".{INSTANCE}.lock");
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(state().join("dm/locks"))? {
+    for entry in std::fs::read_dir(state_directory().join("dm/locks"))? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().ends_with(&end) {
             found.push((entry.metadata()?.modified()?, entry.path()));
@@ -46,9 +45,9 @@ pub(crate) fn lock_file() -> Result<PathBuf, Failed> {
     Ok(newest.ok_or("the instance has no lock")?.1)
 }
 
-/// What tells the component's container from those of another clone, which may have an
-/// instance of the same name: labels of the engine.
-pub(crate) fn labels(component: &str) -> Result<Vec<String>, Failed> {
+/// Returns the engine labels that select the component's container. Another clone may have an
+/// instance of the same name, so the labels contain the project.
+pub(crate) fn container_labels(component: &str) -> Result<Vec<String>, Failed> {
     let lock = lock_file()?;
     let name = lock.file_name().unwrap_or_default().to_string_lossy();
     let project = name.split('.').next().unwrap_or_default();
@@ -62,26 +61,26 @@ pub(crate) fn labels(component: &str) -> Result<Vec<String>, Failed> {
         .to_vec())
 }
 
-/// A call of `dm`.
+/// Prepares a call of `dm`.
 pub(crate) fn dm_command() -> Command {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_dm"));
     command
         .current_dir(repository)
-        .env("XDG_STATE_HOME", state())
+        .env("XDG_STATE_HOME", state_directory())
         .env("DM_GOLDEN__PREPARE", "off")
-        // A backup in between would disturb whatever is looked at.
+        // A scheduled backup would interfere with the tests.
         .env("DM_BACKUP__EVERY", "off")
-        // The tests of faults end services at chosen steps.
+        // The fault tests stop services at fail points.
         .env("DM_IMAGES__FAIL_POINTS", "true")
         .envs(secrets::variables())
-        // Whatever runs the tests, they are not its steps.
+        // `dm` must not write to the CI job that runs the tests.
         .env_remove("GITHUB_ACTIONS")
         .env_remove("GITHUB_STEP_SUMMARY");
     command
 }
 
-/// A call of `dm` on the instance.
+/// Calls `dm` on the instance.
 pub(crate) fn dm(arguments: &[&str]) -> Output {
     dm_command()
         .args(["--instance", INSTANCE])
@@ -90,8 +89,8 @@ pub(crate) fn dm(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Begins a call on the instance that nobody listens to.
-pub(crate) fn start(arguments: &[&str]) -> Result<Child, Failed> {
+/// Starts a call on the instance and discards its output.
+pub(crate) fn spawn(arguments: &[&str]) -> Result<Child, Failed> {
     let mut command = dm_command();
     command.args(["--instance", INSTANCE]).args(arguments);
     Ok(command
@@ -100,15 +99,15 @@ pub(crate) fn start(arguments: &[&str]) -> Result<Child, Failed> {
         .spawn()?)
 }
 
-/// Begins a call, and kills it when it says so.
-pub(crate) fn kill_at(arguments: &[&str], words: &str) -> Result<(), Failed> {
-    signal_at(arguments, words, Signal::KILL).map(drop)
+/// Starts a call and kills it when its stderr contains a text.
+pub(crate) fn kill_at(arguments: &[&str], text: &str) -> Result<(), Failed> {
+    signal_at(arguments, text, Signal::KILL).map(drop)
 }
 
-/// Begins a call, and sends it a signal when it says so.
+/// Starts a call and sends it a signal when its stderr contains a text.
 pub(crate) fn signal_at(
     arguments: &[&str],
-    words: &str,
+    text: &str,
     signal: Signal,
 ) -> Result<ExitStatus, Failed> {
     let mut run = dm_command()
@@ -118,19 +117,19 @@ pub(crate) fn signal_at(
         .spawn()?;
     let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
     for line in &mut lines {
-        if line?.contains(words) {
+        if line?.contains(text) {
             break;
         }
     }
     let pid = Pid::from_child(&run);
     kill_process(pid, signal)?;
-    // Who winds down has more to say, and must not wait to be heard.
+    // A process that shuts down writes more, and must not block on a full pipe.
     lines.for_each(drop);
     Ok(run.wait()?)
 }
 
-/// A call that has to succeed; its standard output.
-pub(crate) fn ok(arguments: &[&str]) -> Result<String, Failed> {
+/// Calls `dm` and returns its standard output. The call must succeed.
+pub(crate) fn dm_ok(arguments: &[&str]) -> Result<String, Failed> {
     let output = dm(arguments);
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -145,18 +144,15 @@ pub(crate) fn ok(arguments: &[&str]) -> Result<String, Failed> {
     .into())
 }
 
-/// Brings the stack up.
+/// Starts the stack.
 pub(crate) fn begin() {
     let _ = dm(&["down", "--volumes"]);
-    eprintln!("compiling the services and bringing the stack up");
-    if let Err(failed) = ok(&["up"]) {
+    eprintln!("compiling the services and starting the stack");
+    if let Err(failed) = dm_ok(&["up"]) {
         let _ = dm(&["down", "--volumes"]);
-        panic!(
-            "{}",
-            failed.message().unwrap_or("the stack did not come up")
-        );
+        panic!("{}", failed.message().unwrap_or("the stack did not start"));
     }
-    let status: Value = serde_json::from_str(&ok(&["status", "--json"]).unwrap()).unwrap();
+    let status: Value = serde_json::from_str(&dm_ok(&["status", "--json"]).unwrap()).unwrap();
     let addresses = status["components"]
         .as_array()
         .unwrap()
@@ -169,9 +165,9 @@ pub(crate) fn begin() {
     ADDRESSES.set(addresses).unwrap();
 }
 
-/// Takes it down. False where that failed.
+/// Removes the stack. Returns false if that failed.
 pub(crate) fn end() -> bool {
-    match ok(&["down", "--volumes"]) {
+    match dm_ok(&["down", "--volumes"]) {
         Ok(_) => true,
         Err(failed) => {
             eprintln!("{}", failed.message().unwrap_or_default());
@@ -180,15 +176,15 @@ pub(crate) fn end() -> bool {
     }
 }
 
-/// Where a component is.
+/// Returns the first address of a component.
 pub(crate) fn address(component: &str) -> &'static str {
     &ADDRESSES.get().unwrap()[component]
 }
 
-/// The broker's administrator.
+/// The user name of the broker's administrator.
 pub(crate) const ADMINISTRATOR: &str = "dunder";
 
-/// A connection with the broker, as one of its users. They all have the same password.
+/// Connects to the broker as one of its users. They all have the same password.
 pub(crate) async fn broker(user: &str) -> Result<lapin::Connection, lapin::Error> {
     let address = url::Url::parse(address("rabbitmq")).unwrap();
     let port = address.port().unwrap();
@@ -196,14 +192,14 @@ pub(crate) async fn broker(user: &str) -> Result<lapin::Connection, lapin::Error
     lapin::Connection::connect_uri(uri, lapin::ConnectionProperties::default()).await
 }
 
-/// A channel of the broker's administrator, and its connection.
+/// Opens a channel of the broker's administrator, and returns it with its connection.
 pub(crate) async fn channel() -> Result<(lapin::Connection, lapin::Channel), lapin::Error> {
     let connection = broker(ADMINISTRATOR).await?;
     let channel = connection.create_channel().await?;
     Ok((connection, channel))
 }
 
-/// A request to a service by itself, as the gateway sends it for a user.
+/// Prepares a request to a service as the gateway sends it for a user.
 pub(crate) fn request(
     client: &Client,
     method: Method,
@@ -216,11 +212,11 @@ pub(crate) fn request(
         .header("x-user-id", "jhalpert")
 }
 
-/// What the gateway shows to the services of the instance.
+/// Returns the secret that the gateway sends to the services of the instance.
 pub(crate) fn gateway_secret() -> &'static str {
     static SECRET: OnceLock<String> = OnceLock::new();
     SECRET.get_or_init(|| {
-        let mut files = std::fs::read_dir(state().join("dm/gateway-secrets")).unwrap();
+        let mut files = std::fs::read_dir(state_directory().join("dm/gateway-secrets")).unwrap();
         let ending = format!(".{INSTANCE}");
         let file = files.find_map(|file| {
             let path = file.unwrap().path();
@@ -234,7 +230,7 @@ pub(crate) fn gateway_secret() -> &'static str {
     })
 }
 
-/// A client for one test.
+/// Returns an HTTP client for one test.
 pub(crate) fn client() -> Client {
     Client::builder()
         .no_proxy()
@@ -243,7 +239,7 @@ pub(crate) fn client() -> Client {
         .unwrap()
 }
 
-/// Runs the test's own requests.
+/// Runs a future of a test to its end.
 pub(crate) fn block_on<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -253,7 +249,7 @@ pub(crate) fn block_on<T>(test: impl Future<Output = T>) -> T {
         .block_on(test)
 }
 
-/// What a query on the instance's database prints.
+/// Returns the output of a query on the instance's database.
 pub(crate) fn sql(query: &str) -> Result<String, Failed> {
     let arguments = [
         "psql",
@@ -264,19 +260,19 @@ pub(crate) fn sql(query: &str) -> Result<String, Failed> {
         "--no-align",
         "--quiet",
     ];
-    Ok(ok(&arguments)?.trim().to_owned())
+    Ok(dm_ok(&arguments)?.trim().to_owned())
 }
 
-/// Asks again and again until the answer is the expected one.
+/// Repeats a query until its output is the expected one.
 pub(crate) fn eventually(query: &str, expected: &str) -> Result<(), Failed> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     loop {
         let found = sql(query)?;
         if found == expected {
             return Ok(());
         }
         if Instant::now() > until {
-            return Err(format!("{query}\nis {found} and not {expected}").into());
+            return Err(format!("{query}\nreturned {found}, expected {expected}").into());
         }
         std::thread::sleep(Duration::from_millis(200));
     }

@@ -1,4 +1,4 @@
-//! The broker: its topology, and whose is what in it (event catalogue).
+//! Tests of the broker: its topology and its permissions (event catalog).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,20 +20,20 @@ use crate::secrets::HARDEST;
 use crate::test_list;
 
 test_list![
-    the_topology_is_the_fixture,
-    work_queues_lose_nothing_and_dead_letter_queues_keep_everything,
-    a_service_publishes_its_own_events_and_no_others,
-    a_service_reads_its_own_queue_and_no_other,
-    no_service_changes_the_topology,
-    a_rejected_message_lands_in_its_dead_letter_queue,
-    a_connection_that_was_just_made_is_ended_too,
+    broker_topology_equals_the_definitions_file,
+    work_queues_dead_letter_at_least_once_into_unlimited_queues,
+    service_can_publish_only_its_own_events,
+    service_can_consume_only_its_own_queue,
+    service_cannot_change_the_topology,
+    rejected_message_is_routed_to_its_dead_letter_queue,
+    chaos_disconnect_closes_a_new_connection,
 ];
 
-const EVENTS: &str = "dm.domain.events";
+const EXCHANGE: &str = "dm.domain.events";
 
-/// The broker lists a connection only after some seconds: `dm chaos disconnect` does not go by
-/// that.
-async fn a_connection_that_was_just_made_is_ended_too() {
+/// The broker lists a connection only after some seconds, so `dm chaos disconnect` must not
+/// depend on that list.
+async fn chaos_disconnect_closes_a_new_connection() {
     let project = Project::new("disconnect");
     project.up(&["--only", "rabbitmq"]).ok();
     let status = project.status();
@@ -48,17 +48,18 @@ async fn a_connection_that_was_just_made_is_ended_too() {
         let connect = Connection::connect_uri(uri.clone(), ConnectionProperties::default());
         let connection = connect.await.unwrap();
         project.dm(&["chaos", "disconnect"]).ok();
-        let gone = async {
+        let closed = async {
             while connection.status().connected() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let ended = tokio::time::timeout(Duration::from_secs(30), gone).await;
-        ended.expect("the connection is still there");
+        let ended = tokio::time::timeout(Duration::from_secs(30), closed).await;
+        ended.expect("the connection is still open");
     }
 }
 
-/// Who uses the broker: user, routing keys of its events, the queue that it reads.
+/// The broker's users: name, routing keys of the events that it publishes, and the queue that it
+/// consumes.
 const SERVICES: [(&str, &[&str], Option<&str>); 6] = [
     ("profile-service", &["profile.updated.v1"], None),
     ("sales-service", &["sales.lead.converted.v1"], None),
@@ -93,10 +94,10 @@ async fn connect(shared: &Shared, user: &str) -> Connection {
         .servers
         .broker(user, HARDEST)
         .await
-        .expect("the service may log in")
+        .expect("the service could not log in")
 }
 
-/// The code with which the broker refused.
+/// Returns the code with which the broker refused.
 fn refusal(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
@@ -104,7 +105,7 @@ fn refusal(error: &lapin::Error) -> Option<u16> {
     }
 }
 
-/// Publishes with a confirm. The error is the code of a refusal.
+/// Publishes a message and waits for the confirm. The error is the code of a refusal.
 async fn publish(connection: &Connection, exchange: &str, key: &str) -> Result<Confirmation, u16> {
     let channel = connection.create_channel().await.unwrap();
     channel
@@ -128,35 +129,38 @@ async fn publish(connection: &Connection, exchange: &str, key: &str) -> Result<C
         .map_err(|error| refusal(&error).unwrap_or_else(|| panic!("{exchange} {key}: {error}")))
 }
 
-/// A value whose objects have their keys in order.
-fn ordered(value: &Value) -> Value {
+/// Returns a value whose objects have sorted keys.
+fn with_sorted_keys(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
             let sorted: BTreeMap<&String, Value> = map
                 .iter()
-                .map(|(key, value)| (key, ordered(value)))
+                .map(|(key, value)| (key, with_sorted_keys(value)))
                 .collect();
             json!(sorted)
         }
-        Value::Array(list) => list.iter().map(ordered).collect(),
+        Value::Array(list) => list.iter().map(with_sorted_keys).collect(),
         other => other.clone(),
     }
 }
 
-/// What these fields of a list's entries say, so that two lists compare whatever
-/// else the broker tells.
-fn project(list: &Value, fields: &[&str]) -> BTreeSet<String> {
+/// Returns these fields of each entry of a list, so that lists can be compared regardless of
+/// other fields and of their order.
+fn pick(list: &Value, fields: &[&str]) -> BTreeSet<String> {
     list.as_array()
         .unwrap()
         .iter()
         .map(|entry| {
-            let picked: Vec<Value> = fields.iter().map(|&field| ordered(&entry[field])).collect();
+            let picked: Vec<Value> = fields
+                .iter()
+                .map(|&field| with_sorted_keys(&entry[field]))
+                .collect();
             json!(picked).to_string()
         })
         .collect()
 }
 
-async fn the_topology_is_the_fixture() {
+async fn broker_topology_equals_the_definitions_file() {
     let shared = shared();
     let fixture = shared
         .project
@@ -204,32 +208,32 @@ async fn the_topology_is_the_fixture() {
         ("users", &["name", "tags"]),
     ] {
         assert_eq!(
-            project(&actual[part], fields),
-            project(&fixture[part], fields),
+            pick(&actual[part], fields),
+            pick(&fixture[part], fields),
             "{part}"
         );
     }
     // The policies come from the configuration.
-    let policies = project(&actual["policies"], &["name", "definition"]);
+    let policies = pick(&actual["policies"], &["name", "definition"]);
     let expected = json!([
         {"name": "dm-work", "definition": {"max-length": 250_000, "delivery-limit": 50}},
         {"name": "dm-retry", "definition": {"max-length": 250_000, "delivery-limit": 50}},
         {"name": "dm-readmodel", "definition": {
             "max-length": 10_000, "message-ttl": 604_800_000, "overflow": "drop-head"}},
     ]);
-    assert_eq!(policies, project(&expected, &["name", "definition"]));
+    assert_eq!(policies, pick(&expected, &["name", "definition"]));
 }
 
-async fn work_queues_lose_nothing_and_dead_letter_queues_keep_everything() {
+async fn work_queues_dead_letter_at_least_once_into_unlimited_queues() {
     let servers = &shared().servers;
-    // A policy is told with the statistics, a type is not.
+    // The broker reports policies with the statistics, but queue types at once.
     let has_policies = |queues: &Value| {
         let queues = queues.as_array().into_iter().flatten();
         queues
             .map(|queue| &queue["effective_policy_definition"])
             .all(Value::is_object)
     };
-    let queues = servers.management_once("queues", has_policies).await;
+    let queues = servers.management_until("queues", has_policies).await;
     let queue = |name: &str| {
         queues
             .as_array()
@@ -244,17 +248,21 @@ async fn work_queues_lose_nothing_and_dead_letter_queues_keep_everything() {
             work["arguments"]["x-dead-letter-strategy"], "at-least-once",
             "{name}"
         );
-        // What the strategy needs to be in force.
+        // The strategy is effective only with this overflow behaviour.
         assert_eq!(work["arguments"]["x-overflow"], "reject-publish", "{name}");
         assert!(
             work["effective_policy_definition"]["max-length"].is_u64(),
             "{name}: {work:#}"
         );
-        let dead = queue(&format!("{name}.dlq"));
-        assert_eq!(dead["durable"], true, "{name}");
-        // A look at a quorum queue counts as a delivery, and there are only so many.
-        assert_eq!(dead["type"], "classic", "{name}");
-        assert_eq!(dead["effective_policy_definition"], json!({}), "{name}");
+        let dead_letters = queue(&format!("{name}.dlq"));
+        assert_eq!(dead_letters["durable"], true, "{name}");
+        // Browsing a quorum queue counts as a delivery, and the number of deliveries is limited.
+        assert_eq!(dead_letters["type"], "classic", "{name}");
+        assert_eq!(
+            dead_letters["effective_policy_definition"],
+            json!({}),
+            "{name}"
+        );
         for (delay, milliseconds) in [("1s", 1_000), ("10s", 10_000), ("60s", 60_000)] {
             let retry = queue(&format!("{name}.retry.{delay}"));
             assert_eq!(retry["arguments"]["x-message-ttl"], milliseconds, "{name}");
@@ -263,7 +271,7 @@ async fn work_queues_lose_nothing_and_dead_letter_queues_keep_everything() {
     }
 }
 
-async fn a_service_publishes_its_own_events_and_no_others() {
+async fn service_can_publish_only_its_own_events() {
     let shared = shared();
     let all: Vec<&str> = SERVICES
         .iter()
@@ -273,17 +281,17 @@ async fn a_service_publishes_its_own_events_and_no_others() {
     for (user, own, _) in SERVICES {
         let connection = connect(shared, user).await;
         for key in &all {
-            let did = publish(&connection, EVENTS, key).await;
+            let result = publish(&connection, EXCHANGE, key).await;
             if own.contains(key) {
                 assert!(
-                    did.as_ref().is_ok_and(Confirmation::is_ack),
-                    "{user}: {key}: {did:?}"
+                    result.as_ref().is_ok_and(Confirmation::is_ack),
+                    "{user}: {key}: {result:?}"
                 );
             } else {
-                assert_eq!(did.err(), Some(403), "{user}: {key}");
+                assert_eq!(result.err(), Some(403), "{user}: {key}");
             }
         }
-        // Not past the exchange either: straight into a queue.
+        // Publishing directly to a queue is refused, too.
         for target in ["inventory.order-events.q", "wuphf.domain-events.q.dlq"] {
             assert_eq!(
                 publish(&connection, "", target).await.err(),
@@ -293,10 +301,10 @@ async fn a_service_publishes_its_own_events_and_no_others() {
         }
         connection.close(200, "done".into()).await.unwrap();
     }
-    purge(shared).await;
+    purge_exclusively(shared).await;
 }
 
-async fn a_service_reads_its_own_queue_and_no_other() {
+async fn service_can_consume_only_its_own_queue() {
     let shared = shared();
     let queues = shared.servers.management("queues").await;
     let queues: Vec<&str> = queues
@@ -334,7 +342,7 @@ async fn a_service_reads_its_own_queue_and_no_other() {
             .await
             .is_err()
     );
-    // The gateway has no business with the broker.
+    // The gateway has no user at the broker.
     assert!(
         shared
             .servers
@@ -344,7 +352,7 @@ async fn a_service_reads_its_own_queue_and_no_other() {
     );
 }
 
-async fn no_service_changes_the_topology() {
+async fn service_cannot_change_the_topology() {
     let shared = shared();
     for (user, _, _) in SERVICES {
         let connection = connect(shared, user).await;
@@ -381,7 +389,7 @@ async fn no_service_changes_the_topology() {
                     .await
                     .queue_bind(
                         "wuphf.domain-events.q".into(),
-                        EVENTS.into(),
+                        EXCHANGE.into(),
                         "#".into(),
                         QueueBindOptions::default(),
                         table(),
@@ -411,25 +419,25 @@ async fn no_service_changes_the_topology() {
                     .map(drop),
             ),
         ];
-        for (what, did) in attempts {
-            let refused = did.err().as_ref().and_then(refusal);
+        for (what, result) in attempts {
+            let refused = result.err().as_ref().and_then(refusal);
             assert_eq!(refused, Some(403), "{user}: {what}");
         }
         connection.close(200, "done".into()).await.unwrap();
     }
 }
 
-async fn a_rejected_message_lands_in_its_dead_letter_queue() {
+async fn rejected_message_is_routed_to_its_dead_letter_queue() {
     let shared = shared();
-    // Nothing else of the suite may take from these queues meanwhile.
-    let _alone = QUEUES.lock().await;
-    empty(shared).await;
+    // No other test may take messages from these queues meanwhile.
+    let _guard = QUEUES_LOCK.lock().await;
+    purge_all(shared).await;
     let order = connect(shared, "order-service").await;
-    assert!(publish(&order, EVENTS, "order.created.v1").await.is_ok());
+    assert!(publish(&order, EXCHANGE, "order.created.v1").await.is_ok());
 
     let inventory = connect(shared, "inventory-service").await;
     let channel = inventory.create_channel().await.unwrap();
-    let message = get(&channel, "inventory.order-events.q").await;
+    let message = wait_for_message(&channel, "inventory.order-events.q").await;
     message
         .acker
         .reject(BasicRejectOptions { requeue: false })
@@ -438,19 +446,19 @@ async fn a_rejected_message_lands_in_its_dead_letter_queue() {
 
     let admin = shared.servers.broker("dunder", HARDEST).await.unwrap();
     let channel = admin.create_channel().await.unwrap();
-    let dead = get(&channel, "inventory.order-events.q.dlq").await;
-    assert_eq!(dead.data, b"{}");
-    let headers = dead.properties.headers().clone().unwrap_or_default();
+    let dead_letter = wait_for_message(&channel, "inventory.order-events.q.dlq").await;
+    assert_eq!(dead_letter.data, b"{}");
+    let headers = dead_letter.properties.headers().clone().unwrap_or_default();
     assert!(headers.inner().contains_key("x-death"), "{headers:?}");
-    dead.acker.ack(Default::default()).await.unwrap();
-    empty(shared).await;
+    dead_letter.acker.ack(Default::default()).await.unwrap();
+    purge_all(shared).await;
 }
 
-/// Held while messages in the queues matter.
-static QUEUES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Held while a test depends on the messages in the queues.
+static QUEUES_LOCK: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// The next message of a queue, once it is there.
-async fn get(channel: &Channel, queue: &str) -> lapin::message::Delivery {
+/// Waits for the next message of a queue and returns it.
+async fn wait_for_message(channel: &Channel, queue: &str) -> lapin::message::Delivery {
     let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
         let got = channel
@@ -462,18 +470,18 @@ async fn get(channel: &Channel, queue: &str) -> lapin::message::Delivery {
         }
         assert!(
             tokio::time::Instant::now() < until,
-            "no message came to {queue}"
+            "no message arrived in {queue}"
         );
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
 
-async fn purge(shared: &Shared) {
-    let _alone = QUEUES.lock().await;
-    empty(shared).await;
+async fn purge_exclusively(shared: &Shared) {
+    let _guard = QUEUES_LOCK.lock().await;
+    purge_all(shared).await;
 }
 
-async fn empty(shared: &Shared) {
+async fn purge_all(shared: &Shared) {
     let admin = shared.servers.broker("dunder", HARDEST).await.unwrap();
     let channel = admin.create_channel().await.unwrap();
     let queues = shared.servers.management("queues").await;

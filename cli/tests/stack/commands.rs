@@ -1,4 +1,4 @@
-//! The commands that look at a stack and work in it.
+//! Tests of the commands that inspect a stack and run programs in it.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use crate::harness::{COMPONENTS, Project, run, shared};
 use crate::test_list;
 
 test_list![
-    exec_passes_input_output_and_exit_code_through,
-    exec_works_on_a_terminal_every_time,
-    a_loop_keeps_its_input,
-    a_command_in_a_container_ends_with_dm,
-    psql_works_in_a_schema_and_as_its_service,
-    logs_are_merged_cut_and_followed,
-    addresses_are_those_that_answer,
+    exec_passes_through_input_output_and_exit_code,
+    exec_on_a_terminal_passes_output_and_exit_code,
+    exec_and_psql_in_a_shell_loop_leave_its_input,
+    exec_process_ends_when_dm_ends,
+    psql_uses_the_schema_and_the_role_of_its_service,
+    logs_are_merged_limited_and_followed,
+    open_prints_addresses_that_answer,
 ];
 
-async fn exec_passes_input_output_and_exit_code_through() {
+async fn exec_passes_through_input_output_and_exit_code() {
     let project = &shared().project;
     project
         .dm(&["exec", "postgres", "sh", "-c", "exit 7"])
@@ -38,7 +38,7 @@ async fn exec_passes_input_output_and_exit_code_through() {
         ("to stdout\n", "to stderr\n")
     );
 
-    // Every byte, also those that are no text.
+    // All byte values, including those that are not text.
     let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     let output = project
         .dm(&["exec", "--interactive", "openldap", "cat"])
@@ -50,12 +50,12 @@ async fn exec_passes_input_output_and_exit_code_through() {
         .dm(&["exec", "--user", "postgres", "postgres", "id", "-un"])
         .ok();
     assert_eq!(user.text(), "postgres");
-    // As a shell has it; older engines say 126 of both.
+    // 127 as in a shell. Older engines return 126 for both.
     let missing = project.dm(&["exec", "postgres", "no-such-program"]).run();
     assert!(matches!(missing.code, Some(126 | 127)), "{missing}");
 }
 
-/// What a shell script prints in which `dm` is the program under test.
+/// Returns the exit code and the output of a shell script, which finds `dm` in `$DM`.
 #[track_caller]
 fn script(project: &Project, script: &str) -> (Option<i32>, String) {
     let output = Command::new("bash")
@@ -67,13 +67,13 @@ fn script(project: &Project, script: &str) -> (Option<i32>, String) {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    // `script` passes the end of its own input on, which a terminal may show.
+    // `script` forwards the end of its own input, which a terminal may show as `^@`.
     let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
     (output.status.code(), text.replace("^@", ""))
 }
 
-/// The terminal is another program's: util-linux's `script` gives one to its command.
-async fn exec_works_on_a_terminal_every_time() {
+/// The program `script` of util-linux gives its command a terminal.
+async fn exec_on_a_terminal_passes_output_and_exit_code() {
     let project = &shared().project;
     for _ in 0..15 {
         let call = r#"script --quiet --return --command \
@@ -87,39 +87,39 @@ async fn exec_works_on_a_terminal_every_time() {
     assert_eq!((code, text.trim()), (Some(0), "42"));
 }
 
-async fn a_loop_keeps_its_input() {
+async fn exec_and_psql_in_a_shell_loop_leave_its_input() {
     let project = &shared().project;
-    let all = (Some(0), "1\n2\n3\n".to_owned());
+    let expected = (Some(0), "1\n2\n3\n".to_owned());
     let psql = r#"printf '1\n2\n3\n' | while read n; do $DM psql -c "SELECT $n" -- -tA; done"#;
-    assert_eq!(script(project, psql), all);
+    assert_eq!(script(project, psql), expected);
     let exec = r"printf '1\n2\n3\n' | while read n; do $DM exec rabbitmq -- echo $n; done";
-    assert_eq!(script(project, exec), all);
-    let fed = r#"printf '$DM psql -c "SELECT 1" -- -tA\necho 2\necho 3\n' | bash"#;
-    assert_eq!(script(project, fed), all);
-    // What is meant to be read is.
+    assert_eq!(script(project, exec), expected);
+    let from_stdin = r#"printf '$DM psql -c "SELECT 1" -- -tA\necho 2\necho 3\n' | bash"#;
+    assert_eq!(script(project, from_stdin), expected);
+    // Input that a command is meant to read still arrives.
     let copied = r#"$DM psql -c 'CREATE TABLE public.copied (n int)' > /dev/null
         printf '1\n2\n3\n' | $DM psql -c 'COPY public.copied FROM STDIN' > /dev/null
         echo 'SELECT n FROM public.copied ORDER BY n; DROP TABLE public.copied' \
             | $DM psql -- -qtA"#;
-    assert_eq!(script(project, copied), all);
+    assert_eq!(script(project, copied), expected);
 }
 
-/// True while a process of the container has this in its command line.
+/// Returns true while the command line of a process in the container contains this text.
 #[track_caller]
-fn runs(project: &Project, container: &str, text: &str) -> bool {
-    let look = "for it in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $it; echo; done 2> /dev/null";
+fn has_process(project: &Project, container: &str, text: &str) -> bool {
+    let list = "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $f; echo; done 2> /dev/null";
     let processes = project
-        .dm(&["exec", container, "--", "sh", "-c", look])
+        .dm(&["exec", container, "--", "sh", "-c", list])
         .run();
     processes.stdout.contains(text)
 }
 
-async fn a_command_in_a_container_ends_with_dm() {
+async fn exec_process_ends_when_dm_ends() {
     let project = &shared().project;
-    let ends = |text: &str| {
+    let wait_until_ended = |text: &str| {
         let until = Instant::now() + Duration::from_secs(60);
-        while runs(project, "rabbitmq", text) {
-            assert!(Instant::now() < until, "`{text}` goes on");
+        while has_process(project, "rabbitmq", text) {
+            assert!(Instant::now() < until, "`{text}` is still running");
             std::thread::sleep(Duration::from_millis(200));
         }
     };
@@ -128,49 +128,53 @@ async fn a_command_in_a_container_ends_with_dm() {
         (Signal::TERM, "43212"),
         (Signal::INT, "43213"),
     ] {
-        // A child of its own, and no end by the softer signals.
+        // The shell has a child process, and both ignore the softer signals.
         let command =
             format!("trap '' INT TERM HUP; echo started; sleep {seconds}; sleep {seconds}");
         let running = project
             .dm(&["exec", "rabbitmq", "--", "sh", "-c", &command])
             .spawn();
-        running.prints("started");
-        assert!(runs(project, "rabbitmq", &format!("sleep {seconds}")));
+        running.wait_for_stdout("started");
+        assert!(has_process(
+            project,
+            "rabbitmq",
+            &format!("sleep {seconds}")
+        ));
         running.signal(signal);
-        ends(&format!("sleep {seconds}"));
+        wait_until_ended(&format!("sleep {seconds}"));
     }
     let (_, line) = script(project, "$DM exec rabbitmq -- yes 43214 | head -1");
     assert_eq!(line, "43214\n");
-    ends("yes 43214");
+    wait_until_ended("yes 43214");
 
     // The server ends the query of a psql that was killed.
     let running = project
         .dm(&["psql"])
         .input("\\echo started\nSELECT pg_sleep(43215);\n")
         .spawn();
-    running.prints("started");
+    running.wait_for_stdout("started");
     running.signal(Signal::KILL);
     let until = Instant::now() + Duration::from_secs(60);
-    let left = "SELECT count(*) FROM pg_stat_activity
+    let running_queries = "SELECT count(*) FROM pg_stat_activity
                 WHERE query LIKE '%pg_sleep(43215)%' AND pid <> pg_backend_pid()";
-    while project.sql(left) != "0" {
-        assert!(Instant::now() < until, "the query goes on");
+    while project.sql(running_queries) != "0" {
+        assert!(Instant::now() < until, "the query is still running");
         std::thread::sleep(Duration::from_millis(200));
     }
-    // What a command leaves in the background by itself stays.
+    // A background process that the command starts itself keeps running.
     let leave = "sleep 43216 > /dev/null 2>&1 &";
     project
         .dm(&["exec", "rabbitmq", "--", "sh", "-c", leave])
         .ok();
-    assert!(runs(project, "rabbitmq", "sleep 43216"));
-    // Its own command line does not match the pattern.
+    assert!(has_process(project, "rabbitmq", "sleep 43216"));
+    // The pattern does not match the command line of this command itself.
     let end = "kill $(grep -l '4321[6]' /proc/[0-9]*/cmdline | cut -d/ -f3) 2> /dev/null; true";
     project
         .dm(&["exec", "rabbitmq", "--", "sh", "-c", end])
         .ok();
 }
 
-async fn psql_works_in_a_schema_and_as_its_service() {
+async fn psql_uses_the_schema_and_the_role_of_its_service() {
     let project = &shared().project;
     assert_eq!(project.sql("SELECT current_user"), "dundermifflin");
     let script = "SELECT 6 * 7;\nSELECT 'second';\n";
@@ -203,18 +207,19 @@ async fn psql_works_in_a_schema_and_as_its_service() {
         ])
         .run()
         .exits(1)
-        .tells("permission denied for schema orders");
+        .stderr_contains("permission denied for schema orders");
     project
         .dm(&["psql", "warehouse"])
         .run()
         .exits(2)
-        .tells("finance, inventory, keycloak, notifications, orders, profile, sales");
+        .stderr_contains("finance, inventory, keycloak, notifications, orders, profile, sales");
 }
 
-async fn logs_are_merged_cut_and_followed() {
+async fn logs_are_merged_limited_and_followed() {
     let project = &shared().project;
-    let mark = |text: &str| project.sql(&format!("DO $$ BEGIN RAISE LOG 'mark {text}'; END $$"));
-    mark("one");
+    let log_marker =
+        |text: &str| project.sql(&format!("DO $$ BEGIN RAISE LOG 'mark {text}'; END $$"));
+    log_marker("one");
 
     let output = project.dm(&["logs", "--since", "10m", "--json"]).ok();
     let lines: Vec<serde_json::Value> = output
@@ -222,12 +227,12 @@ async fn logs_are_merged_cut_and_followed() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
-    let marked = lines.iter().find(|line| {
+    let marked_line = lines.iter().find(|line| {
         line["line"]
             .as_str()
             .is_some_and(|text| text.contains("mark one"))
     });
-    assert_eq!(marked.unwrap()["component"], "postgres");
+    assert_eq!(marked_line.unwrap()["component"], "postgres");
     let times: Vec<&str> = lines
         .iter()
         .filter_map(|line| line["time"].as_str())
@@ -246,21 +251,24 @@ async fn logs_are_merged_cut_and_followed() {
         assert_eq!(count, 2, "{component}\n{tail}");
     }
     assert_eq!(tail.stdout.lines().count(), 4, "{tail}");
-    let none = project.dm(&["logs", "openldap", "--since", "10m"]).ok();
-    assert!(!none.stdout.contains("mark one"), "{none}");
+    let other_component = project.dm(&["logs", "openldap", "--since", "10m"]).ok();
+    assert!(
+        !other_component.stdout.contains("mark one"),
+        "{other_component}"
+    );
 
     let following = project
         .dm(&["logs", "-f", "--tail", "0", "postgres"])
         .spawn();
-    // It begins to follow at a moment that nobody tells: mark until one is seen.
+    // The start of following is not visible from outside, so the test logs until a line arrives.
     let marking = std::thread::scope(|scope| {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         scope.spawn(move || {
             while stopped.recv_timeout(Duration::from_millis(200)).is_err() {
-                mark("two");
+                log_marker("two");
             }
         });
-        following.prints("mark two");
+        following.wait_for_stdout("mark two");
         stop.send(())
     });
     assert!(marking.is_ok());
@@ -268,7 +276,7 @@ async fn logs_are_merged_cut_and_followed() {
     following.wait().exits(130);
 }
 
-async fn addresses_are_those_that_answer() {
+async fn open_prints_addresses_that_answer() {
     let shared = shared();
     let keycloak = shared.project.dm(&["open", "--print"]).ok();
     assert_eq!(
@@ -276,9 +284,9 @@ async fn addresses_are_those_that_answer() {
         format!("{}/admin/", shared.servers.keycloak())
     );
     let rabbitmq = shared.project.dm(&["open", "--print", "rabbitmq"]).ok();
-    let page = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
     for address in [keycloak.text(), rabbitmq.text()] {
-        let answer = page.get(address).send().await.unwrap();
+        let answer = client.get(address).send().await.unwrap();
         assert!(
             answer.status().is_success(),
             "{address}: {}",
@@ -290,7 +298,7 @@ async fn addresses_are_those_that_answer() {
         .dm(&["open", "--print", "postgres"])
         .run()
         .exits(2)
-        .tells("keycloak");
+        .stderr_contains("keycloak");
 
     let status = shared.project.dm(&["status", "--check"]).ok();
     for component in COMPONENTS {

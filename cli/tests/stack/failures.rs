@@ -1,4 +1,4 @@
-//! Components that don't come up: what is told, and what stays.
+//! Tests of components that do not start: what is reported, and what is kept.
 
 use std::net::TcpListener;
 
@@ -8,16 +8,16 @@ use crate::harness::{Engine, Project};
 use crate::test_list;
 
 test_list![
-    a_component_that_exits_is_reported_and_its_data_stays,
-    broken_definitions_are_reported_by_their_user,
-    a_broken_realm_file_is_reported,
-    want_of_memory_is_told_as_such,
-    a_taken_port_names_its_owner,
-    a_stuck_probe_runs_out_of_time,
-    a_container_that_ends_at_once_is_seen_at_once,
+    component_that_exits_is_reported_and_keeps_its_data,
+    invalid_rabbitmq_definitions_are_reported,
+    invalid_realm_file_is_reported_by_keycloak,
+    out_of_memory_exit_names_the_memory_setting,
+    taken_port_is_reported_with_the_process_that_uses_it,
+    paused_component_exceeds_the_wait_timeout,
+    killed_container_fails_up_before_the_wait_timeout,
 ];
 
-/// The texts of a list in a report.
+/// Returns the texts of a list in a report.
 fn texts(value: &Value) -> Vec<&str> {
     value
         .as_array()
@@ -27,20 +27,20 @@ fn texts(value: &Value) -> Vec<&str> {
         .collect()
 }
 
-async fn a_component_that_exits_is_reported_and_its_data_stays() {
+async fn component_that_exits_is_reported_and_keeps_its_data() {
     let project = Project::new("exits");
     project.up(&["--only", "postgres"]).ok();
-    project.leave_mark();
-    let before = project.found().await;
+    project.write_marker();
+    let before = project.objects().await;
 
-    let nonsense = &[
+    let invalid_setting = &[
         "--only",
         "postgres",
         "--set",
         "postgres.settings.shared_buffers=nonsense",
     ];
     let output = project
-        .up(&[nonsense, &["--progress", "json"][..]].concat())
+        .up(&[invalid_setting, &["--progress", "json"][..]].concat())
         .run()
         .exits(4);
     let failure = output.failure();
@@ -59,8 +59,8 @@ async fn a_component_that_exits_is_reported_and_its_data_stays() {
         "{output}"
     );
 
-    // For a person, all of it in one report.
-    let output = project.up(nonsense).run().exits(4);
+    // The text output contains all of it in one report.
+    let output = project.up(invalid_setting).run().exits(4);
     for part in [
         "postgres failed",
         "exit code",
@@ -74,20 +74,20 @@ async fn a_component_that_exits_is_reported_and_its_data_stays() {
             "stderr lacks {part:?}\n{output}"
         );
     }
-    let after = project.found().await;
+    let after = project.objects().await;
     after.assert_consistent();
     assert_eq!(after.volumes, before.volumes);
-    // The container is still there to be looked at.
+    // The container still exists, so its log can be read.
     project
         .dm(&["logs", "postgres"])
         .ok()
-        .shows("invalid value for parameter");
+        .stdout_contains("invalid value for parameter");
 
     project.up(&["--only", "postgres"]).ok();
-    assert!(project.has_mark());
+    assert!(project.has_marker());
 }
 
-async fn broken_definitions_are_reported_by_their_user() {
+async fn invalid_rabbitmq_definitions_are_reported() {
     let project = Project::new("definitions");
     let path = "fixtures/rabbitmq/definitions.json";
     project.edit(path, |text| text.replacen('{', "{,", 1));
@@ -95,11 +95,11 @@ async fn broken_definitions_are_reported_by_their_user() {
         .up(&["--only", "rabbitmq"])
         .run()
         .exits(2)
-        .tells("definitions.json");
-    assert!(project.found().await.names().is_empty());
+        .stderr_contains("definitions.json");
+    assert!(project.objects().await.names().is_empty());
 
-    // Well-formed, and yet the broker can't take it.
-    project.restore();
+    // The file is valid JSON, but the broker cannot import it.
+    project.restore_files();
     project.edit(path, |text| {
         text.replacen(
             "\"destination\": \"inventory.order-events.q\"",
@@ -117,11 +117,11 @@ async fn broken_definitions_are_reported_by_their_user() {
     let log = texts(&failure["log"]).join("\n");
     assert!(log.contains("vance.refrigeration.q"), "{output}");
 
-    project.restore();
+    project.restore_files();
     project.up(&["--only", "rabbitmq"]).ok();
 }
 
-async fn a_broken_realm_file_is_reported() {
+async fn invalid_realm_file_is_reported_by_keycloak() {
     let project = Project::new("realm");
     project.edit("fixtures/keycloak/scranton-branch-realm.json", |text| {
         text.replacen("\"enabled\": true", "\"enabled\": \"certainly\"", 1)
@@ -137,15 +137,15 @@ async fn a_broken_realm_file_is_reported() {
         log.contains("certainly") || log.contains("realm"),
         "{output}"
     );
-    // What had nothing to do with it goes on.
-    let found = project.found().await;
-    assert_eq!(found.container("postgres").state, "running");
+    // Components that do not depend on Keycloak keep running.
+    let objects = project.objects().await;
+    assert_eq!(objects.container("postgres").state, "running");
 
-    project.restore();
+    project.restore_files();
     project.up(&["--only", "keycloak"]).ok();
 }
 
-async fn want_of_memory_is_told_as_such() {
+async fn out_of_memory_exit_names_the_memory_setting() {
     let project = Project::new("memory");
     let output = project
         .up(&[
@@ -160,7 +160,8 @@ async fn want_of_memory_is_told_as_such() {
         .exits(4);
     let failure = output.failure();
     assert_eq!(failure["name"], "rabbitmq", "{output}");
-    // The engine's own word for it can be missing: it depends on which event comes first.
+    // The engine's flag for running out of memory is not checked: whether it is set depends on
+    // the order of events.
     assert_eq!(failure["exit_code"], 137, "{output}");
     assert!(
         failure["what"].as_str().unwrap().contains("memory"),
@@ -175,7 +176,7 @@ async fn want_of_memory_is_told_as_such() {
     project.up(&["--only", "rabbitmq"]).ok();
 }
 
-async fn a_taken_port_names_its_owner() {
+async fn taken_port_is_reported_with_the_process_that_uses_it() {
     let project = Project::new("port");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -192,14 +193,14 @@ async fn a_taken_port_names_its_owner() {
         );
     }
     assert!(
-        project.found().await.names().is_empty(),
-        "something was made"
+        project.objects().await.names().is_empty(),
+        "an object was created"
     );
 
     project.up(&["--only", "openldap", "--set", &set]).ok();
     assert_ne!(project.port("openldap"), port);
 
-    // As soon as it is free, it is the one that was asked for.
+    // As soon as the configured port is free, it is used.
     project.dm(&["down", "--volumes"]).ok();
     drop(listener);
     project
@@ -208,7 +209,7 @@ async fn a_taken_port_names_its_owner() {
     assert_eq!(project.port("openldap"), port);
 }
 
-async fn a_stuck_probe_runs_out_of_time() {
+async fn paused_component_exceeds_the_wait_timeout() {
     let project = Project::new("stuck");
     let running = project
         .up(&[
@@ -221,9 +222,9 @@ async fn a_stuck_probe_runs_out_of_time() {
         ])
         .spawn();
     let started =
-        running.sees_event(|event| event["name"] == "rabbitmq" && event["state"] == "starting");
+        running.wait_for_event(|event| event["name"] == "rabbitmq" && event["state"] == "starting");
     assert!(started, "{}", running.wait());
-    let id = project.found().await.container("rabbitmq").id.clone();
+    let id = project.objects().await.container("rabbitmq").id.clone();
     let engine = Engine::connect();
     engine.0.pause_container(&id).await.unwrap();
 
@@ -239,22 +240,22 @@ async fn a_stuck_probe_runs_out_of_time() {
     );
 
     project.up(&["--only", "rabbitmq"]).ok();
-    let after = project.found().await.container("rabbitmq").clone();
+    let after = project.objects().await.container("rabbitmq").clone();
     assert_eq!((after.id, after.state.as_str()), (id, "running"));
 }
 
-async fn a_container_that_ends_at_once_is_seen_at_once() {
+async fn killed_container_fails_up_before_the_wait_timeout() {
     let project = Project::new("killed");
     let running = project
         .up(&["--only", "rabbitmq", "--progress", "json"])
         .spawn();
     let started =
-        running.sees_event(|event| event["name"] == "rabbitmq" && event["state"] == "starting");
+        running.wait_for_event(|event| event["name"] == "rabbitmq" && event["state"] == "starting");
     assert!(started, "{}", running.wait());
     let engine = Engine::connect();
-    let id = project.found().await.container("rabbitmq").id.clone();
+    let id = project.objects().await.container("rabbitmq").id.clone();
     engine.0.kill_container(&id, None).await.unwrap();
-    // Not 5: it does not wait until the time is up.
+    // Exit code 5 would mean that `up` waited for the timeout.
     let output = running.wait().exits(4);
     let failure = output.failure();
     assert_eq!(failure["exit_code"], 137, "{output}");

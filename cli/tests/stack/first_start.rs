@@ -1,31 +1,35 @@
-//! A start from nothing: what comes out of the images instead of being made.
+//! Tests of a first start: Keycloak's tables are loaded from its image instead of being created
+//! by Keycloak.
 
 use rustix::process::Signal;
 
 use crate::harness::Project;
 use crate::test_list;
 
-test_list![keycloaks_tables_come_from_its_image_all_or_none];
+test_list![keycloak_tables_are_loaded_from_the_image_atomically];
 
-/// Every migration is of the image's record, where all have one and the same time:
-/// Keycloak has run none by itself.
+/// Every migration has the timestamp of the image's record, so Keycloak has run none itself.
 const RECORDED: &str = "SELECT count(*) > 100 AND bool_and(dateexecuted = 'epoch') \
      FROM keycloak.databasechangelog";
 
 const TABLES: &str = "SELECT count(*) FROM pg_tables WHERE schemaname = 'keycloak'";
 
-async fn keycloaks_tables_come_from_its_image_all_or_none() {
+async fn keycloak_tables_are_loaded_from_the_image_atomically() {
     let project = Project::new("first-start");
     let up = ["--no-golden", "--only", "keycloak,openldap"];
     let running = project
         .up(&[&up[..], &["--progress", "json"]].concat())
         .spawn();
-    let seen = running
-        .sees_event(|event| event["name"] == "keycloak" && event["doing"] == "making its tables");
+    let was_seen = running.wait_for_event(|event| {
+        event["name"] == "keycloak" && event["doing"] == "creating its tables"
+    });
     running.signal(Signal::KILL);
     let output = running.wait();
-    assert!(seen, "it made no tables\n{output}");
-    // Killed before, or so late that all were made.
+    assert!(
+        was_seen,
+        "the run did not reach the step that creates the tables\n{output}"
+    );
+    // `dm` was killed before the tables were loaded, or after all of them were.
     let tables: u32 = project.sql(TABLES).parse().unwrap();
     assert!(
         tables == 0 || project.sql(RECORDED) == "t",
@@ -41,5 +45,5 @@ async fn keycloaks_tables_come_from_its_image_all_or_none() {
     project
         .dm(&["token", "mscott"])
         .ok()
-        .tells("Michael Scott: manager");
+        .stderr_contains("Michael Scott: manager");
 }

@@ -1,4 +1,4 @@
-//! Who somebody is: the directory, the realm, and the tokens (identity contract).
+//! Tests of the identity contract: the directory, the realm and the tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,19 +13,19 @@ use crate::secrets::HARDEST;
 use crate::test_list;
 
 test_list![
-    everybody_has_the_role_of_their_group,
-    a_token_is_all_that_goes_to_stdout,
-    a_wrong_password_is_refused_in_the_pages_words,
-    the_directory_has_all_people_and_groups,
-    passwords_are_not_for_everybody_to_read,
-    the_realm_has_its_clients,
-    the_realm_maps_the_directory,
+    token_contains_the_role_of_the_users_group,
+    token_command_prints_only_the_token_to_stdout,
+    token_command_with_a_wrong_password_shows_keycloaks_message,
+    directory_contains_all_users_and_groups,
+    directory_shows_passwords_only_to_the_administrator,
+    realm_contains_its_settings_and_clients,
+    realm_federation_maps_the_directory,
 ];
 
 const REALM: &str = "scranton-branch";
 
-/// User, first name, last name, group.
-const PEOPLE: [(&str, &str, &str, &str); 20] = [
+/// User, first name, last name and group.
+const USERS: [(&str, &str, &str, &str); 20] = [
     ("mscott", "Michael", "Scott", "management"),
     ("jlevinson", "Jan", "Levinson", "management"),
     ("jhalpert", "Jim", "Halpert", "sales"),
@@ -65,15 +65,15 @@ fn role(group: &str) -> Option<&'static str> {
     ROLES.iter().find(|(name, _)| *name == group).unwrap().1
 }
 
-/// The claims of a token, read here and not by `dm`.
+/// Returns the claims of a token, decoded without `dm`.
 fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).expect("a token has three parts");
     serde_json::from_slice(&BASE64URL.decode(payload).unwrap()).unwrap()
 }
 
-async fn everybody_has_the_role_of_their_group() {
+async fn token_contains_the_role_of_the_users_group() {
     let shared = shared();
-    for (user, first, last, group) in PEOPLE {
+    for (user, first, last, group) in USERS {
         let output = shared.project.dm(&["token", user, "--json"]).ok();
         let document = output.document("dm.token/1");
         let claims = claims(document["access_token"].as_str().unwrap());
@@ -81,45 +81,45 @@ async fn everybody_has_the_role_of_their_group() {
         assert_eq!(claims["name"], format!("{first} {last}"));
         assert_eq!(claims["given_name"], first);
         assert_eq!(claims["email"], format!("{user}@dundermifflin.com"));
-        let known: BTreeSet<&str> = ROLES.iter().filter_map(|(_, role)| *role).collect();
+        let known_roles: BTreeSet<&str> = ROLES.iter().filter_map(|(_, role)| *role).collect();
         let roles: Vec<&str> = claims["realm_access"]["roles"]
             .as_array()
             .unwrap()
             .iter()
             .filter_map(Value::as_str)
-            .filter(|role| known.contains(role))
+            .filter(|role| known_roles.contains(role))
             .collect();
         let expected: Vec<&str> = role(group).into_iter().collect();
         assert_eq!(roles, expected, "{user}: {claims:#}");
     }
 }
 
-async fn a_token_is_all_that_goes_to_stdout() {
+async fn token_command_prints_only_the_token_to_stdout() {
     let shared = shared();
     let jim = shared
         .project
         .dm(&["token", "jhalpert"])
         .ok()
-        .tells("Jim Halpert: sales-associate");
+        .stderr_contains("Jim Halpert: sales-associate");
     assert_eq!(jim.stdout.lines().count(), 1, "{jim}");
     shared
         .project
         .dm(&["token", "mscott"])
         .ok()
-        .tells("Michael Scott: manager");
+        .stderr_contains("Michael Scott: manager");
     shared
         .project
         .dm(&["token", "rhoward"])
         .ok()
-        .tells("Ryan Howard: no role");
+        .stderr_contains("Ryan Howard: no role");
 
-    // Keycloak takes it for what it is, and not what it is not.
+    // Keycloak accepts the token, and refuses one with a forged signature.
     let userinfo = format!(
         "{}/realms/{REALM}/protocol/openid-connect/userinfo",
         shared.servers.keycloak()
     );
-    let ask = |token: String| http().get(&userinfo).bearer_auth(token).send();
-    let answer: Value = ask(jim.text().to_owned())
+    let userinfo_with = |token: String| http().get(&userinfo).bearer_auth(token).send();
+    let answer: Value = userinfo_with(jim.text().to_owned())
         .await
         .unwrap()
         .json()
@@ -127,20 +127,20 @@ async fn a_token_is_all_that_goes_to_stdout() {
         .unwrap();
     assert_eq!(answer["preferred_username"], "jhalpert");
     let (signed, _) = jim.text().rsplit_once('.').unwrap();
-    let forged = ask(format!("{signed}.{}", BASE64URL.encode([0; 256])))
+    let forged = userinfo_with(format!("{signed}.{}", BASE64URL.encode([0; 256])))
         .await
         .unwrap();
     assert_eq!(forged.status(), 401);
 }
 
-async fn a_wrong_password_is_refused_in_the_pages_words() {
+async fn token_command_with_a_wrong_password_shows_keycloaks_message() {
     let project = &shared().project;
     for (user, password) in [("jhalpert", "bears"), ("prisonmike", "password")] {
         let output = project
             .dm(&["token", user, "--password", password])
             .run()
             .exits(1);
-        let output = output.tells("Invalid username or password");
+        let output = output.stderr_contains("Invalid username or password");
         assert!(output.stdout.is_empty(), "{output}");
     }
 }
@@ -168,24 +168,24 @@ async fn search(
 
 const ADMIN: Option<(&str, &str)> = Some(("cn=admin,dc=dundermifflin,dc=com", HARDEST));
 
-async fn the_directory_has_all_people_and_groups() {
+async fn directory_contains_all_users_and_groups() {
     let shared = shared();
-    let people = search(shared, ADMIN, "ou=people,", "(objectClass=inetOrgPerson)")
+    let users = search(shared, ADMIN, "ou=people,", "(objectClass=inetOrgPerson)")
         .await
         .unwrap();
-    let found: BTreeSet<_> = people
+    let found: BTreeSet<_> = users
         .iter()
-        .map(|person| ["uid", "givenName", "sn"].map(|name| person.attrs[name].concat()))
+        .map(|user_entry| ["uid", "givenName", "sn"].map(|name| user_entry.attrs[name].concat()))
         .collect();
-    let expected: BTreeSet<_> = PEOPLE
+    let expected: BTreeSet<_> = USERS
         .iter()
-        .map(|(user, first, last, _)| [user, first, last].map(|&it| it.to_owned()))
+        .map(|(user, first, last, _)| [user, first, last].map(|&text| text.to_owned()))
         .collect();
     assert_eq!(found, expected);
-    for person in &people {
+    for user_entry in &users {
         assert_eq!(
-            person.attrs["mail"],
-            [format!("{}@dundermifflin.com", person.attrs["uid"][0])]
+            user_entry.attrs["mail"],
+            [format!("{}@dundermifflin.com", user_entry.attrs["uid"][0])]
         );
     }
 
@@ -200,28 +200,28 @@ async fn the_directory_has_all_people_and_groups() {
         })
         .collect();
     let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (user, _, _, group) in PEOPLE {
+    for (user, _, _, group) in USERS {
         let member = format!("uid={user},ou=people,dc=dundermifflin,dc=com");
         expected.entry(group.to_owned()).or_default().insert(member);
     }
     assert_eq!(found, expected);
 }
 
-async fn passwords_are_not_for_everybody_to_read() {
+async fn directory_shows_passwords_only_to_the_administrator() {
     let shared = shared();
-    let has_password = |people: &[SearchEntry]| {
-        people.iter().any(|person| {
-            person.attrs.contains_key("userPassword")
-                || person.bin_attrs.contains_key("userPassword")
+    let has_password = |users: &[SearchEntry]| {
+        users.iter().any(|user_entry| {
+            user_entry.attrs.contains_key("userPassword")
+                || user_entry.bin_attrs.contains_key("userPassword")
         })
     };
     let filter = "(uid=jhalpert)";
     let admin = search(shared, ADMIN, "ou=people,", filter).await.unwrap();
     assert!(
         has_password(&admin),
-        "the search itself would not find one: {admin:?}"
+        "the search does not find the password even as administrator: {admin:?}"
     );
-    // Whether or not somebody unknown may search at all.
+    // The search may be refused or return entries without a password.
     let anonymous = search(shared, None, "ou=people,", filter)
         .await
         .unwrap_or_default();
@@ -238,7 +238,7 @@ async fn passwords_are_not_for_everybody_to_read() {
     );
 }
 
-/// Asks the admin API of Keycloak.
+/// Returns an answer of Keycloak's admin API.
 async fn admin(shared: &Shared, path: &str) -> Value {
     let base = shared.servers.keycloak();
     let form = [
@@ -259,13 +259,13 @@ async fn admin(shared: &Shared, path: &str) -> Value {
     answer.error_for_status().unwrap().json().await.unwrap()
 }
 
-fn named<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
+fn find_by<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
     list.as_array()
-        .and_then(|list| list.iter().find(|it| it[key] == name))
+        .and_then(|list| list.iter().find(|entry| entry[key] == name))
         .unwrap_or_else(|| panic!("there is no {name}: {list:#}"))
 }
 
-fn sorted(list: &Value) -> BTreeSet<&str> {
+fn string_set(list: &Value) -> BTreeSet<&str> {
     list.as_array()
         .unwrap()
         .iter()
@@ -273,7 +273,7 @@ fn sorted(list: &Value) -> BTreeSet<&str> {
         .collect()
 }
 
-async fn the_realm_has_its_clients() {
+async fn realm_contains_its_settings_and_clients() {
     let shared = shared();
     let realm = admin(shared, "").await;
     for (flag, value) in [
@@ -291,7 +291,7 @@ async fn the_realm_has_its_clients() {
     let at = |port: u16, path: &str| hosts.map(|host| format!("http://{host}:{port}{path}"));
     let gateway: Vec<String> = [
         &at(8081, "/*")[..],
-        // Any port of localhost: the gateways of parallel instances.
+        // Any port of localhost, for the gateways of parallel instances.
         &[
             "http://localhost/*".into(),
             "http://localhost:5173/*".into(),
@@ -309,40 +309,40 @@ async fn the_realm_has_its_clients() {
         ("warehouse-mobile", None, mobile),
         ("dunder-observability", Some(HARDEST), grafana),
     ] {
-        let client = named(&clients, "clientId", name);
+        let client = find_by(&clients, "clientId", name);
         assert_eq!(client["publicClient"], secret.is_none(), "{name}");
         assert_eq!(client["standardFlowEnabled"], true, "{name}");
         assert_eq!(client["directAccessGrantsEnabled"], false, "{name}");
         assert_eq!(client["serviceAccountsEnabled"], false, "{name}");
         let redirects: BTreeSet<&str> = redirects.iter().map(String::as_str).collect();
-        assert_eq!(sorted(&client["redirectUris"]), redirects, "{name}");
+        assert_eq!(string_set(&client["redirectUris"]), redirects, "{name}");
         if let Some(secret) = secret {
             let id = client["id"].as_str().unwrap();
-            let kept = admin(shared, &format!("/clients/{id}/client-secret")).await;
-            assert_eq!(kept["value"], secret, "{name}");
+            let stored = admin(shared, &format!("/clients/{id}/client-secret")).await;
+            assert_eq!(stored["value"], secret, "{name}");
         }
     }
-    let mobile = named(&clients, "clientId", "warehouse-mobile");
+    let mobile = find_by(&clients, "clientId", "warehouse-mobile");
     assert_eq!(mobile["attributes"]["pkce.code.challenge.method"], "S256");
-    let mappers = &named(&clients, "clientId", "dunder-observability")["protocolMappers"];
+    let mappers = &find_by(&clients, "clientId", "dunder-observability")["protocolMappers"];
     for (name, mapper, claim) in [
         ("realm-roles", "oidc-usermodel-realm-role-mapper", "roles"),
         ("groups", "oidc-group-membership-mapper", "groups"),
     ] {
-        let found = named(mappers, "name", name);
-        assert_eq!(found["protocolMapper"], mapper);
-        assert_eq!(found["config"]["claim.name"], claim);
+        let stored = find_by(mappers, "name", name);
+        assert_eq!(stored["protocolMapper"], mapper);
+        assert_eq!(stored["config"]["claim.name"], claim);
         for token in [
             "id.token.claim",
             "access.token.claim",
             "userinfo.token.claim",
         ] {
-            assert_eq!(found["config"][token], "true", "{name} {token}");
+            assert_eq!(stored["config"][token], "true", "{name} {token}");
         }
     }
 }
 
-async fn the_realm_maps_the_directory() {
+async fn realm_federation_maps_the_directory() {
     let shared = shared();
     let realm = admin(shared, "").await;
     let federations = admin(
@@ -350,8 +350,8 @@ async fn the_realm_maps_the_directory() {
         "/components?type=org.keycloak.storage.UserStorageProvider",
     )
     .await;
-    let ldap = named(&federations, "name", "dunder-ldap");
-    // Stored under any other parent it would never be asked.
+    let ldap = find_by(&federations, "name", "dunder-ldap");
+    // Keycloak uses the federation only if its parent is the realm.
     assert_eq!(ldap["parentId"], realm["id"]);
     for (key, value) in [
         ("connectionUrl", "ldap://openldap:389"),
@@ -370,7 +370,7 @@ async fn the_realm_maps_the_directory() {
         ("first name", "givenName", "firstName"),
         ("last name", "sn", "lastName"),
     ] {
-        let mapper = named(&mappers, "name", name);
+        let mapper = find_by(&mappers, "name", name);
         assert_eq!(
             mapper["config"]["ldap.attribute"],
             json!([attribute]),
@@ -383,20 +383,20 @@ async fn the_realm_maps_the_directory() {
         );
     }
     assert_eq!(
-        named(&mappers, "name", "groups")["providerId"],
+        find_by(&mappers, "name", "groups")["providerId"],
         "group-ldap-mapper"
     );
 
     let groups = admin(shared, "/groups").await;
     assert_eq!(groups.as_array().map(Vec::len), Some(ROLES.len()));
     for (name, role) in ROLES {
-        let id = named(&groups, "name", name)["id"].as_str().unwrap();
+        let id = find_by(&groups, "name", name)["id"].as_str().unwrap();
         let roles = admin(shared, &format!("/groups/{id}/role-mappings/realm")).await;
         let roles: Vec<&str> = roles
             .as_array()
             .unwrap()
             .iter()
-            .filter_map(|it| it["name"].as_str())
+            .filter_map(|role| role["name"].as_str())
             .collect();
         let expected: Vec<&str> = role.into_iter().collect();
         assert_eq!(roles, expected, "{name}");

@@ -1,4 +1,4 @@
-//! Several stacks beside each other.
+//! Tests of several instances at the same time.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,9 @@ use crate::harness::project::{port, row};
 use crate::harness::{COMPONENTS, Project};
 use crate::test_list;
 
-test_list![four_instances_at_once_and_one_goes];
+test_list![four_instances_run_independently_and_one_can_be_removed];
 
-/// Which key signed an access token.
+/// Returns the id of the key that signed an access token.
 fn key_id(token: &Value) -> String {
     let token = token["access_token"].as_str().unwrap();
     let header = token.split('.').next().unwrap();
@@ -23,13 +23,13 @@ fn key_id(token: &Value) -> String {
 
 const INSTANCES: [&str; 4] = ["scranton", "stamford", "utica", "nashua"];
 
-async fn four_instances_at_once_and_one_goes() {
+async fn four_instances_run_independently_and_one_can_be_removed() {
     let project = Project::new("instances");
     let starting: Vec<_> = INSTANCES
         .iter()
-        // Four Keycloaks at once on a small machine take their time.
+        // Four Keycloaks that start at once on a small machine need several minutes.
         .map(|name| project.dm_on(name, &["up", "--wait-timeout", "10m"]))
-        .map(|dm| dm.patience(std::time::Duration::from_secs(700)).spawn())
+        .map(|dm| dm.timeout(std::time::Duration::from_secs(700)).spawn())
         .collect();
     for running in starting {
         running.wait().exits(0);
@@ -46,23 +46,23 @@ async fn four_instances_at_once_and_one_goes() {
         for component in COMPONENTS {
             assert!(
                 ports.insert(port(&status, component, 0)),
-                "a port twice: {status:#}"
+                "a port is used twice: {status:#}"
             );
         }
         assert!(
             ports.insert(port(&status, "rabbitmq", 1)),
-            "a port twice: {status:#}"
+            "a port is used twice: {status:#}"
         );
 
-        // Every command finds the instance's own servers.
+        // Every command uses the servers of its instance.
         let sql = format!("CREATE TABLE public.branch AS SELECT '{name}' AS name");
         project.dm_on(name, &["psql", "-c", &sql]).ok();
         let token = project.dm_on(name, &["token", "jhalpert", "--json"]).ok();
         let token = token.document("dm.token/1");
-        // Golden images hold no key: an instance takes no token of another one.
+        // Golden images contain no signing key: an instance accepts no token of another one.
         assert!(
             keys.insert(key_id(&token)),
-            "a signing key twice: {token:#}"
+            "a signing key is used twice: {token:#}"
         );
         let issuer = token["claims"]["iss"].clone();
         let keycloak = row(&status, "keycloak")["addresses"][0].clone();
@@ -70,27 +70,27 @@ async fn four_instances_at_once_and_one_goes() {
     }
     for name in INSTANCES {
         let sql = "SELECT name FROM public.branch";
-        let found = project.dm_on(name, &["psql", "-c", sql, "--", "-tA"]).ok();
-        assert_eq!(found.text(), name);
+        let output = project.dm_on(name, &["psql", "-c", sql, "--", "-tA"]).ok();
+        assert_eq!(output.text(), name);
     }
-    let before = project.found().await;
+    let before = project.objects().await;
     before.assert_consistent();
     assert_eq!(before.containers.len(), 16);
 
-    let (gone, stay) = INSTANCES.split_first().unwrap();
-    project.dm_on(gone, &["down", "--volumes"]).ok();
-    let after = project.found().await;
-    let of_gone = |name: &str| name.contains(&format!("-{gone}-"));
+    let (removed, remaining) = INSTANCES.split_first().unwrap();
+    project.dm_on(removed, &["down", "--volumes"]).ok();
+    let after = project.objects().await;
+    let belongs_to_removed = |name: &str| name.contains(&format!("-{removed}-"));
     let expected: Vec<_> = before
         .containers
         .iter()
-        .filter(|it| !of_gone(&it.name))
+        .filter(|container| !belongs_to_removed(&container.name))
         .cloned()
         .collect();
     assert_eq!(after.containers, expected);
     assert_eq!(after.networks.len(), 3);
     assert_eq!(after.volumes.len(), 9);
-    for name in stay {
+    for name in remaining {
         project.dm_on(name, &["status", "--check"]).ok();
     }
 }

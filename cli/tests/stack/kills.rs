@@ -1,44 +1,45 @@
-//! `kill -9` of `dm` at every call by which it changes something, and between them.
+//! Tests that kill `dm` with `kill -9` at every changing call to the engine, and between the
+//! calls.
 //!
-//! A proxy on the way to the engine kills it before the engine hears of the
-//! call, and again after the engine did it but before `dm` hears of that. The
-//! next run must end well, with nothing there twice and no volume lost.
+//! A proxy in front of the engine kills `dm` before the engine receives the call, and in another
+//! run after the engine executed it but before `dm` receives the answer. The next run must
+//! succeed. No object may exist twice, and no volume may be lost.
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::proxy::{Fate, Proxy};
-use crate::harness::{Project, engine::Found};
+use crate::harness::proxy::{Proxy, ProxyMode};
+use crate::harness::{Project, engine::EngineObjects};
 use crate::test_list;
 
 test_list![
-    killed_at_every_call_of_a_first_start,
-    killed_at_every_call_of_a_recreation,
-    killed_at_every_call_of_down,
-    killed_at_every_stage_of_the_whole_stack,
+    first_start_killed_at_every_engine_call_can_be_repeated,
+    recreation_killed_at_every_engine_call_keeps_its_data,
+    down_killed_at_every_engine_call_can_be_repeated,
+    up_killed_at_every_stage_can_be_repeated,
 ];
 
 /// More calls than any of these runs makes.
-const MANY: usize = 40;
+const MAX_CALLS: usize = 40;
 
-/// Runs `dm` and has it killed at its call `number`. False where it makes no
-/// such call and ends by itself.
-fn run_killed(project: &Project, arguments: &[&str], number: usize, fate: Fate) -> bool {
+/// Runs `dm` and kills it at the call `number`. Returns false if the run makes no such call and
+/// ends by itself.
+fn run_killed(project: &Project, arguments: &[&str], number: usize, mode: ProxyMode) -> bool {
     let proxy = Proxy::start(move |call| {
         if call.number == number {
-            fate
+            mode
         } else {
-            Fate::Forward
+            ProxyMode::Forward
         }
     });
     let running = project
         .dm(arguments)
         .env("DOCKER_HOST", proxy.address())
         .spawn();
-    proxy.aim(running.pid());
+    proxy.set_target(running.pid());
     let output = running.wait();
-    if proxy.killed() {
-        assert_eq!(output.code, None, "it was not killed after all\n{output}");
+    if proxy.was_killed() {
+        assert_eq!(output.code, None, "dm was not killed\n{output}");
         true
     } else {
         assert_eq!(output.code, Some(0), "calls: {:?}\n{output}", proxy.calls());
@@ -46,43 +47,43 @@ fn run_killed(project: &Project, arguments: &[&str], number: usize, fate: Fate) 
     }
 }
 
-/// What must hold after every kill.
-async fn check(project: &Project, before: &Found) -> Found {
-    let found = project.found().await;
-    found.assert_consistent();
+/// Asserts what must hold after every kill.
+async fn assert_consistent_with(project: &Project, before: &EngineObjects) -> EngineObjects {
+    let objects = project.objects().await;
+    objects.assert_consistent();
     assert!(
-        found.volumes.is_superset(&before.volumes),
+        objects.volumes.is_superset(&before.volumes),
         "volumes were lost: {:?} of {:?}",
-        found.volumes,
+        objects.volumes,
         before.volumes
     );
-    found
+    objects
 }
 
-async fn killed_at_every_call_of_a_first_start() {
+async fn first_start_killed_at_every_engine_call_can_be_repeated() {
     let project = Project::new("kill-first");
     let up = ["up", "--ports", "auto", "--only", "openldap"];
     let mut kills = 0;
-    'calls: for number in 0..MANY {
-        for fate in [Fate::KillBefore, Fate::KillAfter] {
+    'calls: for number in 0..MAX_CALLS {
+        for mode in [ProxyMode::KillBefore, ProxyMode::KillAfter] {
             project.dm(&["down", "--volumes"]).ok();
-            let nothing = project.found().await;
-            if !run_killed(&project, &up, number, fate) {
+            let initial = project.objects().await;
+            if !run_killed(&project, &up, number, mode) {
                 break 'calls;
             }
             kills += 1;
-            let left = check(&project, &nothing).await;
+            let remaining = assert_consistent_with(&project, &initial).await;
             project.dm(&up).ok();
-            let after = check(&project, &left).await;
+            let after = assert_consistent_with(&project, &remaining).await;
             assert_eq!(after.names().len(), 3, "{after:?}");
             assert_eq!(project.status()["components"][2]["state"], "ready");
         }
     }
-    // Network, volume, container, its files, its start: each before and after.
+    // Network, volume, container, its files and its start, each killed before and after.
     assert!(kills >= 10, "only {kills} kills");
 }
 
-async fn killed_at_every_call_of_a_recreation() {
+async fn recreation_killed_at_every_engine_call_keeps_its_data() {
     let project = Project::new("kill-recreate");
     let up = |memory: usize| {
         let setting = format!("postgres.settings.work_mem={memory}MB");
@@ -95,63 +96,66 @@ async fn killed_at_every_call_of_a_recreation() {
     project
         .dm(&call(&up(4)).each_ref().map(String::as_str))
         .ok();
-    project.leave_mark();
-    let before = project.found().await;
+    project.write_marker();
+    let before = project.objects().await;
     let (mut kills, mut memory) = (0, 5);
-    'calls: for number in 0..MANY {
-        for fate in [Fate::KillBefore, Fate::KillAfter] {
+    'calls: for number in 0..MAX_CALLS {
+        for mode in [ProxyMode::KillBefore, ProxyMode::KillAfter] {
             let arguments = up(memory);
             let arguments = arguments.each_ref().map(String::as_str);
-            if !run_killed(&project, &arguments, number, fate) {
+            if !run_killed(&project, &arguments, number, mode) {
                 break 'calls;
             }
             kills += 1;
-            check(&project, &before).await;
+            assert_consistent_with(&project, &before).await;
             project.dm(&arguments).ok();
-            check(&project, &before).await;
+            assert_consistent_with(&project, &before).await;
             assert!(
-                project.has_mark(),
-                "the data is gone after kill {number} {fate:?}"
+                project.has_marker(),
+                "the data is lost after {mode:?} at call {number}"
             );
             memory += 1;
         }
     }
-    // Stop, removal, container, start: each before and after.
+    // Stop, removal, container and start, each killed before and after.
     assert!(kills >= 8, "only {kills} kills");
 }
 
-async fn killed_at_every_call_of_down() {
+async fn down_killed_at_every_engine_call_can_be_repeated() {
     let project = Project::new("kill-down");
     let up = ["up", "--ports", "auto", "--only", "openldap"];
     let mut kills = 0;
-    'calls: for number in 0..MANY {
-        for fate in [Fate::KillBefore, Fate::KillAfter] {
+    'calls: for number in 0..MAX_CALLS {
+        for mode in [ProxyMode::KillBefore, ProxyMode::KillAfter] {
             project.dm(&up).ok();
-            if !run_killed(&project, &["down", "--volumes"], number, fate) {
+            if !run_killed(&project, &["down", "--volumes"], number, mode) {
                 break 'calls;
             }
             kills += 1;
-            project.found().await.assert_consistent();
-            // Either way out: half of the times everything goes, else it comes back.
+            project.objects().await.assert_consistent();
+            // Half of the times `down` is repeated, otherwise the next `up` starts the stack
+            // again.
             if kills % 2 == 0 {
                 project.dm(&["down", "--volumes"]).ok();
-                assert!(project.found().await.names().is_empty());
+                assert!(project.objects().await.names().is_empty());
             }
         }
     }
-    // Stop, removal, network, volume: each before and after.
+    // Stop, removal, network and volume, each killed before and after.
     assert!(kills >= 8, "only {kills} kills");
 }
 
-/// A moment of a run, as an event of it.
-type Moment = (&'static str, fn(&Value) -> bool);
+/// A stage of a run: a name, and a condition for the event that marks it.
+type Stage = (&'static str, fn(&Value) -> bool);
 
-/// Moments in the order in which a first start passes them.
-const MOMENTS: [Moment; 7] = [
+/// The stages in the order in which a first start passes them.
+const STAGES: [Stage; 7] = [
     ("the run has begun", |event| event["event"] == "started"),
-    ("a container is made", |event| event["state"] == "creating"),
-    ("one runs", |event| event["state"] == "starting"),
-    ("one was probed", |event| {
+    ("a container is being created", |event| {
+        event["state"] == "creating"
+    }),
+    ("a container runs", |event| event["state"] == "starting"),
+    ("a container was probed", |event| {
         event["state"] == "starting" && event["probe"].is_string()
     }),
     ("the database is being set up", |event| {
@@ -165,23 +169,26 @@ const MOMENTS: [Moment; 7] = [
     }),
 ];
 
-async fn killed_at_every_stage_of_the_whole_stack() {
+async fn up_killed_at_every_stage_can_be_repeated() {
     let project = Project::new("kill-stages");
-    let mut before = project.found().await;
-    for (name, moment) in MOMENTS {
+    let mut before = project.objects().await;
+    for (name, stage) in STAGES {
         let running = project.up(&["--progress", "json"]).spawn();
-        let seen = running.sees_event(moment);
+        let was_seen = running.wait_for_event(stage);
         running.signal(Signal::KILL);
         let output = running.wait();
-        assert!(seen, "it ended before: {name}\n{output}");
-        assert_eq!(output.code, None, "it was not killed when {name}\n{output}");
-        before = check(&project, &before).await;
+        assert!(was_seen, "dm ended before the stage: {name}\n{output}");
+        assert_eq!(
+            output.code, None,
+            "dm was not killed at the stage: {name}\n{output}"
+        );
+        before = assert_consistent_with(&project, &before).await;
     }
     project.up(&[]).ok();
-    let after = check(&project, &before).await;
+    let after = assert_consistent_with(&project, &before).await;
     assert_eq!(after.names().len(), 8, "{after:?}");
     project
         .dm(&["token", "jhalpert"])
         .ok()
-        .tells("sales-associate");
+        .stderr_contains("sales-associate");
 }

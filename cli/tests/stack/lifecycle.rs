@@ -1,4 +1,4 @@
-//! From nothing to a stack and back: `up`, `down`, `restart`, `reset`.
+//! Tests of the life cycle of a stack: `up`, `down`, `restart` and `reset`.
 
 use serde_json::json;
 
@@ -7,13 +7,13 @@ use crate::harness::{COMPONENTS, Project};
 use crate::test_list;
 
 test_list![
-    a_stack_from_its_first_start_to_its_last,
-    a_dry_run_tells_and_changes_nothing,
-    only_what_is_named_and_what_it_needs_comes_up,
-    an_unknown_component_is_refused_with_the_nearest_name,
+    stack_keeps_its_data_through_restart_and_down_until_reset,
+    up_dry_run_prints_the_plan_and_changes_nothing,
+    up_only_starts_the_named_component_and_its_dependencies,
+    unknown_component_is_refused_with_a_suggestion,
 ];
 
-async fn a_stack_from_its_first_start_to_its_last() {
+async fn stack_keeps_its_data_through_restart_and_down_until_reset() {
     let project = Project::new("lifecycle");
 
     let output = project.up(&[]).ok();
@@ -25,13 +25,22 @@ async fn a_stack_from_its_first_start_to_its_last() {
             "{line}\n{output}"
         );
     }
-    let first = project.found().await;
+    let first = project.objects().await;
     first.assert_consistent();
     assert_eq!(first.containers.len(), 4);
     assert_eq!(first.networks.len(), 1);
     for container in &first.containers {
-        let bound: Vec<&str> = container.bound.iter().map(String::as_str).collect();
-        assert_eq!(bound, ["127.0.0.1"], "{} listens elsewhere", container.name);
+        let host_addresses: Vec<&str> = container
+            .host_addresses
+            .iter()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(
+            host_addresses,
+            ["127.0.0.1"],
+            "{} listens on another address",
+            container.name
+        );
     }
     let status = project.status();
     assert_eq!(status["ok"], true);
@@ -42,7 +51,7 @@ async fn a_stack_from_its_first_start_to_its_last() {
         assert!(row["since_seconds"].is_u64(), "{row:#}");
     }
 
-    // Again: everything stays as it is.
+    // A second `up` changes nothing.
     let output = project.up(&["--progress", "json"]).ok();
     let events = output.events();
     for component in COMPONENTS {
@@ -50,10 +59,10 @@ async fn a_stack_from_its_first_start_to_its_last() {
             events.iter().any(|event| event["name"] == component
                 && event["state"] == "ready"
                 && event["kept"] == true),
-            "{component} was not kept\n{output}"
+            "{component} was not left unchanged\n{output}"
         );
     }
-    assert_eq!(project.found().await, first);
+    assert_eq!(project.objects().await, first);
     let plan = project
         .dm(&["up", "--dry-run", "--json"])
         .ok()
@@ -66,32 +75,32 @@ async fn a_stack_from_its_first_start_to_its_last() {
     );
 
     // A restart keeps the data.
-    project.leave_mark();
+    project.write_marker();
     project.dm(&["restart", "openldap"]).ok();
-    let restarted = project.found().await;
+    let restarted = project.objects().await;
     assert_eq!(restarted.ids(), first.ids());
-    assert!(project.has_mark());
+    assert!(project.has_marker());
 
-    // Down and up again: new containers, the same data and the same ports.
+    // `down` and `up` again: new containers with the same data and the same ports.
     project
         .dm(&["down"])
         .ok()
-        .tells("dm down --volumes removes it");
-    let left = project.found().await;
+        .stderr_contains("remove it: dm down --volumes");
+    let remaining = project.objects().await;
     assert!(
-        left.containers.is_empty() && left.networks.is_empty(),
-        "{left:?}"
+        remaining.containers.is_empty() && remaining.networks.is_empty(),
+        "{remaining:?}"
     );
-    assert_eq!(left.volumes, first.volumes);
-    let gone = project.dm(&["status", "--check", "--json"]).run().exits(1);
-    assert_eq!(gone.document("dm.status/1")["ok"], false);
+    assert_eq!(remaining.volumes, first.volumes);
+    let removed = project.dm(&["status", "--check", "--json"]).run().exits(1);
+    assert_eq!(removed.document("dm.status/1")["ok"], false);
     project
         .dm(&["exec", "postgres", "true"])
         .run()
         .exits(4)
-        .tells("dm up --only postgres");
+        .stderr_contains("dm up --only postgres");
     project.up(&[]).ok();
-    assert!(project.has_mark());
+    assert!(project.has_marker());
     let again = project.status();
     for component in COMPONENTS {
         assert_eq!(
@@ -100,24 +109,24 @@ async fn a_stack_from_its_first_start_to_its_last() {
         );
     }
 
-    // A reset asks first, and then gives a fresh state.
+    // A reset needs a confirmation, and then removes the data.
     project
         .dm(&["reset"])
         .run()
         .exits(2)
-        .tells("call the same command again with --yes");
-    assert!(project.has_mark());
+        .stderr_contains("run the command again with --yes");
+    assert!(project.has_marker());
     project.dm(&["reset", "--yes"]).ok();
-    assert!(!project.has_mark());
+    assert!(!project.has_marker());
     assert_eq!(project.status()["ok"], true);
 
-    // Down with everything, twice.
+    // `down --volumes` removes everything, and can be repeated.
     project.dm(&["down", "--volumes"]).ok();
-    assert!(project.found().await.names().is_empty());
+    assert!(project.objects().await.names().is_empty());
     project.dm(&["down", "--volumes"]).ok();
 }
 
-async fn a_dry_run_tells_and_changes_nothing() {
+async fn up_dry_run_prints_the_plan_and_changes_nothing() {
     let project = Project::new("dry-run");
     let plan = project
         .dm(&["up", "--dry-run", "--json"])
@@ -133,10 +142,10 @@ async fn a_dry_run_tells_and_changes_nothing() {
         actions,
         COMPONENTS.map(|component| (json!(component), json!("create")))
     );
-    assert!(project.found().await.names().is_empty());
+    assert!(project.objects().await.names().is_empty());
 
     project.up(&["--only", "openldap"]).ok();
-    let before = project.found().await;
+    let before = project.objects().await;
     let output = project
         .dm(&[
             "up",
@@ -148,18 +157,18 @@ async fn a_dry_run_tells_and_changes_nothing() {
         ])
         .ok();
     let line = output.stdout.lines().find(|line| line.contains("openldap"));
-    let line = line.unwrap_or_else(|| panic!("no line\n{output}"));
+    let line = line.unwrap_or_else(|| panic!("openldap has no line\n{output}"));
     assert!(
-        line.contains("recreate") && line.contains("its definition changed"),
+        line.contains("recreate") && line.contains("its definition has changed"),
         "{output}"
     );
-    assert_eq!(project.found().await, before);
+    assert_eq!(project.objects().await, before);
 }
 
-async fn only_what_is_named_and_what_it_needs_comes_up() {
+async fn up_only_starts_the_named_component_and_its_dependencies() {
     let project = Project::new("only");
     project.up(&["--only", "postgres"]).ok();
-    let postgres = project.found().await;
+    let postgres = project.objects().await;
     assert_eq!(postgres.containers.len(), 1);
     assert_eq!(postgres.container("postgres").state, "running");
 
@@ -177,20 +186,20 @@ async fn only_what_is_named_and_what_it_needs_comes_up() {
         steps,
         [
             (json!("postgres"), json!("keep")),
-            // Nobody could sign in without it.
+            // Keycloak needs the directory for signing in.
             (json!("openldap"), json!("create")),
             (json!("keycloak"), json!("create"))
         ]
     );
 
-    // What is there and wasn't named stays.
+    // Containers that exist and are not named are left alone.
     project.up(&["--only", "openldap"]).ok();
-    let both = project.found().await;
+    let both = project.objects().await;
     assert_eq!(both.ids()["postgres"], postgres.ids()["postgres"]);
     assert_eq!(both.containers.len(), 2);
 }
 
-async fn an_unknown_component_is_refused_with_the_nearest_name() {
+async fn unknown_component_is_refused_with_a_suggestion() {
     let project = Project::new("unknown");
     for command in [
         &["up", "--ports", "auto", "--only", "postgers"][..],
@@ -201,7 +210,7 @@ async fn an_unknown_component_is_refused_with_the_nearest_name() {
             .dm(command)
             .run()
             .exits(2)
-            .tells("did you mean `postgres`?");
+            .stderr_contains("did you mean `postgres`?");
     }
-    assert!(project.found().await.names().is_empty());
+    assert!(project.objects().await.names().is_empty());
 }

@@ -1,7 +1,7 @@
-//! The stack on a real engine, with real servers, as its users meet it.
+//! Tests of the stack on a real engine, with real servers.
 //!
-//! Each test has a project of its own, or shares the one that nobody changes;
-//! see [`harness`]. They need an engine: `./dm test` starts one first.
+//! Each test has a project of its own, or uses the shared one without changing it; see
+//! [`harness`]. The tests need an engine: `./dm test` starts one first.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,19 +19,19 @@ mod commands;
 mod engine_faults;
 mod failures;
 mod first_start;
-mod foreign;
-mod healing;
+mod foreign_objects;
 mod identity;
 mod instances;
 mod interrupts;
 mod kills;
 mod lifecycle;
-mod rights;
-mod secrets_follow;
+mod permissions;
+mod repair;
+mod secret_changes;
 
 use std::process::ExitCode;
 
-/// All tests; those that take longest begin first.
+/// Returns all tests. The longest ones start first.
 fn trials() -> Vec<libtest_mimic::Trial> {
     [
         instances::trials(),
@@ -40,13 +40,13 @@ fn trials() -> Vec<libtest_mimic::Trial> {
         first_start::trials(),
         failures::trials(),
         interrupts::trials(),
-        healing::trials(),
+        repair::trials(),
         engine_faults::trials(),
-        foreign::trials(),
+        foreign_objects::trials(),
         commands::trials(),
         identity::trials(),
-        rights::trials(),
-        secrets_follow::trials(),
+        permissions::trials(),
+        secret_changes::trials(),
         broker::trials(),
     ]
     .into_iter()
@@ -60,12 +60,15 @@ fn main() -> ExitCode {
     if arguments.list {
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
-    let run = harness::run::Run::begin();
+    let run = harness::run::SuiteRun::begin();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let left = run.end();
-    if left.is_empty() {
+    let remaining = run.end();
+    if remaining.is_empty() {
         return conclusion.exit_code();
     }
-    eprintln!("the tests left these behind:\n  {}", left.join("\n  "));
+    eprintln!(
+        "the tests left these objects behind:\n  {}",
+        remaining.join("\n  ")
+    );
     ExitCode::FAILURE
 }

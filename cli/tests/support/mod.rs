@@ -1,4 +1,4 @@
-//! What the tests with an engine have in common.
+//! Helpers of the tests that use a container engine.
 
 pub(crate) mod registry;
 
@@ -28,23 +28,27 @@ use dm_images::recipe::LABEL_COMPONENT;
 use dm_images::settings::{Dirs, ImageSettings};
 use futures_util::StreamExt;
 
-/// How long something that happens on the engine's own account may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum time for what the engine does asynchronously.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One test's place on the engine: names of its own, and nothing left at the end.
-pub(crate) struct Bench {
+/// The value of the instance label of containers that tests create.
+pub(crate) const INSTANCE: &str = "test";
+
+/// The objects of one test on the engine. They have names of their own and are removed on drop.
+pub(crate) struct EngineFixture {
     docker: Docker,
     engine: Engine,
     prefix: String,
     dir: tempfile::TempDir,
-    told: Arc<Told>,
+    progress: Arc<RecordedProgress>,
 }
 
-impl Bench {
-    /// A place on the engine that answers where the usual clients look.
+impl EngineFixture {
+    /// Connects to the engine at the address that Docker clients use by default.
     pub(crate) async fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let docker = Docker::connect_with_local_defaults().expect("no engine is configured");
+        let docker =
+            Docker::connect_with_local_defaults().expect("the engine client cannot be configured");
         docker
             .ping()
             .await
@@ -52,37 +56,37 @@ impl Bench {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let engine = Engine::connect(&EngineSettings::default())
             .await
-            .expect("it answered just now");
+            .expect("the engine stopped answering");
         Self {
             docker,
             engine,
             prefix: format!("test-{}-{number}", std::process::id()),
             dir: tempfile::tempdir().unwrap(),
-            told: Arc::default(),
+            progress: Arc::default(),
         }
     }
 
-    /// A component's name that no other test has.
+    /// Returns a component name that no other test uses.
     pub(crate) fn name(&self, component: &str) -> String {
         format!("{}-{component}", self.prefix)
     }
 
-    /// A text that no other test has.
+    /// Returns a text that no other test uses.
     pub(crate) fn unique(&self) -> String {
         self.prefix.clone()
     }
 
-    /// A path in a folder of the test's own.
+    /// Returns a path in the test's own directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// What was told so far.
-    pub(crate) fn told(&self) -> &Told {
-        &self.told
+    /// Returns the progress that was reported so far.
+    pub(crate) fn progress(&self) -> &RecordedProgress {
+        &self.progress
     }
 
-    /// The images of a catalogue, as a run of `dm` would have them.
+    /// Returns the images of a catalog, configured as in a run of `dm`.
     pub(crate) fn images(&self, catalog: Catalog, settings: ImageSettings) -> Images {
         let dirs = Dirs {
             state: self.path("state"),
@@ -90,16 +94,17 @@ impl Bench {
         };
         Images::new(self.engine.clone(), catalog, settings, dirs)
             .with_components([self.name("golden")])
-            .with_progress(self.told.clone())
+            .with_progress(self.progress.clone())
     }
 
-    /// True where no work in progress is left.
-    pub(crate) fn work_is_clear(&self) -> bool {
-        std::fs::read_dir(self.path("state/work")).map_or(true, |mut left| left.next().is_none())
+    /// Returns true if no build or save has left files in its work directory.
+    pub(crate) fn work_directory_is_empty(&self) -> bool {
+        std::fs::read_dir(self.path("state/work"))
+            .map_or(true, |mut entries| entries.next().is_none())
     }
 
-    /// A tar of a root file system in which `/bin/sleep` runs.
-    pub(crate) fn sleeping_root(&self) -> Vec<u8> {
+    /// Returns a tar of a root file system that contains `/bin/sleep` and its libraries.
+    pub(crate) fn root_with_sleep(&self) -> Vec<u8> {
         let linked = Command::new("ldd").arg("/bin/sleep").output().unwrap();
         let linked = String::from_utf8(linked.stdout).unwrap();
         let mut tar = tar::Builder::new(Vec::new());
@@ -114,12 +119,12 @@ impl Bench {
         tar.into_inner().unwrap()
     }
 
-    /// An image without any label, under a name of the test's own.
+    /// Imports an image without labels under a name of the test's own.
     pub(crate) async fn foreign_image(&self, name: &str) -> String {
         self.import(&format!("{}/{name}", self.prefix)).await
     }
 
-    /// Imports an image of some megabytes that don't compress.
+    /// Imports an image of a few megabytes that cannot be compressed.
     async fn import(&self, repository: &str) -> String {
         let mut random = self.prefix.bytes().fold(1_u32, |state, byte| {
             state.wrapping_mul(31).wrapping_add(u32::from(byte))
@@ -150,7 +155,7 @@ impl Bench {
         format!("{repository}:1")
     }
 
-    /// Puts an image into a registry, and forgets it here.
+    /// Pushes an image to a registry and removes it from the engine.
     async fn push(&self, repository: &str, login: Option<&RegistryLogin>) -> String {
         let reference = self.import(repository).await;
         let options = PushImageOptionsBuilder::default().tag("1").build();
@@ -159,7 +164,8 @@ impl Bench {
             password: Some(login.password.clone()),
             ..DockerCredentials::default()
         });
-        // bollard writes the header in the alphabet that engines don't read.
+        // bollard encodes this header in standard base64, but engines expect the URL-safe
+        // alphabet.
         let docker = self.docker.clone().with_request_modifier(|mut request| {
             if let Some(header) = request.headers_mut().get_mut("X-Registry-Auth") {
                 let text = header.to_str().unwrap().replace('+', "-").replace('/', "_");
@@ -175,7 +181,7 @@ impl Bench {
         reference
     }
 
-    /// Gives an image a reference.
+    /// Tags an image with a reference.
     pub(crate) async fn tag(&self, id: &str, reference: &str) {
         let (repository, tag) = reference.rsplit_once(':').unwrap();
         let options = TagImageOptionsBuilder::default()
@@ -185,7 +191,7 @@ impl Bench {
         self.docker.tag_image(id, Some(options)).await.unwrap();
     }
 
-    /// Takes an image from the engine.
+    /// Removes an image from the engine.
     pub(crate) async fn remove(&self, reference: &str) {
         let options = RemoveImageOptionsBuilder::default().force(true).build();
         drop(
@@ -195,19 +201,19 @@ impl Bench {
         );
     }
 
-    /// True where the engine has an image.
+    /// Returns true if the engine has an image.
     pub(crate) async fn has(&self, reference: &str) -> bool {
         self.docker.inspect_image(reference).await.is_ok()
     }
 
-    /// A container of an instance called `bench`, made and not started.
-    pub(crate) async fn container_of(&self, reference: &str) -> String {
+    /// Creates a container with the label of [`INSTANCE`], without starting it.
+    pub(crate) async fn create_container(&self, reference: &str) -> String {
         let body = ContainerCreateBody {
             image: Some(reference.to_owned()),
             cmd: Some(vec!["/none".into()]),
             labels: Some(HashMap::from([(
                 "com.dundermifflin.dm.instance".into(),
-                "bench".into(),
+                INSTANCE.into(),
             )])),
             ..ContainerCreateBody::default()
         };
@@ -221,9 +227,9 @@ impl Bench {
         created.id
     }
 
-    /// Who owns a file in an image: user and group.
-    pub(crate) async fn owner_in(&self, reference: &str, path: &str) -> (u64, u64) {
-        let container = self.container_of(reference).await;
+    /// Returns the user and the group that own a file in an image.
+    pub(crate) async fn owner_of_file(&self, reference: &str, path: &str) -> (u64, u64) {
+        let container = self.create_container(reference).await;
         let options = DownloadFromContainerOptionsBuilder::default()
             .path(path)
             .build();
@@ -239,24 +245,24 @@ impl Bench {
         (entry.header().uid().unwrap(), entry.header().gid().unwrap())
     }
 
-    fn is_ours(&self, labels: &HashMap<String, String>) -> bool {
+    fn belongs_to_test(&self, labels: &HashMap<String, String>) -> bool {
         labels
             .get(LABEL_COMPONENT)
             .is_some_and(|component| component.starts_with(&format!("{}-", self.prefix)))
     }
 
-    /// The images of this test, intermediate ones included.
+    /// Returns the images of this test, intermediate ones included.
     pub(crate) async fn image_ids(&self) -> BTreeSet<String> {
         let options = ListImagesOptionsBuilder::default().all(true).build();
         let images = self.docker.list_images(Some(options)).await.unwrap();
         images
             .into_iter()
-            .filter(|image| self.is_ours(&image.labels))
+            .filter(|image| self.belongs_to_test(&image.labels))
             .map(|image| image.id)
             .collect()
     }
 
-    /// The containers of this test, those of builds included.
+    /// Returns the containers of this test, those of builds included.
     pub(crate) async fn container_ids(&self) -> BTreeSet<String> {
         let options = ListContainersOptionsBuilder::default().all(true).build();
         let containers = self.docker.list_containers(Some(options)).await.unwrap();
@@ -266,22 +272,22 @@ impl Bench {
                 container
                     .labels
                     .as_ref()
-                    .is_some_and(|labels| self.is_ours(labels))
+                    .is_some_and(|labels| self.belongs_to_test(labels))
             })
             .filter_map(|container| container.id)
             .collect()
     }
 
-    /// Waits until something is so.
-    pub(crate) async fn eventually(&self, mut is_so: impl AsyncFnMut() -> bool) {
+    /// Waits until a condition holds.
+    pub(crate) async fn eventually(&self, mut condition: impl AsyncFnMut() -> bool) {
         let wait = async {
-            while !is_so().await {
+            while !condition().await {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait)
+        tokio::time::timeout(TIMEOUT, wait)
             .await
-            .expect("it never came about");
+            .expect("the condition did not hold in time");
     }
 
     async fn clean(&self) {
@@ -297,7 +303,8 @@ impl Bench {
             .unwrap_or_default();
         for image in images {
             for reference in &image.repo_tags {
-                // A name's end, so that test 1 does not take test 10's.
+                // The separator behind the prefix prevents test 1 from removing the images of
+                // test 10.
                 if reference.contains(&format!("{}-", self.prefix))
                     || reference.contains(&format!("{}/", self.prefix))
                 {
@@ -311,51 +318,51 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
+impl Drop for EngineFixture {
     fn drop(&mut self) {
-        // Also where the test failed: the tests run on several threads.
+        // Blocking is allowed here because the tests use a multi-threaded runtime.
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(self.clean());
         });
     }
 }
 
-type Watch = Box<dyn Fn(&str, &Update) + Send>;
+type UpdateHook = Box<dyn Fn(&str, &Update) + Send>;
 
-/// Remembers what is told.
+/// Records the progress that a run reports.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct RecordedProgress {
     updates: Mutex<Vec<(String, Update)>>,
     notes: Mutex<Vec<String>>,
-    watch: Mutex<Option<Watch>>,
+    hook: Mutex<Option<UpdateHook>>,
 }
 
-impl Told {
-    /// What was told of an image and an activity.
-    pub(crate) fn doing(&self, image: &str, doing: &str) -> Vec<Update> {
+impl RecordedProgress {
+    /// Returns the updates about an activity on an image.
+    pub(crate) fn updates(&self, image: &str, activity: &str) -> Vec<Update> {
         let updates = self.updates.lock().unwrap();
         updates
             .iter()
-            .filter(|(name, update)| name == image && update.doing == doing)
+            .filter(|(name, update)| name == image && update.doing == activity)
             .map(|(_, update)| update.clone())
             .collect()
     }
 
-    /// The notes so far.
+    /// Returns the notes so far.
     pub(crate) fn notes(&self) -> Vec<String> {
         self.notes.lock().unwrap().clone()
     }
 
-    /// Calls this at every update.
-    pub(crate) fn when(&self, watch: impl Fn(&str, &Update) + Send + 'static) {
-        *self.watch.lock().unwrap() = Some(Box::new(watch));
+    /// Calls a hook at every update.
+    pub(crate) fn on_update(&self, hook: impl Fn(&str, &Update) + Send + 'static) {
+        *self.hook.lock().unwrap() = Some(Box::new(hook));
     }
 }
 
-impl Progress for Told {
+impl Progress for RecordedProgress {
     fn working(&self, image: &str, update: Update) {
-        if let Some(watch) = &*self.watch.lock().unwrap() {
-            watch(image, &update);
+        if let Some(hook) = &*self.hook.lock().unwrap() {
+            hook(image, &update);
         }
         self.updates
             .lock()

@@ -1,4 +1,4 @@
-//! A real registry on loopback, from the distribution's package.
+//! A real registry on the loopback interface, from the distribution's package.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use dm_engine::images::RegistryLogin;
 
-use super::Bench;
+use super::EngineFixture;
 
-/// A registry that runs while this lives. It stores in a folder of its own.
+/// A registry process with its own storage directory. It ends when this value is dropped.
 pub(crate) struct Registry {
     process: Child,
     port: u16,
@@ -16,11 +16,11 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Starts one on a free port, with a login where one is given.
+    /// Starts a registry on a free port, with a login if one is given.
     pub(crate) async fn start(login: Option<&RegistryLogin>) -> Self {
-        need("docker-registry", "docker-registry");
+        ensure_installed("docker-registry", "docker-registry");
         let dir = tempfile::tempdir().unwrap();
-        // Free now; nobody else takes it in the moment until the registry does.
+        // The port is free now. Another process is unlikely to take it before the registry does.
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -33,7 +33,7 @@ impl Registry {
             dir.path().join("data").display()
         );
         if let Some(login) = login {
-            need("htpasswd", "apache2-utils");
+            ensure_installed("htpasswd", "apache2-utils");
             let hash = Command::new("htpasswd")
                 .args(["-nbB", "-C", "4", &login.username, &login.password])
                 .output()
@@ -60,46 +60,46 @@ impl Registry {
             port,
             _dir: dir,
         };
-        registry.ready().await;
+        registry.wait_until_ready().await;
         registry
     }
 
-    async fn ready(&mut self) {
+    async fn wait_until_ready(&mut self) {
         let url = format!("http://{}/v2/", self.address());
-        let answers = async {
-            // With a login, "unauthorized" is an answer, too.
+        let answered = async {
+            // A registry with a login answers 401, which also means that it is ready.
             while reqwest::get(&url).await.is_err() {
                 assert!(
                     self.process.try_wait().unwrap().is_none(),
-                    "the registry ended"
+                    "the registry exited"
                 );
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), answers)
+        tokio::time::timeout(Duration::from_secs(30), answered)
             .await
-            .expect("the registry does not answer");
+            .expect("the registry did not answer in time");
     }
 
-    /// Host and port.
+    /// Returns host and port.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Puts an image into it under a path, and returns the whole reference.
+    /// Pushes an image to the registry under a path and returns the complete reference.
     pub(crate) async fn push(
         &self,
-        bench: &Bench,
+        fixture: &EngineFixture,
         path: &str,
         login: Option<&RegistryLogin>,
     ) -> String {
-        // The path alone may be another test's as well.
-        let path = if path.contains(&bench.unique()) {
+        // Another test may use the same path.
+        let path = if path.contains(&fixture.unique()) {
             path.to_owned()
         } else {
-            bench.name(path)
+            fixture.name(path)
         };
-        bench
+        fixture
             .push(&format!("{}/{path}", self.address()), login)
             .await
     }
@@ -112,11 +112,11 @@ impl Drop for Registry {
     }
 }
 
-/// Installs the package of a program where it is missing. Tests never leave out
-/// what they can't run.
-fn need(program: &str, package: &str) {
-    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _turn = ONE_AT_A_TIME
+/// Installs the package of a program if the program is missing. Tests must not be skipped because
+/// a tool is missing.
+fn ensure_installed(program: &str, package: &str) {
+    static INSTALLATION: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _guard = INSTALLATION
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     let found = std::env::var_os("PATH")

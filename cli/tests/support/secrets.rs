@@ -1,15 +1,15 @@
-//! The secrets of the tests' stacks: whatever is hard for shells, URLs, JSON, SQL, properties
-//! and templates, so that each test tries all of it.
+//! The secrets of the tests' stacks. They contain characters that are special in shells, URLs,
+//! JSON, SQL, properties files and templates, so that every test covers the quoting.
 
-/// What every client of PostgreSQL sends alike.
+/// A secret that every client of PostgreSQL sends unchanged.
 pub(crate) const HARD: &str =
     " p$$a${HOME}b\"c\\d e+f%41@:/'#;é€漢\\$x\\\\&<>|`~^*?![]()={{y}}${vault.z}, ";
 
-/// With a letter that SASLprep refuses, too.
+/// The same with a character that SASLprep rejects.
 pub(crate) const HARDEST: &str =
     " p$$a${HOME}b\"c\\d e+f%41@:/'#;é€漢\\$x\\\\&<>|`~^*?![]()={{y}}${vault.z}, 🔑 ";
 
-/// Every secret of `dm.toml`, as variables.
+/// Returns the environment variables that set every secret of `dm.toml`.
 pub(crate) fn variables() -> Vec<(String, String)> {
     let infrastructure = [
         ("DM_POSTGRES__PASSWORD", HARD),

@@ -87,16 +87,16 @@ impl Heading {
 #[derive(Debug, Error)]
 pub enum EnvelopeError {
     /// The body is no envelope.
-    #[error("the body is no CloudEvents envelope: {0}")]
+    #[error("the body is not a CloudEvents envelope: {0}")]
     Unparsable(#[source] serde_json::Error),
     /// The envelope speaks another version.
-    #[error("CloudEvents {0} is not spoken here")]
+    #[error("unsupported CloudEvents version {0}")]
     Version(String),
     /// The event has no id.
     #[error("the event has no id")]
     NoId,
     /// The event came by the routing key of another type. Who may publish what goes by keys.
-    #[error("{event_type} goes by the routing key {expected}, and came by {routing_key}")]
+    #[error("{event_type} has the routing key {expected}, but was published with {routing_key}")]
     RoutingKey {
         /// The event's type.
         event_type: String,
@@ -106,7 +106,7 @@ pub enum EnvelopeError {
         routing_key: String,
     },
     /// Mandatory data is missing, or of another type.
-    #[error("the data of {event_type} can't be used: {source}")]
+    #[error("invalid data of {event_type}: {source}")]
     Data {
         /// The event's type.
         event_type: String,

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 /// The system has no randomness to give.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("the system gives no random bytes")]
+#[error("could not get random bytes from the system")]
 pub(crate) struct NoRandomness;
 
 /// Random bytes as base64url without padding.

@@ -139,7 +139,7 @@ impl FromStr for Milliseconds {
         let year = 365 * 24 * 3600 * 1000;
         match text.parse() {
             Ok(number) if (1..=year).contains(&number) => Ok(Self(Duration::from_millis(number))),
-            _ => Err(format!("whole milliseconds from 1 to {year} are needed")),
+            _ => Err(format!("expected whole milliseconds from 1 to {year}")),
         }
     }
 }
@@ -169,7 +169,7 @@ impl FromStr for BaseUrl {
         if plain {
             Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
         } else {
-            Err("an address like `http://host:port` is needed".to_owned())
+            Err("expected an address such as `http://host:port`".to_owned())
         }
     }
 }
@@ -194,7 +194,7 @@ impl FromStr for RealmName {
         if text.bytes().all(plain) && !text.trim_matches('.').is_empty() {
             Ok(Self(text.to_owned()))
         } else {
-            Err("letters, digits, `-`, `_` and `.` alone make a realm's name".to_owned())
+            Err("a realm name consists of letters, digits, `-`, `_` and `.`".to_owned())
         }
     }
 }
@@ -255,7 +255,9 @@ impl FromStr for Origins {
                 if serialized == origin {
                     HeaderValue::from_str(origin).map_err(|error| error.to_string())
                 } else {
-                    Err(format!("`{origin}` is no origin like `http://host:port`"))
+                    Err(format!(
+                        "`{origin}` is not an origin such as `http://host:port`"
+                    ))
                 }
             })
             .collect::<Result<_, _>>()

@@ -14,11 +14,11 @@ const FIXTURE: &str = include_str!("../../../fixtures/products.csv");
 /// is: stock has a life of its own.
 pub(crate) async fn take_in(database: &Database) -> Result<(), StartError> {
     let products = product::read(FIXTURE)
-        .map_err(|error| StartError::Service(format!("the catalogue: {error}")))?;
+        .map_err(|error| StartError::Service(format!("could not load the catalogue: {error}")))?;
     let mut transaction = database.begin().await?;
     let added = store::products::add_missing(&mut transaction, &products).await?;
     transaction.commit().await?;
-    info!(products = products.len(), added, "the catalogue is in");
+    info!(products = products.len(), added, "the catalogue was loaded");
     Ok(())
 }
 

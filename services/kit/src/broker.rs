@@ -36,13 +36,13 @@ pub(crate) struct Broker {
 #[derive(Debug, Error)]
 pub(crate) enum BrokerError {
     /// The connection broke, or was never made.
-    #[error("the broker: {0}")]
+    #[error("could not communicate with RabbitMQ: {0}")]
     Amqp(#[from] lapin::Error),
     /// It took too long.
-    #[error("the broker confirmed nothing for {} s", .0.as_secs())]
+    #[error("RabbitMQ confirmed no message for {} s", .0.as_secs())]
     Silent(Duration),
     /// It closed the channel or the connection because of a message.
-    #[error("the broker refused a message: {0}")]
+    #[error("RabbitMQ refused a message: {0}")]
     Refused(String),
 }
 
@@ -93,11 +93,11 @@ impl Broker {
             while let Some(event) = events.next().await {
                 match event {
                     Event::ConnectionBlocked(reason) => {
-                        warn!(reason, "the broker takes nothing for now");
+                        warn!(reason, "RabbitMQ blocks publishing");
                         flag.store(true, Ordering::Relaxed);
                     }
                     Event::ConnectionUnblocked => {
-                        info!("the broker takes messages again");
+                        info!("RabbitMQ accepts messages again");
                         flag.store(false, Ordering::Relaxed);
                     }
                     Event::Error(_) => break,

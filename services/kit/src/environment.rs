@@ -38,7 +38,7 @@ impl Environment {
         match text.parse() {
             Ok(value) => value,
             Err(error) => {
-                self.faults.push(format!("{name} can't be used: {error}"));
+                self.faults.push(format!("{name} is not valid: {error}"));
                 default
             }
         }
@@ -83,7 +83,7 @@ impl Environment {
                 Some(secret.to_owned()).filter(|secret| !secret.is_empty())
             }
             Err(error) => {
-                let fault = format!("{path}, which {variable} names, can't be read: {error}");
+                let fault = format!("could not read {path} ({variable}): {error}");
                 self.faults.push(fault);
                 Some(String::new())
             }
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(environment.check(), Ok(()));
         environment.secret("C");
         let error = environment.check().unwrap_err().to_string();
-        assert!(error.contains("which C_FILE names"), "{error}");
+        assert!(error.contains("(C_FILE)"), "{error}");
         std::fs::remove_file(file).unwrap();
     }
 
@@ -186,7 +186,7 @@ mod tests {
         environment.secret("POSTGRES_PASSWORD");
         assert_eq!(
             environment.check().unwrap_err().to_string(),
-            "SERVER_PORT can't be used: invalid digit found in string; \
+            "SERVER_PORT is not valid: invalid digit found in string; \
              POSTGRES_PASSWORD is missing"
         );
     }

@@ -107,16 +107,16 @@ pub struct Parts {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// A setting can't be used.
-    #[error("settings: {0}")]
+    #[error("could not read the settings: {0}")]
     Environment(#[from] EnvironmentError),
     /// The schema doesn't fit.
-    #[error("schema: {0}")]
+    #[error("could not use the schema: {0}")]
     Schema(#[from] SchemaError),
     /// The database is not there.
-    #[error("the database: {0}")]
+    #[error("could not query PostgreSQL: {0}")]
     Database(#[from] sqlx::Error),
     /// The port can't be had.
-    #[error("listening: {0}")]
+    #[error("could not listen: {0}")]
     Listen(#[from] std::io::Error),
     /// Something of the service's own.
     #[error("{0}")]
@@ -306,7 +306,7 @@ where
     {
         Ok(runtime) => runtime,
         Err(cause) => {
-            error!(%cause, "no runtime");
+            error!(%cause, "could not start the async runtime");
             return ExitCode::FAILURE;
         }
     };
@@ -316,7 +316,7 @@ where
         let (asked, patience) = (stop.clone(), stop.clone());
         tokio::spawn(async move {
             if terminated().await.is_ok() {
-                info!("asked to stop");
+                info!("stopping");
                 asked.cancel();
             }
         });

@@ -52,7 +52,7 @@ pub async fn run(pool: PgPool, rules: Vec<Rule>, stop: CancellationToken) {
             match rule.apply(&pool, &stop).await {
                 Ok(0) => {}
                 Ok(rows) => info!(table = rule.table, rows, "old rows removed"),
-                Err(error) => warn!(table = rule.table, %error, "old rows stay for now"),
+                Err(error) => warn!(table = rule.table, %error, "could not remove old rows"),
             }
         }
         pause = INTERVAL;

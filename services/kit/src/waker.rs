@@ -60,7 +60,7 @@ impl Waker {
                 .execute(&pool)
                 .await;
             if let Err(error) = called {
-                debug!(%error, "the relay was not woken");
+                debug!(%error, "could not wake the relay");
             }
         }
     }

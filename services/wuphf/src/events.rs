@@ -32,7 +32,7 @@ impl Handler for Notifier {
             Telling::Told(draft) => draft,
             Telling::Nobody => {
                 // Retrying doesn't help, and an operator could not mend it either.
-                warn!(event_id = event.id, "no user can have such an id");
+                warn!(event_id = event.id, "not a valid user id");
                 return Ok(());
             }
             Telling::Nothing => return Ok(()),

@@ -146,7 +146,7 @@ impl Broker<'_> {
         let besides = besides(definitions, self.definitions);
         if let Err(error) = self.management.declare(&besides).await {
             refused.push(format!(
-                "the broker does not take what the backup has beside the configuration: {}",
+                "could not declare the topology that the backup has in addition to the configuration: {}",
                 dm_core::error::chain(&MessagingError::from(error)).join(": ")
             ));
         }
@@ -156,7 +156,7 @@ impl Broker<'_> {
         let imported = copy::import(self.connection, &lines).await?;
         if imported.refused > 0 {
             refused.push(format!(
-                "the broker does not take {} of the dead letters",
+                "could not restore {} dead letters: RabbitMQ refused them",
                 imported.refused
             ));
         }

@@ -178,7 +178,7 @@ impl Component for Schedule {
             if folder.has_begun() {
                 Ok(())
             } else {
-                Err("its process has not begun yet".to_owned().into())
+                Err("the scheduler has not started yet".to_owned().into())
             }
         })
     }

@@ -84,7 +84,7 @@ async fn fill(
     taken_at: DateTime<Utc>,
     purpose: Purpose,
 ) -> Result<Manifest, BackupError> {
-    (source.told)("the database, the broker, the directory and the realm");
+    (source.told)("PostgreSQL, RabbitMQ, OpenLDAP and the realm");
     // Whatever of the others changes meanwhile is made up for by the account of events
     // after a restore.
     let (database, broker, directory, realm) = tokio::try_join!(

@@ -77,7 +77,7 @@ pub async fn prepare(
     let mut warnings = missing.warnings();
     if !tablespaces.is_empty() {
         warnings.push(format!(
-            "the server has no tablespace {}: what was in it is in the customary one",
+            "missing tablespaces: {}; their tables were restored to the default tablespace",
             tablespaces.join(", ")
         ));
     }
@@ -178,10 +178,11 @@ async fn check_content(
     if found != manifest.postgres.rows {
         let saved = &manifest.postgres.rows;
         let tables: BTreeSet<&String> = found.keys().chain(saved.keys()).collect();
-        let count = |rows: Option<&i64>| rows.map_or("none".to_owned(), i64::to_string);
+        let count = |rows: Option<&i64>| rows.map_or("no".to_owned(), i64::to_string);
         let other = tables.into_iter().filter_map(|table| {
             let (found, saved) = (found.get(table), saved.get(table));
-            (found != saved).then(|| format!("{table}: {} and not {}", count(found), count(saved)))
+            (found != saved)
+                .then(|| format!("{table}: {} rows instead of {}", count(found), count(saved)))
         });
         return Err(BackupError::Counts(other.collect()));
     }

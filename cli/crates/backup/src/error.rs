@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use dm_components::locks::Blocked;
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use dm_engine::EngineError;
 use dm_messaging::MessagingError;
 use thiserror::Error;
@@ -27,7 +28,7 @@ pub enum BackupError {
         source: io::Error,
     },
     /// The engine does not do what is asked of it.
-    #[error("a container can't be asked")]
+    #[error("could not access a container of the stack")]
     Engine(#[from] EngineError),
     /// A command in a container failed.
     #[error("{command} failed: {told}")]
@@ -38,25 +39,25 @@ pub enum BackupError {
         told: String,
     },
     /// The database refused.
-    #[error("the database refused")]
+    #[error("could not query PostgreSQL")]
     Sql(#[from] sqlx::Error),
     /// The database can't be set up as migrations have it.
-    #[error("the restored database can't be set up")]
+    #[error("could not set up the restored database")]
     Setup(#[from] dm_components::database::DatabaseError),
     /// The broker refused.
-    #[error("the broker refused")]
+    #[error("could not read or change RabbitMQ")]
     Broker(#[from] MessagingError),
-    /// Keycloak can't be asked.
-    #[error("Keycloak can't be asked")]
+    /// could not query Keycloak.
+    #[error("could not query Keycloak")]
     Keycloak(#[from] reqwest::Error),
     /// The directory refused.
-    #[error("the directory can't be read")]
+    #[error("could not query OpenLDAP")]
     Directory(#[from] ldap3::LdapError),
     /// There is no such set.
     #[error("there is no backup `{0}`")]
     NoSet(String),
     /// Several sets have an id that begins so.
-    #[error("`{prefix}` begins the ids of {} backups", candidates.len())]
+    #[error("the id `{prefix}` is ambiguous: {} backups begin with it", candidates.len())]
     Ambiguous {
         /// What was given.
         prefix: String,
@@ -64,7 +65,7 @@ pub enum BackupError {
         candidates: Vec<Candidate>,
     },
     /// There are none but safety copies, and `latest` is none of these.
-    #[error("there is no manual or scheduled backup yet, only safety copies")]
+    #[error("there is no manual or scheduled backup, only safety backups")]
     OnlySafety {
         /// These.
         candidates: Vec<Candidate>,
@@ -81,7 +82,9 @@ pub enum BackupError {
         found: Vec<String>,
     },
     /// A set has another form than this `dm` knows.
-    #[error("backup `{id}` has format {found}, and this dm reads {FORMAT}")]
+    #[error(
+        "could not read backup `{id}`: its format is {found}, and this version of dm reads {FORMAT}"
+    )]
     Format {
         /// Which.
         id: String,
@@ -89,7 +92,7 @@ pub enum BackupError {
         found: u32,
     },
     /// A set is of another instance.
-    #[error("backup `{id}` is of instance `{of}`, and this is `{this}`")]
+    #[error("backup `{id}` belongs to instance `{of}`, and this is instance `{this}`")]
     Foreign {
         /// Which.
         id: String,
@@ -99,7 +102,7 @@ pub enum BackupError {
         this: String,
     },
     /// A set is of a newer server.
-    #[error("backup `{id}` is of {server} {of}, and the stack runs {runs}")]
+    #[error("backup `{id}` was made with {server} {of}, and the stack runs {runs}")]
     Version {
         /// Which.
         id: String,
@@ -121,13 +124,13 @@ pub enum BackupError {
         known: Vec<String>,
     },
     /// The schema of `dm` itself was asked for.
-    #[error("schema `dm_ops` is that of dm itself, and can't be restored by itself")]
+    #[error("could not restore schema `dm_ops` alone: it belongs to dm")]
     OwnSchema(
         /// The set.
         String,
     ),
     /// Something elsewhere hangs on a schema.
-    #[error("schema `{schema}` can't be replaced by itself: these would go with it")]
+    #[error("could not replace schema `{schema}` alone: other objects depend on it")]
     Dependents {
         /// The schema.
         schema: String,
@@ -135,7 +138,7 @@ pub enum BackupError {
         dependents: Vec<String>,
     },
     /// The server lacks extensions.
-    #[error("the backup needs extensions that this PostgreSQL does not have: {}", .0.join(", "))]
+    #[error("PostgreSQL lacks extensions that the backup requires: {}", .0.join(", "))]
     NoExtension(Vec<String>),
     /// The disk has no room for a second database.
     #[error(
@@ -150,16 +153,16 @@ pub enum BackupError {
         free: u64,
     },
     /// Another session holds a lock.
-    #[error("the database's tables can't be locked")]
+    #[error("could not lock the tables of the database")]
     Blocked(#[source] Blocked),
     /// Queues fill again as fast as they are emptied.
-    #[error("the queues are never empty: a program outside the stack publishes to them")]
+    #[error("could not empty the queues: a program outside the stack publishes to them")]
     NeverEmpty,
     /// The server did not tell whether two databases have changed places.
-    #[error("the database went away while the restored one took its place")]
+    #[error("lost the connection to PostgreSQL while the databases were swapped")]
     Unknown(#[source] Box<BackupError>),
     /// Nothing has changed, but what was stopped does not run again.
-    #[error("nothing has changed, and these are stopped: {}", containers.join(", "))]
+    #[error("could not restore: nothing has changed, and these containers are stopped: {}", containers.join(", "))]
     Stopped {
         /// The containers.
         containers: Vec<String>,
@@ -168,7 +171,7 @@ pub enum BackupError {
     },
     /// The database is restored, and not all of the rest.
     #[error(
-        "the database of {id} is restored, and not yet all of the rest: services and Keycloak are stopped"
+        "could not complete the restore of {id}: the database is restored, and the services and Keycloak are stopped"
     )]
     Halfway {
         /// The set.
@@ -177,7 +180,7 @@ pub enum BackupError {
         source: Box<BackupError>,
     },
     /// A text is no recipient of age.
-    #[error("`{text}` is no recipient of age: {reason}")]
+    #[error("`{text}` is not an age recipient: {reason}")]
     Recipient {
         /// The text.
         text: String,
@@ -185,7 +188,7 @@ pub enum BackupError {
         reason: String,
     },
     /// A file has no key of age.
-    #[error("{} has no key of age that can be read: {reason}", path.display())]
+    #[error("could not read an age identity from {}: {reason}", path.display())]
     Identity {
         /// The file.
         path: PathBuf,
@@ -193,7 +196,7 @@ pub enum BackupError {
         reason: String,
     },
     /// No key fits.
-    #[error("backup `{id}` is encrypted: {reason}")]
+    #[error("could not decrypt backup `{id}`: {reason}")]
     Locked {
         /// Which.
         id: String,
@@ -201,19 +204,19 @@ pub enum BackupError {
         reason: String,
     },
     /// Nobody said that the data may be replaced.
-    #[error("a restore replaces data of instance `{0}`, and that was not confirmed")]
+    #[error("could not restore: replacing data of instance `{0}` was not confirmed")]
     NotConfirmed(String),
     /// Nobody said that backups may go.
-    #[error("{0} backups would go, and that was not confirmed")]
+    #[error("could not prune: the removal of {0} backups was not confirmed")]
     PruneNotConfirmed(usize),
     /// What was restored is not what was saved.
-    #[error("what was restored has other rows than the backup")]
+    #[error("the restored tables have other row counts than the backup")]
     Counts(Vec<String>),
     /// An earlier restore was cut short.
-    #[error("the restore of backup `{0}` was cut short")]
+    #[error("the restore of backup `{0}` has not been completed")]
     Unfinished(String),
     /// There is no restore to carry on with.
-    #[error("no restore was cut short")]
+    #[error("there is no unfinished restore")]
     NothingToResume,
     /// Somebody interrupted it.
     #[error("interrupted; {0}")]
@@ -236,34 +239,37 @@ impl BackupError {
 }
 
 impl Coded for BackupError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::File { .. } => "backup-file",
-            Self::Engine(_) => "engine",
-            Self::Command { .. } => "backup-command",
-            Self::Sql(_) | Self::Setup(_) => "database",
-            Self::Broker(_) | Self::Keycloak(_) | Self::Directory(_) => "backup-source",
-            Self::NoSet(_) | Self::NoSets(_) | Self::OnlySafety { .. } => "backup-not-found",
-            Self::Ambiguous { .. } => "backup-ambiguous",
-            Self::NoSchema { .. } => "schema-unknown",
-            Self::OwnSchema(_) | Self::Dependents { .. } => "schema-refused",
-            Self::NoExtension(_) => "extension-missing",
-            Self::NoSpace { .. } => "disk-full",
-            Self::Blocked(_) => "database-locked",
-            Self::NeverEmpty => "backup-source",
-            Self::Unknown(_) => "restore-unknown",
+            Self::File { .. } => ErrorCode::BackupFile,
+            Self::Engine(error) => error.code(),
+            Self::Command { .. } => ErrorCode::BackupCommand,
+            Self::Sql(_) => ErrorCode::DatabaseQuery,
+            Self::Setup(_) => ErrorCode::DatabaseSetup,
+            Self::Broker(_) | Self::Keycloak(_) | Self::Directory(_) => ErrorCode::BackupSource,
+            Self::NoSet(_) | Self::NoSets(_) | Self::OnlySafety { .. } => ErrorCode::BackupNotFound,
+            Self::Ambiguous { .. } => ErrorCode::BackupAmbiguous,
+            Self::NoSchema { .. } => ErrorCode::SchemaUnknown,
+            Self::OwnSchema(_) | Self::Dependents { .. } => ErrorCode::SchemaNotRestorable,
+            Self::NoExtension(_) => ErrorCode::ExtensionMissing,
+            Self::NoSpace { .. } => ErrorCode::DiskFull,
+            Self::Blocked(_) => ErrorCode::DatabaseLocked,
+            Self::NeverEmpty => ErrorCode::QueueNeverEmpty,
+            Self::Unknown(_) => ErrorCode::RestoreStateUnknown,
             Self::Stopped { source, .. } => source.code(),
-            Self::Halfway { .. } => "restore-unfinished",
-            Self::Recipient { .. } => "backup-recipient",
-            Self::Identity { .. } => "backup-identity",
-            Self::Locked { .. } => "backup-encrypted",
-            Self::Damaged { .. } => "backup-damaged",
-            Self::Format { .. } | Self::Foreign { .. } | Self::Version { .. } => "backup-refused",
-            Self::NotConfirmed(_) | Self::PruneNotConfirmed(_) => "not-confirmed",
-            Self::Counts(_) => "backup-not-equal",
-            Self::Unfinished(_) => "restore-unfinished",
-            Self::NothingToResume => "restore-nothing-to-resume",
-            Self::Interrupted(_) => "interrupted",
+            Self::Halfway { .. } => ErrorCode::RestoreUnfinished,
+            Self::Recipient { .. } => ErrorCode::BackupRecipient,
+            Self::Identity { .. } => ErrorCode::BackupIdentity,
+            Self::Locked { .. } => ErrorCode::BackupEncrypted,
+            Self::Damaged { .. } => ErrorCode::BackupDamaged,
+            Self::Format { .. } | Self::Foreign { .. } | Self::Version { .. } => {
+                ErrorCode::BackupIncompatible
+            }
+            Self::NotConfirmed(_) | Self::PruneNotConfirmed(_) => ErrorCode::NotConfirmed,
+            Self::Counts(_) => ErrorCode::RestoreCountMismatch,
+            Self::Unfinished(_) => ErrorCode::RestoreUnfinished,
+            Self::NothingToResume => ErrorCode::RestoreNothingToResume,
+            Self::Interrupted(_) => ErrorCode::Interrupted,
         }
     }
 
@@ -312,66 +318,70 @@ impl Coded for BackupError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::NoSet(_) => vec!["dm backup ls".into()],
-            Self::Ambiguous { .. } => vec!["write more of the id".into()],
+            Self::Ambiguous { .. } => vec!["give more characters of the id".into()],
             Self::OnlySafety { .. } => {
-                vec!["name one of them by its id, or make a backup: dm backup create".into()]
+                vec!["give the id of a safety backup, or create a backup: dm backup create".into()]
             }
             Self::NoSets(_) => vec!["dm backup create".into()],
-            Self::Damaged { .. } => vec!["take another one: dm backup ls".into()],
+            Self::Damaged { .. } => vec!["choose another backup: dm backup ls".into()],
             Self::Format { found, .. } if *found < FORMAT => vec![
-                "take the dm that made it".into(),
-                "or make another one: dm backup create".into(),
+                "use the version of dm that created the backup".into(),
+                "or create a new backup: dm backup create".into(),
             ],
-            Self::Format { .. } => vec!["take a newer dm".into()],
+            Self::Format { .. } => vec!["use a newer version of dm".into()],
             Self::Foreign { of, .. } => vec![
                 format!("dm --instance {of} backup restore …"),
-                "or, if that is what you want: dm backup restore --foreign …".into(),
+                "or allow a backup of another instance: dm backup restore --foreign …".into(),
             ],
             Self::Recipient { .. } => {
-                vec!["age-keygen writes a key, and the recipient that goes with it: age1…".into()]
+                vec!["create an identity and its recipient (age1…) with age-keygen".into()]
             }
             Self::Locked { .. } | Self::Identity { .. } => vec![
-                "give the key of one of its recipients: dm backup restore --identity FILE".into(),
+                "give the identity of one of its recipients: dm backup restore --identity FILE"
+                    .into(),
                 "or set `backup.identity` in dm.local.toml".into(),
             ],
             Self::NoSchema { known, .. } => {
-                vec![format!("its schemas are {}", known.join(", "))]
+                vec![format!(
+                    "the schemas of the backup are {}",
+                    known.join(", ")
+                )]
             }
             Self::Version { server, .. } => {
                 let component = server.to_lowercase().replace("postgresql", "postgres");
                 vec![format!("dm images build {component}"), "dm up".into()]
             }
             Self::NotConfirmed(_) | Self::PruneNotConfirmed(_) => {
-                vec!["call the same command again with --yes".into()]
+                vec!["run the command again with --yes".into()]
             }
             Self::Unfinished(_) => vec![
                 "dm backup restore --resume".into(),
-                "or start fresh, without the data there is: dm reset".into(),
+                "or discard the existing data: dm reset".into(),
             ],
             Self::OwnSchema(id) => vec![format!(
-                "restore all of it: dm backup restore {id}, or another schema: dm backup show {id}"
+                "restore the whole backup: dm backup restore {id}, or another schema: dm backup show {id}"
             )],
             Self::Dependents { .. } => vec![
-                "restore all of the backup, without --schema: dm backup restore ID".into(),
-                "or remove these first, and make them again afterwards: dm psql".into(),
+                "restore the whole backup, without --schema: dm backup restore ID".into(),
+                "or drop these objects first, and create them again afterwards: dm psql".into(),
             ],
             Self::NoExtension(_) => {
-                vec!["use an image of PostgreSQL that has them: postgres.image in dm.toml".into()]
+                vec!["set postgres.image in dm.toml to an image that has the extensions".into()]
             }
-            Self::NoSpace { .. } => vec!["make room, e.g.: dm images prune".into()],
+            Self::NoSpace { .. } => vec!["free disk space, for example: dm images prune".into()],
             Self::Blocked(blocked) => blocked.next(),
             Self::NeverEmpty => vec![
-                "stop that program, then dm backup restore --resume".into(),
-                "see its connections: dm open rabbitmq".into(),
+                "stop the program, then: dm backup restore --resume".into(),
+                "show its connections: dm open rabbitmq".into(),
             ],
             Self::Unknown(_) => vec![
-                "dm up, which says so where the restored one is in its place".into(),
-                "then dm backup restore --resume".into(),
+                "find out whether the restored database is in use: dm up".into(),
+                "if it is: dm backup restore --resume".into(),
             ],
             Self::Stopped { .. } => vec!["dm up".into()],
             Self::Halfway { .. } => vec![
                 "dm backup restore --resume".into(),
-                "or dm reset, without the data there is".into(),
+                "or discard the existing data: dm reset".into(),
             ],
             Self::Sql(_)
             | Self::Broker(_)

@@ -95,11 +95,14 @@ impl State {
         let away = self.away.as_ref().filter(|it| now - it.since > AWAY);
         let away = away.map(|it| {
             let since = it.since.format("%Y-%m-%d %H:%M UTC");
-            format!("it cannot reach its servers since {since}: {}", it.error)
+            format!(
+                "the scheduler has not reached the servers since {since}: {}",
+                it.error
+            )
         });
         let silent = (now - self.seen_at > SILENT).then(|| {
             let at = self.seen_at.format("%Y-%m-%d %H:%M UTC");
-            format!("it has shown no sign of life since {at}")
+            format!("the scheduler has not reported since {at}")
         });
         failed.or(away).or(silent)
     }
@@ -131,7 +134,7 @@ impl Folder {
             .recursive(true)
             .mode(0o700)
             .create(&self.0)
-            .map_err(BackupError::file("make", &self.0))?;
+            .map_err(BackupError::file("create", &self.0))?;
         self.write(JOB, job)?;
         match fs::remove_file(self.0.join(BEGUN)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -266,7 +269,7 @@ mod tests {
         assert_eq!(away(20).complaint(now), None);
         assert_eq!(
             away(90).complaint(now).unwrap(),
-            "it cannot reach its servers since 2026-11-28 11:58 UTC: no route"
+            "the scheduler has not reached the servers since 2026-11-28 11:58 UTC: no route"
         );
         let failed = State {
             last_attempt: Some(Attempt {
@@ -281,7 +284,7 @@ mod tests {
             "the last backup failed at 2026-11-28 12:00 UTC: no room"
         );
         let later = now + TimeDelta::hours(1);
-        assert!(good.complaint(later).unwrap().contains("sign of life"));
+        assert!(good.complaint(later).unwrap().contains("has not reported"));
         // A clock that was put back is no fault of the schedule's.
         assert_eq!(good.complaint(now - TimeDelta::days(3)), None);
     }

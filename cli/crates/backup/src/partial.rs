@@ -38,7 +38,7 @@ impl Partial {
     pub(super) fn create(&self, name: &str) -> Result<Sealed, BackupError> {
         let path = self.path.join(name);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(BackupError::file("make", folder))?;
+            fs::create_dir_all(folder).map_err(BackupError::file("create", folder))?;
         }
         self.recipients.create(path)
     }

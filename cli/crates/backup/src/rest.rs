@@ -24,39 +24,39 @@ pub(super) async fn restore(
     site: &RestoreContext<'_>,
     opened: &Opened<'_>,
 ) -> Result<Letters, BackupError> {
-    (site.told)("restoring the broker: no message of the replaced database stays");
+    (site.told)("restoring RabbitMQ: removing the messages of the replaced database");
     for connection in site.broker.close().await? {
         (site.warned)(&format!(
-            "a connection of {connection} with the broker does not end"
+            "could not close a connection of {connection} to RabbitMQ"
         ));
     }
     site.broker.empty().await?;
     (site.told)("restoring the dead letters");
     let (letters, refused) = site.broker.load(opened).await?;
     refused.iter().for_each(|warning| (site.warned)(warning));
-    (site.told)("publishing what the restored outboxes say is on its way");
+    (site.told)("publishing the undelivered events of the restored outboxes");
     let taken_at = opened.set.manifest.taken_at;
     let filled =
         refill::refill(&site.target, &site.broker, &site.events, &letters, taken_at).await?;
     for queue in filled {
         if queue.there > 0 {
             (site.told)(&format!(
-                "{} events are in {} again",
+                "{} events were published to {} again",
                 queue.there, queue.queue
             ));
         }
         if queue.refused > 0 {
             (site.warned)(&format!(
-                "{} does not take {} events; publish them later: dm reconcile --repair",
+                "{} refused {} events; publish them later: dm reconcile --repair",
                 queue.queue, queue.refused
             ));
         }
     }
     if let Some(directory) = site.directory {
-        (site.told)("restoring the directory");
+        (site.told)("restoring OpenLDAP");
         entries(opened, directory).await?;
     }
-    (site.told)("opening the broker and the database");
+    (site.told)("allowing connections to RabbitMQ and PostgreSQL again");
     site.broker.open().await?;
     finish(site, opened).await?;
     Ok(letters)

@@ -25,8 +25,8 @@ pub async fn restore(
 ) -> Result<Letters, BackupError> {
     let id = &opened.set.manifest.id;
     (site.told)(&match extent {
-        Extent::Whole => format!("restoring the database of {id} beside the one that is served"),
-        Extent::Schema(name) => format!("restoring the database of {id} beside, for schema {name}"),
+        Extent::Whole => format!("restoring {id} to a staged database"),
+        Extent::Schema(name) => format!("restoring {id} to a staged database, for schema {name}"),
     });
     let prepared = tokio::select! {
         prepared = prepare(site, opened, extent) => prepared,
@@ -56,12 +56,12 @@ pub async fn restore(
             // It is restored: what fails now takes nothing of that back.
             if let Err(error) = schema::analyze(&site.target).await {
                 (site.warned)(&format!(
-                    "the planner knows nothing of the schema yet: {error}"
+                    "could not collect statistics of the restored schema: {error}"
                 ));
             }
             if let Err(error) = database::sweep(&site.target).await {
                 (site.warned)(&format!(
-                    "the next restore removes what this one leaves: {error}"
+                    "could not remove the staged database, and the next restore removes it: {error}"
                 ));
             }
             Ok(Letters::new())
@@ -107,15 +107,15 @@ async fn place(
     extent: Extent<'_>,
     stopped: &mut Vec<String>,
 ) -> Result<(), BackupError> {
-    (site.told)("stopping what uses the database");
+    (site.told)("stopping the containers that use the database");
     stop(site, stopped).await?;
     match extent {
         Extent::Whole => {
-            (site.told)("putting the database in its place");
+            (site.told)("swapping the databases");
             swap::swap(&site.target, prepared).await
         }
         Extent::Schema(name) => {
-            (site.told)(&format!("putting schema {name} in its place"));
+            (site.told)(&format!("replacing schema {name}"));
             schema::replace(&site.target, prepared, name).await
         }
     }
@@ -140,7 +140,7 @@ async fn undo(site: &RestoreContext<'_>, stopped: Vec<String>, error: BackupErro
     // It takes as much of the disk as the one that is served.
     if let Err(left) = database::sweep(&site.target).await {
         (site.warned)(&format!(
-            "what was prepared could not be removed, and the next restore does: {left}"
+            "could not remove the staged database, and the next restore removes it: {left}"
         ));
     }
     let engine = site.target.postgres.engine;
@@ -158,7 +158,7 @@ async fn undo(site: &RestoreContext<'_>, stopped: Vec<String>, error: BackupErro
         };
     }
     if !stopped.is_empty() {
-        (site.told)("nothing has changed, and what was stopped runs again");
+        (site.told)("nothing has changed, and the stopped containers run again");
     }
     error
 }

@@ -253,7 +253,10 @@ impl Missing {
         let mut notes = Vec::new();
         if !self.made.is_empty() {
             let names: Vec<&str> = self.made.iter().map(String::as_str).collect();
-            notes.push(format!("roles made as in the backup: {}", names.join(", ")));
+            notes.push(format!(
+                "roles created as in the backup: {}",
+                names.join(", ")
+            ));
         }
         notes
     }
@@ -263,13 +266,13 @@ impl Missing {
         let mut warnings = Vec::new();
         if !self.other.is_empty() {
             warnings.push(format!(
-                "these roles have other attributes than in the backup, and keep them: {}",
+                "roles that keep other attributes than in the backup: {}",
                 self.other.join(", ")
             ));
         }
         if !self.lost.is_empty() {
             warnings.push(format!(
-                "memberships of the backup that are not restored: {}",
+                "role memberships of the backup that were not restored: {}",
                 self.lost.join(", ")
             ));
         }

@@ -146,7 +146,7 @@ impl Identities {
         let keys = keys.into_identities();
         let keys = keys.map_err(|error| failed(error.to_string()))?;
         if keys.is_empty() {
-            return Err(failed("it has no key".to_owned()));
+            return Err(failed("the file has no key".to_owned()));
         }
         Ok(Self(keys))
     }

@@ -122,7 +122,7 @@ impl Store {
         let path = self.folder.join(format!("{id}{PARTIAL}"));
         fs::create_dir_all(&self.folder)
             .and_then(|()| fs::create_dir(&path))
-            .map_err(BackupError::file("make", &path))?;
+            .map_err(BackupError::file("create", &path))?;
         private(&path)?;
         Ok(Partial::new(path, recipients.clone()))
     }
@@ -151,7 +151,7 @@ impl Store {
         }
         sync(partial.path())?;
         let path = self.folder.join(&manifest.id);
-        fs::rename(partial.path(), &path).map_err(BackupError::file("name", &path))?;
+        fs::rename(partial.path(), &path).map_err(BackupError::file("create", &path))?;
         sync(&self.folder)?;
         Ok(Set {
             path,
@@ -282,7 +282,7 @@ impl Store {
         let text = fs::read(&text).map_err(|error| damaged(format!("{MANIFEST}: {error}")))?;
         let seal = fs::read(&seal).map_err(|error| damaged(format!("{SEAL}: {error}")))?;
         if seal != digest::of(&text).as_bytes() {
-            return Err(damaged(format!("{MANIFEST} is not what {SEAL} says")));
+            return Err(damaged(format!("{MANIFEST} does not match {SEAL}")));
         }
         // Before the rest of it is read, which may be other in another format.
         #[derive(serde::Deserialize)]
@@ -301,7 +301,7 @@ impl Store {
             .map_err(|error| damaged(format!("{MANIFEST}: {error}")))?;
         if manifest.id != name {
             return Err(damaged(format!(
-                "it is named `{name}` and is `{}`",
+                "the directory is named `{name}`, and the id in the manifest is `{}`",
                 manifest.id
             )));
         }
@@ -380,10 +380,10 @@ impl Set {
             match digest::read(&self.path.join(name)) {
                 Ok(file) if file == *expected => {}
                 Ok(file) if file.bytes != expected.bytes => found.push(format!(
-                    "{name} has {} bytes and not {}",
+                    "{name} has {} bytes instead of {}",
                     file.bytes, expected.bytes
                 )),
-                Ok(_) => found.push(format!("{name} is other than it was")),
+                Ok(_) => found.push(format!("{name} does not match its digest in the manifest")),
                 Err(error) => found.push(format!("{name}: {error}")),
             }
         }
@@ -395,7 +395,7 @@ impl Set {
                 || [PROOF, RESTORING, RESTORED].contains(&note)
         };
         let strange = there.iter().filter(|name| !known(name));
-        found.extend(strange.map(|name| format!("{name} is no part of it")));
+        found.extend(strange.map(|name| format!("{name} is not in the manifest")));
         if found.is_empty() {
             return Ok(());
         }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use dm_config::BENCH_REQUEST;
 use dm_core::error::{Coded, Exit, Result};
+use dm_core::error_code::ErrorCode;
 use dm_operations::session::Selection;
 use dm_terminal::Flags;
 use serde::{Deserialize, Serialize};
@@ -69,10 +70,12 @@ impl Request {
 #[derive(Debug, Error)]
 enum RequestError {
     /// The program was started by something else.
-    #[error("{BENCH_REQUEST} is not set: this program is started by `dm bench`")]
+    #[error(
+        "could not read {BENCH_REQUEST}: the variable is not set, because `dm bench` did not start this program"
+    )]
     Missing,
     /// The variable is not what `dm bench` writes.
-    #[error("could not read {BENCH_REQUEST}, which `dm bench` sets")]
+    #[error("could not read {BENCH_REQUEST}, the variable that `dm bench` sets")]
     Read(#[source] serde_json::Error),
     /// It can't be written as JSON.
     #[error("could not write the request for dm-bench")]
@@ -80,8 +83,8 @@ enum RequestError {
 }
 
 impl Coded for RequestError {
-    fn code(&self) -> &'static str {
-        "bench-request"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::BenchRequest
     }
 
     fn exit(&self) -> Exit {

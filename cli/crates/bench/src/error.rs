@@ -6,6 +6,7 @@ use std::time::Duration;
 use dm_components::ComponentError;
 use dm_components::database::DatabaseError;
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use dm_engine::EngineError;
 use dm_images::ImageError;
 use thiserror::Error;
@@ -32,7 +33,7 @@ pub(crate) enum BenchError {
         log: Vec<String>,
     },
     /// A container of the comparison ended or never became healthy.
-    #[error("under docker-compose, {service} {what}")]
+    #[error("could not start {service} with docker-compose: {what}")]
     Compose {
         /// The service.
         service: String,
@@ -51,7 +52,7 @@ pub(crate) enum BenchError {
     #[error("could not get a free port on 127.0.0.1: {0}")]
     Port(std::io::Error),
     /// A request was not answered as it has to be.
-    #[error("{request}: {what}")]
+    #[error("{request} failed: {what}")]
     Request {
         /// The request.
         request: String,
@@ -59,7 +60,7 @@ pub(crate) enum BenchError {
         what: String,
     },
     /// Something did not happen in time, so that its time means nothing.
-    #[error("after {} s, {what}", patience.as_secs())]
+    #[error("timed out after {} s: {what}", patience.as_secs())]
     Missing {
         /// What there was instead.
         what: String,
@@ -67,10 +68,10 @@ pub(crate) enum BenchError {
         patience: Duration,
     },
     /// The database refused.
-    #[error("the database refused")]
+    #[error("could not query PostgreSQL")]
     Sql(#[from] sqlx::Error),
     /// The broker refused.
-    #[error("the broker refused")]
+    #[error("could not communicate with RabbitMQ")]
     Broker(#[from] lapin::Error),
     /// It was interrupted.
     #[error("interrupted; the scratch stacks were removed")]
@@ -90,18 +91,18 @@ pub(crate) enum BenchError {
 }
 
 impl Coded for BenchError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Spawn { .. } => "bench-spawn",
-            Self::Run { .. } => "bench-run",
-            Self::Compose { .. } => "bench-compose",
-            Self::Write { .. } => "bench-write",
-            Self::Port(_) => "bench-port",
-            Self::Request { .. } => "bench-request",
-            Self::Missing { .. } => "bench-missing",
-            Self::Sql(_) => "bench-database",
-            Self::Broker(_) => "bench-broker",
-            Self::Interrupted => "interrupted",
+            Self::Spawn { .. } => ErrorCode::ProgramStart,
+            Self::Run { .. } => ErrorCode::BenchRunFailed,
+            Self::Compose { .. } => ErrorCode::BenchComposeFailed,
+            Self::Write { .. } => ErrorCode::FileAccess,
+            Self::Port(_) => ErrorCode::PortExhausted,
+            Self::Request { .. } => ErrorCode::BenchResponse,
+            Self::Missing { .. } => ErrorCode::BenchTimedOut,
+            Self::Sql(_) => ErrorCode::DatabaseQuery,
+            Self::Broker(_) => ErrorCode::BrokerCall,
+            Self::Interrupted => ErrorCode::Interrupted,
             Self::Engine(error) => error.code(),
             Self::Component(error) => error.code(),
             Self::Database(error) => error.code(),
@@ -130,11 +131,11 @@ impl Coded for BenchError {
         match self {
             Self::Run { command, log, .. } => log
                 .iter()
-                .map(|line| format!("it wrote: {line}"))
-                .chain([format!("run it by hand: {command}")])
+                .map(|line| format!("output: {line}"))
+                .chain([format!("run the command yourself: {command}")])
                 .collect(),
             Self::Compose { .. } => {
-                vec!["keep the compose file, to run it by hand: dm bench up --keep".into()]
+                vec!["keep the compose file to run it yourself: dm bench up --keep".into()]
             }
             Self::Spawn { .. }
             | Self::Write { .. }

@@ -111,7 +111,7 @@ pub async fn run(
     if markdown {
         printer.data(&render::markdown(&report))?;
     } else {
-        printer.result(report::SCHEMA, &report, |canvas| {
+        printer.result(&dm_core::document::BENCH, &report, |canvas| {
             render::render(&report, canvas)
         })?;
     }

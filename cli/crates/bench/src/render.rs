@@ -42,7 +42,7 @@ pub(crate) fn render(report: &Report, canvas: &Canvas) -> String {
     parts.push(sentences.join("\n"));
     for breakdown in shown(report) {
         let title = format!(
-            "{}: {} in all, {} of it around the run",
+            "{}: {} in total, {} of it outside the run",
             breakdown.figure.description(),
             seconds(breakdown.process),
             seconds(breakdown.around)
@@ -124,7 +124,7 @@ fn circumstances(report: &Report) -> String {
     facts.extend(machine.compose.clone());
     facts.push(format!("dm {} ({} build)", report.dm, report.profile));
     if let Some(load) = machine.load {
-        facts.push(format!("load {load} at the beginning"));
+        facts.push(format!("load {load} at the start"));
     }
     format!(
         "{}, ratios within a round, {}: {}.",
@@ -155,7 +155,7 @@ fn bound_by(breakdown: &Breakdown) -> Option<String> {
     let took = bottleneck.as_ref().map_or(0.0, |it| it.took.as_secs_f64());
     if breakdown.around >= took {
         return Some(format!(
-            "It is bound by what is around the run: {} of {} to start the program, read the \
+            "Its bottleneck is outside the run: {} of {} to start the program, read the \
              configuration, find the engine and show the stack.",
             seconds(breakdown.around),
             seconds(breakdown.process)
@@ -163,7 +163,7 @@ fn bound_by(breakdown: &Breakdown) -> Option<String> {
     }
     bottleneck.map(|it| {
         format!(
-            "It is bound by {} {}: {} of {} ({:.0} %).",
+            "Its bottleneck is {} {}: {} of {} ({:.0} %).",
             it.node,
             it.doing,
             seconds(took),
@@ -186,7 +186,7 @@ fn shown(report: &Report) -> impl Iterator<Item = &Breakdown> {
 
 fn markdown_chain(breakdown: &Breakdown) -> String {
     let mut page = format!(
-        "Where the {} of `{}` went (round {}, the one in the middle), the last link first:\n\n\
+        "Where the {} of `{}` went (round {}, the median), the last link first:\n\n\
          | Link | Free to begin | Took | Of it |\n|---|---|---|---|\n",
         seconds(breakdown.process),
         breakdown.figure.description(),
@@ -210,7 +210,7 @@ fn markdown_chain(breakdown: &Breakdown) -> String {
     }
     let _ = writeln!(
         page,
-        "| around the run | | {} | |",
+        "| outside the run | | {} | |",
         seconds(breakdown.around)
     );
     page
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn figures_as_json() {
-        let document = dm_terminal::json::document(crate::report::SCHEMA, &services()).unwrap();
+        let document = dm_terminal::json::document(&dm_core::document::BENCH, &services()).unwrap();
         insta::assert_snapshot!("services_json", document);
     }
 
@@ -346,7 +346,7 @@ mod tests {
         let breakdown = Breakdown::of(Figure::GoldenTime, 1, took, &start()).unwrap();
         let sentence = bound_by(&breakdown).unwrap();
         assert!(
-            sentence.contains("around the run: 12.55 s of 20.00 s"),
+            sentence.contains("outside the run: 12.55 s of 20.00 s"),
             "{sentence}"
         );
     }

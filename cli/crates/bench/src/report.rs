@@ -10,9 +10,6 @@ use super::figure::{Figure, Target, Unit};
 use super::machine::Machine;
 use super::statistics::{Sample, Summary};
 
-/// The schema of the JSON form; the body is [`Report`] itself.
-pub(crate) const SCHEMA: &str = "dm.bench/1";
-
 /// Everything that was measured.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Report {

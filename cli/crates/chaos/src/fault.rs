@@ -169,14 +169,18 @@ impl std::fmt::Display for Fault {
                 time: Some(time),
             } => write!(f, "{component} is killed for {}", words(*time)),
             Self::Pause { component, time } => {
-                write!(f, "{component} is frozen for {}", words(*time))
+                write!(f, "{component} is paused for {}", words(*time))
             }
             Self::Cut { component, time } => {
-                write!(f, "{component} is off the network for {}", words(*time))
+                write!(
+                    f,
+                    "{component} is disconnected from the network for {}",
+                    words(*time)
+                )
             }
             Self::Restart { component } => write!(f, "{component} is restarted"),
-            Self::Disconnect => write!(f, "every connection with the broker is ended"),
-            Self::Poison { queue } => write!(f, "{queue} gets what nobody can handle"),
+            Self::Disconnect => write!(f, "every connection to RabbitMQ is closed"),
+            Self::Poison { queue } => write!(f, "{queue} gets a poison message"),
         }
     }
 }

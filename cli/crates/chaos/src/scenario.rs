@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dm_config::values::Period;
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -41,7 +42,7 @@ pub enum ScenarioError {
         source: std::io::Error,
     },
     /// It is something else.
-    #[error("{} is no scenario: {what}", path.display())]
+    #[error("could not read scenario {}: {what}", path.display())]
     Text {
         /// The file.
         path: PathBuf,
@@ -51,10 +52,10 @@ pub enum ScenarioError {
 }
 
 impl Coded for ScenarioError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::File { .. } => "file-access",
-            Self::Text { .. } => "scenario-invalid",
+            Self::File { .. } => ErrorCode::FileAccess,
+            Self::Text { .. } => ErrorCode::ScenarioInvalid,
         }
     }
 
@@ -65,7 +66,7 @@ impl Coded for ScenarioError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::File { .. } => Vec::new(),
-            Self::Text { .. } => vec!["fixtures/demo/broker-outage.toml is an example".into()],
+            Self::Text { .. } => vec!["see the example fixtures/demo/broker-outage.toml".into()],
         }
     }
 }
@@ -133,12 +134,16 @@ impl StepText {
     fn understand(self) -> Result<Step, String> {
         let lasts = matches!(self.fault, Word::Kill | Word::Pause | Word::Cut);
         if self.time.is_some() && !lasts {
-            return Err("this fault takes no time: leave out `for`".into());
+            return Err("this fault has no duration: remove `for`".into());
         }
         if self.target.is_some() && self.fault == Word::Disconnect {
-            return Err("it is about every connection: leave out `target`".into());
+            return Err("`disconnect` closes every connection: remove `target`".into());
         }
-        let target = || self.target.clone().ok_or("`target` names what it is about");
+        let target = || {
+            self.target
+                .clone()
+                .ok_or("`target` is missing: set it to a component or a queue")
+        };
         let time = self.time.map(|time| time.get());
         let while_it_lasts = time.unwrap_or(CUSTOMARY);
         let fault = match self.fault {
@@ -212,9 +217,12 @@ mod tests {
             (r#"fault = "poison""#, "`target`"),
             (
                 "fault = \"restart\"\ntarget = \"order\"\nfor = \"1s\"",
-                "no time",
+                "no duration",
             ),
-            ("fault = \"disconnect\"\ntarget = \"order\"", "leave out"),
+            (
+                "fault = \"disconnect\"\ntarget = \"order\"",
+                "remove `target`",
+            ),
             ("fault = \"cut\"\ntarget = \"order\"\nwhen = \"1s\"", "when"),
         ] {
             let error = Scenario::parse(&format!("[[step]]\n{step}")).unwrap_err();

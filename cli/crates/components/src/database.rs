@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use dm_config::Config;
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use dm_engine::spec::DigestKey;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -96,10 +97,10 @@ enum Roles {
 #[derive(Debug, Error)]
 pub enum DatabaseError {
     /// The server refused or went away.
-    #[error("the database refused: {0}")]
+    #[error("could not set up the database: {0}")]
     Sql(#[from] sqlx::Error),
     /// A migration could not be read or applied.
-    #[error("the migrations of schema `{schema}` failed: {source}")]
+    #[error("could not apply the migrations of schema `{schema}`: {source}")]
     Migrate {
         /// The schema.
         schema: String,
@@ -112,13 +113,13 @@ pub enum DatabaseError {
     #[error("could not set up the database")]
     Blocked(#[source] Blocked),
     /// The time allowed ran out.
-    #[error("the database was not set up in the time allowed")]
+    #[error("could not set up the database within the time limit")]
     Late(#[source] Option<Blocked>),
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,
     /// A restore has brought the database back, and not yet the rest of the stack.
-    #[error("the restore of backup `{0}` was cut short")]
+    #[error("the restore of backup `{0}` has not been completed")]
     Restoring(String),
     /// The folder of migrations can't be read.
     #[error("could not read {}: {source}", path.display())]
@@ -141,15 +142,15 @@ impl From<Ended> for DatabaseError {
 }
 
 impl Coded for DatabaseError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Sql(_) => "database",
-            Self::Migrate { .. } => "migration",
-            Self::Blocked(_) => "database-locked",
-            Self::Late(_) => "timed-out",
-            Self::Interrupted => "interrupted",
-            Self::Restoring(_) => "restore-unfinished",
-            Self::Folder { .. } => "migrations-folder",
+            Self::Sql(_) => ErrorCode::DatabaseQuery,
+            Self::Migrate { .. } => ErrorCode::MigrationFailed,
+            Self::Blocked(_) => ErrorCode::DatabaseLocked,
+            Self::Late(_) => ErrorCode::TimedOut,
+            Self::Interrupted => ErrorCode::Interrupted,
+            Self::Restoring(_) => ErrorCode::RestoreUnfinished,
+            Self::Folder { .. } => ErrorCode::MigrationsUnreadable,
         }
     }
 
@@ -167,14 +168,14 @@ impl Coded for DatabaseError {
             Self::Sql(_) => vec!["dm logs postgres".into()],
             Self::Migrate { folder, .. } => vec![
                 format!("correct {MIGRATIONS}/{folder}, then: dm up"),
-                "or start fresh, without the data there is: dm reset".into(),
+                "or discard the existing data: dm reset".into(),
             ],
             Self::Blocked(blocked) | Self::Late(Some(blocked)) => blocked.next(),
             Self::Late(None) => vec!["dm up --wait-timeout 10m".into(), "dm logs postgres".into()],
             Self::Interrupted => vec!["dm up".into()],
             Self::Restoring(_) => vec![
                 "dm backup restore --resume".into(),
-                "or start fresh, without the data there is: dm reset".into(),
+                "or discard the existing data: dm reset".into(),
             ],
             Self::Folder { .. } => Vec::new(),
         }

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use dm_config::Config;
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use dm_core::instance::Instance;
 use dm_engine::spec::{ContainerSpec, DigestKey, Port};
 use dm_host::state::StateError;
@@ -112,7 +113,7 @@ pub struct Site<'a> {
 #[derive(Debug, Error)]
 pub enum ComponentError {
     /// One of its files can't be read.
-    #[error("could not read {}, which `{key}` in dm.toml names", path.display())]
+    #[error("could not read {} (`{key}` in dm.toml)", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -123,7 +124,7 @@ pub enum ComponentError {
         source: Arc<std::io::Error>,
     },
     /// Something that its container has of this machine can't be made.
-    #[error("could not make {}", path.display())]
+    #[error("could not create {}", path.display())]
     Place {
         /// The file or folder.
         path: PathBuf,
@@ -132,7 +133,7 @@ pub enum ComponentError {
         source: std::io::Error,
     },
     /// One of its files isn't what it should be.
-    #[error("{} is not usable: {reason}", path.display())]
+    #[error("could not use {}: {reason}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
@@ -145,9 +146,11 @@ pub enum ComponentError {
 }
 
 impl Coded for ComponentError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::File { .. } | Self::Place { .. } | Self::Content { .. } => "fixture",
+            Self::File { .. } | Self::Place { .. } | Self::Content { .. } => {
+                ErrorCode::ComponentFile
+            }
             Self::State(error) => error.code(),
         }
     }
@@ -163,11 +166,11 @@ impl Coded for ComponentError {
         match self {
             Self::File { key, .. } => {
                 vec![format!(
-                    "put the file there, or set `{key}` in dm.toml (dm config show {key})"
+                    "create the file, or set `{key}` in dm.toml: dm config show {key}"
                 )]
             }
             Self::Place { .. } => Vec::new(),
-            Self::Content { path, .. } => vec![format!("mend {}", path.display())],
+            Self::Content { path, .. } => vec![format!("correct {}", path.display())],
             Self::State(error) => error.next(),
         }
     }

@@ -54,7 +54,7 @@ impl fmt::Display for Holder {
         }
         let (minutes, seconds) = (self.seconds / 60, self.seconds % 60);
         let state = if self.state.is_empty() {
-            "at work"
+            "active"
         } else {
             &self.state
         };
@@ -95,7 +95,7 @@ pub struct Blocked {
 
 fn waiting_time(waited: Duration) -> String {
     match waited.as_secs() {
-        0 => "it waits".to_owned(),
+        0 => "waiting".to_owned(),
         seconds => format!("waited {seconds} s"),
     }
 }
@@ -116,11 +116,11 @@ impl Blocked {
         let first = self.holders.iter().find(|it| it.pid != 0);
         let end = first.map(|holder| {
             format!(
-                "end that session: dm psql -c \"select pg_terminate_backend({})\"",
+                "end the session: dm psql -c \"select pg_terminate_backend({})\"",
                 holder.pid
             )
         });
-        let wait = "or wait until it has ended, and try again".to_owned();
+        let wait = "or wait until the session has ended, and run the command again".to_owned();
         end.into_iter().chain([wait]).collect()
     }
 }
@@ -372,7 +372,7 @@ mod tests {
         );
         assert_eq!(
             blocked.next()[0],
-            "end that session: dm psql -c \"select pg_terminate_backend(4711)\""
+            "end the session: dm psql -c \"select pg_terminate_backend(4711)\""
         );
         let prepared = Blocked {
             waited: Duration::from_secs(10),

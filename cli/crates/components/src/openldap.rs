@@ -127,7 +127,7 @@ impl Component for OpenLdap {
                 Ok::<_, LdapError>(entries.into_iter().map(SearchEntry::construct).count())
             };
             match found.await {
-                Ok(0) => Err(format!("the tree has no {WITNESS} yet").into()),
+                Ok(0) => Err(format!("the directory has no user {WITNESS} yet").into()),
                 Ok(_) => Ok(()),
                 Err(LdapError::LdapResult { result }) if result.rc == INVALID_CREDENTIALS => {
                     Err(Unready::Refused(refused(&admin)))
@@ -153,8 +153,8 @@ impl Component for OpenLdap {
 /// A directory that does not let its administrator in.
 fn refused(admin: &str) -> Refused {
     Refused {
-        what: format!("it refuses {admin} with the password of openldap.admin_password"),
-        next: vec!["have it take the password of dm.toml again: dm restart openldap".into()],
+        what: format!("OpenLDAP rejects the password of {admin} (openldap.admin_password)"),
+        next: vec!["set the password of dm.toml again: dm restart openldap".into()],
     }
 }
 
@@ -181,7 +181,7 @@ fn ldif_files(site: &Site<'_>, folder: &Path) -> Result<Vec<File>, ComponentErro
     if paths.is_empty() {
         return Err(ComponentError::Content {
             path: folder,
-            reason: "it has no .ldif file".into(),
+            reason: "the directory has no .ldif file".into(),
         });
     }
     paths.sort();

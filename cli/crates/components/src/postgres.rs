@@ -72,12 +72,13 @@ fn is_refused(error: &sqlx::Error) -> bool {
 fn refused(user: &str, answer: &str) -> Refused {
     Refused {
         what: format!(
-            "it refuses `{user}` with the password of postgres.password, and could not be given \
-             that: {answer}"
+            "PostgreSQL rejects the password of `{user}` (postgres.password), and the password could \
+             not be changed: {answer}"
         ),
         next: vec![
-            "set postgres.user and postgres.password to those that the data was made with".into(),
-            "or start fresh, without the data there is: dm reset".into(),
+            "set postgres.user and postgres.password to the values that the data was created with"
+                .into(),
+            "or discard the existing data: dm reset".into(),
         ],
     }
 }

@@ -8,6 +8,7 @@
 //! program goes on.
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use thiserror::Error;
@@ -27,7 +28,7 @@ pub struct RecordedSchema {
 #[derive(Debug, Error)]
 pub enum RecordedError {
     /// The server refused or went away.
-    #[error("the tables of schema `{schema}` could not be made from the image's {script}")]
+    #[error("could not create the tables of schema `{schema}` with {script} of the image")]
     Sql {
         /// The schema.
         schema: &'static str,
@@ -38,7 +39,7 @@ pub enum RecordedError {
         source: sqlx::Error,
     },
     /// The script is no text.
-    #[error("the image's {script} is no script")]
+    #[error("could not read {script} of the image as text")]
     Script {
         /// The script's path in the image.
         script: &'static str,
@@ -49,8 +50,8 @@ pub enum RecordedError {
 }
 
 impl Coded for RecordedError {
-    fn code(&self) -> &'static str {
-        "recorded-schema"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::RecordedSchema
     }
 
     fn exit(&self) -> Exit {
@@ -61,7 +62,7 @@ impl Coded for RecordedError {
         match self {
             Self::Sql { .. } => vec![
                 "dm logs postgres".into(),
-                "or start fresh, without the data there is: dm reset".into(),
+                "or discard the existing data: dm reset".into(),
             ],
             Self::Script { .. } => vec!["dm images ls".into()],
         }

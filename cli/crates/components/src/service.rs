@@ -219,9 +219,9 @@ impl Component for Service {
                 .map(|(name, _)| name)
                 .collect();
             Err(Unready::Yet(if down.is_empty() {
-                format!("it answers {status}")
+                format!("the health check returns {status}")
             } else {
-                format!("it lacks {}", down.join(" and "))
+                format!("not available: {}", down.join(" and "))
             }))
         })
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path as FsPath;
 
+use dm_core::error_code::ErrorCode;
+
 use super::model::Config;
 use super::tree::{Path, dotted};
 use super::values::{CaCertificates, Port, ProjectPath};
@@ -11,15 +13,15 @@ use super::values::{CaCertificates, Port, ProjectPath};
 const TAKEN_SCHEMAS: [(&str, &str); 4] = [
     ("keycloak", "belongs to Keycloak"),
     ("dm_ops", "belongs to dm itself"),
-    ("public", "belongs to everybody"),
+    ("public", "is shared by all roles"),
     ("information_schema", "belongs to PostgreSQL"),
 ];
 
 /// Two keys whose values don't go together, or one whose value needs another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Conflict {
-    /// A stable name of its kind.
-    pub code: &'static str,
+    /// Its kind.
+    pub code: ErrorCode,
     /// The keys, in the order of the types; whoever reports decides which of
     /// them is to blame.
     pub keys: Vec<Path>,
@@ -31,7 +33,7 @@ pub(super) struct Conflict {
 
 impl Conflict {
     fn new(
-        code: &'static str,
+        code: ErrorCode,
         keys: &[&[&str]],
         message: impl Into<String>,
         help: impl Into<String>,
@@ -92,10 +94,13 @@ pub(super) fn missing_files(config: &Config, root: &FsPath) -> Vec<Conflict> {
         if !there {
             let kind = if directory { "directory" } else { "file" };
             found.push(Conflict::new(
-                "config-file-missing",
+                ErrorCode::ConfigFileMissing,
                 &[key],
-                format!("{} names no {kind}: `{path}`", dotted(key)),
-                format!("it was looked for at {}", full.display()),
+                format!(
+                    "{} names a {kind} that does not exist: `{path}`",
+                    dotted(key)
+                ),
+                format!("the full path is {}", full.display()),
             ));
         }
     }
@@ -125,14 +130,14 @@ fn shared_ports(config: &Config) -> Vec<Conflict> {
     for (key, port) in ports(config) {
         match owners.get(&port) {
             Some(owner) => found.push(Conflict::new(
-                "config-port-twice",
+                ErrorCode::ConfigPortTwice,
                 &[owner.as_slice(), key.as_slice()],
                 format!(
-                    "port {port} is given to both {} and {}",
+                    "port {port} is assigned to both {} and {}",
                     dotted(owner),
                     dotted(&key)
                 ),
-                "give one of them another port",
+                "assign another port to one of them",
             )),
             None => {
                 owners.insert(port, key);
@@ -150,16 +155,16 @@ fn schemas(config: &Config) -> Vec<Conflict> {
         let password_key = ["services", name, "database_password"];
         match (&service.schema, &service.database_password) {
             (Some(schema), None) => found.push(Conflict::new(
-                "config-missing-key",
+                ErrorCode::ConfigMissingKey,
                 &[&schema_key],
-                format!("service {name} has schema `{schema}` and no database_password"),
-                format!("set {}, or leave the schema out", dotted(&password_key)),
+                format!("service {name} has schema `{schema}`, but no database_password"),
+                format!("set {}, or remove the schema", dotted(&password_key)),
             )),
             (None, Some(_)) => found.push(Conflict::new(
-                "config-missing-key",
+                ErrorCode::ConfigMissingKey,
                 &[&password_key],
-                format!("service {name} has a database_password and no schema"),
-                format!("set {}, or leave the password out", dotted(&schema_key)),
+                format!("service {name} has a database_password, but no schema"),
+                format!("set {}, or remove the password", dotted(&schema_key)),
             )),
             _ => {}
         }
@@ -171,18 +176,18 @@ fn schemas(config: &Config) -> Vec<Conflict> {
             .find(|(taken, _)| *taken == schema.as_str());
         if let Some((taken, whose)) = taken {
             found.push(Conflict::new(
-                "config-schema-taken",
+                ErrorCode::ConfigSchemaTaken,
                 &[&schema_key],
                 format!("schema `{taken}` {whose}"),
-                "give the service a schema of its own",
+                "assign another schema to the service",
             ));
         }
         match owners.get(schema.as_str()) {
             Some(owner) => found.push(Conflict::new(
-                "config-schema-twice",
+                ErrorCode::ConfigSchemaTwice,
                 &[&["services", owner, "schema"], &schema_key],
-                format!("schema `{schema}` is given to both {owner} and {name}"),
-                "a schema has one owner: give each service its own",
+                format!("schema `{schema}` is assigned to both {owner} and {name}"),
+                "assign a schema of its own to each service",
             )),
             None => {
                 owners.insert(schema.as_str(), name);
@@ -198,9 +203,9 @@ fn credentials(config: &Config) -> Option<Conflict> {
     let credentials = images.credentials.as_ref()?;
     (credentials.registry.is_none() && images.mirror.is_none()).then(|| {
         Conflict::new(
-            "config-missing-key",
+            ErrorCode::ConfigMissingKey,
             &[&["images", "credentials"]],
-            "images.credentials says at no registry to log in",
+            "images.credentials names no registry",
             "set images.credentials.registry, e.g. to \"docker.io\", or images.mirror",
         )
     })
@@ -211,10 +216,10 @@ fn apt_mirror(config: &Config) -> Option<Conflict> {
     let mirror = url::Url::parse(config.images.apt_mirror.as_ref()?.as_str()).ok()?;
     (mirror.password().is_some() || !mirror.username().is_empty()).then(|| {
         Conflict::new(
-            "config-password-in-url",
+            ErrorCode::ConfigPasswordInUrl,
             &[&["images", "apt_mirror"]],
-            "the password in images.apt_mirror would stand in argument lists and in the images",
-            "leave it out; a mirror that asks for one can't be used for builds",
+            "the credentials in images.apt_mirror would be visible in argument lists and in the images",
+            "remove the credentials; builds cannot use a mirror that requires them",
         )
     })
 }
@@ -223,13 +228,13 @@ fn heap(config: &Config) -> Vec<Conflict> {
     let keycloak = &config.keycloak;
     match keycloak.memory {
         Some(memory) if memory.bytes() <= keycloak.heap.bytes() => vec![Conflict::new(
-            "config-heap-too-large",
+            ErrorCode::ConfigHeapTooLarge,
             &[&["keycloak", "heap"], &["keycloak", "memory"]],
             format!(
-                "a Java heap of {} leaves nothing of the {memory} that Keycloak may use",
+                "a Java heap of {} does not fit into the {memory} of memory of Keycloak",
                 keycloak.heap
             ),
-            "raise keycloak.memory or lower keycloak.heap; Java needs about 300 MiB beside its heap",
+            "raise keycloak.memory or lower keycloak.heap; Java needs about 300 MiB in addition to its heap",
         )],
         _ => Vec::new(),
     }

@@ -1,5 +1,5 @@
-//! The four infrastructure components. As in [`super::model`], the doc comments
-//! are what a user reads.
+//! The sections of the four infrastructure components. As in [`super::model`], users read the doc
+//! comments.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,122 +10,120 @@ use super::values::{
     Settings, Size, Wait,
 };
 
-/// The database.
+/// PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Postgres {
-    /// The image to pull. Where images are built, PostgreSQL 17 comes from the
-    /// distribution's packages.
+    /// Image to pull. A built image contains PostgreSQL 17 from the distribution's packages.
     pub image: ImageReference,
-    /// The port on 127.0.0.1.
+    /// Port on 127.0.0.1.
     pub port: Port,
-    /// The database that holds all schemas.
+    /// Name of the database that contains all schemas.
     pub database: Identifier,
-    /// The role that owns the database and runs migrations. No service has it.
+    /// Role that owns the database and runs the migrations. No service uses it.
     pub user: Identifier,
-    /// That role's password.
+    /// Password of `postgres.user`.
     pub password: Secret,
-    /// Settings of the server by their name in `postgresql.conf`, e.g.
-    /// `max_connections = 200`. `dm` sets `shared_preload_libraries = pg_stat_statements`
-    /// before them, by which backups know how many rows they have.
+    /// Server settings by their name in `postgresql.conf`, e.g. `max_connections = 200`. They
+    /// override the settings of `dm`: it sets `shared_preload_libraries = pg_stat_statements`,
+    /// from which backups take row counts.
     pub settings: Settings,
-    /// The most memory that the container may use.
+    /// Memory limit of the container. If unset, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// How long it may take to become ready, within `timeouts.wait`.
+    /// Time limit for this component to become ready. `timeouts.wait` still applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_timeout: Option<Wait>,
 }
 
-/// The message broker.
+/// RabbitMQ, the message broker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Rabbitmq {
-    /// The image to pull; it must have the management plugin. Where images are
-    /// built, RabbitMQ 4 comes from the distribution's packages.
+    /// Image to pull. It must contain the management plugin. A built image contains RabbitMQ 4
+    /// from the distribution's packages.
     pub image: ImageReference,
-    /// The AMQP port on 127.0.0.1.
+    /// AMQP port on 127.0.0.1.
     pub port: Port,
-    /// The port of the management page and its API on 127.0.0.1.
+    /// Port of the management UI and its API on 127.0.0.1.
     pub management_port: Port,
-    /// The administrator. Services have users of their own.
+    /// User name of the administrator. Each service has its own user.
     pub user: AccountName,
-    /// The administrator's password.
+    /// Password of the administrator.
     pub password: Secret,
-    /// The exchanges, queues and bindings, as RabbitMQ exports them.
+    /// File with the exchanges, queues and bindings, in the format that RabbitMQ exports.
     pub definitions: ProjectPath,
-    /// The limits of the queues.
+    /// Limits of the queues, set as RabbitMQ policies. `dm up` applies a changed limit to a
+    /// running broker at once.
     pub policies: Policies,
-    /// The most memory that the container may use.
+    /// Memory limit of the container. If unset, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// How long it may take to become ready, within `timeouts.wait`.
+    /// Time limit for this component to become ready. `timeouts.wait` still applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_timeout: Option<Wait>,
 }
 
-/// The directory of people and groups.
+/// OpenLDAP, the directory of users and groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Openldap {
-    /// The image to pull. Without it the image is always built, as OpenLDAP
-    /// publishes none.
+    /// Image to pull. If unset, the image is built, because there is no official image;
+    /// `images.source = "pull"` therefore requires this key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageReference>,
-    /// The LDAP port on 127.0.0.1. Inside the stack it is 389.
+    /// LDAP port on 127.0.0.1. Inside the stack, the port is 389.
     pub port: Port,
-    /// The name of the organisation at the root of the tree.
+    /// Name of the organisation at the root of the directory tree.
     pub organisation: Line,
-    /// The domain that the tree's base is made of: `dundermifflin.com` gives
+    /// Domain from which the base DN is derived: `dundermifflin.com` gives
     /// `dc=dundermifflin,dc=com`.
     pub domain: DomainName,
-    /// The password of `cn=admin` below the base.
+    /// Password of `cn=admin` below the base DN.
     pub admin_password: Secret,
-    /// The password of `cn=admin,cn=config`, for the server's own configuration.
+    /// Password of `cn=admin,cn=config`, the administrator of the server's configuration.
     pub config_password: Secret,
-    /// The directory of the LDIF files that fill a new tree, taken in the order
+    /// Directory with the LDIF files that fill a new directory tree. They are loaded in the order
     /// of their names.
     pub ldif: ProjectPath,
-    /// The most memory that the container may use.
+    /// Memory limit of the container. If unset, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// How long it may take to become ready, within `timeouts.wait`.
+    /// Time limit for this component to become ready. `timeouts.wait` still applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_timeout: Option<Wait>,
 }
 
-/// The identity provider.
+/// Keycloak, the identity provider.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Keycloak {
-    /// The image to pull. Where images are built, Keycloak 26 comes from its
-    /// Maven distribution.
+    /// Image to pull. A built image contains Keycloak 26 from its Maven distribution.
     pub image: ImageReference,
-    /// The port on 127.0.0.1.
+    /// Port on 127.0.0.1.
     pub port: Port,
-    /// The realm that the applications log in to.
+    /// Name of the realm that the applications log in to.
     pub realm: AccountName,
-    /// The realm's file: roles, groups, clients and the LDAP federation. It is
-    /// imported into a new database.
+    /// Realm file with roles, groups, clients and the LDAP federation. It is imported into a new
+    /// database.
     pub realm_file: ProjectPath,
-    /// The administrator of realm `master`.
+    /// User name of the administrator of realm `master`.
     pub admin_user: AccountName,
-    /// The administrator's password.
+    /// Password of the administrator.
     pub admin_password: Secret,
-    /// The password of the PostgreSQL role `keycloak`, which owns Keycloak's
-    /// schema.
+    /// Password of the PostgreSQL role `keycloak`, which owns Keycloak's schema.
     pub database_password: Secret,
-    /// The secret of client `dunder-mifflin-gateway`.
+    /// Secret of client `dunder-mifflin-gateway`.
     pub gateway_client_secret: Secret,
-    /// The secret of client `dunder-observability`.
+    /// Secret of client `dunder-observability`.
     pub observability_client_secret: Secret,
-    /// The most memory of the Java heap.
+    /// Maximum size of the Java heap.
     pub heap: Size<128>,
-    /// The most memory that the container may use. It must leave room beside the
-    /// heap.
+    /// Memory limit of the container. It must exceed `heap`: Java needs about 300 MiB in
+    /// addition. If unset, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// How long it may take to become ready, within `timeouts.wait`.
+    /// Time limit for this component to become ready. `timeouts.wait` still applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_timeout: Option<Wait>,
 }

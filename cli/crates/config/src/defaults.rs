@@ -14,6 +14,6 @@ pub(super) fn defaults_tree() -> Node {
     match layers.layers.pop().map(|layer| layer.content) {
         Some(Content::Tree(tree)) => tree,
         // Compiled in, and parsed by every test.
-        _ => unreachable!("the built-in defaults are no TOML"),
+        _ => unreachable!("the built-in defaults are not valid TOML"),
     }
 }

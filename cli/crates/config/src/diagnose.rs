@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 
+use dm_core::error_code::ErrorCode;
 use dm_core::suggest::{either, nearest};
 use miette::NamedSource;
 
@@ -58,8 +59,8 @@ impl<'a> Reporter<'a> {
                 Content::Tree(_) => {}
                 Content::Broken(errors) => {
                     problems.extend(errors.iter().map(|(message, span)| Problem {
-                        code: "config-syntax",
-                        message: format!("this is not TOML: {message}"),
+                        code: ErrorCode::ConfigSyntax,
+                        message: format!("invalid TOML: {message}"),
                         help: None,
                         key: None,
                         source: Some(source.clone()),
@@ -68,7 +69,7 @@ impl<'a> Reporter<'a> {
                     }));
                 }
                 Content::Unusable { message, help, at } => problems.push(Problem {
-                    code: "config-unreadable",
+                    code: ErrorCode::ConfigUnreadable,
                     message: message.clone(),
                     help: Some(help.clone()),
                     key: None,
@@ -93,8 +94,8 @@ impl<'a> Reporter<'a> {
         let (code, message, label, help) = match kind {
             FaultKind::UnknownKey => return self.unknown_key(path, place),
             FaultKind::UnknownChoice { found, known } => (
-                "config-invalid-value",
-                format!("`{found}` is no choice for {name}"),
+                ErrorCode::ConfigInvalidValue,
+                format!("`{found}` is not a choice for {name}"),
                 nearest(found, *known).map(|choice| format!("did you mean `{choice}`?")),
                 Some(format!("write {}", either(known))),
             ),
@@ -102,10 +103,17 @@ impl<'a> Reporter<'a> {
                 let mut full = path.clone();
                 full.push((*key).to_owned());
                 let message = format!("{} is missing", dotted(&full));
-                let help = format!("{name} needs it: set {}", self.spelled(place.source, &full));
+                let help = format!(
+                    "{name} requires this key: set {}",
+                    self.spelled(place.source, &full)
+                );
                 let key_only = vec![(self.heading(path, place), None)];
-                let mut problem =
-                    self.at(Some(place.source), "config-missing-key", message, key_only);
+                let mut problem = self.at(
+                    Some(place.source),
+                    ErrorCode::ConfigMissingKey,
+                    message,
+                    key_only,
+                );
                 problem.help = Some(help);
                 problem.key = Some(dotted(&full));
                 return (problem, true);
@@ -121,14 +129,14 @@ impl<'a> Reporter<'a> {
                 let quotes = secret && expected == "a string";
                 let is_file = self.kind(place) == Some(SourceKind::File);
                 (
-                    "config-wrong-type",
+                    ErrorCode::ConfigWrongType,
                     format!("{name} must be {expected}"),
                     Some(format!("this is {found}")),
                     match instead {
                         Some(instead) => Some(format!("write {instead}")),
                         None if quotes => Some("put it in quotes".to_owned()),
                         None if expected == "a table" && is_file => {
-                            Some(format!("write [{name}] and its keys on lines below"))
+                            Some(format!("write [{name}] and its keys on the lines below"))
                         }
                         None if expected == "a table" => {
                             Some("set one of its keys instead".to_owned())
@@ -138,7 +146,7 @@ impl<'a> Reporter<'a> {
                 )
             }
             FaultKind::Invalid { reason, help } | FaultKind::InvalidKey { reason, help } => (
-                "config-invalid-value",
+                ErrorCode::ConfigInvalidValue,
                 format!("invalid {name}: {reason}"),
                 None,
                 help.clone(),
@@ -162,17 +170,16 @@ impl<'a> Reporter<'a> {
             Some(SourceKind::Variable) if written.contains("__") || suggestion.is_some() => {
                 (format!("unknown variable `{written}`"), true)
             }
-            Some(SourceKind::Variable) => (
-                format!("the variable {written} is none of dm's and is ignored"),
-                false,
-            ),
+            Some(SourceKind::Variable) => {
+                (format!("unknown variable `{written}` is ignored"), false)
+            }
             Some(SourceKind::Flag) => (format!("unknown key `{}`", dotted(path)), true),
             _ if table.is_empty() => (format!("unknown section or key `{key}`"), true),
             _ => (format!("unknown key `{key}` in [{}]", dotted(table)), true),
         };
         let help = match (&suggestion, kind) {
             (None, Some(SourceKind::Variable)) => {
-                Some("dm's own are DM_ and a key, with `__` for each dot".to_owned())
+                Some("the variables of dm are DM_ and a key, with `__` for each dot".to_owned())
             }
             (Some(_), Some(SourceKind::Variable)) if !written.contains("__") => {
                 Some("two underscores stand for each dot of a key".to_owned())
@@ -193,7 +200,7 @@ impl<'a> Reporter<'a> {
         let label = suggestion.map(|suggestion| format!("did you mean `{}`?", suggestion.short));
         let mut problem = self.at(
             Some(place.source),
-            "config-unknown-key",
+            ErrorCode::ConfigUnknownKey,
             message,
             vec![(place.key.clone(), label)],
         );
@@ -290,7 +297,7 @@ impl<'a> Reporter<'a> {
     fn at(
         &self,
         source: Option<SourceId>,
-        code: &'static str,
+        code: ErrorCode,
         message: String,
         labels: Vec<(Range<usize>, Option<String>)>,
     ) -> Problem {

@@ -1,6 +1,6 @@
-//! The configuration as a type. The doc comments of the fields are the text of
-//! the JSON Schema and of `docs/configuration.md`: they speak to whoever writes
-//! a `dm.toml`. Defaults stand in `defaults.toml`.
+//! The configuration as a type. The doc comments of sections, keys and values are the descriptions
+//! in the JSON Schema and in `docs/configuration.md`. Their reader writes a `dm.toml`. The default
+//! values are in `defaults.toml`.
 
 use std::num::NonZeroU16;
 
@@ -14,195 +14,196 @@ use super::values::{
     ProjectPath, Recipients, RegistryPrefix, Secret, Wait,
 };
 
-/// The longest time between two backups.
+/// The upper limit of `backup.every`, in milliseconds.
 const YEAR_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 
-/// The stack that `dm` runs: `dm.toml`, with everything that overrides it.
+/// The configuration of a stack: `dm.toml` and the layers that override it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Config {
-    /// The project as a whole.
+    /// The project's identity.
     pub project: Project,
-    /// The container engine that everything runs on.
+    /// The container engine that runs the stack.
     pub engine: Engine,
-    /// Where images come from.
+    /// Source of the container images.
     pub images: Images,
-    /// How long things may take.
+    /// Time limits and intervals.
     pub timeouts: Timeouts,
-    /// What `dm` prepares so that later fresh starts are fast.
+    /// Golden images, which shorten later fresh starts.
     pub golden: Golden,
-    /// The database: one server, one database, one schema and one role for each
-    /// service.
+    /// PostgreSQL: one server and one database, with one schema and one role for each service.
     pub postgres: Postgres,
-    /// The message broker.
+    /// RabbitMQ, the message broker.
     pub rabbitmq: Rabbitmq,
-    /// The directory of people and groups.
+    /// OpenLDAP, the directory of users and groups.
     pub openldap: Openldap,
-    /// The identity provider.
+    /// Keycloak, the identity provider.
     pub keycloak: Keycloak,
-    /// The seven services of the paper company.
+    /// The seven services.
     pub services: Services,
-    /// Backups of all that the stack holds.
+    /// Backups of the stack's data.
     pub backup: Backup,
 }
 
-/// The project as a whole.
+/// The project's identity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Project {
-    /// Begins the names of all containers, networks and volumes. Two checkouts
-    /// with different names can run side by side.
+    /// Prefix of the names of all containers, networks and volumes. A digest of the project's
+    /// directory follows it, so that two clones never share a name.
     pub name: ProjectName,
 }
 
-/// The container engine that everything runs on.
+/// The container engine that runs the stack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Engine {
-    /// The engine's address, e.g. `unix:///var/run/docker.sock`. Without it `dm`
-    /// looks at `DOCKER_HOST`, the current Docker context, and the usual sockets
-    /// of Docker and Podman.
+    /// Address of the engine, e.g. `unix:///var/run/docker.sock`. If unset, `dm` tries
+    /// `DOCKER_HOST`, the current Docker context, and the usual sockets of Docker and Podman.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<EngineAddress>,
-    /// What to do where no engine answers.
+    /// What to do if no engine responds.
     pub install: Install,
 }
 
-/// What to do where no engine answers.
+/// What to do if no engine responds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Install {
-    /// Ask on a terminal before installing and starting one from the
-    /// distribution's packages; elsewhere fail with the command to run.
+    /// Ask on a terminal before installing and starting an engine from the distribution's
+    /// packages. Without a terminal, fail and print the command to run.
     Ask,
-    /// Install and start one without asking, where `dm` runs as root.
+    /// If `dm` runs as root, install and start an engine without asking; otherwise behave like
+    /// `"ask"`.
     Yes,
-    /// Fail with the command to run.
+    /// Fail and print the command to run.
     Never,
 }
 
-/// Where images come from.
+/// Source of the container images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Images {
-    /// Whether images are pulled or built.
+    /// Whether to pull or to build images.
     pub source: ImageSource,
-    /// A registry to pull from in place of the one that an image's reference
-    /// names: `host[:port][/path]`, without a scheme.
+    /// Registry to pull from instead of the registry in an image's reference:
+    /// `host[:port][/path]`, without a scheme.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mirror: Option<RegistryPrefix>,
-    /// How to log in at one registry. No other one gets the password.
+    /// Login for one registry. The password is sent to no other registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
-    /// The longest that a registry may leave a pull without any progress. Under
-    /// `source = "auto"` the image is then built.
+    /// Time limit for a registry's first response to a pull. After that, `source = "auto"` builds
+    /// the image, and `source = "pull"` fails.
     pub pull_timeout: Period<1_000, 3_600_000>,
-    /// Where builds get Debian packages. Without it the distribution's own
-    /// default holds.
+    /// URL from which builds download Debian packages. Defaults to the distribution's own server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apt_mirror: Option<MirrorUrl>,
-    /// Where builds get Maven artifacts. Without it the host's Maven settings
-    /// decide, and then Maven's own default.
+    /// URL from which builds download Maven artifacts. Defaults to the host's Maven settings, and
+    /// then to Maven's own default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maven_mirror: Option<MirrorUrl>,
-    /// Certificate authorities that builds trust beside the distribution's: an
-    /// array of PEM files, or `"host"` for those that were added to this host's
-    /// own trust store.
+    /// Certificate authorities that builds trust in addition to those of the distribution: an
+    /// array of PEM files, or `"host"` for the authorities that were added to this host's trust
+    /// store.
     pub extra_ca_certificates: CaCertificates,
-    /// Whether the services are compiled with fail points: steps at which
-    /// `DM_FAIL_POINTS` in a service's environment ends it, for tests of faults.
+    /// Whether to compile the services with fail points, for fault tests: named steps at which
+    /// `DM_FAIL_POINTS` in a service's environment makes the service exit, pause or panic.
     pub fail_points: bool,
 }
 
-/// Whether images are pulled or built.
+/// Whether to pull or to build images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageSource {
-    /// What is already on this machine; else pulled; else built.
+    /// Use a local image; otherwise pull it; otherwise build it.
     Auto,
-    /// Pulled, and never built.
+    /// Pull images; never build them.
     Pull,
-    /// Built from distribution packages, and never pulled.
+    /// Build images from distribution packages; never pull them.
     Build,
 }
 
-/// How to log in at one registry. No other one gets the password.
+/// Login for one registry. The password is sent to no other registry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Credentials {
-    /// The registry, `host[:port]`, e.g. `docker.io`. Without it that of `images.mirror`.
+    /// Registry to log in to, `host[:port]`, e.g. `docker.io`. Defaults to the registry of
+    /// `images.mirror`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<RegistryPrefix>,
-    /// The user's name. Required where there is a password.
+    /// User name. Required if `password` is set.
     pub username: AccountName,
-    /// The password or access token. Required where there is a user name; put
-    /// it into `dm.local.toml` or `DM_IMAGES__CREDENTIALS__PASSWORD`.
+    /// Password or access token. Required if `username` is set. Put it into `dm.local.toml` or
+    /// `DM_IMAGES__CREDENTIALS__PASSWORD`.
     pub password: Secret,
 }
 
-/// How long things may take.
+/// Time limits and intervals.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Timeouts {
-    /// How long the components may take to become ready in one run, e.g. of `dm up`, counted from
-    /// when all images are present. Raise it for slow machines.
+    /// Time limit for all components to become ready in one run, e.g. of `dm up`, counted from
+    /// the moment when all images are present. Raise it on slow machines.
     pub wait: Wait,
-    /// How long a command waits for a lock in the database that another session holds,
-    /// before it names that session and ends.
+    /// How long a command waits for a database lock that another session holds. After that, the
+    /// command names the session and fails.
     pub lock: Period<1_000, 3_600_000>,
-    /// How long a component may take to stop by itself before it is killed.
+    /// Time limit for a component to stop when `dm chaos` restarts it. After that, the component
+    /// is killed.
     pub stop: Period<1_000, 3_600_000>,
-    /// One readiness probe: one query, one bind, one request.
+    /// Time limit of one readiness probe: one query, one bind or one request.
     pub probe: Period<100, 60_000>,
-    /// The pause between two readiness probes of one component.
+    /// Pause between two readiness probes of a component.
     pub poll: Period<10, 10_000>,
 }
 
-/// Backups of all that the stack holds.
+/// Backups of the stack's data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Backup {
-    /// How long after a scheduled backup the next one is made by itself, e.g. `"1d"`, in a
-    /// container of the stack. `"off"`: a backup is made when `dm backup create` is called.
+    /// Interval from one scheduled backup to the next, e.g. `"1d"`. A container of the stack
+    /// makes them. `"off"` disables scheduled backups.
     pub every: Cadence<1_000, YEAR_MS>,
-    /// How many days of scheduled backups stay: the newest whole one of each day.
+    /// Number of days of which the newest intact scheduled backup is kept. Days without a backup
+    /// do not count.
     pub keep: NonZeroU16,
-    /// How many safety copies stay, which restores make of what they replace.
+    /// Number of safety backups to keep. A restore makes one of the data that it replaces.
     pub keep_safety: NonZeroU16,
-    /// How many days of manual backups stay: the newest whole one of each day. Without it
-    /// all of them stay.
+    /// Number of days of which the newest intact manual backup is kept. If unset, all manual
+    /// backups are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_manual: Option<NonZeroU16>,
-    /// To whom backups are encrypted: recipients of age, `age1…`. Without any they
-    /// are plain, in a directory that is their owner's alone.
+    /// Recipients of age, `age1…`, for which backups are encrypted. If empty, backups are not
+    /// encrypted; only their owner can read the directory.
     pub recipients: Recipients,
-    /// The file with the key of one of the recipients, as `age-keygen` writes it, to
-    /// read encrypted backups; put it into `dm.local.toml`.
+    /// File with the key of one of the recipients, as written by `age-keygen`. It is needed to
+    /// read encrypted backups. Set it in `dm.local.toml`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<ProjectPath>,
-    /// The directory of the backups, by project and instance. Without it they are
-    /// with `dm`'s state.
+    /// Directory of the backups, with subdirectories by project and instance. Defaults to
+    /// `backups` in the state directory of `dm`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<ProjectPath>,
 }
 
-/// What `dm` prepares so that later fresh starts are fast.
+/// Golden images, which shorten later fresh starts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Golden {
-    /// When the golden start is prepared: the data of a first start, with all
-    /// migrations and the realm in the database.
+    /// When `dm` makes golden images. They contain the data of a first start, with all migrations
+    /// and the realm.
     pub prepare: Prepare,
 }
 
-/// When the golden start is prepared.
+/// When `dm` makes golden images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Prepare {
-    /// After the first `dm up`, which doesn't wait for it.
+    /// After a `dm up` without golden images, in a background process. Never in CI.
     Background,
-    /// As the last part of the first `dm up`.
+    /// At the end of a `dm up` without golden images, which waits for it.
     Foreground,
-    /// Never: every fresh start begins from nothing.
+    /// Never automatically; only `dm golden make` makes them.
     Off,
 }

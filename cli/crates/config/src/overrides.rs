@@ -2,18 +2,19 @@
 //! of the machine sees an argument list.
 
 use dm_core::error::{Coded, Exit, Result};
+use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
 use super::layers::OVERRIDES;
 
 /// The variable is not what `dm` writes.
 #[derive(Debug, Error)]
-#[error("{OVERRIDES} is no JSON array of texts")]
+#[error("could not read {OVERRIDES}: the value is not a JSON array of strings")]
 struct NoOverrides(#[source] serde_json::Error);
 
 impl Coded for NoOverrides {
-    fn code(&self) -> &'static str {
-        "overrides-variable"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::OverridesVariable
     }
 
     fn exit(&self) -> Exit {

@@ -1,5 +1,4 @@
-//! The limits of the broker's queues. As in [`super::model`], the doc comments are what a
-//! user reads.
+//! The limits of the queues. As in [`super::model`], users read the doc comments.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -8,102 +7,102 @@ use serde::{Deserialize, Serialize};
 
 use super::values::Period;
 
-/// The longest that a message may be kept.
+/// The upper limit of a message's TTL, in milliseconds.
 const YEAR_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 
-/// How long messages are kept.
+/// The TTL of messages.
 pub type Kept = Period<1_000, YEAR_MS>;
 
-/// The limits of the broker's queues, by what the queues are for. They are policies of the
-/// broker: `dm up` applies a changed one to a broker that runs, at once.
+/// Limits of the queues by their purpose, set as RabbitMQ policies. `dm up` applies a changed
+/// limit to a running broker at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Policies {
-    /// The queues that services consume. What is too old or was delivered too often becomes
-    /// a dead letter; a queue that is full refuses what is published, which then waits in
-    /// its outbox.
+    /// Work queues that the services of this stack consume. A message that is too old or was
+    /// returned too often is dead-lettered. A full queue refuses new messages; their events wait
+    /// in the outbox.
     pub work: WorkPolicy,
-    /// The queues in which failed events wait for their next attempt.
+    /// Retry queues, in which failed events wait for their next attempt.
     pub retry: RetryPolicy,
-    /// The queues of dead letters.
+    /// Dead-letter queues.
     pub dead_letter: DeadLetterPolicy,
-    /// The queue of the read model, which no service of this stack consumes.
+    /// Queue of the read model, which no service of this stack consumes.
     pub read_model: ReadModelPolicy,
 }
 
-/// The limits of work queues.
+/// Limits of work queues.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct WorkPolicy {
-    /// The most messages of each.
+    /// Maximum number of messages in each queue.
     pub max_length: NonZeroU32,
-    /// After how many deliveries that came back a message becomes a dead letter.
+    /// Number of returned deliveries after which a message is dead-lettered.
     pub delivery_limit: NonZeroU16,
-    /// How long a message may wait before it becomes a dead letter. Without it for ever.
+    /// How long a message may wait before it is dead-lettered. If unset, there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Kept>,
 }
 
-/// The limits of retry queues.
+/// Limits of retry queues.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RetryPolicy {
-    /// The most messages of each.
+    /// Maximum number of messages in each queue.
     pub max_length: NonZeroU32,
-    /// After how many deliveries that came back, as to `dm inbox retry`, a message goes back
+    /// Number of returned deliveries, e.g. to `dm inbox retry`, after which a message goes back
     /// to its work queue.
     pub delivery_limit: NonZeroU16,
-    /// The longest pause before an attempt, where that is shorter than the queue's own of
-    /// 1 s, 10 s or 60 s.
+    /// Maximum delay before an attempt. Each retry queue has a delay of 1 s, 10 s or 60 s; the
+    /// shorter of the two applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Kept>,
 }
 
-/// The limits of dead-letter queues. They are classic queues, which count no deliveries.
+/// Limits of dead-letter queues. They are classic queues, which do not count deliveries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct DeadLetterPolicy {
-    /// The most dead letters of each. Without it as many as there are.
+    /// Maximum number of dead letters in each queue. If unset, there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<NonZeroU32>,
-    /// What happens where that is reached. A consumer waits while its dead letters are
-    /// refused; `drop-head` loses them.
+    /// What a full queue does. With `"reject-publish"`, a consumer waits until its dead letter is
+    /// accepted; with `"drop-head"`, dead letters are lost.
     pub overflow: Overflow,
-    /// How long a dead letter is kept; after that it is lost. Without it for ever.
+    /// How long a dead letter is kept before it is lost. If unset, there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Kept>,
 }
 
-/// The limits of the read model's queue.
+/// Limits of the read model's queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct ReadModelPolicy {
-    /// The most messages.
+    /// Maximum number of messages in the queue.
     pub max_length: NonZeroU32,
-    /// What happens where that is reached. As no service of this stack consumes it, refusing
-    /// would in the end keep all notifications in their outbox.
+    /// What the full queue does. Because no service of this stack consumes the queue,
+    /// `"reject-publish"` eventually keeps all notifications in their outbox.
     pub overflow: Overflow,
-    /// How long a message is kept; after that it is dropped.
+    /// How long a message is kept before it is dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Kept>,
-    /// After how many deliveries that came back a message is dropped. Without it the broker's
-    /// own limit.
+    /// Number of returned deliveries after which a message is dropped. If unset, the broker's own
+    /// limit applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_limit: Option<NonZeroU16>,
 }
 
-/// What a queue does that is full.
+/// What a full queue does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overflow {
-    /// It refuses what is published.
+    /// Refuse new messages.
     RejectPublish,
-    /// It drops its oldest message for each new one.
+    /// Drop the oldest message for each new one.
     DropHead,
 }
 
 impl Overflow {
-    /// As the broker calls it.
+    /// Returns RabbitMQ's name of the value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -114,20 +113,20 @@ impl Overflow {
 }
 
 impl Policies {
-    /// What of them loses dead letters, in sentences.
+    /// Returns a warning for each setting that loses dead letters.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let dead = &self.dead_letter;
         let mut warnings = Vec::new();
         if let Some(ttl) = &dead.ttl {
             warnings.push(format!(
-                "dead letters are lost after {ttl}: rabbitmq.policies.dead_letter.ttl"
+                "dead letters are dropped after {ttl} (rabbitmq.policies.dead_letter.ttl)"
             ));
         }
         if let (Some(most), Overflow::DropHead) = (dead.max_length, dead.overflow) {
             warnings.push(format!(
-                "of more than {most} dead letters in a queue the oldest are lost: \
-                 rabbitmq.policies.dead_letter.overflow"
+                "the oldest dead letters are dropped if a queue has more than {most} \
+                 (rabbitmq.policies.dead_letter.overflow)"
             ));
         }
         warnings

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use thiserror::Error;
 
 /// One thing that is wrong with a configuration, and where.
 #[derive(Debug, Clone)]
 pub struct Problem {
-    pub(super) code: &'static str,
+    pub(super) code: ErrorCode,
     pub(super) message: String,
     pub(super) help: Option<String>,
     pub(super) key: Option<String>,
@@ -24,11 +25,10 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A stable kebab-case name of the kind of problem, e.g.
-    /// `config-unknown-key`.
+    /// The stable name of the kind of problem.
     #[must_use]
     #[cfg(test)]
-    pub(crate) fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> ErrorCode {
         self.code
     }
 
@@ -111,7 +111,7 @@ impl Diagnostic for Problems {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         match self.only() {
             Some(only) => Diagnostic::code(only),
-            None => Some(Box::new("config-invalid")),
+            None => Some(Box::new(ErrorCode::ConfigInvalid)),
         }
     }
 
@@ -186,12 +186,14 @@ impl ConfigError {
 }
 
 impl Coded for ConfigError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::NoProject { .. } | Self::NotAProject { .. } => "config-no-project",
-            Self::Unreadable { .. } => "config-unreadable",
-            Self::Invalid(problems) => problems.only().map_or("config-invalid", |only| only.code),
-            Self::NoSuchKey { .. } => "config-no-such-key",
+            Self::NoProject { .. } | Self::NotAProject { .. } => ErrorCode::ConfigNoProject,
+            Self::Unreadable { .. } => ErrorCode::ConfigUnreadable,
+            Self::Invalid(problems) => problems
+                .only()
+                .map_or(ErrorCode::ConfigInvalid, |only| only.code),
+            Self::NoSuchKey { .. } => ErrorCode::ConfigNoSuchKey,
         }
     }
 
@@ -202,15 +204,16 @@ impl Coded for ConfigError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::NoProject { .. } => vec![
-                "run dm inside a checkout of the project".into(),
-                "or name its directory by --project-directory or DM_PROJECT_DIR".into(),
+                "run dm in a directory of the project".into(),
+                "or set --project-directory or DM_PROJECT_DIR to the directory of the project"
+                    .into(),
             ],
             Self::NotAProject { .. } => {
-                vec!["name the directory that holds dm.toml, the root of the checkout".into()]
+                vec!["give the directory that contains dm.toml".into()]
             }
             Self::Unreadable { .. } => Vec::new(),
             Self::Invalid(_) => {
-                vec!["every key is described in docs/configuration.md".into()]
+                vec!["see docs/configuration.md for all keys".into()]
             }
             Self::NoSuchKey { nearest, .. } => match nearest {
                 Some(nearest) => vec![format!("dm config show {nearest}")],

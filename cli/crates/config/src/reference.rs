@@ -1,4 +1,4 @@
-//! The reference of all keys, `docs/configuration.md`, made from the schema.
+//! The reference of all keys, `docs/configuration.md`, generated from the schema.
 
 use std::fmt::Write as _;
 
@@ -10,11 +10,11 @@ use super::tree::{Path, dotted};
 
 const INTRODUCTION: &str = include_str!("introduction.md");
 
-/// The text of `docs/configuration.md`.
+/// Returns the text of `docs/configuration.md`.
 #[must_use]
 pub(crate) fn reference() -> String {
     let mut text = INTRODUCTION.to_owned();
-    text.push_str("\n## Other variables\n\n| Variable | What it does |\n|---|---|\n");
+    text.push_str("\n## Other variables\n\n| Variable | Description |\n|---|---|\n");
     for (name, what) in OTHER_VARIABLES {
         // Writing to a String can't fail.
         let _ = writeln!(text, "| `{name}` | {what} |");
@@ -27,7 +27,7 @@ pub(crate) fn reference() -> String {
     text
 }
 
-/// One table of the file: its description, its keys, the tables in it.
+/// Writes one section: its description, its keys and its subsections.
 fn write_section(text: &mut String, path: &Path, section: &Value) {
     let Some(properties) = section.get("properties").and_then(Value::as_object) else {
         return;
@@ -40,7 +40,7 @@ fn write_section(text: &mut String, path: &Path, section: &Value) {
         .filter(|(_, schema)| !is_table(schema))
         .peekable();
     if keys.peek().is_some() {
-        text.push_str("\n| Key | Type | Default | What it is |\n|---|---|---|---|\n");
+        text.push_str("\n| Key | Type | Default | Description |\n|---|---|---|---|\n");
     }
     for (key, schema) in keys {
         let mut full = path.clone();
@@ -67,7 +67,7 @@ fn description(schema: &Value) -> &str {
         .unwrap_or("")
 }
 
-/// What the key is and, where it is a choice, what each choice means.
+/// Returns the description of a key, followed by that of each choice if it has choices.
 fn explanation(schema: &Value) -> String {
     let mut text = description(schema).to_owned();
     for (name, meaning) in choices(schema) {
@@ -97,17 +97,17 @@ fn type_name(schema: &Value) -> String {
         .to_owned()
 }
 
-/// The default as it is written in TOML.
+/// Returns the default value in TOML.
 fn default(schema: &Value) -> String {
     match schema.get("default") {
         None => "none".to_owned(),
         Some(Value::Object(entries)) if Map::is_empty(entries) => "empty".to_owned(),
-        // Strings, numbers and arrays of these are the same in JSON and TOML.
+        // Strings, numbers and arrays of them are written equally in JSON and TOML.
         Some(value) => format!("`{value}`"),
     }
 }
 
-/// Text that may stand in a cell of a table.
+/// Returns the text, escaped for a table cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }

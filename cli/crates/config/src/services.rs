@@ -1,5 +1,4 @@
-//! The seven services. As in [`super::model`], the doc comments are what a user
-//! reads.
+//! The sections of the seven services. As in [`super::model`], users read the doc comments.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::values::{Identifier, Memory, Port, Secret, Wait};
 
-/// The services of the paper company.
+/// The seven services.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Services {
-    /// The gateway, the only one that browsers and mobile apps talk to. It has
-    /// neither a schema nor a user at the broker.
+    /// The gateway, the only service that browsers and mobile apps call. It has neither a schema
+    /// nor a RabbitMQ user.
     pub gateway: Service,
     /// The profile service.
     pub profile: Service,
@@ -33,34 +32,35 @@ pub struct Services {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Service {
-    /// Whether it is part of the stack. Set to `false` to run it yourself, e.g. from
-    /// an editor, on the same port.
+    /// Whether the service is part of the stack. Set it to `false` to run the service yourself on
+    /// the same port, e.g. from an editor.
     pub run: bool,
-    /// The port on 127.0.0.1 and inside the stack.
+    /// Port on 127.0.0.1 and inside the stack.
     pub port: Port,
-    /// The schema that the service owns; no other service may read or write it.
+    /// Schema that the service owns. No other service can read or write it. Requires
+    /// `database_password`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Identifier>,
-    /// The password of the service's role in PostgreSQL. Goes with `schema`.
+    /// Password of the service's PostgreSQL role. Requires `schema`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database_password: Option<Secret>,
-    /// The password of the service's user at RabbitMQ.
+    /// Password of the service's RabbitMQ user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broker_password: Option<Secret>,
-    /// Further variables of its environment, e.g. `STOCK_RESULT_PACE_MS = "0"` for
-    /// inventory or `LOG_LEVEL = "debug"` for any. They win over those that `dm` sets.
+    /// Additional environment variables, e.g. `STOCK_RESULT_PACE_MS = "0"` for inventory or
+    /// `LOG_LEVEL = "debug"` for any service. They override the variables that `dm` sets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// The most memory that the container may use.
+    /// Memory limit of the container. If unset, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// How long it may take to become ready, within `timeouts.wait`.
+    /// Time limit for this component to become ready. `timeouts.wait` still applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_timeout: Option<Wait>,
 }
 
 impl Services {
-    /// Every service with its name, in the order of their ports by default.
+    /// Returns every service with its name, in the order of the default ports.
     #[must_use]
     pub fn all(&self) -> [(&'static str, &Service); 7] {
         [
@@ -74,7 +74,7 @@ impl Services {
         ]
     }
 
-    /// The service called `name`, e.g. `order`.
+    /// Returns the service called `name`, e.g. `order`.
     #[must_use]
     #[cfg(test)]
     pub(crate) fn get(&self, name: &str) -> Option<&Service> {

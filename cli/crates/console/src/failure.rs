@@ -113,7 +113,7 @@ fn exit_code(code: i64) -> String {
 
 fn log(log: &[String], canvas: &Canvas) -> Vec<String> {
     if log.is_empty() {
-        return vec![canvas.paint(Role::Muted, "  it logged nothing")];
+        return vec![canvas.paint(Role::Muted, "  no log output")];
     }
     let shown = &log[log.len().saturating_sub(LOG_LINES)..];
     let title = if shown.len() == 1 {

@@ -25,7 +25,7 @@ fn chain(chain: &CriticalChain, canvas: &Canvas) -> Vec<String> {
     let mut lines = vec![
         canvas.paint(Role::Strong, &title),
         canvas.wrap(
-            "each waited for the one below; @ when it was free to begin, + how long it took",
+            "each node waited for the one below it; @ the time at which it could begin, + its duration",
             "",
             "",
         ),

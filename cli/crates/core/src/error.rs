@@ -8,12 +8,14 @@ use std::error::Error as StdError;
 
 use serde::{Deserialize, Serialize};
 
-/// The process exit codes that `dm` documents (`docs/operations.md`).
+use crate::error_code::ErrorCode;
+
+/// The exit code of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Everything was done.
     Success,
-    /// The check found something.
+    /// A check found something.
     Found,
     /// Wrong usage or configuration.
     Usage,
@@ -21,18 +23,38 @@ pub enum Exit {
     Engine,
     /// A component failed.
     Component,
-    /// The time allowed ran out.
+    /// A time limit ran out.
     TimedOut,
-    /// Interrupted by a signal.
+    /// The process was interrupted by a signal.
     Interrupted,
-    /// The reader of stdout went away: 128 + SIGPIPE, as a shell reports it.
+    /// The reader of stdout closed it: 128 + SIGPIPE, as a shell reports it.
     OutputClosed,
-    /// A command that was run for somebody ended with this code.
+    /// The exit code of a command that `dm` ran for the user.
     Other(u8),
 }
 
 impl Exit {
-    /// The number that the process ends with.
+    /// The documented codes with their meaning in Markdown, from which
+    /// `docs/reference/exit-codes.md` is generated.
+    pub const DOCUMENTED: &'static [(Self, &'static str)] = &[
+        (Self::Success, "everything was done"),
+        (
+            Self::Found,
+            "a check found something, or part of the work was refused: for example \
+             `dm status --check`, `dm doctor`, `dm smoke`, `dm ci`, `dm reconcile`, \
+             `dm schema diff`, `dm outbox stats` with a limit, `dm backup verify`, \
+             `dm dlq ls --fail-if-any`, `dm dlq replay`, a refused sign-in. \
+             `dm COMMAND --help` gives the condition",
+        ),
+        (Self::Usage, "wrong usage or configuration; nothing was changed"),
+        (Self::Engine, "no engine, or the engine refused"),
+        (Self::Component, "a component failed"),
+        (Self::TimedOut, "a component was not ready within the time limit"),
+        (Self::Interrupted, "interrupted by a signal"),
+        (Self::OutputClosed, "the reader of stdout closed it"),
+    ];
+
+    /// Returns the number that the process ends with.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -51,9 +73,8 @@ impl Exit {
 
 /// A failure that a person can act on.
 pub trait Coded: StdError + Send + Sync + 'static {
-    /// A stable kebab-case name of the failure, for scripts and searches, e.g.
-    /// `engine-not-found`.
-    fn code(&self) -> &'static str;
+    /// The stable name of the failure, for scripts and searches.
+    fn code(&self) -> ErrorCode;
 
     /// The exit code that the process ends with.
     fn exit(&self) -> Exit;
@@ -211,8 +232,8 @@ mod tests {
         for (step, expected) in [
             ("dm status", "dm --instance review status"),
             (
-                "add to it: dm seed --append",
-                "add to it: dm --instance review seed --append",
+                "add to the data: dm seed --append",
+                "add to the data: dm --instance review seed --append",
             ),
             ("dm up --instance other", "dm up --instance other"),
             ("docker ps", "docker ps"),

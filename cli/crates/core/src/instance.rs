@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::error::{Coded, Exit};
+use crate::error_code::ErrorCode;
 use crate::labels;
 
 /// The instance that is meant where none is named.
@@ -24,15 +25,15 @@ pub struct Instance {
 
 /// A name that can't be an instance's.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{name}` can't be the name of an instance: {reason}")]
+#[error("`{name}` is not a valid instance name: {reason}")]
 pub struct InvalidName {
     name: String,
     reason: &'static str,
 }
 
 impl Coded for InvalidName {
-    fn code(&self) -> &'static str {
-        "instance-name"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::InstanceName
     }
 
     fn exit(&self) -> Exit {
@@ -41,7 +42,7 @@ impl Coded for InvalidName {
 
     fn next(&self) -> Vec<String> {
         vec![
-            "use lower-case letters, digits and dashes, 32 at most, e.g. `--instance review-7`"
+            "use at most 32 lower-case letters, digits and dashes, for example `--instance review-7`"
                 .into(),
         ]
     }
@@ -60,13 +61,13 @@ impl Instance {
         let name = name.into();
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let reason = if name.is_empty() {
-            Some("it is empty")
+            Some("the name is empty")
         } else if name.len() > 32 {
-            Some("it is longer than 32 characters")
+            Some("the name is longer than 32 characters")
         } else if !name.chars().all(allowed) {
-            Some("it has a character that is not allowed")
+            Some("the name has a character that is not allowed")
         } else if name.starts_with('-') || name.ends_with('-') {
-            Some("it begins or ends with a dash")
+            Some("the name begins or ends with a dash")
         } else {
             None
         };

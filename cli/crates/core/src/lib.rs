@@ -2,7 +2,9 @@
 //! the labels of what belongs to them, the keys of the configuration that hints name, and how
 //! secrets are masked.
 
+pub mod document;
 pub mod error;
+pub mod error_code;
 pub mod instance;
 pub mod keys;
 pub mod labels;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use dm_core::mask::Masker;
 use dm_engine::inventory::{ObjectKind, Owned};
 use dm_engine::logs::LogQuery;
@@ -30,7 +31,7 @@ const LEVEL: i32 = 3;
 
 /// A bundle could not be written.
 #[derive(Debug, Error)]
-#[error("could not write the bundle {}", path.display())]
+#[error("could not write the diagnostics bundle {}", path.display())]
 pub struct BundleError {
     path: PathBuf,
     #[source]
@@ -38,8 +39,8 @@ pub struct BundleError {
 }
 
 impl Coded for BundleError {
-    fn code(&self) -> &'static str {
-        "bundle-write"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::BundleWrite
     }
 
     fn exit(&self) -> Exit {
@@ -47,7 +48,7 @@ impl Coded for BundleError {
     }
 
     fn next(&self) -> Vec<String> {
-        vec!["write it elsewhere: dm doctor --bundle /tmp/dm-bundle.tar.zst".into()]
+        vec!["choose another path: dm doctor --bundle /tmp/dm-bundle.tar.zst".into()]
     }
 }
 
@@ -89,7 +90,7 @@ pub async fn gather(examination: &Examination, project: &str, masker: &Masker) -
         Ok(info) => files.push(json_file("engine/info.json", &info, masker)),
         Err(failure) => failures.push(failure),
     }
-    let owned = match within("what dm made", engine.owned()).await {
+    let owned = match within("objects of dm", engine.owned()).await {
         Ok(owned) => owned,
         Err(failure) => {
             failures.push(failure);
@@ -309,7 +310,7 @@ mod tests {
         let error = error.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "could not write the bundle /no/such/folder/b.tar.zst"
+            "could not write the diagnostics bundle /no/such/folder/b.tar.zst"
         );
     }
 

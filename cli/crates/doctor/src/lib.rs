@@ -86,8 +86,11 @@ async fn bounded(name: &str, check: impl Future<Output = Vec<Finding>>) -> Vec<F
     timeout(PATIENCE, check).await.unwrap_or_else(|_| {
         vec![Finding::warning(
             name,
-            format!("could not be found out within {} s", PATIENCE.as_secs()),
-            ["look at the load of this machine and of the engine"],
+            format!(
+                "could not complete the check within {} s",
+                PATIENCE.as_secs()
+            ),
+            ["check the load of this machine and of the engine"],
         )]
     })
 }
@@ -100,7 +103,7 @@ mod tests {
     async fn a_check_that_hangs_is_given_up_and_told() {
         let found = bounded("clock", std::future::pending()).await;
         assert_eq!(found[0].status, Status::Warning);
-        assert_eq!(found[0].detail, "could not be found out within 10 s");
+        assert_eq!(found[0].detail, "could not complete the check within 10 s");
     }
 
     #[tokio::test]

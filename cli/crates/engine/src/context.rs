@@ -75,18 +75,18 @@ pub(super) fn endpoint(directory: &Path, name: &str) -> Result<Endpoint, String>
     let text = match std::fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err("there is no such context".into());
+            return Err("no such context".into());
         }
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
     let meta: Meta = serde_json::from_slice(&text)
-        .map_err(|error| format!("{} is damaged: {error}", path.display()))?;
+        .map_err(|error| format!("could not parse {}: {error}", path.display()))?;
     let address = meta
         .endpoints
         .docker
         .and_then(|docker| docker.host)
         .filter(|host| !host.is_empty())
-        .ok_or("it has no Docker endpoint")?;
+        .ok_or("the context has no Docker endpoint")?;
     let tls = contexts.join("tls").join(&id).join("docker");
     Ok(Endpoint {
         address,
@@ -128,20 +128,17 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_context_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(
-            endpoint(dir.path(), "x").unwrap_err(),
-            "there is no such context"
-        );
+        assert_eq!(endpoint(dir.path(), "x").unwrap_err(), "no such context");
         context(dir.path(), "x", r#"{"Endpoints":{}}"#);
         assert_eq!(
             endpoint(dir.path(), "x").unwrap_err(),
-            "it has no Docker endpoint"
+            "the context has no Docker endpoint"
         );
         context(dir.path(), "x", "{");
         assert!(
             endpoint(dir.path(), "x")
                 .unwrap_err()
-                .contains("meta.json is damaged")
+                .contains("meta.json: ")
         );
     }
 

@@ -1,6 +1,7 @@
 //! What can go wrong between `dm` and the engine.
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
 use super::refusal::Refusal;
@@ -17,7 +18,7 @@ pub enum EngineError {
         next: Vec<String>,
     },
     /// The engine was there and is no longer: it went away, or hangs.
-    #[error("the engine stopped answering, so that dm could not {doing}")]
+    #[error("could not {doing}: the engine stopped answering")]
     Unreachable {
         /// What was being done to which object.
         doing: String,
@@ -26,7 +27,7 @@ pub enum EngineError {
         source: bollard::errors::Error,
     },
     /// The engine's API is older than what `dm` needs.
-    #[error("the engine at {at} speaks API {found}; dm needs {needed} or later")]
+    #[error("the engine at {at} has API version {found}, and dm requires {needed} or later")]
     TooOld {
         /// Its address.
         at: String,
@@ -36,9 +37,9 @@ pub enum EngineError {
         needed: &'static str,
     },
     /// Installing or starting an engine failed.
-    #[error("{doing} failed: {reason}")]
+    #[error("could not {doing}: {reason}")]
     Setup {
-        /// What was being done, e.g. `starting dockerd`.
+        /// What was being done, e.g. `start dockerd`.
         doing: String,
         /// Why it failed.
         reason: String,
@@ -85,7 +86,7 @@ fn places(tried: &[String]) -> String {
     } else if tried.is_empty() {
         String::new()
     } else {
-        format!(" at any of the {} usual places", tried.len())
+        format!(" at any of the {} usual addresses", tried.len())
     }
 }
 
@@ -125,13 +126,13 @@ impl EngineError {
 }
 
 impl Coded for EngineError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::NotFound { .. } => "engine-not-found",
-            Self::Unreachable { .. } => "engine-unreachable",
-            Self::TooOld { .. } => "engine-too-old",
-            Self::Setup { .. } => "engine-setup",
-            Self::Api { .. } => "engine-call",
+            Self::NotFound { .. } => ErrorCode::EngineNotFound,
+            Self::Unreachable { .. } => ErrorCode::EngineUnreachable,
+            Self::TooOld { .. } => ErrorCode::EngineTooOld,
+            Self::Setup { .. } => ErrorCode::EngineSetup,
+            Self::Api { .. } => ErrorCode::EngineCall,
         }
     }
 
@@ -167,7 +168,7 @@ mod tests {
         insta::assert_snapshot!(
             [text(&[absent, absent]), text(&[absent, denied]), text(&[absent])].join("\n"),
             @r"
-        no container engine answers at any of the 2 usual places
+        no container engine answers at any of the 2 usual addresses
         no container engine answers (unix:///b: this user may not open the socket)
         no container engine answers (unix:///a: no such socket)
         "

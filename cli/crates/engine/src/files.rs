@@ -26,7 +26,7 @@ impl Engine {
             .upload_to_container(container, Some(options), bollard::body_full(archive.into()))
             .await
             .map_err(EngineError::api(format!(
-                "put files into container {}",
+                "copy files to container {}",
                 spec.name
             )))
     }
@@ -64,7 +64,7 @@ impl Engine {
             .upload_to_container(name, Some(options), bollard::body_try_stream(tar))
             .await
             .map_err(EngineError::api(format!(
-                "write below {path} of container {name}"
+                "write to {path} of container {name}"
             )))
     }
 
@@ -99,7 +99,7 @@ fn only_file(archive: &[u8]) -> std::io::Result<Vec<u8>> {
             return Ok(contents);
         }
     }
-    Err(std::io::Error::other("it is no file"))
+    Err(std::io::Error::other("the path is not a file"))
 }
 
 /// The injected files as a tar archive rooted at `/`.
@@ -142,6 +142,6 @@ mod tests {
             .append_data(&mut header, "schema/", &b""[..])
             .unwrap();
         let error = only_file(&packed.into_inner().unwrap()).unwrap_err();
-        assert_eq!(error.to_string(), "it is no file");
+        assert_eq!(error.to_string(), "the path is not a file");
     }
 }

@@ -167,8 +167,8 @@ fn candidates(
             context::endpoint(directory, &name).map_err(|reason| EngineError::NotFound {
                 tried: vec![format!("Docker context {name}: {reason}")],
                 next: vec![
-                    "see which there are: docker context ls".into(),
-                    "or use the default one: docker context use default".into(),
+                    "list the contexts: docker context ls".into(),
+                    "or use the default context: docker context use default".into(),
                 ],
             })?;
         return Ok(vec![Candidate {
@@ -252,7 +252,7 @@ async fn search(candidates: Vec<Candidate>) -> Result<(Docker, Found, SystemVers
         }
     }
     if next.is_empty() {
-        next.push("install and start one: dm engine start".into());
+        next.push("install and start an engine: dm engine start".into());
     }
     next.dedup();
     Err(EngineError::NotFound {
@@ -266,12 +266,12 @@ async fn search(candidates: Vec<Candidate>) -> Result<(Docker, Found, SystemVers
 
 fn why(source: &Source, tried: &[(String, String)]) -> String {
     if source.is_explicit() {
-        format!("named by {source}")
+        format!("set by {source}")
     } else if tried.is_empty() {
-        format!("{source}, the first place to look")
+        format!("{source}, the first candidate")
     } else {
         format!(
-            "{source}, the first of {} places that answers",
+            "{source}, the first of {} candidates that answers",
             tried.len() + 1
         )
     }
@@ -279,7 +279,9 @@ fn why(source: &Source, tried: &[(String, String)]) -> String {
 
 fn advice_for_named(source: &Source) -> String {
     match source {
-        Source::Config => "check engine.host, or remove it so that dm looks for itself".into(),
+        Source::Config => {
+            "check engine.host, or remove it so that dm searches for an engine".into()
+        }
         Source::DockerHost => "check DOCKER_HOST, or unset it: unset DOCKER_HOST".into(),
         Source::Context(_) => "choose another context: docker context use default".into(),
         Source::DefaultSocket | Source::Rootless | Source::Podman => String::new(),
@@ -301,7 +303,7 @@ impl std::fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Absent => f.write_str("no such socket"),
-            Self::Stale => f.write_str("a socket is there, but nobody listens on it"),
+            Self::Stale => f.write_str("the socket exists, but no process listens on it"),
             Self::Denied => f.write_str("this user may not open the socket"),
             Self::Late(patience) => {
                 write!(
@@ -310,7 +312,7 @@ impl std::fmt::Display for NoAnswer {
                     patience.as_secs()
                 )
             }
-            Self::Scheme(scheme) => write!(f, "dm does not speak {scheme}"),
+            Self::Scheme(scheme) => write!(f, "dm does not support {scheme}"),
             Self::Other(text) => f.write_str(text),
         }
     }
@@ -323,8 +325,8 @@ impl NoAnswer {
                 "join the group of the socket and log in again: sudo usermod -aG docker $USER"
                     .into(),
             ),
-            Self::Stale => Some("start it: dm engine start".into()),
-            Self::Late(_) => Some("restart it: dm engine stop && dm engine start".into()),
+            Self::Stale => Some("start the engine: dm engine start".into()),
+            Self::Late(_) => Some("restart the engine: dm engine stop && dm engine start".into()),
             Self::Scheme(scheme) if scheme == "ssh" => Some(format!(
                 "forward its socket: ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock {} & export DOCKER_HOST=unix:///tmp/docker.sock",
                 address.trim_start_matches("ssh://")
@@ -391,7 +393,7 @@ fn client(endpoint: &Endpoint) -> Result<Docker, NoAnswer> {
         ("tcp" | "http", None) => Docker::connect_with_http(address, CALL_TIMEOUT, version),
         ("https", None) => {
             return Err(NoAnswer::Other(
-                "https needs certificates: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH".into(),
+                "HTTPS requires certificates: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH".into(),
             ));
         }
         ("", _) => return Err(NoAnswer::Scheme("addresses without a scheme".into())),

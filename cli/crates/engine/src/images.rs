@@ -247,7 +247,7 @@ impl Engine {
         }
         id.ok_or_else(|| {
             EngineError::api("import an image")(bollard::errors::Error::DockerStreamError {
-                error: "the engine named no image".into(),
+                error: "the engine returned no image".into(),
             })
         })
     }

@@ -77,7 +77,7 @@ impl Engine {
             docker.list_networks(Some(networks.build())),
             docker.list_volumes(Some(volumes.build())),
         )
-        .map_err(EngineError::api("list what dm made"))?;
+        .map_err(EngineError::api("list the objects of dm"))?;
         let containers = containers.into_iter().filter_map(|container| {
             let name = container.names?.into_iter().next()?;
             let name = name.trim_start_matches('/').to_owned();
@@ -123,7 +123,7 @@ impl Engine {
     /// [`EngineError::Api`] when it doesn't tell.
     pub async fn describe_itself(&self) -> Result<Value, EngineError> {
         let info = self.docker().info().await;
-        let info = info.map_err(EngineError::api("ask the engine about itself"))?;
+        let info = info.map_err(EngineError::api("query the engine"))?;
         Ok(serde_json::to_value(info).unwrap_or(Value::Null))
     }
 }

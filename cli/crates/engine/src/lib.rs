@@ -79,7 +79,7 @@ impl Engine {
             .get_or_try_init(|| async {
                 let info = self.docker.info().await;
                 info.map(Facts::from)
-                    .map_err(EngineError::api("ask the engine about itself"))
+                    .map_err(EngineError::api("query the engine"))
             })
             .await
     }

@@ -66,7 +66,7 @@ impl Engine {
             .disconnect_network(network, request)
             .await
             .map_err(EngineError::api(format!(
-                "take container {container} off network {network}"
+                "disconnect container {container} from network {network}"
             )))
     }
 
@@ -91,7 +91,7 @@ impl Engine {
             .connect_network(network, request)
             .await
             .map_err(EngineError::api(format!(
-                "put container {container} on network {network}"
+                "connect container {container} to network {network}"
             )))
     }
 

@@ -92,7 +92,7 @@ impl Call {
         let failed = |error: reqwest::Error| Fault {
             request: Some(request.clone()),
             trace_id: Some(trace_id.clone()),
-            ..Fault::new(format!("no answer: {}", cause(&error)))
+            ..Fault::new(format!("no response: {}", cause(&error)))
         };
         let response = builder.send().await.map_err(failed)?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -114,7 +114,7 @@ impl Call {
         let response = self.builder.send().await.map_err(|error| Fault {
             request: Some(self.request.clone()),
             trace_id: Some(self.trace_id.clone()),
-            ..Fault::new(format!("no answer: {}", cause(&error)))
+            ..Fault::new(format!("no response: {}", cause(&error)))
         })?;
         if response.status().is_success() {
             return Ok(response);
@@ -123,7 +123,7 @@ impl Call {
             request: Some(self.request),
             status: Some(response.status().as_u16()),
             trace_id: Some(self.trace_id),
-            ..Fault::new("the stream was refused")
+            ..Fault::new("the gateway refused the stream")
         })
     }
 }
@@ -146,7 +146,7 @@ impl Answer {
     /// # Errors
     /// It is none.
     pub fn json(&self) -> Result<Value, Fault> {
-        serde_json::from_str(&self.text).map_err(|_| self.fault("the answer is no JSON"))
+        serde_json::from_str(&self.text).map_err(|_| self.fault("the response is not JSON"))
     }
 
     /// The body as a value of the contract.
@@ -155,7 +155,7 @@ impl Answer {
     /// It is none.
     pub fn body<T: DeserializeOwned>(&self) -> Result<T, Fault> {
         serde_json::from_str(&self.text)
-            .map_err(|error| self.fault(format!("the answer is not the contract's: {error}")))
+            .map_err(|error| self.fault(format!("the response violates the contract: {error}")))
     }
 
     /// A text in the body, by JSON pointer.
@@ -167,7 +167,7 @@ impl Answer {
             .pointer(pointer)
             .and_then(Value::as_str)
             .map(str::to_owned)
-            .ok_or_else(|| self.fault(format!("the answer has no text at {pointer}")))
+            .ok_or_else(|| self.fault(format!("the response has no string at {pointer}")))
     }
 
     /// Checks a value in the body, by JSON pointer.
@@ -181,7 +181,7 @@ impl Answer {
             return Ok(self);
         }
         let found = found.map_or_else(|| "missing".to_owned(), |found| found.to_string());
-        Err(self.fault(format!("{pointer} is {found} and not {expected}")))
+        Err(self.fault(format!("{pointer} is {found} instead of {expected}")))
     }
 
     /// The item of a list where a field has this value.
@@ -193,7 +193,7 @@ impl Answer {
         let items = body
             .get("items")
             .and_then(Value::as_array)
-            .ok_or_else(|| self.fault("the answer has no list `items`"))?;
+            .ok_or_else(|| self.fault("the response has no list `items`"))?;
         Ok(items
             .iter()
             .find(|item| item.get(field).and_then(Value::as_str) == Some(value))

@@ -41,7 +41,7 @@ pub fn describe(fault: &Fault) -> String {
     if let Some(request) = &fault.request {
         let status = fault
             .status
-            .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+            .map_or_else(|| "no response".to_owned(), |status| status.to_string());
         lines.push(format!("{request}: {status}"));
     }
     lines.extend(fault.answer.clone());

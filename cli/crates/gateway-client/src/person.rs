@@ -51,7 +51,7 @@ impl Person {
             .await?;
         let page = person.follow(&begin).await?;
         let action = login_action(&page.text).ok_or_else(|| {
-            page.fault(message(&page.text).unwrap_or_else(|| "there is no login form".into()))
+            page.fault(message(&page.text).unwrap_or_else(|| "the page has no login form".into()))
         })?;
         let posted = person
             .client
@@ -73,15 +73,16 @@ impl Person {
         let Some(location) = location else {
             let text = posted.text().await.unwrap_or_default();
             let reason = refusal(&text);
-            return Err(Fault::new(format!("Keycloak refused {user}: {reason}")));
+            return Err(Fault::new(format!("could not sign in {user}: {reason}")));
         };
         if let Some(wish) = wish_of_redirect(&location) {
-            let what = format!("Keycloak wants {user} to {wish} first");
+            let what =
+                format!("could not sign in {user}: Keycloak requires the user to {wish} first");
             return Err(Fault::new(what));
         }
         let path = location.strip_prefix(&site.gateway).ok_or_else(|| {
             Fault::new(format!(
-                "Keycloak sends {user} to {location}, not to the gateway"
+                "Keycloak redirects {user} to {location} instead of the gateway"
             ))
         })?;
         let back = person.get(path).expect(302).await?;
@@ -113,7 +114,7 @@ impl Person {
         self.cookies
             .cookies(&gateway)
             .and_then(|cookies| cookies.to_str().ok().map(str::to_owned))
-            .ok_or_else(|| Fault::new("there is no session"))
+            .ok_or_else(|| Fault::new("the user is not signed in"))
     }
 
     /// A request that reads.
@@ -145,7 +146,7 @@ impl Person {
             .headers
             .get(reqwest::header::LOCATION)
             .and_then(|value| value.to_str().ok())
-            .ok_or_else(|| answer.fault("the redirect leads nowhere"))?;
+            .ok_or_else(|| answer.fault("the redirect has no location"))?;
         self.get_from(location, "").expect(200).await
     }
 }

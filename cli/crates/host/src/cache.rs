@@ -7,16 +7,17 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
 /// Why there is no folder for downloads.
 #[derive(Debug, Error)]
 pub enum CacheError {
     /// Neither `XDG_CACHE_HOME` nor `HOME` says where.
-    #[error("there is no place for downloads: neither XDG_CACHE_HOME nor HOME is set")]
+    #[error("could not find a cache directory: neither XDG_CACHE_HOME nor HOME is set")]
     NoHome,
     /// The folder can't be made or looked at.
-    #[error("could not make {}", path.display())]
+    #[error("could not create {}", path.display())]
     Io {
         /// The folder.
         path: PathBuf,
@@ -25,7 +26,7 @@ pub enum CacheError {
         source: io::Error,
     },
     /// Another user could put files there.
-    #[error("other users may write to {}, where downloads are kept", path.display())]
+    #[error("could not use the cache directory {}: other users can write to it", path.display())]
     Shared {
         /// The folder.
         path: PathBuf,
@@ -33,11 +34,11 @@ pub enum CacheError {
 }
 
 impl Coded for CacheError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::NoHome => "cache-no-home",
-            Self::Io { .. } => "cache-io",
-            Self::Shared { .. } => "cache-shared",
+            Self::NoHome => ErrorCode::CacheNoHome,
+            Self::Io { .. } => ErrorCode::CacheAccess,
+            Self::Shared { .. } => ErrorCode::CacheShared,
         }
     }
 
@@ -46,7 +47,7 @@ impl Coded for CacheError {
     }
 
     fn next(&self) -> Vec<String> {
-        let elsewhere = "set XDG_CACHE_HOME to a directory that is yours alone".to_owned();
+        let elsewhere = "set XDG_CACHE_HOME to a directory that only you can write to".to_owned();
         match self {
             Self::NoHome | Self::Io { .. } => vec![elsewhere],
             Self::Shared { path } => {
@@ -105,7 +106,7 @@ mod tests {
         for mode in [0o777, 0o1777, 0o770] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let error = private(&path).unwrap_err();
-            assert_eq!(error.code(), "cache-shared", "{mode:o}");
+            assert_eq!(error.code(), ErrorCode::CacheShared, "{mode:o}");
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(private(&path).unwrap(), path);

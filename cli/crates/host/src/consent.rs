@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
 /// A change of the machine that needs consent.
@@ -50,13 +51,13 @@ impl std::fmt::Debug for Consent {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConsentError {
     /// The person said no.
-    #[error("you declined to {}", .0.what)]
+    #[error("could not {}: you declined", .0.what)]
     Declined(Proposal),
     /// There was nobody to ask.
-    #[error("dm would have to {}, and that needs your consent", .0.what)]
+    #[error("could not {}: your consent is required", .0.what)]
     Missing(Proposal),
     /// It was refused beforehand.
-    #[error("dm would have to {}, and {by} forbids that", .proposal.what)]
+    #[error("could not {}: {by} forbids it", .proposal.what)]
     Refused {
         /// What would have been done.
         proposal: Proposal,
@@ -66,11 +67,11 @@ pub enum ConsentError {
 }
 
 impl Coded for ConsentError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Declined(_) => "consent-declined",
-            Self::Missing(_) => "consent-missing",
-            Self::Refused { .. } => "consent-refused",
+            Self::Declined(_) => ErrorCode::ConsentDeclined,
+            Self::Missing(_) => ErrorCode::ConsentMissing,
+            Self::Refused { .. } => ErrorCode::ConsentRefused,
         }
     }
 
@@ -86,7 +87,7 @@ impl Coded for ConsentError {
             proposal.commands.join(" && ")
         )];
         if matches!(self, Self::Missing(_)) {
-            next.push("or let dm do it: add --yes, or set DM_ASSUME_YES=1".into());
+            next.push("or give your consent: add --yes, or set DM_ASSUME_YES=1".into());
         }
         next
     }
@@ -193,7 +194,10 @@ mod tests {
             |answer| Consent::decide(false, None, None, false, Some(Box::new(move |_| answer)));
         assert!(asked(true).obtain(&proposal()).is_ok());
         let declined = asked(false).obtain(&proposal()).unwrap_err();
-        assert_eq!(declined.to_string(), "you declined to install docker.io");
+        assert_eq!(
+            declined.to_string(),
+            "could not install docker.io: you declined"
+        );
     }
 
     #[test]
@@ -204,7 +208,7 @@ mod tests {
         let error = consent.obtain(&proposal()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "dm would have to install docker.io, and engine.install forbids that"
+            "could not install docker.io: engine.install forbids it"
         );
         assert_eq!(
             error.next(),
@@ -216,9 +220,9 @@ mod tests {
     fn without_anybody_to_ask_the_exact_command_is_told() {
         let error = Consent::Missing.obtain(&proposal()).unwrap_err();
         insta::assert_snapshot!(format!("{error}\n{}", error.next().join("\n")), @r"
-        dm would have to install docker.io, and that needs your consent
+        could not install docker.io: your consent is required
         run it yourself: sudo apt-get install -y docker.io
-        or let dm do it: add --yes, or set DM_ASSUME_YES=1
+        or give your consent: add --yes, or set DM_ASSUME_YES=1
         ");
     }
 }

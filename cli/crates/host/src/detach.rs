@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
 /// A process could not be started.
 #[derive(Debug, Error)]
-#[error("could not start a process of dm in the background")]
+#[error("could not start dm in the background")]
 pub struct DetachError(#[from] io::Error);
 
 impl Coded for DetachError {
-    fn code(&self) -> &'static str {
-        "detach"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::BackgroundStart
     }
 
     fn exit(&self) -> Exit {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -90,7 +91,7 @@ impl std::fmt::Display for Holder {
 #[derive(Debug, Error)]
 pub enum LockError {
     /// Somebody else held it for longer than the caller would wait.
-    #[error("{name} is locked by {}", describe(.holder.as_deref()))]
+    #[error("could not lock {name}: {} holds the lock", describe(.holder.as_deref()))]
     Busy {
         /// What is locked, e.g. `instance default`.
         name: String,
@@ -119,11 +120,11 @@ fn describe(holder: Option<&Holder>) -> String {
 }
 
 impl Coded for LockError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Busy { .. } => "locked",
-            Self::Interrupted { .. } => "interrupted",
-            Self::Io { .. } => "lock-file",
+            Self::Busy { .. } => ErrorCode::Locked,
+            Self::Interrupted { .. } => ErrorCode::Interrupted,
+            Self::Io { .. } => ErrorCode::LockFile,
         }
     }
 
@@ -143,7 +144,7 @@ impl Coded for LockError {
                 .unwrap_or_default(),
             Self::Interrupted { .. } => Vec::new(),
             Self::Io { .. } => vec![
-                "check the rights of that directory, or set XDG_STATE_HOME to one that is yours"
+                "check the permissions of the directory, or set XDG_STATE_HOME to a directory of yours"
                     .into(),
             ],
         }
@@ -420,7 +421,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("instance default is locked by `dm up` (pid ")
+                .starts_with("could not lock instance default: `dm up` (pid ")
         );
         assert_eq!(error.next().len(), 1);
         cancel.cancel();

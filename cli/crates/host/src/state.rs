@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -19,12 +20,12 @@ const ROOT_STATE: &str = "/var/lib/dm";
 #[derive(Debug, Error)]
 pub enum StateError {
     /// Neither `XDG_STATE_HOME` nor `HOME` says where.
-    #[error("there is no place for dm's state: neither XDG_STATE_HOME nor HOME is set")]
+    #[error("could not find a state directory: neither XDG_STATE_HOME nor HOME is set")]
     NoHome,
     /// The directory can't be made or read.
     #[error("could not {doing} {}", path.display())]
     Io {
-        /// A verb: `make`, `read`, `write`.
+        /// A verb: `create`, `read`, `write`.
         doing: &'static str,
         /// The directory or file.
         path: PathBuf,
@@ -33,7 +34,7 @@ pub enum StateError {
         source: std::io::Error,
     },
     /// The directory belongs to another user, who could change what we trust.
-    #[error("{} belongs to another user (uid {owner})", path.display())]
+    #[error("could not use {}: it belongs to another user (uid {owner})", path.display())]
     NotOurs {
         /// The directory.
         path: PathBuf,
@@ -41,7 +42,7 @@ pub enum StateError {
         owner: u32,
     },
     /// A file of ours is not what we wrote.
-    #[error("{} is damaged", path.display())]
+    #[error("could not read {}: the file is damaged", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -52,12 +53,12 @@ pub enum StateError {
 }
 
 impl Coded for StateError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::NoHome => "state-no-home",
-            Self::Io { .. } => "state-io",
-            Self::NotOurs { .. } => "state-not-ours",
-            Self::Damaged { .. } => "state-damaged",
+            Self::NoHome => ErrorCode::StateNoHome,
+            Self::Io { .. } => ErrorCode::StateAccess,
+            Self::NotOurs { .. } => ErrorCode::StateNotOurs,
+            Self::Damaged { .. } => ErrorCode::StateDamaged,
         }
     }
 
@@ -68,10 +69,10 @@ impl Coded for StateError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::NoHome | Self::Io { .. } | Self::NotOurs { .. } => {
-                vec!["set XDG_STATE_HOME to a directory that is yours and writable".into()]
+                vec!["set XDG_STATE_HOME to a directory of yours that is writable".into()]
             }
             Self::Damaged { path, .. } => vec![format!(
-                "move it away, running stacks are not touched by that: mv {0} {0}.damaged",
+                "move the file away, which does not affect running stacks: mv {0} {0}.damaged",
                 path.display()
             )],
         }
@@ -111,7 +112,7 @@ impl StateDir {
     pub fn at(path: impl Into<PathBuf>) -> Result<Self, StateError> {
         let path = path.into();
         let io = |source| StateError::Io {
-            doing: "make",
+            doing: "create",
             path: path.clone(),
             source,
         };
@@ -330,7 +331,7 @@ mod tests {
         assert_eq!(state.read::<Vec<u8>>("x.json").unwrap(), Some(vec![1, 2]));
         std::fs::write(state.path().join("x.json"), "{").unwrap();
         let error = state.read::<Vec<u8>>("x.json").unwrap_err();
-        assert_eq!(error.code(), "state-damaged");
+        assert_eq!(error.code(), ErrorCode::StateDamaged);
         assert!(error.next()[0].contains("x.json.damaged"));
         state.remove("x.json").unwrap();
         state.remove("x.json").unwrap();

@@ -40,7 +40,7 @@ impl Target {
         } else if kind.is_dir() {
             Err(io::ErrorKind::IsADirectory.into())
         } else {
-            Err(not_a_file("it is a socket or a disk"))
+            Err(not_a_file("the path is a socket or a disk"))
         }
     }
 }
@@ -54,7 +54,7 @@ pub fn regular(path: &Path) -> io::Result<()> {
     match Target::of(path)? {
         Target::File => Ok(()),
         Target::Stdout | Target::Stream => Err(not_a_file(
-            "it is a pipe or a device, and a regular file is needed",
+            "the path is a pipe or a device, and a regular file is required",
         )),
     }
 }

@@ -108,18 +108,18 @@ impl Fetcher<'_> {
             ),
             None => (
                 self.by_maven(artifact, work, lock).await?,
-                "Maven's repository",
+                "the Maven repository",
             ),
         };
         if !is_pinned(&fresh, artifact).await? {
             return Err(ImageError::Fetch {
                 what: artifact.coordinates(),
                 reason: format!(
-                    "what {from} has is another file: its SHA-256 is not {}",
+                    "the file from {from} does not have the SHA-256 {}",
                     artifact.sha256
                 ),
                 hints: vec![
-                    "run it again; if it stays, that repository is damaged or was tampered with"
+                    "run the command again; if the error persists, the repository is damaged or was tampered with"
                         .into(),
                 ],
             });
@@ -163,7 +163,7 @@ impl Fetcher<'_> {
         } else {
             Err(ImageError::Fetch {
                 what: artifact.coordinates(),
-                reason: "mvn succeeded and left no file".into(),
+                reason: "mvn succeeded and wrote no file".into(),
                 hints: vec!["mvn --version".into()],
             })
         }
@@ -199,7 +199,7 @@ impl Fetcher<'_> {
             let found =
                 reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| ImageError::Fetch {
                     what: path.display().to_string(),
-                    reason: format!("it is no PEM certificate: {error}"),
+                    reason: format!("it is not a PEM certificate: {error}"),
                     hints: vec!["check images.extra_ca_certificates in dm.toml".into()],
                 })?;
             authorities.extend(found);
@@ -208,7 +208,7 @@ impl Fetcher<'_> {
             builder = builder.tls_certs_merge(authorities);
         }
         builder.build().map_err(|error| ImageError::Fetch {
-            what: "anything by HTTP".into(),
+            what: "files over HTTP".into(),
             reason: error.to_string(),
             hints: Vec::new(),
         })

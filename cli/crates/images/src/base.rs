@@ -45,7 +45,7 @@ impl BaseMaker<'_> {
         let mut closed = Vec::new();
         for tool in ["mmdebstrap", "debootstrap"] {
             if tool == "debootstrap" && !rustix::process::geteuid().is_root() {
-                closed.push("debootstrap: it needs root".to_owned());
+                closed.push("debootstrap: root privileges are required".to_owned());
                 continue;
             }
             let program = match self.tools.ensure(tool).await {

@@ -203,13 +203,13 @@ fn base_files(settings: &ImageSettings) -> Result<Vec<RecipeFile>, ImageError> {
     let mut files = embedded(BASE, version::DEBIAN).files;
     for (index, path) in settings.extra_ca_certificates.iter().enumerate() {
         let pem = std::fs::read(path).map_err(ImageError::io(format!(
-            "read {}, which images.extra_ca_certificates names",
+            "read {} (images.extra_ca_certificates)",
             path.display()
         )))?;
         if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
             return Err(ImageError::Fetch {
                 what: path.display().to_string(),
-                reason: "it holds no PEM certificate".into(),
+                reason: "it contains no PEM certificate".into(),
                 hints: vec!["check images.extra_ca_certificates in dm.toml".into()],
             });
         }
@@ -298,6 +298,6 @@ mod tests {
             ..ImageSettings::default()
         })
         .unwrap_err();
-        assert!(error.to_string().contains("holds no PEM certificate"));
+        assert!(error.to_string().contains("contains no PEM certificate"));
     }
 }

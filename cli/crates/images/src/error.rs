@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dm_core::error::{Coded, Exit, SourceError};
+use dm_core::error_code::ErrorCode;
 use dm_core::suggest::nearest;
 use dm_engine::EngineError;
 use thiserror::Error;
@@ -37,7 +38,7 @@ pub enum PullRefusal {
 #[derive(Debug, Error)]
 pub enum ImageError {
     /// No image is called so.
-    #[error("there is no image called {name}")]
+    #[error("there is no image `{name}`")]
     Unknown {
         /// The name that was given.
         name: String,
@@ -58,7 +59,7 @@ pub enum ImageError {
         source: Box<PullDetail>,
     },
     /// A reference stands for another image than when it was used first.
-    #[error("{reference} is another image now: {found} in place of {pinned}")]
+    #[error("{reference} now points to another image: {found} instead of {pinned}")]
     Moved {
         /// The image component.
         name: String,
@@ -70,7 +71,7 @@ pub enum ImageError {
         found: String,
     },
     /// Nothing official is known for an image that is to be pulled.
-    #[error("image {name} exists in no registry")]
+    #[error("image {name} is not published in any registry")]
     NotPublished {
         /// The image component.
         name: String,
@@ -110,7 +111,7 @@ pub enum ImageError {
         errors: Vec<SourceError>,
     },
     /// A binary that can't run alone, so that no image can be made of it.
-    #[error("the binary of {name} is not a static one: {reason}")]
+    #[error("the binary of {name} is not statically linked: {reason}")]
     NotStatic {
         /// The service.
         name: String,
@@ -118,7 +119,7 @@ pub enum ImageError {
         reason: String,
     },
     /// A program is needed that this machine lacks.
-    #[error("{tool} is needed and not installed: {reason}")]
+    #[error("{tool} is required, but not installed: {reason}")]
     ToolMissing {
         /// Its name.
         tool: String,
@@ -126,7 +127,7 @@ pub enum ImageError {
         reason: String,
     },
     /// There is no way on this machine to make a Debian base.
-    #[error("no Debian base image can be made here")]
+    #[error("could not make a Debian base image on this machine")]
     NoBase {
         /// Each way and why it was closed.
         tried: Vec<String>,
@@ -142,7 +143,7 @@ pub enum ImageError {
         hints: Vec<String>,
     },
     /// A file of images can't be taken.
-    #[error("{} {reason}", path.display())]
+    #[error("could not use the image archive {}: {reason}", path.display())]
     Archive {
         /// The file.
         path: PathBuf,
@@ -187,7 +188,7 @@ impl ImageError {
     pub(crate) fn named_file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Archive {
             path: path.to_owned(),
-            reason: format!("can't be opened: {error}"),
+            reason: error.to_string(),
             hints: Vec::new(),
         }
     }
@@ -205,23 +206,23 @@ fn compile(targets: &[String], errors: &[SourceError]) -> String {
 /// A refusal as the end of a sentence.
 fn describe(refusal: &PullRefusal) -> String {
     match refusal {
-        PullRefusal::NotFound => "the registry has no such image".into(),
-        PullRefusal::Credentials => "the registry refuses the credentials".into(),
-        PullRefusal::Unreachable => "no registry answers there".into(),
+        PullRefusal::NotFound => "the registry does not have the image".into(),
+        PullRefusal::Credentials => "the registry refused the credentials".into(),
+        PullRefusal::Unreachable => "the registry is unreachable".into(),
         PullRefusal::TimedOut { after } => {
-            format!("nothing came within {} s", after.as_secs_f64())
+            format!("no data within {} s", after.as_secs_f64())
         }
-        PullRefusal::Tls => "no trusted connection to the registry".into(),
-        PullRefusal::RateLimited => "the registry allows no more pulls for now".into(),
+        PullRefusal::Tls => "no trusted TLS connection to the registry".into(),
+        PullRefusal::RateLimited => "the rate limit of the registry is reached".into(),
         PullRefusal::DiskFull => "the disk is full".into(),
-        PullRefusal::Other => "the registry or the engine refused".into(),
+        PullRefusal::Other => "the registry or the engine refused the pull".into(),
     }
 }
 
 /// What to do when the disk is full.
 pub(super) fn disk_full_hints() -> Vec<String> {
     vec![
-        "free some space: `dm images prune` removes images that nothing needs any more".into(),
+        "free disk space by removing unused images: dm images prune".into(),
         "dm doctor".into(),
     ]
 }
@@ -241,33 +242,33 @@ impl Coded for ImageError {
         }
     }
 
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Unknown { .. } => "image-unknown",
+            Self::Unknown { .. } => ErrorCode::ImageUnknown,
             Self::Pull { refusal, .. } => match refusal {
-                PullRefusal::NotFound => "image-not-found",
-                PullRefusal::Credentials => "registry-credentials",
-                PullRefusal::Unreachable => "registry-unreachable",
-                PullRefusal::TimedOut { .. } => "registry-timeout",
-                PullRefusal::Tls => "registry-tls",
-                PullRefusal::RateLimited => "registry-rate-limit",
-                PullRefusal::DiskFull => "disk-full",
-                PullRefusal::Other => "image-pull",
+                PullRefusal::NotFound => ErrorCode::ImageNotFound,
+                PullRefusal::Credentials => ErrorCode::RegistryCredentials,
+                PullRefusal::Unreachable => ErrorCode::RegistryUnreachable,
+                PullRefusal::TimedOut { .. } => ErrorCode::RegistryTimeout,
+                PullRefusal::Tls => ErrorCode::RegistryTls,
+                PullRefusal::RateLimited => ErrorCode::RegistryRateLimit,
+                PullRefusal::DiskFull => ErrorCode::DiskFull,
+                PullRefusal::Other => ErrorCode::ImagePull,
             },
-            Self::Moved { .. } => "image-moved",
-            Self::NotPublished { .. } => "image-not-published",
-            Self::Build { .. } => "image-build",
-            Self::Program { .. } => "program-failed",
-            Self::Compile { .. } => "sources-not-compiling",
-            Self::NotStatic { .. } => "binary-not-static",
-            Self::ToolMissing { .. } => "tool-missing",
-            Self::NoBase { .. } => "image-no-base",
-            Self::Fetch { .. } => "fetch-failed",
-            Self::Archive { .. } => "image-archive",
-            Self::NothingToSave => "image-nothing-to-save",
-            Self::Io { .. } => "file-access",
+            Self::Moved { .. } => ErrorCode::ImageMoved,
+            Self::NotPublished { .. } => ErrorCode::ImageNotPublished,
+            Self::Build { .. } => ErrorCode::ImageBuild,
+            Self::Program { .. } => ErrorCode::ProgramFailed,
+            Self::Compile { .. } => ErrorCode::SourcesNotCompiling,
+            Self::NotStatic { .. } => ErrorCode::BinaryNotStatic,
+            Self::ToolMissing { .. } => ErrorCode::ToolMissing,
+            Self::NoBase { .. } => ErrorCode::ImageNoBase,
+            Self::Fetch { .. } => ErrorCode::DownloadFailed,
+            Self::Archive { .. } => ErrorCode::ImageArchive,
+            Self::NothingToSave => ErrorCode::ImageNothingToSave,
+            Self::Io { .. } => ErrorCode::FileAccess,
             Self::Engine(error) => error.code(),
-            Self::Cancelled => "interrupted",
+            Self::Cancelled => ErrorCode::Interrupted,
         }
     }
 
@@ -296,26 +297,26 @@ impl Coded for ImageError {
             }
             Self::Pull { refusal, .. } => pull_hints(refusal),
             Self::Moved { name, .. } => vec![
-                format!("if the new one is wanted, take it: dm images pull {name}"),
-                format!("dm images build {name} makes one here"),
+                format!("accept the new image: dm images pull {name}"),
+                format!("or build the image here: dm images build {name}"),
             ],
             Self::NotPublished { name } => vec![
-                format!("`dm images build {name}` makes it here"),
-                "`dm up` does so by itself while images.source is \"auto\" or \"build\"".into(),
+                format!("build the image here: dm images build {name}"),
+                "or set images.source to \"auto\" or \"build\", so that dm up builds the image".into(),
             ],
             Self::Build { hints, .. }
             | Self::Program { hints, .. }
             | Self::Fetch { hints, .. }
             | Self::Archive { hints, .. } => hints.clone(),
             Self::NotStatic { .. } => vec![
-                "look in RUSTC, RUSTC_WRAPPER, CARGO_* and .cargo/config.toml for another compiler, linker or target".into(),
+                "check RUSTC, RUSTC_WRAPPER, CARGO_* and .cargo/config.toml for another compiler, linker or target".into(),
                 "dm rebuild".into(),
             ],
             Self::ToolMissing { tool, .. } if ["cargo", "rustc"].contains(&tool.as_str()) => {
-                vec!["install Rust by rustup, then run this again".into()]
+                vec!["install Rust with rustup, then run the command again".into()]
             }
             Self::ToolMissing { tool, .. } => {
-                vec![format!("install {tool} with this system's package manager")]
+                vec![format!("install {tool} with the package manager of this system")]
             }
             Self::NoBase { tried } => {
                 let mut next = tried.clone();
@@ -335,10 +336,10 @@ impl Coded for ImageError {
 }
 
 fn pull_hints(refusal: &PullRefusal) -> Vec<String> {
-    let build = "make the image here, without a registry: dm images build";
+    let build = "build the image here, without a registry: dm images build";
     match refusal {
         PullRefusal::NotFound => vec![
-            "check images.mirror in dm.toml: the mirror must hold the image under its usual path"
+            "check images.mirror in dm.toml: the mirror must have the image at its usual path"
                 .into(),
             build.into(),
         ],
@@ -351,11 +352,11 @@ fn pull_hints(refusal: &PullRefusal) -> Vec<String> {
             build.into(),
         ],
         PullRefusal::TimedOut { .. } => vec![
-            "raise images.pull_timeout in dm.toml where the network is slow".into(),
+            "raise images.pull_timeout in dm.toml if the network is slow".into(),
             build.into(),
         ],
         PullRefusal::Tls => vec![
-            "the engine must trust the registry's authority: put its certificate into /etc/docker/certs.d/<registry>/ca.crt".into(),
+            "copy the certificate of the registry's authority to /etc/docker/certs.d/<registry>/ca.crt, so that the engine trusts it".into(),
             build.into(),
         ],
         PullRefusal::RateLimited => vec![

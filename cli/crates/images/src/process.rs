@@ -212,7 +212,7 @@ async fn stop(child: &mut Child) {
         }
     };
     if tokio::time::timeout(GRACE, gone).await.is_err() {
-        tracing::debug!("nobody has reaped the program's children");
+        tracing::debug!("the children of the program have not been reaped");
     }
 }
 
@@ -230,7 +230,7 @@ pub(super) fn output_hints(log: &Tail) -> Vec<String> {
         "x509:",
     ]) {
         return vec![
-            "add your network's certificate authority to images.extra_ca_certificates in dm.toml"
+            "add the certificate authority of your network to images.extra_ca_certificates in dm.toml"
                 .into(),
         ];
     }
@@ -246,7 +246,7 @@ pub(super) fn output_hints(log: &Tail) -> Vec<String> {
         "Could not transfer artifact",
     ]) {
         return vec![
-            "check the network; images.apt_mirror and images.maven_mirror in dm.toml name other servers"
+            "check the network, or set other servers in images.apt_mirror and images.maven_mirror in dm.toml"
                 .into(),
         ];
     }

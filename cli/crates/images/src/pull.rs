@@ -111,7 +111,7 @@ impl Puller<'_> {
             }),
             Err(_) => Err(Stop::Refused(
                 PullRefusal::TimedOut { after: limit },
-                "the pull was given up".into(),
+                "the pull was aborted".into(),
             )),
         }
     }

@@ -6,27 +6,28 @@ use std::time::Duration;
 
 use dm_components::rabbitmq::management::ManagementError;
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
 /// What went wrong with messages.
 #[derive(Debug, Error)]
 pub enum MessagingError {
     /// The broker is away, or refuses.
-    #[error("the broker can't be asked")]
+    #[error("could not communicate with RabbitMQ")]
     Broker(#[from] lapin::Error),
     /// The database is away, or refuses.
-    #[error("the database can't be asked")]
+    #[error("could not query PostgreSQL")]
     Database(#[from] sqlx::Error),
     /// The broker's state can't be read by its own tool.
-    #[error("could not read the queues in the broker: {0}")]
+    #[error("could not list the messages in the queues: {0}")]
     Browse(String),
     /// The engine can't run the broker's tool.
-    #[error("could not run rabbitmqctl in the broker's container")]
+    #[error("could not run rabbitmqctl in the container of RabbitMQ")]
     Engine(#[from] dm_engine::EngineError),
     /// There are messages that could not be read, and events that may be among them.
     #[error(
-        "{events} events of {queue} may be among {unread} messages that could not be read in the \
-         broker"
+        "{events} events of {queue} may be among {unread} messages that could not be read in \
+         RabbitMQ"
     )]
     Unread {
         /// The work queue.
@@ -40,7 +41,7 @@ pub enum MessagingError {
     #[error(transparent)]
     Management(#[from] ManagementError),
     /// A service has no events, or there is no such service.
-    #[error("there is no service `{name}` with events of its own")]
+    #[error("there is no service `{name}` with events")]
     UnknownService {
         /// What was asked for.
         name: String,
@@ -48,7 +49,7 @@ pub enum MessagingError {
         known: Vec<String>,
     },
     /// No outbox has it.
-    #[error("no outbox knows `{0}`")]
+    #[error("no outbox contains event `{0}`")]
     NoEvent(String),
     /// There is no such queue.
     #[error("there is no work queue `{name}`")]
@@ -57,10 +58,10 @@ pub enum MessagingError {
         name: String,
     },
     /// Somebody else has the dead letters in hand.
-    #[error("another dm has had the dead letters in hand for {} s", .0.as_secs())]
+    #[error("could not lock the dead letters: another dm process has held the lock for {} s", .0.as_secs())]
     Busy(Duration),
     /// The broker stopped in the middle.
-    #[error("{queue} gave {read} of its {expected} messages and then nothing for {} s", patience.as_secs())]
+    #[error("could not read {queue}: {read} of {expected} messages arrived, and then none for {} s", patience.as_secs())]
     Stalled {
         /// The queue.
         queue: String,
@@ -75,7 +76,7 @@ pub enum MessagingError {
     #[error("no dead letter has the id `{0}`")]
     NotFound(String),
     /// What a person made of a letter is no event.
-    #[error("the changed event can't go back: {what}")]
+    #[error("could not replay the edited event: {what}")]
     Edit {
         /// What is wrong.
         what: String,
@@ -83,12 +84,10 @@ pub enum MessagingError {
         draft: std::path::PathBuf,
     },
     /// There is more than one to be edited, or none.
-    #[error("{0} dead letters are meant, and one at a time can be edited")]
+    #[error("`--edit` requires exactly one dead letter, and the filter matches {0}")]
     NotOne(usize),
     /// There are other dead letters than those that were to be replayed.
-    #[error(
-        "the set of dead letters is another one: its digest is {found}, and {expected} was expected"
-    )]
+    #[error("the dead letters have changed: their digest is {found}, and {expected} was expected")]
     OtherSet {
         /// What was asked for.
         expected: String,
@@ -99,7 +98,7 @@ pub enum MessagingError {
     #[error("there is no replay run `{0}`")]
     NoRun(String),
     /// A line of a file of dead letters is none.
-    #[error("line {line} is no dead letter: {what}")]
+    #[error("line {line} is not a dead letter: {what}")]
     Line {
         /// Which line, from 1.
         line: usize,
@@ -107,10 +106,10 @@ pub enum MessagingError {
         what: String,
     },
     /// No parked letter has that id.
-    #[error("no parked letter has the id `{0}`")]
+    #[error("no parked message has the id `{0}`")]
     NotParked(String),
     /// A file holds lines, and none of them is a dead letter.
-    #[error("{file} holds no dead letter: {first}")]
+    #[error("{file} contains no dead letter: {first}")]
     NoLetters {
         /// The file.
         file: String,
@@ -119,7 +118,7 @@ pub enum MessagingError {
     },
     /// A copy that is to outlast the letters can't go to stdout, a pipe or a device.
     #[error(
-        "dead letters are removed only after their copy is in a regular file, not in stdout, a pipe or a device"
+        "could not remove the dead letters: their copy must be a regular file, not stdout, a pipe or a device"
     )]
     CopyToStream,
     /// A named file can't be read or written.
@@ -133,13 +132,13 @@ pub enum MessagingError {
         source: std::io::Error,
     },
     /// A temporary file, or what it is written to, fails.
-    #[error("a file could not be read or written")]
+    #[error("could not read or write a temporary file")]
     File(#[from] std::io::Error),
     /// Nobody said yes.
-    #[error("{0} of the dead letters are to be removed, and that was not confirmed")]
+    #[error("the removal of {0} dead letters from their queues was not confirmed")]
     NotConfirmed(usize),
     /// Somebody interrupted it.
-    #[error("interrupted; run {run} replayed {replayed} of {of}, and nothing is lost")]
+    #[error("interrupted; run {run} replayed {replayed} of {of} dead letters, and none is lost")]
     Interrupted {
         /// The run.
         run: String,
@@ -175,30 +174,30 @@ fn is_misnamed(error: &std::io::Error) -> bool {
 }
 
 impl Coded for MessagingError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Broker(_) => "broker-unavailable",
-            Self::Database(_) => "database-unavailable",
-            Self::Management(_) => "management-unavailable",
-            Self::Browse(_) | Self::Engine(_) => "broker-state-unavailable",
-            Self::Unread { .. } => "broker-state-unread",
-            Self::UnknownService { .. } => "service-unknown",
-            Self::NoEvent(_) => "event-not-found",
-            Self::UnknownQueue { .. } => "queue-unknown",
-            Self::Busy(_) => "dead-letters-busy",
-            Self::Stalled { .. } => "queue-stalled",
-            Self::NotFound(_) => "dead-letter-not-found",
-            Self::OtherSet { .. } => "replay-other-set",
-            Self::Edit { .. } => "replay-edit-invalid",
-            Self::NotOne(_) => "replay-edit-not-one",
-            Self::NoRun(_) => "replay-run-unknown",
-            Self::Line { .. } => "dead-letter-file",
-            Self::NotParked(_) => "parked-letter-not-found",
-            Self::NoLetters { .. } => "dead-letter-file",
-            Self::CopyToStream => "copy-to-stdout",
-            Self::Path { .. } | Self::File(_) => "file-access",
-            Self::NotConfirmed(_) => "not-confirmed",
-            Self::Interrupted { .. } => "interrupted",
+            Self::Broker(_) => ErrorCode::BrokerCall,
+            Self::Database(_) => ErrorCode::DatabaseQuery,
+            Self::Management(_) => ErrorCode::ManagementCall,
+            Self::Browse(_) | Self::Engine(_) => ErrorCode::QueueBrowse,
+            Self::Unread { .. } => ErrorCode::QueueMessagesUnread,
+            Self::UnknownService { .. } => ErrorCode::ServiceUnknown,
+            Self::NoEvent(_) => ErrorCode::EventNotFound,
+            Self::UnknownQueue { .. } => ErrorCode::QueueUnknown,
+            Self::Busy(_) => ErrorCode::DeadLettersLocked,
+            Self::Stalled { .. } => ErrorCode::QueueStalled,
+            Self::NotFound(_) => ErrorCode::DeadLetterNotFound,
+            Self::OtherSet { .. } => ErrorCode::ReplayDigestMismatch,
+            Self::Edit { .. } => ErrorCode::ReplayEditInvalid,
+            Self::NotOne(_) => ErrorCode::ReplayEditNotOne,
+            Self::NoRun(_) => ErrorCode::ReplayRunUnknown,
+            Self::Line { .. } => ErrorCode::DeadLetterFile,
+            Self::NotParked(_) => ErrorCode::ParkedMessageNotFound,
+            Self::NoLetters { .. } => ErrorCode::DeadLetterFile,
+            Self::CopyToStream => ErrorCode::CopyNotRegularFile,
+            Self::Path { .. } | Self::File(_) => ErrorCode::FileAccess,
+            Self::NotConfirmed(_) => ErrorCode::NotConfirmed,
+            Self::Interrupted { .. } => ErrorCode::Interrupted,
         }
     }
 
@@ -240,40 +239,40 @@ impl Coded for MessagingError {
                 vec!["dm status".into(), "dm up".into()]
             }
             Self::Unread { .. } => vec![
-                "start the consumer and try again: what it handles need not be read".into(),
-                "the image of RabbitMQ may be newer than dm knows: rabbitmq.image names it".into(),
+                "start the consumer, and run the command again".into(),
+                "check rabbitmq.image in dm.toml: the version of RabbitMQ may be newer than dm supports".into(),
             ],
             Self::UnknownService { known, .. } => {
                 vec![format!("the services with events are {}", known.join(", "))]
             }
             Self::NoEvent(_) => vec![
-                "see the latest events: dm outbox ls".into(),
-                "what was published longer ago than the outboxes keep it is gone".into(),
+                "list the latest events: dm outbox ls".into(),
+                "published events are removed after the retention period of the outboxes".into(),
             ],
             Self::UnknownQueue { .. } => {
                 let names = dm_contracts::topology::WORK_QUEUES.map(|queue| queue.name);
                 vec![format!("the work queues are {}", names.join(", "))]
             }
-            Self::Busy(_) | Self::Stalled { .. } => vec!["try again in a moment".into()],
+            Self::Busy(_) | Self::Stalled { .. } => vec!["run the command again later".into()],
             Self::NotFound(_) => vec!["dm dlq ls --each".into()],
             Self::OtherSet { .. } => {
-                vec!["see the set as it is now: dm dlq replay --dry-run".into()]
+                vec!["show the current dead letters: dm dlq replay --dry-run".into()]
             }
             Self::Edit { draft, .. } => {
-                vec![format!("what you wrote is in {}", draft.display())]
+                vec![format!("your draft is in {}", draft.display())]
             }
-            Self::NotOne(_) => vec!["choose one by --id, from the list: dm dlq ls --each".into()],
+            Self::NotOne(_) => vec!["choose a dead letter with --id: dm dlq ls --each".into()],
             Self::NoRun(_) => vec!["dm dlq history".into()],
             Self::Line { .. } | Self::NoLetters { .. } => {
-                vec!["see what a line is made of: dm dlq export -".into()]
+                vec!["show the format of a line: dm dlq export -".into()]
             }
             Self::NotParked(_) => vec!["dm dlq parked".into()],
             Self::CopyToStream => vec!["dm dlq purge --copy letters.jsonl".into()],
             Self::Path { source, .. } if source.kind() == ErrorKind::AlreadyExists => {
-                vec!["a file is never written over: name another one, or `-` for stdout".into()]
+                vec!["existing files are not overwritten: give another file, or `-` for stdout".into()]
             }
             Self::Path { .. } | Self::File(_) => Vec::new(),
-            Self::NotConfirmed(_) => vec!["say so by --yes".into()],
+            Self::NotConfirmed(_) => vec!["run the command again with --yes".into()],
             Self::Interrupted { run, .. } => vec![format!("dm dlq replay --resume {run}")],
         }
     }

@@ -23,7 +23,7 @@ const PROGRAM: &str = "dm-bench";
 pub async fn compile(session: &Session, project: &Project) -> Result<PathBuf> {
     let cargo = process::program("cargo").ok_or_else(|| ImageError::ToolMissing {
         tool: "cargo".into(),
-        reason: "it compiles the benchmarks, and is not in PATH".into(),
+        reason: "it compiles the benchmarks and is not in PATH".into(),
     })?;
     let cache = dm_host::cache::dir()?;
     let (program, _) = session

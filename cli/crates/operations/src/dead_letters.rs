@@ -199,8 +199,8 @@ async fn record(session: &Session, desk: &Desk, letters: &[DeadLetter], how: Opt
     };
     if let Err(error) = noted.await {
         let why = error.chain().join(": ");
-        session
-            .frontend
-            .warn(&format!("the records of dead letters are behind: {why}"));
+        session.frontend.warn(&format!(
+            "could not update the records of dead letters: {why}"
+        ));
     }
 }

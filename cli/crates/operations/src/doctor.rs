@@ -104,7 +104,7 @@ fn configuration(loaded: &Loaded) -> Vec<Finding> {
     match loaded.check_files() {
         Ok(()) => vec![Finding::ok(
             "configuration",
-            format!("{} is right", loaded.root.join(dm_config::FILE).display()),
+            format!("{} is valid", loaded.root.join(dm_config::FILE).display()),
         )],
         Err(error) => vec![broken("configuration", &error.into())],
     }

@@ -1,6 +1,7 @@
 //! The container of a component in which a command is to run.
 
 use dm_core::error::{Coded, Exit, Result};
+use dm_core::error_code::ErrorCode;
 use dm_engine::Engine;
 use dm_engine::containers::State;
 use thiserror::Error;
@@ -9,7 +10,7 @@ use crate::session::Project;
 
 /// The component doesn't run, so nothing can run in it.
 #[derive(Debug, Error)]
-#[error("{} does not run", component.as_deref().unwrap_or("the stack"))]
+#[error("{} is not running", component.as_deref().unwrap_or("the stack"))]
 pub struct NotRunning {
     component: Option<String>,
 }
@@ -25,8 +26,8 @@ impl NotRunning {
 }
 
 impl Coded for NotRunning {
-    fn code(&self) -> &'static str {
-        "component-not-running"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::ComponentNotRunning
     }
 
     fn exit(&self) -> Exit {

@@ -39,7 +39,7 @@ pub async fn account(
     }
     let repaired = reconcile::repair(&site, &report.findings).await?;
     session.frontend.note(&format!(
-        "{repaired} of {missing} events that the broker lacked are published again"
+        "{repaired} of {missing} missing events were published again"
     ));
     Ok(reconcile::run(&site).await?)
 }

@@ -2,6 +2,7 @@
 
 use dm_backup::{Identities, Set};
 use dm_core::error::{Coded, Exit, Result};
+use dm_core::error_code::ErrorCode;
 use dm_seed::SeedFile;
 use thiserror::Error;
 
@@ -12,14 +13,14 @@ use crate::session::{Project, Session};
 
 /// The data is still there.
 #[derive(Debug, Error)]
-#[error("a reset removes all data of instance `{instance}`, and that was not confirmed")]
+#[error("could not reset: the removal of all data of instance `{instance}` was not confirmed")]
 struct NotConfirmed {
     instance: String,
 }
 
 impl Coded for NotConfirmed {
-    fn code(&self) -> &'static str {
-        "not-confirmed"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::NotConfirmed
     }
 
     fn exit(&self) -> Exit {
@@ -27,20 +28,20 @@ impl Coded for NotConfirmed {
     }
 
     fn next(&self) -> Vec<String> {
-        vec!["call the same command again with --yes".into()]
+        vec!["run the command again with --yes".into()]
     }
 }
 
 /// A number that may be the day of a backup.
 #[derive(Debug, Error)]
-#[error("`{number}` is a number of orders, and the ids of backups begin with such a number")]
+#[error("`{number}` is ambiguous: a number of orders, or the beginning of a backup id")]
 struct NumberOrBackup {
     number: String,
 }
 
 impl Coded for NumberOrBackup {
-    fn code(&self) -> &'static str {
-        "reset-ambiguous"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::ResetAmbiguous
     }
 
     fn exit(&self) -> Exit {
@@ -51,7 +52,7 @@ impl Coded for NumberOrBackup {
         let digits = self.number.as_bytes().rchunks(3).rev();
         let groups: Vec<_> = digits.map(String::from_utf8_lossy).collect();
         vec![
-            "for a backup, give more of its id: dm backup ls".into(),
+            "for a backup, give more characters of its id: dm backup ls".into(),
             format!(
                 "for that many orders, separate the digits: dm reset --to {}",
                 groups.join("_")
@@ -161,9 +162,9 @@ mod tests {
             Ok(_) => panic!("{to} was found"),
             Err(error) => error.coded().code(),
         };
-        assert_eq!(failing("latest"), "backup-not-found");
+        assert_eq!(failing("latest"), ErrorCode::BackupNotFound);
         // There is no seed file.
-        assert_eq!(failing("demo"), "seed-file");
+        assert_eq!(failing("demo"), ErrorCode::SeedFile);
         assert!(matches!(
             Beginning::find(&project, None),
             Ok(Beginning::Empty)
@@ -178,7 +179,7 @@ mod tests {
             let Err(error) = Beginning::find(&project, Some(number)) else {
                 panic!("{number} was taken");
             };
-            assert_eq!(error.coded().code(), "reset-ambiguous");
+            assert_eq!(error.coded().code(), ErrorCode::ResetAmbiguous);
         }
         let next = NumberOrBackup {
             number: "20261126".into(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dm_core::error::{Coded, Exit, Result, chain};
+use dm_core::error_code::ErrorCode;
 use dm_engine::Engine;
 use dm_engine::containers::Container;
 use dm_host::consent::Consent;
@@ -26,19 +27,19 @@ pub enum RunError {
     #[error("{} failed", .0.join(" and "))]
     Failed(Vec<String>),
     /// The time allowed ran out.
-    #[error("{} not ready in time", .0.join(" and "))]
+    #[error("{} not ready within the time limit", .0.join(" and "))]
     TimedOut(Vec<String>),
     /// It was interrupted.
-    #[error("interrupted; what had started keeps running")]
+    #[error("interrupted; started components keep running")]
     Interrupted,
 }
 
 impl Coded for RunError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Failed(_) => "component-failed",
-            Self::TimedOut(_) => "timed-out",
-            Self::Interrupted => "interrupted",
+            Self::Failed(_) => ErrorCode::ComponentFailed,
+            Self::TimedOut(_) => ErrorCode::TimedOut,
+            Self::Interrupted => ErrorCode::Interrupted,
         }
     }
 
@@ -55,7 +56,7 @@ impl Coded for RunError {
             Self::Failed(_) | Self::TimedOut(_) => Vec::new(),
             Self::Interrupted => {
                 vec![
-                    "go on where it was: dm up".into(),
+                    "continue: dm up".into(),
                     "or remove everything: dm down".into(),
                 ]
             }

@@ -189,7 +189,7 @@ async fn demo(session: &Session, desk: &Desk, seed: &Seed) -> Result<Filled> {
         let loaded = tables.load(session, desk, &run).await?;
         session
             .frontend
-            .note(&format!("{DAYS} days of {DEMO_ORDERS} orders are there"));
+            .note(&format!("{DEMO_ORDERS} orders of {DAYS} days were loaded"));
         made = Made::from(&loaded.made);
         rows = Some(loaded.rows);
     }

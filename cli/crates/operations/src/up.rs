@@ -111,8 +111,8 @@ impl Up {
 fn too_late(kept: &[&str], removing: &str) -> Option<String> {
     (!kept.is_empty()).then(|| {
         format!(
-            "--no-golden has no effect on {}: the data is there already; for empty data, \
-             remove it first: {removing}",
+            "--no-golden has no effect on {}: their data exists already; to start with empty \
+             data, remove it first: {removing}",
             kept.join(", ")
         )
     })

@@ -104,11 +104,11 @@ impl Setup<'_> {
     async fn install(&self, outcome: &mut Outcome) -> Result<(), Error> {
         if !cfg!(target_os = "linux") {
             return Err(EngineError::Setup {
-                doing: "starting an engine".into(),
-                reason: "on this system it runs in a virtual machine of its own".into(),
+                doing: "start an engine".into(),
+                reason: "on this system, engines run in a virtual machine".into(),
                 next: vec![
                     "start Docker Desktop, OrbStack, Rancher Desktop or: colima start".into(),
-                    "or install one of them".into(),
+                    "or install one of these programs".into(),
                 ],
             }
             .into());
@@ -152,13 +152,13 @@ impl Setup<'_> {
         let routes = network::routes().unwrap_or_default();
         let options =
             DaemonOptions::plan(self.state, &routes).ok_or_else(|| EngineError::Setup {
-                doing: "starting dockerd".into(),
+                doing: "start dockerd".into(),
                 reason: "no private address range is free for its networks".into(),
-                next: vec!["see what is routed: ip route".into()],
+                next: vec!["show the routes: ip route".into()],
             })?;
         if let Err(loopback) = network::container_resolvers() {
             outcome.notes.push(format!(
-                "containers can't reach the name server {}, so the engine gives them public ones",
+                "containers cannot reach the name server {}, so that the engine uses public ones",
                 loopback
                     .first()
                     .map(ToString::to_string)
@@ -221,12 +221,12 @@ impl Setup<'_> {
             (_, command) => {
                 let mut next = Vec::new();
                 if command.is_some() {
-                    next.push("if you mean the machine's own: dm engine stop --system".into());
+                    next.push("stop the engine of this machine: dm engine stop --system".into());
                 }
                 Err(EngineError::Setup {
-                    doing: "stopping the engine".into(),
+                    doing: "stop the engine".into(),
                     reason: format!(
-                        "the one at {} was not started by dm",
+                        "the engine at {} was not started by dm",
                         engine.found().address
                     ),
                     next,
@@ -239,14 +239,14 @@ impl Setup<'_> {
 
 fn needs_root(command: &str) -> EngineError {
     EngineError::Setup {
-        doing: "starting Docker".into(),
-        reason: "that needs root".into(),
+        doing: "start Docker".into(),
+        reason: "root privileges are required".into(),
         next: vec![format!("run it yourself: {command}")],
     }
 }
 
 async fn run_service(privilege: Privilege, command: &[String]) -> Result<(), EngineError> {
-    let doing = command.join(" ");
+    let doing = format!("run {}", command.join(" "));
     let failed = |reason: String| EngineError::Setup {
         doing: doing.clone(),
         reason,
@@ -303,7 +303,7 @@ mod tests {
         assert!(may_help(&[absent, podman]));
         assert!(may_help(&[absent]));
         assert!(!may_help(&["tcp://192.0.2.1:2376: connection refused"]));
-        assert!(!may_help(&["Docker context lab: there is no such context"]));
+        assert!(!may_help(&["Docker context lab: no such context"]));
         let denied = "unix:///var/run/docker.sock: this user may not open the socket";
         assert!(!may_help(&[denied, podman]));
     }

@@ -30,16 +30,16 @@ pub(super) struct Entry {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ArchiveError {
     /// It is none.
-    #[error("pg_dump's answer is no archive")]
+    #[error("the output of pg_dump is not an archive")]
     NoArchive,
     /// It is of a version that is not known.
-    #[error("pg_dump writes archives of version {0}.{1}, and dm reads 1.12 to 1.16")]
+    #[error("the output of pg_dump has archive version {0}.{1}, and dm reads 1.12 to 1.16")]
     Version(u8, u8),
     /// It ends too early, or is damaged.
-    #[error("pg_dump's archive ends at byte {0}, in the middle of an object")]
+    #[error("the output of pg_dump ends at byte {0}, in the middle of an object")]
     Cut(usize),
     /// A text in it is not UTF-8.
-    #[error("pg_dump's archive has a text that is not UTF-8, at byte {0}")]
+    #[error("the output of pg_dump has a text that is not UTF-8, at byte {0}")]
     Text(usize),
 }
 

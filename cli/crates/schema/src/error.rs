@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use dm_components::database::DatabaseError;
 use dm_components::locks::Blocked;
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use dm_engine::EngineError;
 use dm_messaging::MessagingError;
 use thiserror::Error;
@@ -16,31 +17,31 @@ use super::archive::ArchiveError;
 #[derive(Debug, Error)]
 pub enum SchemaError {
     /// The engine does not do what is asked of it.
-    #[error("the database's container can't be asked")]
+    #[error("could not run pg_dump in the container of PostgreSQL")]
     Engine(#[from] EngineError),
     /// pg_dump failed.
     #[error("pg_dump failed: {0}")]
     Dump(String),
     /// What pg_dump answered can't be read.
-    #[error("the database's schemas can't be read")]
+    #[error("could not read the output of pg_dump")]
     Archive(#[from] ArchiveError),
     /// Another session holds a lock.
-    #[error("the database's schemas can't be read")]
+    #[error("could not read the schemas of the database")]
     Locked(#[source] Blocked),
     /// The command was interrupted.
     #[error("interrupted")]
     Interrupted,
     /// The database refused.
-    #[error("the database refused")]
+    #[error("could not query PostgreSQL")]
     Sql(#[from] sqlx::Error),
     /// The migrations can't be applied to an empty database.
-    #[error("the migrations don't make a database")]
+    #[error("could not apply the migrations to an empty database")]
     Migrations(#[from] DatabaseError),
     /// The broker can't be asked.
-    #[error("the broker can't be asked")]
+    #[error("could not read the topology of RabbitMQ")]
     Broker(#[from] MessagingError),
-    /// Keycloak can't be asked.
-    #[error("Keycloak can't be asked")]
+    /// could not read the realm of Keycloak.
+    #[error("could not read the realm of Keycloak")]
     Keycloak(#[from] reqwest::Error),
     /// A file can't be read or written.
     #[error("could not {doing} {}", path.display())]
@@ -54,27 +55,28 @@ pub enum SchemaError {
         source: io::Error,
     },
     /// A snapshot is no snapshot.
-    #[error("{} is not what `dm schema snapshot` writes", .0.display())]
+    #[error("could not read {}: it is not a file of `dm schema snapshot`", .0.display())]
     NoSnapshot(PathBuf),
     /// There are no snapshots.
     #[error("there are no snapshots in {}", .0.display())]
     NoSnapshots(PathBuf),
     /// The broker's definitions are no JSON.
-    #[error("{} is no JSON", .0.display())]
+    #[error("could not read {}: it is not JSON", .0.display())]
     Definitions(PathBuf),
 }
 
 impl Coded for SchemaError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Engine(_) => "engine",
-            Self::Dump(_) | Self::Sql(_) | Self::Archive(_) => "database",
-            Self::Locked(_) => "database-locked",
-            Self::Interrupted => "interrupted",
-            Self::Migrations(_) => "migration",
-            Self::Broker(_) | Self::Keycloak(_) => "schema-source",
-            Self::File { .. } | Self::NoSnapshot(_) | Self::Definitions(_) => "schema-file",
-            Self::NoSnapshots(_) => "schema-no-snapshots",
+            Self::Engine(error) => error.code(),
+            Self::Dump(_) | Self::Archive(_) => ErrorCode::SchemaDump,
+            Self::Sql(_) => ErrorCode::DatabaseQuery,
+            Self::Locked(_) => ErrorCode::DatabaseLocked,
+            Self::Interrupted => ErrorCode::Interrupted,
+            Self::Migrations(_) => ErrorCode::MigrationFailed,
+            Self::Broker(_) | Self::Keycloak(_) => ErrorCode::SchemaSource,
+            Self::File { .. } | Self::NoSnapshot(_) | Self::Definitions(_) => ErrorCode::SchemaFile,
+            Self::NoSnapshots(_) => ErrorCode::SchemaNoSnapshots,
         }
     }
 
@@ -98,7 +100,7 @@ impl Coded for SchemaError {
             }
             Self::Locked(blocked) => blocked.next(),
             Self::Interrupted => Vec::new(),
-            Self::Migrations(_) => vec!["mend the migration".into()],
+            Self::Migrations(_) => vec!["correct the migration".into()],
             Self::File { .. } | Self::Definitions(_) => Vec::new(),
             Self::NoSnapshot(_) | Self::NoSnapshots(_) => vec!["dm schema snapshot".into()],
         }

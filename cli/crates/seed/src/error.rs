@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dm_components::locks::Blocked;
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use dm_gateway_client::{Fault, describe};
 use thiserror::Error;
 
@@ -35,28 +36,28 @@ pub enum SeedError {
         what: String,
     },
     /// There is something already.
-    #[error("the stack has data already: {0}")]
+    #[error("the stack already has data: {0}")]
     NotEmpty(Existing),
     /// The database is away, or refused.
-    #[error("the database refused")]
+    #[error("could not query PostgreSQL")]
     Database(#[from] sqlx::Error),
     /// A worker failed.
-    #[error("a part could not be made")]
+    #[error("could not generate a part of the data")]
     Worker(#[from] io::Error),
     /// A service that takes part has no schema.
-    #[error("the stack has no service `{0}`, and an order needs all of them")]
+    #[error("could not generate orders: the stack has no service `{0}`")]
     NoService(&'static str),
     /// There is nothing to order.
-    #[error("inventory has no products: it has not started yet")]
+    #[error("could not generate orders: inventory has no products until its first start")]
     NoProducts,
     /// A demo was asked for in part.
     #[error("--service, --days and --end-date require a --scale other than demo")]
     DemoIsWhole,
     /// There is nobody to order.
-    #[error("there are no clients to order anything")]
+    #[error("could not generate orders: there are no clients")]
     NoClients,
     /// A run was ended between two parts.
-    #[error("interrupted: {done} of {parts} parts are there, each of them whole")]
+    #[error("interrupted; {done} of {parts} parts are loaded completely")]
     CutShort {
         /// How many are there.
         done: u64,
@@ -64,7 +65,7 @@ pub enum SeedError {
         parts: u64,
     },
     /// An earlier run was cut short.
-    #[error("seed run {run} was cut short: {done} of {parts} parts are there")]
+    #[error("seed run {run} is unfinished: {done} of {parts} parts are loaded")]
     Unfinished {
         /// Which.
         run: String,
@@ -74,25 +75,28 @@ pub enum SeedError {
         parts: u64,
     },
     /// The file has changed since a run began.
-    #[error("seed run {run} was begun with another {}", super::PATH)]
+    #[error(
+        "could not resume seed run {run}: it began with another {}",
+        super::PATH
+    )]
     OtherFile {
         /// Which.
         run: String,
     },
     /// Another session holds a lock.
-    #[error("the data can't be written")]
+    #[error("could not write the data")]
     Blocked(#[source] Blocked),
     /// There is no run to carry on with.
-    #[error("no seed run was cut short")]
+    #[error("there is no unfinished seed run")]
     NothingToResume,
     /// A folder has none of the files that are read.
-    #[error("{} has neither leads nor orders nor expenses, as .csv or .json", .0.display())]
+    #[error("could not find leads, orders or expenses in {}, as .csv or .json", .0.display())]
     NoFiles(PathBuf),
     /// Something is wrong with somebody's files.
-    #[error("{} in the files, and nothing was loaded", wrong(.0.len()))]
+    #[error("could not load the files: {}", wrong(.0.len()))]
     Own(Vec<Issue>),
     /// Every company of the file is there.
-    #[error("the stack has every company that the file knows, in every town")]
+    #[error("the stack already has every company of the seed file in every town")]
     Exhausted,
     /// A service refused, or did not answer.
     #[error("{}", describe(fault))]
@@ -103,7 +107,7 @@ pub enum SeedError {
         fault: Box<Fault>,
     },
     /// What follows from the requests did not come about.
-    #[error("after {} s {what}", patience.as_secs())]
+    #[error("timed out after {} s: {what}", patience.as_secs())]
     Late {
         /// What there was instead.
         what: String,
@@ -111,7 +115,7 @@ pub enum SeedError {
         patience: Duration,
     },
     /// Somebody interrupted it.
-    #[error("interrupted; this run has made {made}")]
+    #[error("interrupted; this run created {made}")]
     Interrupted {
         /// What was made before.
         made: Made,
@@ -123,30 +127,32 @@ const TOLD: usize = 50;
 
 fn wrong(count: usize) -> String {
     match count {
-        1 => "1 thing is wrong".to_owned(),
-        count => format!("{count} things are wrong"),
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
     }
 }
 
 impl Coded for SeedError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::File { .. } | Self::Content { .. } | Self::NoFiles(_) | Self::Own(_) => {
-                "seed-file"
+                ErrorCode::SeedFile
             }
-            Self::NotEmpty(_) => "seed-not-empty",
-            Self::OtherFile { .. } => "seed-other-file",
-            Self::Blocked(_) => "database-locked",
-            Self::Database(_) => "database",
-            Self::Worker(_) => "internal",
-            Self::DemoIsWhole => "seed-demo-is-whole",
-            Self::NoService(_) | Self::NoProducts | Self::NoClients => "seed-no-ground",
-            Self::Unfinished { .. } => "seed-unfinished",
-            Self::NothingToResume => "seed-nothing-to-resume",
-            Self::Exhausted => "seed-exhausted",
-            Self::Refused { .. } => "seed-refused",
-            Self::Late { .. } => "seed-late",
-            Self::Interrupted { .. } | Self::CutShort { .. } => "interrupted",
+            Self::NotEmpty(_) => ErrorCode::SeedNotEmpty,
+            Self::OtherFile { .. } => ErrorCode::SeedFileChanged,
+            Self::Blocked(_) => ErrorCode::DatabaseLocked,
+            Self::Database(_) => ErrorCode::DatabaseQuery,
+            Self::Worker(_) => ErrorCode::SeedWorker,
+            Self::DemoIsWhole => ErrorCode::SeedDemoIndivisible,
+            Self::NoService(_) | Self::NoProducts | Self::NoClients => {
+                ErrorCode::SeedNoReferenceData
+            }
+            Self::Unfinished { .. } => ErrorCode::SeedUnfinished,
+            Self::NothingToResume => ErrorCode::SeedNothingToResume,
+            Self::Exhausted => ErrorCode::SeedExhausted,
+            Self::Refused { .. } => ErrorCode::SeedRequest,
+            Self::Late { .. } => ErrorCode::SeedTimedOut,
+            Self::Interrupted { .. } | Self::CutShort { .. } => ErrorCode::Interrupted,
         }
     }
 
@@ -187,16 +193,16 @@ impl Coded for SeedError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::File { .. } | Self::Content { .. } | Self::NoFiles(_) | Self::Own(_) => {
-                vec!["the format is described in docs/seed.md".into()]
+                vec!["see docs/seed.md for the format".into()]
             }
             Self::OtherFile { .. } => vec![
-                format!("bring the file back: git checkout {}", super::PATH),
-                "or begin anew: dm reset".into(),
+                format!("restore the file: git checkout {}", super::PATH),
+                "or discard the existing data: dm reset".into(),
             ],
             Self::Blocked(blocked) => blocked.next(),
             Self::NotEmpty(_) => vec![
-                "add to it: dm seed --append".into(),
-                "or remove it first: dm seed --fresh".into(),
+                "add to the data: dm seed --append".into(),
+                "or remove the data first: dm seed --fresh".into(),
             ],
             Self::Database(_) | Self::NoService(_) | Self::NoProducts => {
                 vec!["dm status".into(), "dm up".into()]
@@ -204,8 +210,8 @@ impl Coded for SeedError {
             Self::NoClients => vec!["dm seed --scale small --service sales --append".into()],
             Self::DemoIsWhole => vec!["dm seed --scale small --service sales".into()],
             Self::CutShort { .. } | Self::Unfinished { .. } => vec![
-                "make the rest of it: dm seed --resume".into(),
-                "or start fresh, without the data there is: dm reset".into(),
+                "load the rest: dm seed --resume".into(),
+                "or discard the existing data: dm reset".into(),
             ],
             Self::NothingToResume => vec!["dm seed --scale small".into()],
             Self::Worker(_) => Vec::new(),
@@ -218,7 +224,7 @@ impl Coded for SeedError {
                 trace
                     .map(|trace| format!("dm logs | grep {trace}"))
                     .chain([
-                        format!("this run has made {made}"),
+                        format!("this run created {made}"),
                         "dm status".into(),
                         "dm seed --append".into(),
                     ])

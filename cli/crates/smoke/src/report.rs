@@ -5,9 +5,6 @@ use std::time::Duration;
 use dm_gateway_client::Fault;
 use serde::{Serialize, Serializer};
 
-/// The schema of `dm smoke --json`.
-pub const SCHEMA: &str = "dm.smoke/1";
-
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]

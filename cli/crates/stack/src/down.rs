@@ -201,7 +201,7 @@ async fn end_one(
 ) -> Result<(), EngineError> {
     let (engine, name) = (&stack.engine, &container.name);
     let note = |reason| {
-        let note = format!("has to be made again: {reason}");
+        let note = format!("must be created again: {reason}");
         emitter.note(Some(&container.component), note);
     };
     let is_kept = match ending {

@@ -256,7 +256,7 @@ fn fail(
 fn defect(name: &str, error: &str, at: Duration) -> Failure {
     Failure {
         name: name.to_owned(),
-        what: format!("dm itself failed here: {error}"),
+        what: format!("internal error of dm: {error}"),
         state: None,
         exit_code: None,
         out_of_memory: false,

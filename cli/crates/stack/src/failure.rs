@@ -104,9 +104,9 @@ pub(crate) async fn of_component(
             // An engine that hears of the end first never says that memory ran out.
             let may_lack_memory = spec.memory.is_some() && ended.exit_code == Some(KILLED);
             failure.what = match (ended.out_of_memory, ended.exit_code, &ended.error) {
-                (true, ..) => "was killed for want of memory".into(),
+                (true, ..) => "was killed: out of memory".into(),
                 (_, _, Some(error)) => format!("could not run: {error}"),
-                _ if may_lack_memory => "was killed, perhaps for want of memory".into(),
+                _ if may_lack_memory => "was killed, possibly out of memory".into(),
                 (_, Some(code), None) => format!("exited with code {code} before it was ready"),
                 (_, None, None) => format!("is {} before it was ready", ended.state),
             };
@@ -124,7 +124,7 @@ pub(crate) async fn of_component(
             }
         }
         NotReady::TimedOut => {
-            failure.what = "was not ready in the time allowed".into();
+            failure.what = "was not ready within the time limit".into();
             failure.state = Some("running".into());
             failure.next.insert(0, "dm up --wait-timeout 10m".into());
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
 /// Named nodes and what each one waits for.
@@ -15,10 +16,10 @@ pub(crate) struct Graph {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum GraphError {
     /// Nodes wait for each other.
-    #[error("these wait for each other: {}", .0.join(" → "))]
+    #[error("dependency cycle: {}", .0.join(" → "))]
     Cycle(Vec<String>),
     /// A node waits for one that isn't there.
-    #[error("`{node}` waits for `{missing}`, which is not part of the stack")]
+    #[error("`{node}` depends on `{missing}`, which is not part of the stack")]
     Missing {
         /// The node that waits.
         node: String,
@@ -28,8 +29,11 @@ pub(crate) enum GraphError {
 }
 
 impl Coded for GraphError {
-    fn code(&self) -> &'static str {
-        "graph"
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Cycle(_) => ErrorCode::DependencyCycle,
+            Self::Missing { .. } => ErrorCode::DependencyUnknown,
+        }
     }
 
     fn exit(&self) -> Exit {
@@ -180,7 +184,7 @@ mod tests {
     #[test]
     fn a_cycle_is_named_in_full() {
         let error = Graph::new([("a", vec!["b"]), ("b", vec!["c"]), ("c", vec!["b"])]).unwrap_err();
-        assert_eq!(error.to_string(), "these wait for each other: b → c → b");
+        assert_eq!(error.to_string(), "dependency cycle: b → c → b");
     }
 
     #[test]
@@ -188,7 +192,7 @@ mod tests {
         let error = Graph::new([("a", vec!["b"])]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`a` waits for `b`, which is not part of the stack"
+            "`a` depends on `b`, which is not part of the stack"
         );
     }
 

@@ -31,6 +31,7 @@ use dm_components::database::{self, Database};
 use dm_components::recorded::RecordedError;
 use dm_components::{Component, ComponentError, Ports, Site};
 use dm_core::error::{Coded, Exit, Result, SourceError};
+use dm_core::error_code::ErrorCode;
 use dm_core::instance::Instance;
 use dm_core::suggest;
 use dm_engine::containers::Container;
@@ -105,7 +106,7 @@ pub enum StackError {
     #[error(transparent)]
     Component(#[from] ComponentError),
     /// Somebody else's containers are on the instance's network.
-    #[error("network {network} can't be removed: {} on it", users.join(" and "))]
+    #[error("could not remove network {network}: it is used by {}", users.join(" and "))]
     NetworkInUse {
         /// The network.
         network: String,
@@ -142,13 +143,13 @@ impl Coded for StackError {
         }
     }
 
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::UnknownComponent { .. } => "component-unknown",
-            Self::UnknownService { .. } => "service-unknown",
-            Self::ImageGone { .. } => "image-gone",
+            Self::UnknownComponent { .. } => ErrorCode::ComponentUnknown,
+            Self::UnknownService { .. } => ErrorCode::ServiceUnknown,
+            Self::ImageGone { .. } => ErrorCode::ImageRemoved,
             Self::Component(error) => error.code(),
-            Self::NetworkInUse { .. } => "network-in-use",
+            Self::NetworkInUse { .. } => ErrorCode::NetworkInUse,
             Self::Engine(error) => error.code(),
             Self::Image(error) => error.code(),
             Self::Recorded(error) => error.code(),

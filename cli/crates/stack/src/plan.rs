@@ -105,11 +105,14 @@ fn decide(wanted: &Wanted, container: Option<&Container>) -> (Action, Option<Str
         return (Action::Create, None);
     };
     if container.digest != wanted.digest {
-        return (Action::Recreate, Some("its definition changed".into()));
+        return (Action::Recreate, Some("its definition has changed".into()));
     }
     // Whoever took it off, for a while, was killed before putting it back.
     if !container.on_network {
-        return (Action::Recreate, Some("it is off the network".into()));
+        return (
+            Action::Recreate,
+            Some("it is disconnected from the network".into()),
+        );
     }
     match container.state {
         State::Running => (Action::Keep, None),
@@ -120,7 +123,10 @@ fn decide(wanted: &Wanted, container: Option<&Container>) -> (Action, Option<Str
         State::Created => (Action::Recreate, Some("it was never started".into())),
         State::Restarting | State::Dead => (
             Action::Recreate,
-            Some(format!("the engine says `{}`", container.state.as_str())),
+            Some(format!(
+                "the engine reports it as `{}`",
+                container.state.as_str()
+            )),
         ),
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn fill(
         return Ok(());
     };
     let doing = NodeState::Working {
-        doing: "making its tables".into(),
+        doing: "creating its tables".into(),
         detail: None,
         current: None,
         total: None,

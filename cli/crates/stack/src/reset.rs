@@ -86,7 +86,7 @@ pub async fn finish(
     if !is_unfinished(stack).await? {
         return Ok(None);
     }
-    emitter.note(None, "a reset was cut short: the rest of the data goes now");
+    emitter.note(None, "a reset was interrupted: removing the remaining data");
     let removed = down::down(stack, true, emitter, interrupt).await?;
     Ok(Some(removed.outcome))
 }

@@ -114,7 +114,7 @@ async fn fill(
         if name == postgres::NAME {
             stack.database.prepare_golden(&stack.ports).await?;
         }
-        emitter.note(Some(name), "stopping, to be kept as it is");
+        emitter.note(Some(name), "stopping, so that its data can be saved");
         let container = stack.instance.container(name);
         let stopping = stack.engine.stop(&container, STOP_PATIENCE);
         tokio::select! {

@@ -3,6 +3,7 @@
 use std::io;
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
 /// A failure to write to stdout, or to get an answer.
@@ -11,28 +12,28 @@ pub enum OutputError {
     /// Whoever read our output has gone, e.g. `dm logs | head`. Not a failure
     /// to a person: nothing is printed, and the exit code is the one that a
     /// shell gives a program which died of SIGPIPE.
-    #[error("the reader of the output is gone")]
+    #[error("the reader of stdout closed it")]
     Closed,
     /// Stdout can't be written, e.g. because the disk is full.
     #[error("could not write to stdout")]
     Write(#[source] io::Error),
     /// A value can't be expressed as JSON.
-    #[error("could not express the {what} document as JSON")]
+    #[error("could not convert the {what} document to JSON")]
     Json {
         /// The schema of the document, e.g. `dm.status/1`.
-        what: String,
+        what: &'static str,
         /// What serde said.
         #[source]
         source: serde_json::Error,
     },
     /// A question was to be asked and nobody is there to answer.
-    #[error("this needs a confirmation, and there is no terminal to ask on: {question}")]
+    #[error("could not ask for a confirmation without a terminal: {question}")]
     NobodyToAsk {
         /// What would have been asked.
         question: String,
     },
     /// The answer to a question can't be read.
-    #[error("could not read the answer")]
+    #[error("could not read the answer from the terminal")]
     Answer(#[source] io::Error),
 }
 
@@ -49,13 +50,13 @@ impl OutputError {
 }
 
 impl Coded for OutputError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Closed => "output-closed",
-            Self::Write(_) => "output-write",
-            Self::Json { .. } => "output-json",
-            Self::NobodyToAsk { .. } => "confirmation-needed",
-            Self::Answer(_) => "confirmation-unreadable",
+            Self::Closed => ErrorCode::OutputClosed,
+            Self::Write(_) => ErrorCode::OutputWrite,
+            Self::Json { .. } => ErrorCode::OutputJson,
+            Self::NobodyToAsk { .. } => ErrorCode::ConfirmationNeeded,
+            Self::Answer(_) => ErrorCode::ConfirmationUnreadable,
         }
     }
 
@@ -70,7 +71,7 @@ impl Coded for OutputError {
     fn next(&self) -> Vec<String> {
         match self {
             Self::NobodyToAsk { .. } | Self::Answer(_) => {
-                vec!["give --yes to agree beforehand".into()]
+                vec!["confirm with --yes".into()]
             }
             Self::Closed | Self::Write(_) | Self::Json { .. } => Vec::new(),
         }

@@ -2,6 +2,7 @@
 //! grows only when a reader of the old shape would misread the new one; new
 //! fields may appear at any time.
 
+use dm_core::document::DocumentSchema;
 use serde::Serialize;
 
 use super::OutputError;
@@ -9,13 +10,13 @@ use super::OutputError;
 /// A value under the name of its schema.
 #[derive(Debug, Serialize)]
 struct Document<'a, T> {
-    schema: &'a str,
+    schema: &'a DocumentSchema,
     #[serde(flatten)]
     body: &'a T,
 }
 
-fn failed(schema: &str) -> impl FnOnce(serde_json::Error) -> OutputError {
-    let what = schema.to_owned();
+fn failed(schema: &DocumentSchema) -> impl FnOnce(serde_json::Error) -> OutputError {
+    let what = schema.id();
     move |source| OutputError::Json { what, source }
 }
 
@@ -24,7 +25,7 @@ fn failed(schema: &str) -> impl FnOnce(serde_json::Error) -> OutputError {
 ///
 /// # Errors
 /// If the body is no struct or map, or can't be expressed as JSON.
-pub fn document<T: Serialize>(schema: &str, body: &T) -> Result<String, OutputError> {
+pub fn document<T: Serialize>(schema: &DocumentSchema, body: &T) -> Result<String, OutputError> {
     serde_json::to_string_pretty(&Document { schema, body }).map_err(failed(schema))
 }
 
@@ -32,7 +33,7 @@ pub fn document<T: Serialize>(schema: &str, body: &T) -> Result<String, OutputEr
 ///
 /// # Errors
 /// As for [`document`].
-pub fn line<T: Serialize>(schema: &str, body: &T) -> Result<String, OutputError> {
+pub fn line<T: Serialize>(schema: &DocumentSchema, body: &T) -> Result<String, OutputError> {
     serde_json::to_string(&Document { schema, body }).map_err(failed(schema))
 }
 
@@ -40,13 +41,15 @@ pub fn line<T: Serialize>(schema: &str, body: &T) -> Result<String, OutputError>
 ///
 /// # Errors
 /// If the body can't be expressed as JSON.
-pub fn further_line<T: Serialize>(schema: &str, body: &T) -> Result<String, OutputError> {
+pub fn further_line<T: Serialize>(schema: &DocumentSchema, body: &T) -> Result<String, OutputError> {
     serde_json::to_string(body).map_err(failed(schema))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SCHEMA: DocumentSchema = DocumentSchema::for_test("dm.x/1");
 
     #[derive(Serialize)]
     struct Body {
@@ -55,9 +58,9 @@ mod tests {
 
     #[test]
     fn the_schema_comes_first() {
-        insta::assert_snapshot!(line("dm.x/1", &Body { rows: vec![1] }).unwrap(), @r#"{"schema":"dm.x/1","rows":[1]}"#);
+        insta::assert_snapshot!(line(&SCHEMA, &Body { rows: vec![1] }).unwrap(), @r#"{"schema":"dm.x/1","rows":[1]}"#);
         assert!(
-            document("dm.x/1", &Body { rows: vec![] })
+            document(&SCHEMA, &Body { rows: vec![] })
                 .unwrap()
                 .starts_with("{\n  \"schema\"")
         );
@@ -66,7 +69,7 @@ mod tests {
     #[test]
     fn a_body_without_fields_is_refused() {
         assert!(
-            matches!(document("dm.x/1", &vec![1]), Err(OutputError::Json { what, .. }) if what == "dm.x/1")
+            matches!(document(&SCHEMA, &vec![1]), Err(OutputError::Json { what, .. }) if what == "dm.x/1")
         );
     }
 }

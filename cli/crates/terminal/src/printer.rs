@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dm_core::document::DocumentSchema;
 use dm_core::error::{Error, Exit};
 use serde::Serialize;
 
@@ -129,7 +130,7 @@ impl Printer {
     ///
     /// # Errors
     /// As for [`json::document`] and [`Printer::data`].
-    pub fn document<T: Serialize>(&self, schema: &str, body: &T) -> Result<(), OutputError> {
+    pub fn document<T: Serialize>(&self, schema: &DocumentSchema, body: &T) -> Result<(), OutputError> {
         self.data(&json::document(schema, body)?)
     }
 
@@ -140,7 +141,7 @@ impl Printer {
     /// As for [`Printer::document`] and [`Printer::data`].
     pub fn result<T: Serialize>(
         &self,
-        schema: &str,
+        schema: &DocumentSchema,
         body: &T,
         render: impl FnOnce(&Canvas) -> String,
     ) -> Result<(), OutputError> {
@@ -221,11 +222,11 @@ impl Printer {
         }
         if self.0.settings.json {
             // Where stdout can't be written, the text on stderr remains.
-            let _ = json::document(report::SCHEMA, &report::document(error))
+            let _ = json::document(&dm_core::document::ERROR, &report::document(error))
                 .and_then(|document| self.data(&document));
         }
         if self.0.settings.progress == ProgressChoice::Json {
-            if let Ok(line) = json::line(report::SCHEMA, &report::document(error)) {
+            if let Ok(line) = json::line(&dm_core::document::ERROR, &report::document(error)) {
                 self.message(&line);
             }
         } else {

@@ -42,7 +42,7 @@ impl Printer {
             match answer.trim().to_ascii_lowercase().as_str() {
                 "y" | "yes" => return Ok(true),
                 "" | "n" | "no" => return Ok(false),
-                _ => self.message("please answer y or n"),
+                _ => self.message("answer y or n"),
             }
         }
     }

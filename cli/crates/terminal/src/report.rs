@@ -3,15 +3,13 @@
 use std::fmt;
 
 use dm_core::error::Error;
+use dm_core::error_code::ErrorCode;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 use miette::{ThemeCharacters, ThemeStyles};
 use serde::Serialize;
 
 use super::style::{Canvas, Role};
 use super::text;
-
-/// The schema of the JSON form.
-pub const SCHEMA: &str = "dm.error/1";
 
 /// The failure as text.
 #[must_use]
@@ -169,7 +167,7 @@ pub struct Document {
 
 #[derive(Debug, Serialize)]
 struct Body {
-    code: &'static str,
+    code: ErrorCode,
     exit_code: u8,
     message: String,
     causes: Vec<String>,
@@ -215,7 +213,7 @@ struct Place {
     label: Option<String>,
 }
 
-/// The failure as a document, to be written under [`SCHEMA`].
+/// The failure as a document, to be written under [`dm_core::document::ERROR`].
 #[must_use]
 pub fn document(error: &Error) -> Document {
     let coded = error.coded();
@@ -280,8 +278,8 @@ mod tests {
     struct Plain(#[source] Cause);
 
     impl Coded for Plain {
-        fn code(&self) -> &'static str {
-            "engine-unreachable"
+        fn code(&self) -> ErrorCode {
+            ErrorCode::EngineUnreachable
         }
 
         fn exit(&self) -> Exit {
@@ -307,8 +305,8 @@ mod tests {
     }
 
     impl Coded for Placed {
-        fn code(&self) -> &'static str {
-            "config-unknown-key"
+        fn code(&self) -> ErrorCode {
+            ErrorCode::ConfigUnknownKey
         }
 
         fn exit(&self) -> Exit {
@@ -370,14 +368,14 @@ mod tests {
     #[test]
     fn the_document_names_each_part() {
         insta::assert_snapshot!(
-            super::super::json::document(SCHEMA, &document(&of_two_parts())).unwrap()
+            super::super::json::document(&dm_core::document::ERROR, &document(&of_two_parts())).unwrap()
         );
     }
 
     #[test]
     fn the_document_names_line_and_column() {
         insta::assert_snapshot!(
-            super::super::json::document(SCHEMA, &document(&placed())).unwrap()
+            super::super::json::document(&dm_core::document::ERROR, &document(&placed())).unwrap()
         );
     }
 }

@@ -28,7 +28,7 @@ pub fn all(errors: &[SourceError], canvas: &Canvas) -> Vec<String> {
     }
     let more = errors.len().saturating_sub(SHOWN);
     if more > 0 {
-        let sentence = format!("  and {} besides", text::count(more, "error"));
+        let sentence = format!("  {} not shown", text::count(more, "error"));
         lines.push(canvas.paint(Role::Muted, &sentence));
     } else {
         lines.pop();

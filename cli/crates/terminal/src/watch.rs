@@ -3,6 +3,7 @@
 
 use std::io;
 
+use dm_core::document::DocumentSchema;
 use serde::Serialize;
 
 use super::live::{Line, Lines, Terminal};
@@ -35,7 +36,7 @@ impl Watch {
     /// Nobody reads stdout any more.
     pub fn show<T: Serialize>(
         &mut self,
-        schema: &str,
+        schema: &DocumentSchema,
         body: &T,
         state: String,
         render: impl FnOnce(&Canvas) -> String,
@@ -73,7 +74,7 @@ fn frame(render: impl FnOnce(&Canvas) -> String, canvas: &Canvas, room: usize) -
     let room = room.saturating_sub(1).max(1);
     if lines.len() > room {
         let hidden = lines.len() - (room - 1);
-        more = format!("{hidden} more lines: make the window higher");
+        more = format!("{hidden} more lines: enlarge the window");
         lines.truncate(room - 1);
         lines.push(&more);
     }
@@ -96,7 +97,7 @@ mod tests {
         assert_eq!(frame(full.len() + 1), full);
         let cut = frame(full.len());
         assert_eq!(cut.len(), full.len() - 1);
-        let last = "2 more lines: make the window higher".to_owned();
+        let last = "2 more lines: enlarge the window".to_owned();
         assert_eq!(cut.last(), Some(&Line::Text(last)));
         assert_eq!(frame(1).len(), 1);
     }

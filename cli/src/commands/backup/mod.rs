@@ -225,7 +225,7 @@ impl Limits {
 fn interval(text: &str) -> std::result::Result<Duration, String> {
     let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if every < Duration::from_secs(1) {
-        return Err("it must be a second or more".to_owned());
+        return Err("it must be at least 1 s".to_owned());
     }
     Ok(every)
 }
@@ -292,7 +292,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let set = store.find(&id)?;
             set.check()?;
             printer.done(&format!(
-                "every byte of {} is as it was written",
+                "every file of {} matches its digest",
                 set.manifest.id
             ));
             if !restore {
@@ -362,7 +362,7 @@ fn list(context: &Context, store: &Store) -> Result<Exit> {
     let list = views::backup::List::new(store.folder(), &sets);
     context
         .printer
-        .result(views::backup::LIST, &list, |canvas| {
+        .result(&dm_core::document::BACKUPS, &list, |canvas| {
             views::backup::list(&list, canvas)
         })?;
     let broken = sets.iter().any(|it| matches!(it, Listed::Broken(..)));
@@ -372,7 +372,7 @@ fn list(context: &Context, store: &Store) -> Result<Exit> {
 fn show(context: &Context, set: &Set) -> Result<()> {
     let printer = &context.printer;
     Ok(
-        printer.result(views::backup::SHOW, &set.manifest, |canvas| {
+        printer.result(&dm_core::document::BACKUP, &set.manifest, |canvas| {
             views::backup::show(set, canvas)
         })?,
     )
@@ -386,7 +386,7 @@ async fn verify(context: &Context, set: &Set, keys: Keys<'_>) -> Result<Exit> {
     if exit == Exit::Success {
         set.prove(Utc::now())?;
         context.printer.done(&format!(
-            "{} was restored, each of its {} rows is there, and no event is missing",
+            "{} was restored: all {} rows are present, and no event is missing",
             set.manifest.id,
             set.manifest.rows()
         ));
@@ -404,7 +404,7 @@ async fn prune(
     let (session, printer) = (&context.session, &context.printer);
     let (verdicts, unreadable) = (&pruning.verdicts, &pruning.unreadable);
     let document = retention::Document::new(verdicts, unreadable, dry_run);
-    printer.result(retention::SCHEMA, &document, |canvas| {
+    printer.result(&dm_core::document::BACKUP_PRUNE, &document, |canvas| {
         retention::render(verdicts, unreadable, canvas)
     })?;
     if dry_run {
@@ -414,7 +414,7 @@ async fn prune(
     let _guard = session.lock(project, "dm backup prune").await?;
     let pruned = pruning.carry_out(session)?;
     printer.done(&format!(
-        "{} backups are gone, {} stay",
+        "{} backups were removed, and {} were kept",
         pruned.gone, pruned.stay
     ));
     Ok(Exit::Success)

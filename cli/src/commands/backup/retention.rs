@@ -9,9 +9,6 @@ use serde::Serialize;
 
 use crate::views::backup::age;
 
-/// The schema of the JSON form.
-pub(crate) const SCHEMA: &str = "dm.backup-prune/1";
-
 /// What becomes of the backups of an instance.
 #[derive(Debug, Serialize)]
 pub(crate) struct Document<'a> {
@@ -100,7 +97,7 @@ pub(crate) fn render(verdicts: &[Verdict], unreadable: &[String], canvas: &Canva
             Cell::default(),
             Cell::default(),
             Cell::new("stays").role(Role::Good),
-            Cell::new("its manifest can't be read: dm backup ls"),
+            Cell::new("could not read its manifest: dm backup ls"),
         ]);
     }
     table.render(canvas)
@@ -109,24 +106,28 @@ pub(crate) fn render(verdicts: &[Verdict], unreadable: &[String], canvas: &Canva
 fn stays(why: &Stays) -> String {
     match why {
         Stays::RestoredFrom => "the data was last restored from it".into(),
-        Stays::Restoring => "a restore of it was cut short, or is running".into(),
-        Stays::Verified => "the newest that was restored elsewhere and compared".into(),
-        Stays::Latest => "the latest whole manual or scheduled one".into(),
-        Stays::Manual => "manual ones stay without --keep-manual".into(),
-        Stays::NewestOfDay { day } => format!("the newest whole one of {day}"),
-        Stays::Safety => "one of the newest safety copies".into(),
-        Stays::Damaged => "damaged, so that it counts for nothing: dm backup verify".into(),
-        Stays::Future => "dated in the future, so that it counts for nothing".into(),
+        Stays::Restoring => "a restore of it is unfinished or running".into(),
+        Stays::Verified => "the newest backup that was verified by a restore".into(),
+        Stays::Latest => "the latest intact manual or scheduled backup".into(),
+        Stays::Manual => "manual backups are kept without --keep-manual".into(),
+        Stays::NewestOfDay { day } => format!("the newest intact backup of {day}"),
+        Stays::Safety => "one of the newest safety backups".into(),
+        Stays::Damaged => "damaged, and therefore not counted: dm backup verify".into(),
+        Stays::Future => "dated in the future, and therefore not counted".into(),
     }
 }
 
 fn goes(why: &Goes) -> String {
     match why {
-        Goes::SameDay { newer } => format!("{newer} is of the same day"),
-        Goes::Old { days } => format!("{} after its own have one", text::count(*days, "day")),
+        Goes::SameDay { newer } => format!("{newer} is from the same day"),
+        Goes::Old { days } => format!("{} after its day have a backup", text::count(*days, "day")),
         Goes::Surplus { newer } => {
-            let copies = if *newer == 1 { "copy is" } else { "copies are" };
-            format!("{newer} newer safety {copies} there")
+            let backups = if *newer == 1 {
+                "backup exists"
+            } else {
+                "backups exist"
+            };
+            format!("{newer} newer safety {backups}")
         }
     }
 }

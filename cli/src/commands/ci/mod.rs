@@ -9,7 +9,7 @@ use clap::Args;
 use dm_core::error::{Error, Exit, Result};
 use dm_core::instance;
 use dm_operations::ci::artifacts::{ArtifactError, Artifacts};
-use dm_operations::ci::line::{Line, SCHEMA};
+use dm_operations::ci::line::Line;
 use dm_operations::ci::{self, Ended, Watcher, junit};
 use dm_smoke::report::Step;
 use dm_terminal::{Printer, annotation, json, report};
@@ -123,8 +123,8 @@ impl Watcher for Shown<'_> {
     /// Into the artifacts, and with `--json` on standard output.
     fn line(&mut self, line: &Line<'_>) -> Result<()> {
         let text = match line {
-            Line::Begun { .. } => json::line(SCHEMA, line)?,
-            _ => json::further_line(SCHEMA, line)?,
+            Line::Begun { .. } => json::line(&dm_core::document::CI, line)?,
+            _ => json::further_line(&dm_core::document::CI, line)?,
         };
         self.artifacts.line(&text)?;
         if self.printer.is_json() {

@@ -51,7 +51,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let entries = loaded.show(key.as_deref(), reveal)?;
             if printer.is_json() {
                 printer.document(
-                    render::SCHEMA,
+                    &dm_core::document::CONFIG,
                     &render::Document::new(&loaded.root, &entries),
                 )?;
             } else {
@@ -62,10 +62,10 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
             let loaded = context.session.loaded()?;
             loaded.check_files()?;
             if printer.is_json() {
-                printer.document(render::CHECK_SCHEMA, &render::Checked::new(&loaded.root))?;
+                printer.document(&dm_core::document::CONFIG_CHECK, &render::Checked::new(&loaded.root))?;
             } else {
                 printer.done(&format!(
-                    "the configuration in {} is right",
+                    "the configuration in {} is valid",
                     loaded.root.display()
                 ));
             }

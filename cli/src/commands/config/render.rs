@@ -8,13 +8,7 @@ use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The schema of the JSON form of the values.
-pub(crate) const SCHEMA: &str = "dm.config/1";
-
-/// The schema of the JSON form of a check that found nothing.
-pub(crate) const CHECK_SCHEMA: &str = "dm.config-check/1";
-
-/// The values as a document, to be written under [`SCHEMA`].
+/// The values as a document, to be written under [`dm_core::document::CONFIG`].
 #[derive(Debug, Serialize)]
 pub(crate) struct Document<'a> {
     /// The project's directory.
@@ -31,7 +25,7 @@ impl<'a> Document<'a> {
     }
 }
 
-/// A check that found nothing, to be written under [`CHECK_SCHEMA`]; what it
+/// A check that found nothing, to be written under [`dm_core::document::CONFIG_CHECK`]; what it
 /// finds is a `dm.error/1`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Checked<'a> {

@@ -157,9 +157,9 @@ pub(super) async fn park(
     }
     let what = count(parking.parked.len() as u64);
     let unpark = context.session.command("dlq unpark");
-    context
-        .printer
-        .done(&format!("{what} parked; {unpark} puts them back"));
+    context.printer.done(&format!(
+        "{what} parked; return them to their queues: {unpark}"
+    ));
     Ok(if parking.skipped.is_empty() {
         Exit::Success
     } else {
@@ -175,7 +175,7 @@ fn told(context: &Context, imported: &copy::Imported) -> Exit {
         imported.all()
     );
     if imported.before > 0 {
-        sentence.push_str(&format!("; {} were there already", imported.before));
+        sentence.push_str(&format!("; {} existed already", imported.before));
     }
     if imported.refused > 0 {
         context.printer.warn(&sentence);

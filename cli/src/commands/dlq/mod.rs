@@ -231,7 +231,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let document = render::Letters { letters: &found };
             context
                 .printer
-                .result(render::SHOW_SCHEMA, &document, |canvas| {
+                .result(&dm_core::document::DEAD_LETTER_DETAIL, &document, |canvas| {
                     render::whole(&found, canvas)
                 })?;
             Ok(Exit::Success)
@@ -247,7 +247,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let document = render::ParkedLetters { letters: &parked };
             context
                 .printer
-                .result(render::PARKED_SCHEMA, &document, |canvas| {
+                .result(&dm_core::document::PARKED_LETTERS, &document, |canvas| {
                     render::parked(&parked, Utc::now(), canvas)
                 })?;
             Ok(Exit::Success)
@@ -259,7 +259,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let document = render::Runs { runs: &runs };
             context
                 .printer
-                .result(render::HISTORY_SCHEMA, &document, |canvas| {
+                .result(&dm_core::document::REPLAY_HISTORY, &document, |canvas| {
                     render::history(&runs, canvas)
                 })?;
             Ok(Exit::Success)
@@ -287,7 +287,7 @@ async fn groups(
     }
     context
         .printer
-        .result(render::LIST_SCHEMA, &listing, |canvas| {
+        .result(&dm_core::document::DEAD_LETTER_GROUPS, &listing, |canvas| {
             render::groups(&listing.groups, Utc::now(), canvas)
         })?;
     Ok(!listing.groups.is_empty())
@@ -305,7 +305,7 @@ async fn list(
     let document = render::Letters { letters: &letters };
     context
         .printer
-        .result(render::EACH_SCHEMA, &document, |canvas| {
+        .result(&dm_core::document::DEAD_LETTERS, &document, |canvas| {
             render::each(&letters, Utc::now(), canvas)
         })?;
     Ok(!letters.is_empty())

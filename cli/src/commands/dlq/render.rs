@@ -11,23 +11,6 @@ use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
-/// The schema of the groups.
-pub(crate) const LIST_SCHEMA: &str = "dm.dead-letter-groups/1";
-/// The schema of the letters, one by one.
-pub(crate) const EACH_SCHEMA: &str = "dm.dead-letters/1";
-/// The schema of letters with all that is in them.
-pub(crate) const SHOW_SCHEMA: &str = "dm.dead-letters-whole/1";
-/// The schema of a set that would be replayed.
-pub(crate) const PLAN_SCHEMA: &str = "dm.replay-plan/1";
-/// The schema of what became of one message of a replay, a line each.
-pub(crate) const MESSAGE_SCHEMA: &str = "dm.replay-message/1";
-/// The schema of what is parked.
-pub(crate) const PARKED_SCHEMA: &str = "dm.parked-letters/1";
-/// The schema of a replay that ended.
-pub(crate) const REPLAY_SCHEMA: &str = "dm.replay/1";
-/// The schema of the replays of the past.
-pub(crate) const HISTORY_SCHEMA: &str = "dm.replay-history/1";
-
 /// Letters as a document.
 #[derive(Debug, Serialize)]
 pub(crate) struct Letters<'a, T> {
@@ -61,7 +44,7 @@ pub(crate) fn reading(reading: &Reading) -> String {
         Some(recorded) => format!("{} and {recorded} records", count(*letters)),
         None => format!("{} and no records", count(*letters)),
     };
-    format!("{queue} was read: it has {why}")
+    format!("read {queue}, because it has {why}")
 }
 
 fn count(letters: u64) -> String {
@@ -203,7 +186,7 @@ pub(crate) fn plan(plan: &Plan, now: DateTime<Utc>, canvas: &Canvas) -> String {
         "nothing to replay".to_owned()
     } else {
         format!(
-            "{} would go back; dm dlq replay --expect {} refuses any other set",
+            "{} would be replayed; dm dlq replay --expect {} refuses other dead letters",
             text::count(plan.letters.len(), "dead letter"),
             plan.digest
         )
@@ -225,7 +208,7 @@ pub(crate) fn refused(letter: &DeadLetter, refusal: Refusal) -> String {
             )
         ),
         Refusal::Age => format!(
-            "{id} stays: its inbox may have forgotten it, and would take it twice (--force)"
+            "{id} stays: its inbox may no longer know it, and it would be processed twice (--force)"
         ),
     }
 }
@@ -236,8 +219,8 @@ pub(crate) fn outcome(told: &Told<'_>) -> String {
     let id = told.id.unwrap_or("a message without an id");
     match told.outcome {
         Outcome::Replayed => format!("{id} is back in {}", told.queue),
-        Outcome::Returned => format!("{id} stays: the broker has no queue for it"),
-        Outcome::Missing => format!("{id} was gone from {} already", told.queue),
+        Outcome::Returned => format!("{id} stays: RabbitMQ has no queue for it"),
+        Outcome::Missing => format!("{id} was no longer in {}", told.queue),
     }
 }
 
@@ -245,14 +228,14 @@ pub(crate) fn outcome(told: &Told<'_>) -> String {
 #[must_use]
 pub(crate) fn not_parked(letter: &DeadLetter, why: &str) -> String {
     let id = letter.id.as_deref().unwrap_or(&letter.fingerprint);
-    format!("{id} stays: it could not be written down: {why}")
+    format!("{id} stays: could not record it: {why}")
 }
 
 /// What is parked.
 #[must_use]
 pub(crate) fn parked(letters: &[Parked], now: DateTime<Utc>, canvas: &Canvas) -> String {
     if letters.is_empty() {
-        return "nothing is parked".to_owned();
+        return "no parked messages".to_owned();
     }
     let mut table = Table::new(vec![
         Column::new("id").least(36),
@@ -283,8 +266,8 @@ pub(crate) fn replayed(done: &Replayed, canvas: &Canvas) -> String {
         done.run, done.replayed, done.messages
     );
     for (count, what) in [
-        (done.returned, "had no queue to go to and stayed"),
-        (done.missing, "were gone already"),
+        (done.returned, "had no queue and stayed"),
+        (done.missing, "were no longer there"),
     ] {
         if count > 0 {
             sentence.push_str(&format!("; {count} {what}"));
@@ -297,7 +280,7 @@ pub(crate) fn replayed(done: &Replayed, canvas: &Canvas) -> String {
 #[must_use]
 pub(crate) fn history(runs: &[Run], canvas: &Canvas) -> String {
     if runs.is_empty() {
-        return "nothing was replayed yet".to_owned();
+        return "no replay runs".to_owned();
     }
     let mut table = Table::new(vec![
         Column::new("run").least(16),
@@ -312,7 +295,7 @@ pub(crate) fn history(runs: &[Run], canvas: &Canvas) -> String {
     for run in runs {
         let (state, role) = match run.ended_at {
             Some(_) => ("ended", Role::Good),
-            None => ("cut short", Role::Warn),
+            None => ("unfinished", Role::Warn),
         };
         table.row(vec![
             Cell::new(&run.run_id),
@@ -450,8 +433,8 @@ mod tests {
         };
         assert_eq!(
             replayed(&done, &terminal(200)),
-            "run rep_1: 2 of 5 back in the queue; 1 had no queue to go to and stayed; \
-             2 were gone already"
+            "run rep_1: 2 of 5 back in the queue; 1 had no queue and stayed; \
+             2 were no longer there"
         );
     }
 }

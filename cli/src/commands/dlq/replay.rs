@@ -124,7 +124,7 @@ pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) ->
         .into());
     }
     if arguments.dry_run || plan.letters.is_empty() {
-        printer.result(super::render::PLAN_SCHEMA, plan, |canvas| {
+        printer.result(&dm_core::document::REPLAY_PLAN, plan, |canvas| {
             super::render::plan(plan, Utc::now(), canvas)
         })?;
         return Ok(Exit::Success);
@@ -156,7 +156,7 @@ pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) ->
 fn one(context: &Context, told: &replay::Told<'_>) -> Result<()> {
     let printer = &context.printer;
     if printer.is_json() {
-        printer.data(&json::line(super::render::MESSAGE_SCHEMA, told)?)?;
+        printer.data(&json::line(&dm_core::document::REPLAY_MESSAGE, told)?)?;
     } else if told.outcome == audit::Outcome::Replayed {
         printer.detail(&super::render::outcome(told));
     } else {
@@ -215,7 +215,7 @@ fn ended(context: &Context, done: &replay::Replayed) -> Result<Exit> {
     let printer = &context.printer;
     if printer.is_json() {
         // The last of the lines that tell of each message.
-        printer.data(&json::line(super::render::REPLAY_SCHEMA, done)?)?;
+        printer.data(&json::line(&dm_core::document::REPLAY, done)?)?;
     } else {
         printer.data(&super::render::replayed(done, &printer.out()))?;
     }

@@ -33,14 +33,14 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     let examined = doctor::examine(&context.session).await;
     let findings = examined.findings();
     let printer = &context.printer;
-    printer.result(render::SCHEMA, &render::Document::new(findings), |canvas| {
+    printer.result(&dm_core::document::DOCTOR, &render::Document::new(findings), |canvas| {
         render::render(findings, canvas)
     })?;
     if let Some(path) = arguments.bundle {
         let path = path.unwrap_or_else(|| bundle::default_name(chrono::Utc::now()));
         examined.bundle(&path).await?;
         printer.done(&format!(
-            "wrote {}; look through it before you pass it on",
+            "wrote {}; review it before you share it",
             path.display()
         ));
     }

@@ -7,10 +7,7 @@ use serde::Serialize;
 
 use dm_doctor::{Finding, Status};
 
-/// The schema of the JSON form.
-pub(crate) const SCHEMA: &str = "dm.doctor/1";
-
-/// The findings as a document, to be written under [`SCHEMA`].
+/// The findings as a document, to be written under [`dm_core::document::DOCTOR`].
 #[derive(Debug, Serialize)]
 pub(crate) struct Document<'a> {
     /// True where nothing is an error.
@@ -150,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_document() {
-        let document = dm_terminal::json::document(SCHEMA, &Document::new(&findings()));
+        let document = dm_terminal::json::document(&dm_core::document::DOCTOR, &Document::new(&findings()));
         insta::assert_snapshot!("doctor_json", document.unwrap());
     }
 

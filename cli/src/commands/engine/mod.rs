@@ -80,7 +80,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let facts = engine.facts().await?;
             let report = render::Report::new(&engine, facts, daemon.as_ref());
             if context.printer.is_json() {
-                context.printer.document(render::SCHEMA, &report)?;
+                context.printer.document(&dm_core::document::ENGINE, &report)?;
             } else {
                 context
                     .printer

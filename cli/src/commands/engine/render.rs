@@ -7,9 +7,6 @@ use dm_terminal::style::Canvas;
 use dm_terminal::text;
 use serde::Serialize;
 
-/// The schema of the JSON form.
-pub(crate) const SCHEMA: &str = "dm.engine/1";
-
 /// All that is known of the engine.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report<'a> {
@@ -145,7 +142,7 @@ mod tests {
         let found = Found {
             address: "unix:///var/run/docker.sock".into(),
             source: Source::DefaultSocket,
-            why: "default socket, the first place to look".into(),
+            why: "default socket, the first candidate".into(),
             tried: vec![(
                 "unix:///run/user/0/docker.sock".into(),
                 "no such socket".into(),
@@ -188,7 +185,7 @@ mod tests {
         insta::assert_snapshot!(shown, @r"
         engine          Docker 20.10.24
         address         unix:///var/run/docker.sock
-        why             default socket, the first place to look
+        why             default socket, the first candidate
         API             1.41
         runs on         Debian GNU/Linux 12, linux/amd64
         resources       2 processors, 24.3 GB of memory

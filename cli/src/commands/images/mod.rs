@@ -15,12 +15,6 @@ use serde::Serialize;
 use crate::context::Context;
 
 /// The schemas of what the other commands print with `--json`.
-mod schema {
-    pub(crate) const OBTAINED: &str = "dm.images-obtained/1";
-    pub(crate) const PRUNED: &str = "dm.images-pruned/1";
-    pub(crate) const TRANSFERRED: &str = "dm.images-transferred/1";
-}
-
 /// Build, pull, remove, save and load container images.
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = "Examples:
@@ -131,9 +125,9 @@ async fn list(context: &Context, project: &Project) -> Result<Exit> {
     let printer = &context.printer;
     if printer.is_json() {
         let document = render::Document { images: &rows };
-        printer.document(render::SCHEMA, &document)?;
+        printer.document(&dm_core::document::IMAGES, &document)?;
     } else if rows.is_empty() {
-        printer.note("there are no images yet; dm up or dm images build makes them");
+        printer.note("there are no images yet; obtain them: dm images build");
     } else {
         printer.data(&render::render(&rows, &printer.out()))?;
     }
@@ -148,7 +142,7 @@ struct Obtained {
 fn show_obtained(context: &Context, obtained: Vec<Acquired>) -> Result<Exit> {
     let printer = &context.printer;
     if printer.is_json() {
-        printer.document(schema::OBTAINED, &Obtained { images: obtained })?;
+        printer.document(&dm_core::document::IMAGES_OBTAINED, &Obtained { images: obtained })?;
     } else {
         for image in &obtained {
             printer.data(&image.reference)?;
@@ -164,7 +158,7 @@ async fn prune(context: &Context, project: &Project, all: bool) -> Result<Exit> 
         .await?;
     let printer = &context.printer;
     if printer.is_json() {
-        printer.document(schema::PRUNED, &pruned)?;
+        printer.document(&dm_core::document::IMAGES_PRUNED, &pruned)?;
         return Ok(Exit::Success);
     }
     for row in &pruned.removed {
@@ -187,7 +181,7 @@ async fn prune(context: &Context, project: &Project, all: bool) -> Result<Exit> 
 fn show_transferred(context: &Context, transferred: &Transferred, done: &str) -> Result<Exit> {
     let printer = &context.printer;
     if printer.is_json() {
-        printer.document(schema::TRANSFERRED, transferred)?;
+        printer.document(&dm_core::document::IMAGES_TRANSFERRED, transferred)?;
     } else {
         printer.done(&format!(
             "{} {done}, {}",

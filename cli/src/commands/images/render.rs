@@ -6,9 +6,6 @@ use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
-/// The schema of the list.
-pub(crate) const SCHEMA: &str = "dm.images/1";
-
 /// How many digits of a digest are shown.
 const DIGITS: usize = 12;
 

@@ -117,7 +117,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let page = page::read(&database, &all, &services, &wanted).await?;
             context
                 .printer
-                .result(render::LIST_SCHEMA, &page, |canvas| {
+                .result(&dm_core::document::INBOX, &page, |canvas| {
                     render::page(&page, Utc::now(), canvas)
                 })?;
         }
@@ -141,7 +141,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
                     let found = stats::read(&connection, &database, &all, &queues).await?;
                     let document = render::Queues { queues: &found };
                     let state = format!("{found:?}");
-                    screen.show(render::STATS_SCHEMA, &document, state, |canvas| {
+                    screen.show(&dm_core::document::INBOX_STATS, &document, state, |canvas| {
                         render::queues(&found, Utc::now(), canvas)
                     })?;
                     tokio::time::sleep(WATCH).await;
@@ -151,7 +151,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let document = render::Queues { queues: &found };
             context
                 .printer
-                .result(render::STATS_SCHEMA, &document, |canvas| {
+                .result(&dm_core::document::INBOX_STATS, &document, |canvas| {
                     render::queues(&found, Utc::now(), canvas)
                 })?;
             let limits = Limits {
@@ -175,7 +175,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let moved = retry::retry(&connection, &queues).await?;
             let moved = usize::try_from(moved).unwrap_or(usize::MAX);
             let what = text::count(moved, "event");
-            context.printer.done(&format!("{what} tried again now"));
+            context.printer.done(&format!("{what} requeued"));
         }
     }
     Ok(Exit::Success)

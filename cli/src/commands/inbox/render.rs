@@ -10,11 +10,6 @@ use serde::Serialize;
 
 use crate::views::outbox::rate;
 
-/// The schema of a page of events.
-pub(crate) const LIST_SCHEMA: &str = "dm.inbox/1";
-/// The schema of how the queues stand.
-pub(crate) const STATS_SCHEMA: &str = "dm.inbox-stats/1";
-
 /// How the queues stand, as a document.
 #[derive(Debug, Serialize)]
 pub(crate) struct Queues<'a> {

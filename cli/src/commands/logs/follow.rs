@@ -59,7 +59,7 @@ impl Follow<'_> {
                 _ = look.tick() => {
                     let containers = self.containers().await?;
                     if is_first && containers.iter().all(|it| it.state != State::Running) {
-                        self.printer.note("nothing runs; waiting for it to start");
+                        self.printer.note("no component is running; waiting for a start");
                     }
                     for container in containers {
                         if let Some(logs) = self.attach(&container, &query, is_first, &mut followed) {
@@ -132,8 +132,10 @@ impl Follow<'_> {
             },
         };
         if !is_first {
-            self.printer
-                .note(&format!("{} runs; its log goes on", container.component));
+            self.printer.note(&format!(
+                "{} is running again; its log continues",
+                container.component
+            ));
         }
         let of = Followed {
             component: container.component.clone(),

@@ -8,9 +8,6 @@ use dm_terminal::style::{DISTINCT, Glyph, Role};
 use dm_terminal::{OutputError, Printer, json, text};
 use serde::Serialize;
 
-/// The schema of the JSON lines.
-pub(crate) const SCHEMA: &str = "dm.logs/1";
-
 /// A line that does not end is written after so many bytes all the same.
 const LONGEST_LINE: usize = 64 * 1024;
 
@@ -117,9 +114,9 @@ impl LogPrinter {
             };
             let first = std::mem::take(&mut self.first);
             let mut line = if first {
-                json::line(SCHEMA, &body)?
+                json::line(&dm_core::document::LOGS, &body)?
             } else {
-                json::further_line(SCHEMA, &body)?
+                json::further_line(&dm_core::document::LOGS, &body)?
             };
             line.push('\n');
             return Ok(line);

@@ -5,6 +5,7 @@ mod input;
 use clap::Args;
 use dm_components::{database, postgres};
 use dm_core::error::{Coded, Exit, Result};
+use dm_core::error_code::ErrorCode;
 use dm_engine::exec::ExecSpec;
 use thiserror::Error;
 
@@ -48,8 +49,8 @@ struct UnknownSchema {
 }
 
 impl Coded for UnknownSchema {
-    fn code(&self) -> &'static str {
-        "schema-unknown"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::SchemaUnknown
     }
 
     fn exit(&self) -> Exit {

@@ -82,7 +82,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let written = folder.write(&documents)?;
             let document = render::Snapshot { files: written };
             if printer.is_json() {
-                printer.document(render::SNAPSHOT, &document)?;
+                printer.document(&dm_core::document::SCHEMA_SNAPSHOT, &document)?;
             } else {
                 printer.data(&render::snapshot(&document, &printer.out()))?;
             }
@@ -94,7 +94,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let differences = compared(&before, from, &after, to);
             let report = render::Diff::new(from, to, differences);
             if printer.is_json() {
-                printer.document(render::DIFF, &report)?;
+                printer.document(&dm_core::document::SCHEMA_DIFF, &report)?;
             } else {
                 printer.data(&render::diff(&report, &printer.out()))?;
             }
@@ -110,7 +110,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let live = schema::documents(session, &desk, Source::Live, &folder).await?;
             let list = render::List::new(&snapshots, &live);
             if printer.is_json() {
-                printer.document(render::LIST, &list)?;
+                printer.document(&dm_core::document::SCHEMA_LIST, &list)?;
             } else {
                 printer.data(&render::list(&list, &printer.out()))?;
             }
@@ -149,7 +149,7 @@ async fn check(context: &Context, desk: &Desk, folder: &Folder) -> Result<Exit> 
     };
     let printer = &context.printer;
     if printer.is_json() {
-        printer.document(render::CHECK, &report)?;
+        printer.document(&dm_core::document::SCHEMA_CHECK, &report)?;
     } else {
         printer.data(&render::check(&report, &printer.out()))?;
     }

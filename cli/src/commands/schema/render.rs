@@ -5,15 +5,6 @@ use dm_terminal::style::{Canvas, Glyph, Role};
 use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
 
-/// The schema of what a snapshot wrote.
-pub(crate) const SNAPSHOT: &str = "dm.schema.snapshot/1";
-/// The schema of differences.
-pub(crate) const DIFF: &str = "dm.schema.diff/1";
-/// The schema of the list.
-pub(crate) const LIST: &str = "dm.schema.list/1";
-/// The schema of a check.
-pub(crate) const CHECK: &str = "dm.schema.check/1";
-
 /// How many lines of a part are shown.
 const LINES: usize = 12;
 
@@ -34,9 +25,9 @@ pub(crate) fn snapshot(snapshot: &Snapshot, canvas: &Canvas) -> String {
         .collect();
     let same = snapshot.files.len() - changed.len();
     let sentence = match (changed.len(), same) {
-        (0, same) => format!("{same} files are as they were"),
+        (0, same) => format!("{same} files unchanged"),
         (_, 0) => format!("{} files", changed.len()),
-        (changed, same) => format!("{changed} files changed, {same} are as they were"),
+        (changed, same) => format!("{changed} files changed, {same} unchanged"),
     };
     lines.push(canvas.paint(Role::Muted, &sentence));
     lines.join("\n")
@@ -89,7 +80,7 @@ pub(crate) fn diff(diff: &Diff, canvas: &Canvas) -> String {
     let (from, to) = (diff.from, diff.to);
     if diff.same {
         let sign = canvas.sign(Role::Good, Glyph::Ready);
-        return format!("{sign} {to} and {from} say the same");
+        return format!("{sign} no differences between {from} and {to}");
     }
     let mut blocks: Vec<String> = diff
         .differences
@@ -261,13 +252,13 @@ pub(crate) fn check(check: &Check, canvas: &Canvas) -> String {
     let mut blocks: Vec<String> = check.checks.iter().map(|it| diff(it, canvas)).collect();
     if check.stale_pictures.is_empty() {
         let sign = canvas.sign(Role::Good, Glyph::Ready);
-        blocks.push(format!("{sign} every picture shows its schema"));
+        blocks.push(format!("{sign} every diagram is current"));
     } else {
         let sign = canvas.sign(Role::Bad, Glyph::Failed);
         blocks.push(format!("{sign} stale: {}", check.stale_pictures.join(", ")));
     }
     if !check.is_clean() {
-        blocks.push("next: look at it, then dm schema snapshot".into());
+        blocks.push("next: review the differences, then: dm schema snapshot".into());
     }
     let short = check.is_clean();
     blocks.join(if short { "\n" } else { "\n\n" })

@@ -111,7 +111,7 @@ fn show_timings(context: &Context, brought: &Brought) {
     let printer = &context.printer;
     match Timings::of(&brought.recording.events) {
         Some(timings) => printer.message(&dm_console::timings::render(&timings, &printer.err())),
-        None => printer.warn("--timings has no effect: nothing was waited for"),
+        None => printer.warn("--timings has no effect: no component had to be waited for"),
     }
 }
 
@@ -123,13 +123,13 @@ async fn dry_run(context: &Context, project: &Project, arguments: &Arguments) ->
         .await?;
     let printer = &context.printer;
     if preview.finishes_reset {
-        let warning = "a reset was cut short: `dm up` would first throw the rest of the data away";
+        let warning = "a reset was interrupted: `dm up` would first remove the remaining data";
         printer.warn(warning);
     }
     let images = preview.plan.images.iter().map(|component| PlanRow {
         node: format!("{component} image"),
         action: "get".into(),
-        reason: Some("it is not on this engine".into()),
+        reason: Some("it is not on the engine".into()),
     });
     let steps = preview.plan.steps.iter().map(|step| PlanRow {
         node: step.component.clone(),
@@ -137,7 +137,7 @@ async fn dry_run(context: &Context, project: &Project, arguments: &Arguments) ->
         reason: step.reason.clone(),
     });
     let rows: Vec<PlanRow> = images.chain(steps).collect();
-    printer.result(plan::SCHEMA, &plan::Document::new(&rows), |canvas| {
+    printer.result(&dm_core::document::PLAN, &plan::Document::new(&rows), |canvas| {
         plan::render(&rows, canvas)
     })?;
     Ok(Exit::Success)

@@ -4,9 +4,6 @@ use dm_terminal::style::{Canvas, Role};
 use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
 
-/// The schema of the JSON form.
-pub(crate) const SCHEMA: &str = "dm.plan/1";
-
 /// What would be done to one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct PlanRow {
@@ -19,7 +16,7 @@ pub(crate) struct PlanRow {
     pub reason: Option<String>,
 }
 
-/// The plan as a document, to be written under [`SCHEMA`].
+/// The plan as a document, to be written under [`dm_core::document::PLAN`].
 #[derive(Debug, Serialize)]
 pub(crate) struct Document<'a> {
     /// True where nothing would be done.
@@ -132,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_document() {
-        let document = dm_terminal::json::document(SCHEMA, &Document::new(&plan()));
+        let document = dm_terminal::json::document(&dm_core::document::PLAN, &Document::new(&plan()));
         insta::assert_snapshot!("plan_json", document.unwrap());
     }
 

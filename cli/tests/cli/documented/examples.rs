@@ -1,39 +1,41 @@
-//! The examples that each command's help ends with.
+//! Tests of the examples at the end of each command's help.
 
 use clap::CommandFactory as _;
 use dm::commands::Cli;
 
-use super::{Kind, Text, fault, shell};
+use super::{Kind, Text, parse_error, shell};
 
-/// What begins the examples.
+/// The title of the examples.
 const TITLE: &str = "\nExamples:\n";
 
-/// Commands, with all below them, that have no examples yet.
+/// Commands without examples, including their subcommands.
 const WITHOUT: [&str; 1] = ["dm bench"];
 
-/// The widest terminal on which an example may break.
+/// The number of columns that an example must fit.
 const COLUMNS: usize = 80;
 
-/// What is wrong with an example of a command.
-fn fault_of(example: &str, name: &str) -> Option<String> {
+/// Returns the error in an example of a command, if any.
+fn example_error(example: &str, name: &str) -> Option<String> {
     if example.chars().count() + 2 > COLUMNS {
-        return Some("it is too long".into());
+        return Some("the example is too long".into());
     }
     let text = Text {
-        place: name.to_owned(),
+        location: name.to_owned(),
         kind: Kind::Whole,
         text: example.to_owned(),
     };
     let commands = shell::commands(&text);
-    let is_of_it = |words: &Vec<String>| words.join(" ").starts_with(name);
-    if !commands.iter().any(is_of_it) {
-        return Some("it does not call the command".into());
+    let calls_command = |words: &Vec<String>| words.join(" ").starts_with(name);
+    if !commands.iter().any(calls_command) {
+        return Some("the example does not call the command".into());
     }
-    commands.iter().find_map(|words| fault(words, Kind::Whole))
+    commands
+        .iter()
+        .find_map(|words| parse_error(words, Kind::Whole))
 }
 
-/// What is wrong with the examples of a command.
-fn faults_of(help: &str, name: &str) -> Vec<String> {
+/// Returns the errors in the examples of a command.
+fn example_errors(help: &str, name: &str) -> Vec<String> {
     let Some((_, examples)) = help.split_once(TITLE) else {
         return vec![format!("{name} has no examples")];
     };
@@ -41,21 +43,21 @@ fn faults_of(help: &str, name: &str) -> Vec<String> {
     if !(2..=3).contains(&examples.len()) {
         return vec![format!("{name} has {} examples", examples.len())];
     }
-    let faults = examples.iter().filter_map(|example| {
-        let fault = fault_of(example, name)?;
-        Some(format!("{name}: {example}\n    {fault}"))
+    let errors = examples.iter().filter_map(|example| {
+        let error = example_error(example, name)?;
+        Some(format!("{name}: {example}\n    {error}"))
     });
-    faults.collect()
+    errors.collect()
 }
 
-fn check(command: &mut clap::Command, path: &str, wrong: &mut Vec<String>) {
+fn check(command: &mut clap::Command, path: &str, errors: &mut Vec<String>) {
     let help = command.render_long_help().to_string();
-    wrong.extend(faults_of(&help, path));
-    for below in command.get_subcommands_mut() {
-        let path = format!("{path} {}", below.get_name());
-        let is_hidden = below.is_hide_set() || below.get_name() == "help";
+    errors.extend(example_errors(&help, path));
+    for subcommand in command.get_subcommands_mut() {
+        let path = format!("{path} {}", subcommand.get_name());
+        let is_hidden = subcommand.is_hide_set() || subcommand.get_name() == "help";
         if !is_hidden && !WITHOUT.contains(&path.as_str()) {
-            check(below, &path, wrong);
+            check(subcommand, &path, errors);
         }
     }
 }
@@ -64,28 +66,28 @@ fn check(command: &mut clap::Command, path: &str, wrong: &mut Vec<String>) {
 fn every_command_has_examples_that_parse() {
     let mut root = Cli::command();
     root.build();
-    let mut wrong = Vec::new();
+    let mut errors = Vec::new();
     for command in root.get_subcommands_mut() {
         let path = format!("dm {}", command.get_name());
         if command.get_name() != "help" && !WITHOUT.contains(&path.as_str()) {
-            check(command, &path, &mut wrong);
+            check(command, &path, &mut errors);
         }
     }
-    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+    assert!(errors.is_empty(), "\n{}\n", errors.join("\n"));
 }
 
 #[test]
-fn a_wrong_example_is_found() {
+fn faulty_examples_are_reported() {
     let help = |examples: &str| format!("Show it\n{TITLE}{examples}");
-    let faults = |examples| faults_of(&help(examples), "dm status");
-    assert!(faults("  dm status\n  dm status --watch\n").is_empty());
-    assert!(faults("  echo x | dm status\n  x $(dm status)\n").is_empty());
-    for wrong in [
+    let errors = |examples| example_errors(&help(examples), "dm status");
+    assert!(errors("  dm status\n  dm status --watch\n").is_empty());
+    assert!(errors("  echo x | dm status\n  x $(dm status)\n").is_empty());
+    for example in [
         "  dm status\n",
         "  dm status\n  dm status --wach\n",
         "  dm status\n  dm up\n",
     ] {
-        assert_eq!(faults(wrong).len(), 1, "{wrong}");
+        assert_eq!(errors(example).len(), 1, "{example}");
     }
-    assert_eq!(faults_of("Show it\n", "dm status").len(), 1);
+    assert_eq!(example_errors("Show it\n", "dm status").len(), 1);
 }

@@ -1,30 +1,30 @@
-//! Keys of the configuration in a text.
+//! Finds keys of the configuration in a text.
 
 use serde_json::Value;
 
 use super::{Kind, Text};
 
-/// Endings of files: `backup.json` is no key.
+/// File extensions: `backup.json` is not a key.
 const FILES: [&str; 10] = [
     "tar", "conf", "zst", "json", "toml", "rs", "md", "sql", "log", "snap",
 ];
 
-/// What the configuration knows.
-pub(super) struct Known(Value);
+/// The schema of the configuration.
+pub(super) struct ConfigKeys(Value);
 
-impl Known {
+impl ConfigKeys {
     pub(super) fn new() -> Self {
         Self(dm_config::schema())
     }
 
-    /// True for a key, a section, and an entry of a free table.
-    pub(super) fn has(&self, key: &str) -> bool {
+    /// Returns true for a key, a section, and an entry of a table with free keys.
+    pub(super) fn contains(&self, key: &str) -> bool {
         let mut schema = &self.0;
         for part in key.split('.') {
-            // One of seven, in documents.
+            // In documents, `NAME` stands for a service.
             let part = if part == "NAME" { "order" } else { part };
             match schema["properties"].get(part) {
-                Some(below) => schema = below,
+                Some(child) => schema = child,
                 None => return schema["additionalProperties"].is_object(),
             }
         }
@@ -38,12 +38,13 @@ impl Known {
     }
 }
 
-/// The keys that a text names: `postgres.port`, and `DM_POSTGRES__PORT`.
-pub(super) fn named(text: &Text) -> Vec<String> {
-    let sections = Known::sections();
-    let separates = |it: char| !(it.is_ascii_alphanumeric() || "_./-:*".contains(it));
+/// Returns the keys in a text, such as `postgres.port` and `DM_POSTGRES__PORT`.
+pub(super) fn keys_in(text: &Text) -> Vec<String> {
+    let sections = ConfigKeys::sections();
+    let is_separator =
+        |character: char| !(character.is_ascii_alphanumeric() || "_./-:*".contains(character));
     let mut found = Vec::new();
-    for word in text.text.split(separates) {
+    for word in text.text.split(is_separator) {
         let word = word.trim_end_matches(['.', ':']);
         if let Some(variable) = word.strip_prefix("DM_")
             && variable.contains("__")
@@ -58,14 +59,14 @@ pub(super) fn named(text: &Text) -> Vec<String> {
             !part.is_empty()
                 && part
                     .chars()
-                    .all(|it| it.is_ascii_alphanumeric() || it == '_')
+                    .all(|character| character.is_ascii_alphanumeric() || character == '_')
         });
         let is_file = rest
             .rsplit('.')
             .next()
-            .is_some_and(|it| FILES.contains(&it));
-        // A sentence may end with a section's name, and the next one begin behind it.
-        let is_section = sections.iter().any(|it| it == section);
+            .is_some_and(|extension| FILES.contains(&extension));
+        // A sentence may end with the name of a section, directly followed by the next one.
+        let is_section = sections.iter().any(|name| name == section);
         if is_section && is_key && !is_file && text.kind != Kind::Prose {
             found.push(word.to_owned());
         }

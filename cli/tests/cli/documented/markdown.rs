@@ -1,9 +1,9 @@
-//! The code in a document: blocks, and spans in the text.
+//! Finds code in a Markdown document: blocks and spans.
 
 use super::{Kind, Text};
 
-/// All code of a document.
-pub(super) fn code(place: &str, document: &str) -> Vec<Text> {
+/// Returns all code of a document.
+pub(super) fn code(location: &str, document: &str) -> Vec<Text> {
     let mut found = Vec::new();
     let mut block: Option<String> = None;
     let mut prose = String::new();
@@ -18,13 +18,13 @@ pub(super) fn code(place: &str, document: &str) -> Vec<Text> {
             };
             continue;
         }
-        // A block may be indented instead.
+        // A block may be indented instead of fenced.
         let language = match &block {
             None if line.starts_with("    dm ") => Some("indented"),
             None => None,
             Some(language) => Some(language.as_str()),
         };
-        let place = format!("{place}:{}", number + 1);
+        let location = format!("{location}:{}", number + 1);
         match language {
             None => {
                 prose.push_str(line);
@@ -36,7 +36,7 @@ pub(super) fn code(place: &str, document: &str) -> Vec<Text> {
                 } else if !table.starts_with('[') {
                     let key = format!("{table}.{line}");
                     found.push(Text {
-                        place,
+                        location,
                         kind: Kind::Mention,
                         text: key.trim_start_matches('.').replace("#", ""),
                     });
@@ -54,24 +54,24 @@ pub(super) fn code(place: &str, document: &str) -> Vec<Text> {
                     continue;
                 }
                 found.push(Text {
-                    place,
+                    location,
                     kind: Kind::Whole,
                     text: std::mem::take(&mut continued),
                 });
             }
         }
     }
-    found.extend(spans(place, &prose));
+    found.extend(spans(location, &prose));
     found
 }
 
-/// The spans of code in a text.
-pub(super) fn spans(place: &str, text: &str) -> Vec<Text> {
+/// Returns the code spans of a text.
+pub(super) fn spans(location: &str, text: &str) -> Vec<Text> {
     text.split('`')
         .skip(1)
         .step_by(2)
         .map(|span| Text {
-            place: place.to_owned(),
+            location: location.to_owned(),
             kind: Kind::Mention,
             text: span.split_whitespace().collect::<Vec<_>>().join(" "),
         })

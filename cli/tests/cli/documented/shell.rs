@@ -1,12 +1,13 @@
-//! Command lines, as their words.
+//! Splits command lines into words.
 
 use super::Text;
 
-/// What stands for a value in documents and hints.
+/// Replaces a placeholder for a value in documents and hints.
 const VALUE: &str = "evt_1";
 
-/// The beginnings of texts that begin like a command and are none: names that are hashed or shown.
-const OTHERS: [&str; 9] = [
+/// The beginnings of texts that begin like a command but are not one: names that are hashed or
+/// shown.
+const NOT_COMMANDS: [&str; 9] = [
     "dm image recipe 1",
     "dm services 1",
     "dm golden 1",
@@ -18,32 +19,34 @@ const OTHERS: [&str; 9] = [
     "dm does not ",
 ];
 
-/// Names under which dm is known at a broker.
-const NAMES: [&str; 3] = ["dm chaos", "dm limits", "dm readiness"];
+/// Connection names of `dm` at a broker.
+const CONNECTION_NAMES: [&str; 3] = ["dm chaos", "dm limits", "dm readiness"];
 
-/// The calls of dm in a text, each as its words without `sudo` and the like.
+/// Returns the calls of `dm` in a text, each as its words, without `sudo` and the like.
 pub(super) fn commands(text: &Text) -> Vec<Vec<String>> {
-    let is_other = OTHERS.iter().any(|other| text.text.starts_with(other));
-    if is_other || NAMES.contains(&text.text.as_str()) {
+    let is_not_a_command = NOT_COMMANDS
+        .iter()
+        .any(|other| text.text.starts_with(other));
+    if is_not_a_command || CONNECTION_NAMES.contains(&text.text.as_str()) {
         return Vec::new();
     }
     let mut found = Vec::new();
     for piece in text.text.split("$(") {
-        for mut words in simple(piece) {
+        for mut words in split_commands(piece) {
             let skipped = words.iter().position(|word| {
                 !(word == "sudo" || word == "time" || word.contains('=') || word == "env")
             });
             words.drain(..skipped.unwrap_or_default());
             let Some(first) = words.first() else { continue };
-            let launcher = first == "./dm";
-            if !(launcher || first == "dm") {
+            let is_launcher = first == "./dm";
+            if !(is_launcher || first == "dm") {
                 continue;
             }
-            // The launcher's own.
-            if launcher && words.get(1).is_some_and(|word| word == "test") {
+            // `./dm test` is a command of the launcher.
+            if is_launcher && words.get(1).is_some_and(|word| word == "test") {
                 continue;
             }
-            // What may be left out, in a synopsis.
+            // Optional parts of a synopsis are left out.
             words.retain(|word| !word.starts_with('['));
             if words.len() == 1 {
                 continue;
@@ -54,8 +57,8 @@ pub(super) fn commands(text: &Text) -> Vec<Vec<String>> {
     found
 }
 
-/// The commands of a line, split at pipes and the like, without redirections.
-fn simple(line: &str) -> Vec<Vec<String>> {
+/// Returns the commands of a line, split at pipes and other operators, without redirections.
+fn split_commands(line: &str) -> Vec<Vec<String>> {
     let mut commands = vec![Vec::new()];
     let (mut word, mut in_word) = (String::new(), false);
     let mut characters = line.chars().peekable();
@@ -91,17 +94,20 @@ fn simple(line: &str) -> Vec<Vec<String>> {
                 commands.push(Vec::new());
             }
             '>' | '<' => {
-                // The number of a stream is no word.
+                // The number of a stream is not a word.
                 if word != "2" {
                     end(&mut word, &mut in_word, &mut commands);
                 }
                 word.clear();
                 in_word = false;
                 while characters
-                    .next_if(|it| matches!(it, '>' | '<' | '&' | ' '))
+                    .next_if(|character| matches!(character, '>' | '<' | '&' | ' '))
                     .is_some()
                 {}
-                while characters.next_if(|it| !it.is_whitespace()).is_some() {}
+                while characters
+                    .next_if(|character| !character.is_whitespace())
+                    .is_some()
+                {}
             }
             space if space.is_whitespace() => end(&mut word, &mut in_word, &mut commands),
             other => {

@@ -1,18 +1,18 @@
-//! The texts of a source file, those of its tests left out.
+//! Finds the strings and comments of a source file, except those of its tests.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::{Kind, Text, markdown};
 
-/// The texts: literals as they are, and the code in comments for the documentation.
-pub(super) fn texts(place: &str, source: &str) -> Vec<Text> {
+/// Returns the texts: string literals, and the code spans in documentation comments.
+pub(super) fn texts(location: &str, source: &str) -> Vec<Text> {
     let tokens: TokenStream = source.parse().unwrap_or_default();
     let mut found = Vec::new();
-    walk(place, tokens, &mut found);
+    walk(location, tokens, &mut found);
     found
 }
 
-fn walk(place: &str, tokens: TokenStream, found: &mut Vec<Text>) {
+fn walk(location: &str, tokens: TokenStream, found: &mut Vec<Text>) {
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
         match token {
@@ -22,7 +22,7 @@ fn walk(place: &str, tokens: TokenStream, found: &mut Vec<Text>) {
                 };
                 let text = attribute.stream().to_string();
                 if text.starts_with("cfg") && text.contains("test") {
-                    // Up to the end of what the attribute belongs to.
+                    // Skips the item that the attribute belongs to.
                     for token in tokens.by_ref() {
                         match token {
                             TokenTree::Punct(sign) if sign.as_char() == ';' => break,
@@ -32,20 +32,20 @@ fn walk(place: &str, tokens: TokenStream, found: &mut Vec<Text>) {
                     }
                 } else if text.starts_with("doc") {
                     for literal in literals(attribute.stream()) {
-                        found.extend(markdown::spans(place, &literal));
+                        found.extend(markdown::spans(location, &literal));
                     }
                 } else {
-                    walk(place, attribute.stream(), found);
+                    walk(location, attribute.stream(), found);
                 }
             }
-            // What a lock is taken for is a name, not a call.
+            // The argument of `lock` is a name, not a call.
             TokenTree::Ident(name) if name == "lock" => {
-                let _ = tokens.next_if(|it| matches!(it, TokenTree::Group(_)));
+                let _ = tokens.next_if(|token| matches!(token, TokenTree::Group(_)));
             }
-            TokenTree::Group(group) => walk(place, group.stream(), found),
+            TokenTree::Group(group) => walk(location, group.stream(), found),
             TokenTree::Literal(literal) => {
                 if let Some(text) = unquoted(&literal.to_string()) {
-                    found.extend(of_literal(place, &text));
+                    found.extend(texts_in_literal(location, &text));
                 }
             }
             _ => {}
@@ -69,22 +69,22 @@ fn unquoted(literal: &str) -> Option<String> {
         .map(|text| text.value())
 }
 
-/// The parts of a literal: its spans of code; a command at its beginning or behind a
-/// colon, which is all of the rest; any other in a sentence.
-fn of_literal(place: &str, text: &str) -> Vec<Text> {
-    let mut found = markdown::spans(place, text);
+/// Returns the parts of a literal: its code spans, a command at its beginning or behind a colon,
+/// which extends to the end, and commands in a sentence.
+fn texts_in_literal(location: &str, text: &str) -> Vec<Text> {
+    let mut found = markdown::spans(location, text);
     let outside: Vec<&str> = text.split('`').step_by(2).collect();
     for (number, part) in outside.iter().enumerate() {
         for line in part.lines() {
             let typed = |text: &str, kind| Text {
-                place: place.to_owned(),
+                location: location.to_owned(),
                 kind,
                 text: text.trim().to_owned(),
             };
             let is_start = |text: &str| {
                 ["dm ", "./dm ", "sudo dm ", "cd "]
                     .iter()
-                    .any(|it| text.starts_with(it))
+                    .any(|prefix| text.starts_with(prefix))
             };
             if number == 0 && outside.len() == 1 && is_start(line) {
                 found.push(typed(line, Kind::Whole));

@@ -1,4 +1,4 @@
-//! Business that goes on whatever happens: orders, dispatches, expenses.
+//! A load of orders, dispatches and expenses that continues during a fault.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::super::stack::{block_on, request};
 
-/// What is ordered, so that lanes have something to share.
+/// The products that are ordered. There are few, so that events in different lanes of a consumer
+/// update the same stock.
 const SKUS: [&str; 4] = [
     "PPR-A4-WHT-500",
     "PPR-A4-PNK-500",
@@ -19,38 +20,39 @@ const SKUS: [&str; 4] = [
     "PPR-LTR-WHT-500",
 ];
 
-/// How long after one order the next one is placed.
+/// The pause between two orders.
 const PACE: Duration = Duration::from_millis(30);
 
-/// The load, until it is stopped or dropped: a test that panics takes its load along, or
-/// every later test would run under it.
+/// A running load. It ends when it is stopped or dropped, so that a failed test does not leave
+/// its load to later tests.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Accepted>>,
 }
 
-/// What the services said yes to.
+/// The requests that the services accepted.
 #[derive(Debug, Default)]
 pub(super) struct Accepted {
-    /// The orders' ids.
+    /// The ids of the orders.
     pub orders: Vec<String>,
-    /// The expenses' ids.
+    /// The ids of the expenses.
     pub expenses: Vec<String>,
-    /// How many requests got another answer, or none.
+    /// The number of requests with another answer or none.
     pub refused: u32,
 }
 
 impl Load {
-    pub(super) fn begin() -> Self {
+    pub(super) fn start() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = Some(std::thread::spawn(move || block_on(work(&stopped))));
+        let stop_flag = Arc::clone(&stop);
+        let thread = Some(std::thread::spawn(move || block_on(run_load(&stop_flag))));
         Self { stop, thread }
     }
 
-    /// Ends it, once what is under way has its answer.
+    /// Stops the load and waits for the answers to its requests.
     pub(super) fn end(mut self) -> Result<Accepted, Failed> {
-        self.join().ok_or_else(|| "the load broke".into())
+        self.join()
+            .ok_or_else(|| "the thread of the load panicked".into())
     }
 
     fn join(&mut self) -> Option<Accepted> {
@@ -65,7 +67,7 @@ impl Drop for Load {
     }
 }
 
-async fn work(stop: &AtomicBool) -> Accepted {
+async fn run_load(stop: &AtomicBool) -> Accepted {
     let client = Client::builder()
         .no_proxy()
         .timeout(Duration::from_secs(5))
@@ -78,11 +80,11 @@ async fn work(stop: &AtomicBool) -> Accepted {
             "clientId": "client_501", "requestedShipDate": "2030-01-31",
             "items": [{"sku": SKUS[number % SKUS.len()], "quantity": 1}],
         });
-        let order = id(&client, "order", "/internal/orders", &order, "orderId").await;
-        // A shipment has its order's number; it may not be there yet.
+        let order = create(&client, "order", "/internal/orders", &order, "orderId").await;
+        // A shipment has the number of its order. It may not exist yet.
         let earlier = accepted.orders.len().checked_sub(5);
         let earlier = earlier.map(|at| accepted.orders[at].replace("ord_", "ship_"));
-        note(order, &mut accepted.orders, &mut accepted.refused);
+        record(order, &mut accepted.orders, &mut accepted.refused);
         if let Some(shipment) = earlier.filter(|_| number.is_multiple_of(2)) {
             dispatch(&client, &shipment).await;
         }
@@ -91,7 +93,7 @@ async fn work(stop: &AtomicBool) -> Accepted {
                 "submitterUserId": "jhalpert", "category": "Travel", "amount": 12.5,
                 "currency": "USD", "description": "fuel",
             });
-            let expense = id(
+            let expense = create(
                 &client,
                 "finance",
                 "/internal/expenses",
@@ -99,7 +101,7 @@ async fn work(stop: &AtomicBool) -> Accepted {
                 "expenseId",
             )
             .await;
-            note(expense, &mut accepted.expenses, &mut accepted.refused);
+            record(expense, &mut accepted.expenses, &mut accepted.refused);
             if let Some(expense) = accepted.expenses.last() {
                 let path = format!("/internal/expenses/{expense}/decision");
                 let decision = json!({"decision": "APPROVED"});
@@ -114,21 +116,27 @@ async fn work(stop: &AtomicBool) -> Accepted {
     accepted
 }
 
-fn note(id: Option<String>, ids: &mut Vec<String>, refused: &mut u32) {
+fn record(id: Option<String>, ids: &mut Vec<String>, refused: &mut u32) {
     match id {
         Some(id) => ids.push(id),
         None => *refused += 1,
     }
 }
 
-async fn id(client: &Client, service: &str, path: &str, body: &Value, key: &str) -> Option<String> {
+async fn create(
+    client: &Client,
+    service: &str,
+    path: &str,
+    body: &Value,
+    key: &str,
+) -> Option<String> {
     let answer = request(client, Method::POST, service, path)
         .json(body)
         .send()
         .await;
     let answer = answer
         .ok()
-        .filter(|it| it.status() == StatusCode::CREATED)?;
+        .filter(|answer| answer.status() == StatusCode::CREATED)?;
     let body: Value = answer.json().await.ok()?;
     Some(body[key].as_str()?.to_owned())
 }

@@ -1,4 +1,4 @@
-//! What comes twice, can't be handled, goes astray, or waits for a lock.
+//! Messages that are repeated, invalid or lost, or wait for a lock.
 
 use std::time::{Duration, Instant};
 
@@ -11,60 +11,28 @@ use lapin::types::{AMQPValue, FieldTable};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::super::stack::{block_on, channel, dm, eventually, ok, sql, start};
-use super::{Fault, kill, more_published, settled};
+use super::super::stack::{block_on, channel, dm, dm_ok, eventually, spawn, sql};
+use super::{Fault, kill, reconcile_when_idle, wait_for_more_published};
 
-pub(super) const FAULTS: &[Fault] = &[
-    Fault {
-        test: "what_is_delivered_twice_is_applied_once",
-        name: "every event is delivered a second time",
-        inject: again,
-    },
-    Fault {
-        test: "poison_among_innocents_harms_nobody_else",
-        name: "poison messages among events",
-        inject: poison,
-    },
-    Fault {
-        test: "a_lost_binding_is_found_and_repaired",
-        name: "a binding is deleted; found, and repaired by `dm reconcile --repair`",
-        inject: binding,
-    },
-    Fault {
-        test: "a_lost_queue_is_found_and_repaired",
-        name: "a queue is deleted; found, and repaired by `dm reconcile --repair`",
-        inject: queue,
-    },
-    Fault {
-        test: "looking_at_a_queue_spends_no_delivery",
-        name: "a consumer is away while `dm reconcile` reads its queue 60 times",
-        inject: watched,
-    },
-    Fault {
-        test: "two_replays_at_once_lose_nothing",
-        name: "two replay runs at once, of messages that fail again",
-        inject: replays,
-    },
-    Fault {
-        test: "a_replay_that_fails_again_loses_nothing",
-        name: "a replay run of messages that fail again",
-        inject: again_dead,
-    },
-    Fault {
-        test: "a_killed_replay_of_real_events_loses_nothing",
-        name: "kill -9 of a replay run of rejected events at random moments; resumed",
-        inject: killed_replay,
-    },
-    Fault {
-        test: "a_long_idle_transaction_loses_nothing",
-        name: "a transaction keeps rows locked for 5 s",
-        inject: idle,
-    },
+pub(super) const FAULTS: &[Fault] = fault_list![
+    redelivered_events_are_processed_once: "every event is delivered a second time",
+    poison_messages_do_not_affect_other_events: "poison messages among events",
+    reconcile_repairs_events_lost_by_a_deleted_binding:
+        "a binding is deleted; found, and repaired by `dm reconcile --repair`",
+    reconcile_repairs_events_lost_by_a_deleted_queue:
+        "a queue is deleted; found, and repaired by `dm reconcile --repair`",
+    reconcile_does_not_count_as_a_delivery:
+        "a consumer is away while `dm reconcile` reads its queue 60 times",
+    concurrent_replay_runs_lose_no_message: "two replay runs at once, of messages that fail again",
+    replayed_messages_that_fail_again_are_kept: "a replay run of messages that fail again",
+    killed_replay_run_of_events_loses_no_event:
+        "kill -9 of a replay run of rejected events at random moments; resumed",
+    idle_transaction_with_locks_loses_no_event: "a transaction keeps rows locked for 5 s",
 ];
 
-/// Publishes what inventory and wuphf have handled once more, to each of their queues.
-fn again() -> Result<usize, Failed> {
-    more_published(20)?;
+/// Publishes events that inventory and wuphf have processed once more, to each of their queues.
+fn redelivered_events_are_processed_once() -> Result<usize, Failed> {
+    wait_for_more_published(20)?;
     let events = sql(
         "SELECT event_id || ' ' || payload::text FROM orders.outbox_events
                        WHERE routing_key = 'order.created.v1' AND published_at IS NOT NULL
@@ -94,30 +62,30 @@ fn again() -> Result<usize, Failed> {
     Ok(2 * events.lines().count())
 }
 
-fn poison() -> Result<usize, Failed> {
+fn poison_messages_do_not_affect_other_events() -> Result<usize, Failed> {
     let count = 10;
     for _ in 0..count {
-        ok(&["chaos", "poison", INVENTORY_QUEUE])?;
+        dm_ok(&["chaos", "poison", INVENTORY_QUEUE])?;
     }
-    purge(count)?;
+    purge_dead_letters(count)?;
     Ok(count)
 }
 
-/// Waits until so many are dead, and removes them.
-pub(super) fn purge(count: usize) -> Result<(), Failed> {
-    let until = Instant::now() + super::PATIENCE;
+/// Waits for this number of dead letters and purges them.
+pub(super) fn purge_dead_letters(count: usize) -> Result<(), Failed> {
+    let until = Instant::now() + super::TIMEOUT;
     loop {
-        let letters = dead()?;
-        if letters >= count || Instant::now() > until {
-            assert_eq!(letters, count);
+        let found = count_dead_letters()?;
+        if found >= count || Instant::now() > until {
+            assert_eq!(found, count);
             break;
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("copy.jsonl");
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("copy.jsonl");
     let path = file.to_str().unwrap();
-    ok(&[
+    dm_ok(&[
         "dlq",
         "purge",
         "--queue",
@@ -129,15 +97,15 @@ pub(super) fn purge(count: usize) -> Result<(), Failed> {
     .map(drop)
 }
 
-fn dead() -> Result<usize, Failed> {
-    let found = ok(&["dlq", "ls", "--each", "--json", "--queue", INVENTORY_QUEUE])?;
+fn count_dead_letters() -> Result<usize, Failed> {
+    let found = dm_ok(&["dlq", "ls", "--each", "--json", "--queue", INVENTORY_QUEUE])?;
     let found: Value = serde_json::from_str(&found)?;
     Ok(found["letters"].as_array().map_or(0, Vec::len))
 }
 
-/// Without the binding the broker confirms and routes to others alone: nobody but the
-/// account can tell.
-fn binding() -> Result<usize, Failed> {
+/// Without the binding, the broker confirms events and routes them only to other queues. Only
+/// reconcile can detect this.
+fn reconcile_repairs_events_lost_by_a_deleted_binding() -> Result<usize, Failed> {
     let key = "order.created.v1";
     block_on(async {
         let (connection, channel) = channel().await?;
@@ -145,7 +113,7 @@ fn binding() -> Result<usize, Failed> {
         channel
             .queue_unbind(INVENTORY_QUEUE.into(), EVENTS.into(), key.into(), none())
             .await?;
-        tokio::task::block_in_place(|| more_published(10))?;
+        tokio::task::block_in_place(|| wait_for_more_published(10))?;
         let options = QueueBindOptions::default();
         channel
             .queue_bind(
@@ -159,12 +127,12 @@ fn binding() -> Result<usize, Failed> {
         connection.close(200, "done".into()).await?;
         Ok::<_, Failed>(())
     })?;
-    repaired()
+    assert_repaired()
 }
 
-/// A queue that is gone takes what is in it along. The broker has its definitions, and
-/// makes it again when it starts.
-fn queue() -> Result<usize, Failed> {
+/// Deleting a queue deletes its messages. The broker creates the queue again from its definitions
+/// when it starts.
+fn reconcile_repairs_events_lost_by_a_deleted_queue() -> Result<usize, Failed> {
     block_on(async {
         let (connection, channel) = channel().await?;
         let options = QueueDeleteOptions::default();
@@ -173,33 +141,36 @@ fn queue() -> Result<usize, Failed> {
             .await?;
         connection.close(200, "done".into()).await
     })?;
-    more_published(10)?;
-    ok(&["restart", "rabbitmq"])?;
-    repaired()
+    wait_for_more_published(10)?;
+    dm_ok(&["restart", "rabbitmq"])?;
+    assert_repaired()
 }
 
-/// The account finds that something is missing, and publishes only that.
-fn repaired() -> Result<usize, Failed> {
-    // What is missing never arrives, and under load something is always in flight.
+/// Asserts that reconcile reports missing events, and repairs them.
+fn assert_repaired() -> Result<usize, Failed> {
+    // A short grace period is enough: missing events never arrive, and under load some event is
+    // always in flight.
     let found = dm(&["reconcile", "--json", "--grace", "1s"]);
     let report: Value = serde_json::from_slice(&found.stdout)?;
     let findings = report["findings"].as_array().into_iter().flatten();
-    let missing = findings.filter(|it| it["kind"] == "missing").count();
-    assert!(missing > 0, "it was not noticed: {report}");
+    let missing = findings
+        .filter(|finding| finding["kind"] == "missing")
+        .count();
+    assert!(missing > 0, "reconcile reports no missing event: {report}");
     assert_eq!(found.status.code(), Some(1));
-    ok(&["reconcile", "--repair", "--grace", "1s"])?;
-    assert_eq!(settled()?["clean"], true);
+    dm_ok(&["reconcile", "--repair", "--grace", "1s"])?;
+    assert_eq!(reconcile_when_idle()?["clean"], true);
     Ok(1)
 }
 
-/// More looks than a message has deliveries, while its consumer is away. By AMQP each of them
-/// would count, and the last ones would find dead letters.
-fn watched() -> Result<usize, Failed> {
+/// Reads a queue more often than a message may be delivered, while its consumer is down. If
+/// reading counted as a delivery, the last reads would find dead letters.
+fn reconcile_does_not_count_as_a_delivery() -> Result<usize, Failed> {
     kill("inventory")?;
     std::thread::sleep(Duration::from_secs(1));
     let (threads, each) = (3, 20);
-    let looks = threads * each;
-    let look = || -> Result<(), String> {
+    let reads = threads * each;
+    let read_repeatedly = || -> Result<(), String> {
         for _ in 0..each {
             let report = dm(&["reconcile", "--json", "--grace", "0s"]);
             let text = String::from_utf8_lossy(&report.stdout);
@@ -211,87 +182,90 @@ fn watched() -> Result<usize, Failed> {
         Ok(())
     };
     std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(look)).collect();
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(read_repeatedly)).collect();
         running
             .into_iter()
             .try_for_each(|thread| thread.join().unwrap())
     })?;
-    let counted = block_on(async {
+    let (count, delivery_counts) = block_on(async {
         let (connection, channel) = channel().await?;
-        let (mut count, mut counted) = (0, Vec::new());
+        let (mut count, mut delivery_counts) = (0, Vec::new());
         let options = BasicGetOptions { no_ack: false };
         while let Some(message) = channel.basic_get(INVENTORY_QUEUE.into(), options).await? {
             count += 1;
             let table = message.delivery.properties.headers().clone();
             let table = table.unwrap_or_default();
-            counted.extend(table.inner().get("x-delivery-count").cloned());
+            delivery_counts.extend(table.inner().get("x-delivery-count").cloned());
         }
         connection.close(200, "done".into()).await?;
-        Ok::<_, lapin::Error>((count, counted))
+        Ok::<_, lapin::Error>((count, delivery_counts))
     })?;
-    assert!(counted.0 > 0, "nothing was in the queue");
-    // What the consumer held when it was killed was delivered once, by that.
-    let spent = |count: &AMQPValue| !matches!(count, AMQPValue::LongLongInt(0 | 1));
-    assert!(!counted.1.iter().any(spent), "{:?}", counted.1);
-    assert_eq!(dead()?, 0);
-    Ok(looks)
+    assert!(count > 0, "the queue is empty");
+    // Messages that the consumer held when it was killed have been delivered once.
+    let was_redelivered = |count: &AMQPValue| !matches!(count, AMQPValue::LongLongInt(0 | 1));
+    assert!(
+        !delivery_counts.iter().any(was_redelivered),
+        "{delivery_counts:?}"
+    );
+    assert_eq!(count_dead_letters()?, 0);
+    Ok(reads)
 }
 
-fn replays() -> Result<usize, Failed> {
+fn concurrent_replay_runs_lose_no_message() -> Result<usize, Failed> {
     let count = 20;
     for _ in 0..count {
-        ok(&["chaos", "poison", INVENTORY_QUEUE])?;
+        dm_ok(&["chaos", "poison", INVENTORY_QUEUE])?;
     }
     for _ in 0..2 {
-        let replay = || start(&["dlq", "replay", "--queue", INVENTORY_QUEUE]);
+        let replay = || spawn(&["dlq", "replay", "--queue", INVENTORY_QUEUE]);
         let both = [replay()?, replay()?];
         for mut child in both {
             let status = child.wait()?;
             assert!(status.success(), "{status}");
         }
     }
-    purge(count)?;
-    let noted = "SELECT count(*) FROM dm_ops.replay_messages WHERE outcome IS NULL";
-    eventually(noted, "0")?;
+    purge_dead_letters(count)?;
+    let without_outcome = "SELECT count(*) FROM dm_ops.replay_messages WHERE outcome IS NULL";
+    eventually(without_outcome, "0")?;
     Ok(4)
 }
 
-/// Round after round they are dead again, and the rounds are counted.
-fn again_dead() -> Result<usize, Failed> {
+/// The messages fail again in each round, and the rounds are counted.
+fn replayed_messages_that_fail_again_are_kept() -> Result<usize, Failed> {
     let (count, rounds) = (10, 3);
     for _ in 0..count {
-        ok(&["chaos", "poison", INVENTORY_QUEUE])?;
+        dm_ok(&["chaos", "poison", INVENTORY_QUEUE])?;
     }
     for round in 1..=rounds {
-        ok(&["dlq", "replay", "--queue", INVENTORY_QUEUE])?;
-        let until = Instant::now() + super::PATIENCE;
+        dm_ok(&["dlq", "replay", "--queue", INVENTORY_QUEUE])?;
+        let until = Instant::now() + super::TIMEOUT;
         loop {
-            let found = ok(&["dlq", "ls", "--each", "--json", "--queue", INVENTORY_QUEUE])?;
+            let found = dm_ok(&["dlq", "ls", "--each", "--json", "--queue", INVENTORY_QUEUE])?;
             let found: Value = serde_json::from_str(&found)?;
             let letters = found["letters"].as_array().into_iter().flatten();
-            if letters.filter(|it| it["replays"] == round).count() == count {
+            if letters.filter(|letter| letter["replays"] == round).count() == count {
                 break;
             }
             assert!(Instant::now() < until, "round {round}: {found}");
             std::thread::sleep(Duration::from_millis(100));
         }
     }
-    purge(count)?;
+    purge_dead_letters(count)?;
     Ok(count * rounds)
 }
 
-/// Real events, rejected while their consumer was away, are replayed to it by a call that is
-/// killed again and again.
-fn killed_replay() -> Result<usize, Failed> {
+/// Events that were rejected while their consumer was down are replayed by a call that is killed
+/// several times.
+fn killed_replay_run_of_events_loses_no_event() -> Result<usize, Failed> {
     kill("inventory")?;
-    let wanted = 20;
+    let count = 20;
     block_on(async {
         let (connection, channel) = channel().await?;
         let options = BasicGetOptions { no_ack: false };
-        let until = Instant::now() + super::PATIENCE;
+        let until = Instant::now() + super::TIMEOUT;
         let mut rejected = 0;
-        while rejected < wanted {
-            assert!(Instant::now() < until, "only {rejected} events came");
+        while rejected < count {
+            assert!(Instant::now() < until, "only {rejected} events arrived");
             match channel.basic_get(INVENTORY_QUEUE.into(), options).await? {
                 Some(message) => {
                     let options = BasicRejectOptions { requeue: false };
@@ -303,7 +277,7 @@ fn killed_replay() -> Result<usize, Failed> {
         }
         connection.close(200, "done".into()).await
     })?;
-    ok(&["up"])?;
+    dm_ok(&["up"])?;
     let run = "SELECT coalesce((SELECT run_id FROM dm_ops.replay_runs WHERE ended_at IS NULL), '')";
     let mut random = fastrand::Rng::with_seed(22);
     let mut kills = 0;
@@ -314,20 +288,20 @@ fn killed_replay() -> Result<usize, Failed> {
             "" => arguments.extend(["--queue", INVENTORY_QUEUE]),
             run => arguments.extend(["--resume", run]),
         }
-        let mut child = start(&arguments)?;
-        // The last attempt is left alone, or it would never end.
+        let mut child = spawn(&arguments)?;
+        // Later attempts are not killed, so that the replay ends.
         if kills < 10 {
             std::thread::sleep(Duration::from_millis(random.u64(50..500)));
             child.kill()?;
             kills += 1;
         }
-        if child.wait()?.success() && sql(run)?.is_empty() && dead()? == 0 {
+        if child.wait()?.success() && sql(run)?.is_empty() && count_dead_letters()? == 0 {
             return Ok(kills);
         }
     }
 }
 
-fn idle() -> Result<usize, Failed> {
+fn idle_transaction_with_locks_loses_no_event() -> Result<usize, Failed> {
     sql(
         "BEGIN; LOCK TABLE inventory.stock IN SHARE ROW EXCLUSIVE MODE; SELECT pg_sleep(5); COMMIT",
     )?;

@@ -1,24 +1,32 @@
-//! Things that break while there is work, and what is so afterwards.
+//! Tests that inject faults under load and check that no event is lost, doubled or out of order.
 //!
 //! ```text
-//! load       orders, dispatches and expenses that go on whatever happens
-//! table      what the faults came to
-//! steps      services that end at each step of relaying and consuming
-//! servers    broker and database that go away, stand still or refuse
-//! letters    what fails while its consumer, or the broker, fails
-//! messages   what comes twice, can't be handled, goes astray, or waits for a lock
-//! relay      what a relay is refused, and a relay that vanishes
-//! twin       a second instance of a service
+//! load              orders, dispatches and expenses that continue during a fault
+//! table             the results of the faults
+//! fail_points       services that exit at each step of relaying and consuming
+//! servers           broker and database that fail, pause or refuse
+//! dead_lettering    consumers, or the broker, that fail while an event is retried or dead-lettered
+//! messages          messages that are repeated, invalid or lost, or wait for a lock
+//! relay             a relay whose events are refused, and a relay that becomes unreachable
+//! second_instance   a second process of a service
 //! ```
 
-mod letters;
+/// Makes a list of faults, each from the function that injects it and a description. The name of
+/// the test is the name of the function. The macro is defined before the modules that use it.
+macro_rules! fault_list {
+    ($($inject:ident: $name:literal),+ $(,)?) => {
+        &[$(Fault { test: stringify!($inject), name: $name, inject: $inject }),+]
+    };
+}
+
+mod dead_lettering;
+mod fail_points;
 mod load;
 mod messages;
 mod relay;
+mod second_instance;
 mod servers;
-mod steps;
 mod table;
-mod twin;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -26,9 +34,9 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use super::flow::place;
-use super::stack::{PATIENCE, block_on, client, dm, eventually, labels, ok, sql};
-use super::timings::trial;
+use super::flow::place_order;
+use super::stack::{TIMEOUT, block_on, client, container_labels, dm, dm_ok, eventually, sql};
+use super::timings::{trial, trials};
 use load::Load;
 use table::Row;
 
@@ -43,52 +51,50 @@ const SCHEMAS: [&str; 6] = [
     "notifications",
 ];
 
-/// All of them, in the order in which they are done.
+/// Returns all fault tests in the order in which they run.
 pub(crate) fn trials() -> Vec<Trial> {
     let servers = servers::FAULTS.iter();
     let all = servers
         .chain(relay::FAULTS)
-        .chain(steps::FAULTS)
+        .chain(fail_points::FAULTS)
         .chain(messages::FAULTS)
-        .chain(letters::FAULTS);
-    let trials = all.map(|fault| trial(fault.test, || survive(fault)));
+        .chain(dead_lettering::FAULTS);
+    let trials = all.map(|fault| trial(fault.test, || assert_no_event_is_lost(fault)));
     trials
-        .chain([
-            trial(
-                "large_events_are_relayed_with_little_memory",
-                relay::large_events,
-            ),
-            trial("everything_was_published_and_nothing_died", law),
+        .chain(trials![
+            relay::relay_publishes_large_events_with_little_memory,
+            no_event_is_pending_or_dead_lettered_after_all_faults,
         ])
         .collect()
 }
 
-/// A fault, and what undoes it.
+/// A fault that is injected under load and then removed.
 struct Fault {
-    /// The test's name.
+    /// The name of the test, which is the name of the function in `inject`.
     test: &'static str,
-    /// What is broken, in words.
+    /// A description of the fault for the table of results.
     name: &'static str,
-    /// Breaks it while there is load, and puts it right. Answers how often it was done.
+    /// Injects the fault under load and removes it. Returns the number of injections.
     inject: fn() -> Result<usize, Failed>,
 }
 
-/// Nothing is lost or doubled by a fault under load, and afterwards it goes on.
-fn survive(fault: &Fault) -> Result<(), Failed> {
-    ok(&["up"])?;
-    let load = Load::begin();
-    let injected = more_orders(5).and_then(|()| (fault.inject)());
+/// Asserts that a fault under load loses, doubles and reorders no event, and that the services
+/// recover.
+fn assert_no_event_is_lost(fault: &Fault) -> Result<(), Failed> {
+    dm_ok(&["up"])?;
+    let load = Load::start();
+    let injected = wait_for_more_orders(5).and_then(|()| (fault.inject)());
     if injected.is_err() {
-        // What the services say now is gone with the stack.
+        // The logs are printed now, because they are removed with the stack.
         let logs = dm(&["logs", "order", "inventory", "--tail", "40"]);
         eprintln!("{}", String::from_utf8_lossy(&logs.stdout));
     }
     let accepted = load.end()?;
     let runs = injected?;
-    ok(&["up"])?;
-    let recovery = through()?;
-    let report = settled()?;
-    let kept = |table: &str, key: &str, ids: &[String]| -> Result<u64, Failed> {
+    dm_ok(&["up"])?;
+    let recovery = order_duration()?;
+    let report = reconcile_when_idle()?;
+    let count_stored = |table: &str, key: &str, ids: &[String]| -> Result<u64, Failed> {
         let list: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
         let list = list.join(",");
         let found = sql(&format!(
@@ -96,12 +102,12 @@ fn survive(fault: &Fault) -> Result<(), Failed> {
         ))?;
         Ok(found.parse()?)
     };
-    let orders = kept("orders.orders", "order_id", &accepted.orders)?;
-    let expenses = kept("finance.expenses", "expense_id", &accepted.expenses)?;
+    let orders = count_stored("orders.orders", "order_id", &accepted.orders)?;
+    let expenses = count_stored("finance.expenses", "expense_id", &accepted.expenses)?;
     let all = accepted.orders.len() + accepted.expenses.len();
     let count = |kind: &str| {
         let findings = report["findings"].as_array().into_iter().flatten();
-        findings.filter(|it| it["kind"] == kind).count() as u64
+        findings.filter(|finding| finding["kind"] == kind).count() as u64
     };
     let row = Row {
         fault: fault.name,
@@ -109,18 +115,22 @@ fn survive(fault: &Fault) -> Result<(), Failed> {
         accepted: all,
         lost: all as u64 - orders - expenses + count("missing"),
         doubled: count("doubled") + count("broken"),
-        disorder: sql(DISORDER)?.parse()?,
+        out_of_order: sql(OUT_OF_ORDER)?.parse()?,
         recovery,
     };
-    table::note(row.clone());
+    table::record(row.clone());
     assert!(all > 0, "nothing was accepted: {accepted:?}");
-    assert_eq!((row.lost, row.doubled, row.disorder), (0, 0, 0), "{row:?}");
+    assert_eq!(
+        (row.lost, row.doubled, row.out_of_order),
+        (0, 0, 0),
+        "{row:?}"
+    );
     assert_eq!(report["clean"], true, "{report}");
     Ok(())
 }
 
-/// Events of an aggregate that a queue's consumer handled before an earlier one.
-const DISORDER: &str = "
+/// Counts the events that a queue's consumer processed before an earlier one of their aggregate.
+const OUT_OF_ORDER: &str = "
     SELECT count(*) FROM (
         SELECT processed_at < lag(processed_at) OVER (
                    PARTITION BY queue, outbox, subject ORDER BY sequence) AS overtook
@@ -134,28 +144,28 @@ const DISORDER: &str = "
                 SELECT queue, event_id, processed_at FROM inventory.inbox_events
                 UNION ALL
                 SELECT queue, event_id, processed_at FROM notifications.inbox_events) AS seen
-         USING (event_id)) AS handled
+         USING (event_id)) AS processed
      WHERE overtook";
 
 /// Waits until the load has placed this many more orders, however slow the machine is.
-fn more_orders(count: u64) -> Result<(), Failed> {
-    more("SELECT count(*) FROM orders.orders", count)
+fn wait_for_more_orders(count: u64) -> Result<(), Failed> {
+    wait_for_growth("SELECT count(*) FROM orders.orders", count)
 }
 
-/// Waits until the order service's relay has published this many more new orders.
-fn more_published(count: u64) -> Result<(), Failed> {
-    more(
+/// Waits until the relay of the order service has published this many more new orders.
+fn wait_for_more_published(count: u64) -> Result<(), Failed> {
+    wait_for_growth(
         "SELECT count(*) FROM orders.outbox_events
           WHERE routing_key = 'order.created.v1' AND published_at IS NOT NULL",
         count,
     )
 }
 
-/// Waits until a count has grown by this much.
-fn more(query: &str, by: u64) -> Result<(), Failed> {
+/// Waits until a count has grown by this number.
+fn wait_for_growth(query: &str, by: u64) -> Result<(), Failed> {
     let counted = || -> Result<u64, Failed> { Ok(sql(query)?.parse()?) };
     let before = counted()?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     loop {
         let now = counted()?;
         if now >= before + by {
@@ -168,10 +178,10 @@ fn more(query: &str, by: u64) -> Result<(), Failed> {
     }
 }
 
-/// How long until a new order has gone all the way.
-fn through() -> Result<Duration, Failed> {
+/// Places an order and returns how long it took until all its events were processed.
+fn order_duration() -> Result<Duration, Failed> {
     let began = Instant::now();
-    let order = block_on(async { place(&client(), "PPR-A4-WHT-500", 1).await });
+    let order = block_on(async { place_order(&client(), "PPR-A4-WHT-500", 1).await });
     eventually(
         &format!(
             "SELECT count(*) FROM orders.orders, notifications.notifications
@@ -183,37 +193,38 @@ fn through() -> Result<Duration, Failed> {
     Ok(began.elapsed())
 }
 
-/// The account of everything, once nothing is on its way any more.
-pub(crate) fn settled() -> Result<Value, Failed> {
-    let until = Instant::now() + PATIENCE;
+/// Returns the report of `dm reconcile` once no event is pending or in flight, or after a
+/// timeout.
+pub(crate) fn reconcile_when_idle() -> Result<Value, Failed> {
+    let until = Instant::now() + TIMEOUT;
     loop {
         let output = dm(&["reconcile", "--json"]);
         let report: Value = serde_json::from_slice(&output.stdout)?;
         if report["error"].is_object() {
             return Err(report.to_string().into());
         }
-        let flying = |report: &Value| {
+        let count_in_flight = |report: &Value| {
             let accounts = report["accounts"].as_array().into_iter().flatten();
             accounts
-                .filter_map(|it| it["in_flight"].as_i64())
+                .filter_map(|account| account["in_flight"].as_i64())
                 .sum::<i64>()
         };
-        let rests = report["pending"] == 0 && flying(&report) == 0;
-        if rests || Instant::now() > until {
+        let is_idle = report["pending"] == 0 && count_in_flight(&report) == 0;
+        if is_idle || Instant::now() > until {
             return Ok(report);
         }
         std::thread::sleep(Duration::from_millis(200));
     }
 }
 
-/// As `kill -9` would: no goodbye to broker or database.
+/// Kills a component with SIGKILL.
 fn kill(component: &str) -> Result<(), Failed> {
-    ok(&["chaos", "kill", component]).map(drop)
+    dm_ok(&["chaos", "kill", component]).map(drop)
 }
 
 fn container(component: &str) -> Result<String, Failed> {
     let mut arguments = vec!["ps".to_owned(), "--quiet".to_owned()];
-    for label in labels(component)? {
+    for label in container_labels(component)? {
         arguments.extend(["--filter".to_owned(), format!("label={label}")]);
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -229,7 +240,8 @@ fn docker(arguments: &[&str]) -> Result<String, Failed> {
     Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
 }
 
-/// What the kernel says of a component's memory, in kB: `VmRSS` now, `VmHWM` at most.
+/// Returns the memory of a component's process in kB: `VmRSS` for the current and `VmHWM` for the
+/// maximum.
 pub(super) fn memory(component: &str, which: &str) -> Result<u64, Failed> {
     let pid = docker(&[
         "inspect",
@@ -240,23 +252,23 @@ pub(super) fn memory(component: &str, which: &str) -> Result<u64, Failed> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim()))?;
     let line = status.lines().find(|line| line.starts_with(which));
     let number = line.and_then(|line| line.split_whitespace().nth(1));
-    Ok(number.ok_or("the kernel does not say")?.parse()?)
+    Ok(number.ok_or("/proc has no such value")?.parse()?)
 }
 
-/// What the broker's own tool says.
+/// Returns the output of `rabbitmqctl`.
 fn rabbitmqctl(arguments: &[&str]) -> Result<String, Failed> {
-    ok(&[&["exec", "rabbitmq", "--", "rabbitmqctl"], arguments].concat())
+    dm_ok(&[&["exec", "rabbitmq", "--", "rabbitmqctl"], arguments].concat())
 }
 
-/// After all of it: nothing waits, nothing was set aside, and everything adds up.
-fn law() -> Result<(), Failed> {
+/// After all faults, no event is pending or dead-lettered, and reconcile finds nothing.
+fn no_event_is_pending_or_dead_lettered_after_all_faults() -> Result<(), Failed> {
     for schema in SCHEMAS {
         eventually(
             &format!("SELECT count(*) FROM {schema}.outbox_events WHERE published_at IS NULL"),
             "0",
         )?;
     }
-    let report = settled()?;
+    let report = reconcile_when_idle()?;
     assert_eq!(report["clean"], true, "{report}");
     let dead = dm(&["dlq", "ls", "--fail-if-any"]);
     assert!(

@@ -1,32 +1,26 @@
-//! What a relay is refused, and a relay that vanishes.
+//! A relay whose events are refused, a relay that becomes unreachable, and a relay with large
+//! events.
 
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::super::flow::place;
-use super::super::stack::{block_on, client, eventually, ok, sql, start};
-use super::{Fault, PATIENCE, container, docker, memory, rabbitmqctl};
+use super::super::flow::place_order;
+use super::super::stack::{block_on, client, dm_ok, eventually, spawn, sql};
+use super::{Fault, TIMEOUT, container, docker, memory, rabbitmqctl};
 
-pub(super) const FAULTS: &[Fault] = &[
-    Fault {
-        test: "a_refused_channel_holds_up_its_aggregate_alone",
-        name: "the broker closes the channel on messages without permission, for 5 s",
-        inject: refused_channel,
-    },
-    Fault {
-        test: "a_relay_that_vanishes_gives_its_lock_up",
-        name: "a relay vanishes while data to it is unacknowledged",
-        inject: vanished,
-    },
+pub(super) const FAULTS: &[Fault] = fault_list![
+    refused_channel_delays_only_its_aggregate:
+        "the broker closes the channel on messages without permission, for 5 s",
+    unreachable_relay_releases_its_lock: "a relay vanishes while data to it is unacknowledged",
 ];
 
-/// What order-service may publish, and half of it.
-const ALLOWED: &str = r"^(order\.created\.v1|order\.status\.changed\.v1)$";
-const HALF: &str = r"^order\.created\.v1$";
+/// The routing keys that order-service may publish, and a part of them.
+const ALL_KEYS: &str = r"^(order\.created\.v1|order\.status\.changed\.v1)$";
+const ORDER_KEY: &str = r"^order\.created\.v1$";
 
-fn allow(keys: &str) -> Result<(), Failed> {
+fn set_allowed_keys(keys: &str) -> Result<(), Failed> {
     let exchange = "dm.domain.events";
     rabbitmqctl(&[
         "set_topic_permissions",
@@ -38,24 +32,25 @@ fn allow(keys: &str) -> Result<(), Failed> {
     .map(drop)
 }
 
-/// Changes of status are refused by an error of the channel; orders still get through.
-fn refused_channel() -> Result<usize, Failed> {
-    allow(HALF)?;
-    // What a channel was allowed it may do until its end.
-    ok(&["chaos", "disconnect"])?;
-    let outcome = refused_and_passed();
-    allow(ALLOWED)?;
+/// Events about a changed status are refused with an error of the channel. New orders are still
+/// published.
+fn refused_channel_delays_only_its_aggregate() -> Result<usize, Failed> {
+    set_allowed_keys(ORDER_KEY)?;
+    // A channel keeps its cached permissions until it is closed.
+    dm_ok(&["chaos", "disconnect"])?;
+    let outcome = assert_only_status_changes_are_refused();
+    set_allowed_keys(ALL_KEYS)?;
     outcome?;
     Ok(1)
 }
 
-fn refused_and_passed() -> Result<(), Failed> {
+fn assert_only_status_changes_are_refused() -> Result<(), Failed> {
     let refused = "SELECT count(*) > 0 FROM orders.outbox_events
                     WHERE routing_key = 'order.status.changed.v1' AND published_at IS NULL
                       AND last_error LIKE '%ACCESS%REFUSED%'";
     eventually(refused, "t")?;
     for _ in 0..5 {
-        let order = block_on(async { place(&client(), "PPR-A4-WHT-500", 1).await });
+        let order = block_on(async { place_order(&client(), "PPR-A4-WHT-500", 1).await });
         eventually(
             &format!("SELECT count(*) FROM inventory.shipments WHERE order_id = '{order}'"),
             "1",
@@ -65,18 +60,21 @@ fn refused_and_passed() -> Result<(), Failed> {
     Ok(())
 }
 
-/// While a message to it is not acknowledged the kernel sends no keepalives: the server
-/// must not wait for as long as the kernel would.
-fn vanished() -> Result<usize, Failed> {
+/// While a message to a client is unacknowledged, the kernel sends no keepalives. The server must
+/// not wait for the kernel's much longer timeout.
+fn unreachable_relay_releases_its_lock() -> Result<usize, Failed> {
     const HOLDER: &str = "SELECT pid FROM pg_locks
          WHERE locktype = 'advisory' AND granted AND objsubid = 2
            AND classid = hashtext('outbox')::oid AND objid = hashtext('profile')::oid";
-    // A service without load: nothing else wakes its session.
+    // The service has no load, so nothing else wakes its session.
     let holder = sql(HOLDER)?;
-    assert!(!holder.is_empty(), "profile relays nothing");
-    let mut cut = start(&["chaos", "cut", "profile", "--for", "120s"])?;
-    let gone = (|| {
-        eventually_cut("profile")?;
+    assert!(
+        !holder.is_empty(),
+        "no session holds the lock of profile's relay"
+    );
+    let mut cut = spawn(&["chaos", "cut", "profile", "--for", "120s"])?;
+    let released = (|| {
+        wait_until_disconnected("profile")?;
         sql("SELECT pg_notify('outbox.profile', '')")?;
         eventually(
             &format!(
@@ -87,16 +85,16 @@ fn vanished() -> Result<usize, Failed> {
     })();
     kill_process(Pid::from_child(&cut), Signal::INT)?;
     cut.wait()?;
-    gone?;
-    // It relays again.
+    released?;
+    // The service relays again.
     eventually(&format!("SELECT count(*) > 0 FROM ({HOLDER}) AS lock"), "t")?;
     Ok(1)
 }
 
-/// Waits until a component is off its network.
-fn eventually_cut(component: &str) -> Result<(), Failed> {
+/// Waits until a component is disconnected from its network.
+fn wait_until_disconnected(component: &str) -> Result<(), Failed> {
     let id = container(component)?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     let networks = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}";
     while !docker(&["inspect", "--format", networks, &id])?
         .trim()
@@ -110,15 +108,15 @@ fn eventually_cut(component: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A backlog of large events passes with little memory.
+/// A relay publishes a backlog of large events with little memory.
 ///
-/// They are of no type that a queue takes, so that the broker drops them: it is the
-/// relay that is tried, not the disk.
-pub(super) fn large_events() -> Result<(), Failed> {
+/// No queue is bound to their type, so the broker drops them. The test loads the relay, not the
+/// disk.
+pub(super) fn relay_publishes_large_events_with_little_memory() -> Result<(), Failed> {
     const EVENTS: u32 = 2000;
-    const MEMORY: u64 = 64 * 1024;
-    ok(&["up"])?;
-    // Held back until all of them are there.
+    const MAX_GROWTH: u64 = 64 * 1024;
+    dm_ok(&["up"])?;
+    // The events are held back until all of them are written.
     sql(&format!(
         "INSERT INTO sales.outbox_events
              (event_id, event_type, routing_key, subject, payload, not_before)
@@ -134,22 +132,25 @@ pub(super) fn large_events() -> Result<(), Failed> {
     sql("UPDATE sales.outbox_events SET not_before = NULL WHERE event_id LIKE 'evt_large_%'")?;
     let waiting = "SELECT count(*) FROM sales.outbox_events
                     WHERE event_id LIKE 'evt_large_%' AND published_at IS NULL";
-    let until = Instant::now() + 3 * PATIENCE;
+    let until = Instant::now() + 3 * TIMEOUT;
     loop {
         let left = sql(waiting)?;
         if left == "0" {
             break;
         }
-        assert!(Instant::now() < until, "{left} are left");
+        assert!(Instant::now() < until, "{left} events are not published");
         std::thread::sleep(Duration::from_millis(200));
     }
-    let took = began.elapsed().as_secs_f64();
-    let more = memory("sales", "VmHWM")?.saturating_sub(before);
+    let seconds = began.elapsed().as_secs_f64();
+    let growth = memory("sales", "VmHWM")?.saturating_sub(before);
     eprintln!(
-        "{EVENTS} events of 1 MB: {} MB more memory, {took:.1} s",
-        more / 1024
+        "{EVENTS} events of 1 MB: {} MB more memory, {seconds:.1} s",
+        growth / 1024
     );
     sql("DELETE FROM sales.outbox_events WHERE event_id LIKE 'evt_large_%'")?;
-    assert!(more <= MEMORY, "{more} kB more than {before} kB");
+    assert!(
+        growth <= MAX_GROWTH,
+        "memory grew by {growth} kB from {before} kB"
+    );
     Ok(())
 }

@@ -1,75 +1,71 @@
-//! Broker and database that go away, stand still or refuse.
+//! Faults of the broker and the database: they fail, pause or refuse.
 
 use std::time::Duration;
 
 use libtest_mimic::Failed;
 
-use super::super::stack::{ok, sql};
+use super::super::stack::{dm_ok, sql};
 use super::{Fault, rabbitmqctl};
 
-pub(super) const FAULTS: &[Fault] = &[
-    Fault {
-        test: "a_broker_restart_loses_nothing",
-        name: "the broker is restarted",
-        inject: || once(&["chaos", "restart", "rabbitmq"]),
-    },
-    Fault {
-        test: "a_killed_broker_loses_nothing",
-        name: "kill -9 of the broker",
-        inject: || once(&["chaos", "kill", "rabbitmq", "--for", "1s"]),
-    },
-    Fault {
-        test: "a_frozen_broker_loses_nothing",
-        name: "the broker is frozen for 3 s",
-        inject: || once(&["chaos", "pause", "rabbitmq", "--for", "3s"]),
-    },
-    Fault {
-        test: "a_broker_without_a_network_loses_nothing",
-        name: "the broker is off the network for 6 s, connections half open",
-        inject: || once(&["chaos", "cut", "rabbitmq", "--for", "6s"]),
-    },
-    Fault {
-        test: "a_broker_without_disk_loses_nothing",
-        name: "the broker's disk alarm for 3 s",
-        inject: disk_alarm,
-    },
-    Fault {
-        test: "a_database_restart_loses_nothing",
-        name: "the database is restarted",
-        inject: || once(&["chaos", "restart", "postgres"]),
-    },
-    Fault {
-        test: "a_killed_database_loses_nothing",
-        name: "kill -9 of the database",
-        inject: || once(&["chaos", "kill", "postgres", "--for", "1s"]),
-    },
-    Fault {
-        test: "a_database_without_a_network_loses_nothing",
-        name: "the database is off the network for 4 s, connections half open",
-        inject: || once(&["chaos", "cut", "postgres", "--for", "4s"]),
-    },
-    Fault {
-        test: "commits_of_unknown_outcome_lose_nothing",
-        name: "database sessions are terminated at random moments, commits included",
-        inject: sessions,
-    },
+pub(super) const FAULTS: &[Fault] = fault_list![
+    broker_restart_loses_no_event: "the broker is restarted",
+    killed_broker_loses_no_event: "kill -9 of the broker",
+    paused_broker_loses_no_event: "the broker is frozen for 3 s",
+    broker_without_network_loses_no_event:
+        "the broker is off the network for 6 s, connections half open",
+    broker_with_disk_alarm_loses_no_event: "the broker's disk alarm for 3 s",
+    database_restart_loses_no_event: "the database is restarted",
+    killed_database_loses_no_event: "kill -9 of the database",
+    database_without_network_loses_no_event:
+        "the database is off the network for 4 s, connections half open",
+    terminated_database_sessions_lose_no_event:
+        "database sessions are terminated at random moments, commits included",
 ];
 
-fn once(arguments: &[&str]) -> Result<usize, Failed> {
-    ok(arguments)?;
+fn inject_once(arguments: &[&str]) -> Result<usize, Failed> {
+    dm_ok(arguments)?;
     Ok(1)
 }
 
-/// The broker finds its disk too small, and takes nothing.
-fn disk_alarm() -> Result<usize, Failed> {
+fn broker_restart_loses_no_event() -> Result<usize, Failed> {
+    inject_once(&["chaos", "restart", "rabbitmq"])
+}
+
+fn killed_broker_loses_no_event() -> Result<usize, Failed> {
+    inject_once(&["chaos", "kill", "rabbitmq", "--for", "1s"])
+}
+
+fn paused_broker_loses_no_event() -> Result<usize, Failed> {
+    inject_once(&["chaos", "pause", "rabbitmq", "--for", "3s"])
+}
+
+fn broker_without_network_loses_no_event() -> Result<usize, Failed> {
+    inject_once(&["chaos", "cut", "rabbitmq", "--for", "6s"])
+}
+
+fn database_restart_loses_no_event() -> Result<usize, Failed> {
+    inject_once(&["chaos", "restart", "postgres"])
+}
+
+fn killed_database_loses_no_event() -> Result<usize, Failed> {
+    inject_once(&["chaos", "kill", "postgres", "--for", "1s"])
+}
+
+fn database_without_network_loses_no_event() -> Result<usize, Failed> {
+    inject_once(&["chaos", "cut", "postgres", "--for", "4s"])
+}
+
+/// The broker's disk alarm makes it accept no messages.
+fn broker_with_disk_alarm_loses_no_event() -> Result<usize, Failed> {
     rabbitmqctl(&["set_disk_free_limit", "900000GB"])?;
     std::thread::sleep(Duration::from_secs(3));
     rabbitmqctl(&["set_disk_free_limit", "200MB"])?;
     Ok(1)
 }
 
-/// Every session of every service ends, again and again.
-fn sessions() -> Result<usize, Failed> {
+/// Terminates all sessions of all services several times, so that the outcome of some commits is
+/// unknown.
+fn terminated_database_sessions_lose_no_event() -> Result<usize, Failed> {
     let rounds = 12;
     for _ in 0..rounds {
         sql(

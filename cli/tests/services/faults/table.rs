@@ -1,36 +1,36 @@
-//! What the faults came to, as `docs/reliability.md` shows it.
+//! The results of the faults, as the table in `docs/reliability.md` shows them.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// What a fault came to.
+/// The result of a fault.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub fault: &'static str,
-    /// How many times it was done.
+    /// The number of injections.
     pub runs: usize,
-    /// How many orders and expenses were accepted meanwhile.
+    /// The number of orders and expenses that were accepted meanwhile.
     pub accepted: usize,
-    /// What was accepted, or published, and is nowhere.
+    /// The number of accepted orders and expenses, and of published events, that are lost.
     pub lost: u64,
-    /// What is there twice, or has an effect twice.
+    /// The number of doubled events and broken invariants.
     pub doubled: u64,
-    /// Events that were handled before an earlier one of their aggregate.
-    pub disorder: u64,
-    /// From when everything was ready again until a new order was through.
+    /// The number of events that were processed before an earlier one of their aggregate.
+    pub out_of_order: u64,
+    /// The time from when all components were ready until a new order was processed.
     pub recovery: Duration,
 }
 
 static ROWS: Mutex<Vec<Row>> = Mutex::new(Vec::new());
 
-/// Notes what a fault came to.
-pub(super) fn note(row: Row) {
+/// Records the result of a fault.
+pub(super) fn record(row: Row) {
     ROWS.lock().unwrap().push(row);
 }
 
-/// All of it, as Markdown; nothing where no fault was done.
+/// Returns the results as Markdown, or `None` if no fault was injected.
 pub(super) fn markdown() -> Option<String> {
     let rows = ROWS.lock().unwrap();
     let mut text = String::from(
@@ -44,19 +44,19 @@ pub(super) fn markdown() -> Option<String> {
             accepted,
             lost,
             doubled,
-            disorder,
+            out_of_order,
             recovery,
         } = row;
         let _ = writeln!(
             text,
-            "| {fault} | {runs} | {accepted} | {lost} | {doubled} | {disorder} | {:.1} s |",
+            "| {fault} | {runs} | {accepted} | {lost} | {doubled} | {out_of_order} | {:.1} s |",
             recovery.as_secs_f64()
         );
     }
     (!rows.is_empty()).then_some(text)
 }
 
-/// Prints it, and leaves it where a job can collect it.
+/// Prints the results, and writes them to a file that a CI job can collect.
 pub(crate) fn publish() {
     let Some(text) = markdown() else { return };
     eprintln!("\n{text}");

@@ -1,4 +1,4 @@
-//! A description, and what it says of an operation.
+//! OpenAPI documents and their operations.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,18 +10,18 @@ use libtest_mimic::Failed;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use super::value::{Known, Values};
+use super::value::{KnownIds, ValueGenerator};
 
-/// A service's description.
+/// The OpenAPI document of a service.
 pub(super) struct Document {
     address: String,
     api: Value,
-    /// The same with objects that have no other fields than those that are described.
+    /// The same document, in which objects have no other fields than the described ones.
     strict: Value,
     validators: RefCell<HashMap<String, Rc<Validator>>>,
 }
 
-/// One operation of it.
+/// An operation of a document.
 pub(super) struct Operation<'d> {
     document: &'d Document,
     path: &'d str,
@@ -30,7 +30,7 @@ pub(super) struct Operation<'d> {
 }
 
 impl Document {
-    /// Asks a service for it.
+    /// Fetches the document of a service.
     pub(super) async fn fetch(
         client: &Client,
         service: &str,
@@ -42,10 +42,10 @@ impl Document {
             api["openapi"]
                 .as_str()
                 .is_some_and(|version| version.starts_with("3.1")),
-            "{service}: its schemas are JSON schemas from 3.1 on"
+            "{service}: only from version 3.1 on are the schemas JSON schemas"
         );
         let mut strict = api.clone();
-        close(&mut strict["components"]);
+        forbid_undescribed_fields(&mut strict["components"]);
         Ok(Self {
             address: address.to_owned(),
             api,
@@ -54,7 +54,7 @@ impl Document {
         })
     }
 
-    /// Its operations, in its order.
+    /// Returns the operations in the order of the document.
     pub(super) fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
         let paths = self.api["paths"].as_object().into_iter().flatten();
         paths.flat_map(move |(path, verbs)| {
@@ -68,12 +68,12 @@ impl Document {
         })
     }
 
-    /// What a reference leads to, or the schema itself.
+    /// Returns the target of a reference, or the schema itself.
     pub(super) fn resolve<'v>(&'v self, schema: &'v Value) -> &'v Value {
         match schema["$ref"].as_str() {
             Some(reference) => {
                 let found = self.api.pointer(reference.trim_start_matches('#'));
-                self.resolve(found.unwrap_or_else(|| panic!("{reference} leads nowhere")))
+                self.resolve(found.unwrap_or_else(|| panic!("{reference} has no target")))
             }
             None => schema,
         }
@@ -90,12 +90,12 @@ impl Document {
     }
 }
 
-/// Lets no object have fields that are not described: a client that is made of a
-/// description has no place for them.
-fn close(schema: &mut Value) {
+/// Forbids fields that are not described: a client that is generated from the document cannot
+/// represent them.
+fn forbid_undescribed_fields(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            fields.values_mut().for_each(close);
+            fields.values_mut().for_each(forbid_undescribed_fields);
             if fields.get("properties").is_some_and(Value::is_object)
                 && fields.get("type").is_some_and(|kind| *kind == "object")
             {
@@ -104,7 +104,7 @@ fn close(schema: &mut Value) {
                     .or_insert(Value::Bool(false));
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(close),
+        Value::Array(items) => items.iter_mut().for_each(forbid_undescribed_fields),
         _ => {}
     }
 }
@@ -116,25 +116,25 @@ impl fmt::Display for Operation<'_> {
 }
 
 impl Operation<'_> {
-    /// Where it is.
+    /// Returns the address of the service.
     pub(super) fn address(&self) -> &str {
         &self.document.address
     }
 
-    /// By which verb.
+    /// Returns the HTTP method.
     pub(super) fn method(&self) -> Method {
         self.method.clone()
     }
 
-    /// Whether it is described as one for somebody who is known.
-    pub(super) fn wants_somebody(&self) -> bool {
+    /// Returns whether the operation requires authentication.
+    pub(super) fn requires_authentication(&self) -> bool {
         !self.spec["security"].is_null()
             || self
                 .parameters("header")
                 .any(|header| header["name"] == "x-user-id")
     }
 
-    /// Whether it answers JSON where all is well.
+    /// Returns whether the operation returns JSON on success.
     pub(super) fn is_json(&self) -> bool {
         self.spec["responses"].as_object().is_some_and(|responses| {
             responses.iter().any(|(status, response)| {
@@ -143,13 +143,13 @@ impl Operation<'_> {
         })
     }
 
-    /// The statuses that are described.
+    /// Returns the described statuses.
     pub(super) fn statuses(&self) -> impl Iterator<Item = u16> {
         let responses = self.spec["responses"].as_object().into_iter().flatten();
         responses.map(|(status, _)| status.parse().unwrap())
     }
 
-    /// Whether such an answer is described.
+    /// Returns whether an answer with this status and content type is described.
     pub(super) fn describes(&self, status: u16, kind: Option<&str>) -> bool {
         let response = &self.spec["responses"][status.to_string()];
         match response["content"].as_object() {
@@ -158,8 +158,8 @@ impl Operation<'_> {
         }
     }
 
-    /// In what a body differs from the description.
-    pub(super) fn faults(&self, status: u16, body: &Value) -> Vec<String> {
+    /// Returns the differences between a body and its schema.
+    pub(super) fn validation_errors(&self, status: u16, body: &Value) -> Vec<String> {
         let response = &self.spec["responses"][status.to_string()];
         let schema = &response["content"]["application/json"]["schema"];
         let validator = self.document.validator(&format!("{self} {status}"), schema);
@@ -169,8 +169,8 @@ impl Operation<'_> {
             .collect()
     }
 
-    /// The path with ids that are known, or with one that nobody knows.
-    pub(super) fn path(&self, values: &mut Values, known: &Known) -> String {
+    /// Returns the path, filled with known ids or with random ones.
+    pub(super) fn path(&self, values: &mut ValueGenerator, known: &KnownIds) -> String {
         let segments: Vec<&str> = self.path.split('/').collect();
         let filled: Vec<String> = segments
             .iter()
@@ -182,7 +182,7 @@ impl Operation<'_> {
                 let Some(name) = name else {
                     return (*segment).to_owned();
                 };
-                // `/shipments/{id}` is a shipment's.
+                // In `/shipments/{id}`, the id is a shipment id.
                 let field = if name == "id" {
                     format!("{}Id", segments[at - 1].trim_end_matches('s'))
                 } else {
@@ -197,41 +197,45 @@ impl Operation<'_> {
         filled.join("/")
     }
 
-    /// Some of the parameters of the query, that fit or are spoilt.
-    pub(super) fn query(&self, values: &mut Values, known: &Known) -> Vec<(String, String)> {
+    /// Returns some of the query parameters, with valid or corrupted values.
+    pub(super) fn query(
+        &self,
+        values: &mut ValueGenerator,
+        known: &KnownIds,
+    ) -> Vec<(String, String)> {
         self.parameters("query")
             .filter_map(|parameter| {
                 let name = parameter["name"].as_str().unwrap_or_default();
-                let wanted = parameter["required"] == true || values.one_in(3);
-                let mut value = values.fitting(self.document, &parameter["schema"], name, known);
+                let is_included = parameter["required"] == true || values.one_in(3);
+                let mut value = values.valid(self.document, &parameter["schema"], name, known);
                 if values.one_in(4) {
-                    values.spoil(&mut value);
+                    values.corrupt(&mut value);
                 }
-                wanted.then(|| (name.to_owned(), plain(&value)))
+                is_included.then(|| (name.to_owned(), query_text(&value)))
             })
             .collect()
     }
 
-    /// Its headers, beside the one that says who calls.
-    pub(super) fn headers(&self, values: &mut Values) -> Vec<(String, String)> {
+    /// Returns the headers except the one for authentication.
+    pub(super) fn headers(&self, values: &mut ValueGenerator) -> Vec<(String, String)> {
         self.parameters("header")
             .filter_map(|parameter| {
                 let name = parameter["name"].as_str().unwrap_or_default();
-                let left_out = name == "x-user-id" || values.one_in(4);
-                (!left_out).then(|| (name.to_owned(), values.word()))
+                let is_omitted = name == "x-user-id" || values.one_in(4);
+                (!is_omitted).then(|| (name.to_owned(), values.header_value()))
             })
             .collect()
     }
 
-    /// A body that fits, or one that is spoilt. `None` where it takes none.
-    pub(super) fn body(&self, values: &mut Values, known: &Known) -> Option<String> {
+    /// Returns a valid or a corrupted body, or `None` if the operation takes no body.
+    pub(super) fn body(&self, values: &mut ValueGenerator, known: &KnownIds) -> Option<String> {
         let schema = &self.spec["requestBody"]["content"]["application/json"]["schema"];
         if !schema.is_object() {
             return None;
         }
-        let mut body = values.fitting(self.document, schema, "", known);
+        let mut body = values.valid(self.document, schema, "", known);
         if values.one_in(3) {
-            values.spoil(&mut body);
+            values.corrupt(&mut body);
         }
         Some(body.to_string())
     }
@@ -242,8 +246,8 @@ impl Operation<'_> {
     }
 }
 
-/// A value as it stands in a query.
-fn plain(value: &Value) -> String {
+/// Returns a value in the form of a query parameter.
+fn query_text(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)

@@ -1,13 +1,12 @@
-//! What the services say of themselves, against what they do.
+//! Tests of the services against their OpenAPI documents.
 //!
-//! A client that knows their descriptions and nothing else calls every operation, with
-//! requests that fit and with requests that are spoilt. Each answer must be one that is
-//! described: its status, its kind, and all that is in it. It goes on until every status
-//! that is described was answered at least once.
+//! A client that knows only these documents calls every operation with valid and with corrupted
+//! requests. The document must describe each answer: its status, its content type and its body. The
+//! client continues until it has received every described status at least once.
 //!
 //! ```text
-//! document   a description: its operations, and what their answers must be
-//! value      what fits a schema, and how to spoil it
+//! document   an OpenAPI document: its operations, and what their answers must be
+//! value      generates values for a schema, and corrupts them
 //! ```
 
 mod document;
@@ -21,42 +20,43 @@ use reqwest::header::{CONTENT_TYPE, COOKIE};
 use reqwest::{Client, RequestBuilder, StatusCode};
 
 use self::document::{Document, Operation};
-use self::value::{Known, Values};
+use self::value::{KnownIds, ValueGenerator};
 use super::stack::{self, block_on};
 
-/// How often each operation is called at least.
-const ROUNDS: usize = 20;
-/// How often it is called while a status was not answered yet.
-const MOST_ROUNDS: usize = 400;
-/// So that a failure can be had again.
+/// The minimum number of calls of each operation.
+const MIN_ROUNDS: usize = 20;
+/// The maximum number of calls while a status is missing.
+const MAX_ROUNDS: usize = 400;
+/// A fixed seed, so that a failure can be reproduced.
 const SEED: u64 = 501;
 
-/// Who calls.
-enum Caller {
-    /// By a header, as the gateway says it.
-    Named,
-    /// By a session with the gateway.
+/// The authentication of a call.
+enum Authentication {
+    /// The user id in a header, as the gateway sends it.
+    UserHeader,
+    /// A session of the gateway.
     Session(String),
-    /// Nobody.
-    Nobody,
+    /// No authentication.
+    Anonymous,
 }
 
-/// The services behind the gateway, each by itself.
-pub(crate) fn services() -> Result<(), Failed> {
+/// Calls each service behind the gateway directly.
+pub(crate) fn services_answer_as_their_openapi_documents_describe() -> Result<(), Failed> {
     block_on(async {
         let client = stack::client();
-        let mut run = Run::new(&client);
+        let mut run = ContractRun::new(&client);
         for service in stack::SERVICES {
             let address = stack::address(service);
             run.documents
                 .push(Document::fetch(&client, service, address).await?);
         }
-        run.until_all_was_seen(|_| vec![Caller::Named]).await
+        run.call_until_covered(|_| vec![Authentication::UserHeader])
+            .await
     })
 }
 
-/// The gateway, for somebody who may do everything, somebody who may not, and a stranger.
-pub(crate) fn gateway() -> Result<(), Failed> {
+/// Calls the gateway as users with and without permissions, and without authentication.
+pub(crate) fn gateway_answers_as_its_openapi_document_describes() -> Result<(), Failed> {
     block_on(async {
         let (gateway, keycloak) = (stack::address("gateway"), stack::address("keycloak"));
         let site = Site {
@@ -69,81 +69,86 @@ pub(crate) fn gateway() -> Result<(), Failed> {
         };
         let mut cookies = Vec::new();
         for user in ["mscott", "dphilbin", "amartin"] {
-            let told = |fault| Failed::from(describe(&fault));
-            let person = Person::sign_in(&site, user).await.map_err(told)?;
-            cookies.push(person.cookie().map_err(told)?);
+            let failed = |fault| Failed::from(describe(&fault));
+            let person = Person::sign_in(&site, user).await.map_err(failed)?;
+            cookies.push(person.cookie().map_err(failed)?);
         }
         let client = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        let mut run = Run::new(&client);
+        let mut run = ContractRun::new(&client);
         run.documents
             .push(Document::fetch(&client, "gateway", gateway).await?);
-        // A stranger signs in and out: nobody's session is to end by that.
-        run.until_all_was_seen(|operation| {
-            if !operation.wants_somebody() {
-                return vec![Caller::Nobody];
+        // Signing in and out is called without a session, so that no session is ended.
+        run.call_until_covered(|operation| {
+            if !operation.requires_authentication() {
+                return vec![Authentication::Anonymous];
             }
-            cookies.iter().cloned().map(Caller::Session).collect()
+            cookies
+                .iter()
+                .cloned()
+                .map(Authentication::Session)
+                .collect()
         })
         .await
     })
 }
 
-/// Calls until there is nothing left to be seen.
-struct Run<'c> {
+/// Calls operations until all described statuses were received.
+struct ContractRun<'c> {
     client: &'c Client,
     documents: Vec<Document>,
-    values: Values,
-    known: Known,
-    /// Operation and status.
-    seen: BTreeSet<(String, u16)>,
+    values: ValueGenerator,
+    known: KnownIds,
+    /// The received statuses, as operation and status.
+    received: BTreeSet<(String, u16)>,
 }
 
-impl<'c> Run<'c> {
+impl<'c> ContractRun<'c> {
     fn new(client: &'c Client) -> Self {
         Self {
             client,
             documents: Vec::new(),
-            values: Values::new(SEED),
-            known: Known::default(),
-            seen: BTreeSet::new(),
+            values: ValueGenerator::new(SEED),
+            known: KnownIds::default(),
+            received: BTreeSet::new(),
         }
     }
 
-    async fn until_all_was_seen(
+    async fn call_until_covered(
         &mut self,
-        callers: impl Fn(&Operation) -> Vec<Caller>,
+        authentications: impl Fn(&Operation) -> Vec<Authentication>,
     ) -> Result<(), Failed> {
         let documents = std::mem::take(&mut self.documents);
         let operations: Vec<_> = documents.iter().flat_map(Document::operations).collect();
         assert!(!operations.is_empty());
         let mut missing = Vec::new();
-        for round in 0..MOST_ROUNDS {
+        for round in 0..MAX_ROUNDS {
             for operation in &operations {
-                let callers = callers(operation);
-                let caller = &callers[self.values.below(callers.len())];
-                self.call(operation, caller).await?;
+                let authentications = authentications(operation);
+                let authentication = &authentications[self.values.below(authentications.len())];
+                self.call(operation, authentication).await?;
             }
             missing = self.missing(&operations);
-            if round + 1 >= ROUNDS && missing.is_empty() {
+            if round + 1 >= MIN_ROUNDS && missing.is_empty() {
                 return Ok(());
             }
         }
-        Err(format!("described and never answered:\n{}", missing.join("\n")).into())
+        Err(format!("described and never received:\n{}", missing.join("\n")).into())
     }
 
-    /// What is described and was not seen.
+    /// Returns the described statuses that were not received.
     fn missing(&self, operations: &[Operation]) -> Vec<String> {
         let mut missing = Vec::new();
         for operation in operations.iter().filter(|operation| operation.is_json()) {
             for status in operation.statuses() {
-                // A fault, and what hangs up before it is read: neither can be asked for.
+                // Internal errors cannot be provoked, and a body that is too large may close the
+                // connection before the answer is read.
                 if status >= 500 || status == StatusCode::PAYLOAD_TOO_LARGE.as_u16() {
                     continue;
                 }
-                if !self.seen.contains(&(operation.to_string(), status)) {
+                if !self.received.contains(&(operation.to_string(), status)) {
                     missing.push(format!("{operation} {status}"));
                 }
             }
@@ -151,20 +156,24 @@ impl<'c> Run<'c> {
         missing
     }
 
-    async fn call(&mut self, operation: &Operation<'_>, caller: &Caller) -> Result<(), Failed> {
-        let nobody = self.values.one_in(8);
+    async fn call(
+        &mut self,
+        operation: &Operation<'_>,
+        authentication: &Authentication,
+    ) -> Result<(), Failed> {
+        let is_anonymous = self.values.one_in(8);
         let path = operation.path(&mut self.values, &self.known);
         let url = format!("{}{path}", operation.address());
         let mut request = self.client.request(operation.method(), url);
         request = request.query(&operation.query(&mut self.values, &self.known));
-        if matches!(caller, Caller::Named) {
+        if matches!(authentication, Authentication::UserHeader) {
             request = request.header("x-gateway-secret", stack::gateway_secret());
         }
-        if !nobody {
-            request = match caller {
-                Caller::Named => request.header("x-user-id", "jhalpert"),
-                Caller::Session(cookie) => request.header(COOKIE, cookie),
-                Caller::Nobody => request,
+        if !is_anonymous {
+            request = match authentication {
+                Authentication::UserHeader => request.header("x-user-id", "jhalpert"),
+                Authentication::Session(cookie) => request.header(COOKIE, cookie),
+                Authentication::Anonymous => request,
             };
         }
         for (name, value) in operation.headers(&mut self.values) {
@@ -179,14 +188,14 @@ impl<'c> Run<'c> {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         let status = self.check(operation, &what, request).await?;
-        if nobody && operation.wants_somebody() {
-            assert_eq!(status, 401, "{what}: nobody was let in");
+        if is_anonymous && operation.requires_authentication() {
+            assert_eq!(status, 401, "{what}: an unauthenticated call was accepted");
         }
-        self.seen.insert((operation.to_string(), status));
+        self.received.insert((operation.to_string(), status));
         Ok(())
     }
 
-    /// Sends a request and compares the answer with the description. Answers its status.
+    /// Sends a request and compares the answer with the document. Returns its status.
     async fn check(
         &mut self,
         operation: &Operation<'_>,
@@ -207,12 +216,12 @@ impl<'c> Run<'c> {
         }
         if kind.as_deref() == Some("application/json") {
             let body = answer.json().await?;
-            let faults = operation.faults(status, &body);
-            if !faults.is_empty() {
-                let faults = faults.join("\n");
-                return Err(format!("{what}: {status} {body}\n{faults}").into());
+            let errors = operation.validation_errors(status, &body);
+            if !errors.is_empty() {
+                let errors = errors.join("\n");
+                return Err(format!("{what}: {status} {body}\n{errors}").into());
             }
-            self.known.learn(&body);
+            self.known.collect(&body);
         }
         Ok(status)
     }

@@ -1,4 +1,4 @@
-//! What fits a schema, and how to spoil it.
+//! Generates values for a schema, and corrupts them.
 
 use std::collections::HashMap;
 
@@ -9,16 +9,16 @@ use serde_json::{Map, Value, json};
 
 use super::document::Document;
 
-/// How many of the latest values of a name are used again.
-const LATEST: usize = 3;
+/// The number of latest values of a name that are used again.
+const KEPT_IDS: usize = 3;
 
-/// What answers told: ids and the like by the name of their field.
+/// The ids in earlier answers, by field name.
 #[derive(Debug, Default)]
-pub(super) struct Known(HashMap<String, Vec<String>>);
+pub(super) struct KnownIds(HashMap<String, Vec<String>>);
 
-impl Known {
-    /// Takes all ids out of an answer.
-    pub(super) fn learn(&mut self, body: &Value) {
+impl KnownIds {
+    /// Collects all ids of an answer.
+    pub(super) fn collect(&mut self, body: &Value) {
         match body {
             Value::Object(fields) => {
                 for (name, value) in fields {
@@ -28,29 +28,29 @@ impl Known {
                             texts.retain(|known| known != text);
                             texts.push(text.to_owned());
                         }
-                        _ => self.learn(value),
+                        _ => self.collect(value),
                     }
                 }
             }
-            Value::Array(items) => items.iter().for_each(|item| self.learn(item)),
+            Value::Array(items) => items.iter().for_each(|item| self.collect(item)),
             _ => {}
         }
     }
 
-    fn of(&self, name: &str) -> &[String] {
+    fn latest(&self, name: &str) -> &[String] {
         let texts = self.0.get(name).map(Vec::as_slice).unwrap_or_default();
-        &texts[texts.len().saturating_sub(LATEST)..]
+        &texts[texts.len().saturating_sub(KEPT_IDS)..]
     }
 }
 
-/// Chance, that is the same each time.
-pub(super) struct Values {
+/// Generates values pseudo-randomly from a seed.
+pub(super) struct ValueGenerator {
     random: fastrand::Rng,
     runner: TestRunner,
 }
 
-impl Values {
-    /// The chance of a seed.
+impl ValueGenerator {
+    /// Creates a generator from a seed.
     pub(super) fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
@@ -58,43 +58,43 @@ impl Values {
         }
     }
 
-    /// Once in so many times.
+    /// Returns true once in `times` calls on average.
     pub(super) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    /// A number below this one.
+    /// Returns a number below `end`.
     pub(super) fn below(&mut self, end: usize) -> usize {
         self.random.usize(..end)
     }
 
-    /// A word that can stand in a header. Now and then one that stood there before.
-    pub(super) fn word(&mut self) -> String {
+    /// Returns a header value. Values repeat now and then.
+    pub(super) fn header_value(&mut self) -> String {
         format!("key-{}", self.below(100))
     }
 
-    /// An id of that name, or one that nobody knows.
-    pub(super) fn id(&mut self, known: &Known, name: &str) -> String {
-        let strange = self.one_in(8);
-        match self.random.choice(known.of(name)) {
-            Some(id) if !strange => id.clone(),
+    /// Returns a known id of this name, or a random one.
+    pub(super) fn id(&mut self, known: &KnownIds, name: &str) -> String {
+        let is_random = self.one_in(8);
+        match self.random.choice(known.latest(name)) {
+            Some(id) if !is_random => id.clone(),
             _ => self.matching("[a-z0-9_'%;\u{e9} ]{1,12}"),
         }
     }
 
-    /// Something that fits a schema. Texts of a name that is known are known ones,
-    /// mostly.
-    pub(super) fn fitting(
+    /// Returns a value that is valid for a schema. A text with the name of a known id is usually
+    /// a known id.
+    pub(super) fn valid(
         &mut self,
         document: &Document,
         schema: &Value,
         name: &str,
-        known: &Known,
+        known: &KnownIds,
     ) -> Value {
         let schema = document.resolve(schema);
         if let Some(one) = schema["oneOf"].as_array() {
             let schema = &one[self.below(one.len())];
-            return self.fitting(document, schema, name, known);
+            return self.valid(document, schema, name, known);
         }
         if let Some(words) = schema["enum"].as_array() {
             return words[self.below(words.len())].clone();
@@ -106,49 +106,49 @@ impl Values {
         match kind {
             Some("object") => self.object(document, schema, known),
             Some("array") => {
-                let least = number(&schema["minItems"]).unwrap_or_default() as usize;
-                let items = least + self.below(3);
+                let minimum = number(&schema["minItems"]).unwrap_or_default() as usize;
+                let items = minimum + self.below(3);
                 let item = &schema["items"];
-                let item = |_| self.fitting(document, item, name, known);
+                let item = |_| self.valid(document, item, name, known);
                 Value::Array((0..items).map(item).collect())
             }
             Some("string") => Value::String(self.text(schema, name, known)),
             Some("integer") => {
-                let least = number(&schema["minimum"]).unwrap_or_default() as i64;
-                let most = if schema["format"] == "int64" {
+                let minimum = number(&schema["minimum"]).unwrap_or_default() as i64;
+                let maximum = if schema["format"] == "int64" {
                     i64::MAX
                 } else {
                     i32::MAX.into()
                 };
                 json!(if self.one_in(12) {
-                    most
+                    maximum
                 } else {
-                    least + self.random.i64(0..5)
+                    minimum + self.random.i64(0..5)
                 })
             }
             Some("number") => json!(f64::from(self.random.u32(1..100_000)) / 100.0),
             Some("boolean") => json!(self.random.bool()),
             Some("null") => Value::Null,
-            _ => panic!("no kind of value is known for {schema}"),
+            _ => panic!("no value can be generated for {schema}"),
         }
     }
 
-    fn object(&mut self, document: &Document, schema: &Value, known: &Known) -> Value {
+    fn object(&mut self, document: &Document, schema: &Value, known: &KnownIds) -> Value {
         let required = schema["required"].as_array();
         let is_required = |name: &str| required.is_some_and(|names| names.contains(&json!(name)));
         let mut fields = Map::new();
         for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
             if is_required(name) || self.random.bool() {
-                fields.insert(name.clone(), self.fitting(document, schema, name, known));
+                fields.insert(name.clone(), self.valid(document, schema, name, known));
             }
         }
         Value::Object(fields)
     }
 
-    fn text(&mut self, schema: &Value, name: &str, known: &Known) -> String {
-        let strange = self.one_in(12);
-        if let Some(text) = self.random.choice(known.of(name))
-            && !strange
+    fn text(&mut self, schema: &Value, name: &str, known: &KnownIds) -> String {
+        let is_random = self.one_in(12);
+        if let Some(text) = self.random.choice(known.latest(name))
+            && !is_random
         {
             return text.clone();
         }
@@ -164,16 +164,15 @@ impl Values {
     }
 
     fn matching(&mut self, pattern: &str) -> String {
-        // A text that is made of the whole of it needs no ends.
+        // A text that is generated from the whole pattern needs no anchors.
         let pattern = pattern.trim_start_matches('^').trim_end_matches('$');
         let strategy = string_regex(pattern).unwrap();
         strategy.new_tree(&mut self.runner).unwrap().current()
     }
 
-    /// Makes one thing in a body another one: it is left out, of another kind, or of a
-    /// size that nobody thought of.
-    pub(super) fn spoil(&mut self, body: &mut Value) {
-        let place = match body {
+    /// Corrupts one part of a body: it is removed, or gets another type or an unusual size.
+    pub(super) fn corrupt(&mut self, body: &mut Value) {
+        let part = match body {
             Value::Object(fields) if !fields.is_empty() && !self.one_in(6) => {
                 let names: Vec<String> = fields.keys().cloned().collect();
                 let name = &names[self.below(names.len())];
@@ -188,17 +187,17 @@ impl Values {
                 items.get_mut(at)
             }
             _ => {
-                *body = self.odd();
+                *body = self.invalid_value();
                 return;
             }
         };
-        if let Some(inner) = place {
-            self.spoil(inner);
+        if let Some(inner) = part {
+            self.corrupt(inner);
         }
     }
 
-    fn odd(&mut self) -> Value {
-        let odd = [
+    fn invalid_value(&mut self) -> Value {
+        let values = [
             Value::Null,
             json!(""),
             json!(" "),
@@ -215,7 +214,7 @@ impl Values {
             json!({}),
             json!({"": null}),
         ];
-        odd[self.below(odd.len())].clone()
+        values[self.below(values.len())].clone()
     }
 }
 

@@ -1,5 +1,5 @@
--- One change of each kind of object in objects.sql, each after what `dm schema diff` has to
--- tell of it, and nothing else.
+-- One change of each kind of object in objects.sql. The line before each change is the difference
+-- that `dm schema diff` must report for it. It must report no other difference.
 SET search_path = "Odd; --x", public;
 
 --> TYPE: mood

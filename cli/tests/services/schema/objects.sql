@@ -1,5 +1,5 @@
--- One or more objects of each kind that pg_dump tells of, with names and bodies that are hard
--- to take apart. Everything is in the schema "Odd; --x" or in none.
+-- One or more objects of each kind that pg_dump writes, with names and bodies that are hard to
+-- parse. Everything is in the schema "Odd; --x" or in no schema.
 CREATE SCHEMA "Odd; --x";
 COMMENT ON SCHEMA "Odd; --x" IS 'a comment
 --: TABLE: hello
@@ -50,7 +50,7 @@ CREATE FUNCTION pair_of(integer) RETURNS pair LANGUAGE sql IMMUTABLE AS 'SELECT 
 COMMENT ON FUNCTION body() IS 'x';
 REVOKE ALL ON FUNCTION body() FROM PUBLIC;
 
--- Operators: two of one name, and classes of one name for two access methods.
+-- Operators: two with the same name, and classes with the same name for two access methods.
 CREATE OPERATOR <-> (FUNCTION = int4mi, LEFTARG = integer, RIGHTARG = integer);
 CREATE OPERATOR <-> (FUNCTION = int8mi, LEFTARG = bigint, RIGHTARG = bigint);
 CREATE OPERATOR FAMILY family USING btree;
@@ -109,7 +109,7 @@ CREATE SEQUENCE counted AS smallint INCREMENT 5 CYCLE;
 ALTER TABLE "line
 break" ADD FOREIGN KEY (a) REFERENCES "a b" NOT VALID;
 
--- Views and rules, two of which need each other.
+-- Views and rules, two of which depend on each other.
 CREATE VIEW seen AS SELECT "x, (y", ';--'::text AS "s;" FROM "a b" WITH LOCAL CHECK OPTION;
 ALTER VIEW seen ALTER COLUMN "s;" SET DEFAULT 'q';
 CREATE MATERIALIZED VIEW kept AS SELECT count(*) AS n FROM "a b" WITH NO DATA;
@@ -128,14 +128,14 @@ ALTER TABLE one FORCE ROW LEVEL SECURITY;
 CREATE POLICY "own rows" ON "a b" AS RESTRICTIVE FOR SELECT TO PUBLIC USING ("Ünïcode ☕" = CURRENT_USER::text);
 COMMENT ON POLICY "own rows" ON "a b" IS 'p';
 
--- Rights.
+-- Permissions.
 GRANT SELECT ("x, (y"), UPDATE (pk) ON "a b" TO PUBLIC;
 GRANT SELECT ON ALL TABLES IN SCHEMA "Odd; --x" TO pg_monitor WITH GRANT OPTION;
 ALTER DEFAULT PRIVILEGES IN SCHEMA "Odd; --x" GRANT SELECT ON TABLES TO PUBLIC;
 ALTER DEFAULT PRIVILEGES FOR ROLE pg_monitor IN SCHEMA "Odd; --x" GRANT SELECT ON TABLES TO PUBLIC;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
--- What is in no schema.
+-- Objects that belong to no schema.
 CREATE CAST (integer AS pair) WITH FUNCTION pair_of(integer) AS ASSIGNMENT;
 CREATE FOREIGN DATA WRAPPER "wrap per" OPTIONS (debug 'true');
 CREATE SERVER "far; away" TYPE 'x' VERSION '1' FOREIGN DATA WRAPPER "wrap per" OPTIONS (host 'h''h');

@@ -1,4 +1,4 @@
-//! The program under test.
+//! Calls of the program under test.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
@@ -12,49 +12,52 @@ use serde_json::Value;
 use super::project::Project;
 use super::run;
 
-/// After this long a call of `dm` hangs, on the slowest of machines.
-const PATIENCE: Duration = Duration::from_secs(420);
+/// A call of `dm` that takes longer than this is treated as hanging. Slow machines need minutes.
+const TIMEOUT: Duration = Duration::from_secs(420);
 
-/// A call of `dm` that is being put together.
+/// A call of `dm` that is being prepared.
 pub(crate) struct Dm<'a> {
     project: &'a Project,
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     input: Vec<u8>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl<'a> Dm<'a> {
-    /// A call in a project's folder.
+    /// Prepares a call in a project's directory.
     pub(crate) fn new(project: &'a Project, arguments: &[&str]) -> Self {
         Self {
             project,
-            arguments: arguments.iter().map(|&it| it.to_owned()).collect(),
+            arguments: arguments
+                .iter()
+                .map(|&argument| argument.to_owned())
+                .collect(),
             environment: run::environment(),
             input: Vec::new(),
-            patience: PATIENCE,
+            timeout: TIMEOUT,
         }
     }
 
-    /// With a variable in its environment.
+    /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
         self
     }
 
-    /// With this on its standard input, which ends after it.
+    /// Sets the standard input. It ends after these bytes.
     pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self
     }
 
-    /// With this much time, for what builds images.
-    pub(crate) fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// Sets the time limit, for calls that build images.
+    pub(crate) fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
-    /// Starts it.
+    /// Starts the call.
     #[track_caller]
     pub(crate) fn spawn(self) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_dm"))
@@ -67,60 +70,60 @@ impl<'a> Dm<'a> {
             .stderr(Stdio::piped())
             .spawn()
             .expect("dm was built");
-        let mut stdin = child.stdin.take().expect("it is piped");
+        let mut stdin = child.stdin.take().expect("the stream is piped");
         let input = self.input;
-        // A command that never reads its input must not block the test.
+        // A command that does not read its input must not block the test.
         std::thread::spawn(move || {
             let _ = stdin.write_all(&input);
         });
-        let stdout = Stream::read(child.stdout.take().expect("it is piped"));
-        let stderr = Stream::read(child.stderr.take().expect("it is piped"));
+        let stdout = Stream::read(child.stdout.take().expect("the stream is piped"));
+        let stderr = Stream::read(child.stderr.take().expect("the stream is piped"));
         Running {
             call: format!("dm {}", self.arguments.join(" ")),
-            until: Instant::now() + self.patience,
+            until: Instant::now() + self.timeout,
             child,
             stdout,
             stderr,
         }
     }
 
-    /// Runs it to its end.
+    /// Runs the call to its end.
     #[track_caller]
     pub(crate) fn run(self) -> Output {
         self.spawn().wait()
     }
 
-    /// Runs it and expects that it does what was asked.
+    /// Runs the call and expects exit code 0.
     #[track_caller]
     pub(crate) fn ok(self) -> Output {
         self.run().exits(0)
     }
 }
 
-/// What a pipe has brought so far.
+/// The output of a pipe, collected by a thread.
 struct Stream {
-    state: Arc<(Mutex<Brought>, Condvar)>,
+    state: Arc<(Mutex<Received>, Condvar)>,
 }
 
 #[derive(Default)]
-struct Brought {
+struct Received {
     bytes: Vec<u8>,
-    ended: bool,
+    closed: bool,
 }
 
 impl Stream {
     fn read(mut pipe: impl Read + Send + 'static) -> Self {
-        let state: Arc<(Mutex<Brought>, Condvar)> = Arc::default();
+        let state: Arc<(Mutex<Received>, Condvar)> = Arc::default();
         let shared = state.clone();
         std::thread::spawn(move || {
             let mut buffer = vec![0; 16 * 1024];
             loop {
                 let count = pipe.read(&mut buffer).unwrap_or(0);
-                let mut brought = shared.0.lock().expect("no reader panics");
-                brought.bytes.extend_from_slice(&buffer[..count]);
-                brought.ended = count == 0;
+                let mut received = shared.0.lock().expect("no reader panics");
+                received.bytes.extend_from_slice(&buffer[..count]);
+                received.closed = count == 0;
                 shared.1.notify_all();
-                if brought.ended {
+                if received.closed {
                     return;
                 }
             }
@@ -136,39 +139,42 @@ impl Stream {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
-    /// Waits until the pipe is closed.
-    fn ended(&self, until: Instant) -> bool {
-        self.find(|_| false, until);
-        self.state.0.lock().expect("no reader panics").ended
+    /// Waits until the pipe is closed. Returns false on timeout.
+    fn wait_until_closed(&self, until: Instant) -> bool {
+        self.find_line(|_| false, until);
+        self.state.0.lock().expect("no reader panics").closed
     }
 
-    /// The first whole line that is wanted; `None` where the pipe ends before.
-    fn find(&self, wanted: impl Fn(&str) -> bool, until: Instant) -> Option<String> {
-        let mut brought = self.state.0.lock().expect("no reader panics");
+    /// Returns the first complete line that matches, or `None` if the pipe ends before.
+    fn find_line(&self, matches: impl Fn(&str) -> bool, until: Instant) -> Option<String> {
+        let mut received = self.state.0.lock().expect("no reader panics");
         let mut seen = 0;
         loop {
-            while let Some(length) = brought.bytes[seen..].iter().position(|&it| it == b'\n') {
-                let line = String::from_utf8_lossy(&brought.bytes[seen..seen + length]);
-                if wanted(&line) {
+            while let Some(length) = received.bytes[seen..]
+                .iter()
+                .position(|&byte| byte == b'\n')
+            {
+                let line = String::from_utf8_lossy(&received.bytes[seen..seen + length]);
+                if matches(&line) {
                     return Some(line.into_owned());
                 }
                 seen += length + 1;
             }
             let left = until.saturating_duration_since(Instant::now());
-            if brought.ended || left.is_zero() {
+            if received.closed || left.is_zero() {
                 return None;
             }
-            brought = self
+            received = self
                 .state
                 .1
-                .wait_timeout(brought, left)
+                .wait_timeout(received, left)
                 .expect("no reader panics")
                 .0;
         }
     }
 }
 
-/// A `dm` that runs.
+/// A running call of `dm`.
 pub(crate) struct Running {
     call: String,
     until: Instant,
@@ -178,41 +184,42 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Its process.
+    /// Returns the process id.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// Sends it a signal. One that has ended in the meantime is fine.
+    /// Sends a signal to the process. It may already have ended.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = kill_process(self.pid(), signal);
     }
 
-    /// Waits for a line on stderr; `false` where it ends without one.
+    /// Waits for a matching line on stderr. Returns false if the process ends without one.
     #[track_caller]
-    pub(crate) fn sees(&self, wanted: impl Fn(&str) -> bool) -> bool {
-        self.stderr.find(wanted, self.until).is_some()
+    pub(crate) fn wait_for_stderr(&self, matches: impl Fn(&str) -> bool) -> bool {
+        self.stderr.find_line(matches, self.until).is_some()
     }
 
-    /// Waits for an event of `--progress json`; `false` where the run ends without it.
+    /// Waits for a matching event of `--progress json`. Returns false if the run ends without
+    /// one.
     #[track_caller]
-    pub(crate) fn sees_event(&self, wanted: impl Fn(&Value) -> bool) -> bool {
-        self.sees(|line| serde_json::from_str(line).is_ok_and(|event| wanted(&event)))
+    pub(crate) fn wait_for_event(&self, matches: impl Fn(&Value) -> bool) -> bool {
+        self.wait_for_stderr(|line| serde_json::from_str(line).is_ok_and(|event| matches(&event)))
     }
 
-    /// Waits for a line on stdout.
+    /// Waits for a line on stdout that contains this text.
     #[track_caller]
-    pub(crate) fn prints(&self, wanted: &str) {
+    pub(crate) fn wait_for_stdout(&self, text: &str) {
         if self
             .stdout
-            .find(|line| line.contains(wanted), self.until)
+            .find_line(|line| line.contains(text), self.until)
             .is_none()
         {
-            panic!("no line with {wanted:?} came\n{}", self.so_far());
+            panic!("stdout has no line with {text:?}\n{}", self.output_so_far());
         }
     }
 
-    fn so_far(&self) -> String {
+    fn output_so_far(&self) -> String {
         format!(
             "── {}\n── stdout\n{}── stderr\n{}──",
             self.call,
@@ -221,14 +228,21 @@ impl Running {
         )
     }
 
-    /// Waits for its end. One that hangs is killed, and the test fails.
+    /// Waits for the end of the process. Kills a process that hangs and fails the test.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Output {
-        if !(self.stdout.ended(self.until) && self.stderr.ended(self.until)) {
+        if !(self.stdout.wait_until_closed(self.until) && self.stderr.wait_until_closed(self.until))
+        {
             let _ = self.child.kill();
-            panic!("dm hangs and was killed\n{}", self.so_far());
+            panic!(
+                "dm did not end in time and was killed\n{}",
+                self.output_so_far()
+            );
         }
-        let status = self.child.wait().expect("it is our child");
+        let status = self
+            .child
+            .wait()
+            .expect("the process was not waited for before");
         Output {
             code: status.code(),
             stdout: self.stdout.text(),
@@ -241,22 +255,22 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A test that failed half way must leave no process behind.
+        // A failed test must not leave a process behind.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// How a call of `dm` ended.
+/// The result of a call of `dm`.
 pub(crate) struct Output {
     call: String,
-    /// Its exit code; `None` where a signal ended it.
+    /// The exit code, or `None` if a signal ended the process.
     pub code: Option<i32>,
-    /// What it printed, as text.
+    /// The standard output as text.
     pub stdout: String,
-    /// What it printed, byte by byte.
+    /// The standard output as bytes.
     pub raw: Vec<u8>,
-    /// What it told on stderr.
+    /// The standard error as text.
     pub stderr: String,
 }
 
@@ -278,30 +292,30 @@ impl Output {
         self
     }
 
-    /// Expects this somewhere in what it told on stderr.
+    /// Expects this text in the standard error.
     #[track_caller]
-    pub(crate) fn tells(self, text: &str) -> Self {
+    pub(crate) fn stderr_contains(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "stderr lacks {text:?}\n{self}");
         self
     }
 
-    /// Expects this somewhere in what it printed.
+    /// Expects this text in the standard output.
     #[track_caller]
-    pub(crate) fn shows(self, text: &str) -> Self {
+    pub(crate) fn stdout_contains(self, text: &str) -> Self {
         assert!(self.stdout.contains(text), "stdout lacks {text:?}\n{self}");
         self
     }
 
-    /// What it printed, without the last line end.
+    /// Returns the standard output without trailing line ends.
     pub(crate) fn text(&self) -> &str {
         self.stdout.trim_end()
     }
 
-    /// The JSON document that it printed, which has this schema.
+    /// Returns the JSON document on stdout, which must have this schema.
     #[track_caller]
     pub(crate) fn document(&self, schema: &str) -> Value {
         let document: Value = serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{self}"));
+            .unwrap_or_else(|error| panic!("stdout is not JSON: {error}\n{self}"));
         assert!(
             document["schema"] == schema,
             "the schema is not {schema}\n{self}"
@@ -309,20 +323,20 @@ impl Output {
         document
     }
 
-    /// The events of `--progress json`.
+    /// Returns the events of `--progress json`.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {
         self.stderr
             .lines()
             .map(|line| {
                 serde_json::from_str(line).unwrap_or_else(|error| {
-                    panic!("stderr has a line that is no JSON: {error}: {line}\n{self}")
+                    panic!("stderr has a line that is not JSON: {error}: {line}\n{self}")
                 })
             })
             .collect()
     }
 
-    /// The one report of a failed component.
+    /// Returns the report of the only failed component.
     #[track_caller]
     pub(crate) fn failure(&self) -> Value {
         let mut failures: Vec<Value> = self
@@ -332,7 +346,7 @@ impl Output {
             .collect();
         assert!(
             failures.len() == 1,
-            "not one failure but {}\n{self}",
+            "expected one failure, found {}\n{self}",
             failures.len()
         );
         failures.remove(0)

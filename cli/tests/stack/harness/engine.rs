@@ -1,4 +1,4 @@
-//! The engine beside `dm`: what is really there, and what a person may do to it.
+//! The engine's API, independent of `dm`: reads what exists and changes it as a user would.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -15,7 +15,7 @@ const INSTANCE: &str = "com.dundermifflin.dm.instance";
 const COMPONENT: &str = "com.dundermifflin.dm.component";
 const DIGEST: &str = "com.dundermifflin.dm.config-digest";
 
-/// The engine, by its API.
+/// A client of the engine's API.
 pub(crate) struct Engine(pub Docker);
 
 /// A container of a project.
@@ -25,57 +25,57 @@ pub(crate) struct Container {
     pub name: String,
     pub state: String,
     pub labels: BTreeMap<String, String>,
-    /// The addresses on the host that its ports are published at.
-    pub bound: BTreeSet<String>,
+    /// The host addresses at which the container's ports are published.
+    pub host_addresses: BTreeSet<String>,
 }
 
 impl Container {
-    /// The component that it is.
+    /// Returns the name of the container's component.
     pub(crate) fn component(&self) -> &str {
         self.labels.get(COMPONENT).map_or("", String::as_str)
     }
 }
 
-/// What the engine has of some projects.
+/// The containers, networks and volumes of some projects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct EngineObjects {
     pub containers: Vec<Container>,
-    /// Networks by id: two may have the same name.
+    /// Network names by id, because two networks may have the same name.
     pub networks: BTreeMap<String, String>,
     pub volumes: BTreeSet<String>,
 }
 
-impl Found {
-    /// What there is, by name.
+impl EngineObjects {
+    /// Returns the kind and the name of every object.
     pub(crate) fn names(&self) -> Vec<String> {
         let containers = self
             .containers
             .iter()
-            .map(|it| format!("container {}", it.name));
-        let networks = self.networks.values().map(|it| format!("network {it}"));
-        let volumes = self.volumes.iter().map(|it| format!("volume {it}"));
+            .map(|container| format!("container {}", container.name));
+        let networks = self.networks.values().map(|name| format!("network {name}"));
+        let volumes = self.volumes.iter().map(|name| format!("volume {name}"));
         containers.chain(networks).chain(volumes).collect()
     }
 
-    /// The id of each component's container.
+    /// Returns the container id of each component.
     pub(crate) fn ids(&self) -> BTreeMap<String, String> {
         self.containers
             .iter()
-            .map(|it| (it.component().to_owned(), it.id.clone()))
+            .map(|container| (container.component().to_owned(), container.id.clone()))
             .collect()
     }
 
-    /// The container of a component.
+    /// Returns the container of a component.
     #[track_caller]
     pub(crate) fn container(&self, component: &str) -> &Container {
         self.containers
             .iter()
-            .find(|it| it.component() == component)
+            .find(|container| container.component() == component)
             .unwrap_or_else(|| panic!("{component} has no container: {:?}", self.names()))
     }
 
-    /// What must hold of an instance at any moment, whatever became of `dm`:
-    /// nothing is there twice, and everything can be found by its labels.
+    /// Asserts what holds for an instance at any moment, even after `dm` was killed: no object
+    /// exists twice, and every object can be found by its labels.
     #[track_caller]
     pub(crate) fn assert_consistent(&self) {
         let mut seen = BTreeSet::new();
@@ -94,7 +94,7 @@ impl Found {
                 container.labels[INSTANCE].clone(),
                 container.component().to_owned(),
             );
-            assert!(seen.insert(key), "there are two of {}", container.name);
+            assert!(seen.insert(key), "{} exists twice", container.name);
             let expected = format!(
                 "{}-{}-{}",
                 container.labels[PROJECT],
@@ -104,23 +104,23 @@ impl Found {
             assert_eq!(container.name, expected);
         }
         let names: BTreeSet<&String> = self.networks.values().collect();
-        assert_eq!(names.len(), self.networks.len(), "a network is there twice");
+        assert_eq!(names.len(), self.networks.len(), "a network exists twice");
     }
 }
 
 impl Engine {
-    /// The engine that the tests run on.
+    /// Connects to the engine that the tests use.
     pub(crate) fn connect() -> Self {
-        Self(Docker::connect_with_local_defaults().expect("the address of an engine"))
+        Self(Docker::connect_with_local_defaults().expect("the engine client cannot be configured"))
     }
 
-    /// Everything that belongs to a project in or below a folder.
-    pub(crate) async fn below(&self, folder: &Path) -> Found {
+    /// Returns everything that belongs to a project in or below a directory.
+    pub(crate) async fn below(&self, directory: &Path) -> EngineObjects {
         let labelled = HashMap::from([("label", vec![ROOT])]);
-        let ours = |labels: &HashMap<String, String>| {
+        let is_below = |labels: &HashMap<String, String>| {
             labels
                 .get(ROOT)
-                .is_some_and(|root| Path::new(root).starts_with(folder))
+                .is_some_and(|root| Path::new(root).starts_with(directory))
         };
         let options = ListContainersOptionsBuilder::new()
             .all(true)
@@ -130,26 +130,37 @@ impl Engine {
             .0
             .list_containers(Some(options))
             .await
-            .expect("containers");
+            .expect("could not list the containers");
         let options = ListNetworksOptionsBuilder::new().filters(&labelled).build();
-        let networks = self.0.list_networks(Some(options)).await.expect("networks");
+        let networks = self
+            .0
+            .list_networks(Some(options))
+            .await
+            .expect("could not list the networks");
         let options = ListVolumesOptionsBuilder::new().filters(&labelled).build();
-        let volumes = self.0.list_volumes(Some(options)).await.expect("volumes");
-        Found {
+        let volumes = self
+            .0
+            .list_volumes(Some(options))
+            .await
+            .expect("could not list the volumes");
+        EngineObjects {
             containers: containers
                 .into_iter()
-                .filter(|it| it.labels.as_ref().is_some_and(ours))
-                .map(|it| Container {
-                    id: it.id.unwrap_or_default(),
-                    name: it
+                .filter(|container| container.labels.as_ref().is_some_and(is_below))
+                .map(|container| Container {
+                    id: container.id.unwrap_or_default(),
+                    name: container
                         .names
                         .unwrap_or_default()
                         .concat()
                         .trim_matches('/')
                         .to_owned(),
-                    state: it.state.map(|state| state.to_string()).unwrap_or_default(),
-                    labels: it.labels.unwrap_or_default().into_iter().collect(),
-                    bound: it
+                    state: container
+                        .state
+                        .map(|state| state.to_string())
+                        .unwrap_or_default(),
+                    labels: container.labels.unwrap_or_default().into_iter().collect(),
+                    host_addresses: container
                         .ports
                         .unwrap_or_default()
                         .into_iter()
@@ -159,32 +170,37 @@ impl Engine {
                 .collect(),
             networks: networks
                 .into_iter()
-                .filter(|it| it.labels.as_ref().is_some_and(ours))
-                .map(|it| (it.id.unwrap_or_default(), it.name.unwrap_or_default()))
+                .filter(|network| network.labels.as_ref().is_some_and(is_below))
+                .map(|network| {
+                    (
+                        network.id.unwrap_or_default(),
+                        network.name.unwrap_or_default(),
+                    )
+                })
                 .collect(),
             volumes: volumes
                 .volumes
                 .unwrap_or_default()
                 .into_iter()
-                .filter(|it| ours(&it.labels))
-                .map(|it| it.name)
+                .filter(|volume| is_below(&volume.labels))
+                .map(|volume| volume.name)
                 .collect(),
         }
     }
 
-    /// Removes all of it.
-    pub(crate) async fn remove(&self, found: &Found) {
+    /// Removes all these objects.
+    pub(crate) async fn remove(&self, objects: &EngineObjects) {
         let force = RemoveContainerOptionsBuilder::new().force(true).build();
-        for container in &found.containers {
+        for container in &objects.containers {
             let _ = self
                 .0
                 .remove_container(&container.id, Some(force.clone()))
                 .await;
         }
-        for network in found.networks.keys() {
+        for network in objects.networks.keys() {
             let _ = self.0.remove_network(network).await;
         }
-        for volume in &found.volumes {
+        for volume in &objects.volumes {
             let _ = self
                 .0
                 .remove_volume(volume, None::<RemoveVolumeOptions>)
@@ -198,6 +214,6 @@ impl Engine {
         self.0
             .remove_container(id, Some(force))
             .await
-            .expect("the container is there");
+            .expect("the container exists");
     }
 }

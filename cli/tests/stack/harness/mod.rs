@@ -1,5 +1,5 @@
-//! What the stack tests have in common: projects of their own on a real engine,
-//! and the `dm` that is tested, run as a person runs it.
+//! Helpers of the stack tests: projects of their own on a real engine, and calls of the `dm`
+//! binary under test.
 
 pub(crate) mod dm;
 pub(crate) mod engine;
@@ -14,29 +14,29 @@ pub(crate) use engine::Engine;
 pub(crate) use project::Project;
 pub(crate) use shared::shared;
 
-/// The infrastructure components, in the order in which they are shown.
+/// The infrastructure components in the order in which `dm` shows them.
 pub(crate) const COMPONENTS: [&str; 4] = ["postgres", "rabbitmq", "openldap", "keycloak"];
 
-/// Makes a trial of each of these async functions, named by its module.
+/// Defines `trials()`, which returns a trial of each of these async functions. Its printed name
+/// is the name of the function, so that the name in a failed run can be searched for in the
+/// sources.
 #[macro_export]
 macro_rules! test_list {
     ($($test:ident),+ $(,)?) => {
         /// The tests of this module.
         pub(crate) fn trials() -> Vec<libtest_mimic::Trial> {
-            vec![$($crate::harness::trial(module_path!(), stringify!($test), || Box::pin($test()))),+]
+            vec![$($crate::harness::trial(stringify!($test), || Box::pin($test()))),+]
         }
     };
 }
 
-/// A test with a runtime of its own. Calls of `dm` block its thread, so others
-/// are there for what goes on beside them.
+/// Returns a test that runs in its own runtime. Calls of `dm` block a worker thread, so the
+/// runtime has a second one for the tasks that run meanwhile.
 pub(crate) fn trial(
-    module: &str,
     name: &str,
     test: fn() -> std::pin::Pin<Box<dyn Future<Output = ()>>>,
 ) -> libtest_mimic::Trial {
-    let module = module.split_once("::").map_or(module, |(_, module)| module);
-    libtest_mimic::Trial::test(format!("{module}::{name}"), move || {
+    libtest_mimic::Trial::test(name, move || {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

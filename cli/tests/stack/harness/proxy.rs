@@ -1,5 +1,5 @@
-//! A way to the engine on which a test stands: it sees every call of `dm`, and
-//! may kill `dm` at it, hold it up, or cut the way.
+//! A proxy between `dm` and the engine. It records every changing call of `dm`, and can kill `dm`
+//! at a call, hold the call, or cut all connections.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
@@ -11,59 +11,60 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
-/// After this long a call that is waited for will not come.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Maximum time to wait for a call.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A call that changes something: not `GET` and not `HEAD`.
+/// A call that changes something: any method except `GET` and `HEAD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
-    /// Its place among the changing calls, from 0.
+    /// Its number among the changing calls, from 0.
     pub number: usize,
-    /// Method and path, e.g. `POST /containers/create`.
+    /// Method and path, for example `POST /containers/create`.
     pub what: String,
 }
 
-/// What becomes of a call.
+/// What the proxy does with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It goes through.
+pub(crate) enum ProxyMode {
+    /// The call is forwarded.
     Forward,
-    /// `dm` is killed before the engine hears of it.
+    /// `dm` is killed before the engine receives the call.
     KillBefore,
-    /// The engine does it, and `dm` is killed before it hears the answer.
+    /// The engine executes the call, and `dm` is killed before it receives the answer.
     KillAfter,
-    /// It waits until [`Proxy::release`].
+    /// The call is held until [`Proxy::release`].
     Hold,
-    /// This and every other connection is cut, and no new one is accepted.
+    /// All connections are cut, and no new one is accepted.
     Cut,
 }
 
-type Policy = dyn Fn(&Call) -> Fate + Send + Sync;
+type ModePolicy = dyn Fn(&Call) -> ProxyMode + Send + Sync;
 
 struct Shared {
-    policy: Box<Policy>,
+    policy: Box<ModePolicy>,
     calls: Mutex<Vec<Call>>,
     count: AtomicUsize,
-    victim: AtomicI32,
-    killed: AtomicBool,
+    target: AtomicI32,
+    was_killed: AtomicBool,
     released: watch::Sender<bool>,
     cut: watch::Sender<bool>,
     engine: PathBuf,
 }
 
-/// The proxy. It ends when it goes out of scope.
+/// A running proxy. It ends on drop.
 pub(crate) struct Proxy {
     shared: Arc<Shared>,
-    /// Short, since the path of a socket may have 107 bytes only.
-    folder: tempfile::TempDir,
+    /// A short path, because the path of a socket has at most 107 bytes.
+    directory: tempfile::TempDir,
     accepting: tokio::task::JoinHandle<()>,
 }
 
 impl Proxy {
-    /// A proxy that asks `policy` about each changing call.
-    pub(crate) fn start(policy: impl Fn(&Call) -> Fate + Send + Sync + 'static) -> Self {
-        let folder = tempfile::tempdir().expect("a folder for the socket");
-        let listener = UnixListener::bind(folder.path().join("s")).expect("a fresh folder");
+    /// Starts a proxy that asks `policy` about each changing call.
+    pub(crate) fn start(policy: impl Fn(&Call) -> ProxyMode + Send + Sync + 'static) -> Self {
+        let directory = tempfile::tempdir().expect("could not create a directory for the socket");
+        let listener =
+            UnixListener::bind(directory.path().join("s")).expect("the directory is new");
         let engine = std::env::var("DOCKER_HOST").unwrap_or_default();
         let engine = engine
             .strip_prefix("unix://")
@@ -72,8 +73,8 @@ impl Proxy {
             policy: Box::new(policy),
             calls: Mutex::default(),
             count: AtomicUsize::new(0),
-            victim: AtomicI32::new(0),
-            killed: AtomicBool::new(false),
+            target: AtomicI32::new(0),
+            was_killed: AtomicBool::new(false),
             released: watch::Sender::new(false),
             cut: watch::Sender::new(false),
             engine: engine.into(),
@@ -86,54 +87,54 @@ impl Proxy {
                     accepted = listener.accept() => if let Ok((client, _)) = accepted {
                         tokio::spawn(serve(serving.clone(), client));
                     },
-                    // The listener goes with this task.
+                    // Returning drops the listener, too.
                     _ = cut.wait_for(|&cut| cut) => return,
                 }
             }
         });
         Self {
             shared,
-            folder,
+            directory,
             accepting,
         }
     }
 
-    /// The value for `DOCKER_HOST`.
+    /// Returns the value for `DOCKER_HOST`.
     pub(crate) fn address(&self) -> String {
-        format!("unix://{}", self.folder.path().join("s").display())
+        format!("unix://{}", self.directory.path().join("s").display())
     }
 
-    /// Names the process to kill.
-    pub(crate) fn aim(&self, pid: Pid) {
+    /// Sets the process to kill.
+    pub(crate) fn set_target(&self, pid: Pid) {
         self.shared
-            .victim
+            .target
             .store(pid.as_raw_nonzero().get(), Ordering::SeqCst);
     }
 
-    /// Lets held calls go on.
+    /// Forwards the held calls.
     pub(crate) fn release(&self) {
         self.shared.released.send_replace(true);
     }
 
-    /// Waits until a call is made whose path ends so.
+    /// Waits for a call whose path has this ending.
     pub(crate) async fn wait_for(&self, path: &str) {
-        let until = tokio::time::Instant::now() + PATIENCE;
+        let until = tokio::time::Instant::now() + TIMEOUT;
         while !self.calls().iter().any(|call| call.what.ends_with(path)) {
             assert!(
                 tokio::time::Instant::now() < until,
-                "no call of {path} came: {:?}",
+                "no call of {path} was made: {:?}",
                 self.calls()
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// True where the process was killed.
-    pub(crate) fn killed(&self) -> bool {
-        self.shared.killed.load(Ordering::SeqCst)
+    /// Returns true if the process was killed.
+    pub(crate) fn was_killed(&self) -> bool {
+        self.shared.was_killed.load(Ordering::SeqCst)
     }
 
-    /// The changing calls so far.
+    /// Returns the changing calls so far.
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.shared.calls.lock().expect("no task panics").clone()
     }
@@ -147,19 +148,19 @@ impl Drop for Proxy {
 }
 
 impl Shared {
-    /// The fate of what a client sent. HTTP/1.1 without pipelining: a request
-    /// begins what is read, since the one before has been answered by then.
-    fn judge(&self, sent: &[u8]) -> Fate {
+    /// Returns the mode for the bytes that a client sent. HTTP/1.1 is used without pipelining, so
+    /// every read begins with a request: the request before it has been answered.
+    fn mode_for(&self, sent: &[u8]) -> ProxyMode {
         let line = sent.split(|&byte| byte == b'\r').next().unwrap_or_default();
         let line = String::from_utf8_lossy(line);
         let Some(what) = line.strip_suffix(" HTTP/1.1") else {
-            return Fate::Forward;
+            return ProxyMode::Forward;
         };
         if !["POST ", "PUT ", "DELETE "]
             .iter()
             .any(|method| what.starts_with(method))
         {
-            return Fate::Forward;
+            return ProxyMode::Forward;
         }
         let call = Call {
             number: self.count.fetch_add(1, Ordering::SeqCst),
@@ -173,14 +174,14 @@ impl Shared {
     }
 
     async fn kill(&self) {
-        // The test names the process right after it started it.
+        // The test sets the process right after starting it.
         let pid = loop {
-            if let Some(pid) = Pid::from_raw(self.victim.load(Ordering::SeqCst)) {
+            if let Some(pid) = Pid::from_raw(self.target.load(Ordering::SeqCst)) {
                 break pid;
             }
             tokio::task::yield_now().await;
         };
-        if !self.killed.swap(true, Ordering::SeqCst) {
+        if !self.was_killed.swap(true, Ordering::SeqCst) {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
@@ -192,22 +193,22 @@ async fn serve(shared: Arc<Shared>, client: UnixStream) {
     };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_engine, mut to_engine) = engine.into_split();
-    let armed = AtomicBool::new(false);
-    let there = async {
+    let kill_on_answer = AtomicBool::new(false);
+    let to_engine_loop = async {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
-            match shared.judge(&buffer[..count]) {
-                Fate::Forward => {}
-                Fate::KillBefore => return shared.kill().await,
-                Fate::KillAfter => armed.store(true, Ordering::SeqCst),
-                Fate::Hold => {
+            match shared.mode_for(&buffer[..count]) {
+                ProxyMode::Forward => {}
+                ProxyMode::KillBefore => return shared.kill().await,
+                ProxyMode::KillAfter => kill_on_answer.store(true, Ordering::SeqCst),
+                ProxyMode::Hold => {
                     let _ = shared
                         .released
                         .subscribe()
                         .wait_for(|&released| released)
                         .await;
                 }
-                Fate::Cut => {
+                ProxyMode::Cut => {
                     shared.cut.send_replace(true);
                     return;
                 }
@@ -217,13 +218,13 @@ async fn serve(shared: Arc<Shared>, client: UnixStream) {
             }
         }
         let _ = to_engine.shutdown().await;
-        // The engine may still answer.
+        // The engine may still send its answer.
         std::future::pending::<()>().await;
     };
-    let back = async {
+    let to_client_loop = async {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = from_engine.read(&mut buffer).await {
-            if armed.load(Ordering::SeqCst) {
+            if kill_on_answer.load(Ordering::SeqCst) {
                 return shared.kill().await;
             }
             if to_client.write_all(&buffer[..count]).await.is_err() {
@@ -233,8 +234,8 @@ async fn serve(shared: Arc<Shared>, client: UnixStream) {
     };
     let mut cut = shared.cut.subscribe();
     tokio::select! {
-        () = there => {}
-        () = back => {}
+        () = to_engine_loop => {}
+        () = to_client_loop => {}
         _ = cut.wait_for(|&cut| cut) => {}
     }
 }

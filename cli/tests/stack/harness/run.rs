@@ -1,4 +1,4 @@
-//! One run of the suite: its folder, what earlier runs left, and what it must not leave.
+//! One run of the suite: its directory, the cleanup of earlier runs, and the check for leaks.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,19 +9,21 @@ use std::time::Duration;
 use super::{Engine, Project, shared};
 use crate::secrets;
 
-/// The folder of the suite: every project of a test lies below it.
-pub(crate) fn folder() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stack");
-        std::fs::create_dir_all(&folder).expect("cargo's folder for tests is writable");
-        folder.canonicalize().expect("it was made just now")
+/// Returns the directory of the suite. Every project of a test lies below it.
+pub(crate) fn directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stack");
+        std::fs::create_dir_all(&directory).expect("cargo's directory for tests is writable");
+        directory
+            .canonicalize()
+            .expect("the directory was created above")
     })
 }
 
-/// The environment that `dm` gets: none of the caller's settings, the ways to
-/// the engine, and a state folder that all tests share so that no two of them
-/// are given the same ports.
+/// Returns the environment of `dm`. It contains none of the caller's settings except those for
+/// reaching the engine, and a state directory that all tests share, so that no two of them are
+/// given the same ports.
 pub(crate) fn environment() -> BTreeMap<String, String> {
     let passed = [
         "PATH",
@@ -32,19 +34,19 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
     ]
     .iter()
     .filter_map(|&name| Some((name.to_owned(), std::env::var(name).ok()?)));
-    let own = [
+    let settings = [
         ("LANG", "C.UTF-8".to_owned()),
         (
             "XDG_STATE_HOME",
-            folder().join("state").display().to_string(),
+            directory().join("state").display().to_string(),
         ),
-        // The suite makes them once, before its first test.
+        // The suite makes the golden images once, before its first test.
         ("DM_GOLDEN__PREPARE", "off".to_owned()),
-        // A backup in between would disturb whatever is looked at.
+        // A scheduled backup would interfere with the tests.
         ("DM_BACKUP__EVERY", "off".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value));
-    // The suite is about servers; services have one of their own.
+    // This suite tests the servers. The services have a suite of their own.
     let services = [
         "gateway",
         "profile",
@@ -61,44 +63,46 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
         )
     });
     passed
-        .chain(own)
+        .chain(settings)
         .chain(services)
         .chain(secrets::variables())
         .collect()
 }
 
 /// A run of the suite.
-pub(crate) struct Run {
+pub(crate) struct SuiteRun {
     runtime: tokio::runtime::Runtime,
-    /// Held while it lasts: a second run would take this one's stacks for leftovers.
+    /// Held during the run. Otherwise, a second run would remove this run's stacks as leftovers.
     _lock: File,
 }
 
-impl Run {
-    /// Removes what an earlier run left behind, e.g. because it was killed.
+impl SuiteRun {
+    /// Removes what an earlier run left behind, for example because it was killed.
     pub(crate) fn begin() -> Self {
-        let lock = File::create(folder().with_extension("lock")).expect("a lock file");
-        lock.lock().expect("the lock of the suite");
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let lock = File::create(directory().with_extension("lock"))
+            .expect("could not create the lock file");
+        lock.lock().expect("could not lock the suite");
+        let runtime = tokio::runtime::Runtime::new().expect("could not create a runtime");
         runtime.block_on(async {
             let engine = Engine::connect();
-            engine.remove(&engine.below(folder()).await).await;
+            engine.remove(&engine.below(directory()).await).await;
         });
-        std::fs::remove_dir_all(folder()).expect("nobody uses it");
-        std::fs::create_dir_all(folder()).expect("it was writable before");
+        std::fs::remove_dir_all(directory())
+            .expect("could not remove the directory of an earlier run");
+        std::fs::create_dir_all(directory()).expect("the directory of the suite is writable");
         Self {
             runtime,
             _lock: lock,
         }
     }
 
-    /// Takes down what the tests shared. Returns what is left of them after
-    /// that, which should be nothing, and removes it.
+    /// Removes the shared stack. Returns the names of all objects that are left then, which
+    /// should be none, and removes these objects.
     pub(crate) fn end(self) -> Vec<String> {
         shared::end();
         self.runtime.block_on(async {
             let engine = Engine::connect();
-            let left = engine.below(folder()).await;
+            let left = engine.below(directory()).await;
             let names = left.names();
             engine.remove(&left).await;
             names
@@ -106,14 +110,14 @@ impl Run {
     }
 }
 
-/// Makes the images, and the golden ones, unless they are there: once a run.
+/// Makes the images and the golden images, once per run.
 pub(crate) fn prepare() {
     static PREPARED: OnceLock<()> = OnceLock::new();
     PREPARED.get_or_init(|| {
-        let project = Project::bare("golden");
+        let project = Project::without_images("golden");
         project
             .dm(&["golden", "make"])
-            .patience(Duration::from_secs(40 * 60))
+            .timeout(Duration::from_secs(40 * 60))
             .ok();
     });
 }

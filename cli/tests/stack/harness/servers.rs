@@ -1,4 +1,4 @@
-//! The servers of a stack, reached as any client reaches them.
+//! The servers of a stack, reached over their own protocols.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::Project;
 use super::project::port;
 use crate::secrets::{HARD, HARDEST};
 
-/// Where the servers of an instance listen.
+/// The host ports of the servers of an instance.
 pub(crate) struct Servers {
     pub postgres: u16,
     pub rabbitmq: u16,
@@ -21,9 +21,9 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// As `dm status` tells.
+    /// Reads the ports from `dm status`.
     #[track_caller]
-    pub(crate) fn of(project: &Project) -> Self {
+    pub(crate) fn from_status(project: &Project) -> Self {
         let status = project.status();
         Self {
             postgres: port(&status, "postgres", 0),
@@ -50,11 +50,11 @@ impl Servers {
         PgConnection::connect_with(&options).await
     }
 
-    /// The database's superuser.
+    /// Logs in to the database as the superuser.
     pub(crate) async fn superuser(&self) -> PgConnection {
         self.database("dundermifflin", HARD)
             .await
-            .expect("the superuser's password is the one of the tests")
+            .expect("could not log in as the superuser")
     }
 
     /// Logs in to the broker.
@@ -63,7 +63,7 @@ impl Servers {
         Connection::connect_uri(uri, ConnectionProperties::default()).await
     }
 
-    /// What the broker's management API answers.
+    /// Returns an answer of the broker's management API.
     pub(crate) async fn management(&self, path: &str) -> Value {
         http()
             .get(format!("http://127.0.0.1:{}/api/{path}", self.management))
@@ -74,12 +74,12 @@ impl Servers {
             .expect("the management API answers")
             .json()
             .await
-            .expect("it answers in JSON")
+            .expect("the management API answers with JSON")
     }
 
-    /// What the management API answers once it is complete: what it says of a queue's state
-    /// trails the broker by its statistics' interval of some seconds.
-    pub(crate) async fn management_once(
+    /// Returns the answer of the management API once it is complete. The state of a queue is some
+    /// seconds old, because the broker collects statistics at an interval.
+    pub(crate) async fn management_until(
         &self,
         path: &str,
         is_complete: impl Fn(&Value) -> bool,
@@ -90,26 +90,29 @@ impl Servers {
             if is_complete(&answer) {
                 return answer;
             }
-            assert!(Instant::now() < until, "never complete: {answer:#}");
+            assert!(
+                Instant::now() < until,
+                "the answer did not become complete: {answer:#}"
+            );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
-    /// The base address of Keycloak.
+    /// Returns the base address of Keycloak.
     pub(crate) fn keycloak(&self) -> String {
         format!("http://localhost:{}", self.keycloak)
     }
 }
 
-/// An HTTP client that goes straight to its target.
+/// Returns an HTTP client without a proxy.
 pub(crate) fn http() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
         .build()
-        .expect("a client needs nothing")
+        .expect("could not create an HTTP client")
 }
 
-/// Runs SQL; the error is the SQLSTATE with which it was refused.
+/// Runs SQL. The error is the SQLSTATE of the refusal.
 pub(crate) async fn execute(connection: &mut PgConnection, sql: &str) -> Result<u64, String> {
     match connection.execute(AssertSqlSafe(sql)).await {
         Ok(done) => Ok(done.rows_affected()),

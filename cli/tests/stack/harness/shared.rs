@@ -1,4 +1,4 @@
-//! The one stack that all tests share which only look.
+//! The stack that all tests share that do not change it.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -6,33 +6,34 @@ use super::Project;
 use super::servers::Servers;
 
 static SHARED: OnceLock<Shared> = OnceLock::new();
-/// Guards the start, which `OnceLock` would not do again after a failure.
+/// Guards the start: only one test starts the stack, and the next one tries again after a
+/// failure.
 static STARTING: Mutex<()> = Mutex::new(());
 
-/// A project whose default instance is up and stays so.
+/// A project whose default instance is up and stays up.
 pub(crate) struct Shared {
     pub project: Project,
     pub servers: Servers,
 }
 
-/// The shared stack; the first caller brings it up.
+/// Returns the shared stack. The first caller starts it.
 #[track_caller]
 pub(crate) fn shared() -> &'static Shared {
     let _starting = STARTING.lock();
     SHARED.get_or_init(|| {
         let project = Project::new("shared");
         project.up(&[]).ok();
-        let servers = Servers::of(&project);
+        let servers = Servers::from_status(&project);
         Shared { project, servers }
     })
 }
 
-/// Takes it down. A static is never dropped, so that this has to be asked for.
+/// Removes the stack. This must be called explicitly, because a static is never dropped.
 pub(crate) fn end() {
     if let Some(shared) = SHARED.get() {
         let output = shared.project.dm(&["down", "--volumes"]).run();
         if output.code != Some(0) {
-            eprintln!("could not take down the shared stack:\n{output}");
+            eprintln!("could not remove the shared stack:\n{output}");
         }
     }
 }

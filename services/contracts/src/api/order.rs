@@ -97,7 +97,7 @@ fn lines<'de, D: Deserializer<'de>>(
     };
     let line = |value: Value| match value {
         Value::Null | Value::Object(_) => Option::deserialize(value).map_err(D::Error::custom),
-        _ => Err(D::Error::custom("a line of an order is no object")),
+        _ => Err(D::Error::custom("a line of an order is not an object")),
     };
     values
         .into_iter()

@@ -63,10 +63,10 @@ impl fmt::Debug for PublicKey {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum KeyError {
     /// The realm has none of that id.
-    #[error("the realm has no such key")]
+    #[error("the realm has no key with this id")]
     Unknown,
     /// The realm can't be asked, and never could.
-    #[error("the realm's keys can't be had")]
+    #[error("could not fetch the keys of the realm")]
     Unavailable,
 }
 
@@ -142,7 +142,7 @@ impl Keys {
         }
         match self.fetch().await {
             Ok(keys) => {
-                info!(keys = keys.len(), "the realm's keys are known");
+                info!(keys = keys.len(), "the keys of the realm were fetched");
                 let known = Known {
                     keys: Arc::new(keys),
                     fetched: Some(Instant::now()),
@@ -150,7 +150,10 @@ impl Keys {
                 *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = known;
             }
             Err(error) => {
-                warn!(cause = in_full(&error), "the realm's keys can't be fetched");
+                warn!(
+                    cause = in_full(&error),
+                    "could not fetch the keys of the realm"
+                );
             }
         }
         *asked = Some(Instant::now());

@@ -30,10 +30,10 @@ pub(crate) const CALLBACK: &str = "/login/oauth2/code/keycloak";
 #[derive(Debug, Error)]
 pub(crate) enum LoginError {
     /// Keycloak doesn't answer.
-    #[error("Keycloak can't be asked: {0}")]
+    #[error("could not reach Keycloak: {0}")]
     Unreachable(String),
     /// Keycloak doesn't take the code.
-    #[error("Keycloak answered {status} {reason}")]
+    #[error("Keycloak responded with {status} {reason}")]
     Refused {
         /// The status.
         status: u16,

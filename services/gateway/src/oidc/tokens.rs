@@ -28,7 +28,7 @@ pub(crate) enum TokenError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// Something that it says is not as it must be.
-    #[error("the token's {0} is not as it must be")]
+    #[error("the {0} of the token is not valid")]
     Claim(&'static str),
 }
 

@@ -93,7 +93,7 @@ fn operation(route: &Route, components: &mut Components) -> Operation {
     let forbidden = (route.area != Area::Own).then(|| (403, route.area.forbidden()));
     let gates = [
         (401, route.area.unauthenticated()),
-        (500, "The service can't be asked."),
+        (500, "The service is not reachable."),
     ];
     for (status, when) in own.chain(gates).chain(forbidden) {
         let error = ContentBuilder::new()

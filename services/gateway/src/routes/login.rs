@@ -217,7 +217,7 @@ fn failed() -> Response {
 }
 
 fn out_of_order(cause: &NoRandomness) -> Response {
-    error!(%cause, "nobody can sign in");
+    error!(%cause, "sign-in is not possible");
     html::login_failed(
         StatusCode::INTERNAL_SERVER_ERROR,
         "Login failed",

@@ -186,7 +186,7 @@ impl Watch {
         match downstream::send(&self.gateway.client, call).await {
             Ok(answer) => Look::of(answer),
             Err(cause) => {
-                warn!(%cause, "an order's timeline can't be had");
+                warn!(%cause, "could not fetch the timeline of an order");
                 Look::Failed
             }
         }

@@ -33,13 +33,11 @@ pub(crate) fn read(text: &str) -> Result<Vec<Product>, CatalogueError> {
         .collect::<Result<_, _>>()?;
     products.sort_by(|a, b| a.sku.cmp(&b.sku));
     let twice = products.windows(2).find(|pair| pair[0].sku == pair[1].sku);
-    let fault = twice
-        .map(|pair| (&pair[0], "the SKU is there twice"))
-        .or_else(|| {
-            products
-                .iter()
-                .find_map(|product| Some((product, product.fault()?)))
-        });
+    let fault = twice.map(|pair| (&pair[0], "duplicate SKU")).or_else(|| {
+        products
+            .iter()
+            .find_map(|product| Some((product, product.fault()?)))
+    });
     match fault {
         Some((product, fault)) => Err(CatalogueError::Product {
             sku: product.sku.clone(),
@@ -55,7 +53,7 @@ impl Product {
         if texts.iter().any(|text| text.is_empty()) {
             Some("a text is empty")
         } else if !is_price(&self.price) {
-            Some("the price is no amount with two decimals")
+            Some("the price is not an amount with two decimals")
         } else if self.on_hand < 0 {
             Some("the stock is below zero")
         } else {
@@ -92,12 +90,9 @@ mod tests {
             ("A,,P,u,1.00,1", "A: a text is empty"),
             (
                 "A,a,P,u,1.5,1",
-                "A: the price is no amount with two decimals",
+                "A: the price is not an amount with two decimals",
             ),
-            (
-                "A,a,P,u,1.50,1\nA,b,P,u,1.50,1",
-                "A: the SKU is there twice",
-            ),
+            ("A,a,P,u,1.50,1\nA,b,P,u,1.50,1", "A: duplicate SKU"),
         ] {
             let error = read(&format!("{HEADER}{line}\n")).unwrap_err();
             assert_eq!(error.to_string(), fault);

@@ -26,7 +26,7 @@ pub(crate) type Needs = BTreeMap<String, i64>;
 
 /// What is noted as reserved is not in the stock: the books are wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the stock of {0} holds less than what is reserved of it")]
+#[error("the stock of {0} is lower than its reserved quantity")]
 pub(crate) struct Unbalanced(String);
 
 impl Level {

@@ -56,8 +56,9 @@ struct LockedRow {
 
 /// A status as it stands in the table.
 fn status(word: &str) -> Result<ShipmentStatus, sqlx::Error> {
-    ShipmentStatus::of(word)
-        .ok_or_else(|| sqlx::Error::Decode(format!("{word} is no status of a shipment").into()))
+    ShipmentStatus::of(word).ok_or_else(|| {
+        sqlx::Error::Decode(format!("`{word}` is not a status of a shipment").into())
+    })
 }
 
 /// Writes a new shipment; `false` where its order has one, which then stays as it is.

@@ -21,7 +21,7 @@ static EVENTS: Migrator = sqlx::migrate!("../../migrations/events");
 #[derive(Debug, Error)]
 pub enum SchemaError {
     /// The database refused.
-    #[error("the database refused: {0}")]
+    #[error("could not query PostgreSQL: {0}")]
     Sql(#[from] sqlx::Error),
     /// A migration that this build needs was not applied.
     #[error("migration {version} ({description}) is not in {record}: this service needs it")]
@@ -107,7 +107,7 @@ pub(crate) async fn connect(
                 return Err(error);
             }
             Err(error) => {
-                warn!(%error, "the database is not there yet");
+                warn!(%error, "PostgreSQL is not available yet");
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
         }

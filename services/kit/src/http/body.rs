@@ -81,7 +81,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> {
     }
     // A struct would also take a list of its fields: that is not what is documented.
     if !value.is_object() {
-        return Err(invalid(&"the body is no object"));
+        return Err(invalid(&"the body is not an object"));
     }
     if has_nul(&value) {
         return Err(invalid(&"a text holds a NUL character"));
@@ -94,7 +94,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> {
 impl ApiError {
     /// Says to a developer's log, at debug level alone, what the parser said.
     fn because(self, reason: String) -> Self {
-        tracing::debug!(reason = %cut(&reason), "a body can't be read");
+        tracing::debug!(reason = %cut(&reason), "could not read a body");
         self
     }
 }

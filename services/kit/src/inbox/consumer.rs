@@ -70,9 +70,9 @@ pub(crate) struct Consumer<H> {
 enum SessionError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    #[error("the broker: {0}")]
+    #[error("could not communicate with RabbitMQ: {0}")]
     Amqp(#[from] lapin::Error),
-    #[error("the broker ended the consumer")]
+    #[error("RabbitMQ cancelled the consumer")]
     Cancelled,
     #[error("a lane of the consumer ended")]
     Lane,
@@ -106,7 +106,7 @@ impl<H: Handler> Consumer<H> {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let consumer = Arc::new(self);
         let broken = |error: SessionError| {
-            warn!(queue = consumer.queue, %error, "the consumer begins again");
+            warn!(queue = consumer.queue, %error, "the consumer restarts");
             consumer.indicator.set(false);
         };
         supervise(&stop, || consumer.session(&stop), broken).await;
@@ -201,14 +201,14 @@ impl<H: Handler> Consumer<H> {
                     self.site.metrics.handled(&self.queue, outcome);
                 }
                 // Inbox or record absorb the second delivery.
-                Ok(false) => debug!("the acknowledgement came too late"),
+                Ok(false) => debug!("the acknowledgement was too late"),
                 Err(error) => debug!(%error, "not acknowledged"),
             }
             if let Some(record) = record.filter(|_| incoming.letter.is_none()) {
                 let database = &self.site.database;
                 let settle = || record::settled(database, &record.letter_id);
                 if let Some(Err(error)) = patiently(stop, settle).await {
-                    warn!(%error, "an acknowledgement could not be noted");
+                    warn!(%error, "could not record an acknowledgement");
                 }
             }
         }
@@ -243,7 +243,7 @@ impl<H: Handler> Consumer<H> {
         let database = &self.site.database;
         let marked = patiently(stop, || record::published(database, &record)).await?;
         if let Err(error) = marked {
-            warn!(%error, "a failure could not be noted as published");
+            warn!(%error, "could not record a failure as published");
         }
         fail_point::reached("consumer.marked").await;
         let outcome = match fate {
@@ -253,7 +253,7 @@ impl<H: Handler> Consumer<H> {
         Some((outcome, Some(record)))
     }
 
-    /// Applies the event, however long the database is away; `None` where the
+    /// Applies the event, however long PostgreSQL is not available; `None` where the
     /// service stops first.
     async fn attempt(
         &self,
@@ -270,7 +270,7 @@ impl<H: Handler> Consumer<H> {
                     Ok(Some(record)) => Attempt::Recorded(record),
                     Ok(None) => Attempt::Failed(failure),
                     Err(error) => {
-                        warn!(%error, "what is recorded is not known");
+                        warn!(%error, "could not read the recorded failures");
                         Attempt::Failed(failure)
                     }
                 });
@@ -292,7 +292,7 @@ impl<H: Handler> Consumer<H> {
                 // The event isn't at fault, so that it costs no attempt. This also
                 // covers a commit whose outcome is unknown: the inbox knows.
                 Err(HandlerError::Database(error)) if database::is_away(&error) => {
-                    warn!(%error, "the database is away");
+                    warn!(%error, "PostgreSQL is not available");
                     if !backoff.wait(stop).await {
                         return None;
                     }
@@ -323,7 +323,7 @@ impl<H: Handler> Consumer<H> {
         trace: &Trace,
     ) -> Result<Attempt, HandlerError> {
         if event.id.contains('\0') {
-            return Err(HandlerError::invalid("the event's id holds U+0000"));
+            return Err(HandlerError::invalid("the id of the event contains U+0000"));
         }
         fail_point::reached("consumer.delivered").await;
         let mut transaction = self.site.database.begin().await?;
@@ -380,7 +380,7 @@ impl<H: Handler> Consumer<H> {
         let noted = match patiently(stop, note).await? {
             Ok(noted) => noted,
             Err(error) => {
-                error!(%error, "a failure could not be recorded");
+                error!(%error, "could not record a failure");
                 Noted::Failed(record)
             }
         };
@@ -417,9 +417,9 @@ impl<H: Handler> Consumer<H> {
                 Ok(outcome) => error!(
                     ?outcome,
                     exchange = message.exchange,
-                    "no place for a failure"
+                    "RabbitMQ has no queue for a failure"
                 ),
-                Err(error) => warn!(%error, "a failure could not be published"),
+                Err(error) => warn!(%error, "could not publish a failure"),
             }
             if !backoff.wait(stop).await {
                 return None;
@@ -464,7 +464,7 @@ where
     loop {
         match work().await {
             Err(error) if database::is_away(&error) => {
-                warn!(%error, "the database is away");
+                warn!(%error, "PostgreSQL is not available");
                 if !backoff.wait(stop).await {
                     return None;
                 }

@@ -40,7 +40,7 @@ pub enum HandlerError {
     #[error("{0}")]
     Transient(String),
     /// The database said no.
-    #[error("the database: {0}")]
+    #[error("could not query PostgreSQL: {0}")]
     Database(#[from] sqlx::Error),
     /// The handler panicked.
     #[error("the handler panicked: {0}")]

@@ -130,8 +130,8 @@ impl Delivery<'_> {
                         confirmed.push(pending.sequence);
                         continue;
                     }
-                    (Some(Outcome::Returned), _) => "no queue takes it",
-                    (Some(Outcome::Refused), _) => "a queue refused it",
+                    (Some(Outcome::Returned), _) => "no queue is bound to its routing key",
+                    (Some(Outcome::Refused), _) => "a queue refused the message",
                     (None, Some(Failure::Channel(why) | Failure::Connection(why))) if alone => why,
                     (None, _) => {
                         unknown.push(pending);
@@ -145,7 +145,7 @@ impl Delivery<'_> {
                 None => {}
                 // One of them closed the channel: they go one by one.
                 Some(Failure::Channel(why)) => {
-                    debug!(why, "the broker closed a channel");
+                    debug!(why, "RabbitMQ closed a channel");
                     parts.suspect(unknown);
                 }
                 Some(failure) => {

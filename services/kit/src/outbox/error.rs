@@ -14,15 +14,15 @@ const ANSWER: Duration = Duration::from_secs(20);
 pub(super) enum RelayError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    #[error("the database: {0}")]
+    #[error("could not query PostgreSQL: {0}")]
     Database(#[from] sqlx::Error),
-    #[error("the database did not answer within {} s", ANSWER.as_secs())]
+    #[error("PostgreSQL did not answer within {} s", ANSWER.as_secs())]
     DatabaseSilent,
-    #[error("a part was not sent to its end: {0}")]
+    #[error("could not publish a part completely: {0}")]
     Ended(String),
-    #[error("the database closed the session")]
+    #[error("PostgreSQL closed the session")]
     SessionLost,
-    #[error("the broker closed the connection")]
+    #[error("RabbitMQ closed the connection")]
     ConnectionLost,
 }
 

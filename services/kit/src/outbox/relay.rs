@@ -61,7 +61,7 @@ impl Relay {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let careful = AtomicBool::new(false);
         let broken = |error: RelayError| {
-            warn!(%error, "the relay begins again");
+            warn!(%error, "the relay restarts");
             self.indicator.set(false);
         };
         supervise(&stop, || self.session(&careful, &stop), broken).await;
@@ -179,7 +179,7 @@ impl Relay {
                 pid,
                 role,
                 application,
-                "a session that is no relay holds the lock of the outbox: nothing is relayed"
+                "a session that is not a relay holds the lock of the outbox: nothing is relayed"
             );
         }
         Ok(())

@@ -8,5 +8,5 @@ use dm_contracts::api::order::OrderStatus;
 /// A status as it stands in a table.
 fn status(word: &str) -> Result<OrderStatus, sqlx::Error> {
     OrderStatus::of(word)
-        .ok_or_else(|| sqlx::Error::Decode(format!("{word} is no status of an order").into()))
+        .ok_or_else(|| sqlx::Error::Decode(format!("`{word}` is not a status of an order").into()))
 }

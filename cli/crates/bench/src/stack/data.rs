@@ -106,8 +106,8 @@ pub(super) async fn backed_up(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     );
     write_to_disk(stack).await?;
     let before = run(stack, &dump).await?;
-    let folder = TempDir::new().map_err(|source| BenchError::Spawn {
-        program: "a folder for backups".into(),
+    let folder = TempDir::new().map_err(|source| BenchError::Write {
+        path: std::env::temp_dir(),
         source,
     })?;
     let path = folder.path().to_string_lossy().into_owned();

@@ -23,11 +23,11 @@ const DURATION: Duration = Duration::from_secs(2);
 /// The share of the rate, and the delay.
 pub(super) async fn measure(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>, BenchError> {
     let client = http_client().build().map_err(|error| BenchError::Request {
-        request: "a client".into(),
+        request: "creating an HTTP client".into(),
         what: error.to_string(),
     })?;
     let refused = |fault: Fault| BenchError::Request {
-        request: format!("sign in as {USER}"),
+        request: format!("signing in as {USER}"),
         what: fault.what,
     };
     let person = Person::sign_in(&stack.site, USER).await.map_err(refused)?;
@@ -47,7 +47,7 @@ pub(super) async fn measure(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>, Ben
     )?;
     let secret = HeaderValue::from_str(&stack.site.gateway_secret);
     let secret = secret.map_err(|error| BenchError::Request {
-        request: "a request to order".into(),
+        request: "creating a request".into(),
         what: error.to_string(),
     })?;
     direct.headers_mut().insert(GATEWAY_SECRET, secret);

@@ -50,7 +50,7 @@ pub(super) async fn answered(client: &Client, request: &Request) -> Result<Strin
     };
     let copy = request
         .try_clone()
-        .ok_or_else(|| failed("it can't be sent twice".into()))?;
+        .ok_or_else(|| failed("its body cannot be sent twice".into()))?;
     let answer = client
         .execute(copy)
         .await

@@ -50,7 +50,7 @@ pub(super) async fn looked_at(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     let handled: i64 = handled.filter_map(|it| it["consumed"].as_i64()).sum();
     if handled < i64::from(MILLION) {
         return Err(BenchError::Missing {
-            what: format!("{handled} of {MILLION} events were accounted for"),
+            what: format!("{handled} of {MILLION} events were reconciled"),
             patience: accounted.time,
         }
         .into());

@@ -173,7 +173,7 @@ impl<'a, C: StackCase> Suite for OnStack<'a, C> {
 
     async fn prepare(&self) -> Result<Stack<'a>> {
         let session = &self.bench.session;
-        let note = "bringing the stack up, which is not measured";
+        let note = "starting the stack (not measured)";
         session.frontend.note(note);
         let up = self.dm.run(&self.instance, &["up"], &session.interrupt);
         up.await?;

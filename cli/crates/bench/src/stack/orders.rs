@@ -69,7 +69,7 @@ async fn round(
 /// answered.
 async fn place(stack: &Stack<'_>, orders: u32) -> Result<Vec<(String, Instant)>, BenchError> {
     let client = http_client().build().map_err(|error| BenchError::Request {
-        request: "a client".into(),
+        request: "creating an HTTP client".into(),
         what: error.to_string(),
     })?;
     let url = format!("{}/internal/orders", base_url("order", stack.ports()));

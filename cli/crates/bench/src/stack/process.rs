@@ -37,7 +37,7 @@ pub(super) async fn ready(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>, Bench
         .timeout(Duration::from_secs(2))
         .build()
         .map_err(|error| BenchError::Request {
-            request: "a client".into(),
+            request: "creating an HTTP client".into(),
             what: error.to_string(),
         })?;
     let engine = stack.engine();

@@ -65,7 +65,7 @@ async fn ready(stack: &Stack<'_>, component: &str) -> Result<(), BenchError> {
     while !answers().await {
         if Instant::now() > until {
             return Err(BenchError::Missing {
-                what: format!("{component} did not come back"),
+                what: format!("{component} was not available again"),
                 patience: PATIENCE,
             });
         }
@@ -103,7 +103,7 @@ async fn placed(stack: &Stack<'_>) -> Result<String, BenchError> {
         }
         if Instant::now() > until {
             return Err(BenchError::Missing {
-                what: "no order was taken".into(),
+                what: "no order was accepted".into(),
                 patience: PATIENCE,
             });
         }

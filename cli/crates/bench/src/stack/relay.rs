@@ -185,8 +185,8 @@ async fn bare(channel: &Channel) -> Result<f64, BenchError> {
         let confirmation = confirm.await?;
         if !confirmation.is_ack() || confirmation.take_message().is_some() {
             return Err(BenchError::Request {
-                request: format!("publish to {EVENTS}"),
-                what: "the broker did not take it".into(),
+                request: format!("publishing to {EVENTS}"),
+                what: "RabbitMQ did not confirm the message".into(),
             });
         }
     }

@@ -181,7 +181,7 @@ impl<'a> Compose<'a> {
             let (container, what) = match (failed, waits) {
                 (Some(container), _) => (container, "failed"),
                 (None, Some(container)) if began.elapsed() > PATIENCE => {
-                    (container, "never became healthy")
+                    (container, "did not become healthy")
                 }
                 _ => {
                     tokio::select! {

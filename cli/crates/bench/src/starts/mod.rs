@@ -319,12 +319,12 @@ impl Suite for Starts<'_> {
         }
         let frontend = &self.bench.session.frontend;
         if missing {
-            frontend.note("getting the images, which is not measured");
+            frontend.note("obtaining the images (not measured)");
             self.run(&instance, UP_WITHOUT_GOLDEN).await?;
             self.run(&instance, DOWN).await?;
         }
         if self.wants_golden_start() {
-            frontend.note("making sure of the golden images, which is not measured");
+            frontend.note("preparing the golden images (not measured)");
             self.run(&instance, &["golden", "make"]).await?;
         }
         Ok(())

@@ -34,9 +34,8 @@ pub(super) fn of(log: &[String], realm_file: &Path) -> Option<Refused> {
         .is_some_and(|reason| reason.contains("password authentication failed"))
     {
         return Some(Refused {
-            what: "PostgreSQL refuses Keycloak with the password of keycloak.database_password"
-                .into(),
-            next: vec!["have the role get that password again: dm up".into()],
+            what: "PostgreSQL rejects the password of Keycloak (keycloak.database_password)".into(),
+            next: vec!["set the password of the role again: dm up".into()],
         });
     }
     let imports = |line: &String| {
@@ -44,10 +43,10 @@ pub(super) fn of(log: &[String], realm_file: &Path) -> Option<Refused> {
     };
     if before.iter().any(imports) {
         let file = realm_file.display();
-        let reason = reason.unwrap_or_else(|| "it gives no reason".into());
+        let reason = reason.unwrap_or_else(|| "no reason logged".into());
         return Some(Refused {
-            what: format!("Keycloak can't import {file} (keycloak.realm_file): {reason}"),
-            next: vec![format!("mend {file}, then dm up")],
+            what: format!("Keycloak could not import {file} (keycloak.realm_file): {reason}"),
+            next: vec![format!("correct {file}, then: dm up")],
         });
     }
     Some(Refused {
@@ -89,7 +88,7 @@ mod tests {
                 details,
             ])
             .unwrap(),
-            "PostgreSQL refuses Keycloak with the password of keycloak.database_password"
+            "PostgreSQL rejects the password of Keycloak (keycloak.database_password)"
         );
         assert_eq!(
             what(&[
@@ -100,11 +99,11 @@ mod tests {
                 details,
             ])
             .unwrap(),
-            "Keycloak can't import realm.json (keycloak.realm_file): Unrecognized field \"x\""
+            "Keycloak could not import realm.json (keycloak.realm_file): Unrecognized field \"x\""
         );
         assert_eq!(
             what(&[import, failed, details]).unwrap(),
-            "Keycloak can't import realm.json (keycloak.realm_file): it gives no reason"
+            "Keycloak could not import realm.json (keycloak.realm_file): no reason logged"
         );
         assert_eq!(
             what(&[failed, "E ERROR: Port already bound: 8080", details]).unwrap(),

@@ -151,7 +151,7 @@ mod tests {
         );
         let error = realm(b"{\"a\": 1,}", &[], Path::new("r.json")).unwrap_err();
         assert!(
-            error.to_string().starts_with("r.json is not usable: "),
+            error.to_string().starts_with("could not use r.json: "),
             "{error}"
         );
     }

@@ -196,7 +196,7 @@ impl Component for Keycloak {
                 .map_err(|error| innermost(&error))?;
             if !response.status().is_success() {
                 let status = response.status();
-                return Err(format!("the realm's discovery document: {status}").into());
+                return Err(format!("the discovery document of the realm returns {status}").into());
             }
             let discovery: Discovery = response.json().await.map_err(|error| innermost(&error))?;
             if discovery.issuer == issuer {

@@ -8,6 +8,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
 use serde::{Deserialize, Serialize};
@@ -84,7 +85,7 @@ impl Claims {
 #[derive(Debug, Error)]
 pub enum SignInError {
     /// Keycloak doesn't answer.
-    #[error("Keycloak does not answer at {url}: {reason}")]
+    #[error("could not reach Keycloak at {url}: {reason}")]
     Unreachable {
         /// Its address.
         url: String,
@@ -92,7 +93,7 @@ pub enum SignInError {
         reason: String,
     },
     /// The login page says no.
-    #[error("Keycloak refused `{user}`: {reason}")]
+    #[error("could not sign in `{user}`: {reason}")]
     Refused {
         /// Who was to be signed in.
         user: String,
@@ -100,7 +101,7 @@ pub enum SignInError {
         reason: String,
     },
     /// The password is right, and Keycloak wants something else first.
-    #[error("Keycloak wants `{user}` to {wish} first")]
+    #[error("could not sign in `{user}`: Keycloak requires the user to {wish} first")]
     ActionRequired {
         /// Who was to be signed in.
         user: String,
@@ -108,7 +109,7 @@ pub enum SignInError {
         wish: String,
     },
     /// An answer isn't what the protocol says.
-    #[error("Keycloak's {what} is not understood: {reason}")]
+    #[error("could not read the {what} of Keycloak: {reason}")]
     Protocol {
         /// Which answer.
         what: &'static str,
@@ -118,12 +119,12 @@ pub enum SignInError {
 }
 
 impl Coded for SignInError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Unreachable { .. } => "keycloak-unreachable",
-            Self::Refused { .. } => "sign-in-refused",
-            Self::ActionRequired { .. } => "sign-in-action-required",
-            Self::Protocol { .. } => "keycloak-protocol",
+            Self::Unreachable { .. } => ErrorCode::KeycloakUnreachable,
+            Self::Refused { .. } => ErrorCode::SignInRefused,
+            Self::ActionRequired { .. } => ErrorCode::SignInActionRequired,
+            Self::Protocol { .. } => ErrorCode::KeycloakProtocol,
         }
     }
 
@@ -141,11 +142,11 @@ impl Coded for SignInError {
                 vec!["dm logs keycloak openldap".into(), "dm status".into()]
             }
             Self::Refused { .. } => vec![
-                "the people are those of fixtures/ldap; their password is `password`, unless --password or DM_TOKEN_PASSWORD says otherwise".into(),
+                "use a user of fixtures/ldap, whose password is `password` or the value of --password or DM_TOKEN_PASSWORD".into(),
             ],
             Self::ActionRequired { .. } => vec![
-                "do so in a browser: dm open gateway".into(),
-                "or take it from the user in Keycloak's console: dm open keycloak".into(),
+                "complete the action in a browser: dm open gateway".into(),
+                "or remove the required action in the console of Keycloak: dm open keycloak".into(),
             ],
             Self::Protocol { .. } => vec!["dm logs keycloak".into()],
         }
@@ -195,7 +196,7 @@ pub async fn sign_in(
     let action = login_action(&text).ok_or_else(|| SignInError::Protocol {
         what: "login page",
         reason: message(&text)
-            .unwrap_or_else(|| format!("it answered {status} and has no login form")),
+            .unwrap_or_else(|| format!("status {status}, and the page has no login form")),
     })?;
 
     let answer = client
@@ -248,7 +249,7 @@ pub async fn sign_in(
     let status = answer.status();
     let body = answer.bytes().await.map_err(unreachable)?;
     serde_json::from_slice(&body).map_err(|_| SignInError::Protocol {
-        what: "token answer",
+        what: "token response",
         reason: format!("{status}: {}", String::from_utf8_lossy(&body)),
     })
 }
@@ -265,7 +266,7 @@ pub fn claims(token: &str) -> Result<Claims, SignInError> {
     let payload = token
         .split('.')
         .nth(1)
-        .ok_or_else(|| broken("it has no payload".into()))?;
+        .ok_or_else(|| broken("the token has no payload".into()))?;
     let bytes = BASE64URL
         .decode(payload)
         .map_err(|error| broken(error.to_string()))?;
@@ -351,7 +352,7 @@ fn wish_of_page(page: &str) -> Option<String> {
 fn wish(action: &str) -> String {
     match action {
         "UPDATE_PASSWORD" => "choose a new password (UPDATE_PASSWORD)".into(),
-        "UPDATE_PROFILE" => "look through the profile (UPDATE_PROFILE)".into(),
+        "UPDATE_PROFILE" => "review the profile (UPDATE_PROFILE)".into(),
         "VERIFY_PROFILE" => {
             "complete the profile, which lacks a name or an e-mail address (VERIFY_PROFILE)".into()
         }
@@ -359,9 +360,9 @@ fn wish(action: &str) -> String {
         "CONFIGURE_TOTP" => "set up one-time codes (CONFIGURE_TOTP)".into(),
         "TERMS_AND_CONDITIONS" => "accept the terms (TERMS_AND_CONDITIONS)".into(),
         "OAUTH_GRANT" => "grant the client its access (OAUTH_GRANT)".into(),
-        "otp" => "give a one-time code".into(),
-        "" => "do something on one of its pages".into(),
-        other => format!("do {other}"),
+        "otp" => "enter a one-time code".into(),
+        "" => "complete an action on one of its pages".into(),
+        other => format!("complete {other}"),
     }
 }
 
@@ -385,13 +386,15 @@ fn authorization_code(location: &str, state: &str) -> Result<String, SignInError
             .map(|(_, value)| value.into_owned())
     };
     if value("state").as_deref() != Some(state) {
-        return Err(broken("it has another state than was sent".into()));
+        return Err(broken(
+            "its state differs from the one that was sent".into(),
+        ));
     }
     value("code").ok_or_else(|| {
         broken(
             value("error_description")
                 .or_else(|| value("error"))
-                .unwrap_or_else(|| "no code".into()),
+                .unwrap_or_else(|| "it has no code".into()),
         )
     })
 }

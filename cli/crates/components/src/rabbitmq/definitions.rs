@@ -90,7 +90,7 @@ impl Definitions {
         let users = definitions
             .get_mut("users")
             .and_then(Value::as_array_mut)
-            .ok_or_else(|| broken("it has no list `users`".into()))?;
+            .ok_or_else(|| broken("the file has no list `users`".into()))?;
         for user in users {
             let name = user
                 .get("name")
@@ -98,9 +98,7 @@ impl Definitions {
                 .unwrap_or_default()
                 .to_owned();
             let Some(password) = passwords.get(&name) else {
-                return Err(broken(format!(
-                    "its user `{name}` has no password in dm.toml"
-                )));
+                return Err(broken(format!("user `{name}` has no password in dm.toml")));
             };
             user["password_hash"] = json!(password_hash(&name, password));
             user["hashing_algorithm"] = json!("rabbit_password_hashing_sha256");
@@ -215,7 +213,7 @@ mod tests {
     fn a_user_without_a_password_is_named() {
         assert_eq!(
             declared(r#"{"users":[{"name":"creed"}]}"#, &[]).unwrap_err(),
-            "d.json is not usable: its user `creed` has no password in dm.toml"
+            "could not use d.json: user `creed` has no password in dm.toml"
         );
     }
 
@@ -242,7 +240,7 @@ mod tests {
     #[test]
     fn definitions_that_are_none_are_told_by_specification_and_probe() {
         let told = declared("{", &[]).unwrap_err();
-        assert!(told.starts_with("d.json is not usable: EOF"), "{told}");
+        assert!(told.starts_with("could not use d.json: EOF"), "{told}");
         let probed = read("{").topology().unwrap_err();
         assert!(probed.contains("d.json: EOF"), "{probed}");
         let absent = Definitions::read("nowhere/d.json".into());

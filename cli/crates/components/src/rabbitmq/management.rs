@@ -22,10 +22,10 @@ const REASON: &str = "a backup is being restored";
 #[derive(Debug, Error)]
 pub enum ManagementError {
     /// It is away, or refuses.
-    #[error("the broker's management interface can't be asked")]
+    #[error("could not query the management API of RabbitMQ")]
     Http(#[from] reqwest::Error),
     /// Its address is none.
-    #[error("the address of the broker's management interface is none")]
+    #[error("the URL of the management API of RabbitMQ is invalid")]
     Address(#[from] url::ParseError),
 }
 

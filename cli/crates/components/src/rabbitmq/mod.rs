@@ -245,10 +245,8 @@ impl Component for RabbitMq {
 /// A broker that does not let its administrator in.
 fn refused(user: &str, answer: &str) -> Refused {
     Refused {
-        what: format!("it refuses `{user}` with the password of rabbitmq.password: {answer}"),
-        next: vec![
-            "have it declare users and passwords of dm.toml again: dm restart rabbitmq".into(),
-        ],
+        what: format!("RabbitMQ rejects the password of `{user}` (rabbitmq.password): {answer}"),
+        next: vec!["declare the users and passwords of dm.toml again: dm restart rabbitmq".into()],
     }
 }
 

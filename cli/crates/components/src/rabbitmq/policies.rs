@@ -12,6 +12,7 @@ use dm_config::values::words;
 use dm_config::{Kept, Overflow, Policies};
 use dm_contracts::topology::{Tier, WORK_QUEUES, dead_letter_queue, retry_queue};
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use lapin::options::QueueDeclareOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
@@ -37,10 +38,10 @@ pub(crate) enum PolicyError {
     #[error("could not set the limits of the queues")]
     Management(#[from] ManagementError),
     /// The broker itself is away, or refuses.
-    #[error("could not see how many messages the queues have")]
+    #[error("could not count the messages in the queues")]
     Broker(#[from] lapin::Error),
     /// Messages that are there would be dropped.
-    #[error("could not set {key}: {messages} messages of {queue} wait, and {what}")]
+    #[error("could not set {key}: {queue} has {messages} messages, and {what}")]
     WouldDrop {
         /// The key.
         key: &'static str,
@@ -54,11 +55,11 @@ pub(crate) enum PolicyError {
 }
 
 impl Coded for PolicyError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Management(_) => "management-unavailable",
-            Self::Broker(_) => "broker-unavailable",
-            Self::WouldDrop { .. } => "policy-would-drop",
+            Self::Management(_) => ErrorCode::ManagementCall,
+            Self::Broker(_) => ErrorCode::BrokerCall,
+            Self::WouldDrop { .. } => ErrorCode::PolicyDropsMessages,
         }
     }
 
@@ -75,11 +76,11 @@ impl Coded for PolicyError {
                 vec!["dm logs rabbitmq".into(), "dm up".into()]
             }
             Self::WouldDrop { key, queue, .. } => vec![
-                format!("set {key} so that none is dropped (dm config show {key})"),
+                format!("set {key} so that no message is dropped: dm config show {key}"),
                 if queue.ends_with(".dlq") {
-                    "or take them out first: dm dlq replay".into()
+                    "or replay the dead letters first: dm dlq replay".into()
                 } else {
-                    format!("or have {queue} consumed first")
+                    format!("or consume the messages of {queue} first")
                 },
             ],
         }
@@ -344,7 +345,7 @@ fn dropped(policy: &Policy, before: &Value, messages: u64) -> Option<(&'static s
     let shorter = number(before.get("message-ttl")).is_none_or(|before| kept < before);
     (shorter && messages > 0).then(|| {
         let kept = words(Duration::from_millis(kept));
-        (ttl, format!("those older than {kept} would be dropped"))
+        (ttl, format!("messages older than {kept} would be dropped"))
     })
 }
 

@@ -1,6 +1,7 @@
 //! What a person reads when something is wrong.
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::Project;
@@ -602,13 +603,13 @@ fn everything_at_once() {
     assert_eq!(
         codes,
         [
-            "config-invalid-value",
-            "config-unknown-key",
-            "config-wrong-type",
-            "config-invalid-value",
-            "config-port-twice",
-            "config-invalid-value",
-            "config-invalid-value",
+            ErrorCode::ConfigInvalidValue,
+            ErrorCode::ConfigUnknownKey,
+            ErrorCode::ConfigWrongType,
+            ErrorCode::ConfigInvalidValue,
+            ErrorCode::ConfigPortTwice,
+            ErrorCode::ConfigInvalidValue,
+            ErrorCode::ConfigInvalidValue,
         ]
     );
     insta::assert_snapshot!(render(&error), @r#"
@@ -776,7 +777,7 @@ fn a_login_without_a_registry() {
     let login = "username = \"jim\"\npassword = \"s3cret\"\n";
     let report = report_of(&format!("[images.credentials]\n{login}"));
     assert!(
-        report.contains("images.credentials says at no registry to log in"),
+        report.contains("images.credentials names no registry"),
         "{report}"
     );
     assert!(!report.contains("s3cret"), "{report}");
@@ -791,6 +792,9 @@ fn a_login_without_a_registry() {
 #[test]
 fn a_password_in_what_builds_are_told() {
     let report = report_of("[images]\napt_mirror = \"http://jim:s3cret@mirror.example/debian\"\n");
-    assert!(report.contains("would stand in argument lists"), "{report}");
+    assert!(
+        report.contains("would be visible in argument lists"),
+        "{report}"
+    );
     assert!(!report.contains("s3cret"), "{report}");
 }

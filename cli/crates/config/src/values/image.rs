@@ -45,11 +45,11 @@ impl std::fmt::Display for RegistryPrefix {
 
 fn image_reference(text: &str) -> Result<(), Refusal> {
     if text.is_empty() {
-        return Err(Refusal::new("an image reference can't be empty"));
+        return Err(Refusal::new("an image reference cannot be empty"));
     }
     if text.contains("://") {
         return Err(Refusal::new("an image reference has no scheme")
-            .help("leave out what stands before `//`, and the slashes"));
+            .help("remove everything up to and including `//`"));
     }
     let (named, digest) = match text.split_once('@') {
         Some((named, digest)) => (named, Some(digest)),

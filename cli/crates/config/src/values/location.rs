@@ -33,14 +33,14 @@ impl TryFrom<String> for ProjectPath {
 
     fn try_from(text: String) -> Result<Self, Refusal> {
         if text.is_empty() {
-            return Err(Refusal::new("a path can't be empty"));
+            return Err(Refusal::new("a path cannot be empty"));
         }
         if text.starts_with('~') {
-            return Err(Refusal::new("`~` isn't expanded here")
+            return Err(Refusal::new("`~` is not expanded")
                 .help("write the path in full, or relative to dm.toml"));
         }
         if text.contains('\0') {
-            return Err(Refusal::new("a path can't hold a NUL character"));
+            return Err(Refusal::new("a path cannot contain a NUL character"));
         }
         Ok(Self(PathBuf::from(text)))
     }

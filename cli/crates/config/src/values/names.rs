@@ -61,16 +61,16 @@ fn project_name(text: &str) -> Result<(), Refusal> {
         })
     };
     if text.is_empty() {
-        return refuse("a project's name can't be empty");
+        return refuse("a project name cannot be empty");
     }
     if text.len() > PROJECT_NAME_MAX {
-        return refuse("a project's name has at most 32 characters");
+        return refuse("a project name has at most 32 characters");
     }
     if is_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase()) {
         return Ok(());
     }
     refuse(
-        "a project's name is made of lower-case letters, digits and inner dashes, \
+        "a project name consists of lower-case letters, digits and inner dashes, \
          and begins with a letter",
     )
 }
@@ -100,7 +100,7 @@ fn is_label(text: &str) -> bool {
 
 fn identifier(text: &str) -> Result<(), Refusal> {
     if text.is_empty() {
-        return Err(Refusal::new("a database identifier can't be empty"));
+        return Err(Refusal::new("a database identifier cannot be empty"));
     }
     if text.len() > IDENTIFIER_MAX {
         return Err(Refusal::new(
@@ -109,7 +109,7 @@ fn identifier(text: &str) -> Result<(), Refusal> {
     }
     if text.starts_with("pg_") {
         return Err(Refusal::new(
-            "names that begin with `pg_` belong to PostgreSQL itself",
+            "names that begin with `pg_` are reserved by PostgreSQL",
         ));
     }
     let first = |c: char| c.is_ascii_lowercase() || c == '_';
@@ -118,17 +118,17 @@ fn identifier(text: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::new(
-        "a database identifier is made of lower-case letters, digits and underscores, \
+        "a database identifier consists of lower-case letters, digits and underscores, \
          and doesn't begin with a digit",
     ))
 }
 
 fn account_name(text: &str) -> Result<(), Refusal> {
     if text.is_empty() {
-        return Err(Refusal::new("a name can't be empty"));
+        return Err(Refusal::new("a name cannot be empty"));
     }
     if text.len() > ACCOUNT_NAME_MAX {
-        return Err(Refusal::new("a name has at most 64 characters here"));
+        return Err(Refusal::new("a name has at most 64 characters"));
     }
     if text
         .chars()
@@ -137,7 +137,7 @@ fn account_name(text: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::new(
-        "a name is made of letters, digits, dots, dashes and underscores here",
+        "a name consists of letters, digits, dots, dashes and underscores",
     ))
 }
 
@@ -146,14 +146,14 @@ fn domain_name(text: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(
-        Refusal::new("a domain name is made of lower-case labels joined by dots")
+        Refusal::new("a domain name consists of lower-case labels joined by dots")
             .help("for example `dundermifflin.com`"),
     )
 }
 
 fn line(text: &str) -> Result<(), Refusal> {
     if text.trim().is_empty() {
-        return Err(Refusal::new("the text can't be empty"));
+        return Err(Refusal::new("the text cannot be empty"));
     }
     if text.contains(char::is_control) {
         return Err(Refusal::new(

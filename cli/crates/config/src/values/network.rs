@@ -74,15 +74,13 @@ impl std::fmt::Display for EngineAddress {
 fn engine_address(text: &str) -> Result<(), Refusal> {
     let example = "for example `unix:///var/run/docker.sock` or `tcp://127.0.0.1:2375`";
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(
-            Refusal::new("an engine's address begins with a scheme").help(
-                if text.starts_with('/') {
-                    format!("write `unix://{text}`")
-                } else {
-                    example.to_owned()
-                },
-            ),
-        );
+        return Err(Refusal::new("an engine address begins with a scheme").help(
+            if text.starts_with('/') {
+                format!("write `unix://{text}`")
+            } else {
+                example.to_owned()
+            },
+        ));
     };
     match scheme {
         _ if rest.is_empty() => {
@@ -90,14 +88,13 @@ fn engine_address(text: &str) -> Result<(), Refusal> {
         }
         "unix" | "npipe" | "tcp" | "http" | "https" => Ok(()),
         "ssh" => Err(
-            Refusal::new("an engine can't be reached by ssh directly").help(
+            Refusal::new("an engine cannot be reached by SSH directly").help(
                 "forward its socket: ssh -NL /tmp/engine.sock:/var/run/docker.sock HOST, \
                    then write `unix:///tmp/engine.sock`",
             ),
         ),
         _ => Err(
-            Refusal::new(format!("`{scheme}` is no scheme that an engine answers to"))
-                .help(example),
+            Refusal::new(format!("`{scheme}` is not a scheme of an engine address")).help(example),
         ),
     }
 }
@@ -130,7 +127,7 @@ impl Serialize for MirrorUrl {
 
 fn mirror_url(text: &str) -> Result<(), Refusal> {
     let url = url::Url::parse(text).map_err(|error| {
-        Refusal::new(format!("this is no URL: {error}"))
+        Refusal::new(format!("not a URL: {error}"))
             .help("for example `https://mirror.example/debian`")
     })?;
     match url.scheme() {

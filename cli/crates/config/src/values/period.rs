@@ -75,7 +75,7 @@ impl<const MIN: u64, const MAX: u64> TryFrom<String> for Period<MIN, MAX> {
 
     fn try_from(text: String) -> Result<Self, Refusal> {
         let length = humantime::parse_duration(&text).map_err(|_| {
-            let refusal = Refusal::new("this is no length of time");
+            let refusal = Refusal::new("not a duration");
             match text.trim() {
                 "" => refusal.help("write a number with its unit, for example `90s`"),
                 number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -90,7 +90,7 @@ impl<const MIN: u64, const MAX: u64> TryFrom<String> for Period<MIN, MAX> {
         }
         let side = if length < min { "short" } else { "long" };
         Err(
-            Refusal::new(format!("{} is too {side} a time here", words(length))).help(format!(
+            Refusal::new(format!("{} is too {side}", words(length))).help(format!(
                 "write {} to {}",
                 words(min),
                 words(max)

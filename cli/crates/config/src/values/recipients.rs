@@ -18,8 +18,8 @@ fn recipient(text: &str) -> Result<(), Refusal> {
     match text.parse::<age::x25519::Recipient>() {
         Ok(_) => Ok(()),
         Err(reason) => {
-            let refusal = Refusal::new(format!("this is no recipient of age: {reason}"));
-            Err(refusal.help("write the public key that `age-keygen` tells: `age1…`"))
+            let refusal = Refusal::new(format!("not an age recipient: {reason}"));
+            Err(refusal.help("write the public key that `age-keygen` prints: `age1…`"))
         }
     }
 }

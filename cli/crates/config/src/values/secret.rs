@@ -41,8 +41,8 @@ impl TryFrom<String> for Secret {
 
     fn try_from(text: String) -> Result<Self, Refusal> {
         if text.is_empty() {
-            return Err(Refusal::new("a password can't be empty")
-                .help("leave the key out to get the default"));
+            return Err(Refusal::new("a password cannot be empty")
+                .help("remove the key to use the default"));
         }
         // It stands on one line of a file.
         if text.contains(char::is_control) {

@@ -95,10 +95,10 @@ impl TryFrom<String> for Name {
 
     fn try_from(name: String) -> Result<Self, Refusal> {
         if RESERVED.contains(&name.as_str()) {
-            let refusal = Refusal::new(format!("`{name}` is set by dm itself"));
+            let refusal = Refusal::new(format!("`{name}` is set by dm"));
             return Err(match name.as_str() {
                 "port" => refusal.help("the port on this host is `postgres.port`"),
-                _ => refusal.help("leave it out"),
+                _ => refusal.help("remove it"),
             });
         }
         let word = |part: &str| {
@@ -109,7 +109,7 @@ impl TryFrom<String> for Name {
             return Ok(Self(name));
         }
         Err(Refusal::new(
-            "a setting's name is made of letters, digits and underscores",
+            "the name of a setting consists of letters, digits and underscores",
         ))
     }
 }

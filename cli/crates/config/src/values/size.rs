@@ -35,13 +35,13 @@ impl<const MIN_MIB: u64> TryFrom<String> for Size<MIN_MIB> {
                 .help(format!("add the unit: \"{trimmed}MiB\"")));
         }
         let size: ByteSize = trimmed.parse().map_err(|_| {
-            Refusal::new("this is no amount of memory")
+            Refusal::new("not an amount of memory")
                 .help("write a number with its unit, for example `512MiB` or `2GiB`")
         })?;
         if size.as_u64() >= MIN_MIB * MIB {
             return Ok(Self(size.as_u64()));
         }
-        Err(Refusal::new(format!("{size} is too little memory here"))
+        Err(Refusal::new(format!("{size} is too little memory"))
             .help(format!("write at least `{MIN_MIB}MiB`")))
     }
 }

@@ -154,7 +154,7 @@ impl Board {
             (done().count() - images, "ready"),
             (self.of(Stage::Done).filter(gone).count(), "gone"),
             (self.of(Stage::Active).count(), "unfinished"),
-            (self.of(Stage::Waiting).count(), "not begun"),
+            (self.of(Stage::Waiting).count(), "not started"),
             (self.of(Stage::Failed).count(), "failed"),
             (self.of(Stage::Blocked).count(), "blocked"),
         ];
@@ -173,7 +173,7 @@ impl Board {
         let verdict = match (ok, self.interrupted) {
             (true, _) if self.rows.is_empty() => return None,
             (true, _) if self.unchanged() => {
-                return Some(format!("everything is ready already ({took})"));
+                return Some(format!("everything is already ready ({took})"));
             }
             (true, _) => "finished",
             (false, true) => "interrupted",

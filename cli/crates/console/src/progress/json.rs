@@ -8,9 +8,6 @@ use dm_terminal::{Printer, json};
 
 use super::Reporter;
 
-/// The schema, named by the first line.
-pub(crate) const SCHEMA: &str = "dm.progress/1";
-
 /// Writes each event as a line of JSON.
 pub(crate) struct Json {
     printer: Printer,
@@ -30,9 +27,9 @@ impl Json {
 impl Reporter for Json {
     fn event(&mut self, event: &Event, _: Duration) {
         let line = if std::mem::take(&mut self.first) {
-            json::line(SCHEMA, event)
+            json::line(&dm_core::document::PROGRESS, event)
         } else {
-            json::further_line(SCHEMA, event)
+            json::further_line(&dm_core::document::PROGRESS, event)
         };
         // Only a path that is no UTF-8 can't be expressed; the run matters more.
         if let Ok(line) = line {

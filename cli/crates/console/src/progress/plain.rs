@@ -201,7 +201,7 @@ impl Reporter for Plain {
             Event::Interrupted => {
                 self.line(
                     elapsed,
-                    "interrupted, winding down; once more to stop at once",
+                    "interrupted, stopping; interrupt again to stop immediately",
                 );
             }
             Event::Finished { ok, at } => {
@@ -238,7 +238,7 @@ impl Reporter for Plain {
             })
             .collect();
         if !waits.is_empty() {
-            self.line(elapsed, &format!("still at it: {}", waits.join("; ")));
+            self.line(elapsed, &format!("still working: {}", waits.join("; ")));
         }
     }
 

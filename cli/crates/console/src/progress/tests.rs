@@ -496,11 +496,11 @@ fn a_run_with_nothing_to_do_says_just_that() {
         receiver
     };
     block_on(report(&printer, quickly(kept_run()), Options::default()));
-    assert_eq!(err.text(), "everything is ready already (0.2s)\n");
+    assert_eq!(err.text(), "everything is already ready (0.2s)\n");
 
     let (printer, emulator) = terminal_printer(80, 24);
     block_on(run(&printer, kept_run()));
-    assert_eq!(emulator.contents(), "✓ everything is ready already (0.2s)");
+    assert_eq!(emulator.contents(), "✓ everything is already ready (0.2s)");
 
     let flags = Flags {
         verbose: true,
@@ -561,7 +561,7 @@ fn nodes_that_are_announced_again_count_once() {
         change("keycloak", NodeState::Gone, 20),
         started(),
     ]);
-    assert_eq!(gone.tally(), "2 not begun");
+    assert_eq!(gone.tally(), "2 not started");
     let mut events = vec![
         started(),
         change("postgres", NodeState::Gone, 10),

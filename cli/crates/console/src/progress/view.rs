@@ -124,7 +124,7 @@ pub(crate) fn summary(board: &Board, at: Duration, canvas: &Canvas) -> Vec<Strin
     let blocked = group(Role::Muted, Glyph::Skipped, "blocked", &|row| {
         row.stage() == Stage::Blocked
     });
-    let waiting = group(Role::Muted, Glyph::Waiting, "not begun", &|row| {
+    let waiting = group(Role::Muted, Glyph::Waiting, "not started", &|row| {
         row.stage() == Stage::Waiting
     });
     let changed = board
@@ -206,11 +206,11 @@ fn total(board: &Board, now: Duration, deadline: Option<Duration>, layout: &Layo
     );
     if board.interrupted {
         line.push_str(&format!(
-            " {dot} interrupted, winding down; Ctrl-C again to stop at once"
+            " {dot} interrupted, stopping; Ctrl-C again to stop immediately"
         ));
     } else if let Some(deadline) = deadline {
         let left = text::duration(deadline.saturating_sub(now));
-        line.push_str(&format!(" {dot} gives up in {left}"));
+        line.push_str(&format!(" {dot} times out in {left}"));
     }
     let line = text::truncate(&line, layout.width, layout.canvas.style);
     let role = if board.interrupted {

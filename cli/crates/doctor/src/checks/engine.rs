@@ -34,7 +34,7 @@ pub(crate) fn found(connected: &Result<Engine, EngineError>) -> Vec<Finding> {
                 Finding::ok(
                     "engine API",
                     format!(
-                        "{}, of which dm needs {}",
+                        "{}; dm requires {} or later",
                         version.api,
                         dm_engine::find::NEEDED_API
                     ),
@@ -56,13 +56,13 @@ fn published(version: &Version) -> Option<Finding> {
         Finding::warning(
             "published ports",
             format!(
-                "Docker before {FIRST_CLOSED}.0 lets neighbours on the network reach ports \
+                "Docker before {FIRST_CLOSED}.0 lets other machines of the network reach ports \
                  that are published on 127.0.0.1, such as PostgreSQL's (moby 45610)"
             ),
             [
                 format!("install Docker {FIRST_CLOSED} or newer"),
-                "or have a firewall drop what comes from the network for the engine's \
-                 address ranges"
+                "or drop packets from the network to the address ranges of the engine \
+                 with a firewall"
                     .to_owned(),
             ],
         )
@@ -98,12 +98,12 @@ pub(crate) async fn storage(engine: Option<&Engine>) -> Vec<Finding> {
 fn disk(root: &str, free: Option<u64>) -> Finding {
     let name = "disk space";
     let Some(free) = free else {
-        return Finding::skipped(name, "the engine's disk is not one of this machine");
+        return Finding::skipped(name, "the disk of the engine is not on this machine");
     };
     let detail = format!("{} free at {root}", gigabytes(free));
     let next = [
-        "see what the engine holds: docker system df",
-        "remove images of dm that nothing needs: dm images prune",
+        "show the disk usage of the engine: docker system df",
+        "remove unused images of dm: dm images prune",
     ];
     if free < DISK_ERROR {
         Finding::error(name, detail, next)
@@ -135,7 +135,7 @@ fn setup(facts: &Facts) -> Vec<Finding> {
         "devicemapper" | "aufs" | "overlay" => Finding::warning(
             "storage driver",
             format!("{storage} is no longer maintained"),
-            ["change it to overlay2 in /etc/docker/daemon.json; what it holds must be made anew"],
+            ["set overlay2 in /etc/docker/daemon.json; images and containers must be created again"],
         ),
         _ => Finding::ok("storage driver", storage),
     });
@@ -151,7 +151,7 @@ fn setup(facts: &Facts) -> Vec<Finding> {
     if facts.rootless && facts.cgroup_version == "1" {
         findings.push(Finding::warning(
             "rootless limits",
-            "a rootless engine can't limit memory with control groups of version 1",
+            "a rootless engine cannot limit memory with control groups of version 1",
             ["boot with systemd.unified_cgroup_hierarchy=1"],
         ));
     }
@@ -163,7 +163,7 @@ fn setup(facts: &Facts) -> Vec<Finding> {
         findings.push(Finding::warning(
             "memory limits",
             line.trim_start_matches("WARNING: "),
-            ["memory limits of components are not enforced; mount the memory control group"],
+            ["mount the memory control group, so that the memory limits of components are enforced"],
         ));
     }
     findings
@@ -208,14 +208,14 @@ async fn is_present(engine: &Engine, image: &NeededImage) -> Result<bool, Engine
 /// Images that are missing are no fault: `dm up` gets them. It only takes time.
 fn present(needed: usize, missing: &[&str]) -> Finding {
     if missing.is_empty() {
-        return Finding::ok("images", format!("all {needed} are here"));
+        return Finding::ok("images", format!("all {needed} present"));
     }
     Finding {
-        next: vec!["get them beforehand: dm images build".into()],
+        next: vec!["obtain the images beforehand: dm images build".into()],
         ..Finding::ok(
             "images",
             format!(
-                "{} of {needed} are here; dm up gets the others first: {}",
+                "{} of {needed} present; dm up obtains the others: {}",
                 needed - missing.len(),
                 missing.join(", ")
             ),
@@ -257,12 +257,12 @@ mod tests {
 
     #[test]
     fn missing_images_are_named() {
-        assert_eq!(present(4, &[]).detail, "all 4 are here");
+        assert_eq!(present(4, &[]).detail, "all 4 present");
         let some = present(4, &["keycloak", "openldap"]);
         assert_eq!(some.status, Status::Ok);
         assert_eq!(
             some.detail,
-            "2 of 4 are here; dm up gets the others first: keycloak, openldap"
+            "2 of 4 present; dm up obtains the others: keycloak, openldap"
         );
     }
 }

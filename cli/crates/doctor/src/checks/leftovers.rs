@@ -20,7 +20,7 @@ pub(crate) async fn leftovers(engine: Option<&Engine>) -> Vec<Finding> {
     if !engine.is_local() {
         return vec![Finding::skipped(
             name,
-            "the engine may hold stacks of other machines",
+            "the engine may run stacks of other machines",
         )];
     }
     match engine.owned().await {
@@ -82,7 +82,10 @@ fn tell(owned: &[Owned], exists: impl Fn(&str) -> bool) -> Vec<Finding> {
             }
             Finding::warning(
                 "leftovers",
-                format!("{} of a stack in {root}, which is gone", detail.join(", ")),
+                format!(
+                    "{} of a stack in {root}, which no longer exists",
+                    detail.join(", ")
+                ),
                 next,
             )
         })
@@ -116,7 +119,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(
             found[0].detail,
-            "1 container, 2 volumes of a stack in /gone, which is gone"
+            "1 container, 2 volumes of a stack in /gone, which no longer exists"
         );
         insta::assert_snapshot!(found[0].next.join("\n"), @r"
         docker ps -aq --filter label=com.dundermifflin.dm.project=dm-1 | xargs docker rm -f

@@ -33,14 +33,14 @@ pub(crate) async fn memory(engine: Option<&Engine>) -> Vec<Finding> {
         None => None,
     };
     vec![facts.map_or_else(
-        || Finding::skipped("memory", "the engine does not tell"),
+        || Finding::skipped("memory", "the engine does not report it"),
         |facts| virtual_memory(facts.memory),
     )]
 }
 
 fn local_memory(memory: Option<Memory>) -> Finding {
     let Some(memory) = memory else {
-        return Finding::skipped("memory", "this system does not tell");
+        return Finding::skipped("memory", "this system does not report it");
     };
     let detail = format!(
         "{} of {} available",
@@ -52,7 +52,7 @@ fn local_memory(memory: Option<Memory>) -> Finding {
             "memory",
             detail,
             [
-                "close what you don't need; see who uses most: ps aux --sort=-rss | head",
+                "close programs; show the largest ones: ps aux --sort=-rss | head",
                 "or start a part of the stack: dm up --only postgres",
             ],
         )
@@ -67,7 +67,7 @@ fn virtual_memory(total: u64) -> Finding {
         Finding::warning(
             "memory",
             detail,
-            ["give it 4 GB or more in the settings of Docker Desktop, colima or OrbStack"],
+            ["assign 4 GB or more in the settings of Docker Desktop, colima or OrbStack"],
         )
     } else {
         Finding::ok("memory", detail)
@@ -100,23 +100,20 @@ fn compare(
     after: DateTime<Utc>,
     has_engine: bool,
 ) -> Finding {
-    let set = "set it by a time service: timedatectl set-ntp true";
+    let set = "synchronize the clock: timedatectl set-ntp true";
     if before.year() < EARLIEST {
         return Finding::error(
             "clock",
             format!(
-                "it says {}, which is in the past",
+                "the clock shows {}, which is in the past: certificates and tokens are not valid yet",
                 before.format("%Y-%m-%d")
             ),
-            [
-                set,
-                "certificates and tokens are not valid yet by this clock",
-            ],
+            [set],
         );
     }
     let Some(theirs) = theirs else {
         let detail = if has_engine {
-            "the engine does not tell its time"
+            "the engine does not report its time"
         } else {
             NO_ENGINE
         };
@@ -149,13 +146,13 @@ pub(crate) async fn names() -> Vec<Finding> {
         findings.push(Finding::warning(
             "name servers",
             format!(
-                "containers can't reach {}, so the engine gives them public ones",
+                "containers cannot reach the name server {}, so that the engine uses public ones",
                 loopback
                     .first()
                     .map(ToString::to_string)
                     .unwrap_or_default()
             ),
-            ["name reachable ones in /etc/docker/daemon.json: {\"dns\": [\"…\"]}"],
+            ["set reachable name servers in /etc/docker/daemon.json: {\"dns\": [\"…\"]}"],
         ));
     }
     findings
@@ -163,13 +160,13 @@ pub(crate) async fn names() -> Vec<Finding> {
 
 fn localhost(resolved: &[IpAddr]) -> Finding {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let add = ["add it to /etc/hosts: 127.0.0.1 localhost"];
+    let add = ["add this line to /etc/hosts: 127.0.0.1 localhost"];
     if resolved.contains(&loopback) {
         Finding::ok("localhost", "resolves to 127.0.0.1")
     } else if let Some(first) = resolved.first() {
         Finding::error(
             "localhost",
-            format!("resolves to {first}, and not to 127.0.0.1 where the stack listens"),
+            format!("resolves to {first} instead of 127.0.0.1, the address of the stack"),
             add,
         )
     } else {

@@ -81,7 +81,7 @@ fn tell(component: &str, port: u16, found: Use, instance: &str) -> Finding {
     match found {
         Use::Free => Finding::ok(name, format!("free for {component} ({key})")),
         Use::Ours => {
-            let detail = format!("{component} of this stack listens there ({key})");
+            let detail = format!("in use by {component} of this stack ({key})");
             Finding::ok(name, detail)
         }
         Use::Taken { owner, container } => {
@@ -105,12 +105,12 @@ fn tell(component: &str, port: u16, found: Use, instance: &str) -> Finding {
                 error.next()
             } else {
                 // It has ports of its own, which no key sets.
-                vec![format!("take another one: dm up --instance {instance}")]
+                vec![format!("choose another port: dm up --instance {instance}")]
             };
             Finding::error(
                 name,
                 format!(
-                    "wanted by {}{command}",
+                    "required by {}{command}",
                     detail.replacen(" is taken by", ", taken by", 1)
                 ),
                 next,
@@ -158,12 +158,12 @@ mod tests {
         .collect();
         insta::assert_snapshot!(text.join("\n"), @r#"
         port 5432: free for postgres (postgres.port) []
-        port 5432: postgres of this stack listens there (postgres.port) []
-        port 5432: wanted by postgres, taken by postgres (pid 4211): /usr/lib/postgresql/17/bin/postgres -D /data --password=*** ["let dm choose free ports: dm up --ports auto", "or stop it: kill 4211", "or set another one in dm.toml: postgres.port"]
-        port 5432: wanted by postgres, taken by container shop-db-1 ["let dm choose free ports: dm up --ports auto", "or stop it: docker stop shop-db-1", "or set another one in dm.toml: postgres.port"]
-        port 5432: wanted by postgres, taken by a process of another user ["let dm choose free ports: dm up --ports auto", "or see as root who it is: sudo dm doctor", "or set another one in dm.toml: postgres.port"]
-        port 8093: wanted by order, taken by a process of another user ["let dm choose free ports: dm up --ports auto", "or see as root who it is: sudo dm doctor", "or set another one in dm.toml: services.order.port"]
-        port 24093: wanted by order, taken by a process of another user ["take another one: dm up --instance review"]
+        port 5432: in use by postgres of this stack (postgres.port) []
+        port 5432: required by postgres, taken by postgres (pid 4211): /usr/lib/postgresql/17/bin/postgres -D /data --password=*** ["let dm choose free ports: dm up --ports auto", "or stop it: kill 4211", "or set another port in dm.toml: postgres.port"]
+        port 5432: required by postgres, taken by container shop-db-1 ["let dm choose free ports: dm up --ports auto", "or stop it: docker stop shop-db-1", "or set another port in dm.toml: postgres.port"]
+        port 5432: required by postgres, taken by a process of another user ["let dm choose free ports: dm up --ports auto", "or identify the process as root: sudo dm doctor", "or set another port in dm.toml: postgres.port"]
+        port 8093: required by order, taken by a process of another user ["let dm choose free ports: dm up --ports auto", "or identify the process as root: sudo dm doctor", "or set another port in dm.toml: services.order.port"]
+        port 24093: required by order, taken by a process of another user ["choose another port: dm up --instance review"]
         "#);
     }
 }

@@ -1,4 +1,5 @@
 use dm_core::error::Coded;
+use dm_core::error_code::ErrorCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -71,7 +72,7 @@ fn a_named_engine_is_the_only_candidate() {
     let EngineError::NotFound { tried, .. } = error else {
         panic!("{error}")
     };
-    assert_eq!(tried, ["Docker context lab: there is no such context"]);
+    assert_eq!(tried, ["Docker context lab: no such context"]);
     // The built-in context, named explicitly, overrides the file.
     around.docker_context = Some("default".into());
     let all = addresses(&EngineSettings::default(), &around);
@@ -119,7 +120,7 @@ async fn a_stale_socket_is_passed_over_and_remembered() {
     .unwrap();
     assert_eq!(
         found.why,
-        "Podman socket, the first of 3 places that answers"
+        "Podman socket, the first of 3 candidates that answers"
     );
     let outcomes: Vec<&str> = found
         .tried
@@ -130,7 +131,7 @@ async fn a_stale_socket_is_passed_over_and_remembered() {
         outcomes,
         [
             "no such socket",
-            "a socket is there, but nobody listens on it"
+            "the socket exists, but no process listens on it"
         ]
     );
     engine.abort();
@@ -150,7 +151,7 @@ async fn an_old_engine_is_refused_by_its_version() {
         let result = search(vec![socket(&at, Source::DefaultSocket)]).await;
         assert_eq!(result.is_ok(), accepted, "{api}");
         if let Err(error) = result {
-            assert_eq!(error.code(), "engine-too-old");
+            assert_eq!(error.code(), ErrorCode::EngineTooOld);
         }
         engine.abort();
     }
@@ -161,7 +162,10 @@ async fn nothing_that_answers_is_an_error_with_a_way_on() {
     let dir = tempfile::tempdir().unwrap();
     let absent = socket(&dir.path().join("a.sock"), Source::DefaultSocket);
     let error = search(vec![absent.clone()]).await.unwrap_err();
-    assert_eq!(error.next(), ["install and start one: dm engine start"]);
+    assert_eq!(
+        error.next(),
+        ["install and start an engine: dm engine start"]
+    );
     let named = Candidate {
         source: Source::DockerHost,
         ..absent
@@ -182,6 +186,6 @@ async fn nothing_that_answers_is_an_error_with_a_way_on() {
     let EngineError::NotFound { tried, next } = error else {
         panic!("{error}")
     };
-    assert_eq!(tried, ["ssh://pam@192.0.2.1: dm does not speak ssh"]);
+    assert_eq!(tried, ["ssh://pam@192.0.2.1: dm does not support ssh"]);
     assert!(next[1].contains("pam@192.0.2.1 & export DOCKER_HOST"));
 }

@@ -87,13 +87,13 @@ impl Run {
             "Could not connect",
             "Could not resolve",
         ]) {
-            return "a package source can't be reached".into();
+            return "a package source is unreachable".into();
         }
         self.lines
             .iter()
             .rev()
             .find_map(|line| line.strip_prefix("E: "))
-            .map_or_else(|| "it gave no reason".into(), str::to_owned)
+            .map_or_else(|| "no reason given".into(), str::to_owned)
     }
 }
 
@@ -297,6 +297,6 @@ mod tests {
             run(&["dpkg: write: No space left on device"]).reason(),
             "the disk is full"
         );
-        assert_eq!(run(&[]).reason(), "it gave no reason");
+        assert_eq!(run(&[]).reason(), "no reason given");
     }
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 pub use distribution::Distribution;
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 
 use super::consent::{Consent, ConsentError, Proposal};
 use super::privilege::Privilege;
@@ -77,7 +78,7 @@ pub enum PackageError {
     #[error(transparent)]
     Consent(#[from] ConsentError),
     /// `dm` doesn't install on this system by itself.
-    #[error("{} missing, and dm does not install on {system} itself", missing(.programs))]
+    #[error("{} missing, and dm does not install packages on {system}", missing(.programs))]
     Unsupported {
         /// The programs that are missing.
         programs: Vec<String>,
@@ -87,7 +88,7 @@ pub enum PackageError {
         guides: Vec<&'static str>,
     },
     /// Root's rights could not be had.
-    #[error("installing {} needs root", packages.join(" and "))]
+    #[error("could not install {}: root privileges are required", packages.join(" and "))]
     NotRoot {
         /// The packages.
         packages: Vec<String>,
@@ -105,7 +106,7 @@ pub enum PackageError {
         log: Vec<String>,
     },
     /// It succeeded, and the program still isn't there.
-    #[error("{package} was installed, but there is no program {program}")]
+    #[error("package {package} was installed, but does not provide {program}")]
     Ineffective {
         /// The package.
         package: String,
@@ -126,14 +127,14 @@ fn missing(programs: &[String]) -> String {
 }
 
 impl Coded for PackageError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Consent(error) => error.code(),
-            Self::Unsupported { .. } => "packages-unsupported",
-            Self::NotRoot { .. } => "packages-not-root",
-            Self::Failed { .. } => "packages-failed",
-            Self::Ineffective { .. } => "packages-ineffective",
-            Self::Interrupted { .. } => "interrupted",
+            Self::Unsupported { .. } => ErrorCode::PackagesUnsupported,
+            Self::NotRoot { .. } => ErrorCode::PackagesNeedRoot,
+            Self::Failed { .. } => ErrorCode::PackagesFailed,
+            Self::Ineffective { .. } => ErrorCode::PackagesProgramMissing,
+            Self::Interrupted { .. } => ErrorCode::Interrupted,
         }
     }
 
@@ -148,15 +149,15 @@ impl Coded for PackageError {
         match self {
             Self::Consent(error) => error.next(),
             Self::Unsupported { guides, .. } => {
-                let own = "install it with this system's package manager".to_owned();
+                let own = "use the package manager of this system".to_owned();
                 let guides = guides.iter().map(|guide| format!("see {guide}"));
                 std::iter::once(own).chain(guides).collect()
             }
             Self::NotRoot { command, .. } => vec![format!("run it yourself: {command}")],
             Self::Failed { command, log, .. } => {
                 let mut next: Vec<String> =
-                    log.iter().map(|line| format!("it said: {line}")).collect();
-                next.push(format!("see what it says: {command}"));
+                    log.iter().map(|line| format!("output: {line}")).collect();
+                next.push(format!("run the command yourself: {command}"));
                 next
             }
             Self::Ineffective { .. } => vec!["dm doctor".into()],
@@ -288,8 +289,8 @@ mod tests {
             guides: Package::DOCKER.guide.into_iter().collect(),
         };
         insta::assert_snapshot!(format!("{error}\n{}", error.next().join("\n")), @r"
-        dockerd and iptables are missing, and dm does not install on Rocky Linux 9 itself
-        install it with this system's package manager
+        dockerd and iptables are missing, and dm does not install packages on Rocky Linux 9
+        use the package manager of this system
         see https://docs.docker.com/engine/install/
         ");
     }
@@ -303,8 +304,8 @@ mod tests {
         };
         insta::assert_snapshot!(format!("{error}\n{}", error.next().join("\n")), @r"
         apt-get install -y maven failed: the disk is full
-        it said: dpkg: error: no space left
-        see what it says: apt-get install -y maven
+        output: dpkg: error: no space left
+        run the command yourself: apt-get install -y maven
         ");
     }
 }

@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use dm_core::keys::port_key;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -91,7 +92,7 @@ pub enum PortError {
         container: Option<String>,
     },
     /// Another instance was given the wanted port, though nobody listens now.
-    #[error("port {port} of {component} is kept for instance {instance} of {}", root.display())]
+    #[error("port {port} of {component} is reserved for instance {instance} of {}", root.display())]
     Reserved {
         /// The port.
         port: u16,
@@ -103,7 +104,7 @@ pub enum PortError {
         root: PathBuf,
     },
     /// Two components of the same instance want the same port.
-    #[error("{first} and {second} both want port {port}")]
+    #[error("{first} and {second} both require port {port}")]
     Twice {
         /// The port.
         port: u16,
@@ -149,12 +150,12 @@ impl PortError {
 }
 
 impl Coded for PortError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Taken { .. } => "port-taken",
-            Self::Reserved { .. } => "port-reserved",
-            Self::Twice { .. } => "port-twice",
-            Self::Exhausted { .. } => "port-exhausted",
+            Self::Taken { .. } => ErrorCode::PortTaken,
+            Self::Reserved { .. } => ErrorCode::PortReserved,
+            Self::Twice { .. } => ErrorCode::PortTwice,
+            Self::Exhausted { .. } => ErrorCode::PortExhausted,
             Self::State(error) => error.code(),
             Self::Lock(error) => error.code(),
         }
@@ -171,7 +172,7 @@ impl Coded for PortError {
     fn next(&self) -> Vec<String> {
         let auto = || "let dm choose free ports: dm up --ports auto".to_owned();
         let set =
-            |component: &str| format!("or set another one in dm.toml: {}", port_key(component));
+            |component: &str| format!("or set another port in dm.toml: {}", port_key(component));
         match self {
             Self::Taken {
                 component,
@@ -182,7 +183,7 @@ impl Coded for PortError {
                 let stop = match (container, owner) {
                     (Some(container), _) => format!("or stop it: docker stop {container}"),
                     (None, Some(owner)) => format!("or stop it: kill {}", owner.pid),
-                    (None, None) => "or see as root who it is: sudo dm doctor".into(),
+                    (None, None) => "or identify the process as root: sudo dm doctor".into(),
                 };
                 vec![auto(), stop, set(component)]
             }
@@ -194,13 +195,13 @@ impl Coded for PortError {
             } => vec![
                 auto(),
                 format!(
-                    "or give that instance up: cd {} && dm down --instance {instance}",
+                    "or remove that instance: cd {} && dm down --instance {instance}",
                     root.display()
                 ),
                 set(component),
             ],
             Self::Twice { second, .. } => {
-                vec![format!("set another one in dm.toml: {}", port_key(second))]
+                vec![format!("set another port in dm.toml: {}", port_key(second))]
             }
             Self::Exhausted { .. } => vec!["dm doctor".into()],
             Self::State(error) => error.next(),

@@ -104,7 +104,7 @@ impl Contents {
     ) -> Result<(), Fault> {
         let unknown = || {
             let path = String::from_utf8_lossy(path).into_owned();
-            Fault::Damaged(format!("it has an entry that dm does not write: `{path}`"))
+            Fault::Damaged(format!("unexpected entry `{path}`"))
         };
         let path = std::str::from_utf8(path).map_err(|_| unknown())?;
         let name = match kind {
@@ -125,13 +125,11 @@ impl Contents {
             return Err(unknown());
         }
         if !self.names.insert(name.to_owned()) {
-            return Err(Fault::Damaged(format!("it has two entries `{name}`")));
+            return Err(Fault::Damaged(format!("duplicate entry `{name}`")));
         }
         self.total = self.total.saturating_add(size);
         if self.total > TOTAL_LIMIT || self.names.len() > COUNT_LIMIT {
-            return Err(Fault::Damaged(
-                "it unpacks to more than images can be".into(),
-            ));
+            return Err(Fault::Damaged("its unpacked size exceeds the limit".into()));
         }
         match place {
             Place::List => {
@@ -143,7 +141,9 @@ impl Contents {
                 let mut digest = Sha256::new();
                 std::io::copy(contents, &mut digest)?;
                 if Digest::from_hash(digest).as_str() != hash {
-                    return Err(Fault::Damaged(format!("`{name}` has another digest")));
+                    return Err(Fault::Damaged(format!(
+                        "`{name}` does not match its digest"
+                    )));
                 }
             }
             Place::Folder | Place::Note | Place::Layer => {
@@ -161,16 +161,16 @@ impl Contents {
             .map(|image| (image.reference.as_str(), image.id.as_str()))
             .collect();
         if ours.len() != manifest.images.len() {
-            return Err(Fault::Damaged("it names an image twice".into()));
+            return Err(Fault::Damaged("the manifest names an image twice".into()));
         }
-        let others = || Fault::Damaged("it holds other images than it names".into());
+        let others = || Fault::Damaged("the images differ from the manifest".into());
         let list: Vec<Listed> = self.list(LIST)?.ok_or_else(others)?;
         let mut tagged = BTreeSet::new();
         for image in &list {
             if !self.names.contains(&image.config)
                 || !image.layers.iter().all(|layer| self.names.contains(layer))
             {
-                return Err(Fault::Damaged("it lacks a part of an image".into()));
+                return Err(Fault::Damaged("a part of an image is missing".into()));
             }
             for reference in image.references.iter().flatten() {
                 let id = ours.get(reference.as_str()).ok_or_else(others)?;
@@ -202,7 +202,7 @@ impl Contents {
                 let hash = descriptor.digest.strip_prefix("sha256:");
                 let part = hash.map(|hash| format!("blobs/sha256/{hash}"));
                 if !part.is_some_and(|part| self.names.contains(&part)) {
-                    return Err(Fault::Damaged("it lacks a part of an image".into()));
+                    return Err(Fault::Damaged("a part of an image is missing".into()));
                 }
                 for (name, value) in &descriptor.annotations {
                     let known = match name.as_str() {

@@ -107,7 +107,7 @@ pub(super) fn verify(file: impl Read, mut meter: Meter) -> Result<Verified, Faul
         let path = entry.path_bytes().into_owned();
         let kind = entry.header().entry_type();
         let Some(open) = hash.as_mut() else {
-            return Err(Fault::Damaged("something follows its checksum".into()));
+            return Err(Fault::Damaged("data after the checksum".into()));
         };
         if manifest.is_none() {
             if path != MANIFEST.as_bytes() || entry.size() > MANIFEST_LIMIT {
@@ -121,7 +121,7 @@ pub(super) fn verify(file: impl Read, mut meter: Meter) -> Result<Verified, Faul
             entry.take(CHECKSUM_LIMIT).read_to_string(&mut written)?;
             let found = hash.take().unwrap_or_default().finish();
             if found.as_str() != written {
-                return Err(Fault::Damaged("its checksum is another".into()));
+                return Err(Fault::Damaged("the checksum does not match".into()));
             }
             continue;
         }
@@ -144,7 +144,7 @@ pub(super) fn verify(file: impl Read, mut meter: Meter) -> Result<Verified, Faul
         match rest.read(&mut block)? {
             0 => break,
             read if block[..read].iter().all(|byte| *byte == 0) => {}
-            _ => return Err(Fault::Damaged("something follows its end".into())),
+            _ => return Err(Fault::Damaged("data after the end".into())),
         }
     }
     drop(rest);

@@ -141,18 +141,19 @@ impl Images {
             .map_err(ImageError::io(format!("read {}", path.display())))?;
         let verified = tokio::task::spawn_blocking(move || verify(BufReader::new(file), meter))
             .await
-            .map_err(|error| ImageError::io("verify a file")(io::Error::other(error)))?
+            .map_err(|error| ImageError::io("verify the archive")(io::Error::other(error)))?
             .map_err(|fault| self.refuse(path, fault))?;
         let manifest = verified.manifest;
         if let Some(other) = manifest.images.iter().find(|image| !self.is_ours(image)) {
             return Err(ImageError::Archive {
                 path: path.to_owned(),
                 reason: format!(
-                    "names {}, which is no image of this project",
+                    "it names {}, which is not an image of this project",
                     other.reference
                 ),
                 hints: vec![
-                    "load it in the project that saved it, with the same images.mirror".into(),
+                    "load the archive in the project that saved it, with the same images.mirror"
+                        .into(),
                 ],
             });
         }
@@ -175,7 +176,7 @@ impl Images {
             } else {
                 return Err(ImageError::Archive {
                     path: path.to_owned(),
-                    reason: format!("did not bring {}, which it names", image.reference),
+                    reason: format!("it names {} and does not contain it", image.reference),
                     hints: vec!["save the images again with this version of dm".into()],
                 });
             }
@@ -188,7 +189,7 @@ impl Images {
                 .map(|image| (image.component.clone(), image.reference.clone()))
                 .collect();
             if !self.adopt_services(sources, references)? {
-                let text = "the services' sources are others here; the next dm up compiles them";
+                let text = "the sources of the services differ from those of the archive; the next dm up compiles them";
                 self.progress.note(NAME, text.to_owned());
             }
         }
@@ -240,20 +241,20 @@ impl Images {
                 return ImageError::io(format!("read {}", path.display()))(error);
             }
             Fault::Foreign => (
-                "is not a file of images that dm saved".to_owned(),
-                "`dm images save FILE` makes one",
+                "it was not written by dm images save".to_owned(),
+                "write an archive: dm images save FILE",
             ),
             Fault::Version(format) => (
-                format!("has the format {format}; this dm reads {FORMAT}"),
-                "use the version of dm that saved it",
+                format!("its format is {format}, and this version of dm reads {FORMAT}"),
+                "use the version of dm that saved the archive",
             ),
             Fault::CutShort => (
-                "is cut short".to_owned(),
-                "copy it again, and compare the sizes",
+                "it is truncated".to_owned(),
+                "copy the archive again, and compare the sizes",
             ),
             Fault::Damaged(what) => (
-                format!("is damaged: {what}"),
-                "copy it again, or save it again",
+                format!("it is damaged: {what}"),
+                "copy or save the archive again",
             ),
         };
         ImageError::Archive {

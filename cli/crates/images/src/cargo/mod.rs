@@ -106,7 +106,7 @@ impl Cargo<'_> {
             None => Ok(found),
             Some(name) => Err(ImageError::Program {
                 program: "cargo".into(),
-                reason: format!("it made no binary called {name}"),
+                reason: format!("no binary `{name}` was produced"),
                 log: Vec::new(),
                 hints: vec!["dm doctor".into()],
             }),

@@ -47,7 +47,7 @@ pub(super) fn interpreter(program: &[u8]) -> Result<Option<String>, &'static str
         is_little: program.get(5) == Some(&1),
     };
     file.interpreter(&layout)
-        .ok_or("its program headers are cut off")
+        .ok_or("its program headers are truncated")
 }
 
 struct File<'a> {

@@ -146,7 +146,9 @@ pub(crate) async fn program(name: &str, binary: &Path) -> Result<Vec<u8>, ImageE
     let program = tokio::fs::read(binary).await.map_err(doing())?;
     let reason = match elf::interpreter(&program) {
         Ok(None) => return Ok(program),
-        Ok(Some(interpreter)) => format!("it needs {interpreter}, and its image holds it alone"),
+        Ok(Some(interpreter)) => {
+            format!("it requires {interpreter}, which its image does not contain")
+        }
         Err(reason) => reason.to_owned(),
     };
     Err(ImageError::NotStatic {

@@ -34,7 +34,7 @@ pub struct Acquired {
 impl fmt::Display for Acquired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.how {
-            How::Local => "is here already",
+            How::Local => "is present",
             How::Pulled => "was pulled",
             How::Built => "was built",
         };

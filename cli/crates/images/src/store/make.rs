@@ -51,7 +51,7 @@ impl Images {
         let found = if self.settings.source == Source::Auto {
             self.obtain(base, cancel).await?
         } else {
-            let why = "another image stands on it".into();
+            let why = "another image is based on it".into();
             self.make(base, why, Again::Keep, cancel).await?
         };
         Ok(found.reference)
@@ -152,7 +152,7 @@ impl Images {
         match self
             .pull_official(
                 spec,
-                "no bootstrap tool is here".into(),
+                "no bootstrap tool is available".into(),
                 Version::Pinned,
                 cancel,
             )

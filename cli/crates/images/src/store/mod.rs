@@ -254,7 +254,7 @@ impl Images {
             if let (Again::Keep, Some(found)) = (again, self.local_build(name).await?) {
                 return Ok(found);
             }
-            self.make(name, "it was asked for".into(), again, cancel)
+            self.make(name, "it was requested".into(), again, cancel)
                 .await
         })
         .await
@@ -310,7 +310,7 @@ impl Images {
         }
         self.together(names, async |name, cancel| {
             let spec = self.catalog.get(name)?;
-            self.pull_official(spec, "it was asked for".into(), Version::Newest, cancel)
+            self.pull_official(spec, "it was requested".into(), Version::Newest, cancel)
                 .await
         })
         .await
@@ -377,7 +377,12 @@ impl Images {
             }
             Source::Auto => {
                 let why = match self
-                    .pull_official(spec, "it was not here".into(), Version::Pinned, cancel)
+                    .pull_official(
+                        spec,
+                        "it was not on the engine".into(),
+                        Version::Pinned,
+                        cancel,
+                    )
                     .await
                 {
                     Ok(pulled) => return Ok(pulled),
@@ -388,9 +393,11 @@ impl Images {
                         ..
                     }) => {
                         self.tell_of_refusal(name, &reference, &refusal, &source.0);
-                        format!("{reference} could not be pulled")
+                        format!("could not pull {reference}")
                     }
-                    Err(ImageError::NotPublished { .. }) => "no registry has it".into(),
+                    Err(ImageError::NotPublished { .. }) => {
+                        "it is not published in any registry".into()
+                    }
                     Err(error) => return Err(error),
                 };
                 self.make(name, why, Again::Keep, cancel).await
@@ -401,6 +408,6 @@ impl Images {
     async fn local_build(&self, name: &str) -> Result<Option<Acquired>, ImageError> {
         let reference = self.catalog.local_reference(name)?;
         let image = self.engine.image(&reference).await?;
-        Ok(image.map(|image| acquired(name, &reference, image, How::Local, "it is here")))
+        Ok(image.map(|image| acquired(name, &reference, image, How::Local, "it is on the engine")))
     }
 }

@@ -31,12 +31,12 @@ impl Images {
         let text = match refusal {
             PullRefusal::Unreachable | PullRefusal::TimedOut { .. } => {
                 format!(
-                    "no registry answers at {}: building {name} here",
+                    "could not reach the registry {}: building {name} here",
                     Reference::parse(reference).registry()
                 )
             }
             // It answered, so somebody may want to know what.
-            _ => format!("{reference} could not be pulled ({said}): building {name} here"),
+            _ => format!("could not pull {reference} ({said}): building {name} here"),
         };
         self.progress.note(name, text);
     }
@@ -68,7 +68,7 @@ impl Images {
                 &reference,
                 image,
                 How::Local,
-                "it is here",
+                "it is on the engine",
             )
         }))
     }
@@ -140,7 +140,7 @@ impl Images {
             && !pin.is(image)
         {
             let text = format!(
-                "{official} is {} now, in place of {}",
+                "{official} now points to {} instead of {}",
                 found.shown(),
                 pin.shown()
             );

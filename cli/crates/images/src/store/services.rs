@@ -40,7 +40,7 @@ impl Images {
             return Ok(None);
         };
         let image = self.engine.image(&reference).await?;
-        Ok(image.map(|image| acquired(name, &reference, image, How::Local, "it is here")))
+        Ok(image.map(|image| acquired(name, &reference, image, How::Local, "it is on the engine")))
     }
 
     /// The digest of the services' sources, where the images that they become are
@@ -126,7 +126,7 @@ impl Images {
         };
         let reference = derivation.reference();
         if let Some(image) = self.engine.image(&reference).await? {
-            let why = "its binary is the same as before";
+            let why = "its binary has not changed";
             return Ok(acquired(name, &reference, image, How::Local, why));
         }
         let files = context::produce(move |writer| {

@@ -33,7 +33,7 @@ impl Images {
         let lock = DigestLock::acquire(&self.dirs.state, digest.short(), cancel, || {
             self.progress.working(
                 name,
-                Update::doing("waiting").with("for another dm that makes it"),
+                Update::doing("waiting").with("for another dm process that builds it"),
             );
         })
         .await?;
@@ -78,9 +78,9 @@ impl Images {
             .ok_or_else(|| ImageError::Build {
                 name: reference.to_owned(),
                 step: None,
-                reason: "somebody removed it while it was made".into(),
+                reason: "the image was removed during the build".into(),
                 log: Vec::new(),
-                hints: vec!["run it again".into()],
+                hints: vec!["run the command again".into()],
             })
     }
 }

@@ -89,7 +89,7 @@ fn binary(text: &str) -> String {
 
 /// Reads what the script printed.
 fn read(queues: usize, text: &str) -> Result<Vec<Contents>, MessagingError> {
-    let broken = |line: &str| MessagingError::Browse(format!("it answered `{line}`"));
+    let broken = |line: &str| MessagingError::Browse(format!("unexpected output `{line}`"));
     let mut found = vec![Contents::default(); queues];
     let mut ended = 0;
     for line in text.lines() {
@@ -117,7 +117,7 @@ fn read(queues: usize, text: &str) -> Result<Vec<Contents>, MessagingError> {
     if ended == queues {
         Ok(found)
     } else {
-        Err(MessagingError::Browse("its answer is cut off".into()))
+        Err(MessagingError::Browse("its output is truncated".into()))
     }
 }
 

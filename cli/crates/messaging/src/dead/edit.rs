@@ -13,11 +13,11 @@ use super::text::Object;
 /// In a sentence, what of it is no event that the queue takes.
 pub fn accept(queue: &str, before: &str, after: &str) -> Result<Edited, String> {
     if before.trim() == after.trim() {
-        return Err("nothing was changed; without --edit it goes back as it is".into());
+        return Err("the event was not changed; replay it without --edit".into());
     }
     let event = Envelope::parse(after.as_bytes()).map_err(|error| error.to_string())?;
     let Some(kind) = events::kind(&event.event_type) else {
-        return Err(format!("the catalogue has no type {}", event.event_type));
+        return Err(format!("unknown event type {}", event.event_type));
     };
     kind.validate(&event).map_err(|error| error.to_string())?;
     let taken = WORK_QUEUES
@@ -25,7 +25,10 @@ pub fn accept(queue: &str, before: &str, after: &str) -> Result<Edited, String> 
         .filter(|known| known.name == queue)
         .any(|known| known.bindings.iter().any(|it| takes(it, kind.routing_key)));
     if !taken {
-        return Err(format!("{queue} takes no {}", event.event_type));
+        return Err(format!(
+            "{queue} does not receive events of type {}",
+            event.event_type
+        ));
     }
     let id = envelope::new_id();
     // As text: what was not changed keeps every digit.
@@ -64,9 +67,9 @@ mod tests {
     #[test]
     fn what_is_no_event_of_the_queue_is_refused() {
         for (queue, after, part) in [
-            (INVENTORY_QUEUE, "{}", "nothing was changed"),
-            (INVENTORY_QUEUE, "{", "no CloudEvents envelope"),
-            (ORDER_QUEUE, GOOD, "takes no"),
+            (INVENTORY_QUEUE, "{}", "the event was not changed"),
+            (INVENTORY_QUEUE, "{", "not a CloudEvents envelope"),
+            (ORDER_QUEUE, GOOD, "does not receive events"),
             (
                 INVENTORY_QUEUE,
                 &GOOD.replace("orderId", "order"),
@@ -75,7 +78,7 @@ mod tests {
             (
                 INVENTORY_QUEUE,
                 &GOOD.replace("created.v1", "created.v9"),
-                "no type",
+                "unknown event type",
             ),
         ] {
             let error = accept(queue, "{}", after).unwrap_err();

@@ -86,7 +86,7 @@ pub(super) fn to_table(headers: &BTreeMap<String, Header>) -> Result<FieldTable,
 /// A text as short as names and properties have to be.
 pub(super) fn short(text: &str) -> Result<ShortString, String> {
     ShortString::try_new(text)
-        .map_err(|_| format!("a text of {} bytes, and 255 is the most", text.len()))
+        .map_err(|_| format!("a text of {} bytes is longer than 255 bytes", text.len()))
 }
 
 impl Header {
@@ -129,7 +129,7 @@ impl Header {
                 .decode(text)
                 .map_err(|error| format!("not base64: {error}"))
         };
-        let no_number = |text: &str| format!("`{text}` is no number");
+        let no_number = |text: &str| format!("`{text}` is not a number");
         Ok(match self {
             Self::Truth(truth) => AMQPValue::Boolean(*truth),
             Self::Text(text) => AMQPValue::LongString(text.as_str().into()),

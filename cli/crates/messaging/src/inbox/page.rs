@@ -65,7 +65,7 @@ impl FromStr for Place {
                 event_id: event_id.to_owned(),
             })
         });
-        parts.ok_or("not a cursor that a page ended with")
+        parts.ok_or("not a cursor of a previous page")
     }
 }
 

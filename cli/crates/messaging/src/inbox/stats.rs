@@ -48,9 +48,9 @@ impl Stats {
             ..
         } = self.depth;
         [
-            (ready, limits.ready, "wait"),
-            (retrying, limits.retrying, "are to be tried again"),
-            (dead, limits.dead, "were set aside"),
+            (ready, limits.ready, "ready"),
+            (retrying, limits.retrying, "waiting for a retry"),
+            (dead, limits.dead, "dead-lettered"),
         ]
         .into_iter()
         .filter(|(count, most, _)| most.is_some_and(|most| *count > most))
@@ -154,8 +154,8 @@ mod tests {
         assert_eq!(
             told(Some(2), None, Some(0)),
             [
-                "inventory.order-events.q: 3 wait",
-                "inventory.order-events.q: 1 were set aside"
+                "inventory.order-events.q: 3 ready",
+                "inventory.order-events.q: 1 dead-lettered"
             ]
         );
     }

@@ -48,7 +48,7 @@ impl FromStr for Place {
             Some((service.to_owned(), below.parse().ok()?))
         });
         let parts: Option<_> = parts.collect();
-        parts.map(Self).ok_or("not a cursor that a page ended with")
+        parts.map(Self).ok_or("not a cursor of a previous page")
     }
 }
 

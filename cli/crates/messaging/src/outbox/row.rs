@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(state(before, None, None), State::Pending);
         assert_eq!(state(later, None, None), State::Held);
         assert_eq!(
-            state(later, Some("no queue takes it"), None),
+            state(later, Some("no queue is bound to its routing key"), None),
             State::Refused
         );
         assert_eq!(state(later, None, before), State::Published);

@@ -56,7 +56,7 @@ impl Depth {
         }) = self.blocked_by.as_ref()?;
         let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".into());
         Some(format!(
-            "{}: nothing is relayed: a session that is no relay holds the lock \
+            "{}: the outbox is not relayed: a session that is not a relay holds the lock \
              (pid {pid}, role {}, application {}); pg_terminate_backend({pid}) ends it",
             self.service,
             told(role),
@@ -85,19 +85,25 @@ impl Depth {
         let mut found: Vec<String> = self.blockade().into_iter().collect();
         if more(self.pending, limits.pending) {
             found.push(format!(
-                "{}: {} wait for the relay",
+                "{}: {} events wait for the relay",
                 self.service, self.pending
             ));
         }
         if more(self.refused, limits.refused) {
-            found.push(format!("{}: {} were refused", self.service, self.refused));
+            found.push(format!(
+                "{}: {} events were refused",
+                self.service, self.refused
+            ));
         }
         let age = self.oldest.and_then(|at| (now - at).to_std().ok());
         if let (Some(age), Some(most)) = (age, limits.age)
             && age > most
         {
             let age = words(Duration::from_secs(age.as_secs()));
-            found.push(format!("{}: the oldest waits for {age}", self.service));
+            found.push(format!(
+                "{}: the oldest event has waited for {age}",
+                self.service
+            ));
         }
         found
     }
@@ -166,7 +172,7 @@ pub mod examples {
                 .then(|| time::parse("2026-02-03T10:00:00Z"))
                 .flatten(),
             last_minute: 120,
-            last_error: (refused > 0).then(|| "no queue takes it".into()),
+            last_error: (refused > 0).then(|| "no queue is bound to its routing key".into()),
             blocked_by: None,
         }
     }
@@ -220,9 +226,9 @@ mod tests {
         assert_eq!(
             told(limits(Some(4), Some(0), Some(Duration::from_secs(119)))),
             [
-                "order: 5 wait for the relay",
-                "order: 2 were refused",
-                "order: the oldest waits for 2 min"
+                "order: 5 events wait for the relay",
+                "order: 2 events were refused",
+                "order: the oldest event has waited for 2 min"
             ]
         );
     }

@@ -225,7 +225,7 @@ async fn unknown(
             kind: Kind::Orphaned,
             of: queue,
             what: event_id,
-            detail: format!("{event_type} was handled, and no outbox has written it"),
+            detail: format!("{event_type} was processed, and no outbox contains it"),
         })
         .collect())
 }

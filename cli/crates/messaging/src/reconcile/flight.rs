@@ -49,9 +49,9 @@ pub(super) async fn account_for(
             of: queue.name.to_owned(),
             what: id.to_owned(),
             detail: match event.edits.last() {
-                None => format!("{} of {} is nowhere", event.event_type, event.subject),
+                None => format!("{} of {} is neither in the queue nor in the inbox", event.event_type, event.subject),
                 Some(edit) => format!(
-                    "{} of {}, which was edited into {edit}, is nowhere",
+                    "{} of {}, which was edited into {edit}, is neither in the queue nor in the inbox",
                     event.event_type, event.subject
                 ),
             },

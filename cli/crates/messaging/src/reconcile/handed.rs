@@ -18,8 +18,8 @@ use crate::browse::{Contents, Message};
 use crate::{MessagingError, queues};
 
 /// Why what is not there is not accounted for.
-const WHY: &str = "whoever consumes it has taken them, or its limits \
-                   (rabbitmq.policies.read_model) have dropped them; the broker notes neither";
+const WHY: &str = "a consumer outside the stack took them, or the limits of the queue \
+                   (rabbitmq.policies.read_model) dropped them; RabbitMQ records neither";
 
 /// How often the queue is looked into before what is not in it is missing: a message that is
 /// taken while it is read is in the state of the queue, and in no answer.

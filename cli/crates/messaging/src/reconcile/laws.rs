@@ -56,7 +56,7 @@ const CAUSES: &str = "
 const LAWS: [Statement; 14] = [
     Statement {
         name: "stock-received",
-        says: "what is on hand and what was shipped is what came in",
+        says: "on-hand and shipped quantities add up to the received quantity",
         cases: "SELECT sku AS name, on_hand + shipped = received AS kept,
                        format('%s on hand and %s shipped of %s', on_hand, shipped, received)
                            AS detail
@@ -64,7 +64,7 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "stock-reserved",
-        says: "what is reserved is what the open reservations hold",
+        says: "the reserved quantity equals the sum of the open reservations",
         cases: "SELECT sku AS name, coalesce(reserved, 0) = coalesce(held.quantity, 0) AS kept,
                        format('%s reserved, and reservations of %s', coalesce(reserved, 0),
                               coalesce(held.quantity, 0)) AS detail
@@ -75,7 +75,7 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "stock-shipped",
-        says: "what was shipped is what the dispatched reservations held",
+        says: "the shipped quantity equals the sum of the dispatched reservations",
         cases: "SELECT sku AS name, coalesce(shipped, 0) = coalesce(gone.quantity, 0) AS kept,
                        format('%s shipped, and dispatches of %s', coalesce(shipped, 0),
                               coalesce(gone.quantity, 0)) AS detail
@@ -86,11 +86,11 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "order-told",
-        says: "every order has told of itself, once",
+        says: "every order has exactly one event order.created",
         cases: "SELECT coalesce(placed.order_id, told.subject) AS name,
                        placed.order_id IS NOT NULL AND coalesce(told.count, 0) = 1 AS kept,
                        CASE WHEN placed.order_id IS NULL THEN 'there is no such order'
-                            ELSE format('told %s times', coalesce(told.count, 0)) END AS detail
+                            ELSE format('%s events', coalesce(told.count, 0)) END AS detail
                   FROM (SELECT order_id, 'order/' || order_id AS subject, created_at
                           FROM {order}.orders) AS placed
                   FULL JOIN (
@@ -101,10 +101,10 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "order-taken",
-        says: "every order that inventory heard of has a shipment and a reservation",
+        says: "every order that inventory processed has a shipment and a reservation",
         cases: "SELECT event.subject AS name,
                        shipment.order_id IS NOT NULL AND reservation.order_id IS NOT NULL AS kept,
-                       'one of them is not there' AS detail
+                       'one of them is missing' AS detail
                   FROM {order}.outbox_events AS event
                   JOIN {inventory}.inbox_events AS seen USING (event_id)
                   LEFT JOIN {inventory}.shipments AS shipment
@@ -115,9 +115,9 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "stock-told",
-        says: "every order that heard of its stock is further than created",
+        says: "no order that processed its stock result has status CREATED",
         cases: "SELECT event.subject AS name, orders.status <> 'CREATED' AS kept,
-                       format('it is %s', coalesce(orders.status, 'not there')) AS detail
+                       format('its status is %s', coalesce(orders.status, 'missing')) AS detail
                   FROM {inventory}.outbox_events AS event
                   JOIN {order}.inbox_events AS seen USING (event_id)
                   LEFT JOIN {order}.orders ON 'order/' || orders.order_id = event.subject
@@ -126,7 +126,7 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "order-shipped",
-        says: "every shipped order has one dispatched shipment, and it is the one it names",
+        says: "every shipped order names its one dispatched shipment",
         cases: "SELECT orders.order_id AS name,
                        shipment.shipment_id IS NOT NULL
                            AND shipment.shipment_id = orders.shipment_id AS kept,
@@ -137,12 +137,12 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "dispatch-told",
-        says: "every dispatch has told of itself, once, and its order knows once it has heard",
+        says: "every dispatch has exactly one event, and its order is SHIPPED once order processed it",
         // When it was dispatched is what the caller says; when it was written is not.
         cases: "SELECT shipment.shipment_id AS name,
                        coalesce(told.count, 0) = 1
                            AND (told.heard = 0 OR orders.status = 'SHIPPED') AS kept,
-                       format('told %s times; its order is %s', coalesce(told.count, 0),
+                       format('%s events; its order is %s', coalesce(told.count, 0),
                               orders.status) AS detail
                   FROM {inventory}.shipments AS shipment
                   LEFT JOIN {order}.orders USING (order_id)
@@ -156,14 +156,14 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "expense-told",
-        says: "every expense has told of itself, once, and of its decision, once",
+        says: "every expense has exactly one event, and one for its decision",
         cases: "SELECT expense.expense_id AS name,
                        (expense.created_at <= {young} OR coalesce(told.submitted, 0) = 1)
                            AND (expense.decided_at IS NULL OR expense.decided_at <= {young}
                                 OR coalesce(told.decided, 0) = 1)
                            AND (expense.decided_at IS NOT NULL OR coalesce(told.decided, 0) = 0)
                            AS kept,
-                       format('it is %s, told %s times, its decision %s times', expense.status,
+                       format('it is %s, with %s events, and %s of its decision', expense.status,
                               coalesce(told.submitted, 0), coalesce(told.decided, 0)) AS detail
                   FROM {finance}.expenses AS expense
                   LEFT JOIN (
@@ -178,7 +178,7 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "cause-notified",
-        says: "every cause that wuphf heard of has one notification",
+        says: "every event that wuphf processed has one notification",
         // Not so where no user can have the id, and where the notification has the time of a
         // fact that is old enough for it to go: a dispatch may tell of a day long ago.
         cases: "WITH {causes}
@@ -216,11 +216,11 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "notification-told",
-        says: "every notification has told of itself, once",
+        says: "every notification has exactly one event",
         cases: "WITH {causes}
                 SELECT notification.notification_id AS name,
                        coalesce(told.count, 0) = 1 AS kept,
-                       format('told %s times', coalesce(told.count, 0)) AS detail
+                       format('%s events', coalesce(told.count, 0)) AS detail
                   FROM cause
                   JOIN {wuphf}.notifications AS notification
                        ON notification.source_event_id = cause.event_id
@@ -231,7 +231,7 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "lead-converted",
-        says: "every converted lead has one client, and it is the one that it names",
+        says: "every converted lead names its one client",
         // Its status says nothing: anybody may set it to anything, before and after.
         cases: "SELECT coalesce(lead.lead_id, client.source_lead_id) AS name,
                        client.client_id = lead.converted_client_id AS kept,
@@ -244,7 +244,7 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "conversion-told",
-        says: "every conversion has told of itself, once, and of the client that there is",
+        says: "every conversion has exactly one event, with the data of its client",
         cases: "SELECT coalesce(client.client_id, told.subject) AS name,
                        client.client_id IS NOT NULL AND coalesce(told.count, 0) = 1
                            AND told.data->>'leadId' = client.source_lead_id
@@ -256,8 +256,8 @@ const LAWS: [Statement; 14] = [
                            AND {same:told.data->>'convertedAt':client.created_at} AS kept,
                        CASE WHEN client.client_id IS NULL THEN 'there is no such client'
                             WHEN coalesce(told.count, 0) <> 1
-                                 THEN format('told %s times', coalesce(told.count, 0))
-                            ELSE 'it told of something else than the client is' END AS detail
+                                 THEN format('%s events', coalesce(told.count, 0))
+                            ELSE 'the event differs from the client' END AS detail
                   FROM (SELECT client_id, source_lead_id, company_name, contact_name,
                                contact_email, created_by, created_at,
                                'lead/' || source_lead_id AS subject
@@ -272,7 +272,7 @@ const LAWS: [Statement; 14] = [
     },
     Statement {
         name: "profile-told",
-        says: "every profile that was saved has told so, and what it told last is what it is",
+        says: "the last event of every saved profile has the data of the profile",
         // A profile that nobody saved so far has told nothing, and has one instant.
         cases: "SELECT coalesce(profile.user_id, told.subject) AS name,
                        CASE WHEN profile.user_id IS NULL THEN false
@@ -288,8 +288,8 @@ const LAWS: [Statement; 14] = [
                                  AND {same:told.data->>'updatedAt':profile.updated_at}
                        END AS kept,
                        CASE WHEN profile.user_id IS NULL THEN 'there is no such profile'
-                            WHEN told.subject IS NULL THEN 'it was saved, and told nothing'
-                            ELSE 'it told of something else than it is' END AS detail
+                            WHEN told.subject IS NULL THEN 'it was saved, and has no event'
+                            ELSE 'the event differs from the profile' END AS detail
                   FROM (SELECT user_id, full_name, email, default_app, notifications_enabled,
                                created_at, updated_at, 'profile/' || user_id AS subject
                           FROM {profile}.user_profiles) AS profile

@@ -94,7 +94,10 @@ pub async fn run(site: &Site<'_>) -> Result<Report, MessagingError> {
             kind: Kind::Missing,
             of: queue.name.to_owned(),
             what: event.event_id,
-            detail: format!("{} of {} is nowhere", event.event_type, event.subject),
+            detail: format!(
+                "{} of {} is not in the queue",
+                event.event_type, event.subject
+            ),
         }));
         let messages = found.messages.into_iter();
         seen.waiting

@@ -61,7 +61,7 @@ pub(super) async fn find(
                 kind: Kind::Orphaned,
                 of: (*queue).to_owned(),
                 what: message.id.clone().unwrap_or_else(|| "no id".to_owned()),
-                detail: "it is in the queue, and no outbox has written it".to_owned(),
+                detail: "the message is in the queue, and no outbox contains it".to_owned(),
             }),
     );
     Ok(findings)
@@ -79,13 +79,16 @@ fn letters(
         let id = letter.id.clone().unwrap_or_default();
         let key = (letter.queue.clone(), id.clone());
         let (kind, detail) = if handled.contains(&key) {
-            (Kind::Doubled, "a dead letter of an event that was handled")
+            (
+                Kind::Doubled,
+                "a dead letter of an event that was processed",
+            )
         } else if letter.id.is_some() && !seen.insert(key) {
-            (Kind::Doubled, "one more dead letter of the same event")
+            (Kind::Doubled, "another dead letter of the same event")
         } else if !known.contains(&id) && letter.failed_at.is_none_or(|at| at > since) {
             (
                 Kind::Orphaned,
-                "a dead letter of an event that no outbox has written",
+                "a dead letter of an event that no outbox contains",
             )
         } else {
             continue;

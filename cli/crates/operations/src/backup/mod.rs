@@ -91,7 +91,7 @@ async fn make(
         set = dm_backup::create(source, store, purpose) => Ok(set?),
         () = session.interrupt.cancelled() => {
             dm_backup::abandon(source, store).await?;
-            Err(BackupError::Interrupted("there is no new backup, and the old ones are as they were").into())
+            Err(BackupError::Interrupted("no backup was created").into())
         }
     }
 }

@@ -60,7 +60,7 @@ pub fn confirm(session: &Session, project: &Project, extent: Extent<'_>, yes: bo
         Extent::Whole => "all data".to_owned(),
         Extent::Schema(name) => format!("schema `{name}`"),
     };
-    let question = format!("replace {what} of instance `{instance}` by that of the backup?");
+    let question = format!("replace {what} of instance `{instance}` with the backup?");
     if session.is_confirmed(yes, &question)? {
         Ok(())
     } else {
@@ -78,7 +78,10 @@ pub async fn rows_now(project: &Project) -> Result<std::result::Result<Counts, S
     Ok(match counted {
         Ok(Ok(rows)) => Ok(rows),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("not counted within {} s", COUNTING.as_secs())),
+        Err(_) => Err(format!(
+            "could not count the rows within {} s",
+            COUNTING.as_secs()
+        )),
     })
 }
 
@@ -280,7 +283,7 @@ async fn replace(
         let recipients = super::recipients(&desk.project)?;
         let saved = create(session, desk, store, &recipients, Purpose::Safety).await?;
         session.frontend.note(&format!(
-            "what is there now is backup {}",
+            "the current data was saved as backup {}",
             saved.manifest.id
         ));
     }
@@ -306,7 +309,7 @@ async fn orphans_of(session: &Session, desk: &Desk) -> Letters {
         Ok(report) => report,
         Err(error) => {
             session.frontend.note(&format!(
-                "the events of before can't be accounted for: {}",
+                "could not reconcile the events before the restore: {}",
                 error.chain().join(": ")
             ));
             return Letters::new();
@@ -363,7 +366,7 @@ async fn is_running(desk: &Desk, component: &str) -> Result<bool> {
 async fn start_servers(session: &Session, project: &Project, command: &'static str) -> Result<()> {
     session
         .frontend
-        .note("the servers are started first: nothing is removed before the backup is there");
+        .note("starting the servers first; no data is removed before the backup is restored");
     let ports = PortUse::Allocate {
         free: false,
         only: &[],
@@ -385,7 +388,7 @@ async fn bring_up(session: &Session, project: &Project, known: &Letters) -> Resu
     let started = start(session, project, "restore", PortUse::Existing, &[]).await;
     if let Err(error) = started {
         session.frontend.note(&format!(
-            "the backup is restored; {} goes on with what is not up",
+            "the backup is restored; start the remaining components: {}",
             session.command("up")
         ));
         return Err(error);
@@ -395,7 +398,7 @@ async fn bring_up(session: &Session, project: &Project, known: &Letters) -> Resu
         session,
         &desk,
         known,
-        "all is restored; dm reconcile accounts for it",
+        "the backup is restored; check the events: dm reconcile",
     )
     .await
 }

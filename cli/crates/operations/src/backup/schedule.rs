@@ -156,9 +156,9 @@ pub async fn run_in_container(session: &Session) -> Result<()> {
     );
     let make = async || {
         let waits = |holder: Option<_>| {
-            let who = holder.map_or_else(|| "another dm".to_owned(), |it| format!("{it}"));
+            let who = holder.map_or_else(|| "another dm process".to_owned(), |it| format!("{it}"));
             frontend.note(&format!(
-                "waiting for {who}, which is at work on this instance"
+                "waiting for {who}, which holds the lock of the instance"
             ));
         };
         let _guard = lock
@@ -198,12 +198,12 @@ async fn go_on(
         if wait.is_zero() {
             match working(schedule, make()).await {
                 Ok(set) => {
-                    frontend.done(&format!("{} is made", set.manifest.id));
+                    frontend.done(&format!("backup {} was created", set.manifest.id));
                     schedule.tried(Ok(set.manifest.id));
                 }
                 Err(_) if session.interrupt.is_cancelled() => return Ok(()),
                 Err(error) => {
-                    frontend.warn(&format!("no backup: {}", words(&error)));
+                    frontend.warn(&format!("could not create a backup: {}", words(&error)));
                     schedule.tried(Err(words(&error)));
                 }
             }

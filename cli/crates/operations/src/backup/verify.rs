@@ -40,5 +40,5 @@ async fn proof(session: &Session, project: &Project, opened: &Opened<'_>) -> Res
     let letters = ways.restore(opened, Extent::Whole).await?;
     // The account has the dead letters in hand itself.
     drop(ways);
-    account(session, &desk, &letters, "nothing is proved").await
+    account(session, &desk, &letters, "the backup was not verified").await
 }

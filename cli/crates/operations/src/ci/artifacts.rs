@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
 /// The JUnit file in the folder of artifacts.
@@ -29,13 +30,13 @@ pub enum ArtifactError {
         source: io::Error,
     },
     /// The JUnit file could not be made.
-    #[error("the JUnit file could not be made")]
+    #[error("could not serialize the JUnit report")]
     Junit(#[from] quick_junit::SerializeError),
 }
 
 impl Coded for ArtifactError {
-    fn code(&self) -> &'static str {
-        "artifact"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::ReportWrite
     }
 
     fn exit(&self) -> Exit {
@@ -43,7 +44,7 @@ impl Coded for ArtifactError {
     }
 
     fn next(&self) -> Vec<String> {
-        vec!["check --artifacts, --junit and --summary, and the room on the disk".into()]
+        vec!["check --artifacts, --junit, --summary and the free disk space".into()]
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dm_core::error::{Coded, Error, Exit, Result};
+use dm_core::error_code::ErrorCode;
 use dm_core::mask::Masker;
 use dm_doctor::bundle::BundleError;
 use dm_engine::Engine;
@@ -25,14 +26,16 @@ use crate::{doctor, smoke};
 
 /// The instance is somebody's.
 #[derive(Debug, Error)]
-#[error("instance `{name}` exists already, and a job removes its instance in the end")]
+#[error(
+    "could not start the CI job: instance `{name}` exists already, and the job would remove it"
+)]
 struct InstanceExists {
     name: String,
 }
 
 impl Coded for InstanceExists {
-    fn code(&self) -> &'static str {
-        "instance-exists"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::InstanceExists
     }
 
     fn exit(&self) -> Exit {
@@ -145,7 +148,7 @@ async fn sweep(session: &Session, project: &Project, engine: &Engine) -> Result<
         };
         session
             .frontend
-            .note(&format!("removing {name}, which a killed job left"));
+            .note(&format!("removing {name}, a leftover of a killed job"));
         take_down(session, &left, engine.clone(), true).await?;
     }
     Ok(())
@@ -265,7 +268,7 @@ impl<P: Parts> Job<'_, P> {
         if self.keep {
             let name = &self.report.instance;
             self.session.frontend.note(&format!(
-                "the instance stays; dm down --instance {name} --volumes removes it"
+                "the instance was kept; remove it: dm down --instance {name} --volumes"
             ));
         } else {
             let removed = self.down().await;
@@ -598,7 +601,7 @@ mod tests {
         assert_eq!(done, ["up", "smoke"]);
         let reported = script.reported();
         assert!(
-            reported[0].starts_with("the instance stays; "),
+            reported[0].starts_with("the instance was kept; "),
             "{reported:?}"
         );
         assert!(report.ok());

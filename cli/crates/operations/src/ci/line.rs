@@ -5,9 +5,6 @@ use serde::Serialize;
 
 use super::report::{Component, Stage};
 
-/// The schema of the lines.
-pub const SCHEMA: &str = "dm.ci/1";
-
 /// One line.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]

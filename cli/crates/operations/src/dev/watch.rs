@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dm_core::error::{Coded, Exit};
+use dm_core::error_code::ErrorCode;
 use dm_images::{SOURCES, is_editors_rest};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use thiserror::Error;
@@ -30,7 +31,7 @@ pub(crate) enum WatchError {
         source: notify::Error,
     },
     /// The system stopped telling.
-    #[error("the system stopped telling of changes below {}", root.display())]
+    #[error("could not watch {} any longer: the system stopped reporting changes", root.display())]
     Ended {
         /// The project's folder.
         root: PathBuf,
@@ -38,8 +39,8 @@ pub(crate) enum WatchError {
 }
 
 impl Coded for WatchError {
-    fn code(&self) -> &'static str {
-        "watch"
+    fn code(&self) -> ErrorCode {
+        ErrorCode::FileWatch
     }
 
     fn exit(&self) -> Exit {
@@ -53,7 +54,7 @@ impl Coded for WatchError {
             {
                 vec!["sudo sysctl fs.inotify.max_user_watches=524288".into()]
             }
-            _ => vec!["rebuild by hand after a change: dm rebuild".into()],
+            _ => vec!["rebuild yourself after a change: dm rebuild".into()],
         }
     }
 }

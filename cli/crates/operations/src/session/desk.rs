@@ -134,7 +134,7 @@ impl Desk {
             Ok(connection) => connection,
             Err(error) => {
                 let why = error.chain().join(": ");
-                frontend.warn(&format!("what was set aside is not known: {why}"));
+                frontend.warn(&format!("could not read the dead letters: {why}"));
                 return Ok(None);
             }
         };

@@ -24,6 +24,7 @@ use std::time::Duration;
 use dm_components::database::Database;
 use dm_config::{Config, Install, LoadOptions, Loaded, Override};
 use dm_core::error::{Result, step_on};
+use dm_core::error_code::ErrorCode;
 use dm_core::instance::{self, Instance};
 use dm_engine::containers::Container;
 use dm_engine::spec::DigestKey;
@@ -334,9 +335,10 @@ impl Session {
                 wait.unwrap_or(LOCK_PATIENCE),
                 &self.interrupt,
                 move |holder| {
-                    let who = holder.map_or_else(|| "another dm".to_owned(), |it| it.to_string());
+                    let who =
+                        holder.map_or_else(|| "another dm process".to_owned(), |it| it.to_string());
                     frontend.note(&format!(
-                        "waiting for {who}, which is at work on this instance"
+                        "waiting for {who}, which holds the lock of the instance"
                     ));
                 },
             )
@@ -369,5 +371,5 @@ pub fn engine_settings(config: &Config) -> EngineSettings {
 /// Whether an operation failed only because it was called outside any project.
 #[must_use]
 pub fn is_outside_project(error: &dm_core::error::Error) -> bool {
-    error.coded().code() == "config-no-project"
+    error.coded().code() == ErrorCode::ConfigNoProject
 }

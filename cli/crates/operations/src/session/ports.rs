@@ -58,9 +58,7 @@ pub(super) fn ignored_ports(loaded: &Loaded, ports: &Ports) -> Vec<String> {
             let entry = explicit(name)?;
             (entry.value != *port).then(|| {
                 let (key, value) = (&entry.key, &entry.value);
-                format!(
-                    "{key} = {value} has no effect: an instance with ports of its own has {port}"
-                )
+                format!("{key} = {value} has no effect: the instance has its own port {port}")
             })
         })
         .collect()

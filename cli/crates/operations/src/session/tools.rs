@@ -53,7 +53,7 @@ impl Tools for HostTools {
             packages::ensure(&[package], &self.consent, &self.cancel, &progress)
                 .await
                 .map_err(|error| error.to_string())?;
-            program(tool).ok_or_else(|| "it was installed and is not in PATH".to_owned())
+            program(tool).ok_or_else(|| "it was installed, but is not in PATH".to_owned())
         })
     }
 }

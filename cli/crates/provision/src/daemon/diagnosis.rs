@@ -17,15 +17,15 @@ const KNOWN: [Known; 9] = [
     Known {
         signs: &["no space left on device"],
         reason: "the disk is full",
-        next: "make room, then: dm engine start",
+        next: "free disk space, then: dm engine start",
     },
     Known {
         signs: &[
             "process with PID",
             "pid file found, ensure docker is not running",
         ],
-        reason: "another dockerd runs already",
-        next: "see where it answers: dm engine status",
+        reason: "another dockerd is running",
+        next: "show its address: dm engine status",
     },
     Known {
         signs: &[
@@ -34,7 +34,7 @@ const KNOWN: [Known; 9] = [
             "iptables not found",
             "iptables failed",
         ],
-        reason: "the packet filter can't be used",
+        reason: "the packet filter is not usable",
         next: "try the older interface: update-alternatives --set iptables /usr/sbin/iptables-legacy",
     },
     Known {
@@ -53,7 +53,7 @@ const KNOWN: [Known; 9] = [
             "operation not permitted",
             "needs to be started with root",
         ],
-        reason: "it lacks the rights",
+        reason: "it lacks privileges",
         next: "run it as root: sudo dm engine start (in a container, start that with --privileged)",
     },
     Known {
@@ -62,17 +62,17 @@ const KNOWN: [Known; 9] = [
             "could not find an available, non-overlapping",
         ],
         reason: "its networks collide with others on this machine",
-        next: "see what is routed: ip route",
+        next: "show the routes: ip route",
     },
     Known {
         signs: &["address already in use"],
         reason: "its socket or port is in use",
-        next: "see where it answers: dm engine status",
+        next: "show its address: dm engine status",
     },
     Known {
         signs: &["error initializing graphdriver", "driver not supported"],
-        reason: "the file system can't hold its layers",
-        next: "put its data on ext4 or xfs, e.g. {\"data-root\": …} in /etc/docker/daemon.json",
+        reason: "the file system does not support its storage driver",
+        next: "put its data on ext4 or xfs, for example {\"data-root\": …} in /etc/docker/daemon.json",
     },
     Known {
         signs: &[
@@ -122,7 +122,7 @@ fn of_text(text: &str) -> Diagnosis {
             next: None,
         },
         (_, None) => Diagnosis {
-            reason: "it wrote nothing to its log".into(),
+            reason: "its log is empty".into(),
             next: None,
         },
     }
@@ -152,7 +152,7 @@ mod tests {
         assert!(
             found
                 .reason
-                .starts_with("the packet filter can't be used (failed to start daemon")
+                .starts_with("the packet filter is not usable (failed to start daemon")
         );
         assert!(found.next.unwrap().contains("iptables-legacy"));
     }
@@ -161,6 +161,6 @@ mod tests {
     fn an_unknown_reason_is_quoted() {
         let log = "time=\"x\" level=info msg=\"a\"\ntime=\"x\" level=fatal msg=\"strange \\\"thing\\\"\"\n";
         assert_eq!(of_text(log).reason, "strange \\\"thing\\\"");
-        assert_eq!(of_text("").reason, "it wrote nothing to its log");
+        assert_eq!(of_text("").reason, "its log is empty");
     }
 }

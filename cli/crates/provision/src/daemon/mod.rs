@@ -123,7 +123,7 @@ fn system(doing: &'static str) -> impl Fn(io::Error) -> EngineError {
 }
 
 fn state_error(error: impl dm_core::error::Coded) -> EngineError {
-    setup("remembering the engine", error.to_string(), error.next())
+    setup("record the engine", error.to_string(), error.next())
 }
 
 impl Daemon {
@@ -203,10 +203,10 @@ impl Daemon {
             options: options.clone(),
         };
         end_orphan(options).await?;
-        clear_stale(options).map_err(system("clearing what a killed dockerd left"))?;
+        clear_stale(options).map_err(system("remove the files of a killed dockerd"))?;
         self.state.write(RECORD, &record).map_err(state_error)?;
         progress("starting dockerd");
-        let (mut child, offset) = spawn(&record).map_err(system("starting dockerd"))?;
+        let (mut child, offset) = spawn(&record).map_err(system("start dockerd"))?;
         let process = Marked::of(child.id(), &record.mark);
         let ready = wait_ready(options, &process, Some(&mut child), offset, cancel).await;
         if let Err(error) = ready {
@@ -217,10 +217,10 @@ impl Daemon {
         if !before.is_kept_by(&after) {
             self.end(&record).await?;
             return Err(setup(
-                "starting dockerd",
-                "it cut this machine's default route, so it was stopped again",
+                "start dockerd",
+                "it removed the default route of this machine, and was stopped again",
                 vec![
-                    "see what is routed: ip route".into(),
+                    "show the routes: ip route".into(),
                     format!("read its log: {}", options.log.display()),
                 ],
             ));
@@ -258,7 +258,7 @@ impl Daemon {
         let mut ended = false;
         for find in [Record::running, Record::containerd] {
             if let Some(process) = find(record) {
-                terminate(&process, "stopping dockerd", &record.options.log).await?;
+                terminate(&process, "stop dockerd", &record.options.log).await?;
                 ended = true;
             }
         }
@@ -278,7 +278,7 @@ async fn terminate(process: &Marked, doing: &'static str, log: &Path) -> Result<
                 format!("pid {} still runs after {} s", process.pid, STOP.as_secs()),
                 vec![
                     format!("read its log: {}", log.display()),
-                    format!("or end it by force: kill -9 {}", process.pid),
+                    format!("or kill it: kill -9 {}", process.pid),
                 ],
             ));
         }
@@ -297,7 +297,7 @@ async fn end_orphan(options: &DaemonOptions) -> Result<(), EngineError> {
         Some(orphan) if !has_parent => {
             terminate(
                 &orphan,
-                "ending a killed dockerd's containerd",
+                "stop the containerd of a killed dockerd",
                 &options.log,
             )
             .await
@@ -400,11 +400,7 @@ async fn wait_ready(
         let found = diagnosis::of_log(&options.log, offset);
         let mut next: Vec<String> = found.next.into_iter().collect();
         next.push(format!("read its log: {}", options.log.display()));
-        setup(
-            "starting dockerd",
-            format!("{reason}: {}", found.reason),
-            next,
-        )
+        setup("start dockerd", format!("{reason}: {}", found.reason), next)
     };
     loop {
         if Engine::connect(&settings).await.is_ok() {
@@ -425,7 +421,7 @@ async fn wait_ready(
         tokio::select! {
             () = tokio::time::sleep(POLL) => {}
             () = cancel.cancelled() => {
-                return Err(setup("starting dockerd", "interrupted", Vec::new()));
+                return Err(setup("start dockerd", "interrupted", Vec::new()));
             }
         }
     }
@@ -460,7 +456,7 @@ impl Network {
     fn changes(&self, after: &Self) -> Vec<String> {
         let mut changes = Vec::new();
         if self.forwarding != after.forwarding && after.forwarding.as_deref() == Some("1") {
-            changes.push("this machine forwards IPv4 packets now, as containers need".into());
+            changes.push("this machine now forwards IPv4 packets, which containers require".into());
         }
         if self.forward_policy != after.forward_policy
             && let Some(policy) = &after.forward_policy

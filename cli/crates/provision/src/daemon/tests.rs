@@ -222,7 +222,7 @@ async fn an_engine_that_can_not_start_tells_why_and_leaves_nothing() {
         .unwrap_err();
     let text = error.to_string();
     assert!(
-        text.starts_with("starting dockerd failed: it ended with exit status: 1"),
+        text.starts_with("could not start dockerd: it ended with exit status: 1"),
         "{text}"
     );
     assert!(text.contains("points to a file"), "{text}");

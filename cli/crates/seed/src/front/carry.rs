@@ -139,10 +139,13 @@ pub async fn fill(
         let result = run.lead(lead).await;
         run.settle(result)?;
     }
-    told(&format!("{} orders are to be reserved", run.placed.len()));
+    told(&format!(
+        "waiting until {} orders are reserved",
+        run.placed.len()
+    ));
     run.wait("RESERVED", |_| true).await?;
     let leaving = run.placed.iter().filter(|(_, it)| it.truck.is_some());
-    told(&format!("{} of them leave the warehouse", leaving.count()));
+    told(&format!("dispatching {} of them", leaving.count()));
     for (order, planned) in run.placed.clone() {
         if let Some(truck) = &planned.truck {
             run.check()?;
@@ -348,9 +351,9 @@ impl<'a> Run<'a> {
                 return Ok(());
             };
             if Instant::now() > until {
-                let found = statuses.get(order).map_or("nowhere", String::as_str);
+                let found = statuses.get(order).map_or("missing", String::as_str);
                 return Err(SeedError::Late {
-                    what: format!("order {order} is {found} and not {status}"),
+                    what: format!("order {order} is {found} instead of {status}"),
                     patience: PATIENCE,
                 });
             }

@@ -86,7 +86,7 @@ pub(super) fn leads(records: &[Record], issues: &mut BTreeSet<Issue>) -> Placed<
         let mut it = Checked::begin(record, &known, issues);
         let company = it.text("company", rules::LONGEST_LINE);
         if let Some(spot) = seen.get(&same(&company)) {
-            it.wrong("company", format!("it is in line {spot} already"));
+            it.wrong("company", format!("it is already in line {spot}"));
         }
         seen.entry(same(&company)).or_insert(record.spot);
         let created_at = it.instant("created_at", None);
@@ -170,7 +170,7 @@ pub(super) fn orders(
                     let name = short(&name);
                     let reason = format!(
                         "`{name}` is neither a company of `leads` with the status CONVERTED \
-                         nor the id of a client that is there"
+                         nor the id of an existing client"
                     );
                     it.wrong("client", reason);
                 }
@@ -188,7 +188,7 @@ pub(super) fn orders(
             _ => {
                 for column in ["shipped_at", "shipped_by", "truck"] {
                     if it.has(column) {
-                        it.wrong(column, "only an order that is SHIPPED has one");
+                        it.wrong(column, "allowed only for orders with status SHIPPED");
                     }
                 }
                 OrderEnd::Reserved
@@ -220,7 +220,7 @@ fn items(it: &mut Checked<'_>, ground: &Ground) -> Vec<Item> {
         let (count, most) = (pairs.len(), rules::MOST_ITEMS);
         it.wrong(
             "items",
-            format!("{count} products, and {most} are the most"),
+            format!("{count} products, and at most {most} are allowed"),
         );
         return items;
     }
@@ -231,7 +231,7 @@ fn items(it: &mut Checked<'_>, ground: &Ground) -> Vec<Item> {
             let (sku, quantity) = (short(sku), short(&quantity));
             it.wrong(
                 "items",
-                format!("`{quantity}` of `{sku}` is no quantity such as 40"),
+                format!("`{quantity}` of `{sku}` is not a quantity such as 40"),
             );
             continue;
         };
@@ -239,7 +239,7 @@ fn items(it: &mut Checked<'_>, ground: &Ground) -> Vec<Item> {
             it.wrong("items", format!("there is no product `{}`", short(sku)));
         } else if sku.chars().count() > rules::LONGEST_SKU {
             let reason = format!(
-                "`{}` has {} characters, and {} are the most that order takes",
+                "`{}` has {} characters, and at most {} are allowed",
                 short(sku),
                 sku.chars().count(),
                 rules::LONGEST_SKU
@@ -251,7 +251,7 @@ fn items(it: &mut Checked<'_>, ground: &Ground) -> Vec<Item> {
                 format!("{quantity} of `{sku}`: it must be 1 or more"),
             );
         } else if items.iter().any(|item| item.sku == sku) {
-            it.wrong("items", format!("`{sku}` is there twice"));
+            it.wrong("items", format!("`{sku}` is listed twice"));
         }
         items.push(Item {
             sku: sku.to_owned(),
@@ -270,8 +270,7 @@ fn pairs(it: &mut Checked<'_>) -> Vec<(String, String)> {
         return items.clone();
     }
     if let Some(Value::Other(what)) = it.record.get("items") {
-        let reason =
-            format!("it is {what}, and a list of {{\"sku\": …, \"quantity\": …}} is expected");
+        let reason = format!("expected a list of {{\"sku\": …, \"quantity\": …}}, found {what}");
         it.wrong("items", reason);
         return Vec::new();
     }
@@ -320,7 +319,7 @@ pub(super) fn expenses(records: &[Record], issues: &mut BTreeSet<Issue>) -> Plac
         let decision = if status == "PENDING" {
             for column in ["decided_by", "decided_at", "comment"] {
                 if it.has(column) {
-                    it.wrong(column, "only an expense that is decided has one");
+                    it.wrong(column, "allowed only for decided expenses");
                 }
             }
             None

@@ -30,7 +30,7 @@ impl<'a> Checked<'a> {
         issues: &'a mut BTreeSet<Issue>,
     ) -> Self {
         for name in record.names().filter(|name| !known.contains(name)) {
-            let reason = format!("no such column; there are {}", known.join(", "));
+            let reason = format!("unknown column; the columns are {}", known.join(", "));
             issues.insert(record.issue(name, reason));
         }
         Self { record, issues }
@@ -50,7 +50,7 @@ impl<'a> Checked<'a> {
             Value::Cell(text) | Value::Text(text) => Some(text.trim()),
             other => {
                 let what = what(other);
-                self.wrong(column, format!("it is {what}, and a text is expected"));
+                self.wrong(column, format!("expected a text, found {what}"));
                 None
             }
         }
@@ -60,11 +60,11 @@ impl<'a> Checked<'a> {
     pub(super) fn optional(&mut self, column: &str, longest: usize) -> String {
         let text = self.given(column).unwrap_or_default();
         if text.contains('\0') {
-            self.wrong(column, "a NUL, which no database takes");
+            self.wrong(column, "a NUL character is not allowed");
         }
         let length = text.chars().count();
         if length > longest {
-            let reason = format!("{length} characters, and {longest} are the most");
+            let reason = format!("{length} characters, and at most {longest} are allowed");
             self.wrong(column, reason);
         }
         text.to_owned()
@@ -87,7 +87,7 @@ impl<'a> Checked<'a> {
         self.needed(column);
         let text = self.optional(column, rules::LONGEST_USER_ID);
         if !text.contains('\0') && !rules::is_user_id(&text) {
-            self.wrong(column, "a control character, which no user id has");
+            self.wrong(column, "a user id has no control characters");
         }
         text
     }
@@ -95,7 +95,10 @@ impl<'a> Checked<'a> {
     pub(super) fn email(&mut self, column: &str) -> String {
         let text = self.text(column, rules::LONGEST_EMAIL);
         if !text.is_empty() && !rules::is_email(&text) {
-            self.wrong(column, format!("`{}` is no e-mail address", short(&text)));
+            self.wrong(
+                column,
+                format!("`{}` is not an e-mail address", short(&text)),
+            );
         }
         text
     }
@@ -107,7 +110,7 @@ impl<'a> Checked<'a> {
         };
         let date = time::date(text);
         if date.is_none() {
-            let reason = format!("`{}` is no date such as 2026-02-03", short(text));
+            let reason = format!("`{}` is not a date such as 2026-02-03", short(text));
             self.wrong(column, reason);
         }
         date.unwrap_or_default()
@@ -123,21 +126,21 @@ impl<'a> Checked<'a> {
             Some(Value::Cell(text) | Value::Number(text)) => text.trim(),
             Some(other) => {
                 let what = what(other);
-                self.wrong(column, format!("it is {what}, and a number is expected"));
+                self.wrong(column, format!("expected a number, found {what}"));
                 return Decimal::ONE;
             }
         };
         let Ok(number) = serde_json::from_str::<Number>(text) else {
             self.wrong(
                 column,
-                format!("`{}` is no amount such as 48.15", short(text)),
+                format!("`{}` is not an amount such as 48.15", short(text)),
             );
             return Decimal::ONE;
         };
         match rules::amount(Some(&number)) {
             Err(issue) => self.wrong(column, issue),
             Ok(amount) if !is_exact(&number, amount) => {
-                self.wrong(column, "it has parts of a cent");
+                self.wrong(column, "more than two decimals");
             }
             Ok(amount) => return amount,
         }
@@ -152,16 +155,16 @@ impl<'a> Checked<'a> {
         };
         let Some(at) = time::parse(text) else {
             let reason = format!(
-                "`{}` is no instant such as 2026-02-03T10:00:00Z",
+                "`{}` is not an instant such as 2026-02-03T10:00:00Z",
                 short(text)
             );
             self.wrong(column, reason);
             return DateTime::default();
         };
         if at > Utc::now() {
-            self.wrong(column, "it has not happened yet");
+            self.wrong(column, "the time is in the future");
         } else if after.is_some_and(|after| at < after) {
-            self.wrong(column, "it is before what it follows");
+            self.wrong(column, "the time is before that of the preceding step");
         }
         at
     }
@@ -170,7 +173,7 @@ impl<'a> Checked<'a> {
         let text = self.given(column).unwrap_or(words[0]);
         let found = words.iter().find(|word| **word == text);
         if found.is_none() {
-            let reason = format!("`{}` is none of {}", short(text), words.join(", "));
+            let reason = format!("`{}` is not one of {}", short(text), words.join(", "));
             self.wrong(column, reason);
         }
         found.unwrap_or(&words[0])

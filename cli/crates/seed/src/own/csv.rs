@@ -45,7 +45,7 @@ pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec
             path,
             Spot::line(1),
             None,
-            "a line of column names is expected",
+            "expected a line of column names",
         ));
         return Vec::new();
     }
@@ -61,7 +61,7 @@ pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec
             path,
             Spot::line(first),
             Some(name),
-            "the column is there twice",
+            "duplicate column",
         ));
     }
     let mut records = Vec::new();
@@ -92,7 +92,7 @@ fn told(error: &csv::Error) -> (String, String) {
             expected_len, len, ..
         } => (
             (expected_len.min(len) + 1).to_string(),
-            format!("{len} columns, and the first line has {expected_len}"),
+            format!("{len} columns instead of {expected_len} as in the first line"),
         ),
         _ => ("1".to_owned(), error.to_string()),
     }
@@ -132,11 +132,10 @@ enum At {
 }
 
 fn scan(text: &str) -> Scan {
-    const OPEN: &str = "this value begins with a quote that nothing closes";
+    const OPEN: &str = "unclosed quote at the beginning of a value";
     const INSIDE: &str =
-        "a quote inside of a value: put the whole value in quotes, and write each of its own twice";
-    const AFTER: &str =
-        "something follows the quote that closes a value: write each quote of its own twice";
+        "a quote inside a value: put the whole value in quotes, and double the quotes inside";
+    const AFTER: &str = "text after a closing quote: double the quotes inside a value";
     const RETURN: &str = "a carriage return without a line feed";
     let (mut faults, mut lines) = (Vec::new(), Vec::new());
     let mut is_blank = true;
@@ -217,23 +216,23 @@ mod tests {
 
     #[test]
     fn what_is_no_csv_is_told_with_its_place() {
-        let open = "this value begins with a quote that nothing closes";
+        let open = "unclosed quote at the beginning of a value";
         for (text, told) in [
             (
                 "a,b\n1,2\n3\n",
-                "3: 2: 1 columns, and the first line has 2".to_owned(),
+                "3: 2: 1 columns instead of 2 as in the first line".to_owned(),
             ),
-            ("a,a\n1,2\n", "1: a: the column is there twice".to_owned()),
-            ("", "1: a line of column names is expected".to_owned()),
+            ("a,a\n1,2\n", "1: a: duplicate column".to_owned()),
+            ("", "1: expected a line of column names".to_owned()),
             ("a,notes\n1,x\n2,\"twelve pipes\n3,y\n4,z\n", format!("3: notes: {open}")),
             ("\"a,b\n1,2\n", format!("1: 1: {open}")),
             (
                 "a,notes\n1,12\" pipes\n",
-                "2: notes: a quote inside of a value: put the whole value in quotes, and write each of its own twice".to_owned(),
+                "2: notes: a quote inside a value: put the whole value in quotes, and double the quotes inside".to_owned(),
             ),
             (
                 "a,notes\n1,\"12\" pipes\"\n",
-                "2: notes: something follows the quote that closes a value: write each quote of its own twice".to_owned(),
+                "2: notes: text after a closing quote: double the quotes inside a value".to_owned(),
             ),
             (
                 "a,b\r1,2\r",

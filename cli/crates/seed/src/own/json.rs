@@ -90,7 +90,7 @@ pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec
     if !text[at..].starts_with('[') {
         issues.insert(wrong(
             at,
-            "a list of objects is expected, which begins with `[`",
+            "expected a list of objects, which begins with `[`",
         ));
         return records;
     }
@@ -111,7 +111,7 @@ pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec
                 return records;
             }
             None => {
-                issues.insert(wrong(at, "the list does not end"));
+                issues.insert(wrong(at, "the list is not closed"));
                 return records;
             }
         };
@@ -123,7 +123,7 @@ pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec
                 for ((name, value), place) in pairs.into_iter().zip(names(&text[at..end])) {
                     let spot = places.of_byte(at + place);
                     if fields.contains_key(&name) {
-                        issues.insert(issue(path, spot, Some(&name), "it is there twice"));
+                        issues.insert(issue(path, spot, Some(&name), "duplicate key"));
                     }
                     let value = as_value(value);
                     fields.insert(name, Field { value, spot });
@@ -139,14 +139,14 @@ pub(super) fn read(path: &Path, text: &str, issues: &mut BTreeSet<Issue>) -> Vec
             Some(',') => at = skip(at + 1),
             Some(']') => break,
             _ => {
-                issues.insert(wrong(at, "`,` or `]` is expected"));
+                issues.insert(wrong(at, "expected `,` or `]`"));
                 return records;
             }
         }
     }
     let rest = skip(at + 1);
     if rest < text.len() {
-        issues.insert(wrong(rest, "something follows the list"));
+        issues.insert(wrong(rest, "text after the list"));
     }
     records
 }
@@ -237,16 +237,16 @@ mod tests {
         for (text, told) in [
             (
                 "{}",
-                "1:1: a list of objects is expected, which begins with `[`",
+                "1:1: expected a list of objects, which begins with `[`",
             ),
             ("[\n {\"a\": 1},\n {\"a\" 2}]", "3:7: expected `:`"),
-            ("[{\"a\": 1}\n {\"a\": 2}]", "2:2: `,` or `]` is expected"),
+            ("[{\"a\": 1}\n {\"a\": 2}]", "2:2: expected `,` or `]`"),
             ("[1]", "1:2: not an object"),
-            ("[]]", "1:3: something follows the list"),
-            ("[", "1:2: the list does not end"),
+            ("[]]", "1:3: text after the list"),
+            ("[", "1:2: the list is not closed"),
             ("[{},]", "1:5: expected value"),
-            ("[{\"a\": 1,\n\"a\": 2}]", "2:1: a: it is there twice"),
-            ("[{\"\\u0061\": 1, \"a\": 2}]", "1:16: a: it is there twice"),
+            ("[{\"a\": 1,\n\"a\": 2}]", "2:1: a: duplicate key"),
+            ("[{\"\\u0061\": 1, \"a\": 2}]", "1:16: a: duplicate key"),
             ("[{\"a\": 1e999}]", "1:12: number out of range"),
         ] {
             let (_, issues) = read_as("json", text.as_bytes());
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(spots, ["1:2", "1:15", "1:35"]);
         let told = |at: usize| records[at].issue("a", "x").spot.to_string();
         assert_eq!([told(0), told(1)], ["1:3", "1:26"]);
-        assert_eq!(issues, ["1:52: a: it is there twice"]);
+        assert_eq!(issues, ["1:52: a: duplicate key"]);
         // In the order of the file, and not of the texts.
         let (_, issues) = read_as("json", b"[0,         0]");
         assert_eq!(issues, ["1:2: not an object", "1:13: not an object"]);

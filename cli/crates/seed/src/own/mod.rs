@@ -110,7 +110,7 @@ impl Own {
             file: place.file.clone(),
             spot: place.spot,
             column: Some(column.unwrap_or("row").to_owned()),
-            reason: format!("the database refuses it: {}", error.message()),
+            reason: format!("PostgreSQL rejects the row: {}", error.message()),
         })
     }
 

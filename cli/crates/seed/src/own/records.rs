@@ -26,7 +26,7 @@ pub(super) fn read(
             Err(source) => return Err(SeedError::File { path, source }),
         };
         if let Some((other, _)) = &found {
-            let reason = format!("{} is there, too", shown(other));
+            let reason = format!("{} exists as well", shown(other));
             issues.insert(issue(&path, Spot::line(1), None, reason));
             continue;
         }

@@ -118,65 +118,70 @@ fn told(file: &str, column: &str, value: &str) -> Vec<String> {
 fn values_that_a_service_refuses_are_refused() {
     let long = "x".repeat(9000);
     for (file, column, value, reason) in [
-        ("leads", "email", "nobody", "`nobody` is no e-mail address"),
+        (
+            "leads",
+            "email",
+            "nobody",
+            "`nobody` is not an e-mail address",
+        ),
         (
             "leads",
             "created_at",
             "0000-01-01T00:00:00Z",
-            "is no instant",
+            "is not an instant",
         ),
         (
             "leads",
             "created_at",
             "+12026-01-01T00:00:00Z",
-            "is no instant",
+            "is not an instant",
         ),
         (
             "leads",
             "created_at",
             "-0001-01-01T00:00:00Z",
-            "is no instant",
+            "is not an instant",
         ),
         (
             "leads",
             "created_at",
             "0001-01-01T00:00:00+14:00",
-            "is no instant",
+            "is not an instant",
         ),
         (
             "leads",
             "seller",
             &long,
-            "9000 characters, and 255 are the most",
+            "9000 characters, and at most 255 are allowed",
         ),
-        ("leads", "phone", "5\0", "a NUL"),
-        ("leads", "seller", "j\u{7}h", "a control character"),
-        ("orders", "shipped_by", "d\np", "a control character"),
-        ("expenses", "decided_by", "a\0m", "a NUL"),
+        ("leads", "phone", "5\0", "a NUL character"),
+        ("leads", "seller", "j\u{7}h", "no control characters"),
+        ("orders", "shipped_by", "d\np", "no control characters"),
+        ("expenses", "decided_by", "a\0m", "a NUL character"),
         ("orders", "seller", &long, "9000 characters"),
-        ("orders", "ship_date", "2026-2-3", "is no date"),
-        ("orders", "ship_date", "0000-01-01", "is no date"),
-        ("orders", "ship_date", "+12026-01-01", "is no date"),
-        ("orders", "ship_date", "-0001-01-01", "is no date"),
-        ("orders", "ship_date", "2026-02-30", "is no date"),
-        ("orders", "items", "A:+1", "is no quantity"),
-        ("orders", "items", "A:1_0", "is no quantity"),
-        ("orders", "items", "A:99999999999", "is no quantity"),
-        ("orders", "items", "A:1.0", "is no quantity"),
+        ("orders", "ship_date", "2026-2-3", "is not a date"),
+        ("orders", "ship_date", "0000-01-01", "is not a date"),
+        ("orders", "ship_date", "+12026-01-01", "is not a date"),
+        ("orders", "ship_date", "-0001-01-01", "is not a date"),
+        ("orders", "ship_date", "2026-02-30", "is not a date"),
+        ("orders", "items", "A:+1", "is not a quantity"),
+        ("orders", "items", "A:1_0", "is not a quantity"),
+        ("orders", "items", "A:99999999999", "is not a quantity"),
+        ("orders", "items", "A:1.0", "is not a quantity"),
         ("orders", "items", ";;", "missing"),
         ("expenses", "submitter", &long, "9000 characters"),
-        ("expenses", "amount", "1_000", "`1_000` is no amount"),
-        ("expenses", "amount", "+5", "is no amount"),
-        ("expenses", "amount", "5.", "is no amount"),
-        ("expenses", "amount", ".5", "is no amount"),
-        ("expenses", "amount", "05", "is no amount"),
-        ("expenses", "amount", "1,000", "is no amount"),
-        ("expenses", "amount", "NaN", "is no amount"),
-        ("expenses", "amount", "1e400", "is no amount"),
+        ("expenses", "amount", "1_000", "`1_000` is not an amount"),
+        ("expenses", "amount", "+5", "is not an amount"),
+        ("expenses", "amount", "5.", "is not an amount"),
+        ("expenses", "amount", ".5", "is not an amount"),
+        ("expenses", "amount", "05", "is not an amount"),
+        ("expenses", "amount", "1,000", "is not an amount"),
+        ("expenses", "amount", "NaN", "is not an amount"),
+        ("expenses", "amount", "1e400", "is not an amount"),
         ("expenses", "amount", "-5", "greater than 0"),
         ("expenses", "amount", "0", "greater than 0"),
         ("expenses", "amount", "0.001", "greater than 0"),
-        ("expenses", "amount", "1.005", "parts of a cent"),
+        ("expenses", "amount", "1.005", "more than two decimals"),
         ("expenses", "amount", "10000000000", "at most 9999999999.99"),
     ] {
         let told = told(file, column, value);
@@ -241,7 +246,10 @@ fn texts_and_lists_are_as_long_as_the_services_take_them() {
                 panic!("{file} {column} {most}: {refused:?}");
             };
             let begin = format!("{file}.csv:2: {column}: ");
-            let (over, limit) = ((most + 1).to_string(), format!("{most} are the most"));
+            let (over, limit) = (
+                (most + 1).to_string(),
+                format!("at most {most} are allowed"),
+            );
             assert!(refused.starts_with(&begin), "{refused}");
             assert!(refused.contains(&over), "{refused}");
             assert!(refused.contains(&limit), "{refused}");
@@ -272,7 +280,7 @@ fn a_company_is_the_same_one_in_every_form_of_its_name() {
         .replace("Tate Inc", "Caf\u{e9}")
         .replace("Voss Legal", "Cafe\u{301}");
     let issues = read(&[("leads.csv", &leads)]).unwrap_err();
-    assert_eq!(issues, ["leads.csv:3: company: it is in line 2 already"]);
+    assert_eq!(issues, ["leads.csv:3: company: it is already in line 2"]);
     let leads = LEADS.replace("Voss Legal", "Cafe\u{301}");
     let orders = "client,seller,created_at,ship_date,items\n\
         Caf\u{e9},jhalpert,2026-03-01T10:00:00Z,2026-03-09,A:2\n";
@@ -289,34 +297,30 @@ fn json_has_texts_where_texts_are_and_numbers_where_numbers_are() {
         (
             "\"MEALS\"",
             "{\"a\": 1}",
-            "category: it is an object, and a text is expected",
+            "category: expected a text, found an object",
         ),
         (
             "\"MEALS\"",
             "7",
-            "category: it is a number, and a text is expected",
+            "category: expected a text, found a number",
         ),
         (
             "\"MEALS\"",
             "true",
-            "category: it is true or false, and a text is expected",
+            "category: expected a text, found true or false",
         ),
         (
             "\"MEALS\"",
             "[\"MEALS\"]",
-            "category: it is a list of something else, and a text",
+            "category: expected a text, found a list of something else",
         ),
         (
             ": 1,",
             ": \"1\",",
-            "amount: it is a text, and a number is expected",
+            "amount: expected a number, found a text",
         ),
-        (
-            ": 1,",
-            ": [],",
-            "amount: it is a list, and a number is expected",
-        ),
-        (": 1,", ": 1, \"amount\": 2,", "amount: it is there twice"),
+        (": 1,", ": [],", "amount: expected a number, found a list"),
+        (": 1,", ": 1, \"amount\": 2,", "amount: duplicate key"),
     ] {
         let text = format!("[{}]", expense.replacen(good, wrong, 1));
         let issues = read(&[("expenses.json", &text)]).unwrap_err();
@@ -344,7 +348,7 @@ fn a_record_is_found_in_a_file_of_one_line() {
     let issues = read(&[("leads.json", &format!("[{lead}, {lead}]"))]).unwrap_err();
     assert_eq!(
         issues,
-        ["leads.json:1:120: company: it is in line 1:2 already"]
+        ["leads.json:1:120: company: it is already in line 1:2"]
     );
 }
 

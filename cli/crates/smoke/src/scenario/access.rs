@@ -22,7 +22,7 @@ pub(super) async fn strangers_are_refused(world: &mut World) -> Result<(), Fault
     let nobody = Person::stranger(&world.site)?;
     let me = nobody.get("/api/v1/auth/me").expect(401).await?;
     if me.json()? != json!({"error": "unauthenticated"}) {
-        return Err(me.fault("the body is not the contract's"));
+        return Err(me.fault("the body violates the contract"));
     }
     for path in [
         "/api/v1/orders",

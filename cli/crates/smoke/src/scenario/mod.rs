@@ -53,17 +53,17 @@ impl World {
     }
 
     fn seller(&self) -> Result<&Person, Fault> {
-        let missing = || Fault::new("nobody of sales is signed in");
+        let missing = || Fault::new("no user of sales is signed in");
         self.seller.as_ref().ok_or_else(missing)
     }
 
     fn accountant(&self) -> Result<&Person, Fault> {
-        let missing = || Fault::new("nobody of accounting is signed in");
+        let missing = || Fault::new("no user of accounting is signed in");
         self.accountant.as_ref().ok_or_else(missing)
     }
 
     fn phone(&self) -> Result<&Phone, Fault> {
-        let missing = || Fault::new("nobody of the warehouse is signed in");
+        let missing = || Fault::new("no user of the warehouse is signed in");
         self.warehouse.as_ref().ok_or_else(missing)
     }
 }
@@ -98,13 +98,13 @@ pub(super) const STEPS: &[Definition] = &[
     step!("gateway", "every service is up", access::everything_is_up),
     step!(
         "gateway",
-        "strangers are turned away",
+        "requests without a login are refused",
         access::strangers_are_refused
     ),
     step!("gateway", "sales signs in", access::sales_signs_in),
     step!(
         "profile",
-        "a profile is there and can be saved",
+        "a profile can be read and saved",
         sales::profile_is_saved
     ),
     step!(
@@ -135,7 +135,7 @@ pub(super) const STEPS: &[Definition] = &[
     ),
     step!(
         "inventory",
-        "it is dispatched, once for a key",
+        "the shipment is dispatched once per key",
         warehouse::shipment_is_dispatched
     ),
     step!("order", "the order is shipped", orders::order_is_shipped),
@@ -156,12 +156,12 @@ pub(super) const STEPS: &[Definition] = &[
     ),
     step!(
         "wuphf",
-        "who waits for the money is notified",
+        "the submitter is notified",
         notices::decision_is_notified
     ),
     step!(
         "gateway",
-        "the wrong role is turned away",
+        "requests with the wrong role are refused",
         access::wrong_roles_are_refused
     ),
     step!(

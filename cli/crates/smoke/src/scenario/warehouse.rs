@@ -96,6 +96,6 @@ fn same(first: &Answer, again: &Answer) -> Result<(), Fault> {
     if first.json()? == again.json()? {
         Ok(())
     } else {
-        Err(again.fault("the same key was answered otherwise"))
+        Err(again.fault("the same key got another response"))
     }
 }

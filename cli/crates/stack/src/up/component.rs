@@ -75,7 +75,7 @@ impl ComponentRun {
         };
         let told = [&failure.what].into_iter().chain(failure.log.last());
         let told: Vec<&str> = told.map(String::as_str).collect();
-        let why = format!("the stack goes on without it: {}", told.join(": "));
+        let why = format!("the stack continues without it: {}", told.join(": "));
         emitter.note(Some(component.name()), why);
         // What is left of it would be taken for it.
         if let Err(error) = stack.engine.remove(&container).await {
@@ -217,7 +217,7 @@ impl ComponentRun {
         };
         let admitted = ran.await.is_ok_and(|code| code == 0);
         if admitted {
-            let text = "it has the password of dm.toml now in place of the one of its first start";
+            let text = "the password of its first start was replaced by that of dm.toml";
             self.emitter.note(Some(component.name()), text);
         }
         admitted

@@ -64,7 +64,7 @@ fn a_taken_port_names_its_owner_and_three_ways_out() {
     );
     assert_eq!(
         error.next()[2],
-        "or set another one in dm.toml: postgres.port"
+        "or set another port in dm.toml: postgres.port"
     );
     assert_eq!(scratch.allocator.list().unwrap(), []);
     let error = error.with_container(|_| Some("other-postgres".into()));
@@ -210,7 +210,7 @@ fn one_port_for_two_components_is_refused() {
     let error = scratch
         .ask("x", &[("a", 7), ("b", 7)], Mode::Fixed, &[])
         .unwrap_err();
-    assert_eq!(error.to_string(), "a and b both want port 7");
+    assert_eq!(error.to_string(), "a and b both require port 7");
 }
 
 #[test]

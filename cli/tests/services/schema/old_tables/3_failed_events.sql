@@ -1,37 +1,37 @@
--- What could not be handled, in this round: events that are tried again later, and dead
--- letters. Each is recorded before it is published to where failures go.
+-- Events that could not be processed in this round: events that wait for a retry, and dead
+-- letters. Each is recorded before it is published to a retry or dead-letter queue.
 CREATE TABLE failed_events (
-    -- Of the queue, the event's id, its round and its body: every copy has the same.
+    -- A digest of the queue, the event id, the round and the body. It is equal for every copy.
     letter_id    text PRIMARY KEY,
     queue        text NOT NULL,
-    -- Null where the message has none.
+    -- Null if the message has no id.
     event_id     text,
-    -- How often it was replayed before.
+    -- The number of earlier replays.
     round        bigint NOT NULL,
-    -- How often it failed in this round.
+    -- The number of failures in this round.
     attempts     integer NOT NULL,
-    -- Whether it is a dead letter; otherwise it is tried again.
+    -- Whether it is a dead letter. Otherwise it waits for a retry.
     dead         boolean NOT NULL,
     event_type   text,
     reason       text NOT NULL,
     error        text NOT NULL,
     trace_id     text NOT NULL,
     failed_at    timestamptz NOT NULL,
-    -- Over the whole message where it has no id at all: what it is known by when it is
+    -- A digest of the whole message if it has no id. It identifies the message when it is
     -- delivered again.
     content      text,
     recorded_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- When the broker confirmed it; null while it may be nowhere.
+    -- When the broker confirmed it. Null while it may not have been published.
     published_at timestamptz,
-    -- When its delivery was acknowledged, where it has no id at all.
+    -- When its delivery was acknowledged, if the message has no id.
     settled_at   timestamptz,
-    -- When it was no longer a dead letter, and by what.
+    -- When it stopped being a dead letter, and why.
     resolved_at  timestamptz,
     resolution   text CHECK (resolution IN ('replayed', 'parked', 'purged', 'gone')),
     CHECK ((resolved_at IS NULL) = (resolution IS NULL))
 );
 
--- Those that are dead letters now.
+-- The current dead letters.
 CREATE INDEX failed_events_dead ON failed_events (queue) WHERE dead AND resolved_at IS NULL;
 CREATE INDEX failed_events_event ON failed_events (event_id);
 CREATE INDEX failed_events_open ON failed_events (content) WHERE settled_at IS NULL AND content IS NOT NULL;

@@ -1,40 +1,41 @@
-//! Modules of a crate that import each other in a circle can't be understood one by one.
+//! Tests that the modules of a crate do not import each other in cycles, because such modules
+//! cannot be understood separately.
 //!
-//! A parent may use its children and they may use it. Siblings, each with all that is below
-//! it, stand on each other one way. What only tests import does not count.
+//! A parent may use its children, and they may use their parent. Siblings, each with everything
+//! below it, may depend on each other only in one direction. Imports of tests do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// A module by the names on the way to it; the crate itself is the empty one.
+/// The path of a module as names. The path of the crate root is empty.
 type Module = Vec<String>;
 
-/// What one crate's modules are, and what they name of each other.
+/// The modules of a crate and the paths that they contain.
 #[derive(Default)]
 struct Modules {
     known: BTreeSet<Module>,
-    /// The paths that each module names, as they are written.
-    named: Vec<(Module, Module)>,
+    /// The paths in each module, as they are written.
+    references: Vec<(Module, Module)>,
 }
 
 impl Modules {
-    /// Those of a crate whose root is this file.
-    fn of(root: &Path) -> Self {
+    /// Reads the modules of the crate with this root file.
+    fn read_crate(root: &Path) -> Self {
         let mut modules = Self::default();
         modules.read(root, &Module::new(), root.parent().unwrap());
         modules
     }
 
-    /// Reads a file, whose own modules are in `folder`.
-    fn read(&mut self, file: &Path, module: &Module, folder: &Path) {
+    /// Reads a file whose child modules are in `directory`.
+    fn read(&mut self, file: &Path, module: &Module, directory: &Path) {
         let text = std::fs::read_to_string(file).unwrap();
         let tokens: TokenStream = text.parse().unwrap();
-        self.items(tokens, module, folder);
+        self.items(tokens, module, directory);
     }
 
-    fn items(&mut self, tokens: TokenStream, module: &Module, folder: &Path) {
+    fn items(&mut self, tokens: TokenStream, module: &Module, directory: &Path) {
         self.known.insert(module.clone());
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
@@ -44,28 +45,28 @@ impl Modules {
                 continue;
             }
             match (
-                word(token).as_deref(),
+                identifier(token).as_deref(),
                 tokens.get(at + 1),
                 tokens.get(at + 2),
             ) {
                 (Some("mod"), Some(name), Some(body)) => {
-                    let name = word(name).unwrap();
+                    let name = identifier(name).unwrap();
                     let child = [module.as_slice(), std::slice::from_ref(&name)].concat();
                     match body {
                         TokenTree::Group(body) => {
-                            self.items(body.stream(), &child, &folder.join(&name));
+                            self.items(body.stream(), &child, &directory.join(&name));
                         }
-                        _ => self.read(&file_of(folder, &name), &child, &folder.join(&name)),
+                        _ => self.read(&file_of(directory, &name), &child, &directory.join(&name)),
                     }
                     at += 3;
                 }
                 (Some("use" | "crate" | "super" | "self"), ..) => {
-                    let from = at + usize::from(word(token).as_deref() == Some("use"));
+                    let from = at + usize::from(identifier(token).as_deref() == Some("use"));
                     at = self.path(&tokens, from, &Module::new(), module).max(at + 1);
                 }
                 _ => {
                     if let TokenTree::Group(group) = token {
-                        self.items(group.stream(), module, folder);
+                        self.items(group.stream(), module, directory);
                     }
                     at += 1;
                 }
@@ -73,8 +74,8 @@ impl Modules {
         }
     }
 
-    /// Notes the path that begins there, or each one of a group of paths. Answers where it
-    /// ends.
+    /// Records the path that begins at `at`, or each path of a group. Returns the position behind
+    /// it.
     fn path(&mut self, tokens: &[TokenTree], at: usize, before: &Module, module: &Module) -> usize {
         let mut path = before.clone();
         let mut at = at;
@@ -82,12 +83,12 @@ impl Modules {
             match tokens.get(at) {
                 Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
                     let inner: Vec<TokenTree> = group.stream().into_iter().collect();
-                    for one in inner.split(|token| is(token, ',')) {
+                    for one in inner.split(|token| is_punct(token, ',')) {
                         self.path(one, 0, &path, module);
                     }
                     return at + 1;
                 }
-                Some(token) => match word(token) {
+                Some(token) => match identifier(token) {
                     Some(name) => path.push(name),
                     None => break,
                 },
@@ -96,23 +97,23 @@ impl Modules {
             at += 1;
             let is_longer = tokens
                 .get(at..at + 2)
-                .is_some_and(|it| it.iter().all(|it| is(it, ':')));
+                .is_some_and(|next| next.iter().all(|token| is_punct(token, ':')));
             if !is_longer {
                 break;
             }
             at += 2;
         }
-        self.named.push((module.clone(), path));
+        self.references.push((module.clone(), path));
         at
     }
 
-    /// The module that a path leads to, as far as it names modules.
+    /// Returns the module that a path leads to, as far as the path consists of modules.
     fn resolve(&self, module: &Module, path: &Module) -> Option<Module> {
         let mut names = path.iter().map(String::as_str).peekable();
         let mut found = match *names.peek()? {
             "crate" => Module::new(),
             "self" | "super" => module.clone(),
-            // Another crate's, or one that this module has imported.
+            // The name belongs to another crate or to an import of this module.
             name if !self.known.contains(&child(module, name)) => return None,
             _ => module.clone(),
         };
@@ -131,10 +132,10 @@ impl Modules {
         Some(found)
     }
 
-    /// Which siblings name which, by their parent.
-    fn between_siblings(&self) -> BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> {
+    /// Returns the references between siblings, by their parent.
+    fn sibling_references(&self) -> BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> {
         let mut all: BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
-        for (module, path) in &self.named {
+        for (module, path) in &self.references {
             let Some(found) = self.resolve(module, path) else {
                 continue;
             };
@@ -151,124 +152,135 @@ impl Modules {
         all
     }
 
-    /// The circles, each as the names of its modules.
-    fn circles(&self) -> BTreeSet<String> {
-        let mut circles = BTreeSet::new();
-        for (parent, siblings) in self.between_siblings() {
-            let reached: BTreeMap<&String, BTreeSet<&String>> = siblings
+    /// Returns the cycles, each as the names of its modules.
+    fn cycles(&self) -> BTreeSet<String> {
+        let mut cycles = BTreeSet::new();
+        for (parent, siblings) in self.sibling_references() {
+            let reachable: BTreeMap<&String, BTreeSet<&String>> = siblings
                 .keys()
-                .map(|it| (it, reached(it, &siblings)))
+                .map(|name| (name, reachable(name, &siblings)))
                 .collect();
-            for (name, found) in &reached {
-                let circle: Vec<&str> = found
+            for (name, found) in &reachable {
+                let cycle: Vec<&str> = found
                     .iter()
-                    .filter(|other| reached.get(*other).is_some_and(|it| it.contains(name)))
+                    .filter(|other| {
+                        reachable
+                            .get(*other)
+                            .is_some_and(|names| names.contains(name))
+                    })
                     .map(|other| other.as_str())
                     .collect();
-                if circle.len() > 1 {
-                    circles.insert([parent.join("::"), circle.join(", ")].join(": "));
+                if cycle.len() > 1 {
+                    cycles.insert([parent.join("::"), cycle.join(", ")].join(": "));
                 }
             }
         }
-        circles
+        cycles
     }
 }
 
-/// All that a module names, and what that names.
-fn reached<'a>(
+/// Returns all modules that a module depends on, directly or indirectly.
+fn reachable<'a>(
     name: &'a String,
     siblings: &'a BTreeMap<String, BTreeSet<String>>,
 ) -> BTreeSet<&'a String> {
-    let mut reached = BTreeSet::new();
-    let mut open = vec![name];
-    while let Some(name) = open.pop() {
+    let mut reachable = BTreeSet::new();
+    let mut pending = vec![name];
+    while let Some(name) = pending.pop() {
         for next in siblings.get(name).into_iter().flatten() {
-            if reached.insert(next) {
-                open.push(next);
+            if reachable.insert(next) {
+                pending.push(next);
             }
         }
     }
-    reached
+    reachable
 }
 
 fn child(module: &Module, name: &str) -> Module {
     [module.as_slice(), &[name.to_owned()]].concat()
 }
 
-fn word(token: &TokenTree) -> Option<String> {
+fn identifier(token: &TokenTree) -> Option<String> {
     match token {
         TokenTree::Ident(name) => Some(name.to_string()),
         _ => None,
     }
 }
 
-fn is(token: &TokenTree, sign: char) -> bool {
-    matches!(token, TokenTree::Punct(it) if it.as_char() == sign)
+fn is_punct(token: &TokenTree, character: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == character)
 }
 
-/// Whether an item begins there that only tests have.
+/// Returns whether an item for tests begins here.
 fn is_test_attribute(tokens: &[TokenTree]) -> bool {
     let [hash, TokenTree::Group(attribute), ..] = tokens else {
         return false;
     };
     let text = attribute.stream().to_string().replace(' ', "");
-    is(hash, '#') && text.starts_with("cfg(") && text.contains("test") && !text.contains("not(")
+    is_punct(hash, '#')
+        && text.starts_with("cfg(")
+        && text.contains("test")
+        && !text.contains("not(")
 }
 
-/// Where the item ends that begins there.
+/// Returns the position behind the item that begins at `from`.
 fn end_of_item(tokens: &[TokenTree], from: usize) -> usize {
     let is_end = |token: &TokenTree| {
-        let is_body = |it: &proc_macro2::Group| it.delimiter() == Delimiter::Brace;
-        is(token, ';') || matches!(token, TokenTree::Group(it) if is_body(it))
+        let is_body = |group: &proc_macro2::Group| group.delimiter() == Delimiter::Brace;
+        is_punct(token, ';') || matches!(token, TokenTree::Group(group) if is_body(group))
     };
     let length = tokens[from..].iter().position(is_end);
     length.map_or(tokens.len(), |length| from + length + 1)
 }
 
-fn file_of(folder: &Path, name: &str) -> PathBuf {
-    let alone = folder.join(format!("{name}.rs"));
-    let with_others = folder.join(name).join("mod.rs");
+fn file_of(directory: &Path, name: &str) -> PathBuf {
+    let alone = directory.join(format!("{name}.rs"));
+    let with_others = directory.join(name).join("mod.rs");
     if alone.exists() { alone } else { with_others }
 }
 
-/// The root files of all crates of the workspace.
+/// Returns the root files of all crates of the workspace.
 fn roots() -> Vec<PathBuf> {
     let cli = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = [cli.join("crates"), cli.join("../services")];
-    let crates = folders
+    let directories = [cli.join("crates"), cli.join("../services")];
+    let crates = directories
         .iter()
-        .flat_map(|folder| std::fs::read_dir(folder).unwrap())
+        .flat_map(|directory| std::fs::read_dir(directory).unwrap())
         .map(|entry| entry.unwrap().path());
     let roots = crates
         .chain([cli.to_owned()])
-        .map(|it| it.join("src/lib.rs"));
+        .map(|path| path.join("src/lib.rs"));
     roots.filter(|root| root.exists()).collect()
 }
 
 #[test]
-fn no_siblings_import_each_other_in_a_circle() {
-    let mut circles = BTreeSet::new();
+fn sibling_modules_have_no_import_cycles() {
+    let mut cycles = BTreeSet::new();
     for root in roots() {
         let name = root.ancestors().nth(2).unwrap().file_name().unwrap();
-        let found = Modules::of(&root).circles();
-        circles.extend(found.iter().map(|it| format!("{} {it}", name.display())));
+        let found = Modules::read_crate(&root).cycles();
+        cycles.extend(
+            found
+                .iter()
+                .map(|cycle| format!("{} {cycle}", name.display())),
+        );
     }
-    assert_eq!(circles, BTreeSet::new());
+    assert_eq!(cycles, BTreeSet::new());
 }
 
 #[test]
-fn a_circle_is_found_and_a_way_down_is_none() {
-    let of = |text: &str| {
+fn cycles_finds_mutual_imports_and_ignores_one_way_imports() {
+    let cycles_in = |text: &str| {
         let mut modules = Modules::default();
         modules.items(text.parse().unwrap(), &Module::new(), Path::new(""));
-        modules.circles()
+        modules.cycles()
     };
     let down = "mod a { use super::b::{B, C}; } mod b { use super::Parent; } use a::A;";
-    assert!(of(down).is_empty());
-    let circle = "mod a { use super::b::B; } mod b { fn f() { crate::a::f() } }";
-    assert_eq!(of(circle), BTreeSet::from([": a, b".to_owned()]));
+    assert!(cycles_in(down).is_empty());
+    let cycle = "mod a { use super::b::B; } mod b { fn f() { crate::a::f() } }";
+    assert_eq!(cycles_in(cycle), BTreeSet::from([": a, b".to_owned()]));
     let deeper = "mod a { mod x { use crate::b; } } mod b { mod y { use crate::a::x; } }";
-    assert_eq!(of(deeper), BTreeSet::from([": a, b".to_owned()]));
+    assert_eq!(cycles_in(deeper), BTreeSet::from([": a, b".to_owned()]));
     let tests = "mod a { use super::b; } mod b { #[cfg(test)] mod tests { use crate::a; } }";
-    assert!(of(tests).is_empty());
+    assert!(cycles_in(tests).is_empty());
 }

@@ -1,4 +1,4 @@
-//! Whose is what in the database: each role is tried on each schema.
+//! Tests of the database permissions: each role is tried on each schema.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use crate::secrets::HARD;
 use crate::test_list;
 
 test_list![
-    a_service_role_has_its_own_schema_and_nothing_else,
-    nobody_else_gets_into_the_database,
-    migrations_belong_to_the_owner,
+    service_role_can_access_only_its_own_schema,
+    database_has_no_other_logins_or_privileged_roles,
+    migrated_objects_belong_to_the_schema_owner,
 ];
 
-/// What a refusal for want of a right is called.
+/// The SQLSTATE of a missing permission.
 const DENIED: &str = "42501";
 
-/// Role, and the schema that is its own.
+/// The role of each service and its schema.
 const SERVICES: [(&str, &str); 6] = [
     ("profile_service", "profile"),
     ("sales_service", "sales"),
@@ -26,7 +26,7 @@ const SERVICES: [(&str, &str); 6] = [
     ("wuphf_service", "notifications"),
 ];
 
-/// What may be done to a table, with the number of rows that it concerns.
+/// What a service may do to a table of its own schema, with the number of affected rows.
 const ROWS: [(&str, u64); 4] = [
     ("INSERT INTO {} (v) VALUES ('a')", 1),
     ("SELECT id, v FROM {}", 1),
@@ -34,7 +34,7 @@ const ROWS: [(&str, u64); 4] = [
     ("DELETE FROM {}", 1),
 ];
 
-/// What no service may do to any table, its own included.
+/// What no service may do to any table, not even to its own.
 const DEFINITIONS: [&str; 4] = [
     "ALTER TABLE {} ADD COLUMN w text",
     "TRUNCATE {}",
@@ -42,15 +42,15 @@ const DEFINITIONS: [&str; 4] = [
     "CREATE INDEX ON {} (v)",
 ];
 
-async fn a_service_role_has_its_own_schema_and_nothing_else() {
+async fn service_role_can_access_only_its_own_schema() {
     let servers = &shared().servers;
     let mut superuser = servers.superuser().await;
-    // As a migration makes it: by the owner, after the rights were given.
+    // The tables are created as by a migration: by the owner, after the permissions were granted.
     for (_, schema) in SERVICES {
         let sql = format!(
             "SET ROLE {schema}_owner;
-             DROP TABLE IF EXISTS {schema}.rights_probe;
-             CREATE TABLE {schema}.rights_probe (id bigserial PRIMARY KEY, v text);
+             DROP TABLE IF EXISTS {schema}.permission_probe;
+             CREATE TABLE {schema}.permission_probe (id bigserial PRIMARY KEY, v text);
              RESET ROLE"
         );
         assert_eq!(
@@ -61,39 +61,39 @@ async fn a_service_role_has_its_own_schema_and_nothing_else() {
     }
     let tables: BTreeMap<&str, String> = SERVICES
         .iter()
-        .map(|(_, schema)| (*schema, format!("{schema}.rights_probe")))
+        .map(|(_, schema)| (*schema, format!("{schema}.permission_probe")))
         .chain([
             ("keycloak", "keycloak.user_entity".to_owned()),
             ("dm_ops", "dm_ops.database_setup".to_owned()),
         ])
         .collect();
 
-    for (role, own) in SERVICES {
+    for (role, own_schema) in SERVICES {
         let mut connection = servers.database(role, HARD).await.unwrap();
         for (&schema, table) in &tables {
-            let other = schema != own;
+            let is_foreign = schema != own_schema;
             for (statement, rows) in ROWS {
-                let did = execute(&mut connection, &statement.replace("{}", table)).await;
-                let expected = if other {
+                let result = execute(&mut connection, &statement.replace("{}", table)).await;
+                let expected = if is_foreign {
                     Err(DENIED.to_owned())
                 } else {
                     Ok(rows)
                 };
-                assert_eq!(did, expected, "{role}: {statement} on {table}");
+                assert_eq!(result, expected, "{role}: {statement} on {table}");
             }
             for statement in DEFINITIONS {
-                let did = execute(&mut connection, &statement.replace("{}", table)).await;
+                let result = execute(&mut connection, &statement.replace("{}", table)).await;
                 assert_eq!(
-                    did,
+                    result,
                     Err(DENIED.to_owned()),
                     "{role}: {statement} on {table}"
                 );
             }
-            let made = format!("CREATE TABLE {schema}.mine (id int)");
-            let did = execute(&mut connection, &made).await;
-            assert_eq!(did, Err(DENIED.to_owned()), "{role}: {made}");
+            let create = format!("CREATE TABLE {schema}.mine (id int)");
+            let result = execute(&mut connection, &create).await;
+            assert_eq!(result, Err(DENIED.to_owned()), "{role}: {create}");
         }
-        let owner = format!("{own}_owner");
+        let owner = format!("{own_schema}_owner");
         for statement in [
             "CREATE TABLE public.mine (id int)",
             "CREATE TEMP TABLE mine (id int)",
@@ -104,23 +104,23 @@ async fn a_service_role_has_its_own_schema_and_nothing_else() {
             "SELECT pg_read_file('/etc/passwd')",
             "COPY (SELECT 1) TO PROGRAM 'true'",
         ] {
-            let did = execute(&mut connection, statement).await;
-            assert_eq!(did, Err(DENIED.to_owned()), "{role}: {statement}");
+            let result = execute(&mut connection, statement).await;
+            assert_eq!(result, Err(DENIED.to_owned()), "{role}: {statement}");
         }
-        // Without a schema's name it is in its own.
+        // An unqualified name refers to the service's own schema.
         assert_eq!(
-            execute(&mut connection, "SELECT id FROM rights_probe").await,
+            execute(&mut connection, "SELECT id FROM permission_probe").await,
             Ok(0),
             "{role}"
         );
     }
     for (_, schema) in SERVICES {
-        let dropped = format!("DROP TABLE {schema}.rights_probe");
-        assert!(execute(&mut superuser, &dropped).await.is_ok());
+        let drop_table = format!("DROP TABLE {schema}.permission_probe");
+        assert!(execute(&mut superuser, &drop_table).await.is_ok());
     }
 }
 
-async fn nobody_else_gets_into_the_database() {
+async fn database_has_no_other_logins_or_privileged_roles() {
     let servers = &shared().servers;
     let mut superuser = servers.superuser().await;
     let logins: Vec<String> =
@@ -129,11 +129,11 @@ async fn nobody_else_gets_into_the_database() {
             .await
             .unwrap();
     let mut expected: Vec<&str> = SERVICES.iter().map(|(role, _)| *role).collect();
-    // The gateway has none.
+    // The gateway has no login.
     expected.extend(["dundermifflin", "keycloak"]);
     expected.sort_unstable();
     assert_eq!(logins, expected);
-    let mighty: Vec<String> = sqlx::query_scalar(
+    let privileged: Vec<String> = sqlx::query_scalar(
         "SELECT rolname::text FROM pg_roles
          WHERE (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)
            AND rolname NOT LIKE 'pg\\_%'",
@@ -141,7 +141,7 @@ async fn nobody_else_gets_into_the_database() {
     .fetch_all(&mut superuser)
     .await
     .unwrap();
-    assert_eq!(mighty, ["dundermifflin"]);
+    assert_eq!(privileged, ["dundermifflin"]);
 
     assert!(servers.database("order_service", "wrong").await.is_err());
     assert!(servers.database("orders_owner", "").await.is_err());
@@ -157,12 +157,12 @@ async fn nobody_else_gets_into_the_database() {
         "CREATE TABLE public.mine (id int)",
         "SELECT digest FROM dm_ops.database_setup",
     ] {
-        let did = execute(&mut keycloak, statement).await;
-        assert_eq!(did, Err(DENIED.to_owned()), "keycloak: {statement}");
+        let result = execute(&mut keycloak, statement).await;
+        assert_eq!(result, Err(DENIED.to_owned()), "keycloak: {statement}");
     }
 }
 
-async fn migrations_belong_to_the_owner() {
+async fn migrated_objects_belong_to_the_schema_owner() {
     let mut superuser = shared().servers.superuser().await;
     let foreign: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT n.nspname::text, c.relname::text, pg_get_userbyid(c.relowner)::text
@@ -176,7 +176,7 @@ async fn migrations_belong_to_the_owner() {
             .map(|(_, schema)| schema)
             .iter()
             .chain(&["dm_ops"])
-            .map(|it| (*it).to_owned())
+            .map(|schema| (*schema).to_owned())
             .collect::<Vec<_>>(),
     )
     .fetch_all(&mut superuser)

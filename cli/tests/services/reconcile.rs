@@ -1,5 +1,5 @@
-//! The account of all events: red where something is lost, doubled or orphaned, and at no
-//! other time.
+//! Tests of `dm reconcile`: it reports events that are missing, doubled or orphaned, and nothing
+//! else.
 
 use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE, READ_MODEL_QUEUE};
 use lapin::BasicProperties;
@@ -12,125 +12,140 @@ use libtest_mimic::Failed;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::faults::settled;
-use super::flow::place;
+use super::faults::reconcile_when_idle;
+use super::flow::place_order;
 use super::stack::{
-    INSTANCE, address, block_on, channel, client, dm, dm_command, eventually, gateway_secret, ok,
-    request, sql,
+    INSTANCE, address, block_on, channel, client, dm, dm_command, dm_ok, eventually,
+    gateway_secret, request, sql,
 };
 
 const SKU: &str = "PPR-A4-WHT-500";
 
-/// The account as it is now, with what is in flight.
-fn account() -> Result<Value, Failed> {
+/// Returns the report of `dm reconcile` now, including what is in flight.
+fn reconcile_now() -> Result<Value, Failed> {
     let output = dm(&["reconcile", "--json", "--grace", "0s"]);
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The findings, as kind and what of each.
+/// Returns the findings, as kind and subject of each.
 fn findings(report: &Value) -> Vec<(String, String)> {
     let found = report["findings"].as_array().into_iter().flatten();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     found
-        .map(|it| (text(&it["kind"]), text(&it["what"])))
+        .map(|finding| (text(&finding["kind"]), text(&finding["what"])))
         .collect()
 }
 
-/// What callers may say, and what services were set up to forget, breaks no law; what is
-/// lost does.
-pub(crate) fn truth() -> Result<(), Failed> {
-    assert_eq!(settled()?["clean"], true);
+/// Dates that callers choose, and notifications that services do not send, violate no invariant.
+/// A lost event of an order does.
+pub(crate) fn reconcile_reports_an_invariant_broken_by_a_lost_event() -> Result<(), Failed> {
+    assert_eq!(reconcile_when_idle()?["clean"], true);
     for (key, at) in [
         ("future", "9999-12-31T23:59:59Z"),
         ("past", "1970-01-01T00:00:00Z"),
     ] {
-        dispatched(key, at)?;
+        dispatch_order_at(key, at)?;
     }
-    told_nobody()?;
-    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    write_decision_for_an_impossible_user()?;
+    assert_eq!(
+        reconcile_when_idle()?["clean"],
+        true,
+        "{}",
+        reconcile_when_idle()?
+    );
 
-    // What an order told is gone, whichever instant its caller had.
-    let order = block_on(async { place(&client(), SKU, 1).await });
+    // The event of an order is lost.
+    let order = block_on(async { place_order(&client(), SKU, 1).await });
     let id = sql(&format!(
         "SELECT event_id FROM orders.outbox_events
           WHERE subject = 'order/{order}' AND routing_key = 'order.created.v1'"
     ))?;
-    assert_eq!(settled()?["clean"], true);
-    let moved = |from: &str, to: &str| {
+    assert_eq!(reconcile_when_idle()?["clean"], true);
+    let move_subject = |from: &str, to: &str| {
         sql(&format!(
             "UPDATE orders.outbox_events SET subject = '{to}/{order}'
               WHERE event_id = '{id}' AND subject = '{from}/{order}'"
         ))
     };
-    moved("order", "gone")?;
-    let broken = findings(&account()?);
+    move_subject("order", "gone")?;
+    let broken = findings(&reconcile_now()?);
     assert!(
         broken.contains(&("broken".into(), order.clone())),
         "{broken:?}"
     );
-    moved("gone", "order")?;
-    assert_eq!(settled()?["clean"], true);
+    move_subject("gone", "order")?;
+    assert_eq!(reconcile_when_idle()?["clean"], true);
     Ok(())
 }
 
-/// What sales and profile tell is what their rows say, and who was merely looked at or set to
-/// `CONVERTED` has nothing to tell.
-pub(crate) fn people() -> Result<(), Failed> {
-    ok(&["up"])?;
-    let user = format!("account-{:08x}", fastrand::u32(..));
-    let ask = |method: Method, service: &str, path: &str, body: Option<Value>| {
+/// The events of sales and profile must match their rows. A profile that was only read, and a
+/// lead that was only set to `CONVERTED`, have no events.
+pub(crate) fn reconcile_checks_the_invariants_of_sales_and_profile() -> Result<(), Failed> {
+    dm_ok(&["up"])?;
+    let user = format!("reconcile-{:08x}", fastrand::u32(..));
+    let call = |method: Method, service: &str, path: &str, body: Option<Value>| {
         let user = user.clone();
         block_on(async {
-            let asked = client()
+            let request_builder = client()
                 .request(method, format!("{}{path}", address(service)))
                 .header("x-gateway-secret", gateway_secret())
                 .header("x-user-id", user);
-            let asked = match body {
-                Some(body) => asked.json(&body),
-                None => asked,
+            let request_builder = match body {
+                Some(body) => request_builder.json(&body),
+                None => request_builder,
             };
-            let answer = asked.send().await?.error_for_status()?;
+            let answer = request_builder.send().await?.error_for_status()?;
             answer.json::<Value>().await
         })
     };
-    let lead = || -> Result<String, Failed> {
-        let whole = json!({"companyName": "Lackawanna County", "contactName": "Al",
+    let create_lead = || -> Result<String, Failed> {
+        let lead = json!({"companyName": "Lackawanna County", "contactName": "Al",
                            "contactEmail": "al@lackawanna.gov", "phone": "570"});
-        let lead = ask(Method::POST, "sales", "/internal/sales/leads", Some(whole))?;
+        let lead = call(Method::POST, "sales", "/internal/sales/leads", Some(lead))?;
         Ok(lead["leadId"].as_str().unwrap_or_default().to_owned())
     };
-    let status = |lead: &str, status: &str| {
+    let set_status = |lead: &str, status: &str| {
         let path = format!("/internal/sales/leads/{lead}");
-        ask(
+        call(
             Method::PATCH,
             "sales",
             &path,
             Some(json!({"status": status})),
         )
     };
-    let (converted, merely) = (lead()?, lead()?);
-    status(&merely, "CONVERTED")?;
-    status(&converted, "QUALIFIED")?;
+    let (converted, only_marked) = (create_lead()?, create_lead()?);
+    set_status(&only_marked, "CONVERTED")?;
+    set_status(&converted, "QUALIFIED")?;
     let path = format!("/internal/sales/leads/{converted}/convert");
-    let client = ask(Method::POST, "sales", &path, None)?;
+    let client = call(Method::POST, "sales", &path, None)?;
     let client = client["clientId"].as_str().unwrap_or_default().to_owned();
-    status(&converted, "NEW")?;
-    ask(Method::GET, "profile", "/internal/profile/me", None)?;
-    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    set_status(&converted, "NEW")?;
+    call(Method::GET, "profile", "/internal/profile/me", None)?;
+    assert_eq!(
+        reconcile_when_idle()?["clean"],
+        true,
+        "{}",
+        reconcile_when_idle()?
+    );
     let settings = json!({
         "profile": {"fullName": "Al", "email": "al@example.com", "title": "", "phone": ""},
         "preferences": {"defaultApp": "warehouse-mobile", "notificationsEnabled": false},
     });
-    ask(
+    call(
         Method::POST,
         "profile",
         "/internal/profile/me",
         Some(settings),
     )?;
-    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    assert_eq!(
+        reconcile_when_idle()?["clean"],
+        true,
+        "{}",
+        reconcile_when_idle()?
+    );
 
-    let saved = format!("profile.user_profiles WHERE user_id = '{user}'");
-    for (law, what, set, table) in [
+    let profile = format!("profile.user_profiles WHERE user_id = '{user}'");
+    for (invariant, what, set, table) in [
         (
             "lead-converted",
             &converted,
@@ -149,7 +164,7 @@ pub(crate) fn people() -> Result<(), Failed> {
             "subject = 'gone'",
             format!("sales.outbox_events WHERE subject = 'lead/{converted}'"),
         ),
-        ("profile-told", &user, "full_name = 'Bob'", saved.clone()),
+        ("profile-told", &user, "full_name = 'Bob'", profile.clone()),
         (
             "profile-told",
             &user,
@@ -158,12 +173,12 @@ pub(crate) fn people() -> Result<(), Failed> {
         ),
     ] {
         let (name, rows) = table.split_once(" WHERE ").unwrap_or((&table, "true"));
-        let kept = format!("account_{:08x}", fastrand::u32(..));
+        let copy = format!("reconcile_{:08x}", fastrand::u32(..));
         sql(&format!(
-            "CREATE TABLE dm_ops.{kept} AS SELECT ctid AS row, * FROM {table}"
+            "CREATE TABLE dm_ops.{copy} AS SELECT ctid AS row, * FROM {table}"
         ))?;
         sql(&format!("UPDATE {name} SET {set} WHERE {rows}"))?;
-        let report = account()?;
+        let report = reconcile_now()?;
         let column = set.split(' ').next().unwrap_or_default();
         let key = match name {
             "sales.leads" => "lead_id",
@@ -172,23 +187,28 @@ pub(crate) fn people() -> Result<(), Failed> {
             _ => "event_id",
         };
         sql(&format!(
-            "UPDATE {name} AS it SET {column} = kept.{column} FROM dm_ops.{kept} AS kept
-              WHERE it.{key} = kept.{key}"
+            "UPDATE {name} AS current SET {column} = saved.{column} FROM dm_ops.{copy} AS saved
+              WHERE current.{key} = saved.{key}"
         ))?;
-        sql(&format!("DROP TABLE dm_ops.{kept}"))?;
+        sql(&format!("DROP TABLE dm_ops.{copy}"))?;
         let broken = report["findings"].as_array().into_iter().flatten();
-        let told = broken
+        let is_reported = broken
             .into_iter()
-            .any(|it| it["of"] == law && it["what"] == *what);
-        assert!(told, "{law} {set}: {report}");
+            .any(|finding| finding["of"] == invariant && finding["what"] == *what);
+        assert!(is_reported, "{invariant} {set}: {report}");
     }
-    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    assert_eq!(
+        reconcile_when_idle()?["clean"],
+        true,
+        "{}",
+        reconcile_when_idle()?
+    );
     Ok(())
 }
 
-/// Sends an order off at an instant that its caller made up.
-fn dispatched(key: &str, at: &str) -> Result<(), Failed> {
-    let order = block_on(async { place(&client(), SKU, 1).await });
+/// Dispatches an order at a time that the caller chooses.
+fn dispatch_order_at(key: &str, at: &str) -> Result<(), Failed> {
+    let order = block_on(async { place_order(&client(), SKU, 1).await });
     let shipment = order.replace("ord_", "ship_");
     eventually(
         &format!("SELECT count(*) FROM inventory.shipments WHERE shipment_id = '{shipment}'"),
@@ -197,7 +217,7 @@ fn dispatched(key: &str, at: &str) -> Result<(), Failed> {
     let path = format!("/internal/shipments/{shipment}/dispatch");
     let status = block_on(async {
         request(&client(), Method::POST, "inventory", &path)
-            .header("idempotency-key", format!("account-{key}-{order}"))
+            .header("idempotency-key", format!("reconcile-{key}-{order}"))
             .json(&json!({"truckId": "truck_scr_03", "dispatchedAt": at}))
             .send()
             .await
@@ -210,9 +230,9 @@ fn dispatched(key: &str, at: &str) -> Result<(), Failed> {
     )
 }
 
-/// A decision for an id that no user can have, as finance once took them: wuphf handles it
-/// and makes no notification.
-fn told_nobody() -> Result<(), Failed> {
+/// Writes a decision for an id that no user can have, as finance once accepted them. wuphf
+/// processes it and creates no notification.
+fn write_decision_for_an_impossible_user() -> Result<(), Failed> {
     let id = format!("evt_{:032x}", fastrand::u128(..));
     let event = json!({
         "specversion": "1.0", "id": id, "source": "/finance-service",
@@ -232,38 +252,38 @@ fn told_nobody() -> Result<(), Failed> {
     )
 }
 
-/// With the consumer away: what no outbox has written is told, what a lost binding loses
-/// comes back in the order in which it was written, and so does what a dead letter was edited
-/// into, round after round.
-pub(crate) fn repaired() -> Result<(), Failed> {
-    let (root, _) = edited_twice()?;
-    ok(&["chaos", "kill", "inventory"])?;
-    orphan()?;
+/// While the consumer is down, reconcile reports an orphaned event. Events that were lost by a
+/// deleted binding are republished in the order of their outbox, and so is the event that a dead
+/// letter was edited into, over several rounds.
+pub(crate) fn reconcile_repair_republishes_missing_events_in_outbox_order() -> Result<(), Failed> {
+    let (root, _) = create_event_edited_twice()?;
+    dm_ok(&["chaos", "kill", "inventory"])?;
+    assert_orphan_is_reported()?;
     let last = sql(&format!(
         "SELECT edited_as FROM dm_ops.replay_messages
           WHERE event_id = (SELECT edited_as FROM dm_ops.replay_messages
                              WHERE event_id = '{root}')"
     ))?;
-    // Noted as handled, it was; without the note it is nowhere.
+    // Without its inbox row, the event counts as not processed.
     sql(&format!(
         "DELETE FROM inventory.inbox_events WHERE event_id = '{last}'"
     ))?;
-    bind(false)?;
+    set_order_binding(false)?;
     let mut lost = Vec::new();
     for _ in 0..8 {
-        lost.push(block_on(async { place(&client(), SKU, 1).await }));
+        lost.push(block_on(async { place_order(&client(), SKU, 1).await }));
     }
     eventually(
         "SELECT count(*) FROM orders.outbox_events WHERE published_at IS NULL",
         "0",
     )?;
-    bind(true)?;
-    let missing = findings(&account()?);
+    set_order_binding(true)?;
+    let missing = findings(&reconcile_now()?);
     assert!(
         missing.contains(&("missing".into(), root.clone())),
         "{missing:?}"
     );
-    let list = |orders: &[String]| -> Result<Vec<String>, Failed> {
+    let ids_of = |orders: &[String]| -> Result<Vec<String>, Failed> {
         let subjects: Vec<String> = orders.iter().map(|id| format!("'order/{id}'")).collect();
         let ids = sql(&format!(
             "SELECT event_id FROM orders.outbox_events
@@ -273,34 +293,44 @@ pub(crate) fn repaired() -> Result<(), Failed> {
         ))?;
         Ok(ids.lines().map(str::to_owned).collect())
     };
-    let expected: Vec<String> = [last].into_iter().chain(list(&lost)?).collect();
+    let expected: Vec<String> = [last].into_iter().chain(ids_of(&lost)?).collect();
     assert_eq!(missing.len(), expected.len(), "{missing:?}");
     dm(&["reconcile", "--repair", "--grace", "0s"]);
-    let left = findings(&account()?);
-    assert!(left.is_empty(), "{left:?}");
-    assert_eq!(waiting()?, expected, "in the order of the outbox");
+    let remaining = findings(&reconcile_now()?);
+    assert!(remaining.is_empty(), "{remaining:?}");
+    assert_eq!(
+        ids_for_inventory()?,
+        expected,
+        "the order differs from the outbox"
+    );
     // A second repair finds nothing to do.
     dm(&["reconcile", "--repair", "--grace", "0s"]);
-    assert_eq!(waiting()?.len(), expected.len());
-    ok(&["up"])?;
-    let report = settled()?;
+    assert_eq!(ids_for_inventory()?.len(), expected.len());
+    dm_ok(&["up"])?;
+    let report = reconcile_when_idle()?;
     assert_eq!(report["clean"], true, "{report}");
     Ok(())
 }
 
-/// An event that is handled after its outbox has forgotten it was written; one that says that
-/// it is as old, and was never written, is an orphan.
-pub(crate) fn forgotten() -> Result<(), Failed> {
-    ok(&["up"])?;
-    assert_eq!(settled()?["clean"], true, "{}", settled()?);
-    ok(&["chaos", "kill", "inventory"])?;
-    let order = block_on(async { place(&client(), SKU, 1).await });
+/// An event that is processed after its outbox row was deleted is not an orphan. An event that
+/// claims to be as old, and was never written, is one.
+pub(crate) fn reconcile_accepts_events_processed_after_outbox_cleanup() -> Result<(), Failed> {
+    dm_ok(&["up"])?;
+    assert_eq!(
+        reconcile_when_idle()?["clean"],
+        true,
+        "{}",
+        reconcile_when_idle()?
+    );
+    dm_ok(&["chaos", "kill", "inventory"])?;
+    let order = block_on(async { place_order(&client(), SKU, 1).await });
     let of_order = format!("subject = 'order/{order}' AND routing_key = 'order.created.v1'");
     let published = format!(
         "SELECT count(*) FROM orders.outbox_events WHERE {of_order} AND published_at IS NOT NULL"
     );
     eventually(&published, "1")?;
-    // The order is as old as its event: what young orders told is to be there.
+    // The order must be as old as its event, because reconcile expects the events of recent
+    // orders.
     sql(&format!(
         "UPDATE orders.orders SET created_at = now() - interval '31 days'
           WHERE order_id = '{order}'"
@@ -311,20 +341,28 @@ pub(crate) fn forgotten() -> Result<(), Failed> {
                 published_at = now() - interval '31 days'
           WHERE {of_order} RETURNING event_id"
     ))?;
-    // What is old goes soon after the start.
-    ok(&["chaos", "restart", "order"])?;
+    // The service deletes old rows soon after its start.
+    dm_ok(&["chaos", "restart", "order"])?;
     eventually(
         &format!("SELECT count(*) FROM orders.forgotten_events WHERE event_id = '{id}'"),
         "1",
     )?;
-    let told = findings(&account()?);
-    assert!(!told.iter().any(|(_, what)| *what == id), "{told:?}");
-    ok(&["up"])?;
+    let reported = findings(&reconcile_now()?);
+    assert!(
+        !reported.iter().any(|(_, what)| *what == id),
+        "{reported:?}"
+    );
+    dm_ok(&["up"])?;
     eventually(
         &format!("SELECT count(*) FROM inventory.inbox_events WHERE event_id = '{id}'"),
         "1",
     )?;
-    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    assert_eq!(
+        reconcile_when_idle()?["clean"],
+        true,
+        "{}",
+        reconcile_when_idle()?
+    );
 
     let never = format!("evt_{:032x}", fastrand::u128(..));
     let event = json!({
@@ -348,56 +386,72 @@ pub(crate) fn forgotten() -> Result<(), Failed> {
             .await?;
         connection.close(200, "done".into()).await
     })?;
-    let handled = format!("FROM inventory.inbox_events WHERE event_id = '{never}'");
-    eventually(&format!("SELECT count(*) {handled}"), "1")?;
+    let inbox_row = format!("FROM inventory.inbox_events WHERE event_id = '{never}'");
+    eventually(&format!("SELECT count(*) {inbox_row}"), "1")?;
     assert_eq!(
-        findings(&account()?),
+        findings(&reconcile_now()?),
         [("orphaned".to_owned(), never.clone())]
     );
-    sql(&format!("DELETE {handled}"))?;
-    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    sql(&format!("DELETE {inbox_row}"))?;
+    assert_eq!(
+        reconcile_when_idle()?["clean"],
+        true,
+        "{}",
+        reconcile_when_idle()?
+    );
     Ok(())
 }
 
-/// What gets too old to stay in a queue is seen there until then, and so is what a consumer has
-/// at hand of it.
-pub(crate) fn aging() -> Result<(), Failed> {
-    ok(&["up", "--set", "rabbitmq.policies.work.ttl=1h"])?;
-    assert_eq!(settled()?["clean"], true, "{}", settled()?);
-    ok(&["chaos", "kill", "inventory"])?;
+/// Messages that will expire in a queue count as in flight until then, and so does a message that
+/// a consumer has not acknowledged.
+pub(crate) fn reconcile_counts_expiring_messages_as_in_flight() -> Result<(), Failed> {
+    dm_ok(&["up", "--set", "rabbitmq.policies.work.ttl=1h"])?;
+    assert_eq!(
+        reconcile_when_idle()?["clean"],
+        true,
+        "{}",
+        reconcile_when_idle()?
+    );
+    dm_ok(&["chaos", "kill", "inventory"])?;
     for _ in 0..3 {
-        block_on(async { place(&client(), SKU, 1).await });
+        block_on(async { place_order(&client(), SKU, 1).await });
     }
     eventually(
         "SELECT count(*) FROM orders.outbox_events WHERE published_at IS NULL",
         "0",
     )?;
-    // With one of them at a consumer.
+    // One of the messages is delivered to a consumer.
     let report = block_on(async {
         let (connection, channel) = channel().await?;
         let options = BasicGetOptions { no_ack: false };
         let got = channel.basic_get(INVENTORY_QUEUE.into(), options).await?;
-        assert!(got.is_some(), "nothing waits for inventory");
-        let report = tokio::task::block_in_place(account);
+        assert!(got.is_some(), "inventory's queue is empty");
+        let report = tokio::task::block_in_place(reconcile_now);
         connection.close(200, "done".into()).await?;
         report
     })?;
     assert_eq!(report["clean"], true, "{report}");
     let accounts = report["accounts"].as_array().into_iter().flatten();
-    let waiting = accounts
-        .filter(|it| it["queue"] == INVENTORY_QUEUE)
-        .find_map(|it| it["in_flight"].as_i64());
-    assert_eq!(waiting, Some(3), "{report}");
-    ok(&["up"])?;
-    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    let in_flight = accounts
+        .filter(|account| account["queue"] == INVENTORY_QUEUE)
+        .find_map(|account| account["in_flight"].as_i64());
+    assert_eq!(in_flight, Some(3), "{report}");
+    dm_ok(&["up"])?;
+    assert_eq!(
+        reconcile_when_idle()?["clean"],
+        true,
+        "{}",
+        reconcile_when_idle()?
+    );
     Ok(())
 }
 
-/// Of the queue that nobody here consumes: what never came behind what waits there is missing,
-/// what was taken is not accounted for, and what no outbox has written is an orphan.
-pub(crate) fn handed_over() -> Result<(), Failed> {
-    ok(&["up"])?;
-    let told = |order: &str| -> Result<String, Failed> {
+/// The read model's queue has no consumer in the stack. An event that is missing behind waiting
+/// ones is reported, an event that was taken from the queue is counted as unaccounted, and an
+/// event that no outbox has written is an orphan.
+pub(crate) fn reconcile_covers_the_read_model_queue() -> Result<(), Failed> {
+    dm_ok(&["up"])?;
+    let notification_of = |order: &str| -> Result<String, Failed> {
         let of_order = format!(
             "FROM notifications.outbox_events
               WHERE routing_key = 'notification.created.v1' AND published_at IS NOT NULL
@@ -406,10 +460,10 @@ pub(crate) fn handed_over() -> Result<(), Failed> {
         eventually(&format!("SELECT count(*) {of_order}"), "1")?;
         sql(&format!("SELECT event_id {of_order}"))
     };
-    let order = || block_on(async { place(&client(), SKU, 1).await });
-    // It waits, and was never delivered to anybody.
-    told(&order())?;
-    // Another queue takes it: nothing comes back to the relay.
+    let order = || block_on(async { place_order(&client(), SKU, 1).await });
+    // This event waits and was never delivered.
+    notification_of(&order())?;
+    // Another queue receives the event, so the broker does not return it to the relay.
     let (other, none) = ("test.listener", FieldTable::default());
     block_on(async {
         let (connection, channel) = channel().await?;
@@ -426,9 +480,9 @@ pub(crate) fn handed_over() -> Result<(), Failed> {
             .await?;
         connection.close(200, "done".into()).await
     })?;
-    binding(READ_MODEL_QUEUE, "notification.created.v1", false)?;
-    let lost = told(&order());
-    binding(READ_MODEL_QUEUE, "notification.created.v1", true)?;
+    set_binding(READ_MODEL_QUEUE, "notification.created.v1", false)?;
+    let lost = notification_of(&order());
+    set_binding(READ_MODEL_QUEUE, "notification.created.v1", true)?;
     let lost = lost?;
     block_on(async {
         let (connection, channel) = channel().await?;
@@ -437,11 +491,16 @@ pub(crate) fn handed_over() -> Result<(), Failed> {
         connection.close(200, "done".into()).await
     })?;
     assert_eq!(
-        findings(&settled()?),
+        findings(&reconcile_when_idle()?),
         [("missing".to_owned(), lost.clone())]
     );
     dm(&["reconcile", "--repair"]);
-    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    assert_eq!(
+        reconcile_when_idle()?["clean"],
+        true,
+        "{}",
+        reconcile_when_idle()?
+    );
 
     let never = format!("evt_{:032x}", fastrand::u128(..));
     block_on(async {
@@ -453,16 +512,19 @@ pub(crate) fn handed_over() -> Result<(), Failed> {
             .await?;
         connection.close(200, "done".into()).await
     })?;
-    assert_eq!(findings(&settled()?), [("orphaned".to_owned(), never)]);
+    assert_eq!(
+        findings(&reconcile_when_idle()?),
+        [("orphaned".to_owned(), never)]
+    );
 
-    let ids = ids(READ_MODEL_QUEUE, true)?;
+    let ids = read_ids(READ_MODEL_QUEUE, true)?;
     assert_eq!(ids.iter().filter(|id| **id == lost).count(), 1, "{ids:?}");
-    let report = settled()?;
+    let report = reconcile_when_idle()?;
     assert_eq!(report["clean"], true, "{report}");
     let accounts = report["accounts"].as_array().into_iter().flatten();
     let account = accounts
         .into_iter()
-        .find(|it| it["queue"] == READ_MODEL_QUEUE);
+        .find(|account| account["queue"] == READ_MODEL_QUEUE);
     let account = account.cloned().unwrap_or_default();
     assert_eq!(account["waiting"], 0, "{account}");
     assert_eq!(account["unaccounted"], account["published"], "{account}");
@@ -470,13 +532,13 @@ pub(crate) fn handed_over() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Takes the binding of orders away from inventory's queue, or gives it back.
-fn bind(bound: bool) -> Result<(), Failed> {
-    binding(INVENTORY_QUEUE, "order.created.v1", bound)
+/// Removes or restores the binding of new orders to inventory's queue.
+fn set_order_binding(bound: bool) -> Result<(), Failed> {
+    set_binding(INVENTORY_QUEUE, "order.created.v1", bound)
 }
 
-/// Takes a binding away from a queue, or gives it back.
-fn binding(queue: &str, key: &str, bound: bool) -> Result<(), Failed> {
+/// Removes or restores a binding of a queue.
+fn set_binding(queue: &str, key: &str, bound: bool) -> Result<(), Failed> {
     let none = FieldTable::default();
     block_on(async {
         let (connection, channel) = channel().await?;
@@ -496,13 +558,13 @@ fn binding(queue: &str, key: &str, bound: bool) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The ids of what waits for inventory, from the head of its queue on.
-fn waiting() -> Result<Vec<String>, Failed> {
-    ids(INVENTORY_QUEUE, false)
+/// Returns the ids in inventory's queue, from its head on.
+fn ids_for_inventory() -> Result<Vec<String>, Failed> {
+    read_ids(INVENTORY_QUEUE, false)
 }
 
-/// The ids of what is in a queue, from its head on, taken out or given back.
-fn ids(queue: &str, no_ack: bool) -> Result<Vec<String>, Failed> {
+/// Returns the ids in a queue, from its head on. The messages are removed or requeued.
+fn read_ids(queue: &str, no_ack: bool) -> Result<Vec<String>, Failed> {
     let ids = block_on(async {
         let (connection, channel) = channel().await?;
         let mut ids = Vec::new();
@@ -517,8 +579,8 @@ fn ids(queue: &str, no_ack: bool) -> Result<Vec<String>, Failed> {
     Ok(ids)
 }
 
-/// A message that no outbox has written is told while it waits.
-fn orphan() -> Result<(), Failed> {
+/// A message that no outbox has written is reported while it is in the queue.
+fn assert_orphan_is_reported() -> Result<(), Failed> {
     let id = format!("evt_{:032x}", fastrand::u128(..));
     block_on(async {
         let (connection, channel) = channel().await?;
@@ -537,8 +599,11 @@ fn orphan() -> Result<(), Failed> {
             .await?;
         connection.close(200, "done".into()).await
     })?;
-    let told = findings(&account()?);
-    assert!(told.contains(&("orphaned".into(), id.clone())), "{told:?}");
+    let reported = findings(&reconcile_now()?);
+    assert!(
+        reported.contains(&("orphaned".into(), id.clone())),
+        "{reported:?}"
+    );
     block_on(async {
         let (connection, channel) = channel().await?;
         let options = BasicGetOptions { no_ack: false };
@@ -550,10 +615,10 @@ fn orphan() -> Result<(), Failed> {
     Ok(())
 }
 
-/// An event that inventory can't handle is edited into one that it can't handle either, and
-/// that into one that it can. Answers its own id, and the order that it ends up about.
-fn edited_twice() -> Result<(String, String), Failed> {
-    let order = block_on(async { place(&client(), SKU, 1).await });
+/// Edits an event that inventory cannot process into another one that it cannot process, and that
+/// one into one that it can. Returns the id of the event, and its order.
+fn create_event_edited_twice() -> Result<(String, String), Failed> {
+    let order = block_on(async { place_order(&client(), SKU, 1).await });
     eventually(
         &format!("SELECT count(*) FROM inventory.shipments WHERE order_id = '{order}'"),
         "1",
@@ -575,22 +640,27 @@ fn edited_twice() -> Result<(String, String), Failed> {
          VALUES ('{id}', 'com.dundermifflin.order.created.v1', 'order.created.v1', 'test/{id}',
                  '{bad}')"
     ))?;
-    let first = edit(&id, &event("  "))?;
-    let second = edit(&first, &event(SKU))?;
+    let first = edit_dead_letter(&id, &event("  "))?;
+    let second = edit_dead_letter(&first, &event(SKU))?;
     eventually(
         &format!("SELECT count(*) FROM inventory.inbox_events WHERE event_id = '{second}'"),
         "1",
     )?;
-    assert_eq!(settled()?["clean"], true, "{}", settled()?);
+    assert_eq!(
+        reconcile_when_idle()?["clean"],
+        true,
+        "{}",
+        reconcile_when_idle()?
+    );
     Ok((id, order))
 }
 
-/// Waits until an event is a dead letter, edits and replays it. Answers its new id.
-fn edit(id: &str, event: &Value) -> Result<String, Failed> {
-    let until = std::time::Instant::now() + super::stack::PATIENCE;
+/// Waits until an event is a dead letter, edits and replays it. Returns its new id.
+fn edit_dead_letter(id: &str, event: &Value) -> Result<String, Failed> {
+    let until = std::time::Instant::now() + super::stack::TIMEOUT;
     while !dm(&["dlq", "show", id]).status.success() {
         if std::time::Instant::now() > until {
-            return Err(format!("{id} is no dead letter").into());
+            return Err(format!("{id} is not a dead letter").into());
         }
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
@@ -610,18 +680,18 @@ fn edit(id: &str, event: &Value) -> Result<String, Failed> {
         .env_remove("VISUAL")
         .env("EDITOR", format!("cp {}", file.path().display()))
         .output()?;
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
     sql(&format!(
         "SELECT edited_as FROM dm_ops.replay_messages WHERE event_id = '{id}'"
     ))
 }
 
-/// A changed limit is the running broker's at once, is seen by a comparison, and costs no
+/// A changed limit is applied to the running broker, is reported by a comparison, and loses no
 /// message.
-pub(crate) fn limits() -> Result<(), Failed> {
+pub(crate) fn changed_queue_limits_are_applied_to_the_running_broker() -> Result<(), Failed> {
     let policies = || {
-        let listed = ok(&[
+        let listed = dm_ok(&[
             "exec",
             "rabbitmq",
             "--",
@@ -633,13 +703,13 @@ pub(crate) fn limits() -> Result<(), Failed> {
     };
     let started = || {
         let boot = "erlang:system_info(start_time).";
-        ok(&["exec", "rabbitmq", "--", "rabbitmqctl", "-q", "eval", boot])
+        dm_ok(&["exec", "rabbitmq", "--", "rabbitmqctl", "-q", "eval", boot])
     };
-    ok(&["up"])?;
+    dm_ok(&["up"])?;
     let before = started()?;
     for limit in ["delivery_limit=7", "ttl=2h"] {
         let set = format!("rabbitmq.policies.work.{limit}");
-        ok(&["up", "--set", &set])?;
+        dm_ok(&["up", "--set", &set])?;
     }
     assert!(
         policies()?.contains("\"message-ttl\":7200000"),
@@ -656,25 +726,28 @@ pub(crate) fn limits() -> Result<(), Failed> {
         "{}",
         policies()?
     );
-    let differs = dm(&["schema", "diff"]);
-    assert_eq!(differs.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&differs.stdout).into_owned();
-    assert!(told.contains("dm-retry"), "{told}");
+    let diff = dm(&["schema", "diff"]);
+    assert_eq!(diff.status.code(), Some(1));
+    let stdout = String::from_utf8_lossy(&diff.stdout).into_owned();
+    assert!(stdout.contains("dm-retry"), "{stdout}");
 
-    // There are notifications in the read model's queue, and it drops its head.
-    let few = "rabbitmq.policies.read_model.max_length=1";
-    let refused = dm(&["up", "--set", few]);
-    assert!(!refused.status.success(), "it dropped messages");
-    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(told.contains("read_model.max_length"), "{told}");
+    // The read model's queue contains notifications, and it drops its oldest messages.
+    let limit = "rabbitmq.policies.read_model.max_length=1";
+    let refused = dm(&["up", "--set", limit]);
+    assert!(
+        !refused.status.success(),
+        "the limit was applied, which drops messages"
+    );
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(stderr.contains("read_model.max_length"), "{stderr}");
     assert!(
         policies()?.contains("\"max-length\":10000"),
         "{}",
         policies()?
     );
 
-    ok(&["up"])?;
+    dm_ok(&["up"])?;
     assert!(!policies()?.contains("4321"), "{}", policies()?);
-    assert_eq!(started()?, before, "the broker was started anew");
-    ok(&["schema", "diff"]).map(drop)
+    assert_eq!(started()?, before, "the broker was restarted");
+    dm_ok(&["schema", "diff"]).map(drop)
 }

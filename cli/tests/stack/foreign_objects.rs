@@ -1,4 +1,4 @@
-//! What is not ours stays, whatever `dm` removes.
+//! Tests that `dm down` leaves objects alone that belong to someone else.
 
 use std::collections::HashMap;
 
@@ -15,15 +15,15 @@ use crate::harness::project::row;
 use crate::harness::{Engine, Project};
 use crate::test_list;
 
-test_list![down_removes_what_is_ours_and_nothing_else];
+test_list![down_removes_only_labelled_objects_of_its_instance];
 
-/// Objects of somebody else that look as much like ours as they can.
-struct Foreign {
+/// A foreign network, container and volume that resemble those of `dm`.
+struct ForeignObjects {
     docker: Docker,
     name: String,
 }
 
-impl Foreign {
+impl ForeignObjects {
     async fn new(name: String, image: &str, labels: HashMap<String, String>) -> Self {
         let docker = Engine::connect().0;
         let network = NetworkCreateRequest {
@@ -55,11 +55,11 @@ impl Foreign {
         Self { docker, name }
     }
 
-    async fn is_there(&self) -> bool {
+    async fn exists(&self) -> bool {
         let container = self.docker.inspect_container(&self.name, None).await;
         let running = container
             .ok()
-            .and_then(|it| it.state)
+            .and_then(|container| container.state)
             .and_then(|state| state.running)
             .unwrap_or_default();
         running
@@ -78,29 +78,30 @@ impl Foreign {
     }
 }
 
-async fn down_removes_what_is_ours_and_nothing_else() {
+async fn down_removes_only_labelled_objects_of_its_instance() {
     let project = Project::new("foreign");
     project.up(&["--only", "openldap"]).ok();
-    let ours = project.found().await;
-    let network = ours.networks.values().next().unwrap().clone();
+    let own = project.objects().await;
+    let network = own.networks.values().next().unwrap().clone();
     let image = row(&project.status(), "openldap")["image"]
         .as_str()
         .unwrap()
         .to_owned();
     let label = |name: &str| format!("com.dundermifflin.dm.{name}");
-    let labels = ours.container("openldap").labels.clone();
+    let labels = own.container("openldap").labels.clone();
 
-    // Named like ours, without a label; and labelled like ours, of another
-    // instance that has ours as the beginning of its name.
-    let unlabelled = Foreign::new(format!("{network}-openldap2"), &image, HashMap::new()).await;
+    // One has a similar name and no labels. The other has the labels of another instance, whose
+    // name begins with the name of this instance.
+    let unlabelled =
+        ForeignObjects::new(format!("{network}-openldap2"), &image, HashMap::new()).await;
     let other = HashMap::from([
         (label("project"), labels[&label("project")].clone()),
         (label("instance"), "default-2".to_owned()),
         (label("component"), "openldap".to_owned()),
     ]);
-    let labelled = Foreign::new(format!("{network}-2-openldap"), &image, other).await;
+    let labelled = ForeignObjects::new(format!("{network}-2-openldap"), &image, other).await;
 
-    // Somebody works in our network.
+    // A foreign container uses the instance's network.
     let docker = &unlabelled.docker;
     let connect = NetworkConnectRequest {
         container: unlabelled.name.clone(),
@@ -108,7 +109,7 @@ async fn down_removes_what_is_ours_and_nothing_else() {
     };
     docker.connect_network(&network, connect).await.unwrap();
     let output = project.dm(&["down", "--volumes"]).run();
-    let verdict = (
+    let refusal = (
         output.code != Some(0),
         output.stderr.contains(&unlabelled.name),
     );
@@ -121,21 +122,21 @@ async fn down_removes_what_is_ours_and_nothing_else() {
         .await
         .unwrap();
     let again = project.dm(&["down", "--volumes"]).run();
-    let left = project.found().await;
-    let there = (unlabelled.is_there().await, labelled.is_there().await);
+    let remaining = project.objects().await;
+    let exist = (unlabelled.exists().await, labelled.exists().await);
     unlabelled.remove().await;
     labelled.remove().await;
 
     assert_eq!(
-        verdict,
+        refusal,
         (true, true),
-        "the one in the way is not named\n{output}"
+        "the container that uses the network is not named\n{output}"
     );
     let again = again.exits(0);
-    assert!(left.names().is_empty(), "{left:?}\n{again}");
+    assert!(remaining.names().is_empty(), "{remaining:?}\n{again}");
     assert_eq!(
-        there,
+        exist,
         (true, true),
-        "something foreign is gone\n{output}\n{again}"
+        "a foreign object was removed\n{output}\n{again}"
     );
 }

@@ -1,4 +1,4 @@
-//! Secrets: who can see them, and what becomes of one that changes.
+//! Tests of secrets: they are not visible in the engine, and changed ones are applied.
 
 use bollard::query_parameters::InspectContainerOptions;
 
@@ -7,30 +7,30 @@ use crate::secrets::{HARD, HARDEST};
 use crate::test_list;
 
 test_list![
-    the_engine_shows_no_secret,
-    changed_secrets_are_applied_to_the_data_there_is,
+    container_inspection_shows_no_secret,
+    up_applies_changed_secrets_to_existing_data,
 ];
 
-async fn the_engine_shows_no_secret() {
-    let found = shared().project.found().await;
+async fn container_inspection_shows_no_secret() {
+    let objects = shared().project.objects().await;
     let engine = Engine::connect();
-    for (component, id) in found.ids() {
+    for (component, id) in objects.ids() {
         let options = None::<InspectContainerOptions>;
         let inspected = engine.0.inspect_container(&id, options).await.unwrap();
-        let shown = format!("{inspected:?}");
-        // As Rust shows a text, and its plainest part.
+        let text = format!("{inspected:?}");
+        // The secrets as Rust prints them, and their plainest parts.
         for secret in [HARD, HARDEST, "${HOME}b", "41@:/"] {
             let escaped = format!("{secret:?}");
             let escaped = escaped.trim_matches('"');
-            assert!(!shown.contains(escaped), "{component}: {shown}");
+            assert!(!text.contains(escaped), "{component}: {text}");
         }
     }
 }
 
-async fn changed_secrets_are_applied_to_the_data_there_is() {
+async fn up_applies_changed_secrets_to_existing_data() {
     let project = Project::new("secrets");
     project.up(&[]).ok();
-    project.leave_mark();
+    project.write_marker();
     let changed = "ne$w \"p\\a${X} 🔑";
     let call = |arguments: &[&str]| {
         [
@@ -47,14 +47,17 @@ async fn changed_secrets_are_applied_to_the_data_there_is() {
         .fold(project.dm(arguments), |call, name| call.env(name, changed))
     };
     let up = ["up", "--ports", "auto"];
-    call(&up).ok().tells("it has the password of dm.toml now");
-    assert!(project.has_mark());
-    // By the directory, whose password Keycloak has, and by Keycloak's administrator.
+    call(&up)
+        .ok()
+        .stderr_contains("was replaced by that of dm.toml");
+    assert!(project.has_marker());
+    // Signing in needs the directory, whose password Keycloak has; the snapshot needs Keycloak's
+    // administrator.
     call(&["token", "jhalpert"]).ok();
     call(&["schema", "snapshot"]).ok();
     let secret = "SELECT secret FROM keycloak.client WHERE client_id = 'dunder-mifflin-gateway'";
     assert_eq!(project.sql(secret), changed);
-    // A password that is changed by hand is not the one of the configuration.
+    // A password that was changed by hand is set to the one of the configuration again.
     project.sql("ALTER ROLE keycloak PASSWORD 'threat level midnight'");
     call(&up).ok();
     call(&["restart", "keycloak"]).ok();

@@ -1,4 +1,5 @@
-//! What nobody should send: never a 500, always the contract's envelope.
+//! Tests of requests that services must refuse or withstand: never with a status of 500, and
+//! always with the error envelope of the contract.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,9 +10,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::faults::memory;
-use super::flow::place;
+use super::flow::place_order;
 use super::stack::{
-    PATIENCE, SERVICES, address, block_on, client, eventually, gateway_secret, request, sql,
+    SERVICES, TIMEOUT, address, block_on, client, eventually, gateway_secret, request, sql,
 };
 
 const ENDPOINTS: [(&str, &str); 9] = [
@@ -26,8 +27,8 @@ const ENDPOINTS: [(&str, &str); 9] = [
     ("finance", "/internal/expenses/exp_1/decision"),
 ];
 
-/// Checks that an answer is a refusal of the contract.
-fn refused(what: &str, status: u16, body: &str) {
+/// Asserts that an answer is a refusal with the error envelope of the contract.
+fn assert_refused(what: &str, status: u16, body: &str) {
     assert!((400..500).contains(&status), "{what}: {status} {body}");
     let body: Value =
         serde_json::from_str(body).unwrap_or_else(|error| panic!("{what}: {error}: {body}"));
@@ -36,13 +37,13 @@ fn refused(what: &str, status: u16, body: &str) {
     }
     let text = body.to_string().to_lowercase();
     for leak in ["sqlx", "postgres", "panicked", "constraint", "serde"] {
-        assert!(!text.contains(leak), "{what} tells of {leak}: {text}");
+        assert!(!text.contains(leak), "{what} reveals {leak}: {text}");
     }
 }
 
-/// A sign-in without PKCE is refused for the clients of this stack's own apps: a web page that
-/// knows a client's default secret can't run a flow of its own.
-pub(crate) fn sign_in_without_pkce() -> Result<(), Failed> {
+/// Keycloak refuses a sign-in without PKCE for the clients of this stack's apps. Otherwise, a web
+/// page that knows a client's default secret could run its own flow.
+pub(crate) fn keycloak_refuses_a_sign_in_without_pkce() -> Result<(), Failed> {
     let mut begin = url::Url::parse(address("keycloak"))?;
     begin.set_path("/realms/scranton-branch/protocol/openid-connect/auth");
     let browser = reqwest::Client::builder()
@@ -84,8 +85,8 @@ pub(crate) fn sign_in_without_pkce() -> Result<(), Failed> {
     })
 }
 
-/// Bodies of every wrong kind.
-pub(crate) fn bodies() -> Result<(), Failed> {
+/// Malformed bodies.
+pub(crate) fn services_reject_malformed_bodies_with_the_error_envelope() -> Result<(), Failed> {
     let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
     let huge = format!("{{\"notes\":\"{}\"}}", "x".repeat(2 << 20));
     let bodies: [&[u8]; 14] = [
@@ -105,17 +106,17 @@ pub(crate) fn bodies() -> Result<(), Failed> {
         huge.as_bytes(),
     ];
     block_on(async {
-        // What is too large ends its connection: the next request needs another.
+        // A body that is too large closes its connection, so the next request needs another one.
         let client = reqwest::Client::builder()
             .no_proxy()
             .pool_max_idle_per_host(0)
             .build()
             .unwrap();
         for (service, path) in ENDPOINTS {
-            // It takes no body, and no such lead is there.
+            // Some endpoints take no body, and the lead, shipment and expense do not exist.
             for body in bodies {
                 let answer = request(&client, Method::POST, service, path)
-                    .header("idempotency-key", "hostile")
+                    .header("idempotency-key", "malformed")
                     .header("content-type", "application/json")
                     .body(body.to_vec())
                     .send()
@@ -123,22 +124,22 @@ pub(crate) fn bodies() -> Result<(), Failed> {
                 let what = format!("POST {path} {:?}", &body[..body.len().min(40)]);
                 let answer = match answer {
                     Ok(answer) => answer,
-                    // The service hangs up on what is too large, perhaps before its
-                    // answer is read.
+                    // The service closes the connection of a body that is too large, perhaps
+                    // before its answer is read.
                     Err(_) if body.len() > 1 << 20 => continue,
                     Err(error) => panic!("{what}: {error}"),
                 };
                 let status = answer.status().as_u16();
-                refused(&what, status, &answer.text().await.unwrap());
+                assert_refused(&what, status, &answer.text().await.unwrap());
             }
         }
     });
     Ok(())
 }
 
-/// Paths, queries and headers of every wrong kind.
-pub(crate) fn paths() -> Result<(), Failed> {
-    let wrong = [
+/// Malformed paths and queries, and a method that is not allowed. Trace headers are returned.
+pub(crate) fn services_reject_malformed_paths_with_the_error_envelope() -> Result<(), Failed> {
+    let malformed = [
         ("order", "/internal/orders/%00"),
         ("order", "/internal/orders/ord_1%2F..%2Fx"),
         ("order", "/internal/orders/'%20OR%201=1"),
@@ -152,20 +153,20 @@ pub(crate) fn paths() -> Result<(), Failed> {
     ];
     block_on(async {
         let client = client();
-        for (service, path) in wrong {
+        for (service, path) in malformed {
             let answer = request(&client, Method::GET, service, path)
                 .send()
                 .await
                 .unwrap();
             let status = answer.status().as_u16();
-            refused(path, status, &answer.text().await.unwrap());
+            assert_refused(path, status, &answer.text().await.unwrap());
         }
         for service in SERVICES {
-            let nobody = request(&client, Method::DELETE, service, "/health/ready")
+            let not_allowed = request(&client, Method::DELETE, service, "/health/ready")
                 .send()
                 .await
                 .unwrap();
-            assert_eq!(nobody.status(), 405, "{service}");
+            assert_eq!(not_allowed.status(), 405, "{service}");
             let traced = request(&client, Method::GET, service, "/health/ready")
                 .header("x-trace-id", "0AF7651916CD43DD8448EB211C80319C")
                 .header("x-request-id", "my-request.7")
@@ -181,8 +182,8 @@ pub(crate) fn paths() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Each service describes at least one endpoint, and counts its requests.
-pub(crate) fn descriptions() -> Result<(), Failed> {
+/// Each service describes at least one endpoint and exports metrics.
+pub(crate) fn services_publish_an_openapi_document_and_metrics() -> Result<(), Failed> {
     block_on(async {
         let client = client();
         for service in SERVICES {
@@ -203,8 +204,8 @@ pub(crate) fn descriptions() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Nobody but the gateway, and by no other name.
-pub(crate) fn strangers() -> Result<(), Failed> {
+/// A service accepts only the gateway's secret, and only requests to its own host name.
+pub(crate) fn services_reject_requests_without_the_gateway_secret() -> Result<(), Failed> {
     block_on(async {
         let client = client();
         let paths = [
@@ -222,7 +223,7 @@ pub(crate) fn strangers() -> Result<(), Failed> {
                     let answer = get(path).header("x-gateway-secret", secret).send();
                     let answer = answer.await.unwrap();
                     assert_eq!(answer.status(), 401, "{service} {path}");
-                    refused(path, 401, &answer.text().await.unwrap());
+                    assert_refused(path, 401, &answer.text().await.unwrap());
                 }
             }
             for path in ["/internal/orders", "/health/ready", "/metrics"] {
@@ -253,8 +254,9 @@ pub(crate) fn strangers() -> Result<(), Failed> {
     Ok(())
 }
 
-/// What callers make up stays neither in the memory nor in the log.
-pub(crate) fn made_up() -> Result<(), Failed> {
+/// Methods, paths and request ids that callers make up are not stored in the metrics and not used
+/// as request ids.
+pub(crate) fn unknown_methods_and_paths_do_not_grow_the_metrics() -> Result<(), Failed> {
     let size = async |client: &reqwest::Client| {
         let metrics = request(client, Method::GET, "profile", "/metrics").send();
         let text = metrics.await.unwrap().text().await.unwrap();
@@ -263,7 +265,7 @@ pub(crate) fn made_up() -> Result<(), Failed> {
     };
     block_on(async {
         let client = client();
-        let ask = async |number: u32| {
+        let send = async |number: u32| {
             let method = format!("X{number}{}", "A".repeat(1000));
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             let path = format!("/{number}/{}", "a".repeat(20_000));
@@ -276,10 +278,10 @@ pub(crate) fn made_up() -> Result<(), Failed> {
             let id = answer.headers()["x-request-id"].to_str().unwrap();
             assert!(id.starts_with("req_"), "{id}");
         };
-        ask(0).await;
+        send(0).await;
         let (before, _) = size(&client).await;
         for number in 1..200 {
-            ask(number).await;
+            send(number).await;
         }
         let (after, others) = size(&client).await;
         assert!(others >= 1);
@@ -288,13 +290,13 @@ pub(crate) fn made_up() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Clients that ask for a list of large rows and do not read it cost a service little memory; a
-/// client that reads it gets all rows.
-pub(crate) fn slow_readers() -> Result<(), Failed> {
+/// Clients that request a list of large rows and do not read it use little memory of a service. A
+/// client that reads the list gets all rows.
+pub(crate) fn lists_with_slow_readers_use_little_memory() -> Result<(), Failed> {
     const ROWS: usize = 600;
     const READERS: usize = 20;
-    /// In kB.
-    const MEMORY: u64 = 128 * 1024;
+    /// Maximum growth in kB.
+    const MAX_GROWTH: u64 = 128 * 1024;
     sql(&format!(
         "INSERT INTO inventory.shipments
              (shipment_id, order_id, client_id, requested_ship_date, items, status, created_at,
@@ -308,7 +310,7 @@ pub(crate) fn slow_readers() -> Result<(), Failed> {
     let rows: usize = sql("SELECT count(*) FROM inventory.shipments")?.parse()?;
     let before = memory("inventory", "VmRSS")?;
     let host = address("inventory").trim_start_matches("http://");
-    let asked = format!(
+    let http_request = format!(
         "GET /internal/shipments HTTP/1.1\r\nhost: localhost\r\nx-user-id: jhalpert\r\n\
          x-gateway-secret: {}\r\nconnection: close\r\n\r\n",
         gateway_secret()
@@ -316,18 +318,18 @@ pub(crate) fn slow_readers() -> Result<(), Failed> {
     let mut readers = Vec::new();
     for _ in 0..READERS {
         let mut stream = TcpStream::connect(host)?;
-        stream.write_all(asked.as_bytes())?;
+        stream.write_all(http_request.as_bytes())?;
         readers.push(stream);
     }
-    let mut most = before;
+    let mut maximum = before;
     let mut measure = || -> Result<u64, Failed> {
-        most = most.max(memory("inventory", "VmRSS")?);
-        Ok(most)
+        maximum = maximum.max(memory("inventory", "VmRSS")?);
+        Ok(maximum)
     };
     for reader in &readers {
-        // Each has got its first bytes before any of them reads.
+        // All answers have begun before any of them is read.
         reader.set_read_timeout(Some(Duration::from_millis(50)))?;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while reader.peek(&mut [0]).is_err() {
             assert!(Instant::now() < until, "no answer");
             measure()?;
@@ -335,7 +337,7 @@ pub(crate) fn slow_readers() -> Result<(), Failed> {
     }
     measure()?;
     let mut reader = readers.swap_remove(0);
-    reader.set_read_timeout(Some(PATIENCE))?;
+    reader.set_read_timeout(Some(TIMEOUT))?;
     let (mut text, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
     loop {
         let read = reader.read(&mut buffer)?;
@@ -355,24 +357,27 @@ pub(crate) fn slow_readers() -> Result<(), Failed> {
         "{}",
         &end[end.len() - 60..]
     );
-    let more = measure()? - before;
+    let growth = measure()? - before;
     eprintln!(
         "{READERS} readers of {ROWS} large rows: {} MB more memory",
-        more / 1024
+        growth / 1024
     );
-    assert!(more <= MEMORY, "{more} kB more than {before} kB");
+    assert!(
+        growth <= MAX_GROWTH,
+        "memory grew by {growth} kB from {before} kB"
+    );
     Ok(())
 }
 
-/// Whoever opens connections and says nothing keeps nobody out.
-pub(crate) fn silent() -> Result<(), Failed> {
+/// Clients that open connections and send no complete request do not block other clients.
+pub(crate) fn idle_connections_do_not_block_other_clients() -> Result<(), Failed> {
     let host = address("finance").trim_start_matches("http://");
-    let mut silent = Vec::new();
+    let mut idle = Vec::new();
     for _ in 0..700 {
         let mut stream = TcpStream::connect(host)?;
-        // The service may have hung up already.
+        // The service may have closed the connection already.
         let _ = stream.write_all(b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\n");
-        silent.push(stream);
+        idle.push(stream);
     }
     block_on(async {
         let client = client();
@@ -381,8 +386,8 @@ pub(crate) fn silent() -> Result<(), Failed> {
             assert_eq!(answer.await.unwrap().status(), 200);
         }
     });
-    // The first ones had to give way.
-    let mut first = silent.swap_remove(0);
+    // The service has closed the oldest connections.
+    let mut first = idle.swap_remove(0);
     first.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut rest = Vec::new();
     match first.read_to_end(&mut rest) {
@@ -393,11 +398,11 @@ pub(crate) fn silent() -> Result<(), Failed> {
     Ok(())
 }
 
-/// A key is one user's, for one shipment.
-pub(crate) fn borrowed_key() -> Result<(), Failed> {
+/// An idempotency key is valid for one user and one shipment.
+pub(crate) fn idempotency_key_of_another_user_or_shipment_is_refused() -> Result<(), Failed> {
     let orders = block_on(async {
         let client = client();
-        let place = || place(&client, "PPR-A4-WHT-500", 1);
+        let place = || place_order(&client, "PPR-A4-WHT-500", 1);
         [place().await, place().await]
     });
     let shipments = orders.map(|order| order.replace("ord_", "ship_"));
@@ -408,7 +413,7 @@ pub(crate) fn borrowed_key() -> Result<(), Failed> {
         )?;
     }
     let [first, second] = &shipments;
-    let status = |shipment: &str, operation: &str, user: &str, key: &str| {
+    let post = |shipment: &str, operation: &str, user: &str, key: &str| {
         let path = format!("/internal/shipments/{shipment}/{operation}");
         let body = match operation {
             "scan" => json!({"barcode": "SKU:PPR-A4-WHT-500", "quantity": 1}),
@@ -429,18 +434,18 @@ pub(crate) fn borrowed_key() -> Result<(), Failed> {
         })
     };
     for operation in ["scan", "dispatch"] {
-        let key = format!("borrowed_{first}_{operation}");
-        let (code, answer) = status(first, operation, "dphilbin", &key);
+        let key = format!("shared_{first}_{operation}");
+        let (code, answer) = post(first, operation, "dphilbin", &key);
         assert_eq!(code, 200, "{answer}");
-        assert_eq!(status(first, operation, "dphilbin", &key), (200, answer));
+        assert_eq!(post(first, operation, "dphilbin", &key), (200, answer));
         for (shipment, user) in [(second, "dphilbin"), (first, "mscott"), (second, "mscott")] {
-            let (code, answer) = status(shipment, operation, user, &key);
+            let (code, answer) = post(shipment, operation, user, &key);
             assert_eq!(code, 409, "{answer}");
             assert!(answer.contains("IDEMPOTENCY_KEY_REUSED"), "{answer}");
         }
-        // Its own key works.
+        // A key of its own works.
         assert_eq!(
-            status(second, operation, "dphilbin", &format!("{key}_2")).0,
+            post(second, operation, "dphilbin", &format!("{key}_2")).0,
             200
         );
     }

@@ -1,24 +1,24 @@
-//! What happened to a stack behind the back of `dm`, and the `up` that mends it.
+//! Tests of `dm up` on a stack that was changed without `dm`.
 
 use bollard::query_parameters::{
     RemoveImageOptions, StopContainerOptionsBuilder, TagImageOptionsBuilder,
 };
 
 use crate::harness::project::row;
-use crate::harness::proxy::{Fate, Proxy};
+use crate::harness::proxy::{Proxy, ProxyMode};
 use crate::harness::{Engine, Project};
 use crate::test_list;
 
 test_list![
-    up_mends_what_stopped_froze_and_vanished,
-    an_image_that_is_deleted_under_a_run_is_named,
+    up_repairs_stopped_paused_and_missing_containers,
+    image_deleted_during_up_is_named,
 ];
 
-async fn up_mends_what_stopped_froze_and_vanished() {
-    let project = Project::new("healing");
+async fn up_repairs_stopped_paused_and_missing_containers() {
+    let project = Project::new("repair");
     project.up(&[]).ok();
-    project.leave_mark();
-    let before = project.found().await;
+    project.write_marker();
+    let before = project.objects().await;
     let engine = Engine::connect();
     engine
         .0
@@ -56,7 +56,7 @@ async fn up_mends_what_stopped_froze_and_vanished() {
     assert_eq!(actions, ["keep", "start", "resume", "create"]);
 
     project.up(&[]).ok();
-    let after = project.found().await;
+    let after = project.objects().await;
     after.assert_consistent();
     for component in ["postgres", "rabbitmq", "openldap"] {
         assert_eq!(
@@ -66,48 +66,51 @@ async fn up_mends_what_stopped_froze_and_vanished() {
         );
     }
     assert!(
-        after.containers.iter().all(|it| it.state == "running"),
+        after
+            .containers
+            .iter()
+            .all(|container| container.state == "running"),
         "{after:?}"
     );
-    assert!(project.has_mark());
+    assert!(project.has_marker());
     project.dm(&["token", "jhalpert"]).ok();
 
-    // All of it stopped, as after a restart of the machine.
-    let soon = StopContainerOptionsBuilder::new().t(0).build();
+    // All containers are stopped, as after a restart of the machine.
+    let immediately = StopContainerOptionsBuilder::new().t(0).build();
     for id in after.ids().values() {
         engine
             .0
-            .stop_container(id, Some(soon.clone()))
+            .stop_container(id, Some(immediately.clone()))
             .await
             .unwrap();
     }
     project.up(&[]).ok();
-    assert_eq!(project.found().await.ids(), after.ids());
-    assert!(project.has_mark());
+    assert_eq!(project.objects().await.ids(), after.ids());
+    assert!(project.has_marker());
 }
 
-/// Where no registry answers.
+/// A repository in a registry that does not exist.
 const REPOSITORY: &str = "127.0.0.1:9/dm-stack-test/openldap";
 
-async fn an_image_that_is_deleted_under_a_run_is_named() {
+async fn image_deleted_during_up_is_named() {
     let project = Project::new("image-deleted");
     project.up(&["--only", "openldap"]).ok();
-    let built = row(&project.status(), "openldap")["image"].clone();
-    let built = built.as_str().unwrap();
-    // A name of its own for it, so that no other test misses the image.
+    let source = row(&project.status(), "openldap")["image"].clone();
+    let source = source.as_str().unwrap();
+    // A name of its own, so that no other test loses the image.
     let engine = Engine::connect().0;
     let tag = format!("of-{}", std::process::id());
     let image = format!("{REPOSITORY}:{tag}");
-    let give = || async {
+    let tag_image = || async {
         let options = TagImageOptionsBuilder::new()
             .repo(REPOSITORY)
             .tag(&tag)
             .build();
-        engine.tag_image(built, Some(options)).await.unwrap();
+        engine.tag_image(source, Some(options)).await.unwrap();
     };
-    let take = || async {
-        let gone = engine.remove_image(&image, None::<RemoveImageOptions>, None);
-        gone.await.unwrap();
+    let untag_image = || async {
+        let removal = engine.remove_image(&image, None::<RemoveImageOptions>, None);
+        removal.await.unwrap();
     };
     let set = format!("openldap.image={image}");
     let up = [
@@ -119,28 +122,32 @@ async fn an_image_that_is_deleted_under_a_run_is_named() {
         &set,
     ];
 
-    give().await;
+    tag_image().await;
     let proxy = Proxy::start(|call| {
         if call.what.ends_with("/containers/create") {
-            Fate::Hold
+            ProxyMode::Hold
         } else {
-            Fate::Forward
+            ProxyMode::Forward
         }
     });
     let running = project.up(&up).env("DOCKER_HOST", proxy.address()).spawn();
     proxy.wait_for("/containers/create").await;
-    take().await;
+    untag_image().await;
     proxy.release();
-    running.wait().exits(4).tells(&image);
+    running.wait().exits(4).stderr_contains(&image);
 
-    // Nobody has it now, and that is said, too.
-    project.up(&up).run().exits(4).tells("127.0.0.1:9");
-    give().await;
-    let healed = project.up(&up).run();
+    // The image is neither local nor in a registry now, and the error names the registry.
+    project
+        .up(&up)
+        .run()
+        .exits(4)
+        .stderr_contains("127.0.0.1:9");
+    tag_image().await;
+    let repaired = project.up(&up).run();
     let status = project.status();
     project.dm(&["down"]).ok();
-    take().await;
-    healed.exits(0);
+    untag_image().await;
+    repaired.exits(0);
     assert_eq!(row(&status, "openldap")["state"], "ready");
     assert_eq!(row(&status, "openldap")["image"], image);
     project.up(&["--only", "openldap"]).ok();

@@ -1,4 +1,5 @@
-//! A past, straight in the tables: every event of it is accounted for.
+//! Tests of generated history and of imports, which are written directly to the tables. `dm
+//! reconcile` must find no fault in them.
 
 use std::fs;
 use std::time::Duration;
@@ -6,9 +7,9 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::stack::{INSTANCE, dm, dm_command, ok, sql};
+use super::stack::{INSTANCE, dm, dm_command, dm_ok, sql};
 
-fn clean() -> Result<(), Failed> {
+fn assert_reconcile_is_clean() -> Result<(), Failed> {
     let report = dm(&["reconcile", "--repair", "--json"]);
     let report: Value = serde_json::from_slice(&report.stdout)?;
     for kind in ["missing", "doubled", "broken"] {
@@ -16,22 +17,23 @@ fn clean() -> Result<(), Failed> {
             .as_array()
             .into_iter()
             .flatten()
-            .filter(|it| it["kind"] == kind)
+            .filter(|finding| finding["kind"] == kind)
             .collect();
         assert!(found.is_empty(), "{found:?}");
     }
     Ok(())
 }
 
-fn orders() -> Result<i64, Failed> {
+fn count_orders() -> Result<i64, Failed> {
     Ok(sql("SELECT count(*) FROM orders.orders")?.parse()?)
 }
 
-/// What is told is there, the account is right, and what can be promised is what it was.
-pub(crate) fn seeded() -> Result<(), Failed> {
+/// The reported orders exist, reconcile finds nothing, and the stock that can be promised is
+/// unchanged.
+pub(crate) fn history_seed_keeps_reconcile_clean_and_stock_unchanged() -> Result<(), Failed> {
     let available = "SELECT md5(string_agg(sku || on_hand - reserved, ',' ORDER BY sku))
                        FROM inventory.stock";
-    let (before, promised) = (orders()?, sql(available)?);
+    let (before, available_before) = (count_orders()?, sql(available)?);
     sql(
         "INSERT INTO profile.user_profiles VALUES ('mscott', 'Prison Mike', 'mscott@example.com', '', '',
                                                    'PORTAL', true, now(), now())
@@ -39,7 +41,7 @@ pub(crate) fn seeded() -> Result<(), Failed> {
     )?;
     let michael = "SELECT full_name FROM profile.user_profiles WHERE user_id = 'mscott'";
     let before_seed = sql(michael)?;
-    let told: Value = serde_json::from_str(&ok(&[
+    let report: Value = serde_json::from_str(&dm_ok(&[
         "seed",
         "--scale",
         "1500",
@@ -48,24 +50,24 @@ pub(crate) fn seeded() -> Result<(), Failed> {
         "--append",
         "--json",
     ])?)?;
-    let sum: i64 = told["orders"]
+    let sum: i64 = report["orders"]
         .as_object()
         .unwrap()
         .values()
         .filter_map(Value::as_i64)
         .sum();
     assert_eq!(sum, 1500);
-    assert_eq!(orders()? - before, sum);
-    assert_eq!(sql(available)?, promised);
+    assert_eq!(count_orders()? - before, sum);
+    assert_eq!(sql(available)?, available_before);
     assert_eq!(
         sql(michael)?,
         before_seed,
-        "what somebody has told of themselves stays"
+        "the seed changed an existing profile"
     );
     let people = "SELECT count(*) FROM profile.user_profiles
                    WHERE user_id IN ('dphilbin', 'kmalone')";
     assert_eq!(sql(people)?, "2");
-    clean()?;
+    assert_reconcile_is_clean()?;
     for refused in [
         vec!["seed", "--scale", "10"],
         vec!["seed", "--scale", "10", "--service", "sales"],
@@ -73,23 +75,23 @@ pub(crate) fn seeded() -> Result<(), Failed> {
     ] {
         assert_eq!(dm(&refused).status.code(), Some(2), "{refused:?}");
     }
-    // A live order goes on from there.
-    ok(&["smoke", "--json"])?;
+    // New orders work on top of the history.
+    dm_ok(&["smoke", "--json"])?;
     Ok(())
 }
 
-/// Killed at any instant it leaves whole parts and a right account; the rest is brought
-/// later, and all of it is there once.
-pub(crate) fn killed() -> Result<(), Failed> {
-    let before = orders()?;
+/// A seed that is killed leaves complete parts, in which reconcile finds nothing. Resuming it
+/// loads the rest, without duplicates.
+pub(crate) fn killed_history_seed_is_resumed_without_duplicates() -> Result<(), Failed> {
+    let before = count_orders()?;
     let mut kills = 0;
     let mut arguments = vec!["seed", "--scale", "6000", "--seed-number", "4", "--append"];
-    for moment in [400, 700, 900] {
+    for delay in [400, 700, 900] {
         let mut run = dm_command()
             .args(["--instance", INSTANCE])
             .args(&arguments)
             .spawn()?;
-        std::thread::sleep(Duration::from_millis(moment));
+        std::thread::sleep(Duration::from_millis(delay));
         run.kill()?;
         if run.wait()?.success() {
             break;
@@ -101,51 +103,51 @@ pub(crate) fn killed() -> Result<(), Failed> {
             let refused = dm(&["seed", "--scale", "10", "--append"]);
             assert_eq!(refused.status.code(), Some(2));
         }
-        clean()?;
+        assert_reconcile_is_clean()?;
     }
-    assert!(kills > 0, "nothing was killed");
+    assert!(kills > 0, "no seed was killed");
     let resumed = dm(&arguments);
-    // The last kill may have come after the end.
-    let told = String::from_utf8_lossy(&resumed.stderr);
+    // The seed may have ended before the last kill.
+    let stderr = String::from_utf8_lossy(&resumed.stderr);
     assert!(
-        resumed.status.success() || told.contains("seed-nothing-to-resume"),
-        "{told}"
+        resumed.status.success() || stderr.contains("seed-nothing-to-resume"),
+        "{stderr}"
     );
-    assert_eq!(orders()? - before, 6000);
-    clean()
+    assert_eq!(count_orders()? - before, 6000);
+    assert_reconcile_is_clean()
 }
 
-/// Everything that is wrong is told with its place, and nothing is loaded; what is right is
-/// loaded whole.
-pub(crate) fn files() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
+/// Every error is reported with its location, and nothing is loaded. Valid files are loaded
+/// completely.
+pub(crate) fn import_loads_all_rows_or_none() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
     let leads = "company,contact,email,phone,seller,created_at,status,updated_at\n\
         Files & Sons,F,f@files.example,570,jhalpert,2026-02-03T10:00:00Z,CONVERTED,2026-02-04T10:00:00Z\n";
-    let wrong = "client,seller,created_at,ship_date,items\n\
+    let invalid_orders = "client,seller,created_at,ship_date,items\n\
         Files & Sons,jhalpert,2026-03-01T10:00:00Z,2026-03-09,NOPE:1\n";
-    fs::write(folder.path().join("leads.csv"), leads)?;
-    fs::write(folder.path().join("orders.csv"), wrong)?;
+    fs::write(directory.path().join("leads.csv"), leads)?;
+    fs::write(directory.path().join("orders.csv"), invalid_orders)?;
     let count = "SELECT count(*) FROM sales.leads WHERE company_name = 'Files & Sons'";
-    let path = folder.path().to_string_lossy().into_owned();
+    let path = directory.path().to_string_lossy().into_owned();
     let arguments = ["seed", "--import", &path, "--append"];
     let refused = dm(&arguments);
     assert_eq!(refused.status.code(), Some(2));
-    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
-        told.contains("orders.csv:2: items: there is no product `NOPE`"),
-        "{told}"
+        stderr.contains("orders.csv:2: items: there is no product `NOPE`"),
+        "{stderr}"
     );
     assert_eq!(sql(count)?, "0");
     fs::write(
-        folder.path().join("orders.csv"),
-        wrong.replace("NOPE", "PPR-A4-WHT-500"),
+        directory.path().join("orders.csv"),
+        invalid_orders.replace("NOPE", "PPR-A4-WHT-500"),
     )?;
-    ok(&arguments)?;
+    dm_ok(&arguments)?;
     assert_eq!(sql(count)?, "1");
     let of_client = sql(
         "SELECT count(*) FROM orders.orders JOIN sales.clients USING (client_id)
                           WHERE company_name = 'Files & Sons' AND status = 'RESERVED'",
     )?;
     assert_eq!(of_client, "1");
-    clean()
+    assert_reconcile_is_clean()
 }
