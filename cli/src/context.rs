@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use dm_console::Console;
+use dm_console::ConsoleFrontend;
 use dm_operations::Session;
-use dm_operations::session::Selection;
+use dm_operations::session::InstanceSelection;
 use dm_terminal::Printer;
 use tokio_util::sync::CancellationToken;
 
@@ -20,10 +20,10 @@ impl Context {
     /// The context of a call. `interrupt` is cancelled by the first interrupt.
     pub(crate) fn new(
         printer: Printer,
-        selection: Selection,
+        selection: InstanceSelection,
         interrupt: CancellationToken,
     ) -> Self {
-        let frontend = Arc::new(Console::new(printer.clone()));
+        let frontend = Arc::new(ConsoleFrontend::new(printer.clone()));
         Self {
             printer,
             session: Session::new(selection, frontend, interrupt),

@@ -11,7 +11,7 @@ use clap::{Arg, Command};
 pub(crate) const GLOBAL_OPTIONS: &str = "Global options";
 
 /// The commands by their purpose, in the order in which `dm --help` lists them.
-const GROUPS: [(&str, &[&str]); 5] = [
+const COMMAND_GROUPS: [(&str, &[&str]); 5] = [
     (
         "Stack",
         &[
@@ -42,24 +42,24 @@ const GROUPS: [(&str, &[&str]); 5] = [
 
 /// The heading of commands that no group names. A test fails if there are any; a user still
 /// sees them.
-const OTHER: &str = "Other";
+const OTHER_COMMANDS: &str = "Other";
 
 /// What begins the examples of a command.
-const EXAMPLES: &str = "Examples:";
+const EXAMPLES_HEADING: &str = "Examples:";
 
 /// The most columns that a text is wrapped at: longer lines are hard to read.
-const MOST_COLUMNS: usize = 100;
+const MAX_HELP_WIDTH: usize = 100;
 
 /// The columns of the list of global options, which a template does not wrap.
-const LIST_COLUMNS: usize = 80;
+const OPTION_LIST_WIDTH: usize = 80;
 
 /// Arranges the help of the program and of all its commands.
-pub(crate) fn arranged(root: Command) -> Command {
-    let root = root.mut_args(hidden_if_global).max_term_width(MOST_COLUMNS);
-    let template = template(&root);
+pub(crate) fn arrange_help(root: Command) -> Command {
+    let root = root.mut_args(hide_if_global).max_term_width(MAX_HELP_WIDTH);
+    let template = help_template(&root);
     let name = root.get_name().to_owned();
     root.help_template(template)
-        .mut_subcommands(|command| with_hint(command, &name))
+        .mut_subcommands(|command| add_help_hint(command, &name))
 }
 
 fn is_global(option: &Arg) -> bool {
@@ -67,44 +67,44 @@ fn is_global(option: &Arg) -> bool {
 }
 
 /// A global option is in the long help alone.
-fn hidden_if_global(option: Arg) -> Arg {
+fn hide_if_global(option: Arg) -> Arg {
     let hidden = is_global(&option);
     option.hide_short_help(hidden)
 }
 
 /// The help of the program: the groups of commands, and the global options by their names.
-fn template(root: &Command) -> StyledStr {
+fn help_template(root: &Command) -> StyledStr {
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}{}{{after-help}}",
-        groups(root),
-        global_options(root)
+        render_groups(root),
+        render_global_options(root)
     );
     StyledStr::from(template)
 }
 
-fn groups(root: &Command) -> String {
+fn render_groups(root: &Command) -> String {
     let mut text = String::new();
-    for (heading, names) in GROUPS {
+    for (heading, names) in COMMAND_GROUPS {
         let commands = names.iter().filter_map(|name| root.find_subcommand(name));
-        text.push_str(&group(root, heading, &commands.collect::<Vec<_>>()));
+        text.push_str(&render_group(root, heading, &commands.collect::<Vec<_>>()));
     }
     let is_other = |command: &&Command| {
         let is_in = |(_, names): &(&str, &[&str])| names.contains(&command.get_name());
-        !command.is_hide_set() && !GROUPS.iter().any(is_in)
+        !command.is_hide_set() && !COMMAND_GROUPS.iter().any(is_in)
     };
     let others: Vec<_> = root.get_subcommands().filter(is_other).collect();
     if !others.is_empty() {
-        text.push_str(&group(root, OTHER, &others));
+        text.push_str(&render_group(root, OTHER_COMMANDS, &others));
     }
     text
 }
 
 /// A heading with its commands, and an empty line.
-fn group(root: &Command, heading: &str, commands: &[&Command]) -> String {
+fn render_group(root: &Command, heading: &str, commands: &[&Command]) -> String {
     let names = root.get_subcommands().map(|it| it.get_name().len());
     let longest = names.max().unwrap_or_default();
     let literal = root.get_styles().get_literal();
-    let mut text = titled(root, heading);
+    let mut text = heading_line(root, heading);
     for command in commands {
         let about = command.get_about().map(ToString::to_string);
         text.push_str(&format!(
@@ -117,21 +117,21 @@ fn group(root: &Command, heading: &str, commands: &[&Command]) -> String {
     text
 }
 
-fn titled(root: &Command, heading: &str) -> String {
+fn heading_line(root: &Command, heading: &str) -> String {
     let header = root.get_styles().get_header();
     format!("{header}{heading}:{header:#}\n")
 }
 
 /// The names of the global options. What each does is in the long help of every command.
-fn global_options(root: &Command) -> String {
+fn render_global_options(root: &Command) -> String {
     let options = root.get_arguments().filter(|option| is_global(option));
     let names = options
-        .filter_map(named)
+        .filter_map(option_usage)
         .chain(["--help", "--version"].map(str::to_owned));
-    let mut text = titled(root, "Global options (see `dm COMMAND --help`)");
+    let mut text = heading_line(root, "Global options (see `dm COMMAND --help`)");
     let mut line = String::new();
     for name in names {
-        if line.len() + 2 + name.len() > LIST_COLUMNS {
+        if line.len() + 2 + name.len() > OPTION_LIST_WIDTH {
             text.push_str(&line);
             text.push('\n');
             line.clear();
@@ -144,7 +144,7 @@ fn global_options(root: &Command) -> String {
 
 /// An option as it is typed, e.g. `--instance <NAME>`. Clap's own form is that of an option
 /// of a command that has been built.
-fn named(option: &Arg) -> Option<String> {
+fn option_usage(option: &Arg) -> Option<String> {
     let long = option.get_long()?;
     let value = option.get_value_names().and_then(<[_]>::first);
     Some(match value {
@@ -154,7 +154,7 @@ fn named(option: &Arg) -> Option<String> {
 }
 
 /// Ends the short help of a command, and of all below it, with where to find the rest.
-fn with_hint(command: Command, parent: &str) -> Command {
+fn add_help_hint(command: Command, parent: &str) -> Command {
     let path = format!("{parent} {}", command.get_name());
     let examples = command.get_after_long_help().map(ToString::to_string);
     let rest = if examples.is_some() {
@@ -163,11 +163,13 @@ fn with_hint(command: Command, parent: &str) -> Command {
         "global options"
     };
     let header = command.get_styles().get_header();
-    let title = format!("{header}{EXAMPLES}{header:#}");
-    let examples = examples.unwrap_or_default().replacen(EXAMPLES, &title, 1);
+    let title = format!("{header}{EXAMPLES_HEADING}{header:#}");
+    let examples = examples
+        .unwrap_or_default()
+        .replacen(EXAMPLES_HEADING, &title, 1);
     command
         .after_help(format!("Run `{path} --help` for {rest}."))
         // Clap would show the short text in its place.
         .after_long_help(examples)
-        .mut_subcommands(|below| with_hint(below, &path))
+        .mut_subcommands(|below| add_help_hint(below, &path))
 }

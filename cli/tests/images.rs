@@ -15,14 +15,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dm_core::error::Coded;
+use dm_core::error::UserError;
 use dm_engine::images::RegistryLogin;
 use dm_images::catalog::{Catalog, ImageSpec};
-use dm_images::error::PullRefusal;
-use dm_images::inventory::Standing;
-use dm_images::recipe::{Digest, Recipe, RecipeFile};
-use dm_images::settings::{ImageSettings, Source};
-use dm_images::{Derivation, How, ImageError};
+use dm_images::error::PullFailure;
+use dm_images::inventory::ImageStatus;
+use dm_images::recipe::{Recipe, RecipeFile, Sha256Digest};
+use dm_images::settings::{ImageSettings, SourcePolicy};
+use dm_images::{DerivedImageSpec, ImageError, ImageOrigin};
 use tokio_util::sync::CancellationToken;
 
 use support::{EngineFixture, registry::Registry};
@@ -55,19 +55,19 @@ fn specs(fixture: &EngineFixture, official: Option<String>) -> Vec<ImageSpec> {
     let spec = |recipe, official| ImageSpec {
         recipe,
         official,
-        on_top: None,
+        overlay: None,
     };
     vec![spec(base, None), spec(image, official)]
 }
 
-fn settings_for(source: Source) -> ImageSettings {
+fn settings_for(source: SourcePolicy) -> ImageSettings {
     ImageSettings {
         source,
         ..ImageSettings::default()
     }
 }
 
-fn refusal(error: &ImageError) -> &PullRefusal {
+fn refusal(error: &ImageError) -> &PullFailure {
     match error {
         ImageError::Pull { refusal, .. } => refusal,
         error => panic!("{error:?}"),
@@ -78,12 +78,12 @@ fn refusal(error: &ImageError) -> &PullRefusal {
 async fn image_is_built_once_and_reused() {
     let fixture = EngineFixture::new().await;
     let catalog = Catalog::new(specs(&fixture, None));
-    let images = fixture.images(catalog, settings_for(Source::Build));
+    let images = fixture.images(catalog, settings_for(SourcePolicy::Build));
     let app = fixture.name("app");
     let built = images.acquire(&app).await.unwrap();
-    assert_eq!(built.how, How::Built);
+    assert_eq!(built.how, ImageOrigin::Built);
     let again = images.acquire(&app).await.unwrap();
-    assert_eq!(again.how, How::Local);
+    assert_eq!(again.how, ImageOrigin::Local);
     assert_eq!(again.reference, built.reference);
     assert_eq!(again.id, built.id);
     let steps = fixture.progress().updates(&app, "building");
@@ -99,10 +99,13 @@ async fn pull_reports_progress_in_bytes() {
     let registry = Registry::start(None).await;
     let official = registry.push(&fixture, "app", None).await;
     let catalog = Catalog::new(specs(&fixture, Some(official.clone())));
-    let images = fixture.images(catalog, settings_for(Source::Auto));
+    let images = fixture.images(catalog, settings_for(SourcePolicy::Auto));
     let app = fixture.name("app");
     let pulled = images.acquire(&app).await.unwrap();
-    assert_eq!((pulled.how, &pulled.reference), (How::Pulled, &official));
+    assert_eq!(
+        (pulled.how, &pulled.reference),
+        (ImageOrigin::Pulled, &official)
+    );
     let updates = fixture.progress().updates(&app, "pulling");
     assert!(
         updates.iter().any(|update| {
@@ -110,7 +113,7 @@ async fn pull_reports_progress_in_bytes() {
         }),
         "{updates:?}"
     );
-    assert_eq!(images.acquire(&app).await.unwrap().how, How::Local);
+    assert_eq!(images.acquire(&app).await.unwrap().how, ImageOrigin::Local);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +128,7 @@ async fn pull_with_a_mirror_uses_the_mirror() {
         Catalog::new(specs(&fixture, Some(format!("{name}:1")))),
         ImageSettings {
             mirror: Some(registry.address()),
-            ..settings_for(Source::Pull)
+            ..settings_for(SourcePolicy::Pull)
         },
     );
     let pulled = images.acquire(&fixture.name("app")).await.unwrap();
@@ -139,10 +142,10 @@ async fn pull_of_an_unknown_image_fails_with_not_found() {
     let official = format!("{}/{}:1", registry.address(), fixture.name("nothing"));
     let images = fixture.images(
         Catalog::new(specs(&fixture, Some(official))),
-        settings_for(Source::Pull),
+        settings_for(SourcePolicy::Pull),
     );
     let error = images.acquire(&fixture.name("app")).await.unwrap_err();
-    assert_eq!(refusal(&error), &PullRefusal::NotFound);
+    assert_eq!(refusal(&error), &PullFailure::NotFound);
     assert_eq!(error.code().as_str(), "image-not-found");
 }
 
@@ -161,7 +164,7 @@ async fn pull_succeeds_only_with_the_registrys_credentials() {
     let attempt = async |credentials: Option<RegistryLogin>| {
         let settings = ImageSettings {
             credentials,
-            ..settings_for(Source::Pull)
+            ..settings_for(SourcePolicy::Pull)
         };
         let catalog = Catalog::new(specs(&fixture, Some(official.clone())));
         fixture
@@ -180,10 +183,10 @@ async fn pull_succeeds_only_with_the_registrys_credentials() {
     };
     for credentials in [None, Some(wrong), Some(foreign)] {
         let error = attempt(credentials).await.unwrap_err();
-        assert_eq!(refusal(&error), &PullRefusal::Credentials, "{error:?}");
+        assert_eq!(refusal(&error), &PullFailure::Unauthorized, "{error:?}");
         assert_eq!(error.code().as_str(), "registry-credentials");
     }
-    assert_eq!(attempt(Some(login)).await.unwrap().how, How::Pulled);
+    assert_eq!(attempt(Some(login)).await.unwrap().how, ImageOrigin::Pulled);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,14 +197,14 @@ async fn moved_tag_yields_the_pinned_image_until_an_explicit_pull() {
     let app = fixture.name("app");
     let images = fixture.images(
         Catalog::new(specs(&fixture, Some(official.clone()))),
-        settings_for(Source::Pull),
+        settings_for(SourcePolicy::Pull),
     );
     let first = images.acquire(&app).await.unwrap();
     fixture.remove(&official).await;
     // A different image is pushed under the same tag.
     assert_eq!(registry.push(&fixture, "app", None).await, official);
     let again = images.acquire(&app).await.unwrap();
-    assert_eq!((again.how, &again.id), (How::Pulled, &first.id));
+    assert_eq!((again.how, &again.id), (ImageOrigin::Pulled, &first.id));
     // An explicit pull accepts the image that the tag refers to now.
     let newest = images.pull(&[&app]).await.unwrap();
     assert_ne!(newest[0].id, first.id);
@@ -217,7 +220,7 @@ async fn moved_tag_yields_the_pinned_image_until_an_explicit_pull() {
     fixture.tag(&first.id, &official).await;
     let error = images.acquire(&app).await.unwrap_err();
     assert_eq!(error.code().as_str(), "image-moved");
-    assert!(error.next()[0].ends_with(&format!("dm images pull {app}")));
+    assert!(error.suggestions()[0].ends_with(&format!("dm images pull {app}")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,17 +232,17 @@ async fn unreachable_registry_fails_source_pull_and_builds_with_source_auto() {
     let catalog = Catalog::new(specs(&fixture, Some(format!("{address}/app:1"))));
     let app = fixture.name("app");
     let error = fixture
-        .images(catalog.clone(), settings_for(Source::Pull))
+        .images(catalog.clone(), settings_for(SourcePolicy::Pull))
         .acquire(&app)
         .await
         .unwrap_err();
-    assert_eq!(refusal(&error), &PullRefusal::Unreachable);
+    assert_eq!(refusal(&error), &PullFailure::Unreachable);
     let built = fixture
-        .images(catalog, settings_for(Source::Auto))
+        .images(catalog, settings_for(SourcePolicy::Auto))
         .acquire(&app)
         .await
         .unwrap();
-    assert_eq!(built.how, How::Built);
+    assert_eq!(built.how, ImageOrigin::Built);
     let notes = fixture.progress().notes();
     assert_eq!(
         notes,
@@ -263,14 +266,14 @@ async fn unresponsive_registry_times_out_once_for_all_images() {
         Catalog::new(catalog),
         ImageSettings {
             pull_timeout: Duration::from_millis(300),
-            ..settings_for(Source::Pull)
+            ..settings_for(SourcePolicy::Pull)
         },
     );
     for name in ["app", "second"] {
         let error = images.acquire(&fixture.name(name)).await.unwrap_err();
         let limit = Duration::from_millis(300);
-        assert_eq!(refusal(&error), &PullRefusal::TimedOut { after: limit });
-        assert_eq!(error.exit(), dm_core::error::Exit::TimedOut);
+        assert_eq!(refusal(&error), &PullFailure::TimedOut { after: limit });
+        assert_eq!(error.exit_status(), dm_core::error::ExitStatus::TimedOut);
     }
     // The second image was not requested from the registry.
     assert!(
@@ -287,8 +290,8 @@ async fn concurrent_builds_of_one_image_build_once() {
     let catalog = Catalog::new(specs(&fixture, None));
     // The two share only the state directory, as two processes would.
     let (one, two) = (
-        fixture.images(catalog.clone(), settings_for(Source::Build)),
-        fixture.images(catalog, settings_for(Source::Build)),
+        fixture.images(catalog.clone(), settings_for(SourcePolicy::Build)),
+        fixture.images(catalog, settings_for(SourcePolicy::Build)),
     );
     let app = fixture.name("app");
     let (one, two) = tokio::join!(one.acquire(&app), two.acquire(&app));
@@ -310,7 +313,7 @@ async fn failed_build_step_is_named_and_leaves_no_image() {
         "Dockerfile",
         b"ARG BASE\nFROM ${BASE}\nCOPY b /b\nCOPY missing /missing\n".as_slice(),
     );
-    let images = fixture.images(Catalog::new(specs), settings_for(Source::Build));
+    let images = fixture.images(Catalog::new(specs), settings_for(SourcePolicy::Build));
     images.acquire(&fixture.name("base")).await.unwrap();
     let before = fixture.image_ids().await;
     let error = images.acquire(&fixture.name("app")).await.unwrap_err();
@@ -348,7 +351,7 @@ async fn cancelled_build_leaves_no_images_or_containers() {
         }
     });
     let images = fixture
-        .images(Catalog::new(specs), settings_for(Source::Build))
+        .images(Catalog::new(specs), settings_for(SourcePolicy::Build))
         .with_cancel(cancel);
     images.acquire(&fixture.name("base")).await.unwrap();
     let before = (fixture.image_ids().await, fixture.container_ids().await);
@@ -366,7 +369,7 @@ async fn saved_images_are_loaded_under_their_names() {
     let fixture = EngineFixture::new().await;
     let images = fixture.images(
         Catalog::new(specs(&fixture, None)),
-        settings_for(Source::Build),
+        settings_for(SourcePolicy::Build),
     );
     let app = images.acquire(&fixture.name("app")).await.unwrap();
     let golden = images
@@ -374,11 +377,11 @@ async fn saved_images_are_loaded_under_their_names() {
         .await
         .unwrap();
     let file = fixture.path("images.tar.zst");
-    let lean = images.save(&file, false).await.unwrap();
+    let lean = images.save_archive(&file, false).await.unwrap();
     assert!(lean.images.iter().all(|image| !image.golden));
     let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-    let saved = images.save(&file, true).await.unwrap();
+    let saved = images.save_archive(&file, true).await.unwrap();
     let mut names: Vec<_> = saved.images.iter().map(|image| &image.reference).collect();
     names.sort();
     assert!(
@@ -386,15 +389,15 @@ async fn saved_images_are_loaded_under_their_names() {
         "{names:?}"
     );
     images.prune(true).await.unwrap();
-    assert_eq!(images.local(&fixture.name("app")).await.unwrap(), None);
-    let loaded = images.load(&file).await.unwrap();
+    assert_eq!(images.find_local(&fixture.name("app")).await.unwrap(), None);
+    let loaded = images.load_archive(&file).await.unwrap();
     assert_eq!(loaded.images, saved.images);
     let found = images.acquire(&fixture.name("app")).await.unwrap();
-    assert_eq!((found.how, found.id), (How::Local, app.id));
-    let rows = images.list().await.unwrap();
+    assert_eq!((found.how, found.id), (ImageOrigin::Local, app.id));
+    let rows = images.list_images().await.unwrap();
     assert!(
         rows.iter()
-            .any(|row| row.golden && row.standing == Standing::Current)
+            .any(|row| row.golden && row.standing == ImageStatus::Current)
     );
 }
 
@@ -403,17 +406,17 @@ async fn truncated_archive_is_refused_and_loads_no_image() {
     let fixture = EngineFixture::new().await;
     let images = fixture.images(
         Catalog::new(specs(&fixture, None)),
-        settings_for(Source::Build),
+        settings_for(SourcePolicy::Build),
     );
     images.acquire(&fixture.name("app")).await.unwrap();
     let file = fixture.path("images.tar.zst");
-    images.save(&file, true).await.unwrap();
+    images.save_archive(&file, true).await.unwrap();
     images.prune(true).await.unwrap();
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() - 10]).unwrap();
-    let error = images.load(&file).await.unwrap_err();
+    let error = images.load_archive(&file).await.unwrap_err();
     assert!(error.to_string().ends_with("it is truncated"), "{error}");
-    assert_eq!(images.local(&fixture.name("app")).await.unwrap(), None);
+    assert_eq!(images.find_local(&fixture.name("app")).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -422,19 +425,19 @@ async fn prune_removes_only_stale_unused_images_of_dm() {
     let foreign = fixture.foreign_image("foreign").await;
     let old = fixture.images(
         Catalog::new(specs(&fixture, None)),
-        settings_for(Source::Build),
+        settings_for(SourcePolicy::Build),
     );
     let stale = old.acquire(&fixture.name("app")).await.unwrap();
     let used = {
         let mut changed = specs(&fixture, None);
         changed[1].recipe.version = "used".into();
-        let images = fixture.images(Catalog::new(changed), settings_for(Source::Build));
+        let images = fixture.images(Catalog::new(changed), settings_for(SourcePolicy::Build));
         images.acquire(&fixture.name("app")).await.unwrap()
     };
     fixture.create_container(&used.reference).await;
     let mut changed = specs(&fixture, None);
     changed[1].recipe.version = "2".into();
-    let images = fixture.images(Catalog::new(changed), settings_for(Source::Build));
+    let images = fixture.images(Catalog::new(changed), settings_for(SourcePolicy::Build));
     let current = images.acquire(&fixture.name("app")).await.unwrap();
     let pruned = images.prune(false).await.unwrap();
     let removed: Vec<_> = pruned
@@ -461,7 +464,7 @@ async fn derived_image_is_built_once_and_keeps_file_owners() {
     let fixture = EngineFixture::new().await;
     let images = fixture.images(
         Catalog::new(specs(&fixture, None)),
-        settings_for(Source::Build),
+        settings_for(SourcePolicy::Build),
     );
     let base = images.acquire(&fixture.name("base")).await.unwrap();
     let derivation = derivation(&fixture, &base.reference);
@@ -479,16 +482,16 @@ async fn derived_image_is_built_once_and_keeps_file_owners() {
     assert_eq!(fixture.owner_of_file(&made, "/data/file").await, (999, 998));
 }
 
-fn derivation(fixture: &EngineFixture, from: &str) -> Derivation {
-    Derivation {
+fn derivation(fixture: &EngineFixture, from: &str) -> DerivedImageSpec {
+    DerivedImageSpec {
         component: fixture.name("golden"),
-        told_as: fixture.name("golden"),
-        key: Digest::of(fixture.unique().as_bytes()),
-        from: from.to_owned(),
+        progress_name: fixture.name("golden"),
+        content_digest: Sha256Digest::compute(fixture.unique().as_bytes()),
+        base_image: from.to_owned(),
         golden: true,
-        to: "/data".into(),
+        target_dir: "/data".into(),
         labels: HashMap::new(),
-        changes: vec!["CMD [\"/data/file\"]".into()],
+        instructions: vec!["CMD [\"/data/file\"]".into()],
     }
 }
 

@@ -7,20 +7,20 @@
 use clap::{Arg, ArgMatches, Command};
 
 /// Adds an option of the command itself to all commands below it.
-pub(crate) fn add(command: Command, id: &str) -> Command {
+pub(crate) fn add_to_subcommands(command: Command, id: &str) -> Command {
     let option = command.get_arguments().find(|option| option.get_id() == id);
     match option.cloned() {
-        Some(option) => below(command, &option),
+        Some(option) => add_below(command, &option),
         None => command,
     }
 }
 
-fn below(command: Command, option: &Arg) -> Command {
-    command.mut_subcommands(|command| below(command.arg(option.clone()), option))
+fn add_below(command: Command, option: &Arg) -> Command {
+    command.mut_subcommands(|command| add_below(command.arg(option.clone()), option))
 }
 
 /// What was given at all levels, in the order of the command line.
-pub(crate) fn given(matches: &ArgMatches, id: &str) -> Vec<String> {
+pub(crate) fn collect_values(matches: &ArgMatches, id: &str) -> Vec<String> {
     let mut given = Vec::new();
     let mut level = Some(matches);
     while let Some(matches) = level {

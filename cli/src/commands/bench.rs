@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) use dm_bench_request::Arguments;
-use dm_bench_request::{Program, Request};
-use dm_core::error::{Coded, Exit, Result};
+use dm_bench_request::{BenchRequest, DmProgram};
+use dm_core::error::{ExitStatus, Result, UserError};
 use dm_core::error_code::ErrorCode;
-use dm_host::detach;
+use dm_host::background_process;
 use dm_operations::bench;
-use dm_operations::session::Selection;
-use dm_terminal::Flags;
+use dm_operations::session::InstanceSelection;
+use dm_terminal::OutputFlags;
 use thiserror::Error;
 
 use crate::context::Context;
 
 /// How this program was compiled.
-const PROFILE: &str = if cfg!(debug_assertions) {
+const BUILD_PROFILE: &str = if cfg!(debug_assertions) {
     "debug"
 } else {
     "release"
@@ -26,33 +26,37 @@ const PROFILE: &str = if cfg!(debug_assertions) {
 /// The program that measures could not be started.
 #[derive(Debug, Error)]
 #[error("could not start {}", program.display())]
-struct NotStarted {
+struct BenchStartError {
     program: PathBuf,
     source: std::io::Error,
 }
 
-impl Coded for NotStarted {
+impl UserError for BenchStartError {
     fn code(&self) -> ErrorCode {
         ErrorCode::ProgramStart
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
 }
 
-pub(crate) async fn run(context: &Context, flags: Flags, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(
+    context: &Context,
+    flags: OutputFlags,
+    arguments: Arguments,
+) -> Result<ExitStatus> {
     // The program reads the configuration again, and says then what is to be said of it.
-    let session = context.session.silent();
+    let session = context.session.without_warnings();
     let project = session.project()?;
     let program = bench::compile(&session, &project).await?;
-    let request = Request {
-        dm: Program {
-            path: detach::own_program()?,
+    let request = BenchRequest {
+        dm: DmProgram {
+            path: background_process::current_executable()?,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            profile: PROFILE.to_owned(),
+            profile: BUILD_PROFILE.to_owned(),
         },
-        selection: Selection {
+        selection: InstanceSelection {
             instance: session.instance().to_owned(),
             project_directory: Some(project.loaded.root),
             overrides: session.overrides().to_vec(),
@@ -60,15 +64,15 @@ pub(crate) async fn run(context: &Context, flags: Flags, arguments: Arguments) -
         flags,
         suite: arguments.suite,
     };
-    Err(become_program(&program, &request)?.into())
+    Err(exec_program(&program, &request)?.into())
 }
 
 /// Becomes the program: interrupts, streams and the exit code are its own from then on. Answers
 /// only where that fails.
-fn become_program(program: &Path, request: &Request) -> Result<NotStarted> {
-    let (variable, request) = request.to_variable()?;
+fn exec_program(program: &Path, request: &BenchRequest) -> Result<BenchStartError> {
+    let (variable, request) = request.to_env_var()?;
     let source = Command::new(program).env(variable, request).exec();
-    Ok(NotStarted {
+    Ok(BenchStartError {
         program: program.to_owned(),
         source,
     })

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use dm_chaos::{Broken, Fault, Scenario, Step};
-use dm_core::error::{Exit, Result};
+use dm_chaos::{Fault, FaultOutcome, Scenario, ScenarioStep};
+use dm_core::error::{ExitStatus, Result};
 use dm_operations::chaos;
 use dm_terminal::text;
 
@@ -34,7 +34,7 @@ enum Action {
         /// Work queue, e.g. `inventory.order-events.q`.
         queue: String,
         #[command(flatten)]
-        when: When,
+        when: DelayArgs,
     },
     /// Kill a component (SIGKILL).
     #[command(after_long_help = "Examples:
@@ -44,7 +44,7 @@ enum Action {
         /// Component, e.g. `rabbitmq` or `order`.
         component: String,
         #[command(flatten)]
-        when: When,
+        when: DelayArgs,
         /// Start the component again after this time, e.g. `3s` [default: leave it stopped].
         ///
         /// `dm up` starts a component that was left stopped.
@@ -57,14 +57,14 @@ enum Action {
     #[command(after_long_help = "Examples:
   dm chaos pause postgres
   dm chaos pause rabbitmq --for 30s")]
-    Pause(While),
+    Pause(TimedFaultArgs),
     /// Disconnect a component from the network for some time.
     ///
     /// Its connections stay half open.
     #[command(after_long_help = "Examples:
   dm chaos cut inventory
   dm chaos cut postgres --for 30s --after 5s")]
-    Cut(While),
+    Cut(TimedFaultArgs),
     /// Stop a component and start it again.
     #[command(after_long_help = "Examples:
   dm chaos restart order
@@ -73,7 +73,7 @@ enum Action {
         /// Component to restart.
         component: String,
         #[command(flatten)]
-        when: When,
+        when: DelayArgs,
     },
     /// Close all connections to the broker at once.
     #[command(after_long_help = "Examples:
@@ -81,7 +81,7 @@ enum Action {
   dm chaos disconnect --after 5s")]
     Disconnect {
         #[command(flatten)]
-        when: When,
+        when: DelayArgs,
     },
     /// Inject the faults of a scenario file, one after the other.
     #[command(after_long_help = "Examples:
@@ -94,18 +94,18 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
-struct When {
+struct DelayArgs {
     /// Time to wait before the fault, e.g. `5s`.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     after: Duration,
 }
 
 #[derive(Debug, Args)]
-struct While {
+struct TimedFaultArgs {
     /// Component, e.g. `rabbitmq` or `order`.
     component: String,
     #[command(flatten)]
-    when: When,
+    delay: DelayArgs,
     /// Duration of the fault, e.g. `10s`; an interrupt ends the fault early.
     #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     time: Duration,
@@ -113,61 +113,84 @@ struct While {
 
 impl Arguments {
     /// The faults that are asked for.
-    fn steps(self) -> Result<Vec<Step>> {
+    fn into_steps(self) -> Result<Vec<ScenarioStep>> {
         let (when, fault) = match self.action {
-            Action::Scenario { file } => return Ok(Scenario::read(&file)?.steps),
+            Action::Scenario { file } => return Ok(Scenario::load(&file)?.steps),
             Action::Poison { queue, when } => (when, Fault::Poison { queue }),
             Action::Kill {
                 component,
                 when,
                 time,
-            } => (when, Fault::Kill { component, time }),
-            Action::Pause(While {
-                component,
+            } => (
                 when,
-                time,
-            }) => (when, Fault::Pause { component, time }),
-            Action::Cut(While {
+                Fault::Kill {
+                    component,
+                    duration: time,
+                },
+            ),
+            Action::Pause(TimedFaultArgs {
                 component,
-                when,
+                delay: when,
                 time,
-            }) => (when, Fault::Cut { component, time }),
+            }) => (
+                when,
+                Fault::Pause {
+                    component,
+                    duration: time,
+                },
+            ),
+            Action::Cut(TimedFaultArgs {
+                component,
+                delay: when,
+                time,
+            }) => (
+                when,
+                Fault::Cut {
+                    component,
+                    duration: time,
+                },
+            ),
             Action::Restart { component, when } => (when, Fault::Restart { component }),
             Action::Disconnect { when } => (when, Fault::Disconnect),
         };
-        Ok(vec![Step {
-            after: when.after,
+        Ok(vec![ScenarioStep {
+            delay: when.after,
             fault,
         }])
     }
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let steps = arguments.steps()?;
-    let done = chaos::run(&context.session, &steps, &mut |event| show(context, event)).await?;
-    Ok(if done == chaos::Done::All {
-        Exit::Success
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
+    let steps = arguments.into_steps()?;
+    let done = chaos::run(&context.session, &steps, &mut |event| {
+        print_event(context, event)
+    })
+    .await?;
+    Ok(if done == chaos::ScenarioOutcome::Completed {
+        ExitStatus::Success
     } else {
-        Exit::Interrupted
+        ExitStatus::Interrupted
     })
 }
 
-fn show(context: &Context, event: chaos::Event<'_>) {
+fn print_event(context: &Context, event: chaos::ScenarioEvent<'_>) {
     let printer = &context.printer;
     let (fault, broken) = match &event {
-        chaos::Event::Begins(fault) => return printer.note(&fault.to_string()),
-        chaos::Event::Ended(fault, broken) => (fault, broken),
+        chaos::ScenarioEvent::Injecting(fault) => return printer.note(&fault.to_string()),
+        chaos::ScenarioEvent::Injected(fault, broken) => (fault, broken),
     };
     let component = fault.component().unwrap_or("it");
     printer.done(&match broken {
-        Broken::Mended => format!("{component} is back"),
-        Broken::Left => {
-            let up = context.session.command("up");
+        FaultOutcome::Reverted => format!("{component} is back"),
+        FaultOutcome::NotReverted => {
+            let up = context.session.dm_command("up");
             format!("{component} is down; start it: {up}")
         }
-        Broken::Connections(count) => format!("{} ended", text::count(*count, "connection")),
-        Broken::Poisoned(id) => {
-            let list = context.session.command("dlq ls");
+        FaultOutcome::ConnectionsClosed(count) => {
+            format!("{} ended", text::pluralize(*count, "connection"))
+        }
+        FaultOutcome::PoisonPublished(id) => {
+            let list = context.session.dm_command("dlq ls");
             format!("{id} was published; follow it: {list}")
         }
     });

@@ -2,7 +2,7 @@
 
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 
 use super::Cli;
 use crate::context::Context;
@@ -17,9 +17,11 @@ pub(crate) struct Arguments {
     shell: Shell,
 }
 
-pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<Exit> {
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<ExitStatus> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "dm", &mut script);
-    context.printer.data(&String::from_utf8_lossy(&script))?;
-    Ok(Exit::Success)
+    context
+        .printer
+        .write_stdout(&String::from_utf8_lossy(&script))?;
+    Ok(ExitStatus::Success)
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use dm_core::error::{Error, Exit, Result};
+use dm_core::error::{Error, ExitStatus, Result};
 use dm_host::consent::Consent;
 use dm_operations::Project;
-use dm_operations::dev::Sources;
-use dm_operations::rebuild::{Rebuild, Round};
+use dm_operations::dev::SourceWatcher;
+use dm_operations::rebuild::{Rebuild, RebuildResult};
 use tokio::time::Instant;
 
 use crate::context::Context;
@@ -38,53 +38,56 @@ pub(crate) struct Arguments {
     wait_timeout: Option<Duration>,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let (session, printer) = (&context.session, &context.printer);
     let project = session.project()?;
     project.check_services(&arguments.only)?;
     let consent = session.consent(arguments.yes);
     // From before the first build on, so that no change is missed.
-    let mut sources = Sources::watch(&project.loaded.root)?;
+    let mut sources = SourceWatcher::start(&project.loaded.root)?;
     let began = Instant::now();
-    rebuild(context, &arguments, &project, consent.clone(), began).await?;
+    rebuild_once(context, &arguments, &project, consent.clone(), began).await?;
     while !session.interrupt.is_cancelled() {
         printer.note("watching for changes; Ctrl-C ends it");
-        let Some((changed, began)) = sources.changed(&session.interrupt).await? else {
+        let Some((changed, began)) = sources.wait_for_change(&session.interrupt).await? else {
             break;
         };
         printer.note(&format!("{changed} changed"));
         let round = async {
             let project = session.project()?;
-            rebuild(context, &arguments, &project, consent.clone(), began).await
+            rebuild_once(context, &arguments, &project, consent.clone(), began).await
         };
         // A wrong line in dm.toml, an engine that went away: the next change may
         // be its remedy.
         if let Err(error) = round.await {
-            tell(context, &error)?;
+            print_failure(context, &error)?;
         }
     }
     printer.note("no longer watching; the stack keeps running");
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
 /// Tells of a failure that ends nothing.
-fn tell(context: &Context, error: &Error) -> Result<()> {
+fn print_failure(context: &Context, error: &Error) -> Result<()> {
     let printer = &context.printer;
     if printer.is_json() {
-        let document = dm_terminal::report::document(error);
-        printer.data(&dm_terminal::json::line(
+        let document = dm_terminal::error_report::to_document(error);
+        printer.write_stdout(&dm_terminal::json::format_line(
             &dm_core::document::ERROR,
             &document,
         )?)?;
     } else {
-        printer.message(&dm_terminal::report::text(error, &printer.err()));
+        printer.write_stderr(&dm_terminal::error_report::render_text(
+            error,
+            &printer.stderr_canvas(),
+        ));
     }
     Ok(())
 }
 
 /// Makes the stack what the sources and the configuration say, and shows what came
 /// of it.
-async fn rebuild(
+async fn rebuild_once(
     context: &Context,
     arguments: &Arguments,
     project: &Project,
@@ -98,19 +101,19 @@ async fn rebuild(
     let rebuild = Rebuild {
         command: "dev",
         only: &arguments.only,
-        wait: arguments.wait_timeout,
+        wait_timeout: arguments.wait_timeout,
     };
     let rebuilt = rebuild.run(session, project, consent).await?;
     if rebuilt.outcome.interrupted {
         return Ok(());
     }
     let printer = &context.printer;
-    let round = Round::of(&rebuilt, began.elapsed());
+    let round = RebuildResult::new(&rebuilt, began.elapsed());
     if printer.is_json() {
-        let line = dm_terminal::json::line(&dm_core::document::REBUILD, &round)?;
-        printer.data(&line)?;
+        let line = dm_terminal::json::format_line(&dm_core::document::REBUILD, &round)?;
+        printer.write_stdout(&line)?;
     } else {
-        printer.data(&views::dev::render(&round, &printer.out()))?;
+        printer.write_stdout(&views::rebuild::render(&round, &printer.stdout_canvas()))?;
     }
     Ok(())
 }

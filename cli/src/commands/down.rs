@@ -1,9 +1,9 @@
 //! `dm down`.
 
 use clap::Args;
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 use dm_operations::down::take_down;
-use dm_stack::down::Removed;
+use dm_stack::down::DownReport;
 use dm_terminal::text;
 
 use crate::context::Context;
@@ -23,33 +23,35 @@ pub(crate) struct Arguments {
     volumes: bool,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let session = &context.session;
     let project = session.project()?;
     let _guard = session.lock(&project, "dm down").await?;
     let engine = session.engine(project.config()).await?;
     let removed = take_down(session, &project, engine, arguments.volumes).await?;
     if context.printer.is_json() {
-        context.printer.document(&dm_core::document::DOWN, &removed)?;
-        return Ok(Exit::Success);
+        context
+            .printer
+            .print_document(&dm_core::document::DOWN, &removed)?;
+        return Ok(ExitStatus::Success);
     }
-    if let Some(sentence) = beside_components(&removed) {
+    if let Some(sentence) = removal_sentence(&removed) {
         context.printer.done(&sentence);
     }
     if !removed.kept_volumes.is_empty() {
         context.printer.note(&format!(
             "the data of {} was kept; remove it: {}",
             removed.kept_volumes.join(", "),
-            session.command("down --volumes")
+            session.dm_command("down --volumes")
         ));
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
 /// What the run over the components has not told.
-fn beside_components(removed: &Removed) -> Option<String> {
+fn removal_sentence(removed: &DownReport) -> Option<String> {
     let volumes =
-        (!removed.volumes.is_empty()).then(|| text::count(removed.volumes.len(), "volume"));
+        (!removed.volumes.is_empty()).then(|| text::pluralize(removed.volumes.len(), "volume"));
     match (removed.components.is_empty(), volumes) {
         (_, Some(volumes)) => Some(format!("{volumes} removed")),
         (false, None) => None,

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 use dm_engine::logs::LogQuery;
-use dm_messaging::story::{self, Site, Story};
-use dm_messaging::tail::{Filter, Tail};
-use dm_operations::Desk;
+use dm_messaging::tail::{EventTail, TailFilter};
+use dm_messaging::trace::{self, EventTrace, TraceContext};
+use dm_operations::StackClients;
 use dm_terminal::json;
 use futures_util::StreamExt as _;
 
@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::views;
 
 /// How long before an event its request may have begun.
-const BEFORE: TimeDelta = TimeDelta::seconds(30);
+const REQUEST_LEAD_TIME: TimeDelta = TimeDelta::seconds(30);
 
 /// Tail events, or trace one through the system.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ enum Action {
   dm events tail
   dm events tail --key 'order.#' --data
   dm events tail --type order.created.v1 --limit 1 --json")]
-    Tail(Follow),
+    Tail(TailArgs),
     /// Trace an order, another aggregate, a request or an event through the system.
     ///
     /// Prints a tree: the published events, the services that processed each of them and when,
@@ -56,7 +56,7 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
-struct Follow {
+struct TailArgs {
     /// Show only published events with this binding key, e.g. `order.#`; may be repeated.
     ///
     /// Retries and dead letters are shown whatever their routing key.
@@ -82,85 +82,88 @@ struct Follow {
     limit: Option<u64>,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let desk = Desk::open(&context.session).await?;
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
+    let desk = StackClients::open(&context.session).await?;
     match arguments.action {
         Action::Tail(follow) => tail(context, &desk, follow).await,
         Action::Trace { id, logs } => trace(context, &desk, &id, logs).await,
     }
 }
 
-async fn tail(context: &Context, desk: &Desk, follow: Follow) -> Result<Exit> {
-    let filter = Filter {
+async fn tail(context: &Context, desk: &StackClients, follow: TailArgs) -> Result<ExitStatus> {
+    let filter = TailFilter {
         types: follow.event_type,
         services: follow.service,
-        trace: follow.trace,
+        trace_id: follow.trace,
         subject: follow.aggregate,
     };
-    let connection = desk.broker().await?;
-    let mut tail = Tail::open(&connection, &follow.key).await?;
+    let connection = desk.connect_broker().await?;
+    let mut tail = EventTail::open(&connection, &follow.key).await?;
     context.printer.note("listening; Ctrl-C ends it");
     let mut shown = 0;
     while let Some(seen) = tail.next().await? {
-        if !filter.takes(&seen) {
+        if !filter.matches(&seen) {
             continue;
         }
         let line = if context.printer.is_json() {
-            json::line(&dm_core::document::EVENT, &seen)?
+            json::format_line(&dm_core::document::EVENT, &seen)?
         } else {
-            views::events::line(&seen, follow.data, &context.printer.out())
+            views::events::render_observed(&seen, follow.data, &context.printer.stdout_canvas())
         };
-        context.printer.data(&line)?;
+        context.printer.write_stdout(&line)?;
         shown += 1;
         if follow.limit.is_some_and(|limit| shown >= limit) {
             break;
         }
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
-async fn trace(context: &Context, desk: &Desk, id: &str, logs: bool) -> Result<Exit> {
-    let (stores, database) = (desk.stores(), desk.database().await?);
+async fn trace(context: &Context, desk: &StackClients, id: &str, logs: bool) -> Result<ExitStatus> {
+    let (stores, database) = (desk.stores(), desk.connect_database().await?);
     let connection = desk
-        .dead_letters_or_warn(&*context.session.frontend)
+        .lock_dead_letters_or_warn(&*context.session.frontend)
         .await?;
-    let site = Site {
-        stores: &stores,
+    let site = TraceContext {
+        service_tables: &stores,
         database: &database,
         connection: connection.as_ref(),
     };
-    let story = story::about(site, id).await?;
+    let trace = trace::load_trace(site, id).await?;
     let lines = if logs {
-        log_lines(desk, &story).await?
+        collect_log_lines(desk, &trace).await?
     } else {
         Vec::new()
     };
-    let document = views::events::Told {
-        story: &story,
+    let document = views::events::TraceDocument {
+        trace: &trace,
         logs: &lines,
     };
     context
         .printer
-        .result(&dm_core::document::EVENT_TRACE, &document, |canvas| {
-            views::events::story(&document, canvas)
+        .print_result(&dm_core::document::EVENT_TRACE, &document, |canvas| {
+            views::events::render_trace(&document, canvas)
         })?;
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
 /// What the services logged under the story's traces, by time.
-async fn log_lines(desk: &Desk, story: &Story) -> Result<Vec<views::events::LogLine>> {
-    let traces: BTreeSet<&str> = story.traces.iter().map(String::as_str).collect();
-    let first = story.events.iter().map(|event| event.row.created_at).min();
+async fn collect_log_lines(
+    desk: &StackClients,
+    trace: &EventTrace,
+) -> Result<Vec<views::events::TraceLogLine>> {
+    let traces: BTreeSet<&str> = trace.traces.iter().map(String::as_str).collect();
+    let first = trace.events.iter().map(|event| event.row.created_at).min();
     let query = LogQuery {
         follow: false,
-        since: first.map(|first: DateTime<Utc>| (first - BEFORE).timestamp()),
+        since: first.map(|first: DateTime<Utc>| (first - REQUEST_LEAD_TIME).timestamp()),
         tail: None,
     };
     let services = desk.config().services.all().map(|(name, _)| name);
     let mut found = Vec::new();
     for container in desk
         .engine
-        .containers(&desk.project.instance.filter())
+        .list_containers(&desk.project.instance.label_filter())
         .await?
         .into_iter()
         .filter(|it| services.contains(&it.component.as_str()))
@@ -170,7 +173,7 @@ async fn log_lines(desk: &Desk, story: &Story) -> Result<Vec<views::events::LogL
         while let Some(line) = lines.next().await {
             let line = line?;
             if traces.iter().any(|trace| line.text.contains(trace)) {
-                found.push(views::events::LogLine {
+                found.push(views::events::TraceLogLine {
                     at: line.time,
                     component: container.component.clone(),
                     text: line.text,

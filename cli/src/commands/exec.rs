@@ -1,9 +1,9 @@
 //! `dm exec`.
 
 use clap::Args;
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 use dm_engine::exec::ExecSpec;
-use dm_terminal::session::Session;
+use dm_terminal::attached_terminal::AttachedTerminal;
 
 use crate::attach;
 use crate::context::Context;
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     command: Vec<String>,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let project = context.session.project()?;
     let spec = ExecSpec {
         command: arguments.command,
@@ -44,10 +44,10 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
         stdin: arguments.interactive,
         ..ExecSpec::default()
     };
-    if arguments.tty && !Session::is_possible() {
+    if arguments.tty && !AttachedTerminal::is_available() {
         context
             .printer
             .warn("--tty has no effect: standard input and output are not a terminal");
     }
-    attach::run(&context.session, &project, &arguments.name, spec).await
+    attach::run_attached(&context.session, &project, &arguments.name, spec).await
 }

@@ -1,7 +1,7 @@
 //! `dm golden`.
 
 use clap::{Args, Subcommand};
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 use dm_operations::golden;
 use dm_terminal::table::{Cell, Column, Table};
 
@@ -41,7 +41,7 @@ enum Action {
     Rm,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     match arguments.action {
         Action::Ls => list(context).await?,
         Action::Make => golden::make(&context.session).await?,
@@ -52,22 +52,23 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
                 .done(&format!("{removed} golden images removed"));
         }
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
 async fn list(context: &Context) -> Result<()> {
     let goldens = golden::find(&context.session).await?;
     let printer = &context.printer;
     if printer.is_json() {
-        printer.document(&dm_core::document::GOLDEN, &goldens)?;
+        printer.print_document(&dm_core::document::GOLDEN, &goldens)?;
     } else if goldens.is_empty() {
-        printer.data("no golden images for this configuration; create them: dm golden make")?;
+        printer
+            .write_stdout("no golden images for this configuration; create them: dm golden make")?;
     } else {
         let mut table = Table::new(vec![Column::new("component"), Column::new("image")]);
         for (component, golden) in &goldens {
-            table.row(vec![Cell::new(component), Cell::new(&golden.image)]);
+            table.add_row(vec![Cell::new(component), Cell::new(&golden.image)]);
         }
-        printer.data(&table.render(&printer.out()))?;
+        printer.write_stdout(&table.render(&printer.stdout_canvas()))?;
     }
     Ok(())
 }

@@ -35,10 +35,10 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use dm_config::overrides;
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 use dm_core::instance;
-use dm_operations::session::{Running, Selection};
-use dm_terminal::{Flags, Printer};
+use dm_operations::session::{InstanceSelection, RunningComponents};
+use dm_terminal::{OutputFlags, Printer};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::repeatable;
@@ -56,11 +56,11 @@ use crate::help;
 #[command(
     after_help = "Exit codes: 0 ok, 1 findings, 2 usage, 3 engine, 4 component, 5 timeout, 130 ^C"
 )]
-struct Line {
+struct CommandLine {
     #[command(flatten)]
-    globals: Globals,
+    globals: GlobalArgs,
     #[command(flatten)]
-    flags: Flags,
+    flags: OutputFlags,
     #[command(subcommand)]
     command: Command,
 }
@@ -68,7 +68,7 @@ struct Line {
 /// What every command needs to know.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = help::GLOBAL_OPTIONS)]
-struct Globals {
+struct GlobalArgs {
     /// Name of the stack instance.
     ///
     /// Each instance is a separate stack with its own containers, volumes, network and ports.
@@ -91,26 +91,29 @@ struct Globals {
 }
 
 /// The option that may stand anywhere, any number of times.
-const SET: &str = "set";
+const SET_OPTION: &str = "set";
 
 /// The command line of `dm`.
 #[derive(Debug)]
-pub struct Cli(Line);
+pub struct Cli(CommandLine);
 
 impl CommandFactory for Cli {
     fn command() -> clap::Command {
-        repeatable::add(help::arranged(Line::command()), SET)
+        repeatable::add_to_subcommands(help::arrange_help(CommandLine::command()), SET_OPTION)
     }
 
     fn command_for_update() -> clap::Command {
-        repeatable::add(help::arranged(Line::command_for_update()), SET)
+        repeatable::add_to_subcommands(
+            help::arrange_help(CommandLine::command_for_update()),
+            SET_OPTION,
+        )
     }
 }
 
 impl FromArgMatches for Cli {
     fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
-        let mut line = Line::from_arg_matches(matches)?;
-        line.globals.set = repeatable::given(matches, SET);
+        let mut line = CommandLine::from_arg_matches(matches)?;
+        line.globals.set = repeatable::collect_values(matches, SET_OPTION);
         Ok(Self(line))
     }
 
@@ -119,7 +122,7 @@ impl FromArgMatches for Cli {
         matches: &ArgMatches,
     ) -> std::result::Result<(), clap::Error> {
         self.0.update_from_arg_matches(matches)?;
-        self.0.globals.set = repeatable::given(matches, SET);
+        self.0.globals.set = repeatable::collect_values(matches, SET_OPTION);
         Ok(())
     }
 }
@@ -165,7 +168,7 @@ enum Command {
 impl Cli {
     /// How to write, as the flags say.
     #[must_use]
-    pub fn flags(&self) -> &Flags {
+    pub fn flags(&self) -> &OutputFlags {
         &self.0.flags
     }
 
@@ -214,40 +217,40 @@ impl Cli {
     ///
     /// # Errors
     /// Whatever the command can't do; the caller prints it.
-    pub async fn run(self, printer: &Printer, interrupt: &CancellationToken) -> Result<Exit> {
+    pub async fn run(self, printer: &Printer, interrupt: &CancellationToken) -> Result<ExitStatus> {
         let globals = self.0.globals.clone();
-        let selection = Selection {
+        let selection = InstanceSelection {
             instance: globals.instance,
             project_directory: globals.project_directory,
-            overrides: overrides::with_handed(globals.set)?,
+            overrides: overrides::with_inherited(globals.set)?,
         };
         let context = Context::new(printer.clone(), selection, interrupt.clone());
         let session = &context.session;
         let before = if self.may_leave_stopped() {
-            Running::now(session).await
+            RunningComponents::capture(session).await
         } else {
             None
         };
         let result = self.dispatch(&context).await;
         if let Some(before) = before
-            && !matches!(result, Ok(Exit::Success | Exit::Found))
+            && !matches!(result, Ok(ExitStatus::Success | ExitStatus::Findings))
         {
             let stopped = before.stopped_since().await;
             if !stopped.is_empty() {
                 printer.warn(&format!(
                     "left stopped: {}; start with: {}",
                     stopped.join(", "),
-                    session.command("up")
+                    session.dm_command("up")
                 ));
             }
         }
         match session.instance() {
-            instance::DEFAULT => result,
-            named => result.map_err(|error| error.on_instance(named)),
+            instance::DEFAULT_INSTANCE => result,
+            named => result.map_err(|error| error.for_instance(named)),
         }
     }
 
-    async fn dispatch(self, context: &Context) -> Result<Exit> {
+    async fn dispatch(self, context: &Context) -> Result<ExitStatus> {
         match self.0.command {
             Command::Up(arguments) => up::run(context, arguments).await,
             Command::Down(arguments) => down::run(context, arguments).await,

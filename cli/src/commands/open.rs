@@ -1,7 +1,7 @@
 //! `dm open`.
 
 use clap::Args;
-use dm_core::error::{Coded, Exit, Result};
+use dm_core::error::{ExitStatus, Result, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_host::browser;
 use thiserror::Error;
@@ -30,21 +30,21 @@ pub(crate) struct Arguments {
 /// A component without a page.
 #[derive(Debug, Error)]
 #[error("could not open {name}: it has no web page")]
-struct NoPage {
+struct NoPageError {
     name: String,
     pages: Vec<&'static str>,
 }
 
-impl Coded for NoPage {
+impl UserError for NoPageError {
     fn code(&self) -> ErrorCode {
         ErrorCode::ComponentHasNoPage
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         vec![format!(
             "components with a web page: {}",
             self.pages.join(", ")
@@ -52,7 +52,7 @@ impl Coded for NoPage {
     }
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let project = context.session.project()?;
     let engine = context.session.engine(project.config()).await?;
     let ports = existing_ports(&project, &engine).await?;
@@ -60,24 +60,24 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     let page = components
         .iter()
         .find(|component| component.name() == arguments.name)
-        .and_then(|component| component.page(&ports));
+        .and_then(|component| component.page_url(&ports));
     let Some(page) = page else {
         let pages = components
             .iter()
-            .filter(|component| component.page(&ports).is_some())
+            .filter(|component| component.page_url(&ports).is_some())
             .map(|component| component.name())
             .collect();
-        return Err(NoPage {
+        return Err(NoPageError {
             name: arguments.name,
             pages,
         }
         .into());
     };
-    context.printer.data(&page)?;
-    if !arguments.print && !browser::open(&page) {
+    context.printer.write_stdout(&page)?;
+    if !arguments.print && !browser::open_url(&page) {
         context
             .printer
             .note("could not find a browser: open the address yourself");
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }

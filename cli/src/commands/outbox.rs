@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use chrono::Utc;
 use clap::{Args, Subcommand};
-use dm_core::error::{Exit, Result};
-use dm_messaging::outbox::page::{self, Place};
-use dm_messaging::outbox::stats::{self, Limits};
-use dm_messaging::outbox::{State, retry};
-use dm_messaging::stores;
-use dm_operations::{Desk, story};
-use dm_terminal::{text, watch};
+use dm_core::error::{ExitStatus, Result};
+use dm_messaging::outbox::page::{self, OutboxCursor};
+use dm_messaging::outbox::stats::{self, OutboxThresholds};
+use dm_messaging::outbox::{OutboxState, retry};
+use dm_messaging::service_tables;
+use dm_operations::{StackClients, trace};
+use dm_terminal::{live_table, text};
 
-use crate::arguments::events::Which;
+use crate::arguments::event_filter::EventFilterArgs;
 use crate::context::Context;
 use crate::views;
 
 /// How often `--watch` looks again.
-const WATCH: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Inspect the outboxes, and retry refused events.
 ///
@@ -39,7 +39,7 @@ enum Action {
   dm outbox ls --service order --since 1h
   dm outbox ls --aggregate order/ord_9001
   dm outbox ls --state pending --state refused")]
-    Ls(List),
+    Ls(OutboxListArgs),
     /// Show an event: its envelope, its state, and its deliveries.
     #[command(after_long_help = "Examples:
   dm outbox show evt_0f3c
@@ -94,40 +94,40 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
-struct List {
+struct OutboxListArgs {
     #[command(flatten)]
-    which: Which,
+    filter: EventFilterArgs,
     /// Show only events in this state; may be repeated.
     #[arg(long, value_name = "STATE")]
-    state: Vec<State>,
+    state: Vec<OutboxState>,
     /// Continue after the previous page, at the cursor that it printed.
     #[arg(long, value_name = "CURSOR")]
-    cursor: Option<Place>,
+    cursor: Option<OutboxCursor>,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let desk = Desk::open(&context.session).await?;
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
+    let desk = StackClients::open(&context.session).await?;
     let all = desk.stores();
     match arguments.action {
         Action::Ls(list) => {
-            let stores = stores::named(&all, &list.which.service)?;
-            let database = desk.database().await?;
-            let wanted = page::Wanted {
+            let tables = service_tables::resolve_services(&all, &list.filter.service)?;
+            let database = desk.connect_database().await?;
+            let wanted = page::OutboxPageRequest {
                 states: list.state,
-                limit: list.which.limit,
-                filter: list.which.filter(),
-                from: list.cursor.unwrap_or_default(),
+                limit: list.filter.limit,
+                filter: list.filter.into_filter(),
+                cursor: list.cursor.unwrap_or_default(),
             };
-            let page = page::read(&database, &stores, &wanted).await?;
+            let page = page::load_page(&database, &tables, &wanted).await?;
             context
                 .printer
-                .result(&dm_core::document::OUTBOX, &page, |canvas| {
-                    views::outbox::page(&page, Utc::now(), canvas)
+                .print_result(&dm_core::document::OUTBOX, &page, |canvas| {
+                    views::outbox::render_page(&page, Utc::now(), canvas)
                 })?;
         }
         Action::Show { id } => {
-            let whole = story::whole(&context.session, &desk, &id).await?;
-            views::events::show(&context.printer, &whole)?;
+            let whole = trace::load_event(&context.session, &desk, &id).await?;
+            views::events::print_event(&context.printer, &whole)?;
         }
         Action::Stats {
             service,
@@ -136,51 +136,54 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             max_refused,
             max_age,
         } => {
-            let stores = stores::named(&all, &service)?;
-            let database = desk.database().await?;
+            let tables = service_tables::resolve_services(&all, &service)?;
+            let database = desk.connect_database().await?;
             if watch {
-                let mut screen = watch::Watch::new(&context.printer);
+                let mut screen = live_table::LiveTable::new(&context.printer);
                 loop {
-                    let depths = stats::depths(&database, &stores).await?;
-                    let document = views::outbox::Depths { outboxes: &depths };
+                    let depths = stats::load_depths(&database, &tables).await?;
+                    let document = views::outbox::OutboxStatsDocument { outboxes: &depths };
                     let state = format!("{depths:?}");
-                    screen.show(&dm_core::document::OUTBOX_STATS, &document, state, |canvas| {
-                        views::outbox::depths(&depths, Utc::now(), canvas)
-                    })?;
-                    tokio::time::sleep(WATCH).await;
+                    screen.update(
+                        &dm_core::document::OUTBOX_STATS,
+                        &document,
+                        state,
+                        |canvas| views::outbox::render_stats(&depths, Utc::now(), canvas),
+                    )?;
+                    tokio::time::sleep(REFRESH_INTERVAL).await;
                 }
             }
-            let depths = stats::depths(&database, &stores).await?;
-            let document = views::outbox::Depths { outboxes: &depths };
-            context
-                .printer
-                .result(&dm_core::document::OUTBOX_STATS, &document, |canvas| {
-                    views::outbox::depths(&depths, Utc::now(), canvas)
-                })?;
-            let limits = Limits {
+            let depths = stats::load_depths(&database, &tables).await?;
+            let document = views::outbox::OutboxStatsDocument { outboxes: &depths };
+            context.printer.print_result(
+                &dm_core::document::OUTBOX_STATS,
+                &document,
+                |canvas| views::outbox::render_stats(&depths, Utc::now(), canvas),
+            )?;
+            let limits = OutboxThresholds {
                 pending: max_pending,
                 refused: max_refused,
                 age: max_age,
             };
             let beyond: Vec<String> = depths
                 .iter()
-                .flat_map(|depth| depth.beyond(&limits, Utc::now()))
+                .flat_map(|depth| depth.describe_exceeded(&limits, Utc::now()))
                 .collect();
-            return Ok(views::limits::show(&context.printer, &beyond));
+            return Ok(views::limit_violations::print(&context.printer, &beyond));
         }
         Action::Retry { ids, service } => {
-            let stores = stores::named(&all, &service)?;
+            let tables = service_tables::resolve_services(&all, &service)?;
             let _guard = context
                 .session
                 .lock(&desk.project, "dm outbox retry")
                 .await?;
-            let database = desk.database().await?;
-            let woken = retry::retry(&database, &stores, &ids).await?;
+            let database = desk.connect_database().await?;
+            let woken = retry::retry_refused(&database, &tables, &ids).await?;
             let woken = usize::try_from(woken).unwrap_or(usize::MAX);
             context
                 .printer
-                .done(&format!("{} sent again", text::count(woken, "event")));
+                .done(&format!("{} sent again", text::pluralize(woken, "event")));
         }
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }

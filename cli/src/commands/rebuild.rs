@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
-use dm_core::error::{Exit, Result};
-use dm_operations::rebuild::{Rebuild, Round};
+use dm_core::error::{ExitStatus, Result};
+use dm_operations::rebuild::{Rebuild, RebuildResult};
 use tokio::time::Instant;
 
 use crate::context::Context;
-use crate::views::dev;
+use crate::views::rebuild;
 
 /// Compile the services and restart the changed ones.
 ///
@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     wait_timeout: Option<Duration>,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let began = Instant::now();
     let session = &context.session;
     let project = session.project()?;
@@ -45,12 +45,14 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     let rebuild = Rebuild {
         command: "rebuild",
         only: &arguments.names,
-        wait: arguments.wait_timeout,
+        wait_timeout: arguments.wait_timeout,
     };
     let rebuilt = rebuild.run(session, &project, consent).await?;
-    let round = Round::of(&rebuilt.complete()?, began.elapsed());
+    let round = RebuildResult::new(&rebuilt.into_result()?, began.elapsed());
     context
         .printer
-        .result(&dm_core::document::REBUILD, &round, |canvas| dev::render(&round, canvas))?;
-    Ok(Exit::Success)
+        .print_result(&dm_core::document::REBUILD, &round, |canvas| {
+            rebuild::render(&round, canvas)
+        })?;
+    Ok(ExitStatus::Success)
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use dm_core::error::{Exit, Result};
-use dm_messaging::dead::audit;
-use dm_operations::Desk;
+use dm_core::error::{ExitStatus, Result};
+use dm_messaging::dead_letters::replay_audit;
+use dm_operations::StackClients;
 use dm_operations::reconcile;
 
 use crate::context::Context;
@@ -34,26 +34,27 @@ pub(crate) struct Arguments {
     grace: Duration,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let (session, printer) = (&context.session, &context.printer);
-    let desk = Desk::open(session).await?;
+    let desk = StackClients::open(session).await?;
     // An account alone changes nothing, and waits for nobody.
     let _guard = if arguments.repair {
         Some(session.lock(&desk.project, "dm reconcile --repair").await?)
     } else {
         None
     };
-    let report = reconcile::account(session, &desk, arguments.grace, arguments.repair).await?;
-    views::reconcile::show(printer, &report)?;
+    let report =
+        reconcile::reconcile_events(session, &desk, arguments.grace, arguments.repair).await?;
+    views::reconcile::print_report(printer, &report)?;
     if report.is_clean() {
-        return Ok(Exit::Success);
+        return Ok(ExitStatus::Success);
     }
     // A letter that was published and not removed yet is there twice.
-    for run in audit::unfinished(&desk.database().await?).await? {
+    for run in replay_audit::unfinished_runs(&desk.connect_database().await?).await? {
         printer.note(&format!(
             "replay run {run} has not ended; unless it is running, resume it: {}",
-            session.command(&format!("dlq replay --resume {run}"))
+            session.dm_command(&format!("dlq replay --resume {run}"))
         ));
     }
-    Ok(Exit::Found)
+    Ok(ExitStatus::Findings)
 }

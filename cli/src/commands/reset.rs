@@ -1,9 +1,9 @@
 //! `dm reset`.
 
 use clap::Args;
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 use dm_operations::backup::restore;
-use dm_operations::reset::{self, Beginning};
+use dm_operations::reset::{self, InitialData};
 use dm_operations::seed::Seed;
 
 use crate::context::Context;
@@ -30,34 +30,34 @@ pub(crate) struct Arguments {
     to: Option<String>,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let (session, printer) = (&context.session, &context.printer);
     let project = session.project()?;
-    let beginning = Beginning::find(&project, arguments.to.as_deref())?;
-    if let Beginning::Backup(backup) = &beginning
+    let beginning = InitialData::resolve(&project, arguments.to.as_deref())?;
+    if let InitialData::Backup(backup) = &beginning
         && !arguments.yes
-        && printer.can_ask()
+        && printer.is_interactive()
     {
-        let now = restore::rows_now(&project).await?;
-        views::comparison::show(printer, &backup.0, &now);
+        let now = restore::count_current_rows(&project).await?;
+        views::backup_comparison::print(printer, &backup.0, &now);
     }
     reset::confirm(session, &project, arguments.yes)?;
     // One lock for all of it: whatever waits must not come between the reset and what the
     // instance begins with.
     let _guard = session.lock(&project, "dm reset").await?;
-    if let Beginning::Backup(backup) = &beginning {
+    if let InitialData::Backup(backup) = &beginning {
         let (set, keys) = &**backup;
-        let account = restore::begin(session, &project, &set.open(keys)?).await?;
-        return views::reconcile::show_account(printer, account);
+        let account = restore::reset_to_backup(session, &project, &set.open(keys)?).await?;
+        return views::reconcile::print_restore_report(printer, account);
     }
-    let brought = reset::fresh(session, &project, arguments.yes)
+    let brought = reset::reset_and_bring_up(session, &project, arguments.yes)
         .await?
-        .complete()?;
+        .into_result()?;
     let rows = brought.status().await?;
-    views::status::show(printer, &brought.stack.instance.name, &rows)?;
-    if let Beginning::Seed(scale) = beginning {
-        let seeded = Seed::of(scale).fill(session).await?;
-        views::seed::show(printer, seeded)?;
+    views::status::print(printer, &brought.stack.instance.name, &rows)?;
+    if let InitialData::Seed(scale) = beginning {
+        let seeded = Seed::new(scale).run(session).await?;
+        views::seed::print(printer, seeded)?;
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }

@@ -1,7 +1,7 @@
 //! `dm restart`.
 
 use clap::Args;
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 use dm_operations::restart::restart;
 
 use crate::context::Context;
@@ -18,13 +18,13 @@ pub(crate) struct Arguments {
     names: Vec<String>,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let session = &context.session;
     let project = session.project()?;
     let _guard = session.lock(&project, "dm restart").await?;
     let restarted = restart(session, &project, &arguments.names).await?;
-    let brought = restarted.complete()?;
+    let brought = restarted.into_result()?;
     let rows = brought.status().await?;
-    views::status::show(&context.printer, &brought.stack.instance.name, &rows)?;
-    Ok(Exit::Success)
+    views::status::print(&context.printer, &brought.stack.instance.name, &rows)?;
+    Ok(ExitStatus::Success)
 }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::Args;
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 use dm_operations::reset;
-use dm_operations::seed::{PASSWORD, Scale, Seed};
+use dm_operations::seed::{FIXTURE_PASSWORD, Seed, SeedScale};
 use dm_seed::SeedFile;
-use dm_seed::past::Only;
+use dm_seed::history::HistorySlice;
 
 use crate::context::Context;
 use crate::views;
@@ -33,8 +33,8 @@ pub(crate) struct Arguments {
     ///
     /// The scales small, medium and large are 1,000, 10,000 and 100,000 orders. There is one
     /// lead for every 10 orders, and one expense for every 5.
-    #[arg(long, value_name = "SCALE", default_value = "demo", value_parser = Scale::parse)]
-    scale: Scale,
+    #[arg(long, value_name = "SCALE", default_value = "demo", value_parser = SeedScale::parse)]
+    scale: SeedScale,
     /// Seed of the data generator; the same number yields the same data.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed_number: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// Includes the data in other services that results from it. Requires a --scale other than
     /// demo.
     #[arg(long, value_name = "SERVICE")]
-    service: Option<Only>,
+    service: Option<HistorySlice>,
     /// Add to the existing data, without duplicating companies.
     #[arg(long, conflicts_with = "fresh")]
     append: bool,
@@ -76,7 +76,7 @@ pub(crate) struct Arguments {
     #[arg(
         long,
         env = PASSWORD_VARIABLE,
-        default_value = PASSWORD,
+        default_value = FIXTURE_PASSWORD,
         hide_env_values = true,
         allow_hyphen_values = true
     )]
@@ -87,36 +87,38 @@ impl From<Arguments> for Seed {
     fn from(arguments: Arguments) -> Self {
         Self {
             scale: arguments.scale,
-            number: arguments.seed_number,
+            seed_number: arguments.seed_number,
             only: arguments.service,
             append: arguments.append,
             resume: arguments.resume,
-            from: arguments.import,
+            import_dir: arguments.import,
             days: arguments.days,
-            until: arguments.end_date,
+            end_date: arguments.end_date,
             password: arguments.password,
         }
     }
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let session = &context.session;
     let (fresh, yes) = (arguments.fresh, arguments.yes);
     let seed = Seed::from(arguments);
-    seed.check()?;
+    seed.validate()?;
     let project = session.project()?;
     if fresh {
         // What can be wrong with it should be told while the data is still there.
-        SeedFile::read(&project.loaded.root)?;
+        SeedFile::load(&project.loaded.root)?;
         reset::confirm(session, &project, yes)?;
     }
     // Two at once would take the same companies. One lock for all of it: whatever waits
     // must not come between the reset and the seed.
     let _guard = session.lock(&project, "dm seed").await?;
     if fresh {
-        let brought = reset::fresh(session, &project, yes).await?.complete()?;
+        let brought = reset::reset_and_bring_up(session, &project, yes)
+            .await?
+            .into_result()?;
         let rows = brought.status().await?;
-        views::status::show(&context.printer, &brought.stack.instance.name, &rows)?;
+        views::status::print(&context.printer, &brought.stack.instance.name, &rows)?;
     }
     let by_variable = std::env::var_os(PASSWORD_VARIABLE).is_some();
     if ignores_password(&seed, by_variable) {
@@ -124,15 +126,15 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             .printer
             .warn("--password has no effect: only a demo signs users in");
     }
-    let seeded = seed.fill(session).await?;
-    views::seed::show(&context.printer, seeded)?;
-    Ok(Exit::Success)
+    let seeded = seed.run(session).await?;
+    views::seed::print(&context.printer, seeded)?;
+    Ok(ExitStatus::Success)
 }
 
 /// True if the command line has a password and the seed signs no user in.
 fn ignores_password(seed: &Seed, by_variable: bool) -> bool {
     // The variable is there for all commands.
-    seed.password != PASSWORD && !by_variable && !seed.signs_in()
+    seed.password != FIXTURE_PASSWORD && !by_variable && !seed.needs_sign_in()
 }
 
 #[cfg(test)]
@@ -143,15 +145,21 @@ mod tests {
     fn a_password_is_for_a_demo() {
         let given = |password: &str, scale| Seed {
             password: password.to_owned(),
-            ..Seed::of(scale)
+            ..Seed::new(scale)
         };
-        assert!(ignores_password(&given("other", Scale::Orders(10)), false));
-        for (password, scale) in [("other", Scale::Demo), (PASSWORD, Scale::Orders(10))] {
+        assert!(ignores_password(
+            &given("other", SeedScale::Orders(10)),
+            false
+        ));
+        for (password, scale) in [
+            ("other", SeedScale::Demo),
+            (FIXTURE_PASSWORD, SeedScale::Orders(10)),
+        ] {
             assert!(!ignores_password(&given(password, scale), false));
         }
         let from = Seed {
-            from: Some(PathBuf::from("business")),
-            ..given("other", Scale::Demo)
+            import_dir: Some(PathBuf::from("business")),
+            ..given("other", SeedScale::Demo)
         };
         assert!(ignores_password(&from, false));
     }

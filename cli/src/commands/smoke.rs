@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dm_core::error::{Coded, Exit, Result};
+use dm_core::error::{ExitStatus, Result, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_operations::smoke;
 use dm_smoke::junit;
-use dm_smoke::report::{Counts, Step};
+use dm_smoke::report::{StepCounts, StepResult};
 use dm_terminal::Printer;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::arguments::proof::Proof;
+use crate::arguments::smoke_test::SmokeArgs;
 use crate::context::Context;
 use crate::views;
 
@@ -30,7 +30,7 @@ use crate::views;
   dm smoke --repeat 3 --junit smoke.xml")]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    proof: Proof,
+    smoke: SmokeArgs,
     /// Write the result to this file as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -38,11 +38,11 @@ pub(crate) struct Arguments {
 
 /// `dm smoke --json`.
 #[derive(Debug, Serialize)]
-struct Document<'a> {
+struct SmokeDocument<'a> {
     ok: bool,
     #[serde(flatten)]
-    counts: Counts,
-    runs: &'a [Vec<Step>],
+    counts: StepCounts,
+    runs: &'a [Vec<StepResult>],
 }
 
 /// A report that can't be written.
@@ -57,40 +57,40 @@ enum SmokeError {
     Serialize(#[from] quick_junit::SerializeError),
 }
 
-impl Coded for SmokeError {
+impl UserError for SmokeError {
     fn code(&self) -> ErrorCode {
         ErrorCode::ReportWrite
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
 }
 
 /// Shows the steps of a proof.
-struct Shown<'a>(&'a Printer);
+struct StepPrinter<'a>(&'a Printer);
 
-impl smoke::Watcher for Shown<'_> {
-    fn step(&mut self, step: &Step) {
-        views::smoke::show(self.0, step);
+impl smoke::StepObserver for StepPrinter<'_> {
+    fn on_step(&mut self, step: &StepResult) {
+        views::smoke::print_step(self.0, step);
     }
 
-    fn ended(&mut self, _: usize, _: &Step) -> Result<()> {
+    fn on_run_step(&mut self, _: usize, _: &StepResult) -> Result<()> {
         Ok(())
     }
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let (session, printer) = (&context.session, &context.printer);
     let project = session.project()?;
     let engine = session.engine(project.config()).await?;
-    let proof = smoke::Proof::from(arguments.proof);
+    let proof = smoke::SmokeTest::from(arguments.smoke);
     let runs = proof
-        .run(session, &project, &engine, &mut Shown(printer))
+        .run(session, &project, &engine, &mut StepPrinter(printer))
         .await?;
-    let counts = Counts::of(runs.iter().flatten());
+    let counts = StepCounts::from_steps(runs.iter().flatten());
     if let Some(path) = &arguments.junit {
-        let xml = junit::xml(&runs).map_err(SmokeError::from)?;
+        let xml = junit::to_xml(&runs).map_err(SmokeError::from)?;
         tokio::fs::write(path, xml)
             .await
             .map_err(|source| SmokeError::Junit {
@@ -98,17 +98,19 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
                 source,
             })?;
     }
-    let document = Document {
-        ok: counts.ok(),
+    let document = SmokeDocument {
+        ok: counts.all_passed(),
         counts,
         runs: &runs,
     };
-    printer.result(&dm_core::document::SMOKE, &document, |_| counts.summary(runs.len()))?;
+    printer.print_result(&dm_core::document::SMOKE, &document, |_| {
+        counts.summary(runs.len())
+    })?;
     Ok(if session.interrupt.is_cancelled() {
-        Exit::Interrupted
-    } else if counts.ok() {
-        Exit::Success
+        ExitStatus::Interrupted
+    } else if counts.all_passed() {
+        ExitStatus::Success
     } else {
-        Exit::Found
+        ExitStatus::Findings
     })
 }

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use clap::Args;
-use dm_backup::{Purpose, Set};
-use dm_core::error::{Exit, Result};
+use dm_backup::{Backup, Purpose};
+use dm_core::error::{ExitStatus, Result};
 use dm_operations::backup;
 use dm_stack::Stack;
-use dm_stack::inspect;
 use dm_stack::status::{ComponentState, StatusRow};
-use dm_terminal::watch;
+use dm_stack::status_collector;
+use dm_terminal::live_table;
 
 use crate::context::Context;
-use crate::views::backup::{Place, Schedule};
+use crate::views::backup::{ScheduleStatus, SchedulerState};
 use crate::views::{self, status};
 
 /// How often `--watch` looks again.
-const WATCH: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Show the state and the address of each component.
 #[derive(Debug, Clone, Args)]
@@ -36,70 +36,70 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let project = context.session.project()?;
-    let stack = context.session.quiet_stack(&project).await?;
+    let stack = context.session.stack_for_inspection(&project).await?;
     if arguments.watch {
-        let mut screen = watch::Watch::new(&context.printer);
+        let mut screen = live_table::LiveTable::new(&context.printer);
         loop {
-            let rows = inspect::rows(&stack, arguments.memory).await?;
-            let document = status::Document::new(&stack.instance.name, &rows);
+            let rows = status_collector::collect_status(&stack, arguments.memory).await?;
+            let document = status::StatusDocument::new(&stack.instance.name, &rows);
             // A change is a change of everything but the times.
             let state = rows
                 .iter()
                 .map(|row| format!("{} {:?}\n", row.component, row.state))
                 .collect();
-            screen.show(&dm_core::document::STATUS, &document, state, |canvas| {
+            screen.update(&dm_core::document::STATUS, &document, state, |canvas| {
                 status::render(&rows, canvas)
             })?;
-            tokio::time::sleep(WATCH).await;
+            tokio::time::sleep(REFRESH_INTERVAL).await;
         }
     }
-    let rows = inspect::rows(&stack, arguments.memory).await?;
-    let sets = backup::store(&project, None);
+    let rows = status_collector::collect_status(&stack, arguments.memory).await?;
+    let sets = backup::open_store(&project, None);
     let last = sets.newest(&[Purpose::Manual, Purpose::Scheduled])?;
     let runs = |row: &StatusRow| {
         use ComponentState::{Ready, Starting, Unhealthy};
-        row.component == dm_backup::component::NAME
+        row.component == dm_backup::scheduler::NAME
             && matches!(row.state, Ready | Starting | Unhealthy)
     };
     let place = match stack.engine.is_local() {
-        false => Place::Elsewhere,
-        true if rows.iter().any(runs) => Place::Runs,
-        true => Place::Missing,
+        false => SchedulerState::RemoteEngine,
+        true if rows.iter().any(runs) => SchedulerState::Running,
+        true => SchedulerState::NotRunning,
     };
-    let schedule = Schedule::new(
-        project.config().backup.every.get(),
+    let schedule = ScheduleStatus::new(
+        project.config().backup.every.as_duration(),
         place,
-        project.schedule_folder().state(),
+        project.schedule_dir().report(),
     );
-    show(context, &stack, &rows, last.as_ref(), schedule)?;
+    print_status(context, &stack, &rows, last.as_ref(), schedule)?;
     let all_ready = rows
         .iter()
         .all(|row| matches!(row.state, ComponentState::Ready | ComponentState::Done));
     Ok(if arguments.check && !all_ready {
-        Exit::Found
+        ExitStatus::Findings
     } else {
-        Exit::Success
+        ExitStatus::Success
     })
 }
 
-fn show(
+fn print_status(
     context: &Context,
     stack: &Stack,
     rows: &[StatusRow],
-    last: Option<&Set>,
-    schedule: Schedule,
+    last: Option<&Backup>,
+    schedule: ScheduleStatus,
 ) -> Result<()> {
     let printer = &context.printer;
-    let last = last.map(views::backup::Last::new);
+    let last = last.map(views::backup::LastBackup::new);
     if printer.is_json() {
-        let mut document = status::Document::new(&stack.instance.name, rows);
+        let mut document = status::StatusDocument::new(&stack.instance.name, rows);
         document.last_backup = last;
         document.schedule = Some(schedule);
-        printer.document(&dm_core::document::STATUS, &document)?;
+        printer.print_document(&dm_core::document::STATUS, &document)?;
     } else {
-        printer.data(&status::render(rows, &printer.out()))?;
+        printer.write_stdout(&status::render(rows, &printer.stdout_canvas()))?;
         if let Some(last) = last {
             printer.note(&last.sentence());
         }

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use dm_components::keycloak;
-use dm_components::keycloak::token::{Claims, Tokens, claims, sign_in};
-use dm_core::error::{Exit, Result};
+use dm_components::keycloak::sign_in::{AccessTokenClaims, TokenResponse, decode_claims, sign_in};
+use dm_core::error::{ExitStatus, Result};
 use dm_operations::session::existing_ports;
 use serde::Serialize;
 
@@ -33,29 +33,29 @@ pub(crate) struct Arguments {
 
 /// `dm token --json`.
 #[derive(Debug, Serialize)]
-struct Document<'a> {
+struct TokenDocument<'a> {
     #[serde(flatten)]
-    tokens: &'a Tokens,
-    claims: &'a Claims,
+    tokens: &'a TokenResponse,
+    claims: &'a AccessTokenClaims,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let project = context.session.project()?;
     let engine = context.session.engine(project.config()).await?;
     let ports = existing_ports(&project, &engine).await?;
     let realm = project.config().keycloak.realm.as_str();
     let base = keycloak::base_url(&ports);
     let tokens = sign_in(&base, realm, &arguments.user, &arguments.password).await?;
-    let claims = claims(&tokens.access_token)?;
+    let claims = decode_claims(&tokens.access_token)?;
     if context.printer.is_json() {
-        context.printer.document(
+        context.printer.print_document(
             &dm_core::document::TOKEN,
-            &Document {
+            &TokenDocument {
                 tokens: &tokens,
                 claims: &claims,
             },
         )?;
-        return Ok(Exit::Success);
+        return Ok(ExitStatus::Success);
     }
     let name = claims.name.as_deref().unwrap_or(&arguments.user);
     let roles = claims.roles();
@@ -68,6 +68,6 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
         "{name}: {roles}; expires in {} s",
         tokens.expires_in
     ));
-    context.printer.data(&tokens.access_token)?;
-    Ok(Exit::Success)
+    context.printer.write_stdout(&tokens.access_token)?;
+    Ok(ExitStatus::Success)
 }

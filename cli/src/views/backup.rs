@@ -4,32 +4,32 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use dm_backup::job::State;
-use dm_backup::{Listed, Purpose, Set};
+use dm_backup::schedule::SchedulerReport;
+use dm_backup::{Backup, BackupEntry, Purpose};
 use dm_config::values;
-use dm_terminal::style::{Canvas, Role};
+use dm_terminal::canvas::{Canvas, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
 /// The newest backup of an instance, as its status has it.
 #[derive(Debug, Serialize)]
-pub(crate) struct Last {
+pub(crate) struct LastBackup {
     id: String,
     taken_at: DateTime<Utc>,
     age_seconds: u64,
     proved_at: Option<DateTime<Utc>>,
 }
 
-impl Last {
+impl LastBackup {
     /// That one.
     #[must_use]
-    pub(crate) fn new(set: &Set) -> Self {
+    pub(crate) fn new(set: &Backup) -> Self {
         Self {
             id: set.manifest.id.clone(),
             taken_at: set.manifest.taken_at,
             age_seconds: set.age().as_secs(),
-            proved_at: set.proved_at,
+            proved_at: set.verified_at,
         }
     }
 
@@ -40,43 +40,47 @@ impl Last {
             Some(_) => "verified by a restore",
             None => "not verified by a restore: dm backup verify --restore",
         };
-        let age = text::duration(Duration::from_secs(self.age_seconds));
+        let age = text::format_duration(Duration::from_secs(self.age_seconds));
         format!("last backup {}, {age} ago, {proved}", self.id)
     }
 }
 
 /// Where the container of a schedule is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum SchedulerState {
     /// It runs.
-    Runs,
+    Running,
     /// It does not run.
-    Missing,
+    NotRunning,
     /// It can't run where the engine is.
-    Elsewhere,
+    RemoteEngine,
 }
 
 /// When the backups of an instance are made by themselves.
 #[derive(Debug, Serialize)]
-pub(crate) struct Schedule {
+pub(crate) struct ScheduleStatus {
     /// Seconds between two; none where there is no schedule.
     every_seconds: Option<u64>,
     /// Why there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     off: Option<&'static str>,
     #[serde(flatten)]
-    state: Option<State>,
+    state: Option<SchedulerReport>,
 }
 
-impl Schedule {
+impl ScheduleStatus {
     /// The schedule of a configuration, and how it went when it was last heard of.
     #[must_use]
-    pub(crate) fn new(every: Option<Duration>, place: Place, state: Option<State>) -> Self {
+    pub(crate) fn new(
+        every: Option<Duration>,
+        place: SchedulerState,
+        state: Option<SchedulerReport>,
+    ) -> Self {
         let off = match (every, place) {
             (None, _) => Some("backup.every is \"off\""),
-            (_, Place::Elsewhere) => Some("the engine is not on this machine"),
-            (_, Place::Missing) => Some("the container `backup` is not running: dm up"),
-            (_, Place::Runs) => None,
+            (_, SchedulerState::RemoteEngine) => Some("the engine is not on this machine"),
+            (_, SchedulerState::NotRunning) => Some("the container `backup` is not running: dm up"),
+            (_, SchedulerState::Running) => None,
         };
         Self {
             every_seconds: every.filter(|_| off.is_none()).map(|every| every.as_secs()),
@@ -92,13 +96,13 @@ impl Schedule {
             return format!("no scheduled backups: {off}");
         }
         let every = Duration::from_secs(self.every_seconds.unwrap_or_default());
-        let every = values::every(every);
+        let every = values::format_interval(every);
         let Some(state) = &self.state else {
             return format!("a backup is scheduled {every}");
         };
         let due = match (state.next_due - Utc::now()).to_std() {
             Ok(left) => {
-                let left = text::duration(Duration::from_secs(left.as_secs()));
+                let left = text::format_duration(Duration::from_secs(left.as_secs()));
                 format!("the next one is due in {left}")
             }
             Err(_) => "the next one is due".to_owned(),
@@ -108,7 +112,7 @@ impl Schedule {
         match failed {
             Some((at, error)) => format!(
                 "the scheduled backup of {} ago failed: {error}; {due}",
-                age(at)
+                format_age(at)
             ),
             None => format!("a backup is scheduled {every}; {due}"),
         }
@@ -117,13 +121,13 @@ impl Schedule {
 
 /// The backups of an instance.
 #[derive(Debug, Serialize)]
-pub(crate) struct List {
+pub(crate) struct BackupListDocument {
     folder: String,
-    backups: Vec<Row>,
+    backups: Vec<BackupRow>,
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
+struct BackupRow {
     id: String,
     taken_at: Option<DateTime<Utc>>,
     purpose: Option<Purpose>,
@@ -135,22 +139,22 @@ struct Row {
     broken: Option<String>,
 }
 
-impl List {
+impl BackupListDocument {
     /// The list of some.
     #[must_use]
-    pub(crate) fn new(folder: &Path, sets: &[Listed]) -> Self {
-        let row = |listed: &Listed| match listed {
-            Listed::Whole(set) => Row {
+    pub(crate) fn new(folder: &Path, sets: &[BackupEntry]) -> Self {
+        let row = |listed: &BackupEntry| match listed {
+            BackupEntry::Complete(set) => BackupRow {
                 id: set.manifest.id.clone(),
                 taken_at: Some(set.manifest.taken_at),
                 purpose: Some(set.manifest.purpose),
-                bytes: set.manifest.bytes(),
-                rows: set.manifest.rows(),
+                bytes: set.manifest.total_bytes(),
+                rows: set.manifest.total_rows(),
                 dead_letters: set.manifest.dead_letters.values().sum(),
-                proved_at: set.proved_at,
+                proved_at: set.verified_at,
                 broken: None,
             },
-            Listed::Broken(name, error) => Row {
+            BackupEntry::Unreadable(name, error) => BackupRow {
                 id: name.clone(),
                 taken_at: None,
                 purpose: None,
@@ -170,7 +174,7 @@ impl List {
 
 /// The list for a person.
 #[must_use]
-pub(crate) fn list(list: &List, canvas: &Canvas) -> String {
+pub(crate) fn render_list(list: &BackupListDocument, canvas: &Canvas) -> String {
     if list.backups.is_empty() {
         return format!(
             "no backups in {}; create one: dm backup create",
@@ -178,39 +182,41 @@ pub(crate) fn list(list: &List, canvas: &Canvas) -> String {
         );
     }
     let mut table = Table::new(vec![
-        Column::new("backup").least(20),
-        Column::new("age").right(),
-        Column::new("size").right(),
-        Column::new("rows").right(),
-        Column::new("dead letters").right(),
-        Column::new("made").least(6),
-        Column::new("proved").least(8),
+        Column::new("backup").min_width(20),
+        Column::new("age").right_aligned(),
+        Column::new("size").right_aligned(),
+        Column::new("rows").right_aligned(),
+        Column::new("dead letters").right_aligned(),
+        Column::new("made").min_width(6),
+        Column::new("proved").min_width(8),
     ]);
     for row in &list.backups {
         if let Some(broken) = &row.broken {
-            table.row(vec![
-                Cell::new(&row.id).role(Role::Bad),
+            table.add_row(vec![
+                Cell::new(&row.id).with_role(StyleRole::Error),
                 Cell::default(),
                 Cell::default(),
                 Cell::default(),
                 Cell::default(),
                 Cell::default(),
-                Cell::new(broken).role(Role::Bad),
+                Cell::new(broken).with_role(StyleRole::Error),
             ]);
             continue;
         }
         let made = match row.purpose {
-            Some(purpose @ Purpose::Safety) => Cell::new(purpose.as_str()).role(Role::Muted),
-            purpose => Cell::optional(purpose.map(Purpose::as_str)),
+            Some(purpose @ Purpose::Safety) => {
+                Cell::new(purpose.as_str()).with_role(StyleRole::Muted)
+            }
+            purpose => Cell::from_option(purpose.map(Purpose::as_str)),
         };
         let proved = match row.proved_at {
-            Some(at) => Cell::new(format!("{} ago", age(at))).role(Role::Good),
-            None => Cell::new("not yet").role(Role::Muted),
+            Some(at) => Cell::new(format!("{} ago", format_age(at))).with_role(StyleRole::Success),
+            None => Cell::new("not yet").with_role(StyleRole::Muted),
         };
-        table.row(vec![
+        table.add_row(vec![
             Cell::new(&row.id),
-            Cell::new(row.taken_at.map(age).unwrap_or_default()),
-            Cell::new(size(row.bytes)),
+            Cell::new(row.taken_at.map(format_age).unwrap_or_default()),
+            Cell::new(format_size(row.bytes)),
             Cell::new(row.rows.to_string()),
             Cell::new(row.dead_letters.to_string()),
             made,
@@ -221,27 +227,27 @@ pub(crate) fn list(list: &List, canvas: &Canvas) -> String {
 }
 
 /// How long ago that was.
-pub(crate) fn age(at: DateTime<Utc>) -> String {
+pub(crate) fn format_age(at: DateTime<Utc>) -> String {
     let age = Utc::now() - at;
     match age.to_std() {
-        Ok(age) => text::duration(Duration::from_secs(age.as_secs())),
+        Ok(age) => text::format_duration(Duration::from_secs(age.as_secs())),
         Err(_) => "in the future".to_owned(),
     }
 }
 
 /// Bytes as people read them.
-pub(crate) fn size(bytes: u64) -> String {
+pub(crate) fn format_size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().si().to_string()
 }
 
 /// One for a person.
 #[must_use]
-pub(crate) fn show(set: &Set, canvas: &Canvas) -> String {
+pub(crate) fn render_backup(set: &Backup, canvas: &Canvas) -> String {
     let manifest = &set.manifest;
     let mut table = Table::new(vec![
-        Column::new("schema").least(10),
-        Column::new("tables").right(),
-        Column::new("rows").right(),
+        Column::new("schema").min_width(10),
+        Column::new("tables").right_aligned(),
+        Column::new("rows").right_aligned(),
     ]);
     let mut schemas: Vec<(&str, usize, i64)> = Vec::new();
     for (name, rows) in &manifest.postgres.rows {
@@ -255,7 +261,7 @@ pub(crate) fn show(set: &Set, canvas: &Canvas) -> String {
         }
     }
     for (schema, tables, rows) in schemas {
-        table.row(vec![
+        table.add_row(vec![
             Cell::new(schema),
             Cell::new(tables.to_string()),
             Cell::new(rows.to_string()),
@@ -267,7 +273,7 @@ pub(crate) fn show(set: &Set, canvas: &Canvas) -> String {
     let lines = [
         format!(
             "{}: {} backup of instance {}, PostgreSQL {} at {}, RabbitMQ {}, Keycloak {}",
-            canvas.paint(Role::Strong, &manifest.id),
+            canvas.paint(StyleRole::Emphasis, &manifest.id),
             manifest.purpose.as_str(),
             manifest.instance,
             manifest.postgres.version,
@@ -277,20 +283,20 @@ pub(crate) fn show(set: &Set, canvas: &Canvas) -> String {
         ),
         format!(
             "{} in {} files; {dead} dead letters, {} events to be published; made in {}",
-            size(manifest.bytes()),
+            format_size(manifest.total_bytes()),
             manifest.files.len(),
             manifest.pending,
-            text::duration(Duration::from_secs_f64(took))
+            text::format_duration(Duration::from_secs_f64(took))
         ),
         match manifest.recipients.len() {
             0 => "not encrypted".to_owned(),
-            count => format!("encrypted for {}", text::count(count, "recipient")),
+            count => format!("encrypted for {}", text::pluralize(count, "recipient")),
         },
-        match set.proved_at {
-            Some(at) => format!("verified by a restore {} ago", age(at)),
+        match set.verified_at {
+            Some(at) => format!("verified by a restore {} ago", format_age(at)),
             None => "not verified by a restore yet: dm backup verify --restore".to_owned(),
         },
-        canvas.paint(Role::Muted, &set.path.display().to_string()),
+        canvas.paint(StyleRole::Muted, &set.path.display().to_string()),
     ];
     format!("{}\n\n{}", lines.join("\n"), table.render(canvas))
 }

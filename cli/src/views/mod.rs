@@ -2,11 +2,11 @@
 //! [`Canvas`](dm_terminal::Canvas). What one command shows stands in its folder.
 
 pub(crate) mod backup;
-pub(crate) mod comparison;
-pub(crate) mod dev;
+pub(crate) mod backup_comparison;
 pub(crate) mod events;
-pub(crate) mod limits;
+pub(crate) mod limit_violations;
 pub(crate) mod outbox;
+pub(crate) mod rebuild;
 pub(crate) mod reconcile;
 pub(crate) mod seed;
 pub(crate) mod smoke;

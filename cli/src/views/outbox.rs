@@ -1,114 +1,118 @@
 //! Outboxes.
 
 use chrono::{DateTime, Utc};
-use dm_messaging::outbox::page::Page;
-use dm_messaging::outbox::stats::Depth;
-use dm_messaging::outbox::{Row, State};
-use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_messaging::outbox::page::OutboxPage;
+use dm_messaging::outbox::stats::OutboxDepth;
+use dm_messaging::outbox::{OutboxRow, OutboxState};
+use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
 /// How the outboxes stand, as a document.
 #[derive(Debug, Serialize)]
-pub(crate) struct Depths<'a> {
+pub(crate) struct OutboxStatsDocument<'a> {
     /// The outboxes.
-    pub outboxes: &'a [Depth],
+    pub outboxes: &'a [OutboxDepth],
 }
 
 /// How a state looks.
-pub(super) const fn role(state: State) -> Role {
+pub(super) const fn state_role(state: OutboxState) -> StyleRole {
     match state {
-        State::Pending | State::Held => Role::Active,
-        State::Refused => Role::Bad,
-        State::Published => Role::Good,
+        OutboxState::Pending | OutboxState::Held => StyleRole::Active,
+        OutboxState::Refused => StyleRole::Error,
+        OutboxState::Published => StyleRole::Success,
     }
 }
 
 /// A page of events.
 #[must_use]
-pub(crate) fn page(page: &Page, now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn render_page(page: &OutboxPage, now: DateTime<Utc>, canvas: &Canvas) -> String {
     if page.rows.is_empty() {
         return "no events".to_owned();
     }
     let mut table = Table::new(vec![
-        Column::new("written").least(12),
-        Column::new("service").rank(3),
-        Column::new("type").least(16),
-        Column::new("aggregate").rank(1).least(12),
-        Column::new("state").least(9),
-        Column::new("attempts").right().rank(5),
-        Column::new("id").least(36),
-        Column::new("error").rank(4),
+        Column::new("written").min_width(12),
+        Column::new("service").drop_priority(3),
+        Column::new("type").min_width(16),
+        Column::new("aggregate").drop_priority(1).min_width(12),
+        Column::new("state").min_width(9),
+        Column::new("attempts").right_aligned().drop_priority(5),
+        Column::new("id").min_width(36),
+        Column::new("error").drop_priority(4),
     ]);
     for row in &page.rows {
-        table.row(cells(row, now));
+        table.add_row(page_cells(row, now));
     }
     let mut text = table.render(canvas);
     if let Some(next) = &page.next {
         text.push_str("\n\n");
         let more = format!("next page: --cursor {next}");
-        text.push_str(&canvas.paint(Role::Muted, &more));
+        text.push_str(&canvas.paint(StyleRole::Muted, &more));
     }
     text
 }
 
-fn cells(row: &Row, now: DateTime<Utc>) -> Vec<Cell> {
+fn page_cells(row: &OutboxRow, now: DateTime<Utc>) -> Vec<Cell> {
     let state = row.state(now);
     vec![
-        Cell::new(text::ago(Some(row.created_at), now)),
+        Cell::new(text::format_ago(Some(row.created_at), now)),
         Cell::new(&row.service),
-        Cell::new(text::short_type(Some(&row.event_type))),
+        Cell::new(text::short_event_type(Some(&row.event_type))),
         Cell::new(&row.subject),
-        Cell::new(state.as_str()).role(role(state)),
+        Cell::new(state.as_str()).with_role(state_role(state)),
         Cell::new(row.attempts.to_string()),
         Cell::new(&row.event_id),
-        Cell::optional(row.last_error.as_deref()),
+        Cell::from_option(row.last_error.as_deref()),
     ]
 }
 
 /// How the outboxes stand.
 #[must_use]
-pub(crate) fn depths(depths: &[Depth], now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn render_stats(depths: &[OutboxDepth], now: DateTime<Utc>, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
-        Column::new("service").least(9),
-        Column::new("pending").right(),
-        Column::new("held").right().rank(2),
-        Column::new("refused").right(),
-        Column::new("oldest waits").rank(1),
-        Column::new("published/s").right(),
-        Column::new("last error").rank(3),
+        Column::new("service").min_width(9),
+        Column::new("pending").right_aligned(),
+        Column::new("held").right_aligned().drop_priority(2),
+        Column::new("refused").right_aligned(),
+        Column::new("oldest waits").drop_priority(1),
+        Column::new("published/s").right_aligned(),
+        Column::new("last error").drop_priority(3),
     ]);
     for depth in depths {
-        let count = |count: i64, role: Role| {
+        let count = |count: i64, role: StyleRole| {
             let cell = Cell::new(count.to_string());
-            if count > 0 { cell.role(role) } else { cell }
+            if count > 0 {
+                cell.with_role(role)
+            } else {
+                cell
+            }
         };
         let waits = depth.oldest.map(|at| {
             let seconds = (now - at).to_std().unwrap_or_default();
-            text::duration(seconds)
+            text::format_duration(seconds)
         });
-        table.row(vec![
+        table.add_row(vec![
             Cell::new(&depth.service),
-            count(depth.pending, Role::Active),
-            count(depth.held, Role::Muted),
-            count(depth.refused, Role::Bad),
-            Cell::optional(waits),
-            Cell::new(rate(depth.last_minute)),
-            Cell::optional(depth.last_error.as_deref()),
+            count(depth.pending, StyleRole::Active),
+            count(depth.held, StyleRole::Muted),
+            count(depth.refused, StyleRole::Error),
+            Cell::from_option(waits),
+            Cell::new(format_rate(depth.last_minute)),
+            Cell::from_option(depth.last_error.as_deref()),
         ]);
     }
     let mut lines = vec![table.render(canvas)];
     lines.extend(depths.iter().filter_map(|depth| {
-        let first = format!("{} ", canvas.sign(Role::Bad, Glyph::Failed));
-        let sentence = text::harmless(&depth.blockade()?, false);
+        let first = format!("{} ", canvas.paint_glyph(StyleRole::Error, Glyph::Failed));
+        let sentence = text::sanitize(&depth.describe_blocked_relay()?, false);
         Some(canvas.wrap(&sentence, &first, "  "))
     }));
     lines.join("\n")
 }
 
 /// A count of a minute as a rate.
-pub(crate) fn rate(last_minute: i64) -> String {
+pub(crate) fn format_rate(last_minute: i64) -> String {
     let tenths = (last_minute * 10 + 30) / 60;
     format!("{}.{}", tenths / 10, tenths % 10)
 }
@@ -116,9 +120,9 @@ pub(crate) fn rate(last_minute: i64) -> String {
 #[cfg(test)]
 mod tests {
     use dm_contracts::time;
-    use dm_messaging::outbox::row::examples::row;
-    use dm_messaging::outbox::stats::examples::{blocked, depth};
-    use dm_terminal::testing::{assert_fits, terminal};
+    use dm_messaging::outbox::row::examples::outbox_row;
+    use dm_messaging::outbox::stats::examples::{blocked_outbox_depth, outbox_depth};
+    use dm_terminal::testing::{assert_fits, terminal_canvas};
 
     use super::*;
 
@@ -128,40 +132,46 @@ mod tests {
 
     #[test]
     fn a_page_says_how_far_each_event_is() {
-        let refused = Row {
+        let refused = OutboxRow {
             published_at: None,
             last_error: Some("no queue is bound to its routing key".into()),
             attempts: 4,
-            ..row(&format!("evt_{}2", "0".repeat(31)))
+            ..outbox_row(&format!("evt_{}2", "0".repeat(31)))
         };
-        let found = Page {
-            rows: vec![refused, row(&format!("evt_{}1", "0".repeat(31)))],
+        let found = OutboxPage {
+            rows: vec![refused, outbox_row(&format!("evt_{}1", "0".repeat(31)))],
             next: "order:7".parse().ok(),
         };
-        insta::assert_snapshot!("outbox_ls_140", page(&found, now(), &terminal(140)));
+        insta::assert_snapshot!(
+            "outbox_ls_140",
+            render_page(&found, now(), &terminal_canvas(140))
+        );
         for width in [60, 80, 200] {
-            assert_fits(&page(&found, now(), &terminal(width)), width);
+            assert_fits(&render_page(&found, now(), &terminal_canvas(width)), width);
         }
     }
 
     #[test]
     fn outboxes_say_what_waits() {
         let found = [
-            depth("order", 5, 0),
-            depth("wuphf", 0, 2),
-            depth("sales", 0, 0),
-            blocked("finance"),
+            outbox_depth("order", 5, 0),
+            outbox_depth("wuphf", 0, 2),
+            outbox_depth("sales", 0, 0),
+            blocked_outbox_depth("finance"),
         ];
-        insta::assert_snapshot!("outbox_stats_100", depths(&found, now(), &terminal(100)));
+        insta::assert_snapshot!(
+            "outbox_stats_100",
+            render_stats(&found, now(), &terminal_canvas(100))
+        );
         for width in [60, 80, 200] {
-            assert_fits(&depths(&found, now(), &terminal(width)), width);
+            assert_fits(&render_stats(&found, now(), &terminal_canvas(width)), width);
         }
     }
 
     #[test]
     fn a_rate_has_one_decimal() {
-        assert_eq!(rate(0), "0.0");
-        assert_eq!(rate(59), "1.0");
-        assert_eq!(rate(1200), "20.0");
+        assert_eq!(format_rate(0), "0.0");
+        assert_eq!(format_rate(59), "1.0");
+        assert_eq!(format_rate(1200), "20.0");
     }
 }

@@ -1,31 +1,31 @@
 //! The account of everything.
 
-use dm_core::error::{Exit, Result};
-use dm_messaging::reconcile::{Kind, Report};
-use dm_operations::backup::restore::Account;
+use dm_core::error::{ExitStatus, Result};
+use dm_messaging::reconcile::{FindingKind, ReconcileReport};
+use dm_operations::backup::restore::RestoreReport;
 use dm_terminal::Printer;
-use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
 /// How many findings a person is shown; a document has all of them.
-const SHOWN: usize = 50;
+const MAX_FINDINGS: usize = 50;
 
 /// The account as a document.
 #[derive(Debug, Serialize)]
-pub(crate) struct Document<'a> {
+pub(crate) struct ReconcileDocument<'a> {
     /// Whether nothing is wrong.
     clean: bool,
     /// The account.
     #[serde(flatten)]
-    report: &'a Report,
+    report: &'a ReconcileReport,
 }
 
-impl<'a> Document<'a> {
+impl<'a> ReconcileDocument<'a> {
     /// The document of an account.
     #[must_use]
-    pub(crate) fn new(report: &'a Report) -> Self {
+    pub(crate) fn new(report: &'a ReconcileReport) -> Self {
         Self {
             clean: report.is_clean(),
             report,
@@ -37,49 +37,63 @@ impl<'a> Document<'a> {
 ///
 /// # Errors
 /// A closed output.
-pub(crate) fn show(printer: &Printer, report: &Report) -> Result<()> {
-    let document = Document::new(report);
-    Ok(printer.result(&dm_core::document::RECONCILE, &document, |canvas| render(report, canvas))?)
+pub(crate) fn print_report(printer: &Printer, report: &ReconcileReport) -> Result<()> {
+    let document = ReconcileDocument::new(report);
+    Ok(
+        printer.print_result(&dm_core::document::RECONCILE, &document, |canvas| {
+            render(report, canvas)
+        })?,
+    )
 }
 
 /// Shows the account after a restore. Answers how the process is to end.
 ///
 /// # Errors
 /// A closed output.
-pub(crate) fn show_account(printer: &Printer, account: Account) -> Result<Exit> {
-    show(printer, &account.report)?;
-    Ok(if account.is_whole? {
-        Exit::Success
+pub(crate) fn print_restore_report(
+    printer: &Printer,
+    account: RestoreReport,
+) -> Result<ExitStatus> {
+    print_report(printer, &account.reconciliation)?;
+    Ok(if account.is_consistent? {
+        ExitStatus::Success
     } else {
-        Exit::Found
+        ExitStatus::Findings
     })
 }
 
 /// The account, for a person.
 #[must_use]
-pub(crate) fn render(report: &Report, canvas: &Canvas) -> String {
-    let mut blocks = vec![accounts(report, canvas), laws(report, canvas)];
+pub(crate) fn render(report: &ReconcileReport, canvas: &Canvas) -> String {
+    let mut blocks = vec![
+        render_queues(report, canvas),
+        render_invariants(report, canvas),
+    ];
     if !report.findings.is_empty() {
-        blocks.push(findings(report, canvas));
+        blocks.push(render_findings(report, canvas));
     }
-    blocks.push(verdict(report, canvas));
+    blocks.push(render_verdict(report, canvas));
     blocks.join("\n\n")
 }
 
-fn accounts(report: &Report, canvas: &Canvas) -> String {
+fn render_queues(report: &ReconcileReport, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
-        Column::new("queue").least(20),
-        Column::new("published").right(),
-        Column::new("handled").right(),
-        Column::new("in flight").right(),
-        Column::new("waiting").right(),
-        Column::new("dead").right(),
-        Column::new("missing").right(),
+        Column::new("queue").min_width(20),
+        Column::new("published").right_aligned(),
+        Column::new("handled").right_aligned(),
+        Column::new("in flight").right_aligned(),
+        Column::new("waiting").right_aligned(),
+        Column::new("dead").right_aligned(),
+        Column::new("missing").right_aligned(),
     ]);
     for account in &report.accounts {
-        let count = |count: i64, role: Role| {
+        let count = |count: i64, role: StyleRole| {
             let cell = Cell::new(count.to_string());
-            if count > 0 { cell.role(role) } else { cell }
+            if count > 0 {
+                cell.with_role(role)
+            } else {
+                cell
+            }
         };
         // A service handles, fails and tries again; for somebody outside events wait.
         let of = |inside: bool, cell: Cell| {
@@ -89,18 +103,18 @@ fn accounts(report: &Report, canvas: &Canvas) -> String {
                 Cell::default()
             }
         };
-        table.row(vec![
+        table.add_row(vec![
             Cell::new(account.queue),
             Cell::new(account.published.to_string()),
             if account.consumer.is_some() {
                 Cell::new(account.consumed.to_string())
             } else {
-                Cell::new("outside").role(Role::Muted)
+                Cell::new("outside").with_role(StyleRole::Muted)
             },
-            of(true, count(account.in_flight, Role::Active)),
-            of(false, count(account.waiting, Role::Active)),
-            of(true, count(account.dead, Role::Warn)),
-            count(account.missing, Role::Bad),
+            of(true, count(account.in_flight, StyleRole::Active)),
+            of(false, count(account.waiting, StyleRole::Active)),
+            of(true, count(account.dead, StyleRole::Warning)),
+            count(account.missing, StyleRole::Error),
         ]);
     }
     let mut lines = vec![table.render(canvas)];
@@ -109,27 +123,30 @@ fn accounts(report: &Report, canvas: &Canvas) -> String {
             "{}: {} of {} could not be checked: {}",
             account.queue, account.unaccounted, account.published, account.why?
         );
-        let first = format!("{} ", canvas.sign(Role::Muted, Glyph::Skipped));
+        let first = format!("{} ", canvas.paint_glyph(StyleRole::Muted, Glyph::Skipped));
         Some(canvas.wrap(&sentence, &first, "  "))
     }));
     lines.join("\n")
 }
 
-fn laws(report: &Report, canvas: &Canvas) -> String {
+fn render_invariants(report: &ReconcileReport, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
-        Column::new("invariant").least(16),
-        Column::new("meaning").rank(1).least(30).wraps(),
-        Column::new("checked").right(),
-        Column::new("broken").right(),
+        Column::new("invariant").min_width(16),
+        Column::new("meaning")
+            .drop_priority(1)
+            .min_width(30)
+            .wrapped(),
+        Column::new("checked").right_aligned(),
+        Column::new("broken").right_aligned(),
     ]);
     for law in &report.laws {
         let broken = Cell::new(law.broken.to_string());
-        table.row(vec![
+        table.add_row(vec![
             Cell::new(law.name),
             Cell::new(law.says),
             Cell::new(law.checked.to_string()),
             if law.broken > 0 {
-                broken.role(Role::Bad)
+                broken.with_role(StyleRole::Error)
             } else {
                 broken
             },
@@ -138,13 +155,13 @@ fn laws(report: &Report, canvas: &Canvas) -> String {
     table.render(canvas)
 }
 
-fn findings(report: &Report, canvas: &Canvas) -> String {
+fn render_findings(report: &ReconcileReport, canvas: &Canvas) -> String {
     let mut lines: Vec<String> = report
         .findings
         .iter()
-        .take(SHOWN)
+        .take(MAX_FINDINGS)
         .map(|finding| {
-            let first = format!("{} ", canvas.sign(Role::Bad, Glyph::Failed));
+            let first = format!("{} ", canvas.paint_glyph(StyleRole::Error, Glyph::Failed));
             let sentence = format!(
                 "{} in {}: {}: {}",
                 finding.kind.as_str(),
@@ -152,77 +169,86 @@ fn findings(report: &Report, canvas: &Canvas) -> String {
                 finding.what,
                 finding.detail
             );
-            canvas.wrap(&text::harmless(&sentence, false), &first, "  ")
+            canvas.wrap(&text::sanitize(&sentence, false), &first, "  ")
         })
         .collect();
-    if report.findings.len() > SHOWN {
-        let more = report.findings.len() - SHOWN;
+    if report.findings.len() > MAX_FINDINGS {
+        let more = report.findings.len() - MAX_FINDINGS;
         lines.push(format!("and {more} more; --json has all of them"));
     }
     lines.join("\n")
 }
 
-fn verdict(report: &Report, canvas: &Canvas) -> String {
+fn render_verdict(report: &ReconcileReport, canvas: &Canvas) -> String {
     let events = report
         .accounts
         .iter()
         .map(|account| account.published - account.unaccounted)
         .sum::<i64>();
     let pending = usize::try_from(report.pending).unwrap_or(usize::MAX);
-    let pending = format!("{} still in the outboxes", text::count(pending, "event"));
+    let pending = format!(
+        "{} still in the outboxes",
+        text::pluralize(pending, "event")
+    );
     if report.is_clean() {
         let sentence = format!("{events} deliveries checked, every invariant holds; {pending}");
-        let first = format!("{} ", canvas.sign(Role::Good, Glyph::Ready));
+        let first = format!("{} ", canvas.paint_glyph(StyleRole::Success, Glyph::Check));
         return canvas.wrap(&sentence, &first, "  ");
     }
-    let counts: Vec<String> = [Kind::Missing, Kind::Doubled, Kind::Orphaned, Kind::Broken]
-        .into_iter()
-        .map(|kind| format!("{} {}", report.count(kind), kind.as_str()))
-        .collect();
+    let counts: Vec<String> = [
+        FindingKind::Missing,
+        FindingKind::Doubled,
+        FindingKind::Orphaned,
+        FindingKind::Broken,
+    ]
+    .into_iter()
+    .map(|kind| format!("{} {}", report.count_findings(kind), kind.as_str()))
+    .collect();
     let mut sentence = format!("{}; {pending}", counts.join(", "));
-    if report.count(Kind::Missing) > 0 {
+    if report.count_findings(FindingKind::Missing) > 0 {
         sentence.push_str("; publish the missing events again: dm reconcile --repair");
     }
-    let first = format!("{} ", canvas.sign(Role::Bad, Glyph::Failed));
+    let first = format!("{} ", canvas.paint_glyph(StyleRole::Error, Glyph::Failed));
     canvas.wrap(&sentence, &first, "  ")
 }
 
 #[cfg(test)]
 mod tests {
-    use dm_messaging::reconcile::{Account, Finding, Law};
-    use dm_terminal::testing::{assert_fits, terminal};
+    use dm_messaging::reconcile::{Invariant, QueueAccount, ReconcileFinding};
+    use dm_terminal::testing::{assert_fits, terminal_canvas};
 
     use super::*;
 
-    fn report(missing: i64) -> Report {
-        let inside = Account {
+    fn report(missing: i64) -> ReconcileReport {
+        let inside = QueueAccount {
             consumed: 118 - missing,
             in_flight: 1,
             dead: 1,
             missing,
-            ..Account::of("inventory.order-events.q", Some("inventory-service"), 120)
+            ..QueueAccount::new("inventory.order-events.q", Some("inventory-service"), 120)
         };
-        let outside = Account {
+        let outside = QueueAccount {
             waiting: 97,
             unaccounted: 23,
             why: Some("a consumer took them, or they were dropped; RabbitMQ records neither"),
-            ..Account::of("notification.readmodel.q", None, 120)
+            ..QueueAccount::new("notification.readmodel.q", None, 120)
         };
-        Report {
+        ReconcileReport {
             pending: 2,
             accounts: vec![inside, outside],
-            laws: vec![Law {
+            laws: vec![Invariant {
                 name: "stock-reserved",
                 says: "the reserved quantity equals the sum of the open reservations",
                 checked: 20,
                 broken: 0,
             }],
             findings: (0..missing)
-                .map(|number| Finding {
-                    kind: Kind::Missing,
+                .map(|number| ReconcileFinding {
+                    kind: FindingKind::Missing,
                     of: "inventory.order-events.q".into(),
                     what: format!("evt_{number}"),
-                    detail: "com.dundermifflin.order.created.v1 of order/ord_1 is not in the queue".into(),
+                    detail: "com.dundermifflin.order.created.v1 of order/ord_1 is not in the queue"
+                        .into(),
                 })
                 .collect(),
         }
@@ -232,10 +258,10 @@ mod tests {
     fn an_account_says_whether_it_adds_up() {
         let (clean, not) = (report(0), report(2));
         assert!(clean.is_clean() && !not.is_clean());
-        insta::assert_snapshot!("reconcile_clean_100", render(&clean, &terminal(100)));
-        insta::assert_snapshot!("reconcile_missing_100", render(&not, &terminal(100)));
+        insta::assert_snapshot!("reconcile_clean_100", render(&clean, &terminal_canvas(100)));
+        insta::assert_snapshot!("reconcile_missing_100", render(&not, &terminal_canvas(100)));
         for width in [60, 80, 200] {
-            assert_fits(&render(&not, &terminal(width)), width);
+            assert_fits(&render(&not, &terminal_canvas(width)), width);
         }
     }
 }

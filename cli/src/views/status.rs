@@ -3,19 +3,19 @@
 use dm_core::error::Result;
 use dm_stack::status::{ComponentState, StatusRow};
 use dm_terminal::Printer;
-use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
-use super::backup::{Last, Schedule};
+use super::backup::{LastBackup, ScheduleStatus};
 
 /// The column of the addresses.
-const ADDRESS: usize = 2;
+const ADDRESS_COLUMN: usize = 2;
 
 /// The status as a document, to be written under [`dm_core::document::STATUS`].
 #[derive(Debug, Serialize)]
-pub(crate) struct Document<'a> {
+pub(crate) struct StatusDocument<'a> {
     /// The instance.
     pub instance: &'a str,
     /// True where every component is as it should be.
@@ -24,13 +24,13 @@ pub(crate) struct Document<'a> {
     pub components: &'a [StatusRow],
     /// The newest backup that is whole, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_backup: Option<Last>,
+    pub last_backup: Option<LastBackup>,
     /// When backups are made by themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<Schedule>,
+    pub schedule: Option<ScheduleStatus>,
 }
 
-impl<'a> Document<'a> {
+impl<'a> StatusDocument<'a> {
     /// The document of an instance.
     #[must_use]
     pub(crate) fn new(instance: &'a str, components: &'a [StatusRow]) -> Self {
@@ -38,7 +38,7 @@ impl<'a> Document<'a> {
             instance,
             ok: components
                 .iter()
-                .all(|row| look(&row.state).0 == Role::Good),
+                .all(|row| state_style(&row.state).0 == StyleRole::Success),
             components,
             last_backup: None,
             schedule: None,
@@ -50,52 +50,58 @@ impl<'a> Document<'a> {
 ///
 /// # Errors
 /// A closed output.
-pub(crate) fn show(printer: &Printer, instance: &str, rows: &[StatusRow]) -> Result<()> {
-    let document = Document::new(instance, rows);
-    Ok(printer.result(&dm_core::document::STATUS, &document, |canvas| render(rows, canvas))?)
+pub(crate) fn print(printer: &Printer, instance: &str, rows: &[StatusRow]) -> Result<()> {
+    let document = StatusDocument::new(instance, rows);
+    Ok(
+        printer.print_result(&dm_core::document::STATUS, &document, |canvas| {
+            render(rows, canvas)
+        })?,
+    )
 }
 
 /// The components as a table, and below it what needs a sentence.
 #[must_use]
 pub(crate) fn render(rows: &[StatusRow], canvas: &Canvas) -> String {
     let mut columns = vec![
-        Column::new("component").least(14),
-        Column::new("state").least(14),
+        Column::new("component").min_width(14),
+        Column::new("state").min_width(14),
         // Whole or not at all: half an address is of no use.
-        Column::new("address").least(usize::MAX).rank(1),
-        Column::new("image").least(16).rank(3),
-        Column::new("uptime").right().rank(2),
+        Column::new("address")
+            .min_width(usize::MAX)
+            .drop_priority(1),
+        Column::new("image").min_width(16).drop_priority(3),
+        Column::new("uptime").right_aligned().drop_priority(2),
     ];
     // It is known only where it was asked for.
     let memory = rows.iter().any(|row| row.memory.is_some());
     if memory {
-        columns.push(Column::new("memory").right().rank(4));
+        columns.push(Column::new("memory").right_aligned().drop_priority(4));
     }
     let mut table = Table::new(columns);
     // In a pipe a component stays on one line, for grep.
-    let separator = if canvas.bounded { "\n" } else { ", " };
+    let separator = if canvas.is_bounded { "\n" } else { ", " };
     for row in rows {
-        let (role, glyph) = look(&row.state);
+        let (role, glyph) = state_style(&row.state);
         let mut cells = vec![
             Cell::new(&row.component),
             Cell::new(format!(
                 "{} {}",
                 canvas.style.glyph(glyph),
-                word(&row.state)
+                state_name(&row.state)
             ))
-            .role(role),
+            .with_role(role),
             Cell::new(row.addresses.join(separator)),
-            Cell::optional(row.image.as_deref()).role(Role::Muted),
-            Cell::optional(row.since.map(text::duration)),
+            Cell::from_option(row.image.as_deref()).with_role(StyleRole::Muted),
+            Cell::from_option(row.since.map(text::format_duration)),
         ];
         if memory {
-            cells.push(Cell::optional(row.memory.map(text::bytes)));
+            cells.push(Cell::from_option(row.memory.map(text::format_bytes)));
         }
-        table.row(cells);
+        table.add_row(cells);
     }
     let mut lines = vec![table.render(canvas)];
-    if !table.shows(ADDRESS, canvas) {
-        lines.extend(addresses(rows, canvas));
+    if !table.is_column_shown(ADDRESS_COLUMN, canvas) {
+        lines.extend(render_addresses(rows, canvas));
     }
     let details: Vec<_> = rows
         .iter()
@@ -105,42 +111,42 @@ pub(crate) fn render(rows: &[StatusRow], canvas: &Canvas) -> String {
         lines.push(String::new());
     }
     for (row, detail) in details {
-        let name = canvas.paint(look(&row.state).0, &row.component);
-        let detail = text::harmless(detail, false);
+        let name = canvas.paint(state_style(&row.state).0, &row.component);
+        let detail = text::sanitize(detail, false);
         lines.push(canvas.wrap(&format!("{name}: {detail}"), "", "  "));
     }
     lines.join("\n")
 }
 
 /// The addresses below one another, where the table had no room for them.
-fn addresses(rows: &[StatusRow], canvas: &Canvas) -> Vec<String> {
+fn render_addresses(rows: &[StatusRow], canvas: &Canvas) -> Vec<String> {
     let mut lines = Vec::new();
     for row in rows.iter().filter(|row| !row.addresses.is_empty()) {
         lines.push(String::new());
         lines.push(canvas.paint(
-            Role::Muted,
+            StyleRole::Muted,
             &text::truncate(&row.component, canvas.width, canvas.style),
         ));
         lines.extend(
             row.addresses
                 .iter()
-                .map(|address| canvas.wrap(&text::harmless(address, false), "  ", "  ")),
+                .map(|address| canvas.wrap(&text::sanitize(address, false), "  ", "  ")),
         );
     }
     lines
 }
 
-fn look(state: &ComponentState) -> (Role, Glyph) {
+fn state_style(state: &ComponentState) -> (StyleRole, Glyph) {
     match state {
-        ComponentState::Ready | ComponentState::Done => (Role::Good, Glyph::Ready),
-        ComponentState::Starting => (Role::Active, Glyph::Waiting),
-        ComponentState::Unhealthy | ComponentState::Paused => (Role::Warn, Glyph::Warning),
-        ComponentState::Exited { .. } => (Role::Bad, Glyph::Failed),
-        ComponentState::Missing => (Role::Muted, Glyph::Skipped),
+        ComponentState::Ready | ComponentState::Done => (StyleRole::Success, Glyph::Check),
+        ComponentState::Starting => (StyleRole::Active, Glyph::Waiting),
+        ComponentState::Unhealthy | ComponentState::Paused => (StyleRole::Warning, Glyph::Warning),
+        ComponentState::Exited { .. } => (StyleRole::Error, Glyph::Failed),
+        ComponentState::Missing => (StyleRole::Muted, Glyph::Skipped),
     }
 }
 
-fn word(state: &ComponentState) -> String {
+fn state_name(state: &ComponentState) -> String {
     match state {
         ComponentState::Ready => "ready".into(),
         ComponentState::Done => "done".into(),
@@ -157,7 +163,9 @@ mod tests {
     use std::time::Duration;
 
     use dm_stack::event::NodeKind;
-    use dm_terminal::testing::{assert_fits, coloured, pipe, terminal, visible};
+    use dm_terminal::testing::{
+        assert_fits, coloured_canvas, escape_sgr, pipe_canvas, terminal_canvas,
+    };
 
     use super::*;
 
@@ -224,13 +232,16 @@ mod tests {
 
     #[test]
     fn the_status_at_each_width() {
-        insta::assert_snapshot!("status_40", render(&rows(), &terminal(40)));
-        insta::assert_snapshot!("status_80", render(&rows(), &terminal(80)));
-        insta::assert_snapshot!("status_200", render(&rows(), &terminal(200)));
-        insta::assert_snapshot!("status_pipe", render(&rows(), &pipe()));
-        insta::assert_snapshot!("status_colour", visible(&render(&rows(), &coloured(80))));
+        insta::assert_snapshot!("status_40", render(&rows(), &terminal_canvas(40)));
+        insta::assert_snapshot!("status_80", render(&rows(), &terminal_canvas(80)));
+        insta::assert_snapshot!("status_200", render(&rows(), &terminal_canvas(200)));
+        insta::assert_snapshot!("status_pipe", render(&rows(), &pipe_canvas()));
+        insta::assert_snapshot!(
+            "status_colour",
+            escape_sgr(&render(&rows(), &coloured_canvas(80)))
+        );
         for width in [40, 80, 200] {
-            assert_fits(&render(&rows(), &coloured(width)), width);
+            assert_fits(&render(&rows(), &coloured_canvas(width)), width);
         }
     }
 
@@ -240,18 +251,18 @@ mod tests {
         for row in &mut rows {
             row.memory = None;
         }
-        let table = render(&rows, &terminal(200));
+        let table = render(&rows, &terminal_canvas(200));
         insta::assert_snapshot!("status_without_memory", table);
     }
 
     #[test]
     fn the_document() {
         let rows = rows();
-        let document = Document::new("default", &rows[2..4]);
+        let document = StatusDocument::new("default", &rows[2..4]);
         insta::assert_snapshot!(
             "status_json",
-            dm_terminal::json::document(&dm_core::document::STATUS, &document).unwrap()
+            dm_terminal::json::format_document(&dm_core::document::STATUS, &document).unwrap()
         );
-        assert!(Document::new("default", &rows[..1]).ok);
+        assert!(StatusDocument::new("default", &rows[..1]).ok);
     }
 }

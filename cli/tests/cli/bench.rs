@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use dm_bench_request::{Request, Suite, UpCase};
+use dm_bench_request::{BenchRequest, SuiteArguments, UpCase};
 use insta::assert_snapshot;
 
 use crate::project::Project;
@@ -44,7 +44,7 @@ fn bench_executes_the_program_that_cargo_builds() {
     // The exit code is the one of the program, and `dm` prints nothing.
     assert_eq!(output.status.code(), Some(7), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    let request: Request = serde_json::from_slice(&output.stdout).unwrap();
+    let request: BenchRequest = serde_json::from_slice(&output.stdout).unwrap();
     assert!(request.dm.path.ends_with("dm"), "{request:?}");
     assert!(request.flags.json && request.flags.quiet, "{request:?}");
     let selection = request.selection;
@@ -55,7 +55,7 @@ fn bench_executes_the_program_that_cargo_builds() {
         selection.project_directory.unwrap().canonicalize().unwrap(),
         root
     );
-    let Suite::Up(up) = request.suite else {
+    let SuiteArguments::Up(up) = request.suite else {
         panic!("{:?}", request.suite);
     };
     assert_eq!(up.cases, [UpCase::Help, UpCase::Golden]);

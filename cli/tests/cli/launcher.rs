@@ -174,7 +174,7 @@ fn launcher_rebuilds_after_a_change_in_any_package() {
         .collect();
     files.extend(["Cargo.toml", "Cargo.lock", "cli/crates/images/recipes/new"].map(str::to_owned));
     assert!(files.contains(&"services/amqp/src/lib.rs".to_owned()));
-    assert!(files.contains(&"cli/crates/business/src/lib.rs".to_owned()));
+    assert!(files.contains(&"cli/crates/history/src/lib.rs".to_owned()));
     for (number, file) in files.iter().enumerate() {
         // The stamp is newer than all files except the changed one, even if the clock is
         // inaccurate.

@@ -119,6 +119,9 @@ fn wait_timeout_bounds_the_wait_for_the_instance_lock() {
         let output = project.dm(command).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(5), "{stderr}");
-        assert!(stderr.contains("could not lock instance default"), "{stderr}");
+        assert!(
+            stderr.contains("could not lock instance default"),
+            "{stderr}"
+        );
     }
 }

@@ -321,7 +321,10 @@ pub(crate) fn restore_brings_back_database_broker_and_directory() -> Result<(), 
     assert_eq!(sql(BUSINESS_STATE)?, state);
     assert_eq!(count_dead_letters()?, dead_letters);
     assert_eq!(last_name()?, name);
-    assert!(stderr.contains("the current data was saved as backup "), "{stderr}");
+    assert!(
+        stderr.contains("the current data was saved as backup "),
+        "{stderr}"
+    );
     dm_ok(&["smoke"])?;
     purge("after.jsonl")?;
     let status: Value = serde_json::from_str(&dm_ok(&["status", "--json"])?)?;

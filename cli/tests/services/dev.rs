@@ -61,7 +61,9 @@ impl ProjectCopy {
         // The copies keep their modification times, so cargo finds nothing to compile. The copy
         // has its own target directory, because cargo also tells clones in one target directory
         // apart only by these times.
-        let sources = dm_images::SOURCES.into_iter().chain(["cli", "dm.toml"]);
+        let sources = dm_images::SERVICE_SOURCES
+            .into_iter()
+            .chain(["cli", "dm.toml"]);
         copy(sources.map(|part| repository.join(part)), directory.path())?;
         // target/<triple>/tmp
         let triple = temporary.parent().unwrap();

@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE, Tier, retry_queue};
+use dm_contracts::topology::{EVENT_EXCHANGE, INVENTORY_QUEUE, RetryTier, retry_queue};
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -179,7 +179,7 @@ pub(crate) fn relay_publishes_the_payload_text_unchanged() -> Result<(), Failed>
         channel
             .queue_bind(
                 name.clone(),
-                EVENTS.into(),
+                EVENT_EXCHANGE.into(),
                 key.into(),
                 QueueBindOptions::default(),
                 FieldTable::default(),
@@ -248,7 +248,7 @@ pub(crate) fn outbox_retry_publishes_refused_events() -> Result<(), Failed> {
           WHERE subject = 'order/{order}' AND routing_key = 'order.created.v1'"
     ))?;
     let (id, body) = found.split_once(' ').ok_or("the order has no event")?;
-    let waiting = retry_queue(INVENTORY_QUEUE, Tier::Minute);
+    let waiting = retry_queue(INVENTORY_QUEUE, RetryTier::Minute);
     block_on(async {
         let (connection, channel) = channel().await?;
         let properties = BasicProperties::default()

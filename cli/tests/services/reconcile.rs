@@ -1,7 +1,7 @@
 //! Tests of `dm reconcile`: it reports events that are missing, doubled or orphaned, and nothing
 //! else.
 
-use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE, READ_MODEL_QUEUE};
+use dm_contracts::topology::{EVENT_EXCHANGE, INVENTORY_QUEUE, READ_MODEL_QUEUE};
 use lapin::BasicProperties;
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions,
@@ -476,7 +476,13 @@ pub(crate) fn reconcile_covers_the_read_model_queue() -> Result<(), Failed> {
             .await?;
         let options = QueueBindOptions::default();
         channel
-            .queue_bind(other.into(), EVENTS.into(), "#".into(), options, none)
+            .queue_bind(
+                other.into(),
+                EVENT_EXCHANGE.into(),
+                "#".into(),
+                options,
+                none,
+            )
             .await?;
         connection.close(200, "done".into()).await
     })?;
@@ -542,7 +548,7 @@ fn set_binding(queue: &str, key: &str, bound: bool) -> Result<(), Failed> {
     let none = FieldTable::default();
     block_on(async {
         let (connection, channel) = channel().await?;
-        let (queue, exchange) = (queue.into(), EVENTS.into());
+        let (queue, exchange) = (queue.into(), EVENT_EXCHANGE.into());
         if bound {
             let options = QueueBindOptions::default();
             channel

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use dm_contracts::topology::{INVENTORY_QUEUE, READ_MODEL_QUEUE, Tier, retry_queue};
+use dm_contracts::topology::{INVENTORY_QUEUE, READ_MODEL_QUEUE, RetryTier, retry_queue};
 use lapin::BasicProperties;
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions,
@@ -147,7 +147,7 @@ pub(crate) fn restore_brings_back_roles_settings_and_queues() -> Result<(), Fail
     ])?;
     block_on(async {
         let (connection, channel) = channel().await?;
-        let retry = retry_queue(INVENTORY_QUEUE, Tier::Second);
+        let retry = retry_queue(INVENTORY_QUEUE, RetryTier::Second);
         channel
             .queue_delete(retry.as_str().into(), QueueDeleteOptions::default())
             .await?;
@@ -236,7 +236,11 @@ pub(crate) fn restore_of_a_schema_with_dependents_or_locks_is_refused() -> Resul
     }
     let of_dm = restore("dm_ops");
     assert_eq!(of_dm.status.code(), Some(2));
-    assert!(stderr(&of_dm).contains("belongs to dm"), "{}", stderr(&of_dm));
+    assert!(
+        stderr(&of_dm).contains("belongs to dm"),
+        "{}",
+        stderr(&of_dm)
+    );
     let count = "SELECT count(*) FROM pg_class WHERE relname IN ('v', 'fk')";
     assert_eq!(sql(count)?, "2");
     run_statements(&[
@@ -325,7 +329,7 @@ pub(crate) fn restore_discards_messages_of_the_replaced_state() -> Result<(), Fa
             .await?;
         let (administrator, publishing) = channel().await?;
         for queue in [
-            retry_queue(INVENTORY_QUEUE, Tier::TenSeconds),
+            retry_queue(INVENTORY_QUEUE, RetryTier::TenSeconds),
             INVENTORY_QUEUE.to_owned(),
             INVENTORY_QUEUE.to_owned(),
         ] {

@@ -188,7 +188,7 @@ pub(crate) const ADMINISTRATOR: &str = "dunder";
 pub(crate) async fn broker(user: &str) -> Result<lapin::Connection, lapin::Error> {
     let address = url::Url::parse(address("rabbitmq")).unwrap();
     let port = address.port().unwrap();
-    let uri = dm_amqp::uri(user, secrets::HARDEST, "127.0.0.1", port, "/");
+    let uri = dm_amqp::build_uri(user, secrets::HARDEST, "127.0.0.1", port, "/");
     lapin::Connection::connect_uri(uri, lapin::ConnectionProperties::default()).await
 }
 

@@ -37,7 +37,7 @@ async fn chaos_disconnect_closes_a_new_connection() {
     let project = Project::new("disconnect");
     project.up(&["--only", "rabbitmq"]).ok();
     let status = project.status();
-    let uri = dm_amqp::uri(
+    let uri = dm_amqp::build_uri(
         "dunder",
         HARDEST,
         "127.0.0.1",

@@ -21,11 +21,11 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 use dm_engine::images::RegistryLogin;
 use dm_engine::{Engine, EngineSettings};
-use dm_images::Images;
+use dm_images::ImageStore;
 use dm_images::catalog::Catalog;
-use dm_images::progress::{Progress, Update};
+use dm_images::progress::{ImageProgress, ProgressUpdate};
 use dm_images::recipe::LABEL_COMPONENT;
-use dm_images::settings::{Dirs, ImageSettings};
+use dm_images::settings::{ImageDirs, ImageSettings};
 use futures_util::StreamExt;
 
 /// Maximum time for what the engine does asynchronously.
@@ -87,12 +87,12 @@ impl EngineFixture {
     }
 
     /// Returns the images of a catalog, configured as in a run of `dm`.
-    pub(crate) fn images(&self, catalog: Catalog, settings: ImageSettings) -> Images {
-        let dirs = Dirs {
-            state: self.path("state"),
-            cache: self.path("cache"),
+    pub(crate) fn images(&self, catalog: Catalog, settings: ImageSettings) -> ImageStore {
+        let dirs = ImageDirs {
+            state_dir: self.path("state"),
+            cache_dir: self.path("cache"),
         };
-        Images::new(self.engine.clone(), catalog, settings, dirs)
+        ImageStore::new(self.engine.clone(), catalog, settings, dirs)
             .with_components([self.name("golden")])
             .with_progress(self.progress.clone())
     }
@@ -327,23 +327,23 @@ impl Drop for EngineFixture {
     }
 }
 
-type UpdateHook = Box<dyn Fn(&str, &Update) + Send>;
+type UpdateHook = Box<dyn Fn(&str, &ProgressUpdate) + Send>;
 
 /// Records the progress that a run reports.
 #[derive(Default)]
 pub(crate) struct RecordedProgress {
-    updates: Mutex<Vec<(String, Update)>>,
+    updates: Mutex<Vec<(String, ProgressUpdate)>>,
     notes: Mutex<Vec<String>>,
     hook: Mutex<Option<UpdateHook>>,
 }
 
 impl RecordedProgress {
     /// Returns the updates about an activity on an image.
-    pub(crate) fn updates(&self, image: &str, activity: &str) -> Vec<Update> {
+    pub(crate) fn updates(&self, image: &str, activity: &str) -> Vec<ProgressUpdate> {
         let updates = self.updates.lock().unwrap();
         updates
             .iter()
-            .filter(|(name, update)| name == image && update.doing == activity)
+            .filter(|(name, update)| name == image && update.activity == activity)
             .map(|(_, update)| update.clone())
             .collect()
     }
@@ -354,13 +354,13 @@ impl RecordedProgress {
     }
 
     /// Calls a hook at every update.
-    pub(crate) fn on_update(&self, hook: impl Fn(&str, &Update) + Send + 'static) {
+    pub(crate) fn on_update(&self, hook: impl Fn(&str, &ProgressUpdate) + Send + 'static) {
         *self.hook.lock().unwrap() = Some(Box::new(hook));
     }
 }
 
-impl Progress for RecordedProgress {
-    fn working(&self, image: &str, update: Update) {
+impl ImageProgress for RecordedProgress {
+    fn on_progress(&self, image: &str, update: ProgressUpdate) {
         if let Some(hook) = &*self.hook.lock().unwrap() {
             hook(image, &update);
         }
@@ -370,7 +370,7 @@ impl Progress for RecordedProgress {
             .push((image.to_owned(), update));
     }
 
-    fn note(&self, _: &str, text: String) {
+    fn on_note(&self, _: &str, text: String) {
         self.notes.lock().unwrap().push(text);
     }
 }

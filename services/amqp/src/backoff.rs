@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub struct Backoff {
     builder: ExponentialBuilder,
-    pauses: ExponentialBackoff,
-    longest: Duration,
+    delays: ExponentialBackoff,
+    max_delay: Duration,
 }
 
 impl Backoff {
@@ -27,24 +27,24 @@ impl Backoff {
             .without_max_times();
         Self {
             builder,
-            pauses: builder.build(),
-            longest,
+            delays: builder.build(),
+            max_delay: longest,
         }
     }
 
     /// How long the next pause lasts.
-    pub(crate) fn next_pause(&mut self) -> Duration {
-        self.pauses.next().unwrap_or(self.longest)
+    pub(crate) fn next_delay(&mut self) -> Duration {
+        self.delays.next().unwrap_or(self.max_delay)
     }
 
     /// Begins with the first pause again.
     pub(crate) fn reset(&mut self) {
-        self.pauses = self.builder.build();
+        self.delays = self.builder.build();
     }
 
     /// Waits for the next pause. False where it was asked to stop first.
     pub async fn wait(&mut self, stop: &CancellationToken) -> bool {
-        let pause = self.next_pause();
+        let pause = self.next_delay();
         tokio::select! {
             biased;
             () = stop.cancelled() => false,
@@ -68,7 +68,7 @@ mod tests {
             for _ in 0..2 {
                 for at in 0..count {
                     let whole = first.saturating_mul(2_u32.pow(at)).min(longest);
-                    let pause = backoff.next_pause();
+                    let pause = backoff.next_delay();
                     // Floats on the way cost a microsecond at most.
                     let slack = Duration::from_micros(1) + whole / 1_000_000;
                     prop_assert!(pause + slack >= whole / 2, "{pause:?} of {whole:?}");

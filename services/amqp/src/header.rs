@@ -5,7 +5,7 @@ use lapin::types::{AMQPValue, FieldTable};
 
 /// The value of a header that holds a text.
 #[must_use]
-pub fn of_text(text: &str) -> AMQPValue {
+pub fn text_value(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
@@ -22,13 +22,13 @@ pub fn as_text(value: &AMQPValue) -> Option<String> {
 
 /// The text of an entry, as [`as_text`] reads it.
 #[must_use]
-pub fn text(table: &FieldTable, name: &str) -> Option<String> {
+pub fn get_text(table: &FieldTable, name: &str) -> Option<String> {
     as_text(table.inner().get(name)?)
 }
 
 /// The count in an entry, of any width; nothing where it is below zero.
 #[must_use]
-pub fn number(table: &FieldTable, name: &str) -> Option<u64> {
+pub fn get_number(table: &FieldTable, name: &str) -> Option<u64> {
     match table.inner().get(name)? {
         AMQPValue::ShortShortInt(number) => u64::try_from(*number).ok(),
         AMQPValue::ShortShortUInt(number) => Some((*number).into()),
@@ -43,7 +43,7 @@ pub fn number(table: &FieldTable, name: &str) -> Option<u64> {
 
 /// The properties with some more headers; every other one stays as it is.
 #[must_use]
-pub fn with(
+pub fn with_headers(
     properties: &BasicProperties,
     more: impl IntoIterator<Item = (&'static str, AMQPValue)>,
 ) -> BasicProperties {
@@ -63,19 +63,22 @@ mod tests {
         let odd = AMQPValue::LongString(b"\xff\xfe".to_vec().into());
         let mut table = FieldTable::default();
         table.insert("odd".into(), odd.clone());
-        table.insert("old".into(), of_text("before"));
+        table.insert("old".into(), text_value("before"));
         let properties = BasicProperties::default()
             .with_headers(table)
             .with_priority(3);
-        let more = [("old", of_text("now")), ("count", AMQPValue::ShortInt(-1))];
-        let made = with(&properties, more);
+        let more = [
+            ("old", text_value("now")),
+            ("count", AMQPValue::ShortInt(-1)),
+        ];
+        let made = with_headers(&properties, more);
         assert_eq!(made.priority(), &Some(3));
         let table = made.headers().as_ref().unwrap();
         assert_eq!(table.inner().get("odd"), Some(&odd));
-        assert_eq!(text(table, "old").as_deref(), Some("now"));
-        assert_eq!(number(table, "count"), None, "no count is below zero");
-        assert_eq!(number(table, "old"), None);
-        assert_eq!(text(table, "count"), None);
+        assert_eq!(get_text(table, "old").as_deref(), Some("now"));
+        assert_eq!(get_number(table, "count"), None, "no count is below zero");
+        assert_eq!(get_number(table, "old"), None);
+        assert_eq!(get_text(table, "count"), None);
     }
 
     #[test]
@@ -92,7 +95,7 @@ mod tests {
         for value in seven {
             let mut table = FieldTable::default();
             table.insert("count".into(), value);
-            assert_eq!(number(&table, "count"), Some(7));
+            assert_eq!(get_number(&table, "count"), Some(7));
         }
     }
 }

@@ -15,15 +15,15 @@
 //! ```
 
 mod backoff;
-mod event;
+mod event_properties;
 pub mod header;
-pub mod letter;
+pub mod letter_id;
 mod original;
 mod supervise;
 
 pub use backoff::Backoff;
-pub use event::Event;
-pub use original::{Original, Place};
+pub use event_properties::EventProperties;
+pub use original::{OriginalMessage, PublishTarget};
 pub use supervise::supervise;
 
 use std::collections::HashSet;
@@ -34,7 +34,7 @@ use lapin::uri::{AMQPAuthority, AMQPUri, AMQPUserInfo};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Error};
 
 /// Marks a message that survives a restart of the broker.
-const PERSISTENT: u8 = 2;
+const DELIVERY_MODE_PERSISTENT: u8 = 2;
 
 /// A connection that the broker shows under a name.
 ///
@@ -49,7 +49,7 @@ pub async fn connect(uri: &str, name: &str) -> Result<Connection, Error> {
 ///
 /// # Errors
 /// The broker is away, or refuses.
-pub async fn connect_to(uri: AMQPUri, name: &str) -> Result<Connection, Error> {
+pub async fn connect_uri(uri: AMQPUri, name: &str) -> Result<Connection, Error> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     Connection::connect_uri(uri, properties).await
 }
@@ -60,7 +60,7 @@ pub async fn connect_to(uri: AMQPUri, name: &str) -> Result<Connection, Error> {
 /// (<https://url.spec.whatwg.org/#double-dot-path-segment>): connect to them with
 /// [`connect_to`].
 #[must_use]
-pub fn uri(user: &str, password: &str, host: &str, port: u16, vhost: &str) -> AMQPUri {
+pub fn build_uri(user: &str, password: &str, host: &str, port: u16, vhost: &str) -> AMQPUri {
     AMQPUri {
         authority: AMQPAuthority {
             userinfo: AMQPUserInfo {
@@ -77,7 +77,7 @@ pub fn uri(user: &str, password: &str, host: &str, port: u16, vhost: &str) -> AM
 
 /// A message on its way.
 #[derive(Debug, Clone)]
-pub struct Outgoing {
+pub struct OutgoingMessage {
     /// The exchange; the default one where it is empty.
     pub exchange: String,
     /// The routing key: the queue's name on the default exchange.
@@ -92,18 +92,18 @@ pub struct Outgoing {
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PublishOutcome {
     /// The broker has it.
     Confirmed,
     /// No queue takes it, though one should.
     Returned,
     /// A queue refused it.
-    Refused,
+    Nacked,
 }
 
 /// Messages that were sent on a channel, and whose confirms are yet to come.
 #[derive(Debug)]
-pub struct Sent {
+pub struct PendingConfirms {
     confirms: Vec<(Option<ShortString>, lapin::PublisherConfirm)>,
 }
 
@@ -112,7 +112,10 @@ pub struct Sent {
 ///
 /// # Errors
 /// The connection broke: some of them may be on their way.
-pub async fn send(channel: &Channel, messages: &[Outgoing]) -> Result<Sent, Error> {
+pub async fn publish(
+    channel: &Channel,
+    messages: &[OutgoingMessage],
+) -> Result<PendingConfirms, Error> {
     let mut confirms = Vec::with_capacity(messages.len());
     for message in messages {
         let options = BasicPublishOptions {
@@ -130,15 +133,15 @@ pub async fn send(channel: &Channel, messages: &[Outgoing]) -> Result<Sent, Erro
             .await?;
         confirms.push((message.properties.message_id().clone(), confirm));
     }
-    Ok(Sent { confirms })
+    Ok(PendingConfirms { confirms })
 }
 
-impl Sent {
+impl PendingConfirms {
     /// Waits for every confirm. The outcomes are in the order of the messages.
     ///
     /// # Errors
     /// The connection broke: the broker may have some of them.
-    pub async fn settle(self, channel: &Channel) -> Result<Vec<Outcome>, Error> {
+    pub async fn wait_for_confirms(self, channel: &Channel) -> Result<Vec<PublishOutcome>, Error> {
         let mut acknowledged = Vec::with_capacity(self.confirms.len());
         let mut returned: HashSet<Option<ShortString>> = HashSet::new();
         for (id, confirm) in self.confirms {
@@ -162,11 +165,11 @@ impl Sent {
             .into_iter()
             .map(|(id, acknowledged)| {
                 if returned.contains(&id) {
-                    Outcome::Returned
+                    PublishOutcome::Returned
                 } else if acknowledged {
-                    Outcome::Confirmed
+                    PublishOutcome::Confirmed
                 } else {
-                    Outcome::Refused
+                    PublishOutcome::Nacked
                 }
             })
             .collect())
@@ -188,7 +191,7 @@ mod tests {
         ) {
             // Neither has a text: see `uri`.
             prop_assume!(vhost != "." && vhost != "..");
-            let uri = uri(&user, &password, "rabbitmq", 5672, &vhost);
+            let uri = build_uri(&user, &password, "rabbitmq", 5672, &vhost);
             let read: AMQPUri = uri.to_string().parse().unwrap();
             prop_assert_eq!(read, uri);
         }
@@ -200,7 +203,7 @@ mod tests {
             " ", "+", "%", "%20", "%2B", "@", ":", "/", "a b", "a+b", "a%b", "a@b:c/d", "?x=y#z",
             "[::1]", "\\", "\"'", "&&", "%%%",
         ] {
-            let uri = uri("dunder", password, "rabbitmq", 5672, "/");
+            let uri = build_uri("dunder", password, "rabbitmq", 5672, "/");
             let text = uri.to_string();
             let read: AMQPUri = text.parse().unwrap();
             assert_eq!(read.authority.userinfo.password, password, "{text}");

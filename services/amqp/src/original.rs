@@ -14,14 +14,14 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use uuid::Uuid;
 
-use crate::{PERSISTENT, header};
+use crate::{DELIVERY_MODE_PERSISTENT, header};
 
 /// Headers that the broker acts on, or takes from no publisher.
-const MOVED: [&str; 3] = ["CC", "BCC", "x-death"];
+const MOVED_HEADERS: [&str; 3] = ["CC", "BCC", "x-death"];
 
 /// Where a message was published to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct PublishTarget {
     /// The exchange.
     pub exchange: String,
     /// The routing key.
@@ -30,16 +30,16 @@ pub struct Place {
 
 /// A message's place and properties as they were before it was copied.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Original {
+pub struct OriginalMessage {
     /// Where it was published to.
-    pub place: Place,
+    pub target: PublishTarget,
     /// Its properties.
     pub properties: BasicProperties,
 }
 
 /// The parts of properties, each of which may be missing.
 #[derive(Default)]
-struct Parts {
+struct PropertyOverrides {
     headers: Option<FieldTable>,
     delivery_mode: Option<u8>,
     expiration: Option<ShortString>,
@@ -47,31 +47,31 @@ struct Parts {
     user_id: Option<ShortString>,
 }
 
-impl Original {
+impl OriginalMessage {
     /// Reads a message: what an earlier copy had to move stands at its place again.
     #[must_use]
-    pub fn of(exchange: &str, routing_key: &str, properties: &BasicProperties) -> Self {
+    pub fn from_message(exchange: &str, routing_key: &str, properties: &BasicProperties) -> Self {
         let kept = |name, now: &str| {
-            let kept = moved(properties).and_then(|moved| text(moved, name));
+            let kept = moved_table(properties).and_then(|moved| moved_text(moved, name));
             kept.unwrap_or(now).to_owned()
         };
         Self {
-            place: Place {
+            target: PublishTarget {
                 exchange: kept("exchange", exchange),
                 routing_key: kept("routing_key", routing_key),
             },
-            properties: Self::properties_of(properties).into_owned(),
+            properties: Self::restore_properties(properties).into_owned(),
         }
     }
 
     /// The properties of a message alone.
     #[must_use]
-    pub fn properties_of(properties: &BasicProperties) -> Cow<'_, BasicProperties> {
-        let Some(moved) = moved(properties) else {
+    pub fn restore_properties(properties: &BasicProperties) -> Cow<'_, BasicProperties> {
+        let Some(moved) = moved_table(properties) else {
             return Cow::Borrowed(properties);
         };
         let mut headers = FieldTable::default();
-        for (name, value) in entries(properties) {
+        for (name, value) in header_entries(properties) {
             if name.as_str() != ORIGINAL {
                 headers.insert(name.clone(), value.clone());
             }
@@ -82,7 +82,8 @@ impl Original {
             }
         }
         let had_none = moved.contains_key("no_headers") && headers.inner().is_empty();
-        let short = |name: &str| text(moved, name).and_then(|text| ShortString::try_new(text).ok());
+        let short =
+            |name: &str| moved_text(moved, name).and_then(|text| ShortString::try_new(text).ok());
         let missing = |name: &str| moved.inner().get(name) == Some(&AMQPValue::Void);
         let delivery_mode = match moved.inner().get("delivery_mode") {
             Some(AMQPValue::ShortShortUInt(mode)) => Some(*mode),
@@ -90,32 +91,32 @@ impl Original {
             _ => *properties.delivery_mode(),
         };
         let message_id = properties.message_id().clone();
-        let parts = Parts {
+        let parts = PropertyOverrides {
             headers: (!had_none).then_some(headers),
             delivery_mode,
             expiration: short("expiration").or_else(|| properties.expiration().clone()),
             message_id: message_id.filter(|_| !missing("message_id")),
             user_id: short("user_id").or_else(|| properties.user_id().clone()),
         };
-        Cow::Owned(parts.of(properties))
+        Cow::Owned(parts.apply_to(properties))
     }
 
     /// The properties of a copy. `keep_place` also keeps where the message was published
     /// to, for a copy that is published elsewhere.
     #[must_use]
-    pub fn carried(&self, keep_place: bool) -> BasicProperties {
+    pub fn to_copy_properties(&self, keep_target: bool) -> BasicProperties {
         let mut moved = FieldTable::default();
-        if keep_place {
-            moved.insert("exchange".into(), header::of_text(&self.place.exchange));
+        if keep_target {
+            moved.insert("exchange".into(), header::text_value(&self.target.exchange));
             moved.insert(
                 "routing_key".into(),
-                header::of_text(&self.place.routing_key),
+                header::text_value(&self.target.routing_key),
             );
         }
         let properties = &self.properties;
         let (mut headers, mut special) = (FieldTable::default(), FieldTable::default());
-        for (name, value) in entries(properties) {
-            if MOVED.contains(&name.as_str()) {
+        for (name, value) in header_entries(properties) {
+            if MOVED_HEADERS.contains(&name.as_str()) {
                 special.insert(name.clone(), value.clone());
             } else {
                 headers.insert(name.clone(), value.clone());
@@ -124,17 +125,17 @@ impl Original {
         if !special.inner().is_empty() {
             moved.insert("headers".into(), AMQPValue::FieldTable(special));
         }
-        if *properties.delivery_mode() != Some(PERSISTENT) {
+        if *properties.delivery_mode() != Some(DELIVERY_MODE_PERSISTENT) {
             let mode = properties
                 .delivery_mode()
                 .map_or(AMQPValue::Void, AMQPValue::ShortShortUInt);
             moved.insert("delivery_mode".into(), mode);
         }
         if let Some(expiration) = properties.expiration() {
-            moved.insert("expiration".into(), header::of_text(expiration.as_str()));
+            moved.insert("expiration".into(), header::text_value(expiration.as_str()));
         }
         if let Some(id) = properties.user_id() {
-            moved.insert("user_id".into(), header::of_text(id.as_str()));
+            moved.insert("user_id".into(), header::text_value(id.as_str()));
         }
         let message_id = properties.message_id().clone().unwrap_or_else(|| {
             moved.insert("message_id".into(), AMQPValue::Void);
@@ -148,20 +149,20 @@ impl Original {
             headers.insert(ORIGINAL.into(), AMQPValue::FieldTable(moved));
         }
         let has_headers = properties.headers().is_some() || !headers.inner().is_empty();
-        let parts = Parts {
+        let parts = PropertyOverrides {
             headers: has_headers.then_some(headers),
-            delivery_mode: Some(PERSISTENT),
+            delivery_mode: Some(DELIVERY_MODE_PERSISTENT),
             expiration: None,
             message_id: Some(message_id),
             user_id: None,
         };
-        parts.of(properties)
+        parts.apply_to(properties)
     }
 }
 
-impl Parts {
+impl PropertyOverrides {
     /// These, and the others as they are.
-    fn of(self, others: &BasicProperties) -> BasicProperties {
+    fn apply_to(self, others: &BasicProperties) -> BasicProperties {
         /// Sets what there is.
         fn set<T>(
             properties: BasicProperties,
@@ -201,21 +202,23 @@ impl Parts {
 }
 
 /// What an earlier copy had to move.
-fn moved(properties: &BasicProperties) -> Option<&FieldTable> {
+fn moved_table(properties: &BasicProperties) -> Option<&FieldTable> {
     match properties.headers().as_ref()?.inner().get(ORIGINAL)? {
         AMQPValue::FieldTable(moved) => Some(moved),
         _ => None,
     }
 }
 
-fn text<'t>(moved: &'t FieldTable, name: &str) -> Option<&'t str> {
+fn moved_text<'t>(moved: &'t FieldTable, name: &str) -> Option<&'t str> {
     match moved.inner().get(name)? {
         AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
         _ => None,
     }
 }
 
-fn entries(properties: &BasicProperties) -> impl Iterator<Item = (&ShortString, &AMQPValue)> {
+fn header_entries(
+    properties: &BasicProperties,
+) -> impl Iterator<Item = (&ShortString, &AMQPValue)> {
     let headers = properties.headers().as_ref();
     headers.into_iter().flat_map(|headers| headers.inner())
 }
@@ -223,7 +226,7 @@ fn entries(properties: &BasicProperties) -> impl Iterator<Item = (&ShortString, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::header::of_text as text;
+    use crate::header::text_value as text;
 
     fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
         let mut table = FieldTable::default();
@@ -233,10 +236,10 @@ mod tests {
         table
     }
 
-    fn full() -> Original {
+    fn full() -> OriginalMessage {
         let deaths = vec![AMQPValue::FieldTable(table(&[("reason", text("expired"))]))];
-        Original {
-            place: Place {
+        OriginalMessage {
+            target: PublishTarget {
                 exchange: "dm.domain.events.dlx".into(),
                 routing_key: "wuphf.domain-events.q".into(),
             },
@@ -263,36 +266,45 @@ mod tests {
 
     #[test]
     fn a_copy_reads_as_its_original() {
-        let no_headers = Original {
+        let no_headers = OriginalMessage {
             properties: BasicProperties::default(),
             ..full()
         };
-        let empty_headers = Original {
+        let empty_headers = OriginalMessage {
             properties: BasicProperties::default().with_headers(FieldTable::default()),
             ..full()
         };
         for original in [full(), no_headers, empty_headers] {
-            let carried = original.carried(true);
-            assert_eq!(Original::of("", "elsewhere", &carried), original);
+            let carried = original.to_copy_properties(true);
+            assert_eq!(
+                OriginalMessage::from_message("", "elsewhere", &carried),
+                original
+            );
             // A copy of a copy is no different.
-            let again = Original::of("", "elsewhere", &carried).carried(true);
-            assert_eq!(Original::of("", "there", &again), original);
+            let again =
+                OriginalMessage::from_message("", "elsewhere", &carried).to_copy_properties(true);
+            assert_eq!(OriginalMessage::from_message("", "there", &again), original);
         }
     }
 
     #[test]
     fn what_the_broker_acts_on_is_not_at_its_place() {
-        let carried = full().carried(false);
+        let carried = full().to_copy_properties(false);
         assert_eq!(carried.user_id(), &None);
         assert_eq!(carried.expiration(), &None);
         assert_eq!(carried.delivery_mode(), &Some(2));
         assert!(carried.message_id().is_some());
         let headers = carried.headers().as_ref().unwrap();
-        for name in MOVED {
+        for name in MOVED_HEADERS {
             assert!(!headers.contains_key(name), "{name}");
         }
         assert_eq!(headers.inner()["tenant"], AMQPValue::LongInt(1));
-        assert_eq!(Original::of("x", "y", &carried).place.exchange, "x");
+        assert_eq!(
+            OriginalMessage::from_message("x", "y", &carried)
+                .target
+                .exchange,
+            "x"
+        );
     }
 
     #[test]
@@ -300,7 +312,7 @@ mod tests {
         let properties = BasicProperties::default()
             .with_message_id("evt_1".into())
             .with_delivery_mode(2);
-        let original = Original::of("", "q", &properties);
-        assert_eq!(original.carried(false), properties);
+        let original = OriginalMessage::from_message("", "q", &properties);
+        assert_eq!(original.to_copy_properties(false), properties);
     }
 }

@@ -9,29 +9,29 @@ use tokio_util::sync::CancellationToken;
 use crate::Backoff;
 
 /// The first pause before a session is set up again.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const INITIAL_DELAY: Duration = Duration::from_millis(100);
 /// The longest one.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const MAX_DELAY: Duration = Duration::from_secs(2);
 /// A session that lasted longer than this was sound: the pauses begin anew.
-const SOUND: Duration = Duration::from_secs(10);
+const STABLE_DURATION: Duration = Duration::from_secs(10);
 
 /// Runs one session after the other until one ends in good order, or it is asked to stop.
 /// Each that breaks is followed by a pause; `broken` hears of it before that.
 pub async fn supervise<F, E>(
     stop: &CancellationToken,
     mut session: impl FnMut() -> F,
-    mut broken: impl FnMut(E),
+    mut on_error: impl FnMut(E),
 ) where
     F: Future<Output = Result<(), E>>,
 {
-    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let mut backoff = Backoff::new(INITIAL_DELAY, MAX_DELAY);
     while !stop.is_cancelled() {
         let began = Instant::now();
         match session().await {
             Ok(()) => return,
-            Err(error) => broken(error),
+            Err(error) => on_error(error),
         }
-        if began.elapsed() > SOUND {
+        if began.elapsed() > STABLE_DURATION {
             backoff.reset();
         }
         if !backoff.wait(stop).await {
@@ -71,14 +71,14 @@ mod tests {
                     stop.cancel();
                 }
                 if count == 10 {
-                    tokio::time::sleep(SOUND * 2).await;
+                    tokio::time::sleep(STABLE_DURATION * 2).await;
                 }
                 Err::<(), ()>(())
             }
         };
         supervise(&stop, session, |()| ()).await;
         assert_eq!(began.len(), 12, "none begins after it is asked to stop");
-        assert!(began[9] - began[8] >= LONGEST_PAUSE / 2);
-        assert!(began[10] - began[9] - SOUND * 2 <= FIRST_PAUSE);
+        assert!(began[9] - began[8] >= MAX_DELAY / 2);
+        assert!(began[10] - began[9] - STABLE_DURATION * 2 <= INITIAL_DELAY);
     }
 }

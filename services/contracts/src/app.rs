@@ -38,7 +38,7 @@ impl App {
 
     /// Its name in the table of profiles.
     #[must_use]
-    pub const fn stored(self) -> &'static str {
+    pub const fn stored_name(self) -> &'static str {
         match self {
             Self::Portal => "PORTAL",
             Self::Infinity => "INFINITY",
@@ -49,7 +49,7 @@ impl App {
 
     /// The app of that name in the interface, in any case.
     #[must_use]
-    pub fn of(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|app| app.name().eq_ignore_ascii_case(name))
@@ -57,8 +57,8 @@ impl App {
 
     /// The app of that name in the table of profiles, which has no others.
     #[must_use]
-    pub fn of_stored(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|app| app.stored() == name)
+    pub fn from_stored_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|app| app.stored_name() == name)
     }
 }
 
@@ -69,14 +69,14 @@ mod tests {
     #[test]
     fn names_go_there_and_back() {
         for app in App::ALL {
-            assert_eq!(App::of(app.name()), Some(app));
-            assert_eq!(App::of(&app.name().to_uppercase()), Some(app));
-            assert_eq!(App::of_stored(app.stored()), Some(app));
+            assert_eq!(App::from_name(app.name()), Some(app));
+            assert_eq!(App::from_name(&app.name().to_uppercase()), Some(app));
+            assert_eq!(App::from_stored_name(app.stored_name()), Some(app));
             let text = serde_json::to_value(app).unwrap();
             assert_eq!(text, app.name());
         }
         for name in ["", "WAREHOUSE_MOBILE", "warehouse mobile", "grafana"] {
-            assert_eq!(App::of(name), None, "{name:?}");
+            assert_eq!(App::from_name(name), None, "{name:?}");
         }
     }
 }

@@ -63,7 +63,7 @@ fn json_content() -> String {
 
 /// What of an envelope says which event it is, of anything that may be one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub struct Heading {
+pub struct EventAttributes {
     /// Its id.
     pub id: Option<String>,
     /// Its type.
@@ -73,11 +73,11 @@ pub struct Heading {
     pub subject: Option<String>,
 }
 
-impl Heading {
+impl EventAttributes {
     /// Reads the body of a message without reading all of it; nothing is known of one
     /// that is no envelope.
     #[must_use]
-    pub fn read(body: &[u8]) -> Self {
+    pub fn from_body(body: &[u8]) -> Self {
         serde_json::from_slice(body).unwrap_or_default()
     }
 }
@@ -91,13 +91,13 @@ pub enum EnvelopeError {
     Unparsable(#[source] serde_json::Error),
     /// The envelope speaks another version.
     #[error("unsupported CloudEvents version {0}")]
-    Version(String),
+    UnsupportedVersion(String),
     /// The event has no id.
     #[error("the event has no id")]
-    NoId,
+    MissingId,
     /// The event came by the routing key of another type. Who may publish what goes by keys.
     #[error("{event_type} has the routing key {expected}, but was published with {routing_key}")]
-    RoutingKey {
+    WrongRoutingKey {
         /// The event's type.
         event_type: String,
         /// The key of that type.
@@ -107,7 +107,7 @@ pub enum EnvelopeError {
     },
     /// Mandatory data is missing, or of another type.
     #[error("invalid data of {event_type}: {source}")]
-    Data {
+    InvalidData {
         /// The event's type.
         event_type: String,
         /// What is wrong.
@@ -118,11 +118,11 @@ pub enum EnvelopeError {
 impl EnvelopeError {
     /// A stable word for it, as dead letters carry it.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Unparsable(_) | Self::Version(_) | Self::NoId => "unparsable",
-            Self::RoutingKey { .. } => "wrong-routing-key",
-            Self::Data { .. } => "invalid-data",
+            Self::Unparsable(_) | Self::UnsupportedVersion(_) | Self::MissingId => "unparsable",
+            Self::WrongRoutingKey { .. } => "wrong-routing-key",
+            Self::InvalidData { .. } => "invalid-data",
         }
     }
 }
@@ -130,7 +130,7 @@ impl EnvelopeError {
 impl Envelope {
     /// The envelope of a new event, with an id of its own.
     #[must_use]
-    pub fn of<E: DomainEvent>(event: &E) -> Self {
+    pub fn new<E: DomainEvent>(event: &E) -> Self {
         Self::with_id(event, new_id())
     }
 
@@ -157,10 +157,10 @@ impl Envelope {
     pub fn parse(body: &[u8]) -> Result<Self, EnvelopeError> {
         let envelope: Self = serde_json::from_slice(body).map_err(EnvelopeError::Unparsable)?;
         if envelope.specversion != SPEC_VERSION {
-            return Err(EnvelopeError::Version(envelope.specversion));
+            return Err(EnvelopeError::UnsupportedVersion(envelope.specversion));
         }
         if envelope.id.trim().is_empty() {
-            return Err(EnvelopeError::NoId);
+            return Err(EnvelopeError::MissingId);
         }
         Ok(envelope)
     }
@@ -169,8 +169,8 @@ impl Envelope {
     ///
     /// # Errors
     /// [`EnvelopeError::Data`] where a field is missing or of another type.
-    pub fn data<D: DeserializeOwned>(&self) -> Result<D, EnvelopeError> {
-        D::deserialize(&self.data).map_err(|source| EnvelopeError::Data {
+    pub fn parse_data<D: DeserializeOwned>(&self) -> Result<D, EnvelopeError> {
+        D::deserialize(&self.data).map_err(|source| EnvelopeError::InvalidData {
             event_type: self.event_type.clone(),
             source,
         })
@@ -178,14 +178,15 @@ impl Envelope {
 
     /// When it happened; now where that can't be read.
     #[must_use]
-    pub fn instant(&self) -> DateTime<Utc> {
+    pub fn time_or_now(&self) -> DateTime<Utc> {
         time::parse(&self.time).unwrap_or_else(time::now)
     }
 
     /// An instant of the data; the envelope's where that can't be read.
     #[must_use]
-    pub fn instant_or_own(&self, text: Option<&str>) -> DateTime<Utc> {
-        text.and_then(time::parse).unwrap_or_else(|| self.instant())
+    pub fn parse_instant_or_time(&self, text: Option<&str>) -> DateTime<Utc> {
+        text.and_then(time::parse)
+            .unwrap_or_else(|| self.time_or_now())
     }
 }
 
@@ -217,7 +218,7 @@ mod tests {
 
     #[test]
     fn an_envelope_says_what_it_is() {
-        let envelope = Envelope::of(&failed("ord_9001", 3));
+        let envelope = Envelope::new(&failed("ord_9001", 3));
         assert_eq!(
             envelope.event_type,
             "com.dundermifflin.inventory.stock.failed.v1"
@@ -230,10 +231,10 @@ mod tests {
 
     #[test]
     fn what_is_no_event_says_why() {
-        let code = |body: &str| Envelope::parse(body.as_bytes()).map_err(|error| error.code());
+        let code = |body: &str| Envelope::parse(body.as_bytes()).map_err(|error| error.reason());
         assert_eq!(code("{"), Err("unparsable"));
         assert_eq!(code(r#"{"specversion":"1.0"}"#), Err("unparsable"));
-        let mut envelope = Envelope::of(&failed("ord_1", 1));
+        let mut envelope = Envelope::new(&failed("ord_1", 1));
         envelope.specversion = "0.3".to_owned();
         let body = serde_json::to_string(&envelope).unwrap();
         assert_eq!(code(&body), Err("unparsable"));
@@ -241,20 +242,21 @@ mod tests {
 
     #[test]
     fn a_heading_is_read_of_anything() {
-        let heading = Heading::read(br#"{"id":"evt_1","type":"t","subject":"s","data":[1]}"#);
+        let heading =
+            EventAttributes::from_body(br#"{"id":"evt_1","type":"t","subject":"s","data":[1]}"#);
         assert_eq!(heading.id.as_deref(), Some("evt_1"));
         assert_eq!(heading.subject.as_deref(), Some("s"));
         for body in [&b""[..], b"{", b"[]", b"{\"id\":7}", b"\xff"] {
-            assert_eq!(Heading::read(body), Heading::default());
+            assert_eq!(EventAttributes::from_body(body), EventAttributes::default());
         }
     }
 
     #[test]
     fn missing_data_is_another_matter() {
-        let mut envelope = Envelope::of(&failed("ord_1", 1));
+        let mut envelope = Envelope::new(&failed("ord_1", 1));
         envelope.data["orderId"].take();
-        let error = envelope.data::<StockFailed>().unwrap_err();
-        assert_eq!(error.code(), "invalid-data");
+        let error = envelope.parse_data::<StockFailed>().unwrap_err();
+        assert_eq!(error.reason(), "invalid-data");
         assert!(error.to_string().contains("stock.failed"), "{error}");
     }
 
@@ -276,7 +278,7 @@ mod tests {
                 0..5,
             ),
         ) {
-            let mut body = serde_json::to_vec(&Envelope::of(&failed(&order, 1))).unwrap();
+            let mut body = serde_json::to_vec(&Envelope::new(&failed(&order, 1))).unwrap();
             for (place, piece, removed) in changes {
                 let place = place.index(body.len() + 1);
                 let end = (place + removed).min(body.len());
@@ -286,19 +288,19 @@ mod tests {
                 Ok(envelope) => {
                     prop_assert_eq!(&envelope.specversion, SPEC_VERSION);
                     prop_assert!(!envelope.id.trim().is_empty());
-                    prop_assert_eq!(Heading::read(&body).id, Some(envelope.id.clone()));
+                    prop_assert_eq!(EventAttributes::from_body(&body).id, Some(envelope.id.clone()));
                     let written = serde_json::to_vec(&envelope).unwrap();
                     prop_assert_eq!(Envelope::parse(&written).unwrap(), envelope);
                 }
-                Err(error) => prop_assert!(["unparsable", "invalid-data"].contains(&error.code())),
+                Err(error) => prop_assert!(["unparsable", "invalid-data"].contains(&error.reason())),
             }
         }
         #[test]
         fn an_event_survives_the_wire(order in "[a-z0-9_\\\\\"ü ]{1,20}", missing in 1i64..1_000_000) {
             let event = failed(&order, missing);
-            let body = serde_json::to_vec(&Envelope::of(&event)).unwrap();
+            let body = serde_json::to_vec(&Envelope::new(&event)).unwrap();
             let envelope = Envelope::parse(&body).unwrap();
-            prop_assert_eq!(envelope.data::<StockFailed>().unwrap(), event);
+            prop_assert_eq!(envelope.parse_data::<StockFailed>().unwrap(), event);
         }
     }
 }

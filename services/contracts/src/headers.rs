@@ -32,7 +32,7 @@ pub const LETTER: &str = "x-dm-letter";
 /// What a copy of a message can't carry at its own place, e.g. its expiration.
 pub const ORIGINAL: &str = "x-dm-original";
 /// What headers of ours begin with.
-pub const OURS: &str = "x-dm-";
+pub const PREFIX: &str = "x-dm-";
 
 /// The header in which the gateway shows a service the secret of their instance.
 pub const GATEWAY_SECRET: &str = "x-gateway-secret";

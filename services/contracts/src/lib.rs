@@ -9,10 +9,10 @@ mod app;
 pub mod envelope;
 pub mod events;
 pub mod headers;
-pub mod rules;
 pub mod span;
 pub mod time;
 pub mod topology;
+pub mod validation;
 
 pub use app::App;
 pub use envelope::Envelope;

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 /// contexts want them. It follows from the two, so that whoever sees an event whose
 /// parent it is knows by which event, handled where, that was caused.
 #[must_use]
-pub fn of_handling(queue: &str, event_id: &str) -> String {
+pub fn processing_span_id(queue: &str, event_id: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(queue);
     hash.update([0]);
@@ -21,10 +21,10 @@ mod tests {
 
     #[test]
     fn a_span_is_of_one_queue_and_one_event() {
-        let span = of_handling("a.q", "evt_1");
+        let span = processing_span_id("a.q", "evt_1");
         assert_eq!(span.len(), 16);
-        assert_eq!(span, of_handling("a.q", "evt_1"));
-        assert_ne!(span, of_handling("a.q", "evt_2"));
-        assert_ne!(span, of_handling("b.q", "evt_1"));
+        assert_eq!(span, processing_span_id("a.q", "evt_1"));
+        assert_ne!(span, processing_span_id("a.q", "evt_2"));
+        assert_ne!(span, processing_span_id("b.q", "evt_1"));
     }
 }

@@ -6,15 +6,15 @@ use chrono::{DateTime, Datelike as _, NaiveDate, SubsecRound as _, Utc};
 /// read again is the same value.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
-    (Utc::now() + offset()).trunc_subsecs(6)
+    (Utc::now() + clock_offset()).trunc_subsecs(6)
 }
 
 /// How far this process's clock is off, which tests of faults decide by
 /// `DM_CLOCK_OFFSET_MS`.
 #[cfg(feature = "fail-points")]
-fn offset() -> chrono::TimeDelta {
-    static OFFSET: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
-    let milliseconds = OFFSET.get_or_init(|| {
+fn clock_offset() -> chrono::TimeDelta {
+    static CLOCK_OFFSET_MS: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    let milliseconds = CLOCK_OFFSET_MS.get_or_init(|| {
         let set = std::env::var("DM_CLOCK_OFFSET_MS").ok();
         set.and_then(|text| text.parse().ok()).unwrap_or_default()
     });
@@ -23,7 +23,7 @@ fn offset() -> chrono::TimeDelta {
 
 /// A clock is right unless a test says otherwise.
 #[cfg(not(feature = "fail-points"))]
-const fn offset() -> chrono::TimeDelta {
+const fn clock_offset() -> chrono::TimeDelta {
     chrono::TimeDelta::zero()
 }
 
@@ -36,20 +36,20 @@ pub fn format(instant: DateTime<Utc>) -> String {
 
 /// The years that every part of the stack can say: chrono and PostgreSQL know others, and
 /// write them in other ways.
-const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
+const SUPPORTED_YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
 
 /// Reads an ISO-8601 instant with an offset, of the years 1 to 9999; `None` where it is none.
 #[must_use]
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     let instant = DateTime::parse_from_rfc3339(text.trim()).ok()?;
     let instant = instant.with_timezone(&Utc).trunc_subsecs(6);
-    YEARS.contains(&instant.year()).then_some(instant)
+    SUPPORTED_YEARS.contains(&instant.year()).then_some(instant)
 }
 
 /// Reads a date that is `YYYY-MM-DD` to the letter and in the calendar, of the years 1 to
 /// 9999; `None` where it is none.
 #[must_use]
-pub fn date(text: &str) -> Option<NaiveDate> {
+pub fn parse_date(text: &str) -> Option<NaiveDate> {
     // chrono also takes signs, spaces and single digits.
     let shaped = text.len() == 10
         && text.bytes().enumerate().all(|(at, byte)| match at {
@@ -57,7 +57,7 @@ pub fn date(text: &str) -> Option<NaiveDate> {
             _ => byte.is_ascii_digit(),
         });
     let date: NaiveDate = shaped.then(|| text.parse().ok())??;
-    YEARS.contains(&date.year()).then_some(date)
+    SUPPORTED_YEARS.contains(&date.year()).then_some(date)
 }
 
 #[cfg(test)]
@@ -105,10 +105,13 @@ mod tests {
             "2026-02-03 ",
             "2026/02/03",
         ] {
-            assert_eq!(date(text), None, "{text}");
+            assert_eq!(parse_date(text), None, "{text}");
         }
         for text in ["0001-01-01", "2024-02-29", "9999-12-31"] {
-            assert_eq!(date(text).map(|it| it.to_string()).as_deref(), Some(text));
+            assert_eq!(
+                parse_date(text).map(|it| it.to_string()).as_deref(),
+                Some(text)
+            );
         }
     }
 }

@@ -2,11 +2,11 @@
 //! `fixtures/rabbitmq/definitions.json`; services declare nothing.
 
 /// Every event goes here.
-pub const EVENTS: &str = "dm.domain.events";
+pub const EVENT_EXCHANGE: &str = "dm.domain.events";
 /// Dead letters; the key is the work queue's name.
-pub const DEAD_LETTERS: &str = "dm.domain.events.dlx";
+pub const DEAD_LETTER_EXCHANGE: &str = "dm.domain.events.dlx";
 /// Retries; the key is the retry queue's name.
-pub const RETRIES: &str = "dm.domain.events.retry";
+pub const RETRY_EXCHANGE: &str = "dm.domain.events.retry";
 
 /// What inventory consumes.
 pub const INVENTORY_QUEUE: &str = "inventory.order-events.q";
@@ -54,7 +54,7 @@ pub const WORK_QUEUES: [WorkQueue; 4] = [
 
 /// How long a failed message waits before it is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tier {
+pub enum RetryTier {
     /// One second.
     Second,
     /// Ten seconds.
@@ -63,13 +63,13 @@ pub enum Tier {
     Minute,
 }
 
-impl Tier {
+impl RetryTier {
     /// Every tier, shortest first.
     pub const ALL: [Self; 3] = [Self::Second, Self::TenSeconds, Self::Minute];
 
     /// The tier after so many failures: three each, then the longest for good.
     #[must_use]
-    pub const fn after(failures: u32) -> Self {
+    pub const fn after_failures(failures: u32) -> Self {
         match failures {
             0..=3 => Self::Second,
             4..=6 => Self::TenSeconds,
@@ -90,7 +90,7 @@ impl Tier {
 
 /// The retry queue of a work queue.
 #[must_use]
-pub fn retry_queue(queue: &str, tier: Tier) -> String {
+pub fn retry_queue(queue: &str, tier: RetryTier) -> String {
     format!("{queue}.retry.{}", tier.suffix())
 }
 
@@ -103,25 +103,25 @@ pub fn dead_letter_queue(queue: &str) -> String {
 /// Whether a binding key of a topic exchange takes a routing key: `*` is one
 /// word, `#` any number of words.
 #[must_use]
-pub fn takes(binding: &str, routing_key: &str) -> bool {
-    fn words(binding: &[&str], key: &[&str]) -> bool {
+pub fn binding_matches(binding: &str, routing_key: &str) -> bool {
+    fn words_match(binding: &[&str], key: &[&str]) -> bool {
         match (binding.split_first(), key.split_first()) {
             (None, None) => true,
             (Some((&"#", rest)), _) => {
-                words(rest, key)
+                words_match(rest, key)
                     || key
                         .split_first()
-                        .is_some_and(|(_, key)| words(binding, key))
+                        .is_some_and(|(_, key)| words_match(binding, key))
             }
             (Some((word, rest)), Some((first, key))) => {
-                (*word == "*" || word == first) && words(rest, key)
+                (*word == "*" || word == first) && words_match(rest, key)
             }
             _ => false,
         }
     }
     let binding: Vec<_> = binding.split('.').collect();
     let key: Vec<_> = routing_key.split('.').collect();
-    words(&binding, &key)
+    words_match(&binding, &key)
 }
 
 /// The queues that get an event with this routing key.
@@ -130,7 +130,7 @@ pub fn queues_for(routing_key: &str) -> impl Iterator<Item = &'static WorkQueue>
         queue
             .bindings
             .iter()
-            .any(|binding| takes(binding, routing_key))
+            .any(|binding| binding_matches(binding, routing_key))
     })
 }
 
@@ -142,13 +142,13 @@ mod tests {
 
     #[test]
     fn a_star_is_one_word_and_a_hash_any_number() {
-        assert!(takes("order.*.v1", "order.created.v1"));
-        assert!(!takes("order.*.v1", "order.status.changed.v1"));
-        assert!(takes("order.#", "order.status.changed.v1"));
-        assert!(takes("order.#", "order"));
-        assert!(takes("#.v1", "a.b.v1"));
-        assert!(!takes("#.v1", "a.b.v2"));
-        assert!(!takes("a.b", "a"));
+        assert!(binding_matches("order.*.v1", "order.created.v1"));
+        assert!(!binding_matches("order.*.v1", "order.status.changed.v1"));
+        assert!(binding_matches("order.#", "order.status.changed.v1"));
+        assert!(binding_matches("order.#", "order"));
+        assert!(binding_matches("#.v1", "a.b.v1"));
+        assert!(!binding_matches("#.v1", "a.b.v2"));
+        assert!(!binding_matches("a.b", "a"));
     }
 
     #[test]
@@ -162,7 +162,9 @@ mod tests {
 
     #[test]
     fn delays_grow_and_stay() {
-        let tiers: Vec<_> = (1..=8).map(|n| Tier::after(n).suffix()).collect();
+        let tiers: Vec<_> = (1..=8)
+            .map(|n| RetryTier::after_failures(n).suffix())
+            .collect();
         assert_eq!(tiers, ["1s", "1s", "1s", "10s", "10s", "10s", "60s", "60s"]);
     }
 
@@ -179,13 +181,16 @@ mod tests {
                 .map(|item| item["name"].as_str().unwrap().to_owned())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(names("exchanges"), [EVENTS, DEAD_LETTERS, RETRIES]);
+        assert_eq!(
+            names("exchanges"),
+            [EVENT_EXCHANGE, DEAD_LETTER_EXCHANGE, RETRY_EXCHANGE]
+        );
         let queues = names("queues");
         for queue in WORK_QUEUES {
             assert!(queues.contains(&queue.name.to_owned()));
             assert!(queues.contains(&dead_letter_queue(queue.name)));
             if queue.consumer.is_some() {
-                for tier in Tier::ALL {
+                for tier in RetryTier::ALL {
                     assert!(queues.contains(&retry_queue(queue.name, tier)));
                 }
             }
@@ -194,7 +199,7 @@ mod tests {
                 .unwrap()
                 .iter()
                 .filter(|binding| {
-                    binding["source"] == EVENTS && binding["destination"] == queue.name
+                    binding["source"] == EVENT_EXCHANGE && binding["destination"] == queue.name
                 })
                 .map(|binding| binding["routing_key"].as_str().unwrap())
                 .collect();

@@ -13,7 +13,7 @@ const ACCOUNTING: &str = "accountant";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Area {
     /// One's own profile and notifications: everybody who is signed in.
-    Own,
+    Personal,
     /// Leads, clients and orders.
     Sales,
     /// Shipments.
@@ -27,7 +27,7 @@ impl Area {
     #[must_use]
     pub(crate) fn permits<R: AsRef<str>>(self, roles: &[R]) -> bool {
         let needed = match self {
-            Self::Own => return true,
+            Self::Personal => return true,
             Self::Sales => SALES,
             Self::Warehouse => WAREHOUSE,
             Self::Accounting => ACCOUNTING,
@@ -40,25 +40,25 @@ impl Area {
 
     /// Whether a bearer token is as good as a session.
     #[must_use]
-    pub(crate) const fn takes_bearers(self) -> bool {
+    pub(crate) const fn accepts_bearer(self) -> bool {
         matches!(self, Self::Warehouse)
     }
 
     /// What somebody is told who isn't signed in.
     #[must_use]
-    pub(crate) const fn unauthenticated(self) -> &'static str {
+    pub(crate) const fn unauthenticated_message(self) -> &'static str {
         match self {
-            Self::Own | Self::Sales | Self::Accounting => "Login is required",
+            Self::Personal | Self::Sales | Self::Accounting => "Login is required",
             Self::Warehouse => "Bearer token or session is required",
         }
     }
 
     /// What somebody is told who is signed in without the role.
     #[must_use]
-    pub(crate) const fn forbidden(self) -> &'static str {
+    pub(crate) const fn forbidden_message(self) -> &'static str {
         match self {
             // Nobody is told this.
-            Self::Own => "Access denied",
+            Self::Personal => "Access denied",
             Self::Sales => "Sales role is required to access orders",
             Self::Warehouse => "Warehouse role is required to access shipments",
             Self::Accounting => "Accounting role is required to access expenses",
@@ -68,9 +68,9 @@ impl Area {
 
 /// What an app is for.
 #[must_use]
-pub(crate) const fn area(app: App) -> Area {
+pub(crate) const fn area_of_app(app: App) -> Area {
     match app {
-        App::Portal => Area::Own,
+        App::Portal => Area::Personal,
         App::Infinity => Area::Sales,
         App::WarehouseMobile => Area::Warehouse,
         App::Accounting => Area::Accounting,
@@ -79,10 +79,10 @@ pub(crate) const fn area(app: App) -> Area {
 
 /// The names of the apps that these roles open.
 #[must_use]
-pub(crate) fn apps_of<R: AsRef<str>>(roles: &[R]) -> Vec<String> {
+pub(crate) fn apps_for_roles<R: AsRef<str>>(roles: &[R]) -> Vec<String> {
     App::ALL
         .into_iter()
-        .filter(|app| area(*app).permits(roles))
+        .filter(|app| area_of_app(*app).permits(roles))
         .map(|app| app.name().to_owned())
         .collect()
 }
@@ -109,14 +109,14 @@ mod tests {
             (&[], &["portal"]),
         ];
         for (roles, apps) in rows {
-            assert_eq!(apps_of(roles), apps, "{roles:?}");
+            assert_eq!(apps_for_roles(roles), apps, "{roles:?}");
         }
     }
 
     #[test]
     fn roles_add_up() {
         assert_eq!(
-            apps_of(&["accountant", "sales-associate"]),
+            apps_for_roles(&["accountant", "sales-associate"]),
             ["portal", "infinity", "accounting"]
         );
     }
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn names_that_merely_look_alike_open_nothing() {
         for role in ["Manager", "manager ", "sales", "/management", "accounting"] {
-            assert_eq!(apps_of(&[role]), ["portal"], "{role:?}");
+            assert_eq!(apps_for_roles(&[role]), ["portal"], "{role:?}");
         }
     }
 
@@ -141,8 +141,8 @@ mod tests {
             ),
             more in "[a-z-]{1,12}",
         ) {
-            let before = apps_of(&roles);
-            let after = apps_of(&[roles, vec![more]].concat());
+            let before = apps_for_roles(&roles);
+            let after = apps_for_roles(&[roles, vec![more]].concat());
             prop_assert!(before.iter().all(|app| after.contains(app)));
         }
     }

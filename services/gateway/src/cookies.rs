@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 /// The values of a cookie, in the order they came: a browser may send one name more
 /// than once, which a jar would not keep.
 pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    all(headers)
+    parse_all(headers)
         .filter(move |cookie| cookie.name() == name)
         .filter_map(|cookie| cookie.value_raw())
 }
@@ -17,14 +17,14 @@ pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator
 /// The names of the cookies that begin so, in the order they came: browsers send older
 /// ones first.
 pub(crate) fn names<'a>(headers: &'a HeaderMap, start: &'a str) -> impl Iterator<Item = &'a str> {
-    all(headers)
+    parse_all(headers)
         .filter_map(|cookie| cookie.name_raw())
         .filter(move |name| name.starts_with(start))
 }
 
 /// All cookies of a request. Another app's cookie may be anything, not even text: it must
 /// not hide ours.
-fn all(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
+fn parse_all(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
     headers
         .get_all(COOKIE)
         .iter()
@@ -35,7 +35,7 @@ fn all(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
 /// A cookie for the whole host that no script reads. `value` is base64url; with a
 /// life of nothing the browser forgets it.
 #[must_use]
-pub(crate) fn set(name: &str, value: &str, life: Duration) -> Option<HeaderValue> {
+pub(crate) fn set_cookie_header(name: &str, value: &str, life: Duration) -> Option<HeaderValue> {
     let seconds = i64::try_from(life.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
     let cookie = Cookie::build((name, value))
         .path("/")
@@ -78,11 +78,11 @@ mod tests {
     #[test]
     fn the_cookie_is_as_the_contract_says() {
         assert_eq!(
-            set("dmf_session", "abc", Duration::from_millis(1_799_001)).unwrap(),
+            set_cookie_header("dmf_session", "abc", Duration::from_millis(1_799_001)).unwrap(),
             "dmf_session=abc; HttpOnly; SameSite=Lax; Path=/; Max-Age=1800"
         );
         assert_eq!(
-            set("dmf_session", "", Duration::ZERO).unwrap(),
+            set_cookie_header("dmf_session", "", Duration::ZERO).unwrap(),
             "dmf_session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"
         );
     }
@@ -90,7 +90,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_set_is_read_again(value in "[A-Za-z0-9_-]{1,40}", other in "[a-z]{1,8}=[!-:<-~]{0,20}") {
-            let cookie = set("dmf_login", &value, Duration::from_secs(300)).unwrap();
+            let cookie = set_cookie_header("dmf_login", &value, Duration::from_secs(300)).unwrap();
             let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
             let headers = headers(&[&format!("{other}; {pair}")]);
             prop_assert_eq!(values(&headers, "dmf_login").collect::<Vec<_>>(), [value]);

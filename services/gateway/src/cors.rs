@@ -13,22 +13,22 @@ use http::{HeaderName, HeaderValue, Method, header};
 use tower::{Layer as _, ServiceExt as _};
 use tower_http::cors::CorsLayer;
 
-use crate::origin::Origin;
-use crate::settings::Origins;
+use crate::origin::RequestOrigin;
+use crate::settings::AllowedOrigins;
 
 /// What the interface's paths begin with.
-const PREFIX: &str = "/api/v1/";
+const API_PREFIX: &str = "/api/v1/";
 
 /// How long a browser may remember what it was allowed.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
 struct Cors {
-    origins: Origins,
+    allowed_origins: AllowedOrigins,
     layer: CorsLayer,
 }
 
 /// Lays the rules around all routes, so that refusals carry the headers, too.
-pub(crate) fn around(router: Router, origins: Origins) -> Router {
+pub(crate) fn wrap_router(router: Router, origins: AllowedOrigins) -> Router {
     let layer = CorsLayer::new()
         .allow_origin(origins.all().to_vec())
         .allow_credentials(true)
@@ -50,19 +50,25 @@ pub(crate) fn around(router: Router, origins: Origins) -> Router {
             TRACEPARENT,
         ])
         .max_age(MAX_AGE);
-    router.layer(from_fn_with_state(Arc::new(Cors { origins, layer }), apply))
+    router.layer(from_fn_with_state(
+        Arc::new(Cors {
+            allowed_origins: origins,
+            layer,
+        }),
+        apply,
+    ))
 }
 
 async fn apply(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> Response {
-    if !request.uri().path().starts_with(PREFIX) {
+    if !request.uri().path().starts_with(API_PREFIX) {
         return next.run(request).await;
     }
     let mut response = match request.headers().get(header::ORIGIN) {
-        Some(origin) if cors.origins.contain(origin) => {
+        Some(origin) if cors.allowed_origins.contains(origin) => {
             let Ok(response) = cors.layer.layer(next).oneshot(request).await;
             response
         }
-        Some(origin) if !is_own(origin, &request) => {
+        Some(origin) if !is_same_origin(origin, &request) => {
             ApiError::forbidden("Origin is not allowed").into_response()
         }
         // The gateway's own pages, and everything that is no script of a page.
@@ -76,8 +82,9 @@ async fn apply(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> R
 }
 
 /// Whether the script is of the very origin that it calls.
-fn is_own(origin: &HeaderValue, request: &Request) -> bool {
-    Origin::of_request(request.headers()).is_some_and(|own| own.to_text().as_bytes() == origin)
+fn is_same_origin(origin: &HeaderValue, request: &Request) -> bool {
+    RequestOrigin::from_headers(request.headers())
+        .is_some_and(|own| own.to_text().as_bytes() == origin)
 }
 
 #[cfg(test)]
@@ -97,7 +104,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        around(routes, Origins::default())
+        wrap_router(routes, AllowedOrigins::default())
             .oneshot(request.body(Body::empty()).unwrap())
             .await
             .unwrap()

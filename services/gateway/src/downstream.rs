@@ -11,18 +11,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use thiserror::Error;
 use url::Url;
 
-pub(crate) use crate::services::Service;
+pub(crate) use crate::services::DownstreamService;
 use crate::sessions::User;
 use crate::settings::BaseUrl;
 
 /// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection is kept for the next request.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a request may take.
-const REQUEST: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Who calls.
 const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
@@ -36,22 +36,22 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 ///
 /// # Errors
 /// Where the system refuses.
-pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
+pub(crate) fn build_client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
         .tls_certs_only([])
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
-        .connect_timeout(CONNECT)
+        .connect_timeout(CONNECT_TIMEOUT)
         // A service ends a connection that has been idle for 20 s.
-        .pool_idle_timeout(IDLE)
-        .timeout(REQUEST)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
         .build()
 }
 
 /// A call.
 #[derive(Debug)]
-pub(crate) struct Call {
+pub(crate) struct ServiceRequest {
     /// The verb.
     pub method: Method,
     /// Where to.
@@ -64,7 +64,7 @@ pub(crate) struct Call {
 
 /// An answer, read whole.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ServiceResponse {
     /// The status.
     pub status: StatusCode,
     /// The body.
@@ -74,42 +74,45 @@ pub(crate) struct Answer {
 /// A service that can't be asked.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub(crate) struct Unreachable(String);
+pub(crate) struct UnreachableError(String);
 
 /// Calls a service. The answer's body is still to come.
 ///
 /// # Errors
 /// [`Unreachable`] where it doesn't answer, or not in time.
-pub(crate) async fn open(
+pub(crate) async fn send_streaming(
     client: &reqwest::Client,
-    call: Call,
-) -> Result<reqwest::Response, Unreachable> {
+    call: ServiceRequest,
+) -> Result<reqwest::Response, UnreachableError> {
     client
         .request(call.method, call.url)
         .headers(call.headers)
         .body(call.body)
         .send()
         .await
-        .map_err(unreachable)
+        .map_err(unreachable_error)
 }
 
 /// Calls a service and reads the answer whole.
 ///
 /// # Errors
 /// [`Unreachable`] where it doesn't answer, or not in time.
-pub(crate) async fn send(client: &reqwest::Client, call: Call) -> Result<Answer, Unreachable> {
-    let response = open(client, call).await?;
+pub(crate) async fn send(
+    client: &reqwest::Client,
+    call: ServiceRequest,
+) -> Result<ServiceResponse, UnreachableError> {
+    let response = send_streaming(client, call).await?;
     let status = response.status();
-    let body = response.bytes().await.map_err(unreachable)?;
-    Ok(Answer { status, body })
+    let body = response.bytes().await.map_err(unreachable_error)?;
+    Ok(ServiceResponse { status, body })
 }
 
-fn unreachable(error: reqwest::Error) -> Unreachable {
-    Unreachable(in_full(&error))
+fn unreachable_error(error: reqwest::Error) -> UnreachableError {
+    UnreachableError(error_chain(&error))
 }
 
 /// An error with all that is behind it.
-pub(crate) fn in_full(error: &dyn Error) -> String {
+pub(crate) fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut inner = error.source();
     while let Some(source) = inner {
@@ -121,9 +124,9 @@ pub(crate) fn in_full(error: &dyn Error) -> String {
 
 /// The headers of a call for `user`; `None` where the name can't stand in one.
 #[must_use]
-pub(crate) fn headers(
+pub(crate) fn service_headers(
     secret: &GatewaySecret,
-    service: Service,
+    service: DownstreamService,
     user: &User,
     trace: &Trace,
 ) -> Option<HeaderMap> {
@@ -132,7 +135,7 @@ pub(crate) fn headers(
     shown.set_sensitive(true);
     headers.insert(GATEWAY_SECRET, shown);
     headers.insert(USER_ID, HeaderValue::from_bytes(user.id.as_bytes()).ok()?);
-    if service == Service::Profile {
+    if service == DownstreamService::Profile {
         let name = HeaderValue::from_bytes(user.display_name.as_bytes()).ok()?;
         headers.insert(DISPLAY_NAME, name);
     }
@@ -140,7 +143,7 @@ pub(crate) fn headers(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
-    trace.write(&mut headers);
+    trace.write_headers(&mut headers);
     debug_assert!(
         [TRACE_ID, REQUEST_ID, TRACEPARENT]
             .iter()
@@ -152,11 +155,11 @@ pub(crate) fn headers(
 /// The address behind a path of the interface, with the path's segments encoded as
 /// they came; `None` for a path that would lead elsewhere.
 #[must_use]
-pub(crate) fn target(base: &BaseUrl, path: &str, query: Option<&str>) -> Option<Url> {
+pub(crate) fn service_url(base: &BaseUrl, path: &str, query: Option<&str>) -> Option<Url> {
     let rest = path
         .strip_prefix("/api/v1/warehouse/")
         .or_else(|| path.strip_prefix("/api/v1/"))?;
-    if rest.split('/').any(climbs) {
+    if rest.split('/').any(is_dot_segment) {
         return None;
     }
     // An address's parser takes a backslash for a slash.
@@ -170,7 +173,7 @@ pub(crate) fn target(base: &BaseUrl, path: &str, query: Option<&str>) -> Option<
 }
 
 /// Whether an address's parser takes a segment for `.` or `..`.
-fn climbs(segment: &str) -> bool {
+fn is_dot_segment(segment: &str) -> bool {
     let plain = segment.to_ascii_lowercase().replace("%2e", ".");
     plain == "." || plain == ".."
 }
@@ -187,7 +190,7 @@ mod tests {
 
     fn to(path: &str, query: Option<&str>) -> Option<String> {
         let base = "http://order:8093".parse().unwrap();
-        target(&base, path, query).map(|url| url.to_string())
+        service_url(&base, path, query).map(|url| url.to_string())
     }
 
     #[test]
@@ -245,16 +248,16 @@ mod tests {
             roles: vec!["manager".into()],
             groups: vec!["/sales".into()],
         };
-        let trace = Trace::begin();
+        let trace = Trace::new_root();
         let names = |service| {
-            let headers = headers(&secret(), service, &user, &trace).unwrap();
+            let headers = service_headers(&secret(), service, &user, &trace).unwrap();
             let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
             names.sort();
             names
         };
         let always = ["content-type", "traceparent", "x-request-id", "x-trace-id"];
         assert_eq!(
-            names(Service::Order),
+            names(DownstreamService::Order),
             [
                 &always[..2],
                 &[
@@ -267,7 +270,7 @@ mod tests {
             .concat()
         );
         assert_eq!(
-            names(Service::Profile),
+            names(DownstreamService::Profile),
             [
                 &always[..2],
                 &[
@@ -290,7 +293,15 @@ mod tests {
             roles: Vec::new(),
             groups: Vec::new(),
         };
-        assert!(headers(&secret(), Service::Order, &user, &Trace::begin()).is_none());
+        assert!(
+            service_headers(
+                &secret(),
+                DownstreamService::Order,
+                &user,
+                &Trace::new_root()
+            )
+            .is_none()
+        );
     }
 
     proptest! {

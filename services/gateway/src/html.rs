@@ -7,7 +7,7 @@ const STYLE: &str = "body{font:16px/1.5 sans-serif;margin:3rem auto;max-width:40
     a{color:#06c}nav a{margin-right:1rem}";
 
 /// No script, no frame around it, nothing loaded.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; \
     base-uri 'none'; form-action 'none'";
 
 /// A text as text, wherever it stands in a page.
@@ -29,7 +29,7 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// A page. `content` is markup.
 #[must_use]
-pub(crate) fn page(status: StatusCode, title: &str, content: &str) -> Response {
+pub(crate) fn render_page(status: StatusCode, title: &str, content: &str) -> Response {
     let title = escape(title);
     let text = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
@@ -40,16 +40,16 @@ pub(crate) fn page(status: StatusCode, title: &str, content: &str) -> Response {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(POLICY),
+        HeaderValue::from_static(CONTENT_SECURITY_POLICY),
     );
     response
 }
 
 /// A page that says what went wrong with a login.
 #[must_use]
-pub(crate) fn login_failed(status: StatusCode, title: &str, reason: &str) -> Response {
+pub(crate) fn login_failed_page(status: StatusCode, title: &str, reason: &str) -> Response {
     let reason = escape(reason);
-    page(
+    render_page(
         status,
         title,
         &format!(

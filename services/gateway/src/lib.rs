@@ -27,33 +27,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dm_kit::http::{DetailsStyle, GatewaySecret};
-use dm_kit::{Description, Environment, Front, StartError};
+use dm_kit::{Environment, ServiceInfo, StartError, StatelessServiceParts};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::oidc::provider::Provider;
-use crate::sessions::Sessions;
-use crate::settings::{AppSettings, ServiceSettings, Settings};
+use crate::oidc::provider::OidcProvider;
+use crate::sessions::SessionStore;
+use crate::settings::{AppUrls, ServiceUrls, Settings};
 
 /// What this service is.
-pub const SERVICE: Description = Description {
+pub const SERVICE: ServiceInfo = ServiceInfo {
     name: "gateway",
     port: 8081,
-    details: DetailsStyle::Absent,
+    details_style: DetailsStyle::Absent,
 };
 
 /// How many streams there can be at once: each keeps a connection.
-const STREAMS: usize = 256;
+const MAX_STREAMS: usize = 256;
 
 /// What all routes share.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     /// Keycloak.
-    pub provider: Provider,
+    pub provider: OidcProvider,
     /// Who is signed in.
-    pub sessions: Sessions,
+    pub sessions: SessionStore,
     /// What the names of the cookies of logins begin with.
-    pub login_cookie: String,
+    pub login_cookie_prefix: String,
     /// The streams that can still be opened.
     pub streams: Arc<Semaphore>,
     /// For calls to the services.
@@ -61,11 +61,11 @@ pub(crate) struct Gateway {
     /// What the services know the gateway by.
     pub secret: GatewaySecret,
     /// Where the services are.
-    pub services: ServiceSettings,
+    pub services: ServiceUrls,
     /// Where the web apps are.
-    pub apps: AppSettings,
+    pub apps: AppUrls,
     /// How often a stream looks at its order.
-    pub stream_pace: Duration,
+    pub stream_poll_interval: Duration,
     /// When streams end.
     pub stop: CancellationToken,
 }
@@ -77,39 +77,40 @@ pub(crate) struct Gateway {
 pub async fn build(
     environment: &mut Environment,
     stop: &CancellationToken,
-) -> Result<Front, StartError> {
-    let secret = GatewaySecret::of(environment);
-    assemble(environment, secret, stop).map(|(_, front)| front)
+) -> Result<StatelessServiceParts, StartError> {
+    let secret = GatewaySecret::from_env(environment);
+    build_gateway(environment, secret, stop).map(|(_, front)| front)
 }
 
-fn assemble(
+fn build_gateway(
     environment: &mut Environment,
     secret: GatewaySecret,
     stop: &CancellationToken,
-) -> Result<(Arc<Gateway>, Front), StartError> {
-    let settings = Settings::read(environment);
+) -> Result<(Arc<Gateway>, StatelessServiceParts), StartError> {
+    let settings = Settings::from_env(environment);
     environment.check()?;
-    let client = downstream::client().map_err(|error| StartError::Service(error.to_string()))?;
+    let client =
+        downstream::build_client().map_err(|error| StartError::Service(error.to_string()))?;
     let gateway = Arc::new(Gateway {
-        provider: Provider::new(settings.oidc, client.clone(), settings.login_life)
+        provider: OidcProvider::new(settings.oidc, client.clone(), settings.login_lifetime)
             .map_err(|error| StartError::Service(error.to_string()))?,
-        sessions: Sessions::new(
-            settings.session_life,
-            format!("{}{}", sessions::COOKIE, settings.cookie_suffix),
+        sessions: SessionStore::new(
+            settings.session_lifetime,
+            format!("{}{}", sessions::SESSION_COOKIE, settings.cookie_suffix),
         ),
-        login_cookie: format!("dmf_login{}_", settings.cookie_suffix),
-        streams: Arc::new(Semaphore::new(STREAMS)),
+        login_cookie_prefix: format!("dmf_login{}_", settings.cookie_suffix),
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         client,
         secret,
         services: settings.services,
         apps: settings.apps,
-        stream_pace: settings.stream_pace,
+        stream_poll_interval: settings.stream_poll_interval,
         stop: stop.clone(),
     });
-    let origins = settings.origins;
-    let front = Front {
-        routes: routes::all(Arc::clone(&gateway)),
-        around: Box::new(|router| cors::around(router, origins)),
+    let origins = settings.allowed_origins;
+    let front = StatelessServiceParts {
+        routes: routes::router(Arc::clone(&gateway)),
+        middleware: Box::new(|router| cors::wrap_router(router, origins)),
     };
     Ok((gateway, front))
 }

@@ -7,28 +7,28 @@ use http::{HeaderMap, HeaderName, header};
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The longest host name that there can be.
-const LONGEST: usize = 253;
+const MAX_HOST_LENGTH: usize = 253;
 
 /// Scheme, host name and port of a request, each of a form that can stand in an
 /// address and in a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Origin {
+pub(crate) struct RequestOrigin {
     scheme: &'static str,
     host: String,
     port: Option<u16>,
 }
 
-impl Origin {
+impl RequestOrigin {
     /// The origin of a request; `None` where its `Host` header is missing, is there
     /// twice, or is none.
     #[must_use]
-    pub(crate) fn of_request(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let authority = hosts.next()?.to_str().ok()?;
         if hosts.next().is_some() {
             return None;
         }
-        let (host, port) = split(authority)?;
+        let (host, port) = split_authority(authority)?;
         let forwarded = headers
             .get(FORWARDED_PROTO)
             .and_then(|value| value.to_str().ok())
@@ -73,7 +73,7 @@ impl Origin {
     }
 }
 
-fn split(authority: &str) -> Option<(String, Option<u16>)> {
+fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']')?;
@@ -94,16 +94,16 @@ fn split(authority: &str) -> Option<(String, Option<u16>)> {
             Some(digits.parse().ok().filter(|port| plain && *port > 0)?)
         }
     };
-    (host.starts_with('[') || is_name(&host)).then_some((host, port))
+    (host.starts_with('[') || is_host_name(&host)).then_some((host, port))
 }
 
 /// Labels of letters, digits, `-` and `_`, separated by single dots.
-fn is_name(host: &str) -> bool {
+fn is_host_name(host: &str) -> bool {
     let label = |label: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         !label.is_empty() && !label.starts_with('-') && label.bytes().all(plain)
     };
-    host.len() <= LONGEST && host.split('.').all(label)
+    host.len() <= MAX_HOST_LENGTH && host.split('.').all(label)
 }
 
 #[cfg(test)]
@@ -120,7 +120,7 @@ mod tests {
         if let Some(proto) = proto {
             headers.insert(FORWARDED_PROTO, HeaderValue::from_str(proto).ok()?);
         }
-        Origin::of_request(&headers).map(|origin| origin.to_text())
+        RequestOrigin::from_headers(&headers).map(|origin| origin.to_text())
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
         let headers: HeaderMap = [host("localhost"), host("evil.example")]
             .into_iter()
             .collect();
-        assert_eq!(Origin::of_request(&headers), None);
+        assert_eq!(RequestOrigin::from_headers(&headers), None);
     }
 
     #[test]
@@ -199,7 +199,7 @@ mod tests {
             header::HOST,
             HeaderValue::from_static("host.docker.internal:8081"),
         )]);
-        let origin = Origin::of_request(&headers).unwrap();
+        let origin = RequestOrigin::from_headers(&headers).unwrap();
         assert_eq!(
             origin.with_port(8080).to_text(),
             "http://host.docker.internal:8080"

@@ -7,15 +7,15 @@ use thiserror::Error;
 /// The system has no randomness to give.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("could not get random bytes from the system")]
-pub(crate) struct NoRandomness;
+pub(crate) struct RandomError;
 
 /// Random bytes as base64url without padding.
 ///
 /// # Errors
 /// [`NoRandomness`]: then nobody can sign in.
-pub(crate) fn text<const BYTES: usize>() -> Result<String, NoRandomness> {
+pub(crate) fn token<const BYTES: usize>() -> Result<String, RandomError> {
     let mut bytes = [0; BYTES];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| RandomError)?;
     Ok(BASE64URL.encode(bytes))
 }
 
@@ -27,7 +27,7 @@ mod tests {
 
     #[test]
     fn texts_are_of_the_length_asked_for_and_differ() {
-        let texts: HashSet<_> = (0..1000).map(|_| text::<18>().unwrap()).collect();
+        let texts: HashSet<_> = (0..1000).map(|_| token::<18>().unwrap()).collect();
         assert_eq!(texts.len(), 1000);
         assert!(texts.iter().all(|text| text.len() == 24));
         assert!(

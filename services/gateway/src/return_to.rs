@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 
 /// Where they go who didn't say, or said something else.
-const DEFAULT: &str = "/infinity";
+const DEFAULT_PATH: &str = "/infinity";
 
 /// Longer ones are no paths of ours; and logins that were begun take up memory.
-const LONGEST: usize = 1024;
+const MAX_LENGTH: usize = 1024;
 
 /// A path and query on this gateway, fit for a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +18,10 @@ impl ReturnTo {
     /// take `//host` and `/\host` for other hosts, and skip control characters.
     #[must_use]
     pub(crate) fn new(asked: Option<&str>) -> Self {
-        let path = asked.filter(|path| is_here(path)).unwrap_or(DEFAULT);
-        Self(header_safe(path))
+        let path = asked
+            .filter(|path| is_local_path(path))
+            .unwrap_or(DEFAULT_PATH);
+        Self(percent_encode_header(path))
     }
 
     /// The path and query.
@@ -29,17 +31,17 @@ impl ReturnTo {
     }
 }
 
-fn is_here(path: &str) -> bool {
+fn is_local_path(path: &str) -> bool {
     path.starts_with('/')
         && !path.starts_with("//")
         && !path.starts_with("/\\")
-        && path.len() <= LONGEST
+        && path.len() <= MAX_LENGTH
         && !path.chars().any(char::is_control)
 }
 
 /// What can't stand in a `Location` header, percent-encoded; the rest as it is.
 #[must_use]
-pub(crate) fn header_safe(text: &str) -> String {
+pub(crate) fn percent_encode_header(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_graphic() {

@@ -2,7 +2,7 @@
 
 /// A service behind the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Service {
+pub(crate) enum DownstreamService {
     /// Profiles.
     Profile,
     /// Leads and clients.
@@ -17,7 +17,7 @@ pub(crate) enum Service {
     Wuphf,
 }
 
-impl Service {
+impl DownstreamService {
     /// All of them, in the order of their ports.
     pub(crate) const ALL: [Self; 6] = [
         Self::Profile,

@@ -8,15 +8,15 @@ use dm_kit::Environment;
 use http::HeaderValue;
 use url::Url;
 
-use crate::services::Service;
+use crate::services::DownstreamService;
 
 /// The web apps of the demo, as browsers name them.
-const ORIGINS: &str = "http://localhost:3000,http://localhost:3001,http://localhost:3002,\
+const DEFAULT_ORIGINS: &str = "http://localhost:3000,http://localhost:3001,http://localhost:3002,\
     http://localhost:3004,http://host.docker.internal:3000,http://host.docker.internal:3001,\
     http://host.docker.internal:3002,http://host.docker.internal:3004";
 
 /// The gateway's port as browsers reach it, where nothing else is set.
-const USUAL_PORT: u16 = 8081;
+const DEFAULT_PORT: u16 = 8081;
 
 /// All that can be set.
 #[derive(Debug)]
@@ -24,17 +24,17 @@ pub(crate) struct Settings {
     /// The realm and this gateway's client in it.
     pub oidc: OidcSettings,
     /// The life of a session, from the login.
-    pub session_life: Duration,
+    pub session_lifetime: Duration,
     /// The life of a login that has begun.
-    pub login_life: Duration,
+    pub login_lifetime: Duration,
     /// How often an order's timeline is looked at for a stream.
-    pub stream_pace: Duration,
+    pub stream_poll_interval: Duration,
     /// The web apps' addresses.
-    pub apps: AppSettings,
+    pub apps: AppUrls,
     /// The services' addresses.
-    pub services: ServiceSettings,
+    pub services: ServiceUrls,
     /// Whose scripts may call.
-    pub origins: Origins,
+    pub allowed_origins: AllowedOrigins,
     /// What the names of this gateway's cookies end with: cookies are a host's, not a
     /// port's, and there may be another gateway beside this one.
     pub cookie_suffix: String,
@@ -46,20 +46,20 @@ pub(crate) struct OidcSettings {
     /// Its name.
     pub realm: RealmName,
     /// Keycloak as this process reaches it.
-    pub internal: BaseUrl,
+    pub internal_url: BaseUrl,
     /// Keycloak's port as browsers reach it, on the host name that they use.
     pub public_port: u16,
     /// The client.
-    pub client: String,
+    pub client_id: String,
     /// The client's secret.
-    pub secret: Secret,
+    pub client_secret: ClientSecret,
     /// The clients whose access tokens are taken as bearers.
     pub bearer_clients: Vec<String>,
 }
 
 /// The web apps' addresses.
 #[derive(Debug)]
-pub(crate) struct AppSettings {
+pub(crate) struct AppUrls {
     /// The portal.
     pub portal: BaseUrl,
     /// The sales app.
@@ -70,61 +70,63 @@ pub(crate) struct AppSettings {
 
 /// The services' addresses, by [`Service`].
 #[derive(Debug)]
-pub(crate) struct ServiceSettings([BaseUrl; Service::ALL.len()]);
+pub(crate) struct ServiceUrls([BaseUrl; DownstreamService::ALL.len()]);
 
-impl ServiceSettings {
+impl ServiceUrls {
     /// Where a service is.
     #[must_use]
-    pub(crate) fn of(&self, service: Service) -> &BaseUrl {
+    pub(crate) fn base_url(&self, service: DownstreamService) -> &BaseUrl {
         &self.0[service as usize]
     }
 }
 
 impl Settings {
     /// Reads all of them. What can't be used is told by [`Environment::check`].
-    pub(crate) fn read(environment: &mut Environment) -> Self {
+    pub(crate) fn from_env(environment: &mut Environment) -> Self {
         let client = environment.text_or("OIDC_CLIENT_ID", "dunder-mifflin-gateway");
         let oidc = OidcSettings {
             realm: environment.get("KEYCLOAK_REALM", RealmName("scranton-branch".into())),
-            internal: base(environment, "KEYCLOAK_INTERNAL_BASE_URL", "keycloak:8080"),
+            internal_url: read_base_url(environment, "KEYCLOAK_INTERNAL_BASE_URL", "keycloak:8080"),
             public_port: environment.get("KEYCLOAK_PUBLIC_PORT", 8080),
-            secret: Secret(environment.secret_or("OIDC_CLIENT_SECRET", "gateway-secret-change-me")),
+            client_secret: ClientSecret(
+                environment.secret_or("OIDC_CLIENT_SECRET", "gateway-secret-change-me"),
+            ),
             bearer_clients: environment.list("BEARER_CLIENT_IDS", &["warehouse-mobile", &client]),
-            client,
+            client_id: client,
         };
         Self {
             oidc,
-            session_life: time(environment, "SESSION_MAX_AGE_MS", 1_800_000),
-            login_life: time(environment, "OIDC_STATE_MAX_AGE_MS", 300_000),
-            stream_pace: time(environment, "TIMELINE_STREAM_POLL_MS", 2_000),
-            apps: AppSettings {
-                portal: base(environment, "PORTAL_WEB_BASE_URL", "localhost:3000"),
-                infinity: base(environment, "INFINITY_WEB_BASE_URL", "localhost:3001"),
-                accounting: base(environment, "ACCOUNTING_WEB_BASE_URL", "localhost:3002"),
+            session_lifetime: read_duration(environment, "SESSION_MAX_AGE_MS", 1_800_000),
+            login_lifetime: read_duration(environment, "OIDC_STATE_MAX_AGE_MS", 300_000),
+            stream_poll_interval: read_duration(environment, "TIMELINE_STREAM_POLL_MS", 2_000),
+            apps: AppUrls {
+                portal: read_base_url(environment, "PORTAL_WEB_BASE_URL", "localhost:3000"),
+                infinity: read_base_url(environment, "INFINITY_WEB_BASE_URL", "localhost:3001"),
+                accounting: read_base_url(environment, "ACCOUNTING_WEB_BASE_URL", "localhost:3002"),
             },
-            services: ServiceSettings(Service::ALL.map(|service| {
+            services: ServiceUrls(DownstreamService::ALL.map(|service| {
                 let name = service.name();
                 let variable = format!("{}_SERVICE_BASE_URL", name.to_uppercase());
-                base(
+                read_base_url(
                     environment,
                     &variable,
                     &format!("{name}:{}", service.port()),
                 )
             })),
-            origins: environment.get("MOBILE_WEB_ORIGINS", Origins::default()),
-            cookie_suffix: match environment.get("PUBLIC_PORT", USUAL_PORT) {
-                USUAL_PORT => String::new(),
+            allowed_origins: environment.get("MOBILE_WEB_ORIGINS", AllowedOrigins::default()),
+            cookie_suffix: match environment.get("PUBLIC_PORT", DEFAULT_PORT) {
+                DEFAULT_PORT => String::new(),
                 port => format!("_{port}"),
             },
         }
     }
 }
 
-fn base(environment: &mut Environment, name: &str, default: &str) -> BaseUrl {
+fn read_base_url(environment: &mut Environment, name: &str, default: &str) -> BaseUrl {
     environment.get(name, BaseUrl(format!("http://{default}")))
 }
 
-fn time(environment: &mut Environment, name: &str, default: u64) -> Duration {
+fn read_duration(environment: &mut Environment, name: &str, default: u64) -> Duration {
     let Milliseconds(time) = environment.get(name, Milliseconds(Duration::from_millis(default)));
     time
 }
@@ -201,9 +203,9 @@ impl FromStr for RealmName {
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
+pub(crate) struct ClientSecret(String);
 
-impl Secret {
+impl ClientSecret {
     /// The text itself.
     #[must_use]
     pub(crate) fn expose(&self) -> &str {
@@ -211,7 +213,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for ClientSecret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Secret(…)")
     }
@@ -219,12 +221,12 @@ impl fmt::Debug for Secret {
 
 /// The origins whose scripts may call, separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Origins(Vec<HeaderValue>);
+pub(crate) struct AllowedOrigins(Vec<HeaderValue>);
 
-impl Origins {
+impl AllowedOrigins {
     /// Whether it is one of them.
     #[must_use]
-    pub(crate) fn contain(&self, origin: &HeaderValue) -> bool {
+    pub(crate) fn contains(&self, origin: &HeaderValue) -> bool {
         self.0.contains(origin)
     }
 
@@ -235,13 +237,13 @@ impl Origins {
     }
 }
 
-impl Default for Origins {
+impl Default for AllowedOrigins {
     fn default() -> Self {
-        ORIGINS.parse().unwrap_or(Self(Vec::new()))
+        DEFAULT_ORIGINS.parse().unwrap_or(Self(Vec::new()))
     }
 }
 
-impl FromStr for Origins {
+impl FromStr for AllowedOrigins {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -279,16 +281,16 @@ mod tests {
     #[test]
     fn without_variables_it_is_the_contract() {
         let mut environment = environment(&[]);
-        let settings = Settings::read(&mut environment);
+        let settings = Settings::from_env(&mut environment);
         assert_eq!(environment.check(), Ok(()));
-        assert_eq!(settings.oidc.internal.as_str(), "http://keycloak:8080");
+        assert_eq!(settings.oidc.internal_url.as_str(), "http://keycloak:8080");
         assert_eq!(settings.oidc.realm.as_str(), "scranton-branch");
-        assert_eq!(settings.session_life, Duration::from_millis(1_800_000));
-        assert_eq!(settings.login_life, Duration::from_millis(300_000));
-        assert_eq!(settings.origins.all().len(), 8);
-        let services: Vec<_> = Service::ALL
+        assert_eq!(settings.session_lifetime, Duration::from_millis(1_800_000));
+        assert_eq!(settings.login_lifetime, Duration::from_millis(300_000));
+        assert_eq!(settings.allowed_origins.all().len(), 8);
+        let services: Vec<_> = DownstreamService::ALL
             .into_iter()
-            .map(|service| settings.services.of(service).as_str().to_owned())
+            .map(|service| settings.services.base_url(service).as_str().to_owned())
             .collect();
         assert_eq!(
             services,
@@ -309,7 +311,7 @@ mod tests {
     fn gateways_on_other_ports_have_cookies_of_their_own() {
         let suffix = |variables: &[(&str, &str)]| {
             let mut environment = environment(variables);
-            let settings = Settings::read(&mut environment);
+            let settings = Settings::from_env(&mut environment);
             assert_eq!(environment.check(), Ok(()));
             settings.cookie_suffix
         };
@@ -331,7 +333,7 @@ mod tests {
             ("MOBILE_WEB_ORIGINS", "http://localhost:3000/,*"),
             ("SESSION_MAX_AGE_MS", "30m"),
         ]);
-        Settings::read(&mut environment);
+        Settings::from_env(&mut environment);
         let told = environment.check().unwrap_err().to_string();
         for name in [
             "KEYCLOAK_INTERNAL_BASE_URL",
@@ -353,8 +355,8 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let settings = Settings::read(&mut environment(&[("OIDC_CLIENT_SECRET", "s3cret")]));
-        assert_eq!(settings.oidc.secret.expose(), "s3cret");
+        let settings = Settings::from_env(&mut environment(&[("OIDC_CLIENT_SECRET", "s3cret")]));
+        assert_eq!(settings.oidc.client_secret.expose(), "s3cret");
         assert!(!format!("{settings:?}").contains("s3cret"));
     }
 }

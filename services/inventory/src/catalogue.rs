@@ -12,8 +12,8 @@ const FIXTURE: &str = include_str!("../../../fixtures/products.csv");
 
 /// Takes in what the catalogue has and the database lacks. What is there stays as it
 /// is: stock has a life of its own.
-pub(crate) async fn take_in(database: &Database) -> Result<(), StartError> {
-    let products = product::read(FIXTURE)
+pub(crate) async fn load(database: &Database) -> Result<(), StartError> {
+    let products = product::parse(FIXTURE)
         .map_err(|error| StartError::Service(format!("could not load the catalogue: {error}")))?;
     let mut transaction = database.begin().await?;
     let added = store::products::add_missing(&mut transaction, &products).await?;
@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn the_fixture_is_a_believable_paper_company() {
-        let products = product::read(FIXTURE).unwrap();
+        let products = product::parse(FIXTURE).unwrap();
         assert!((40..=60).contains(&products.len()), "{}", products.len());
         let white = products
             .iter()

@@ -10,7 +10,7 @@ use dm_contracts::api::order::OrderItem;
 use dm_contracts::api::shipment::ShipmentStatus;
 use dm_contracts::events::{OrderCreated, StockFailed, StockReserved, stock as outcome};
 use dm_contracts::{DomainEvent, Envelope, time};
-use dm_kit::inbox::{Handler, HandlerError};
+use dm_kit::inbox::{EventHandler, HandlerError};
 use dm_kit::{Trace, Transaction, outbox};
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,16 +22,16 @@ use crate::store::reservations::ReservationStatus;
 
 /// Takes orders in.
 #[derive(Debug)]
-pub(crate) struct Reception {
+pub(crate) struct OrderEventHandler {
     /// How long a stock result is held back.
-    pub(crate) pace: Duration,
+    pub(crate) result_delay: Duration,
 }
 
 /// What is needed of an order. The dates may be of any shape: there is something to
 /// go on without them.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Told {
+struct OrderCreatedData {
     order_id: String,
     client_id: String,
     created_by: String,
@@ -43,22 +43,22 @@ struct Told {
 }
 
 /// Reads an event; `None` where its type is none of ours.
-fn read(event: &Envelope) -> Result<Option<NewShipment>, HandlerError> {
+fn parse_event(event: &Envelope) -> Result<Option<NewShipment>, HandlerError> {
     if event.event_type != OrderCreated::TYPE {
         return Ok(None);
     }
-    let told: Told = event.data()?;
+    let told: OrderCreatedData = event.parse_data()?;
     for (field, text) in [
         ("orderId", &told.order_id),
         ("clientId", &told.client_id),
         ("createdBy", &told.created_by),
     ] {
         if text.trim().is_empty() {
-            return Err(HandlerError::invalid(format!("{field} is blank")));
+            return Err(HandlerError::invalid_data(format!("{field} is blank")));
         }
     }
     if told.items.is_empty() {
-        return Err(HandlerError::invalid("items is empty"));
+        return Err(HandlerError::invalid_data("items is empty"));
     }
     // Half an order is not what the client wants.
     if let Some(at) = told
@@ -66,11 +66,11 @@ fn read(event: &Envelope) -> Result<Option<NewShipment>, HandlerError> {
         .iter()
         .position(|item| item.sku.trim().is_empty() || item.quantity < 1)
     {
-        return Err(HandlerError::invalid(format!(
+        return Err(HandlerError::invalid_data(format!(
             "items[{at}] has no SKU or no quantity"
         )));
     }
-    let created_at: DateTime<Utc> = event.instant_or_own(told.created_at.as_str());
+    let created_at: DateTime<Utc> = event.parse_instant_or_time(told.created_at.as_str());
     let requested: Option<NaiveDate> = told
         .requested_ship_date
         .as_str()
@@ -85,14 +85,14 @@ fn read(event: &Envelope) -> Result<Option<NewShipment>, HandlerError> {
     }))
 }
 
-impl Handler for Reception {
+impl EventHandler for OrderEventHandler {
     async fn handle(
         &self,
         transaction: &mut Transaction,
         event: &Envelope,
         trace: &Trace,
     ) -> Result<(), HandlerError> {
-        let Some(order) = read(event)? else {
+        let Some(order) = parse_event(event)? else {
             return Ok(());
         };
         if store::shipments::insert(transaction, &order).await? {
@@ -102,7 +102,7 @@ impl Handler for Reception {
     }
 }
 
-impl Reception {
+impl OrderEventHandler {
     /// Reserves all that an order needs or nothing, and tells which.
     async fn reserve(
         &self,
@@ -110,13 +110,13 @@ impl Reception {
         order: NewShipment,
         trace: &Trace,
     ) -> Result<(), HandlerError> {
-        let needs = stock::needs(&order.items);
+        let needs = stock::required_quantities(&order.items);
         let levels = store::stock::lock(transaction, &needs).await?;
         let at = time::now();
         let order_id = order.order_id;
         match stock::reserve(&needs, &levels) {
             Ok(levels) => {
-                store::stock::write(transaction, &levels, at).await?;
+                store::stock::update_counts(transaction, &levels, at).await?;
                 let status = ReservationStatus::Reserved;
                 let reservation_id =
                     store::reservations::insert(transaction, &order_id, status, &needs, at).await?;
@@ -126,7 +126,7 @@ impl Reception {
                     status: outcome::RESERVED.to_owned(),
                     at,
                 };
-                outbox::append_held(transaction, &event, trace, self.pace).await?;
+                outbox::append_delayed(transaction, &event, trace, self.result_delay).await?;
             }
             Err(missing_items) => {
                 let status = ReservationStatus::Failed;
@@ -139,7 +139,7 @@ impl Reception {
                     missing_items,
                     at,
                 };
-                outbox::append_held(transaction, &event, trace, self.pace).await?;
+                outbox::append_delayed(transaction, &event, trace, self.result_delay).await?;
             }
         }
         Ok(())
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn an_order_becomes_a_shipment() {
-        let shipment = read(&envelope(good())).unwrap().unwrap();
+        let shipment = parse_event(&envelope(good())).unwrap().unwrap();
         assert_eq!(shipment.requested_ship_date.to_string(), "2026-02-10");
         assert_eq!(time::format(shipment.created_at), "2026-02-03T10:00:00Z");
         assert_eq!(shipment.items[0].quantity, 10);
@@ -194,18 +194,18 @@ mod tests {
     fn dates_fall_back() {
         for odd in [Value::Null, json!("soon"), json!(7), json!("2026-02-31")] {
             let data = with("requestedShipDate", odd);
-            let shipment = read(&envelope(data)).unwrap().unwrap();
+            let shipment = parse_event(&envelope(data)).unwrap().unwrap();
             assert_eq!(shipment.requested_ship_date.to_string(), "2026-02-03");
         }
         let mut data = with("createdAt", json!("2026-02-04T01:00:00+03:00"));
         data["requestedShipDate"].take();
-        let shipment = read(&envelope(data)).unwrap().unwrap();
+        let shipment = parse_event(&envelope(data)).unwrap().unwrap();
         assert_eq!(
             shipment.requested_ship_date.to_string(),
             "2026-02-03",
             "in UTC"
         );
-        let shipment = read(&envelope(with("createdAt", json!("then"))))
+        let shipment = parse_event(&envelope(with("createdAt", json!("then"))))
             .unwrap()
             .unwrap();
         assert_eq!(
@@ -232,7 +232,7 @@ mod tests {
                 json!([{"sku": "A", "quantity": 1}, {"sku": "B", "quantity": -1}]),
             ),
         ] {
-            let error = read(&envelope(with(field, value.clone()))).unwrap_err();
+            let error = parse_event(&envelope(with(field, value.clone()))).unwrap_err();
             assert!(
                 matches!(
                     error,
@@ -250,6 +250,6 @@ mod tests {
     fn another_type_is_left_alone() {
         let mut event = envelope(json!({}));
         event.event_type = "com.dundermifflin.order.archived.v1".into();
-        assert_eq!(read(&event).unwrap(), None);
+        assert_eq!(parse_event(&event).unwrap(), None);
     }
 }

@@ -17,18 +17,18 @@ use std::time::Duration;
 
 use dm_contracts::topology;
 use dm_kit::http::DetailsStyle;
-use dm_kit::{Description, Parts, Platform, Schema, StartError};
+use dm_kit::{Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError};
 use tokio_util::sync::CancellationToken;
 
 /// What this service is.
-pub const SERVICE: Description = Description {
+pub const SERVICE: ServiceInfo = ServiceInfo {
     name: "inventory-service",
     port: 8094,
-    details: DetailsStyle::Absent,
+    details_style: DetailsStyle::Absent,
 };
 
 /// Its schema.
-pub const SCHEMA: Schema = Schema {
+pub const SCHEMA: ServiceSchema = ServiceSchema {
     name: "inventory",
     migrations: &MIGRATIONS,
 };
@@ -37,23 +37,30 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/in
 
 /// How long a stock result is held back unless `STOCK_RESULT_PACE_MS` says
 /// otherwise: whoever lists orders right after placing one finds it `CREATED`.
-const PACE: Duration = Duration::from_secs(1);
+const DEFAULT_RESULT_DELAY: Duration = Duration::from_secs(1);
 
 /// Puts the service together.
 ///
 /// # Errors
 /// Where a setting, or the catalogue that is compiled in, can't be used.
-pub async fn build(platform: &mut Platform, stop: &CancellationToken) -> Result<Parts, StartError> {
+pub async fn build(
+    platform: &mut Platform,
+    stop: &CancellationToken,
+) -> Result<ServiceParts, StartError> {
     let queue = platform
         .environment
         .text_or("INVENTORY_ORDER_EVENTS_QUEUE", topology::INVENTORY_QUEUE);
     let pace = platform
         .environment
-        .milliseconds("STOCK_RESULT_PACE_MS", PACE);
-    catalogue::take_in(&platform.database).await?;
-    platform.consume(stop, queue, events::Reception { pace });
-    Ok(Parts {
-        routes: routes::all(platform.database.clone()),
+        .milliseconds("STOCK_RESULT_PACE_MS", DEFAULT_RESULT_DELAY);
+    catalogue::load(&platform.database).await?;
+    platform.consume(
+        stop,
+        queue,
+        events::OrderEventHandler { result_delay: pace },
+    );
+    Ok(ServiceParts {
+        routes: routes::router(platform.database.clone()),
         retention: Vec::new(),
     })
 }

@@ -1,17 +1,17 @@
 //! The broker: connections, and publishing with confirms.
 
-mod part;
+mod confirms;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub(crate) use confirms::{PublishFailure, PublishReport};
 use dm_amqp::header;
-pub(crate) use dm_amqp::{Outcome, Outgoing};
+pub(crate) use dm_amqp::{OutgoingMessage, PublishOutcome};
 use futures_util::StreamExt as _;
 use lapin::options::ConfirmSelectOptions;
 use lapin::{BasicProperties, Channel, Connection, Event};
-pub(crate) use part::{Failure, Report};
 use thiserror::Error;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
@@ -19,11 +19,11 @@ use tracing::{info, warn};
 use crate::environment::Environment;
 
 /// How long to wait for the broker's goodbye.
-const GOODBYE: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where the broker is, and who asks: `RABBITMQ_*`.
 #[derive(Debug, Clone)]
-pub(crate) struct Broker {
+pub(crate) struct BrokerConnector {
     host: String,
     port: u16,
     vhost: String,
@@ -40,16 +40,16 @@ pub(crate) enum BrokerError {
     Amqp(#[from] lapin::Error),
     /// It took too long.
     #[error("RabbitMQ confirmed no message for {} s", .0.as_secs())]
-    Silent(Duration),
+    ConfirmTimeout(Duration),
     /// It closed the channel or the connection because of a message.
     #[error("RabbitMQ refused a message: {0}")]
-    Refused(String),
+    MessageRejected(String),
 }
 
-impl Broker {
+impl BrokerConnector {
     /// The broker of the environment.
     #[must_use]
-    pub(crate) fn of(environment: &mut Environment, service: &str) -> Self {
+    pub(crate) fn from_env(environment: &mut Environment, service: &str) -> Self {
         Self {
             host: environment.text_or("RABBITMQ_HOST", "rabbitmq"),
             port: environment.get("RABBITMQ_AMQP_PORT", 5672),
@@ -66,11 +66,11 @@ impl Broker {
     /// [`BrokerError::Amqp`] where the broker is away or refuses.
     pub(crate) async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
         let (host, vhost) = (&self.host, &self.vhost);
-        let mut uri = dm_amqp::uri(&self.user, &self.password, host, self.port, vhost);
+        let mut uri = dm_amqp::build_uri(&self.user, &self.password, host, self.port, vhost);
         uri.query.heartbeat = Some(5);
         uri.query.connection_timeout = Some(5000);
         let name = format!("{} {purpose}", self.service);
-        Ok(dm_amqp::connect_to(uri, &name).await?)
+        Ok(dm_amqp::connect_uri(uri, &name).await?)
     }
 
     /// A connection for publishing alone, with so many channels: the broker blocks
@@ -79,7 +79,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::Amqp`] where the broker is away or refuses.
-    pub(crate) async fn publisher(
+    pub(crate) async fn open_publisher(
         &self,
         purpose: &str,
         channels: usize,
@@ -107,7 +107,7 @@ impl Broker {
         });
         let mut opened = Vec::with_capacity(channels);
         for _ in 0..channels {
-            opened.push(Mutex::new(open(&connection).await?));
+            opened.push(Mutex::new(open_confirm_channel(&connection).await?));
         }
         Ok(Publisher {
             connection,
@@ -118,7 +118,7 @@ impl Broker {
 }
 
 /// A channel with confirms.
-async fn open(connection: &Connection) -> Result<Channel, lapin::Error> {
+async fn open_confirm_channel(connection: &Connection) -> Result<Channel, lapin::Error> {
     let channel = connection.create_channel().await?;
     channel
         .confirm_select(ConfirmSelectOptions::default())
@@ -156,8 +156,11 @@ impl Publisher {
     /// [`BrokerError`] where the connection broke, the broker is silent, or closed the
     /// channel: then it may have some of them, and each is to be published again with
     /// the same id.
-    pub(crate) async fn publish(&self, messages: &[Outgoing]) -> Result<Vec<Outcome>, BrokerError> {
-        let Report { outcomes, failure } = self.publish_part(0, messages.to_vec()).await;
+    pub(crate) async fn publish(
+        &self,
+        messages: &[OutgoingMessage],
+    ) -> Result<Vec<PublishOutcome>, BrokerError> {
+        let PublishReport { outcomes, failure } = self.publish_batch(0, messages.to_vec()).await;
         if let Some(failure) = failure {
             return Err(failure.into());
         }
@@ -167,37 +170,41 @@ impl Publisher {
     /// The same on one of the channels, counted from 0 and round, with what is known of
     /// each message where something breaks. While one channel waits for its confirms
     /// another sends.
-    pub(crate) async fn publish_part(&self, channel: usize, messages: Vec<Outgoing>) -> Report {
+    pub(crate) async fn publish_batch(
+        &self,
+        channel: usize,
+        messages: Vec<OutgoingMessage>,
+    ) -> PublishReport {
         let mut channel = self.channels[channel % self.channels.len()].lock().await;
         if !channel.status().connected() {
-            match open(&self.connection).await {
+            match open_confirm_channel(&self.connection).await {
                 Ok(opened) => *channel = opened,
                 Err(error) => {
-                    let failure = Failure::Lost(error.into());
-                    return Report::unsent(messages.len(), failure);
+                    let failure = PublishFailure::ConnectionLost(error.into());
+                    return PublishReport::unsent(messages.len(), failure);
                 }
             }
         }
-        part::publish(&channel, messages, &self.blocked).await
+        confirms::publish_on_channel(&channel, messages, &self.blocked).await
     }
 
     /// Takes leave of the broker, which may be gone without a word.
     pub(crate) async fn close(&self) {
         let goodbye = self.connection.close(200, "done".into());
         // Whoever closes has no use for the answer.
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
     }
 }
 
 /// The id of a message; nothing where it has none.
 #[must_use]
-pub(crate) fn id(properties: &BasicProperties) -> &str {
+pub(crate) fn message_id(properties: &BasicProperties) -> &str {
     let id = properties.message_id().as_ref();
     id.map_or("", |id| id.as_str())
 }
 
 /// The text of a header, where there is one.
 #[must_use]
-pub(crate) fn header(properties: &BasicProperties, name: &str) -> Option<String> {
-    header::text(properties.headers().as_ref()?, name)
+pub(crate) fn header_text(properties: &BasicProperties, name: &str) -> Option<String> {
+    header::get_text(properties.headers().as_ref()?, name)
 }

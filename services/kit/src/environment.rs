@@ -11,7 +11,7 @@ use thiserror::Error;
 #[derive(Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
-    faults: Vec<String>,
+    errors: Vec<String>,
 }
 
 /// Variables that can't be used.
@@ -22,7 +22,7 @@ pub struct EnvironmentError(Vec<String>);
 impl Environment {
     /// The variables of this process.
     #[must_use]
-    pub(crate) fn of_process() -> Self {
+    pub(crate) fn from_env() -> Self {
         std::env::vars().collect()
     }
 
@@ -38,7 +38,7 @@ impl Environment {
         match text.parse() {
             Ok(value) => value,
             Err(error) => {
-                self.faults.push(format!("{name} is not valid: {error}"));
+                self.errors.push(format!("{name} is not valid: {error}"));
                 default
             }
         }
@@ -59,7 +59,7 @@ impl Environment {
     /// contents of the file that `<name>_FILE` names. No fault quotes it.
     pub(crate) fn secret(&mut self, name: &str) -> String {
         self.optional_secret(name).unwrap_or_else(|| {
-            self.faults.push(format!("{name} is missing"));
+            self.errors.push(format!("{name} is missing"));
             String::new()
         })
     }
@@ -84,7 +84,7 @@ impl Environment {
             }
             Err(error) => {
                 let fault = format!("could not read {path} ({variable}): {error}");
-                self.faults.push(fault);
+                self.errors.push(fault);
                 Some(String::new())
             }
         }
@@ -104,8 +104,8 @@ impl Environment {
     }
 
     /// Notes what is wrong with something that a variable names.
-    pub(crate) fn fault(&mut self, fault: String) {
-        self.faults.push(fault);
+    pub(crate) fn add_error(&mut self, fault: String) {
+        self.errors.push(fault);
     }
 
     /// Whether everything that was read could be used.
@@ -113,10 +113,10 @@ impl Environment {
     /// # Errors
     /// `EnvironmentError` with every fault.
     pub fn check(&self) -> Result<(), EnvironmentError> {
-        if self.faults.is_empty() {
+        if self.errors.is_empty() {
             Ok(())
         } else {
-            Err(EnvironmentError(self.faults.clone()))
+            Err(EnvironmentError(self.errors.clone()))
         }
     }
 
@@ -132,7 +132,7 @@ impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
         Self {
             variables: variables.into_iter().collect(),
-            faults: Vec::new(),
+            errors: Vec::new(),
         }
     }
 }

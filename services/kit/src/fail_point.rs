@@ -7,12 +7,12 @@
 //! `consumer.handling@1=panic` has it panic.
 
 #[cfg(feature = "fail-points")]
-mod set;
+mod registry;
 
 /// The service got to a step.
 #[cfg(feature = "fail-points")]
 pub(crate) async fn reached(step: &str) {
-    set::reached(step).await;
+    registry::reached(step).await;
 }
 
 /// The service got to a step.

@@ -15,46 +15,48 @@ use tracing::{error, info};
 use utoipa::openapi::InfoBuilder;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::broker::Broker;
-use crate::database::{self, Database, SchemaError};
+use crate::broker::BrokerConnector;
+use crate::database::{self, Database, SchemaCheckError};
 use crate::environment::{Environment, EnvironmentError};
-use crate::http::{self, Around, DetailsStyle, Door, GatewaySecret, Health, Server};
-use crate::inbox::{Consumer, Handler};
+use crate::http::{
+    self, AccessGuard, DetailsStyle, GatewaySecret, HttpServer, Middleware, ServiceHealth,
+};
+use crate::inbox::{Consumer, EventHandler};
 use crate::outbox::Relay;
-use crate::retention::{self, Rest, Rule};
+use crate::relay_notifier::RelayNotifier;
+use crate::retention::{self, RetentionRule, Tombstone};
 use crate::telemetry::{self, Metrics};
-use crate::waker::Waker;
 
 /// The exit code of a service that can't work as it is set up: trying again is no
 /// use. The number is that of sysexits' `EX_CONFIG`.
-const MISFIT: u8 = 78;
+const EX_CONFIG: u8 = 78;
 
 /// Threads that handle requests and events: there are seven services on a laptop.
-const THREADS: usize = 2;
+const WORKER_THREADS: usize = 2;
 
 /// Where a service listens unless `SERVER_ADDRESS` says otherwise: on this machine alone.
 /// A container has an address of its own, and says otherwise.
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const DEFAULT_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// How long to wait for the database at the start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DATABASE_START_TIMEOUT: Duration = Duration::from_secs(60);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a service is.
 #[derive(Debug)]
-pub struct Description {
+pub struct ServiceInfo {
     /// Its name, e.g. `order-service`.
     pub name: &'static str,
     /// The port it listens on unless `SERVER_PORT` says otherwise.
     pub port: u16,
     /// How it fills `details`.
-    pub details: DetailsStyle,
+    pub details_style: DetailsStyle,
 }
 
 /// The schema of a service and how it came about.
 #[derive(Debug, Clone, Copy)]
-pub struct Schema {
+pub struct ServiceSchema {
     /// Its name.
     pub name: &'static str,
     /// The migrations that this build needs, beside those of outbox and inbox.
@@ -70,22 +72,27 @@ pub struct Platform {
     /// What it counts.
     pub metrics: Metrics,
     name: &'static str,
-    broker: Broker,
-    health: Health,
+    broker: BrokerConnector,
+    health: ServiceHealth,
     /// The database again, by connections that no request can take.
-    inner: Database,
-    tasks: Vec<Task>,
+    internal_database: Database,
+    tasks: Vec<BackgroundTask>,
 }
 
 /// Something that runs until it is asked to stop.
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+type BackgroundTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Platform {
     /// Consumes a work queue.
-    pub fn consume<H: Handler>(&mut self, stop: &CancellationToken, queue: String, handler: H) {
-        let site = crate::inbox::Site {
+    pub fn consume<H: EventHandler>(
+        &mut self,
+        stop: &CancellationToken,
+        queue: String,
+        handler: H,
+    ) {
+        let site = crate::inbox::ConsumerContext {
             service: self.name,
-            database: self.inner.clone(),
+            database: self.internal_database.clone(),
             broker: self.broker.clone(),
             metrics: self.metrics.clone(),
         };
@@ -96,11 +103,11 @@ impl Platform {
 }
 
 /// What a service adds to the kit.
-pub struct Parts {
+pub struct ServiceParts {
     /// Its routes.
     pub routes: OpenApiRouter,
     /// Which of its rows go, beside those of outbox and inbox.
-    pub retention: Vec<Rule>,
+    pub retention: Vec<RetentionRule>,
 }
 
 /// Why a service can't start.
@@ -111,7 +118,7 @@ pub enum StartError {
     Environment(#[from] EnvironmentError),
     /// The schema doesn't fit.
     #[error("could not use the schema: {0}")]
-    Schema(#[from] SchemaError),
+    Schema(#[from] SchemaCheckError),
     /// The database is not there.
     #[error("could not query PostgreSQL: {0}")]
     Database(#[from] sqlx::Error),
@@ -126,49 +133,50 @@ pub enum StartError {
 impl StartError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Environment(_) | Self::Service(_) => MISFIT.into(),
-            Self::Schema(SchemaError::Sql(_)) | Self::Database(_) | Self::Listen(_) => {
+            Self::Environment(_) | Self::Service(_) => EX_CONFIG.into(),
+            Self::Schema(SchemaCheckError::Database(_)) | Self::Database(_) | Self::Listen(_) => {
                 ExitCode::FAILURE
             }
-            Self::Schema(_) => MISFIT.into(),
+            Self::Schema(_) => EX_CONFIG.into(),
         }
     }
 }
 
 /// Runs a service with a schema, an outbox and perhaps work queues until it is
 /// asked to stop.
-pub fn run<F>(description: &'static Description, schema: Schema, build: F) -> ExitCode
+pub fn run<F>(description: &'static ServiceInfo, schema: ServiceSchema, build: F) -> ExitCode
 where
-    F: AsyncFnOnce(&mut Platform, &CancellationToken) -> Result<Parts, StartError>,
+    F: AsyncFnOnce(&mut Platform, &CancellationToken) -> Result<ServiceParts, StartError>,
 {
-    in_runtime(description, async |stop| {
-        let mut environment = Environment::of_process();
-        let address = address(&mut environment, description);
-        let secret = GatewaySecret::of(&mut environment);
-        let door = Door::of(&mut environment, description.name, Some(secret));
-        let options = database::options(&mut environment, description.name);
+    run_in_runtime(description, async |stop| {
+        let mut environment = Environment::from_env();
+        let address = listen_address(&mut environment, description);
+        let secret = GatewaySecret::from_env(&mut environment);
+        let door = AccessGuard::from_env(&mut environment, description.name, Some(secret));
+        let options = database::connect_options(&mut environment, description.name);
         let connections = environment.get("POSTGRES_CONNECTIONS", 6);
         let inner_connections = environment.get("POSTGRES_INNER_CONNECTIONS", 6);
-        let broker = Broker::of(&mut environment, description.name);
+        let broker = BrokerConnector::from_env(&mut environment, description.name);
         let keep_outbox = environment.milliseconds("OUTBOX_RETENTION_MS", 30 * DAY);
         let keep_inbox = environment.milliseconds("INBOX_RETENTION_MS", 30 * DAY);
         environment.check()?;
 
-        let pool = database::connect(options.clone(), connections, PATIENCE).await?;
+        let pool = database::connect(options.clone(), connections, DATABASE_START_TIMEOUT).await?;
         database::check_schema(&pool, schema.name, schema.migrations).await?;
         // Requests that take all connections must neither stop the events nor make the
         // service look as if its database were away.
-        let inner = database::connect(options.clone(), inner_connections, PATIENCE).await?;
-        let mut health = Health::default().with_database(inner.clone());
+        let inner =
+            database::connect(options.clone(), inner_connections, DATABASE_START_TIMEOUT).await?;
+        let mut health = ServiceHealth::default().with_database(inner.clone());
         let metrics = Metrics::default();
-        let waker = Waker::default();
+        let waker = RelayNotifier::default();
         let relay = Relay {
             schema: schema.name,
             database: options,
             broker: broker.clone(),
             indicator: health.indicator("rabbit"),
             metrics: metrics.clone(),
-            waker: waker.clone(),
+            notifier: waker.clone(),
         };
         let mut platform = Platform {
             environment,
@@ -177,10 +185,10 @@ where
             name: description.name,
             broker,
             health,
-            inner: Database::new(inner.clone(), waker.clone()),
+            internal_database: Database::new(inner.clone(), waker.clone()),
             tasks: vec![
                 Box::pin(relay.run(stop.clone())),
-                Box::pin(waker.carry(inner.clone(), schema.name, stop.clone())),
+                Box::pin(waker.forward_remote(inner.clone(), schema.name, stop.clone())),
             ],
         };
         let parts = build(&mut platform, &stop).await?;
@@ -188,29 +196,29 @@ where
 
         let mut rules = parts.retention;
         rules.extend([
-            Rule {
+            RetentionRule {
                 table: "outbox_events",
-                since: "published_at",
-                keep: keep_outbox,
+                timestamp_column: "published_at",
+                retention: keep_outbox,
                 // Consumers may handle it later than that: it stays known.
-                rest: Some(Rest {
+                tombstone: Some(Tombstone {
                     table: "forgotten_events",
                     column: "event_id",
                 }),
             },
-            Rule {
+            RetentionRule {
                 table: "inbox_events",
-                since: "processed_at",
-                keep: keep_inbox,
-                rest: None,
+                timestamp_column: "processed_at",
+                retention: keep_inbox,
+                tombstone: None,
             },
             // Dead letters stay; what became of them is remembered as long as what was
             // handled.
-            Rule {
+            RetentionRule {
                 table: "failed_events",
-                since: "resolved_at",
-                keep: keep_inbox,
-                rest: None,
+                timestamp_column: "resolved_at",
+                retention: keep_inbox,
+                tombstone: None,
             },
         ]);
         let tracker = TaskTracker::new();
@@ -218,7 +226,7 @@ where
             tracker.spawn(task);
         }
         tracker.spawn(retention::run(inner.clone(), rules, stop.clone()));
-        let server = server(description, parts.routes, platform.health, metrics, door);
+        let server = build_server(description, parts.routes, platform.health, metrics, door);
         http::serve(server.into_router(), address, stop.clone()).await?;
         tracker.close();
         tracker.wait().await;
@@ -229,78 +237,81 @@ where
 }
 
 /// What a service that keeps nothing adds to the kit.
-pub struct Front {
+pub struct StatelessServiceParts {
     /// Its routes.
     pub routes: OpenApiRouter,
     /// Lays its middleware around all routes: those of the kit, and the answers to
     /// unknown paths and verbs, too. Trace headers and the error envelope are
     /// outside of it.
-    pub around: Around,
+    pub middleware: Middleware,
 }
 
 /// Runs a service that keeps nothing until it is asked to stop. Its streams are to
 /// end when the token says so.
-pub fn run_stateless<F>(description: &'static Description, build: F) -> ExitCode
+pub fn run_stateless<F>(description: &'static ServiceInfo, build: F) -> ExitCode
 where
-    F: AsyncFnOnce(&mut Environment, &CancellationToken) -> Result<Front, StartError>,
+    F: AsyncFnOnce(
+        &mut Environment,
+        &CancellationToken,
+    ) -> Result<StatelessServiceParts, StartError>,
 {
-    in_runtime(description, async |stop| {
-        let mut environment = Environment::of_process();
-        let address = address(&mut environment, description);
+    run_in_runtime(description, async |stop| {
+        let mut environment = Environment::from_env();
+        let address = listen_address(&mut environment, description);
         // It has its own ways to tell who calls.
-        let door = Door::of(&mut environment, description.name, None);
+        let door = AccessGuard::from_env(&mut environment, description.name, None);
         let front = build(&mut environment, &stop).await?;
         environment.check()?;
-        let mut server = server(
+        let mut server = build_server(
             description,
             front.routes,
-            Health::default(),
+            ServiceHealth::default(),
             Metrics::default(),
             door,
         );
-        server.around = front.around;
+        server.middleware = front.middleware;
         http::serve(server.into_router(), address, stop).await?;
         Ok(())
     })
 }
 
 /// Where a service listens.
-fn address(environment: &mut Environment, description: &Description) -> SocketAddr {
-    let address = environment.get("SERVER_ADDRESS", LOOPBACK);
+fn listen_address(environment: &mut Environment, description: &ServiceInfo) -> SocketAddr {
+    let address = environment.get("SERVER_ADDRESS", DEFAULT_ADDRESS);
     SocketAddr::new(address, environment.get("SERVER_PORT", description.port))
 }
 
-fn server(
-    description: &Description,
+fn build_server(
+    description: &ServiceInfo,
     routes: OpenApiRouter,
-    health: Health,
+    health: ServiceHealth,
     metrics: Metrics,
-    door: Door,
-) -> Server {
+    door: AccessGuard,
+) -> HttpServer {
     let (routes, mut api) = routes.split_for_parts();
     api.info = InfoBuilder::new()
         .title(description.name)
         .version(env!("CARGO_PKG_VERSION"))
         .build();
-    http::complete(&mut api);
-    Server {
+    http::add_common_responses(&mut api);
+    HttpServer {
         routes,
         api,
         health,
-        details: description.details,
+        details_style: description.details_style,
         metrics,
-        around: Box::new(|router| router),
-        door,
+        middleware: Box::new(|router| router),
+        guard: door,
     }
 }
 
-fn in_runtime<F>(description: &Description, service: F) -> ExitCode
+fn run_in_runtime<F>(description: &ServiceInfo, service: F) -> ExitCode
 where
     F: AsyncFnOnce(CancellationToken) -> Result<(), StartError>,
 {
     telemetry::init_logs();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
+        .worker_threads(WORKER_THREADS)
         .enable_all()
         .build()
     {
@@ -315,7 +326,7 @@ where
         let stop = CancellationToken::new();
         let (asked, patience) = (stop.clone(), stop.clone());
         tokio::spawn(async move {
-            if terminated().await.is_ok() {
+            if wait_for_termination().await.is_ok() {
                 info!("stopping");
                 asked.cancel();
             }
@@ -344,7 +355,7 @@ where
 }
 
 /// Waits for the signal of `docker stop`, or of a terminal.
-async fn terminated() -> std::io::Result<()> {
+async fn wait_for_termination() -> std::io::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {

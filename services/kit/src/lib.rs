@@ -18,12 +18,15 @@ pub mod http;
 pub mod inbox;
 pub(crate) mod launch;
 pub mod outbox;
+mod relay_notifier;
 pub mod retention;
 pub mod telemetry;
 pub mod trace;
-mod waker;
 
 pub use database::{Database, Transaction};
 pub use environment::Environment;
-pub use launch::{Description, Front, Parts, Platform, Schema, StartError, run, run_stateless};
+pub use launch::{
+    Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError, StatelessServiceParts, run,
+    run_stateless,
+};
 pub use trace::Trace;

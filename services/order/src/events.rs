@@ -9,27 +9,27 @@ use dm_contracts::events::{
     MissingItem, OrderStatusChanged, ShipmentDispatched, StockFailed, StockReserved,
 };
 use dm_contracts::{DomainEvent, Envelope};
-use dm_kit::inbox::{Handler, HandlerError};
+use dm_kit::inbox::{EventHandler, HandlerError};
 use dm_kit::{Trace, Transaction, outbox};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::domain::progress::{Fact, Step, step};
 use crate::domain::shortage;
+use crate::domain::transition::{OrderFact, Transition, transition};
 use crate::store::{orders, timeline};
 
 /// Who says so, in the timeline.
-const SOURCE: &str = "inventory-service";
+const TIMELINE_SOURCE: &str = "inventory-service";
 
 /// Moves orders on.
 #[derive(Debug)]
-pub(crate) struct Progress;
+pub(crate) struct InventoryEventHandler;
 
 /// What is needed of any of the events. Anything but the ids may be of any shape:
 /// there is something to go on without it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Told {
+struct InventoryEventData {
     order_id: String,
     #[serde(default)]
     shipment_id: Option<String>,
@@ -43,59 +43,59 @@ struct Told {
 
 /// An event, understood.
 #[derive(Debug, PartialEq, Eq)]
-struct News {
+struct OrderUpdate {
     order_id: String,
-    fact: Fact,
+    fact: OrderFact,
     at: DateTime<Utc>,
     shipment_id: Option<String>,
     reason: Option<String>,
 }
 
 /// Reads an event; `None` where its type is none of ours.
-fn read(event: &Envelope) -> Result<Option<News>, HandlerError> {
+fn parse_event(event: &Envelope) -> Result<Option<OrderUpdate>, HandlerError> {
     let fact = match event.event_type.as_str() {
-        StockReserved::TYPE => Fact::Reserved,
-        StockFailed::TYPE => Fact::StockFailed,
-        ShipmentDispatched::TYPE => Fact::Dispatched,
+        StockReserved::TYPE => OrderFact::Reserved,
+        StockFailed::TYPE => OrderFact::StockFailed,
+        ShipmentDispatched::TYPE => OrderFact::Dispatched,
         _ => return Ok(None),
     };
-    let told: Told = event.data()?;
+    let told: InventoryEventData = event.parse_data()?;
     if told.order_id.trim().is_empty() {
-        return Err(HandlerError::invalid("orderId is blank"));
+        return Err(HandlerError::invalid_data("orderId is blank"));
     }
-    let mut news = News {
+    let mut news = OrderUpdate {
         order_id: told.order_id,
         fact,
-        at: event.instant_or_own(told.at.as_str()),
+        at: event.parse_instant_or_time(told.at.as_str()),
         shipment_id: None,
         reason: None,
     };
     match fact {
-        Fact::Reserved => {}
-        Fact::StockFailed => {
+        OrderFact::Reserved => {}
+        OrderFact::StockFailed => {
             let missing: Vec<MissingItem> =
                 serde_json::from_value(told.missing_items).unwrap_or_default();
             news.reason = Some(shortage::reason(&missing));
         }
-        Fact::Dispatched => {
-            news.at = event.instant_or_own(told.dispatched_at.as_str());
+        OrderFact::Dispatched => {
+            news.at = event.parse_instant_or_time(told.dispatched_at.as_str());
             news.shipment_id = told.shipment_id.filter(|id| !id.trim().is_empty());
             if news.shipment_id.is_none() {
-                return Err(HandlerError::invalid("shipmentId is missing or blank"));
+                return Err(HandlerError::invalid_data("shipmentId is missing or blank"));
             }
         }
     }
     Ok(Some(news))
 }
 
-impl Handler for Progress {
+impl EventHandler for InventoryEventHandler {
     async fn handle(
         &self,
         transaction: &mut Transaction,
         event: &Envelope,
         trace: &Trace,
     ) -> Result<(), HandlerError> {
-        let Some(news) = read(event)? else {
+        let Some(news) = parse_event(event)? else {
             return Ok(());
         };
         let Some(status) = orders::lock(transaction, &news.order_id).await? else {
@@ -105,15 +105,15 @@ impl Handler for Progress {
             });
         };
         let shown = news.fact.status();
-        let known = timeline::has(transaction, &news.order_id, shown).await?;
-        let step = step(status, known, news.fact);
-        if step == Step::Known {
+        let known = timeline::has_status(transaction, &news.order_id, shown).await?;
+        let step = transition(status, known, news.fact);
+        if step == Transition::Duplicate {
             return Ok(());
         }
-        timeline::append(transaction, &news.order_id, shown, news.at, SOURCE).await?;
-        if let Step::Moved(next) = step {
+        timeline::append(transaction, &news.order_id, shown, news.at, TIMELINE_SOURCE).await?;
+        if let Transition::StatusChanged(next) = step {
             let shipment = news.shipment_id.as_deref();
-            orders::advance(transaction, &news.order_id, next, shipment).await?;
+            orders::set_status(transaction, &news.order_id, next, shipment).await?;
             let changed = OrderStatusChanged {
                 order_id: news.order_id,
                 status: next.as_str().to_owned(),
@@ -153,23 +153,25 @@ mod tests {
     #[test]
     fn each_fact_is_read_with_its_own_time() {
         let reserved = json!({"orderId": "ord_1", "at": "2026-02-03T09:00:00Z"});
-        let news = read(&envelope(StockReserved::TYPE, reserved))
+        let news = parse_event(&envelope(StockReserved::TYPE, reserved))
             .unwrap()
             .unwrap();
         assert_eq!(
             (news.fact, news.at),
-            (Fact::Reserved, at("2026-02-03T09:00:00Z"))
+            (OrderFact::Reserved, at("2026-02-03T09:00:00Z"))
         );
         let dispatched = json!({"orderId": "ord_1", "shipmentId": "ship_1",
             "dispatchedAt": "2026-02-03T08:00:00Z", "at": "2026-01-01T00:00:00Z"});
-        let news = read(&envelope(ShipmentDispatched::TYPE, dispatched))
+        let news = parse_event(&envelope(ShipmentDispatched::TYPE, dispatched))
             .unwrap()
             .unwrap();
         assert_eq!(news.at, at("2026-02-03T08:00:00Z"));
         assert_eq!(news.shipment_id.as_deref(), Some("ship_1"));
         let failed = json!({"orderId": "ord_1", "at": "2026-02-03T09:00:00Z",
             "missingItems": [{"sku": "PPR", "missingQuantity": 4, "colour": "white"}]});
-        let news = read(&envelope(StockFailed::TYPE, failed)).unwrap().unwrap();
+        let news = parse_event(&envelope(StockFailed::TYPE, failed))
+            .unwrap()
+            .unwrap();
         assert_eq!(
             news.reason.as_deref(),
             Some("insufficient stock: 4 of PPR missing")
@@ -180,7 +182,9 @@ mod tests {
     fn a_time_that_cannot_be_read_is_the_envelopes() {
         for odd in [json!("yesterday"), json!(7), Value::Null] {
             let data = json!({"orderId": "ord_1", "at": odd});
-            let news = read(&envelope(StockReserved::TYPE, data)).unwrap().unwrap();
+            let news = parse_event(&envelope(StockReserved::TYPE, data))
+                .unwrap()
+                .unwrap();
             assert_eq!(news.at, at("2026-02-03T10:00:00Z"));
         }
     }
@@ -194,7 +198,7 @@ mod tests {
             (ShipmentDispatched::TYPE, json!({"orderId": "ord_1"})),
             (ShipmentDispatched::TYPE, json!("text")),
         ] {
-            let error = read(&envelope(kind, data)).unwrap_err();
+            let error = parse_event(&envelope(kind, data)).unwrap_err();
             assert!(
                 matches!(
                     error,
@@ -207,6 +211,6 @@ mod tests {
             );
         }
         let other = envelope("com.dundermifflin.inventory.stock.counted.v1", json!({}));
-        assert_eq!(read(&other).unwrap(), None);
+        assert_eq!(parse_event(&other).unwrap(), None);
     }
 }

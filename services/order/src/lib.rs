@@ -14,18 +14,18 @@ mod store;
 
 use dm_contracts::topology;
 use dm_kit::http::DetailsStyle;
-use dm_kit::{Description, Parts, Platform, Schema, StartError};
+use dm_kit::{Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError};
 use tokio_util::sync::CancellationToken;
 
 /// What this service is.
-pub const SERVICE: Description = Description {
+pub const SERVICE: ServiceInfo = ServiceInfo {
     name: "order-service",
     port: 8093,
-    details: DetailsStyle::Null,
+    details_style: DetailsStyle::Null,
 };
 
 /// Its schema.
-pub const SCHEMA: Schema = Schema {
+pub const SCHEMA: ServiceSchema = ServiceSchema {
     name: "orders",
     migrations: &MIGRATIONS,
 };
@@ -36,13 +36,16 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/or
 ///
 /// # Errors
 /// Where a setting can't be used.
-pub async fn build(platform: &mut Platform, stop: &CancellationToken) -> Result<Parts, StartError> {
+pub async fn build(
+    platform: &mut Platform,
+    stop: &CancellationToken,
+) -> Result<ServiceParts, StartError> {
     let queue = platform
         .environment
         .text_or("ORDER_INVENTORY_EVENTS_QUEUE", topology::ORDER_QUEUE);
-    platform.consume(stop, queue, events::Progress);
-    Ok(Parts {
-        routes: routes::all(platform.database.clone()),
+    platform.consume(stop, queue, events::InventoryEventHandler);
+    Ok(ServiceParts {
+        routes: routes::router(platform.database.clone()),
         retention: Vec::new(),
     })
 }

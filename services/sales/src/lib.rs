@@ -11,18 +11,18 @@ mod routes;
 mod store;
 
 use dm_kit::http::DetailsStyle;
-use dm_kit::{Description, Parts, Platform, Schema, StartError};
+use dm_kit::{Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError};
 use tokio_util::sync::CancellationToken;
 
 /// What this service is.
-pub const SERVICE: Description = Description {
+pub const SERVICE: ServiceInfo = ServiceInfo {
     name: "sales-service",
     port: 8092,
-    details: DetailsStyle::EmptyList,
+    details_style: DetailsStyle::EmptyList,
 };
 
 /// Its schema.
-pub const SCHEMA: Schema = Schema {
+pub const SCHEMA: ServiceSchema = ServiceSchema {
     name: "sales",
     migrations: &MIGRATIONS,
 };
@@ -36,9 +36,9 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/sa
 pub async fn build(
     platform: &mut Platform,
     _stop: &CancellationToken,
-) -> Result<Parts, StartError> {
-    Ok(Parts {
-        routes: routes::all().with_state(platform.database.clone()),
+) -> Result<ServiceParts, StartError> {
+    Ok(ServiceParts {
+        routes: routes::router().with_state(platform.database.clone()),
         retention: Vec::new(),
     })
 }

@@ -16,19 +16,19 @@ use std::time::Duration;
 
 use dm_contracts::topology;
 use dm_kit::http::DetailsStyle;
-use dm_kit::retention::Rule;
-use dm_kit::{Description, Parts, Platform, Schema, StartError};
+use dm_kit::retention::RetentionRule;
+use dm_kit::{Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError};
 use tokio_util::sync::CancellationToken;
 
 /// What this service is.
-pub const SERVICE: Description = Description {
+pub const SERVICE: ServiceInfo = ServiceInfo {
     name: "wuphf-service",
     port: 8096,
-    details: DetailsStyle::EmptyList,
+    details_style: DetailsStyle::EmptyList,
 };
 
 /// Its schema.
-pub const SCHEMA: Schema = Schema {
+pub const SCHEMA: ServiceSchema = ServiceSchema {
     name: "notifications",
     migrations: &MIGRATIONS,
 };
@@ -37,24 +37,27 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/no
 
 /// How long a notification is kept, read or not, unless
 /// `NOTIFICATION_RETENTION_MS` says otherwise: 90 days.
-const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+const DEFAULT_RETENTION: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// Puts the service together.
 ///
 /// # Errors
 /// Where a setting can't be used.
-pub async fn build(platform: &mut Platform, stop: &CancellationToken) -> Result<Parts, StartError> {
+pub async fn build(
+    platform: &mut Platform,
+    stop: &CancellationToken,
+) -> Result<ServiceParts, StartError> {
     let environment = &mut platform.environment;
     let queue = environment.text_or("WUPHF_QUEUE", topology::WUPHF_QUEUE);
-    let keep = environment.milliseconds("NOTIFICATION_RETENTION_MS", KEPT);
-    platform.consume(stop, queue, events::Notifier);
-    Ok(Parts {
-        routes: routes::all().with_state(platform.database.clone()),
-        retention: vec![Rule {
+    let retention = environment.milliseconds("NOTIFICATION_RETENTION_MS", DEFAULT_RETENTION);
+    platform.consume(stop, queue, events::NotificationHandler);
+    Ok(ServiceParts {
+        routes: routes::router().with_state(platform.database.clone()),
+        retention: vec![RetentionRule {
             table: "notifications",
-            since: "created_at",
-            keep,
-            rest: None,
+            timestamp_column: "created_at",
+            retention,
+            tombstone: None,
         }],
     })
 }

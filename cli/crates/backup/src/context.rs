@@ -2,27 +2,27 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::broker::Broker;
-use super::refill::Events;
-use super::server::Server;
-use super::target::Target;
+use super::broker::RestoreBroker;
+use super::republish::OutboxSource;
+use super::restore_target::RestoreTarget;
+use super::server_container::ServerContainer;
 
 /// What a restore works on, and where it reports.
 pub struct RestoreContext<'a> {
     /// Its database.
-    pub target: Target<'a>,
+    pub target: RestoreTarget<'a>,
     /// The containers that use it.
-    pub users: &'a [String],
+    pub dependent_containers: &'a [String],
     /// The broker.
-    pub broker: Broker<'a>,
+    pub broker: RestoreBroker<'a>,
     /// The services' tables.
-    pub events: Events<'a>,
+    pub outbox_source: OutboxSource<'a>,
     /// The directory's container, where there is one.
-    pub directory: Option<Server<'a>>,
+    pub directory: Option<ServerContainer<'a>>,
     /// Ends it while nothing has changed yet.
     pub interrupt: &'a CancellationToken,
     /// Told of each step.
-    pub told: &'a (dyn Fn(&str) + Sync),
+    pub report: &'a (dyn Fn(&str) + Sync),
     /// Told of what is not as in the backup.
-    pub warned: &'a (dyn Fn(&str) + Sync),
+    pub warn: &'a (dyn Fn(&str) + Sync),
 }

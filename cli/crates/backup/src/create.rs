@@ -5,10 +5,10 @@ use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use dm_components::locks::Watch;
+use dm_components::lock_watch::LockWatch;
 use dm_contracts::topology::dead_letter_queue;
 use dm_messaging::MessagingError;
-use dm_messaging::dead::{self, Filter, copy, look};
+use dm_messaging::dead_letters::{self, DeadLetterFilter, browse, import_export};
 use lapin::options::QueueDeclareOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
@@ -18,24 +18,24 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 use tokio::time::Instant;
 
-use super::access::Servers;
-use super::collect::collect;
-use super::counts::{self, Notes};
-use super::manifest::{self, FORMAT, Purpose};
-use super::near::{self, Near};
-use super::partial::Partial;
-use super::seal::Sealed;
-use super::server_side::{self, ServerSide};
-use super::{BackupError, Manifest, Recipients, Set, Store, database, dump};
+use super::direct_connection::{self, DirectConnection};
+use super::dump_stream::stream_dump;
+use super::encryption::BackupFileWriter;
+use super::manifest::{self, FORMAT_VERSION, Purpose};
+use super::partial_backup::PartialBackup;
+use super::row_counts::{self, CopyStatistics};
+use super::server_access::ServerConnections;
+use super::server_metadata::{self, ServerMetadata};
+use super::{Backup, BackupError, BackupStore, Manifest, Recipients, dump, staged_database};
 
 /// What a set is made of.
-pub struct Source<'a> {
+pub struct BackupSource<'a> {
     /// The servers.
-    pub servers: &'a Servers<'a>,
+    pub servers: &'a ServerConnections<'a>,
     /// To whom it is encrypted.
     pub recipients: &'a Recipients,
     /// Told of what is being done.
-    pub told: &'a (dyn Fn(&str) + Sync),
+    pub report: &'a (dyn Fn(&str) + Sync),
 }
 
 /// Makes a set. Killed, it leaves a partial one, which the next call removes.
@@ -43,24 +43,24 @@ pub struct Source<'a> {
 /// # Errors
 /// A part of the stack is away, or the disk is full: there is no set.
 pub async fn create(
-    source: &Source<'_>,
-    store: &Store,
+    source: &BackupSource<'_>,
+    store: &BackupStore,
     purpose: Purpose,
-) -> Result<Set, BackupError> {
+) -> Result<Backup, BackupError> {
     // Half of a restore is no state to come back to.
-    if let Some(unfinished) = database::unfinished(&source.servers.options).await? {
-        return Err(BackupError::Unfinished(unfinished));
+    if let Some(unfinished) = staged_database::unfinished_restore(&source.servers.options).await? {
+        return Err(BackupError::UnfinishedRestore(unfinished));
     }
-    store.sweep()?;
+    store.remove_leftovers()?;
     let now = Utc::now();
-    let id = store.free_id(now);
-    let partial = Arc::new(store.begin(&id, source.recipients)?);
-    let made = fill(source, &partial, id, now, purpose).await;
-    match made.and_then(|manifest| store.complete(&partial, manifest)) {
+    let id = store.unused_id(now);
+    let partial = Arc::new(store.begin_backup(&id, source.recipients)?);
+    let made = write_contents(source, &partial, id, now, purpose).await;
+    match made.and_then(|manifest| store.complete_backup(&partial, manifest)) {
         Ok(set) => Ok(set),
         Err(error) => {
             // What a full disk needs most is room; the reason is told in any case.
-            let _ = abandon(source, store).await;
+            let _ = abort(source, store).await;
             Err(error)
         }
     }
@@ -70,28 +70,28 @@ pub async fn create(
 ///
 /// # Errors
 /// The container or the folder does not let it.
-pub async fn abandon(source: &Source<'_>, store: &Store) -> Result<(), BackupError> {
+pub async fn abort(source: &BackupSource<'_>, store: &BackupStore) -> Result<(), BackupError> {
     let mut session = source.servers.options.connect().await?;
-    dump::end(&mut session).await?;
-    dump::sweep(&mut session).await?;
-    store.sweep().map(drop)
+    dump::terminate_running(&mut session).await?;
+    dump::remove_dump_files(&mut session).await?;
+    store.remove_leftovers().map(drop)
 }
 
-async fn fill(
-    source: &Source<'_>,
-    partial: &Arc<Partial>,
+async fn write_contents(
+    source: &BackupSource<'_>,
+    partial: &Arc<PartialBackup>,
     id: String,
     taken_at: DateTime<Utc>,
     purpose: Purpose,
 ) -> Result<Manifest, BackupError> {
-    (source.told)("PostgreSQL, RabbitMQ, OpenLDAP and the realm");
+    (source.report)("PostgreSQL, RabbitMQ, OpenLDAP and the realm");
     // Whatever of the others changes meanwhile is made up for by the account of events
     // after a restore.
     let (database, broker, directory, realm) = tokio::try_join!(
-        timed(database(source, partial, &id)),
-        timed(broker(source, partial)),
-        timed(directory(source, partial)),
-        timed(realm(source, partial)),
+        timed(dump_database(source, partial, &id)),
+        timed(export_broker(source, partial)),
+        timed(export_directory(source, partial)),
+        timed(export_realm(source, partial)),
     )?;
     let ((postgres, pending), (rabbitmq, dead_letters)) = (database.0, broker.0);
     let seconds = [
@@ -101,7 +101,7 @@ async fn fill(
         ("realm", realm.1),
     ];
     Ok(Manifest {
-        format: FORMAT,
+        format: FORMAT_VERSION,
         id,
         purpose,
         taken_at,
@@ -113,7 +113,7 @@ async fn fill(
         keycloak: realm.0,
         dead_letters,
         pending,
-        recipients: source.recipients.texts(),
+        recipients: source.recipients.to_strings(),
         seconds: seconds.map(|(part, took)| (part.to_owned(), took)).into(),
         files: partial.files(),
     })
@@ -131,17 +131,17 @@ async fn timed<T>(
 
 /// A state of the database, which lasts as long as its session does and which others can look
 /// at.
-struct State {
+struct ExportedSnapshot {
     session: PgConnection,
     /// By what others know it.
-    snapshot: String,
+    snapshot_id: String,
     /// Where the server's log was.
     lsn: String,
     /// The server's version.
     version: String,
 }
 
-impl State {
+impl ExportedSnapshot {
     async fn export(options: &PgConnectOptions) -> Result<Self, BackupError> {
         let mut session = options.connect().await?;
         sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -155,7 +155,7 @@ impl State {
         .await?;
         Ok(Self {
             session,
-            snapshot,
+            snapshot_id: snapshot,
             lsn,
             version,
         })
@@ -163,64 +163,65 @@ impl State {
 }
 
 /// The whole database as it was at one instant, with what it held then.
-async fn database(
-    source: &Source<'_>,
-    partial: &Arc<Partial>,
+async fn dump_database(
+    source: &BackupSource<'_>,
+    partial: &Arc<PartialBackup>,
     id: &str,
-) -> Result<(manifest::Postgres, i64), BackupError> {
+) -> Result<(manifest::PostgresManifest, i64), BackupError> {
     let (options, access) = (&source.servers.options, source.servers.access);
     // Tables are counted, which other sessions may have locked.
-    let count_watch = Watch::new(options, "backup");
-    let counting = count_watch.options();
+    let count_watch = LockWatch::new(options, "backup");
+    let counting = count_watch.connect_options();
     let ended = async {
         let mut session = options.connect().await?;
-        dump::end(&mut session).await?;
+        dump::terminate_running(&mut session).await?;
         Ok::<_, BackupError>(session)
     };
     let (state, near, notes, ended) = tokio::join!(
-        State::export(&counting),
-        Near::find(source.servers.near.as_ref()),
-        Notes::begin(options),
+        ExportedSnapshot::export(&counting),
+        DirectConnection::try_connect(source.servers.direct_options.as_ref()),
+        CopyStatistics::start_recording(options),
         ended,
     );
     let (mut dumper, mut state) = (ended?, state?);
     let session = &mut state.session;
-    let mut reader = near::session(near, options, session).await?;
-    let side = ServerSide::read(session, &access.roles).await?;
+    let mut reader = direct_connection::connect_preferring_direct(near, options, session).await?;
+    let side = ServerMetadata::read(session, &access.roles).await?;
     let side = serde_json::to_value(side).map_err(std::io::Error::from);
-    let side = side.map_err(BackupError::file("write", server_side::FILE))?;
-    write_json(partial, server_side::FILE, &side)?;
+    let side = side.map_err(BackupError::file("write", server_metadata::FILE_NAME))?;
+    write_json(partial, server_metadata::FILE_NAME, &side)?;
     let bytes: i64 = sqlx::query_scalar("SELECT pg_database_size(current_database())")
         .fetch_one(&mut *session)
         .await?;
-    let request = dump::Request {
-        user: access.user(),
+    let request = dump::DumpRequest {
+        superuser: access.superuser(),
         database: &access.database,
-        snapshot: &state.snapshot,
-        id,
+        snapshot_id: &state.snapshot_id,
+        backup_id: id,
     };
-    let folder = request.folder();
-    let watch = Watch::named(options, dump::APPLICATION);
+    let folder = request.directory();
+    let watch = LockWatch::for_application(options, dump::APPLICATION_NAME);
     let dumping = async {
-        let dumped = watch.while_free(access.lock, dump::run(&mut dumper, &request));
-        dumped.await.map_err(BackupError::Blocked)?
+        let dumped = watch.run_until_lock_timeout(access.lock, dump::run(&mut dumper, &request));
+        dumped.await.map_err(BackupError::LockTimeout)?
     };
-    let collecting = collect(&mut reader, &folder, partial, "postgres", dumping);
+    let collecting = stream_dump(&mut reader, &folder, partial, "postgres", dumping);
     let pending = async {
-        let counted = count_watch.while_free(access.lock, pending(session, &access.schemas));
-        counted.await.map_err(BackupError::Blocked)?
+        let counted = count_watch
+            .run_until_lock_timeout(access.lock, count_pending_events(session, &access.schemas));
+        counted.await.map_err(BackupError::LockTimeout)?
     };
     let (collected, pending) = tokio::try_join!(collecting, pending)?;
-    let counted = counts::dumped(session, &access.database, notes);
+    let counted = row_counts::count_dumped_rows(session, &access.database, notes);
     let (rows, removed, written) = tokio::join!(
-        count_watch.while_free(access.lock, counted),
-        dump::sweep(&mut dumper),
-        collected.written(),
+        count_watch.run_until_lock_timeout(access.lock, counted),
+        dump::remove_dump_files(&mut dumper),
+        collected.finish(),
     );
     written?;
     removed?;
-    let rows = rows.map_err(BackupError::Blocked)?;
-    let postgres = manifest::Postgres {
+    let rows = rows.map_err(BackupError::LockTimeout)?;
+    let postgres = manifest::PostgresManifest {
         version: state.version,
         database: access.database.clone(),
         lsn: state.lsn,
@@ -230,7 +231,10 @@ async fn database(
     Ok((postgres, pending))
 }
 
-async fn pending(session: &mut PgConnection, schemas: &[String]) -> Result<i64, BackupError> {
+async fn count_pending_events(
+    session: &mut PgConnection,
+    schemas: &[String],
+) -> Result<i64, BackupError> {
     let mut pending = 0;
     for schema in schemas {
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
@@ -245,40 +249,45 @@ async fn pending(session: &mut PgConnection, schemas: &[String]) -> Result<i64, 
 
 /// The topology, and the dead letters. What is in work queues is in the outboxes, too.
 /// Answers the broker's version, and how many dead letters there are.
-async fn broker(
-    source: &Source<'_>,
-    partial: &Partial,
+async fn export_broker(
+    source: &BackupSource<'_>,
+    partial: &PartialBackup,
 ) -> Result<(String, BTreeMap<String, u64>), BackupError> {
     let servers = source.servers;
     let definitions = servers
         .management
-        .definitions()
+        .export_definitions()
         .await
         .map_err(MessagingError::from)?;
     write_json(partial, "broker/definitions.json", &definitions)?;
-    let queues = present(&source.servers.broker, dead::queues(&[])?).await?;
+    let queues = existing_queues(
+        &source.servers.broker,
+        dead_letters::resolve_queue_names(&[])?,
+    )
+    .await?;
     let name = "broker/dead-letters.jsonl.zst";
-    let mut encoder = compressed(partial, name)?;
-    copy::export(
+    let mut encoder = create_compressed(partial, name)?;
+    import_export::export(
         &servers.broker,
         &queues,
-        &Filter::default(),
+        &DeadLetterFilter::default(),
         BufWriter::new(&mut encoder),
     )
     .await?;
     let sealed = encoder.finish().map_err(BackupError::file("write", name))?;
-    partial.add(sealed)?;
+    partial.finish_file(sealed)?;
     let mut counts = BTreeMap::new();
-    let groups = look::groups(&servers.broker, &queues, &Filter::default()).await?;
+    let groups =
+        browse::group_letters(&servers.broker, &queues, &DeadLetterFilter::default()).await?;
     for group in groups {
         *counts.entry(group.queue).or_default() += group.count;
     }
-    Ok((version(&definitions, "rabbitmq_version"), counts))
+    Ok((exported_version(&definitions, "rabbitmq_version"), counts))
 }
 
 /// Those of these work queues whose dead-letter queue is there: one that was deleted has no
 /// dead letters.
-async fn present(
+async fn existing_queues(
     broker: &Connection,
     queues: Vec<&'static str>,
 ) -> Result<Vec<&'static str>, MessagingError> {
@@ -299,14 +308,14 @@ async fn present(
                 present.push(queue);
                 channel.close(200, "done".into()).await?;
             }
-            Err(error) if is_missing(&error) => {}
+            Err(error) if is_not_found(&error) => {}
             Err(error) => return Err(error.into()),
         }
     }
     Ok(present)
 }
 
-fn is_missing(error: &lapin::Error) -> bool {
+fn is_not_found(error: &lapin::Error) -> bool {
     match error.kind() {
         ErrorKind::ProtocolError(error) => {
             *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)
@@ -316,37 +325,43 @@ fn is_missing(error: &lapin::Error) -> bool {
 }
 
 /// The directory's entries, with what the server keeps of each.
-async fn directory(source: &Source<'_>, partial: &Partial) -> Result<(), BackupError> {
+async fn export_directory(
+    source: &BackupSource<'_>,
+    partial: &PartialBackup,
+) -> Result<(), BackupError> {
     let ldif = source.servers.directory.export().await?;
     let name = "directory.ldif.zst";
-    let mut encoder = compressed(partial, name)?;
+    let mut encoder = create_compressed(partial, name)?;
     let written = encoder.write_all(&ldif).and_then(|()| encoder.finish());
-    partial.add(written.map_err(BackupError::file("write", name))?)
+    partial.finish_file(written.map_err(BackupError::file("write", name))?)
 }
 
 /// The realm in a form that others can read, too. Answers Keycloak's version.
-async fn realm(source: &Source<'_>, partial: &Partial) -> Result<String, BackupError> {
-    let realm = source.servers.realm().export().await?;
+async fn export_realm(
+    source: &BackupSource<'_>,
+    partial: &PartialBackup,
+) -> Result<String, BackupError> {
+    let realm = source.servers.realm_admin().export_realm().await?;
     write_json(partial, "realm.json", &realm)?;
-    Ok(version(&realm, "keycloakVersion"))
+    Ok(exported_version(&realm, "keycloakVersion"))
 }
 
 /// What a server says of itself in what it exports.
-fn version(exported: &Value, name: &str) -> String {
+fn exported_version(exported: &Value, name: &str) -> String {
     exported[name].as_str().unwrap_or_default().to_owned()
 }
 
-fn compressed(
-    partial: &Partial,
+fn create_compressed(
+    partial: &PartialBackup,
     name: &str,
-) -> Result<zstd::Encoder<'static, Sealed>, BackupError> {
-    let sealed = partial.create(name)?;
+) -> Result<zstd::Encoder<'static, BackupFileWriter>, BackupError> {
+    let sealed = partial.create_file(name)?;
     zstd::Encoder::new(sealed, 0).map_err(BackupError::file("write", name))
 }
 
-fn write_json(partial: &Partial, name: &str, value: &Value) -> Result<(), BackupError> {
-    let mut sealed = partial.create(name)?;
+fn write_json(partial: &PartialBackup, name: &str, value: &Value) -> Result<(), BackupError> {
+    let mut sealed = partial.create_file(name)?;
     let written = serde_json::to_writer_pretty(&mut sealed, value).map_err(std::io::Error::from);
     written.map_err(BackupError::file("write", name))?;
-    partial.add(sealed)
+    partial.finish_file(sealed)
 }

@@ -10,85 +10,85 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::Instant;
 
 use super::BackupError;
-use super::counts::Notes;
+use super::row_counts::CopyStatistics;
 
 /// How much zstd makes of an effort: its own customary one.
 const COMPRESSION: &str = "zstd:3";
 /// How many tables are written at a time.
-pub(super) const JOBS: &str = "2";
+pub(super) const PARALLEL_JOBS: &str = "2";
 /// Where dumps are written in the database's container, and what an id follows.
-const FOLDERS: &str = "/tmp/dm-backup-";
+const DUMP_DIR_PREFIX: &str = "/tmp/dm-backup-";
 /// What the server knows the sessions of a dump by.
-pub(super) const APPLICATION: &str = "dm-backup";
+pub(super) const APPLICATION_NAME: &str = "dm-backup";
 /// How much of what pg_dump says last is told.
-const TOLD: usize = 1_000;
+const MAX_STDERR_BYTES: usize = 1_000;
 
 /// How long a dump that is ended may take to be gone.
-const ENDING: Duration = Duration::from_secs(10);
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often that is looked at.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What is dumped.
-pub(super) struct Request<'a> {
+pub(super) struct DumpRequest<'a> {
     /// The superuser.
-    pub(super) user: &'a str,
+    pub(super) superuser: &'a str,
     /// The database.
     pub(super) database: &'a str,
     /// The state of it, which a session keeps open.
-    pub(super) snapshot: &'a str,
+    pub(super) snapshot_id: &'a str,
     /// The id of the set.
-    pub(super) id: &'a str,
+    pub(super) backup_id: &'a str,
 }
 
-impl Request<'_> {
+impl DumpRequest<'_> {
     /// Where the dump is written, in the server's container.
-    pub(super) fn folder(&self) -> String {
-        format!("{FOLDERS}{}", self.id)
+    pub(super) fn directory(&self) -> String {
+        format!("{DUMP_DIR_PREFIX}{}", self.backup_id)
     }
 
     /// What pg_dump says.
-    fn log(&self) -> String {
-        format!("{FOLDERS}{}.log", self.id)
+    fn log_file(&self) -> String {
+        format!("{DUMP_DIR_PREFIX}{}.log", self.backup_id)
     }
 
     /// The command, for a shell.
-    fn command(&self) -> String {
+    fn shell_command(&self) -> String {
         let words = [
             "pg_dump",
             "--format=directory",
             "--jobs",
-            JOBS,
+            PARALLEL_JOBS,
             &format!("--compress={COMPRESSION}"),
             // What is copied out of the container is synced where it comes to.
             "--no-sync",
             "--snapshot",
-            self.snapshot,
+            self.snapshot_id,
             "--username",
-            self.user,
+            self.superuser,
             "--dbname",
             self.database,
             "--no-password",
             "--file",
-            &self.folder(),
+            &self.directory(),
         ]
-        .map(quoted)
+        .map(shell_quote)
         .join(" ");
         // What a killed call has left there would be in the way.
         format!(
-            "rm -rf {FOLDERS}* && PGAPPNAME={APPLICATION} PGOPTIONS='{}' {words} 2> {}",
-            Notes::OPTIONS,
-            quoted(&self.log())
+            "rm -rf {DUMP_DIR_PREFIX}* && PGAPPNAME={APPLICATION_NAME} PGOPTIONS='{}' {words} 2> {}",
+            CopyStatistics::PG_OPTIONS,
+            shell_quote(&self.log_file())
         )
     }
 }
 
 /// A word for a shell.
-fn quoted(word: &str) -> String {
+fn shell_quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Has the server run a program, and waits for its end.
-async fn program(session: &mut PgConnection, command: &str) -> Result<(), sqlx::Error> {
+async fn run_program(session: &mut PgConnection, command: &str) -> Result<(), sqlx::Error> {
     let statement = format!(
         "COPY (SELECT WHERE false) TO PROGRAM '{}'",
         command.replace('\'', "''")
@@ -103,37 +103,37 @@ async fn program(session: &mut PgConnection, command: &str) -> Result<(), sqlx::
 /// [`BackupError::Command`] with what pg_dump says; the server fails.
 pub(super) async fn run(
     session: &mut PgConnection,
-    request: &Request<'_>,
+    request: &DumpRequest<'_>,
 ) -> Result<(), BackupError> {
-    let Err(error) = program(session, &request.command()).await else {
+    let Err(error) = run_program(session, &request.shell_command()).await else {
         return Ok(());
     };
     let log: Result<Option<Vec<u8>>, sqlx::Error> =
         sqlx::query_scalar("SELECT pg_read_binary_file($1, 0, 1000000, true)")
-            .bind(request.log())
+            .bind(request.log_file())
             .fetch_one(session)
             .await;
     let told = log.ok().flatten().unwrap_or_default();
     if told.is_empty() {
         return Err(error.into());
     }
-    let start = told.len().saturating_sub(TOLD);
+    let start = told.len().saturating_sub(MAX_STDERR_BYTES);
     Err(BackupError::Command {
         command: "pg_dump".to_owned(),
-        told: String::from_utf8_lossy(&told[start..]).trim().to_owned(),
+        stderr: String::from_utf8_lossy(&told[start..]).trim().to_owned(),
     })
 }
 
 /// Ends the dump of a call that was killed or given up, which goes on by itself, and waits for
 /// its end: what it writes afterwards would be left.
-pub(super) async fn end(session: &mut PgConnection) -> Result<(), BackupError> {
-    let until = Instant::now() + ENDING;
-    let begins = format!("COPY (SELECT WHERE false) TO PROGRAM 'rm -rf {FOLDERS}* &&");
+pub(super) async fn terminate_running(session: &mut PgConnection) -> Result<(), BackupError> {
+    let until = Instant::now() + TERMINATE_TIMEOUT;
+    let begins = format!("COPY (SELECT WHERE false) TO PROGRAM 'rm -rf {DUMP_DIR_PREFIX}* &&");
     loop {
         sqlx::query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
         )
-        .bind(APPLICATION)
+        .bind(APPLICATION_NAME)
         .execute(&mut *session)
         .await?;
         let runs: bool = sqlx::query_scalar(
@@ -146,13 +146,13 @@ pub(super) async fn end(session: &mut PgConnection) -> Result<(), BackupError> {
         if !runs || Instant::now() > until {
             return Ok(());
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 /// Has the server, whose they are, remove what dumps there are beside it.
-pub(super) async fn sweep(session: &mut PgConnection) -> Result<(), BackupError> {
-    Ok(program(session, &format!("rm -rf {FOLDERS}*")).await?)
+pub(super) async fn remove_dump_files(session: &mut PgConnection) -> Result<(), BackupError> {
+    Ok(run_program(session, &format!("rm -rf {DUMP_DIR_PREFIX}*")).await?)
 }
 
 #[cfg(test)]
@@ -161,13 +161,13 @@ mod tests {
 
     #[test]
     fn names_are_words_whatever_is_in_them() {
-        let request = Request {
-            user: "o'hara $HOME",
+        let request = DumpRequest {
+            superuser: "o'hara $HOME",
             database: "d",
-            snapshot: "1-2-3",
-            id: "20261126T100000000Z",
+            snapshot_id: "1-2-3",
+            backup_id: "20261126T100000000Z",
         };
-        let command = request.command();
+        let command = request.shell_command();
         assert!(
             command.contains(r"'--username' 'o'\''hara $HOME' '--dbname' 'd'"),
             "{command}"

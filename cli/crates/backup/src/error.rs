@@ -3,15 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
-use dm_components::locks::Blocked;
-use dm_core::error::{Coded, Exit};
+use dm_components::lock_watch::LockWait;
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_engine::EngineError;
 use dm_messaging::MessagingError;
 use thiserror::Error;
 
-use super::Candidate;
-use super::manifest::FORMAT;
+use super::BackupCandidate;
+use super::manifest::FORMAT_VERSION;
 
 /// A set can't be made, read or restored.
 #[derive(Debug, Error)]
@@ -31,19 +31,19 @@ pub enum BackupError {
     #[error("could not access a container of the stack")]
     Engine(#[from] EngineError),
     /// A command in a container failed.
-    #[error("{command} failed: {told}")]
+    #[error("{command} failed: {stderr}")]
     Command {
         /// Which.
         command: String,
         /// What it said last.
-        told: String,
+        stderr: String,
     },
     /// The database refused.
     #[error("could not query PostgreSQL")]
     Sql(#[from] sqlx::Error),
     /// The database can't be set up as migrations have it.
     #[error("could not set up the restored database")]
-    Setup(#[from] dm_components::database::DatabaseError),
+    Setup(#[from] dm_components::database_setup::DatabaseError),
     /// The broker refused.
     #[error("could not read or change RabbitMQ")]
     Broker(#[from] MessagingError),
@@ -55,67 +55,71 @@ pub enum BackupError {
     Directory(#[from] ldap3::LdapError),
     /// There is no such set.
     #[error("there is no backup `{0}`")]
-    NoSet(String),
+    NotFound(String),
     /// Several sets have an id that begins so.
     #[error("the id `{prefix}` is ambiguous: {} backups begin with it", candidates.len())]
     Ambiguous {
         /// What was given.
         prefix: String,
         /// Those sets.
-        candidates: Vec<Candidate>,
+        candidates: Vec<BackupCandidate>,
     },
     /// There are none but safety copies, and `latest` is none of these.
     #[error("there is no manual or scheduled backup, only safety backups")]
-    OnlySafety {
+    OnlySafetyBackups {
         /// These.
-        candidates: Vec<Candidate>,
+        candidates: Vec<BackupCandidate>,
     },
     /// There are none at all.
     #[error("there are no backups in {}", .0.display())]
-    NoSets(PathBuf),
+    NoBackups(PathBuf),
     /// A set is not what its manifest says.
     #[error("backup `{id}` is damaged")]
     Damaged {
         /// Which.
         id: String,
         /// What is wrong.
-        found: Vec<String>,
+        problems: Vec<String>,
     },
     /// A set has another form than this `dm` knows.
     #[error(
-        "could not read backup `{id}`: its format is {found}, and this version of dm reads {FORMAT}"
+        "could not read backup `{id}`: its format is {found}, and this version of dm reads {FORMAT_VERSION}"
     )]
-    Format {
+    UnsupportedFormat {
         /// Which.
         id: String,
         /// Its format.
         found: u32,
     },
     /// A set is of another instance.
-    #[error("backup `{id}` belongs to instance `{of}`, and this is instance `{this}`")]
-    Foreign {
+    #[error(
+        "backup `{id}` belongs to instance `{backup_instance}`, and this is instance `{current_instance}`"
+    )]
+    OtherInstance {
         /// Which.
         id: String,
         /// Of which instance.
-        of: String,
+        backup_instance: String,
         /// Which one this is.
-        this: String,
+        current_instance: String,
     },
     /// A set is of a newer server.
-    #[error("backup `{id}` was made with {server} {of}, and the stack runs {runs}")]
-    Version {
+    #[error(
+        "backup `{id}` was made with {server} {backup_version}, and the stack runs {running_version}"
+    )]
+    ServerTooOld {
         /// Which.
         id: String,
         /// Of which server.
         server: &'static str,
         /// Of which version.
-        of: String,
+        backup_version: String,
         /// What runs.
-        runs: String,
+        running_version: String,
     },
     /// A set has no such schema.
     #[error("backup `{id}` has no schema `{name}`")]
-    NoSchema {
+    SchemaNotFound {
         /// Which.
         id: String,
         /// What was asked for.
@@ -125,7 +129,7 @@ pub enum BackupError {
     },
     /// The schema of `dm` itself was asked for.
     #[error("could not restore schema `dm_ops` alone: it belongs to dm")]
-    OwnSchema(
+    OpsSchema(
         /// The set.
         String,
     ),
@@ -139,14 +143,14 @@ pub enum BackupError {
     },
     /// The server lacks extensions.
     #[error("PostgreSQL lacks extensions that the backup requires: {}", .0.join(", "))]
-    NoExtension(Vec<String>),
+    MissingExtensions(Vec<String>),
     /// The disk has no room for a second database.
     #[error(
         "the disk of PostgreSQL has {} free, and a restore needs {}",
         bytesize::ByteSize::b(*free).display().si(),
         bytesize::ByteSize::b(*needed).display().si()
     )]
-    NoSpace {
+    InsufficientSpace {
         /// How much is needed, in bytes.
         needed: u64,
         /// How much there is.
@@ -154,16 +158,16 @@ pub enum BackupError {
     },
     /// Another session holds a lock.
     #[error("could not lock the tables of the database")]
-    Blocked(#[source] Blocked),
+    LockTimeout(#[source] LockWait),
     /// Queues fill again as fast as they are emptied.
     #[error("could not empty the queues: a program outside the stack publishes to them")]
-    NeverEmpty,
+    QueuesNotEmpty,
     /// The server did not tell whether two databases have changed places.
     #[error("lost the connection to PostgreSQL while the databases were swapped")]
-    Unknown(#[source] Box<BackupError>),
+    SwapUnconfirmed(#[source] Box<BackupError>),
     /// Nothing has changed, but what was stopped does not run again.
     #[error("could not restore: nothing has changed, and these containers are stopped: {}", containers.join(", "))]
-    Stopped {
+    ContainersStopped {
         /// The containers.
         containers: Vec<String>,
         /// Why it failed.
@@ -173,7 +177,7 @@ pub enum BackupError {
     #[error(
         "could not complete the restore of {id}: the database is restored, and the services and Keycloak are stopped"
     )]
-    Halfway {
+    RestoreIncomplete {
         /// The set.
         id: String,
         /// What failed.
@@ -181,7 +185,7 @@ pub enum BackupError {
     },
     /// A text is no recipient of age.
     #[error("`{text}` is not an age recipient: {reason}")]
-    Recipient {
+    InvalidRecipient {
         /// The text.
         text: String,
         /// Why not.
@@ -189,7 +193,7 @@ pub enum BackupError {
     },
     /// A file has no key of age.
     #[error("could not read an age identity from {}: {reason}", path.display())]
-    Identity {
+    InvalidIdentity {
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -197,7 +201,7 @@ pub enum BackupError {
     },
     /// No key fits.
     #[error("could not decrypt backup `{id}`: {reason}")]
-    Locked {
+    DecryptionFailed {
         /// Which.
         id: String,
         /// Why it can't be read.
@@ -211,10 +215,10 @@ pub enum BackupError {
     PruneNotConfirmed(usize),
     /// What was restored is not what was saved.
     #[error("the restored tables have other row counts than the backup")]
-    Counts(Vec<String>),
+    RowCountMismatch(Vec<String>),
     /// An earlier restore was cut short.
     #[error("the restore of backup `{0}` has not been completed")]
-    Unfinished(String),
+    UnfinishedRestore(String),
     /// There is no restore to carry on with.
     #[error("there is no unfinished restore")]
     NothingToResume,
@@ -238,7 +242,7 @@ impl BackupError {
     }
 }
 
-impl Coded for BackupError {
+impl UserError for BackupError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::File { .. } => ErrorCode::BackupFile,
@@ -247,27 +251,29 @@ impl Coded for BackupError {
             Self::Sql(_) => ErrorCode::DatabaseQuery,
             Self::Setup(_) => ErrorCode::DatabaseSetup,
             Self::Broker(_) | Self::Keycloak(_) | Self::Directory(_) => ErrorCode::BackupSource,
-            Self::NoSet(_) | Self::NoSets(_) | Self::OnlySafety { .. } => ErrorCode::BackupNotFound,
-            Self::Ambiguous { .. } => ErrorCode::BackupAmbiguous,
-            Self::NoSchema { .. } => ErrorCode::SchemaUnknown,
-            Self::OwnSchema(_) | Self::Dependents { .. } => ErrorCode::SchemaNotRestorable,
-            Self::NoExtension(_) => ErrorCode::ExtensionMissing,
-            Self::NoSpace { .. } => ErrorCode::DiskFull,
-            Self::Blocked(_) => ErrorCode::DatabaseLocked,
-            Self::NeverEmpty => ErrorCode::QueueNeverEmpty,
-            Self::Unknown(_) => ErrorCode::RestoreStateUnknown,
-            Self::Stopped { source, .. } => source.code(),
-            Self::Halfway { .. } => ErrorCode::RestoreUnfinished,
-            Self::Recipient { .. } => ErrorCode::BackupRecipient,
-            Self::Identity { .. } => ErrorCode::BackupIdentity,
-            Self::Locked { .. } => ErrorCode::BackupEncrypted,
-            Self::Damaged { .. } => ErrorCode::BackupDamaged,
-            Self::Format { .. } | Self::Foreign { .. } | Self::Version { .. } => {
-                ErrorCode::BackupIncompatible
+            Self::NotFound(_) | Self::NoBackups(_) | Self::OnlySafetyBackups { .. } => {
+                ErrorCode::BackupNotFound
             }
+            Self::Ambiguous { .. } => ErrorCode::BackupAmbiguous,
+            Self::SchemaNotFound { .. } => ErrorCode::SchemaUnknown,
+            Self::OpsSchema(_) | Self::Dependents { .. } => ErrorCode::SchemaNotRestorable,
+            Self::MissingExtensions(_) => ErrorCode::ExtensionMissing,
+            Self::InsufficientSpace { .. } => ErrorCode::DiskFull,
+            Self::LockTimeout(_) => ErrorCode::DatabaseLocked,
+            Self::QueuesNotEmpty => ErrorCode::QueueNeverEmpty,
+            Self::SwapUnconfirmed(_) => ErrorCode::RestoreStateUnknown,
+            Self::ContainersStopped { source, .. } => source.code(),
+            Self::RestoreIncomplete { .. } => ErrorCode::RestoreUnfinished,
+            Self::InvalidRecipient { .. } => ErrorCode::BackupRecipient,
+            Self::InvalidIdentity { .. } => ErrorCode::BackupIdentity,
+            Self::DecryptionFailed { .. } => ErrorCode::BackupEncrypted,
+            Self::Damaged { .. } => ErrorCode::BackupDamaged,
+            Self::UnsupportedFormat { .. }
+            | Self::OtherInstance { .. }
+            | Self::ServerTooOld { .. } => ErrorCode::BackupIncompatible,
             Self::NotConfirmed(_) | Self::PruneNotConfirmed(_) => ErrorCode::NotConfirmed,
-            Self::Counts(_) => ErrorCode::RestoreCountMismatch,
-            Self::Unfinished(_) => ErrorCode::RestoreUnfinished,
+            Self::RowCountMismatch(_) => ErrorCode::RestoreCountMismatch,
+            Self::UnfinishedRestore(_) => ErrorCode::RestoreUnfinished,
             Self::NothingToResume => ErrorCode::RestoreNothingToResume,
             Self::Interrupted(_) => ErrorCode::Interrupted,
         }
@@ -275,111 +281,120 @@ impl Coded for BackupError {
 
     fn details(&self) -> Vec<String> {
         match self {
-            Self::Damaged { found, .. } => found.clone(),
-            Self::Counts(found) => found.clone(),
+            Self::Damaged {
+                problems: found, ..
+            } => found.clone(),
+            Self::RowCountMismatch(found) => found.clone(),
             Self::Dependents { dependents, .. } => dependents.clone(),
-            Self::Stopped { source, .. } | Self::Halfway { source, .. } => source.details(),
-            Self::Ambiguous { candidates, .. } | Self::OnlySafety { candidates } => {
-                candidates.iter().map(Candidate::to_string).collect()
+            Self::ContainersStopped { source, .. } | Self::RestoreIncomplete { source, .. } => {
+                source.details()
+            }
+            Self::Ambiguous { candidates, .. } | Self::OnlySafetyBackups { candidates } => {
+                candidates.iter().map(BackupCandidate::to_string).collect()
             }
             _ => Vec::new(),
         }
     }
 
-    fn exit(&self) -> Exit {
+    fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Damaged { .. } | Self::Counts(_) => Exit::Found,
-            Self::Engine(_) => Exit::Engine,
-            Self::Interrupted(_) => Exit::Interrupted,
-            Self::Blocked(_) => Exit::TimedOut,
-            Self::Stopped { source, .. } => source.exit(),
-            Self::NoSet(_)
-            | Self::NoSets(_)
+            Self::Damaged { .. } | Self::RowCountMismatch(_) => ExitStatus::Findings,
+            Self::Engine(_) => ExitStatus::Engine,
+            Self::Interrupted(_) => ExitStatus::Interrupted,
+            Self::LockTimeout(_) => ExitStatus::TimedOut,
+            Self::ContainersStopped { source, .. } => source.exit_status(),
+            Self::NotFound(_)
+            | Self::NoBackups(_)
             | Self::Ambiguous { .. }
-            | Self::OnlySafety { .. }
-            | Self::NoSchema { .. }
-            | Self::OwnSchema(_)
+            | Self::OnlySafetyBackups { .. }
+            | Self::SchemaNotFound { .. }
+            | Self::OpsSchema(_)
             | Self::Dependents { .. }
-            | Self::NoExtension(_)
-            | Self::Recipient { .. }
-            | Self::Identity { .. }
-            | Self::Locked { .. }
-            | Self::Format { .. }
-            | Self::Foreign { .. }
-            | Self::Version { .. }
+            | Self::MissingExtensions(_)
+            | Self::InvalidRecipient { .. }
+            | Self::InvalidIdentity { .. }
+            | Self::DecryptionFailed { .. }
+            | Self::UnsupportedFormat { .. }
+            | Self::OtherInstance { .. }
+            | Self::ServerTooOld { .. }
             | Self::NotConfirmed(_)
             | Self::PruneNotConfirmed(_)
-            | Self::Unfinished(_)
-            | Self::NothingToResume => Exit::Usage,
-            _ => Exit::Component,
+            | Self::UnfinishedRestore(_)
+            | Self::NothingToResume => ExitStatus::Usage,
+            _ => ExitStatus::Component,
         }
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::NoSet(_) => vec!["dm backup ls".into()],
+            Self::NotFound(_) => vec!["dm backup ls".into()],
             Self::Ambiguous { .. } => vec!["give more characters of the id".into()],
-            Self::OnlySafety { .. } => {
+            Self::OnlySafetyBackups { .. } => {
                 vec!["give the id of a safety backup, or create a backup: dm backup create".into()]
             }
-            Self::NoSets(_) => vec!["dm backup create".into()],
+            Self::NoBackups(_) => vec!["dm backup create".into()],
             Self::Damaged { .. } => vec!["choose another backup: dm backup ls".into()],
-            Self::Format { found, .. } if *found < FORMAT => vec![
+            Self::UnsupportedFormat { found, .. } if *found < FORMAT_VERSION => vec![
                 "use the version of dm that created the backup".into(),
                 "or create a new backup: dm backup create".into(),
             ],
-            Self::Format { .. } => vec!["use a newer version of dm".into()],
-            Self::Foreign { of, .. } => vec![
+            Self::UnsupportedFormat { .. } => vec!["use a newer version of dm".into()],
+            Self::OtherInstance {
+                backup_instance: of,
+                ..
+            } => vec![
                 format!("dm --instance {of} backup restore …"),
                 "or allow a backup of another instance: dm backup restore --foreign …".into(),
             ],
-            Self::Recipient { .. } => {
+            Self::InvalidRecipient { .. } => {
                 vec!["create an identity and its recipient (age1…) with age-keygen".into()]
             }
-            Self::Locked { .. } | Self::Identity { .. } => vec![
+            Self::DecryptionFailed { .. } | Self::InvalidIdentity { .. } => vec![
                 "give the identity of one of its recipients: dm backup restore --identity FILE"
                     .into(),
                 "or set `backup.identity` in dm.local.toml".into(),
             ],
-            Self::NoSchema { known, .. } => {
+            Self::SchemaNotFound { known, .. } => {
                 vec![format!(
                     "the schemas of the backup are {}",
                     known.join(", ")
                 )]
             }
-            Self::Version { server, .. } => {
+            Self::ServerTooOld { server, .. } => {
                 let component = server.to_lowercase().replace("postgresql", "postgres");
                 vec![format!("dm images build {component}"), "dm up".into()]
             }
             Self::NotConfirmed(_) | Self::PruneNotConfirmed(_) => {
                 vec!["run the command again with --yes".into()]
             }
-            Self::Unfinished(_) => vec![
+            Self::UnfinishedRestore(_) => vec![
                 "dm backup restore --resume".into(),
                 "or discard the existing data: dm reset".into(),
             ],
-            Self::OwnSchema(id) => vec![format!(
+            Self::OpsSchema(id) => vec![format!(
                 "restore the whole backup: dm backup restore {id}, or another schema: dm backup show {id}"
             )],
             Self::Dependents { .. } => vec![
                 "restore the whole backup, without --schema: dm backup restore ID".into(),
                 "or drop these objects first, and create them again afterwards: dm psql".into(),
             ],
-            Self::NoExtension(_) => {
+            Self::MissingExtensions(_) => {
                 vec!["set postgres.image in dm.toml to an image that has the extensions".into()]
             }
-            Self::NoSpace { .. } => vec!["free disk space, for example: dm images prune".into()],
-            Self::Blocked(blocked) => blocked.next(),
-            Self::NeverEmpty => vec![
+            Self::InsufficientSpace { .. } => {
+                vec!["free disk space, for example: dm images prune".into()]
+            }
+            Self::LockTimeout(blocked) => blocked.suggestions(),
+            Self::QueuesNotEmpty => vec![
                 "stop the program, then: dm backup restore --resume".into(),
                 "show its connections: dm open rabbitmq".into(),
             ],
-            Self::Unknown(_) => vec![
+            Self::SwapUnconfirmed(_) => vec![
                 "find out whether the restored database is in use: dm up".into(),
                 "if it is: dm backup restore --resume".into(),
             ],
-            Self::Stopped { .. } => vec!["dm up".into()],
-            Self::Halfway { .. } => vec![
+            Self::ContainersStopped { .. } => vec!["dm up".into()],
+            Self::RestoreIncomplete { .. } => vec![
                 "dm backup restore --resume".into(),
                 "or discard the existing data: dm reset".into(),
             ],

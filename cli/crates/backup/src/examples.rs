@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use crate::manifest::{FORMAT, Manifest, Postgres, Purpose};
+use crate::manifest::{FORMAT_VERSION, Manifest, PostgresManifest, Purpose};
 
 /// The manifest of a backup with one table.
 #[must_use]
 #[allow(clippy::unwrap_used, reason = "tests alone use it")]
 pub fn manifest(id: &str, taken_at: &str) -> Manifest {
     Manifest {
-        format: FORMAT,
+        format: FORMAT_VERSION,
         id: id.into(),
         purpose: Purpose::Manual,
         taken_at: taken_at.parse().unwrap(),
         dm: "0.1.0".into(),
         project: "p".into(),
         instance: "default".into(),
-        postgres: Postgres {
+        postgres: PostgresManifest {
             version: "17.12".into(),
             database: "d".into(),
             lsn: "0/1".into(),

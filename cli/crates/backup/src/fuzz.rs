@@ -6,13 +6,13 @@ use std::fs;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{BackupError, Store, digest, manifest};
+use super::{BackupError, BackupStore, digest, manifest};
 
 const ID: &str = "20261126T100000000Z";
 
 fn corpus() -> Vec<String> {
     let manifest = json!({
-        "format": manifest::FORMAT,
+        "format": manifest::FORMAT_VERSION,
         "id": ID,
         "purpose": "safety",
         "taken_at": "2026-11-26T10:00:00Z",
@@ -44,22 +44,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_manifest_is_read_or_refused(text in dm_mutations::of(corpus())) {
+    fn any_manifest_is_read_or_refused(text in dm_text_mutations::mutated_bytes(corpus())) {
         let folder = tempfile::tempdir().unwrap();
         let set = folder.path().join(ID);
         fs::create_dir(&set).unwrap();
         fs::write(set.join("manifest.json"), &text).unwrap();
-        fs::write(set.join("manifest.blake3"), digest::of(&text)).unwrap();
+        fs::write(set.join("manifest.blake3"), digest::digest_bytes(&text)).unwrap();
         fs::write(set.join("realm.json"), "{}").unwrap();
-        let store = Store::new(folder.path().to_owned());
+        let store = BackupStore::new(folder.path().to_owned());
         match store.find(ID) {
             Ok(found) => {
                 prop_assert_eq!(&found.manifest.id, ID);
                 // Sums of numbers that nobody has counted.
-                let _ = (found.manifest.bytes(), found.manifest.rows());
-                let _ = (found.manifest.schemas(), found.manifest.postgres.major());
+                let _ = (found.manifest.total_bytes(), found.manifest.total_rows());
+                let _ = (found.manifest.schemas(), found.manifest.postgres.major_version());
                 // Its files are not there, or not what it says.
-                let checked = found.check();
+                let checked = found.verify_files();
                 prop_assert!(checked.is_err());
                 prop_assert!(!folder.path().join("x").exists());
             }
@@ -68,7 +68,7 @@ proptest! {
                 prop_assert!(told.contains(ID), "{}", told);
                 let is_known = matches!(
                     error,
-                    BackupError::Damaged { .. } | BackupError::Format { .. }
+                    BackupError::Damaged { .. } | BackupError::UnsupportedFormat { .. }
                 );
                 prop_assert!(is_known, "{}", told);
             }

@@ -36,57 +36,61 @@
 //! A set is a folder. It is made under another name, its manifest is written last, and it
 //! gets its name when all of it is on the disk: what has a name is complete.
 
-mod access;
+mod backup_store;
 mod broker;
-mod collect;
-pub mod component;
 mod context;
-mod counts;
 mod create;
-mod database;
+mod database_swap;
 mod digest;
-mod directory;
+mod direct_connection;
+mod disk_space;
 mod dump;
+mod dump_stream;
+mod encryption;
 mod error;
 #[cfg(any(test, feature = "examples"))]
 pub mod examples;
-mod extent;
 #[cfg(test)]
 mod fuzz;
-pub mod job;
-mod keep;
+mod ldap;
 mod manifest;
-mod near;
 mod orphans;
-mod partial;
+mod partial_backup;
+mod post_swap;
 mod quote;
-mod refill;
-mod rest;
+mod republish;
 mod restore;
+mod restore_scope;
+mod restore_target;
+mod retention;
 mod roles;
-mod schema;
-mod seal;
-mod server;
-mod server_side;
-mod space;
-mod store;
-mod swap;
-mod target;
+mod row_counts;
+pub mod schedule;
+pub mod scheduler;
+mod schema_restore;
+mod server_access;
+mod server_container;
+mod server_metadata;
+mod staged_database;
 
-pub use access::{Access, Servers};
-pub use broker::{Broker, Letters};
+pub use backup_store::{Backup, BackupCandidate, BackupEntry, BackupStore};
+pub use broker::{DeadLetterIds, RestoreBroker};
 pub use context::RestoreContext;
-pub use counts::now as rows_now;
-pub use create::{Source, abandon, create};
-pub use database::{Prepared, prepare, sweep, unfinished};
+pub use create::{BackupSource, abort, create};
+pub use encryption::{Identities, OpenBackup, Recipients};
 pub use error::BackupError;
-pub use extent::Extent;
-pub use keep::{Fate, Goes, Keep, Stays, Verdict};
-pub use manifest::{Counts, Manifest, Purpose};
-pub use orphans::orphaned_since;
-pub use refill::Events;
+pub use manifest::{Manifest, Purpose, RowCounts};
+pub use orphans::orphaned_since_restore;
+pub use republish::OutboxSource;
 pub use restore::{restore, resume};
-pub use seal::{Identities, Opened, Recipients};
-pub use server::Server;
-pub use store::{Candidate, Listed, Set, Store};
-pub use target::Target;
+pub use restore_scope::RestoreScope;
+pub use restore_target::RestoreTarget;
+pub use retention::{
+    KeepReason, PruneReason, RetentionDecision, RetentionPolicy, RetentionVerdict,
+};
+pub use row_counts::count_rows as rows_now;
+pub use server_access::{ServerAccess, ServerConnections};
+pub use server_container::ServerContainer;
+pub use staged_database::{
+    StagedDatabase, drop_leftover_databases, stage_database, unfinished_restore,
+};

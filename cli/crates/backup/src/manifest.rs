@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// The form of sets that is written, and the only one that is read.
-pub(crate) const FORMAT: u32 = 4;
+pub(crate) const FORMAT_VERSION: u32 = 4;
 
 /// Rows by table, e.g. `orders.orders`.
-pub type Counts = BTreeMap<String, i64>;
+pub type RowCounts = BTreeMap<String, i64>;
 
 /// Why a set was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub struct Manifest {
     /// The instance that it is of.
     pub instance: String,
     /// The database.
-    pub postgres: Postgres,
+    pub postgres: PostgresManifest,
     /// The broker's version.
     pub rabbitmq: String,
     /// Keycloak's version.
@@ -68,12 +68,12 @@ pub struct Manifest {
     /// How long each part took, in seconds. They are saved side by side.
     pub seconds: BTreeMap<String, f64>,
     /// Its files, by their path in it.
-    pub files: BTreeMap<String, File>,
+    pub files: BTreeMap<String, FileDigest>,
 }
 
 /// The database of a set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Postgres {
+pub struct PostgresManifest {
     /// The server's version, e.g. `17.12`.
     pub version: String,
     /// The database's name.
@@ -83,20 +83,20 @@ pub struct Postgres {
     /// How much of the disk it took, in bytes.
     pub bytes: u64,
     /// How many rows each table had, in the very state that was dumped.
-    pub rows: Counts,
+    pub rows: RowCounts,
 }
 
-impl Postgres {
+impl PostgresManifest {
     /// The server's major version.
     #[must_use]
-    pub(crate) fn major(&self) -> &str {
+    pub(crate) fn major_version(&self) -> &str {
         self.version.split('.').next().unwrap_or_default()
     }
 }
 
 /// A file of a set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct File {
+pub struct FileDigest {
     /// Its length, in bytes.
     pub bytes: u64,
     /// Its BLAKE3 digest, in hexadecimal digits.
@@ -106,7 +106,7 @@ pub struct File {
 impl Manifest {
     /// How long all of its files are, in bytes.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub fn total_bytes(&self) -> u64 {
         let sizes = self.files.values().map(|file| file.bytes);
         sizes.fold(0, u64::saturating_add)
     }
@@ -122,7 +122,7 @@ impl Manifest {
 
     /// How many rows all of its tables have.
     #[must_use]
-    pub fn rows(&self) -> i64 {
+    pub fn total_rows(&self) -> i64 {
         let counts = self.postgres.rows.values();
         counts.fold(0, |sum, count| sum.saturating_add(*count))
     }

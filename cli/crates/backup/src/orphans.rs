@@ -2,31 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use dm_messaging::stores::Store;
+use dm_messaging::service_tables::ServiceTables;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::BackupError;
-use super::broker::Letters;
+use super::broker::DeadLetterIds;
 
 /// Which of these, queue and event or letter, have come since the last restore. `letters` are
 /// the dead letters that came with it.
 ///
 /// # Errors
 /// The server fails.
-pub async fn orphaned_since(
+pub async fn orphaned_since_restore(
     options: &PgConnectOptions,
-    stores: &[Store],
+    stores: &[ServiceTables],
     orphans: Vec<(String, String)>,
-    letters: &Letters,
+    letters: &DeadLetterIds,
 ) -> Result<Vec<(String, String)>, BackupError> {
-    let mut since = unknown(orphans, letters);
+    let mut since = without_known_letters(orphans, letters);
     if since.is_empty() {
         return Ok(since);
     }
     let mut session = options.connect().await?;
     for store in stores {
-        let Some(queue) = store.queue else { continue };
+        let Some(queue) = store.work_queue else {
+            continue;
+        };
         let ids: Vec<&str> = since
             .iter()
             .filter(|(of, _)| of == queue)
@@ -53,7 +55,10 @@ pub async fn orphaned_since(
 
 /// Those that no dead letter of a set is like: by the event's id, or by how many of its queue
 /// have none.
-fn unknown(orphans: Vec<(String, String)>, letters: &Letters) -> Vec<(String, String)> {
+fn without_known_letters(
+    orphans: Vec<(String, String)>,
+    letters: &DeadLetterIds,
+) -> Vec<(String, String)> {
     let mut nameless: BTreeMap<&str, usize> = BTreeMap::new();
     for (queue, ids) in letters {
         let count = ids.iter().filter(|id| id.is_none()).count();
@@ -82,13 +87,16 @@ mod tests {
 
     #[test]
     fn a_dead_letter_of_the_backup_is_no_news() {
-        let letters = Letters::from([("q".to_owned(), vec![Some("evt_1".to_owned()), None])]);
+        let letters = DeadLetterIds::from([("q".to_owned(), vec![Some("evt_1".to_owned()), None])]);
         let orphan = |what: &str| ("q".to_owned(), what.to_owned());
-        let found = unknown(
+        let found = without_known_letters(
             vec![orphan("evt_1"), orphan("print_1"), orphan("evt_2")],
             &letters,
         );
         assert_eq!(found, [orphan("evt_2")]);
-        assert_eq!(unknown(vec![orphan("evt_1")], &Letters::new()).len(), 1);
+        assert_eq!(
+            without_known_letters(vec![orphan("evt_1")], &DeadLetterIds::new()).len(),
+            1
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 /// Settings whose value is a list of names, quoted as it stands
 /// (`GUC_LIST_QUOTE` in the server's source).
-const LISTS: [&str; 6] = [
+const LIST_SETTINGS: [&str; 6] = [
     "local_preload_libraries",
     "search_path",
     "session_preload_libraries",
@@ -12,12 +12,12 @@ const LISTS: [&str; 6] = [
 ];
 
 /// A quoted identifier.
-pub(super) fn identifier(name: &str) -> String {
+pub(super) fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A quoted text, whatever `standard_conforming_strings` is.
-pub(super) fn literal(text: &str) -> String {
+pub(super) fn quote_literal(text: &str) -> String {
     if text.contains('\\') {
         let text = text.replace('\\', "\\\\").replace('\'', "''");
         format!("E'{text}'")
@@ -27,14 +27,14 @@ pub(super) fn literal(text: &str) -> String {
 }
 
 /// The end of an `ALTER` that makes a setting of the catalogue's `name=value`.
-pub(super) fn setting(pair: &str) -> Option<String> {
+pub(super) fn set_clause(pair: &str) -> Option<String> {
     let (name, value) = pair.split_once('=')?;
-    let value = if LISTS.contains(&name) && !value.is_empty() {
+    let value = if LIST_SETTINGS.contains(&name) && !value.is_empty() {
         value.to_owned()
     } else {
-        literal(value)
+        quote_literal(value)
     };
-    Some(format!("SET {} TO {value}", identifier(name)))
+    Some(format!("SET {} TO {value}", quote_identifier(name)))
 }
 
 #[cfg(test)]
@@ -43,14 +43,14 @@ mod tests {
 
     #[test]
     fn nothing_gets_out_of_its_quotes() {
-        assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
-        assert_eq!(literal("a'b"), "'a''b'");
-        assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
+        assert_eq!(quote_identifier("a\"b"), "\"a\"\"b\"");
+        assert_eq!(quote_literal("a'b"), "'a''b'");
+        assert_eq!(quote_literal("a\\'b"), "E'a\\\\''b'");
     }
 
     #[test]
     fn a_setting_is_made_as_pg_dump_makes_it() {
-        let made = |pair| setting(pair).unwrap();
+        let made = |pair| set_clause(pair).unwrap();
         assert_eq!(made("work_mem=64MB"), "SET \"work_mem\" TO '64MB'");
         assert_eq!(made("my.key=a=b"), "SET \"my.key\" TO 'a=b'");
         assert_eq!(
@@ -58,6 +58,6 @@ mod tests {
             "SET \"search_path\" TO \"$user\", public"
         );
         assert_eq!(made("search_path="), "SET \"search_path\" TO ''");
-        assert_eq!(setting("nothing"), None);
+        assert_eq!(set_clause("nothing"), None);
     }
 }

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use super::broker::Letters;
+use super::broker::DeadLetterIds;
 use super::context::RestoreContext;
-use super::database::{self, Prepared};
-use super::extent::Extent;
-use super::{BackupError, Opened, rest, schema, swap};
+use super::restore_scope::RestoreScope;
+use super::staged_database::{self, StagedDatabase};
+use super::{BackupError, OpenBackup, database_swap, post_swap, schema_restore};
 
 /// How long a container may take to stop.
-const PATIENCE: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Brings a set back. The containers that use the database are stopped then. Answers the
 /// dead letters that were brought back.
@@ -19,24 +19,29 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Nothing has changed, and what was stopped runs again; [`BackupError::Stopped`] where it
 /// does not; [`BackupError::Halfway`] where [`resume`] has to do the rest.
 pub async fn restore(
-    site: &RestoreContext<'_>,
-    opened: &Opened<'_>,
-    extent: Extent<'_>,
-) -> Result<Letters, BackupError> {
-    let id = &opened.set.manifest.id;
-    (site.told)(&match extent {
-        Extent::Whole => format!("restoring {id} to a staged database"),
-        Extent::Schema(name) => format!("restoring {id} to a staged database, for schema {name}"),
+    context: &RestoreContext<'_>,
+    opened: &OpenBackup<'_>,
+    extent: RestoreScope<'_>,
+) -> Result<DeadLetterIds, BackupError> {
+    let id = &opened.backup.manifest.id;
+    (context.report)(&match extent {
+        RestoreScope::Full => format!("restoring {id} to a staged database"),
+        RestoreScope::Schema(name) => {
+            format!("restoring {id} to a staged database, for schema {name}")
+        }
     });
     let prepared = tokio::select! {
-        prepared = prepare(site, opened, extent) => prepared,
-        () = site.interrupt.cancelled() => Err(BackupError::Interrupted("nothing has changed")),
+        prepared = prepare(context, opened, extent) => prepared,
+        () = context.interrupt.cancelled() => Err(BackupError::Interrupted("nothing has changed")),
     };
     let mut stopped = Vec::new();
     let placed = match prepared {
         Ok(prepared) => {
-            prepared.notes.iter().for_each(|note| (site.told)(note));
-            let placed = place(site, &prepared, extent, &mut stopped).await;
+            prepared
+                .notes
+                .iter()
+                .for_each(|note| (context.report)(note));
+            let placed = swap_in(context, &prepared, extent, &mut stopped).await;
             placed.map(|()| prepared)
         }
         Err(error) => Err(error),
@@ -44,27 +49,27 @@ pub async fn restore(
     let prepared = match placed {
         Ok(prepared) => prepared,
         // What is in its place is not known: nothing may be removed.
-        Err(error @ BackupError::Unknown(_)) => return Err(error),
-        Err(error) => return Err(undo(site, stopped, error).await),
+        Err(error @ BackupError::SwapUnconfirmed(_)) => return Err(error),
+        Err(error) => return Err(roll_back(context, stopped, error).await),
     };
     for warning in &prepared.warnings {
-        (site.warned)(warning);
+        (context.warn)(warning);
     }
     match extent {
-        Extent::Whole => others(site, opened).await,
-        Extent::Schema(_) => {
+        RestoreScope::Full => restore_remaining(context, opened).await,
+        RestoreScope::Schema(_) => {
             // It is restored: what fails now takes nothing of that back.
-            if let Err(error) = schema::analyze(&site.target).await {
-                (site.warned)(&format!(
+            if let Err(error) = schema_restore::analyze(&context.target).await {
+                (context.warn)(&format!(
                     "could not collect statistics of the restored schema: {error}"
                 ));
             }
-            if let Err(error) = database::sweep(&site.target).await {
-                (site.warned)(&format!(
+            if let Err(error) = staged_database::drop_leftover_databases(&context.target).await {
+                (context.warn)(&format!(
                     "could not remove the staged database, and the next restore removes it: {error}"
                 ));
             }
-            Ok(Letters::new())
+            Ok(DeadLetterIds::new())
         }
     }
 }
@@ -75,100 +80,112 @@ pub async fn restore(
 /// # Errors
 /// The broker or the directory fails: it can be resumed again.
 pub async fn resume(
-    site: &RestoreContext<'_>,
-    opened: &Opened<'_>,
-) -> Result<Letters, BackupError> {
-    stop(site, &mut Vec::new()).await?;
-    others(site, opened).await
+    context: &RestoreContext<'_>,
+    opened: &OpenBackup<'_>,
+) -> Result<DeadLetterIds, BackupError> {
+    stop_dependents(context, &mut Vec::new()).await?;
+    restore_remaining(context, opened).await
 }
 
 /// Makes the set's database, and checks all that can fail later.
 async fn prepare(
-    site: &RestoreContext<'_>,
-    opened: &Opened<'_>,
-    extent: Extent<'_>,
-) -> Result<Prepared, BackupError> {
+    context: &RestoreContext<'_>,
+    opened: &OpenBackup<'_>,
+    extent: RestoreScope<'_>,
+) -> Result<StagedDatabase, BackupError> {
     match extent {
-        Extent::Whole => {
-            site.broker.check().await?;
-            if let Some(directory) = site.directory {
+        RestoreScope::Full => {
+            context.broker.check_connection().await?;
+            if let Some(directory) = context.directory {
                 // One that does not run can't be given its entries.
                 directory.run(&["true"]).await?;
             }
         }
-        Extent::Schema(name) => schema::check(&site.target, name).await?,
+        RestoreScope::Schema(name) => {
+            schema_restore::check_dependents(&context.target, name).await?
+        }
     }
-    database::prepare(&site.target, opened, extent).await
+    staged_database::stage_database(&context.target, opened, extent).await
 }
 
-async fn place(
-    site: &RestoreContext<'_>,
-    prepared: &Prepared,
-    extent: Extent<'_>,
+async fn swap_in(
+    context: &RestoreContext<'_>,
+    prepared: &StagedDatabase,
+    extent: RestoreScope<'_>,
     stopped: &mut Vec<String>,
 ) -> Result<(), BackupError> {
-    (site.told)("stopping the containers that use the database");
-    stop(site, stopped).await?;
+    (context.report)("stopping the containers that use the database");
+    stop_dependents(context, stopped).await?;
     match extent {
-        Extent::Whole => {
-            (site.told)("swapping the databases");
-            swap::swap(&site.target, prepared).await
+        RestoreScope::Full => {
+            (context.report)("swapping the databases");
+            database_swap::swap_databases(&context.target, prepared).await
         }
-        Extent::Schema(name) => {
-            (site.told)(&format!("replacing schema {name}"));
-            schema::replace(&site.target, prepared, name).await
+        RestoreScope::Schema(name) => {
+            (context.report)(&format!("replacing schema {name}"));
+            schema_restore::replace_schema(&context.target, prepared, name).await
         }
     }
 }
 
 /// Stops the containers that use the database, and notes each that ran.
-async fn stop(site: &RestoreContext<'_>, stopped: &mut Vec<String>) -> Result<(), BackupError> {
-    let engine = site.target.postgres.engine;
-    for container in site.users {
-        if let Some(found) = engine.inspect(container).await? {
+async fn stop_dependents(
+    context: &RestoreContext<'_>,
+    stopped: &mut Vec<String>,
+) -> Result<(), BackupError> {
+    let engine = context.target.container.engine;
+    for container in context.dependent_containers {
+        if let Some(found) = engine.inspect_container(container).await? {
             if found.running {
                 stopped.push(container.clone());
             }
-            engine.stop(container, PATIENCE).await?;
+            engine.stop_container(container, STOP_TIMEOUT).await?;
         }
     }
     Ok(())
 }
 
 /// Leaves the stack as it was. Answers the error to tell.
-async fn undo(site: &RestoreContext<'_>, stopped: Vec<String>, error: BackupError) -> BackupError {
+async fn roll_back(
+    context: &RestoreContext<'_>,
+    stopped: Vec<String>,
+    error: BackupError,
+) -> BackupError {
     // It takes as much of the disk as the one that is served.
-    if let Err(left) = database::sweep(&site.target).await {
-        (site.warned)(&format!(
+    if let Err(left) = staged_database::drop_leftover_databases(&context.target).await {
+        (context.warn)(&format!(
             "could not remove the staged database, and the next restore removes it: {left}"
         ));
     }
-    let engine = site.target.postgres.engine;
+    let engine = context.target.container.engine;
     let mut left = Vec::new();
     for container in &stopped {
-        if let Err(error) = engine.start(container).await {
+        if let Err(error) = engine.start_container(container).await {
             tracing::debug!(%error, container, "could not start a container again");
             left.push(container.clone());
         }
     }
     if !left.is_empty() {
-        return BackupError::Stopped {
+        return BackupError::ContainersStopped {
             containers: left,
             source: Box::new(error),
         };
     }
     if !stopped.is_empty() {
-        (site.told)("nothing has changed, and the stopped containers run again");
+        (context.report)("nothing has changed, and the stopped containers run again");
     }
     error
 }
 
 /// The broker and the directory, and the end of it.
-async fn others(site: &RestoreContext<'_>, opened: &Opened<'_>) -> Result<Letters, BackupError> {
-    rest::restore(site, opened)
+async fn restore_remaining(
+    context: &RestoreContext<'_>,
+    opened: &OpenBackup<'_>,
+) -> Result<DeadLetterIds, BackupError> {
+    post_swap::restore_broker_and_directory(context, opened)
         .await
-        .map_err(|source| BackupError::Halfway {
-            id: opened.set.manifest.id.clone(),
+        .map_err(|source| BackupError::RestoreIncomplete {
+            id: opened.backup.manifest.id.clone(),
             source: Box::new(source),
         })
 }

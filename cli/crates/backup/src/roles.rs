@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::BackupError;
-use super::quote::{identifier, literal, setting};
+use super::quote::{quote_identifier, quote_literal, set_clause};
 
 /// What a role is commented with that a restore has made and not given its rights yet.
-const MARK: &str = "made by a restore of dm that is under way";
+const PENDING_ROLE_COMMENT: &str = "made by a restore of dm that is under way";
 
 /// A role, as it was when the set was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, FromRow)]
-pub(super) struct Role {
+pub(super) struct DatabaseRole {
     name: String,
     superuser: bool,
     inherits: bool,
@@ -39,7 +39,7 @@ pub(super) struct Role {
 
 /// That a role has the rights of another one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, FromRow)]
-pub(super) struct Membership {
+pub(super) struct RoleMembership {
     role: String,
     member: String,
     admin: bool,
@@ -49,19 +49,19 @@ pub(super) struct Membership {
 
 /// The roles of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Roles {
-    roles: Vec<Role>,
-    memberships: Vec<Membership>,
+pub(super) struct DatabaseRoles {
+    roles: Vec<DatabaseRole>,
+    memberships: Vec<RoleMembership>,
 }
 
-impl Roles {
+impl DatabaseRoles {
     /// The roles of the session's server, as the session sees them. `own` are those of the
     /// configuration.
     pub(super) async fn read(
         session: &mut PgConnection,
-        own: &BTreeSet<String>,
+        configured_roles: &BTreeSet<String>,
     ) -> Result<Self, BackupError> {
-        let mut roles: Vec<Role> = sqlx::query_as(
+        let mut roles: Vec<DatabaseRole> = sqlx::query_as(
             "SELECT rolname::text AS name, rolsuper AS superuser, rolinherit AS inherits,
                     rolcreaterole AS creates_roles, rolcreatedb AS creates_databases,
                     rolcanlogin AS can_log_in, rolreplication AS replication,
@@ -76,7 +76,7 @@ impl Roles {
         .fetch_all(&mut *session)
         .await?;
         for role in &mut roles {
-            if own.contains(&role.name) {
+            if configured_roles.contains(&role.name) {
                 role.password = None;
             }
         }
@@ -97,76 +97,83 @@ impl Roles {
     }
 
     /// Makes those that the session's server lacks, without any right.
-    pub(super) async fn make_missing(
+    pub(super) async fn create_missing(
         &self,
         session: &mut PgConnection,
-        own: &BTreeSet<String>,
-    ) -> Result<Missing, BackupError> {
-        let there = Self::read(session, own).await?;
-        let known: BTreeMap<&str, &Role> = there.by_name();
-        let mut missing = Missing::default();
+        configured_roles: &BTreeSet<String>,
+    ) -> Result<MissingRoles, BackupError> {
+        let there = Self::read(session, configured_roles).await?;
+        let known: BTreeMap<&str, &DatabaseRole> = there.by_name();
+        let mut missing = MissingRoles::default();
         for role in &self.roles {
-            if own.contains(&role.name) {
+            if configured_roles.contains(&role.name) {
                 continue;
             }
             match known.get(role.name.as_str()) {
                 None => {
-                    let name = identifier(&role.name);
+                    let name = quote_identifier(&role.name);
                     let made = format!(
                         "BEGIN; CREATE ROLE {name} NOLOGIN;
                          COMMENT ON ROLE {name} IS {}; COMMIT",
-                        literal(MARK)
+                        quote_literal(PENDING_ROLE_COMMENT)
                     );
                     sqlx::raw_sql(AssertSqlSafe(made))
                         .execute(&mut *session)
                         .await?;
-                    missing.made.insert(role.name.clone());
+                    missing.created.insert(role.name.clone());
                 }
-                Some(today) if !role.is_like(today) => missing.other.push(role.name.clone()),
+                Some(today) if !role.has_same_attributes(today) => {
+                    missing.differing.push(role.name.clone())
+                }
                 Some(_) => {}
             }
         }
-        missing.statements = self.statements(&missing.made, own, &there);
+        missing.grant_statements =
+            self.grant_statements(&missing.created, configured_roles, &there);
         let lost = self.memberships.iter().filter(|it| {
-            let is_new = missing.made.contains(&it.role) || missing.made.contains(&it.member);
-            !is_new && !there.memberships.iter().any(|now| it.is_like(now))
+            let is_new = missing.created.contains(&it.role) || missing.created.contains(&it.member);
+            !is_new && !there.memberships.iter().any(|now| it.has_same_roles(now))
         });
-        missing.lost = lost
+        missing.lost_memberships = lost
             .map(|it| format!("{} is no longer a member of {}", it.member, it.role))
             .collect();
-        missing.lost.dedup();
+        missing.lost_memberships.dedup();
         Ok(missing)
     }
 
-    fn by_name(&self) -> BTreeMap<&str, &Role> {
+    fn by_name(&self) -> BTreeMap<&str, &DatabaseRole> {
         let roles = self.roles.iter();
         roles.map(|role| (role.name.as_str(), role)).collect()
     }
 
     /// What makes of these roles what they were, and of the settings of all roles.
-    fn statements(
+    fn grant_statements(
         &self,
         made: &BTreeSet<String>,
-        own: &BTreeSet<String>,
+        configured_roles: &BTreeSet<String>,
         there: &Self,
     ) -> Vec<String> {
         let mut statements = Vec::new();
         let today = there.by_name();
         for role in &self.roles {
-            let name = identifier(&role.name);
+            let name = quote_identifier(&role.name);
             if made.contains(&role.name) {
-                statements.push(role.attributes());
-                let comment = role.comment.as_deref().map_or("NULL".to_owned(), literal);
+                statements.push(role.alter_statement());
+                let comment = role
+                    .comment
+                    .as_deref()
+                    .map_or("NULL".to_owned(), quote_literal);
                 statements.push(format!("COMMENT ON ROLE {name} IS {comment}"));
             }
             let now = today.get(role.name.as_str());
             for pair in &role.settings {
                 // The configuration gives its roles the path of their schema.
-                let is_own = own.contains(&role.name) && pair.starts_with("search_path=");
+                let is_own =
+                    configured_roles.contains(&role.name) && pair.starts_with("search_path=");
                 let is_set = now.is_some_and(|now| now.settings.contains(pair));
                 if !is_own
                     && !is_set
-                    && let Some(set) = setting(pair)
+                    && let Some(set) = set_clause(pair)
                 {
                     statements.push(format!("ALTER ROLE {name} {set}"));
                 }
@@ -174,16 +181,16 @@ impl Roles {
         }
         for granted in &self.memberships {
             if made.contains(&granted.role) || made.contains(&granted.member) {
-                statements.push(granted.statement());
+                statements.push(granted.grant_statement());
             }
         }
         statements
     }
 }
 
-impl Role {
+impl DatabaseRole {
     /// Whether another one may do the same. A password may have been changed since.
-    fn is_like(&self, other: &Self) -> bool {
+    fn has_same_attributes(&self, other: &Self) -> bool {
         let plain = |role: &Self| Self {
             password: None,
             comment: None,
@@ -193,11 +200,11 @@ impl Role {
         plain(self) == plain(other)
     }
 
-    fn attributes(&self) -> String {
+    fn alter_statement(&self) -> String {
         let word = |yes: bool, word: &str| format!("{}{word}", if yes { "" } else { "NO" });
         let mut text = format!(
             "ALTER ROLE {} WITH {} {} {} {} {} {} {} CONNECTION LIMIT {}",
-            identifier(&self.name),
+            quote_identifier(&self.name),
             word(self.superuser, "SUPERUSER"),
             word(self.inherits, "INHERIT"),
             word(self.creates_roles, "CREATEROLE"),
@@ -208,25 +215,25 @@ impl Role {
             self.connection_limit,
         );
         if let Some(password) = &self.password {
-            text.push_str(&format!(" PASSWORD {}", literal(password)));
+            text.push_str(&format!(" PASSWORD {}", quote_literal(password)));
         }
         if let Some(until) = &self.valid_until {
-            text.push_str(&format!(" VALID UNTIL {}", literal(until)));
+            text.push_str(&format!(" VALID UNTIL {}", quote_literal(until)));
         }
         text
     }
 }
 
-impl Membership {
-    fn is_like(&self, other: &Self) -> bool {
+impl RoleMembership {
+    fn has_same_roles(&self, other: &Self) -> bool {
         self.role == other.role && self.member == other.member
     }
 
-    fn statement(&self) -> String {
+    fn grant_statement(&self) -> String {
         format!(
             "GRANT {} TO {} WITH ADMIN {}, INHERIT {}, SET {}",
-            identifier(&self.role),
-            identifier(&self.member),
+            quote_identifier(&self.role),
+            quote_identifier(&self.member),
             self.admin,
             self.inherit,
             self.set,
@@ -236,23 +243,23 @@ impl Membership {
 
 /// What the server lacked of a set's roles.
 #[derive(Debug, Default)]
-pub(super) struct Missing {
+pub(super) struct MissingRoles {
     /// Those that were made, without any right yet.
-    made: BTreeSet<String>,
+    created: BTreeSet<String>,
     /// Those that are there and may do something else than they might.
-    other: Vec<String>,
+    differing: Vec<String>,
     /// Memberships of roles that are there, and that somebody has ended since.
-    lost: Vec<String>,
+    lost_memberships: Vec<String>,
     /// What gives the new ones their rights.
-    pub(super) statements: Vec<String>,
+    pub(super) grant_statements: Vec<String>,
 }
 
-impl Missing {
+impl MissingRoles {
     /// What a user should know of it.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if !self.made.is_empty() {
-            let names: Vec<&str> = self.made.iter().map(String::as_str).collect();
+        if !self.created.is_empty() {
+            let names: Vec<&str> = self.created.iter().map(String::as_str).collect();
             notes.push(format!(
                 "roles created as in the backup: {}",
                 names.join(", ")
@@ -264,16 +271,16 @@ impl Missing {
     /// What differs from the backup afterwards.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if !self.other.is_empty() {
+        if !self.differing.is_empty() {
             warnings.push(format!(
                 "roles that keep other attributes than in the backup: {}",
-                self.other.join(", ")
+                self.differing.join(", ")
             ));
         }
-        if !self.lost.is_empty() {
+        if !self.lost_memberships.is_empty() {
             warnings.push(format!(
                 "role memberships of the backup that were not restored: {}",
-                self.lost.join(", ")
+                self.lost_memberships.join(", ")
             ));
         }
         warnings
@@ -281,16 +288,16 @@ impl Missing {
 }
 
 /// Removes the roles that a restore has made and not come to use.
-pub(super) async fn sweep(session: &mut PgConnection) -> Result<(), BackupError> {
+pub(super) async fn drop_leftover_roles(session: &mut PgConnection) -> Result<(), BackupError> {
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT rolname::text FROM pg_roles
           WHERE NOT rolcanlogin AND shobj_description(oid, 'pg_authid') = $1",
     )
-    .bind(MARK)
+    .bind(PENDING_ROLE_COMMENT)
     .fetch_all(&mut *session)
     .await?;
     for name in names {
-        let drop = format!("DROP ROLE IF EXISTS {}", identifier(&name));
+        let drop = format!("DROP ROLE IF EXISTS {}", quote_identifier(&name));
         // One that somebody has given something since is in use.
         if let Err(error) = sqlx::raw_sql(AssertSqlSafe(drop))
             .execute(&mut *session)
@@ -306,8 +313,8 @@ pub(super) async fn sweep(session: &mut PgConnection) -> Result<(), BackupError>
 mod tests {
     use super::*;
 
-    fn role(name: &str) -> Role {
-        Role {
+    fn role(name: &str) -> DatabaseRole {
+        DatabaseRole {
             name: name.to_owned(),
             superuser: false,
             inherits: true,
@@ -326,9 +333,9 @@ mod tests {
 
     #[test]
     fn a_role_that_was_made_becomes_what_it_was() {
-        let roles = Roles {
+        let roles = DatabaseRoles {
             roles: vec![role("orders_service"), role("report ing")],
-            memberships: vec![Membership {
+            memberships: vec![RoleMembership {
                 role: "pg_read_all_data".to_owned(),
                 member: "report ing".to_owned(),
                 admin: false,
@@ -338,7 +345,7 @@ mod tests {
         };
         let own = BTreeSet::from(["orders_service".to_owned()]);
         let made = BTreeSet::from(["report ing".to_owned()]);
-        let statements = roles.statements(&made, &own, &Roles::default());
+        let statements = roles.grant_statements(&made, &own, &DatabaseRoles::default());
         assert_eq!(
             statements,
             [
@@ -356,8 +363,8 @@ mod tests {
     fn a_changed_password_is_no_difference() {
         let (one, mut other) = (role("a"), role("a"));
         other.password = None;
-        assert!(one.is_like(&other));
+        assert!(one.has_same_attributes(&other));
         other.creates_databases = true;
-        assert!(!one.is_like(&other));
+        assert!(!one.has_same_attributes(&other));
     }
 }

@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 use super::case::{DataCase, EventsCase, ServicesCase, UpCase};
 
 /// The default number of rounds.
-const RUNS: u32 = 5;
+const DEFAULT_RUNS: u32 = 5;
 
 /// Measure, as ratios in one run.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
     /// What to measure.
     #[command(subcommand)]
-    pub suite: Suite,
+    pub suite: SuiteArguments,
 }
 
 /// Cases that are measured together.
 #[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
-pub enum Suite {
+pub enum SuiteArguments {
     /// Measure how long a start takes, beside the same stack under docker-compose.
     Up(UpArguments),
     /// Measure the services: gateway, relay, orders, memory, and the time until ready.
@@ -42,9 +42,9 @@ pub enum Suite {
 
 /// What every suite takes.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
-pub struct Rounds {
+pub struct RoundArguments {
     /// How many rounds; each measures everything once.
-    #[arg(long, value_name = "N", default_value_t = RUNS,
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_RUNS,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
     /// Print the figures as Markdown, for a page.
@@ -60,7 +60,7 @@ pub struct UpArguments {
     pub cases: Vec<UpCase>,
     /// How often, and what is printed.
     #[command(flatten)]
-    pub rounds: Rounds,
+    pub rounds: RoundArguments,
     /// Keep the compose files that were generated.
     #[arg(long)]
     pub keep: bool,
@@ -77,7 +77,7 @@ pub struct StackArguments<C: ValueEnum + Send + Sync + 'static> {
     pub cases: Vec<C>,
     /// How often, and what is printed.
     #[command(flatten)]
-    pub rounds: Rounds,
+    pub rounds: RoundArguments,
     /// The password of the people who sign in.
     #[arg(
         long,

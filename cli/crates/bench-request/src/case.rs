@@ -71,7 +71,7 @@ pub enum DataCase {
 /// The cases that were named, or all where none was, once each and in the order in which they
 /// are measured.
 #[must_use]
-pub fn in_order<C: ValueEnum + PartialEq>(named: &[C]) -> Vec<C> {
+pub fn selected_cases<C: ValueEnum + PartialEq>(named: &[C]) -> Vec<C> {
     let all = C::value_variants().iter();
     all.filter(|case| named.is_empty() || named.contains(case))
         .cloned()
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn each_case_is_measured_once_and_in_its_place() {
         let named = [UpCase::Help, UpCase::Golden, UpCase::Help];
-        assert_eq!(in_order(&named), [UpCase::Golden, UpCase::Help]);
-        assert_eq!(in_order::<DataCase>(&[]), DataCase::value_variants());
+        assert_eq!(selected_cases(&named), [UpCase::Golden, UpCase::Help]);
+        assert_eq!(selected_cases::<DataCase>(&[]), DataCase::value_variants());
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dm_components::ComponentError;
-use dm_components::database::DatabaseError;
-use dm_core::error::{Coded, Exit};
+use dm_components::database_setup::DatabaseError;
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_engine::EngineError;
 use dm_images::ImageError;
@@ -24,7 +24,7 @@ pub(crate) enum BenchError {
     },
     /// A run failed, so that its time means nothing.
     #[error("`{command}` failed ({status})")]
-    Run {
+    CommandFailed {
         /// What was run.
         command: String,
         /// How it ended.
@@ -33,16 +33,16 @@ pub(crate) enum BenchError {
         log: Vec<String>,
     },
     /// A container of the comparison ended or never became healthy.
-    #[error("could not start {service} with docker-compose: {what}")]
-    Compose {
+    #[error("could not start {service} with docker-compose: {status}")]
+    ComposeUnhealthy {
         /// The service.
         service: String,
         /// What became of it.
-        what: String,
+        status: String,
     },
     /// A generated file could not be written.
     #[error("could not write {}: {source}", path.display())]
-    Write {
+    WriteFile {
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -50,22 +50,22 @@ pub(crate) enum BenchError {
     },
     /// There was no free port.
     #[error("could not get a free port on 127.0.0.1: {0}")]
-    Port(std::io::Error),
+    NoFreePort(std::io::Error),
     /// A request was not answered as it has to be.
-    #[error("{request} failed: {what}")]
-    Request {
+    #[error("{request} failed: {reason}")]
+    RequestFailed {
         /// The request.
         request: String,
         /// What became of it.
-        what: String,
+        reason: String,
     },
     /// Something did not happen in time, so that its time means nothing.
-    #[error("timed out after {} s: {what}", patience.as_secs())]
-    Missing {
+    #[error("timed out after {} s: {reason}", timeout.as_secs())]
+    Timeout {
         /// What there was instead.
-        what: String,
+        reason: String,
         /// How long it was waited for.
-        patience: Duration,
+        timeout: Duration,
     },
     /// The database refused.
     #[error("could not query PostgreSQL")]
@@ -90,16 +90,16 @@ pub(crate) enum BenchError {
     Image(#[from] ImageError),
 }
 
-impl Coded for BenchError {
+impl UserError for BenchError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Spawn { .. } => ErrorCode::ProgramStart,
-            Self::Run { .. } => ErrorCode::BenchRunFailed,
-            Self::Compose { .. } => ErrorCode::BenchComposeFailed,
-            Self::Write { .. } => ErrorCode::FileAccess,
-            Self::Port(_) => ErrorCode::PortExhausted,
-            Self::Request { .. } => ErrorCode::BenchResponse,
-            Self::Missing { .. } => ErrorCode::BenchTimedOut,
+            Self::CommandFailed { .. } => ErrorCode::BenchRunFailed,
+            Self::ComposeUnhealthy { .. } => ErrorCode::BenchComposeFailed,
+            Self::WriteFile { .. } => ErrorCode::FileAccess,
+            Self::NoFreePort(_) => ErrorCode::PortExhausted,
+            Self::RequestFailed { .. } => ErrorCode::BenchResponse,
+            Self::Timeout { .. } => ErrorCode::BenchTimedOut,
             Self::Sql(_) => ErrorCode::DatabaseQuery,
             Self::Broker(_) => ErrorCode::BrokerCall,
             Self::Interrupted => ErrorCode::Interrupted,
@@ -110,45 +110,45 @@ impl Coded for BenchError {
         }
     }
 
-    fn exit(&self) -> Exit {
+    fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Spawn { .. } | Self::Write { .. } | Self::Port(_) => Exit::Usage,
-            Self::Run { .. }
-            | Self::Compose { .. }
-            | Self::Request { .. }
-            | Self::Missing { .. }
+            Self::Spawn { .. } | Self::WriteFile { .. } | Self::NoFreePort(_) => ExitStatus::Usage,
+            Self::CommandFailed { .. }
+            | Self::ComposeUnhealthy { .. }
+            | Self::RequestFailed { .. }
+            | Self::Timeout { .. }
             | Self::Sql(_)
-            | Self::Broker(_) => Exit::Component,
-            Self::Interrupted => Exit::Interrupted,
-            Self::Engine(error) => error.exit(),
-            Self::Component(error) => error.exit(),
-            Self::Database(error) => error.exit(),
-            Self::Image(error) => error.exit(),
+            | Self::Broker(_) => ExitStatus::Component,
+            Self::Interrupted => ExitStatus::Interrupted,
+            Self::Engine(error) => error.exit_status(),
+            Self::Component(error) => error.exit_status(),
+            Self::Database(error) => error.exit_status(),
+            Self::Image(error) => error.exit_status(),
         }
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::Run { command, log, .. } => log
+            Self::CommandFailed { command, log, .. } => log
                 .iter()
                 .map(|line| format!("output: {line}"))
                 .chain([format!("run the command yourself: {command}")])
                 .collect(),
-            Self::Compose { .. } => {
+            Self::ComposeUnhealthy { .. } => {
                 vec!["keep the compose file to run it yourself: dm bench up --keep".into()]
             }
             Self::Spawn { .. }
-            | Self::Write { .. }
-            | Self::Port(_)
-            | Self::Request { .. }
-            | Self::Missing { .. }
+            | Self::WriteFile { .. }
+            | Self::NoFreePort(_)
+            | Self::RequestFailed { .. }
+            | Self::Timeout { .. }
             | Self::Sql(_)
             | Self::Broker(_)
             | Self::Interrupted => Vec::new(),
-            Self::Engine(error) => error.next(),
-            Self::Component(error) => error.next(),
-            Self::Database(error) => error.next(),
-            Self::Image(error) => error.next(),
+            Self::Engine(error) => error.suggestions(),
+            Self::Component(error) => error.suggestions(),
+            Self::Database(error) => error.suggestions(),
+            Self::Image(error) => error.suggestions(),
         }
     }
 }

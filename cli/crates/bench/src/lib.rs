@@ -14,38 +14,38 @@
 //! program     programs run as a person runs them
 //! ```
 
+mod command;
 mod error;
-mod figure;
 mod machine;
-mod program;
+mod metric;
 mod render;
 mod report;
 mod rounds;
 mod stack;
-mod starts;
+mod startup;
 mod statistics;
 
 use std::sync::Arc;
 
-use dm_bench_request::{Program, Request, StackArguments, Suite, in_order};
-use dm_console::Console;
-use dm_core::error::{Exit, Result};
+use dm_bench_request::{BenchRequest, DmProgram, StackArguments, SuiteArguments, selected_cases};
+use dm_console::ConsoleFrontend;
+use dm_core::error::{ExitStatus, Result};
 use dm_core::instance;
 use dm_engine::Engine;
 use dm_operations::{Project, Session};
 use dm_terminal::Printer;
 use tokio_util::sync::CancellationToken;
 
-use program::Dm;
-use report::Report;
-use stack::{OnStack, StackCase};
-use starts::Starts;
+use command::DmCommand;
+use report::BenchReport;
+use stack::{StackCase, StackSuite};
+use startup::StartupSuite;
 
 /// The instance whose lock a bench holds; the scratch instances' names begin with it.
-const INSTANCE: &str = "bench";
+const BENCH_INSTANCE: &str = "bench";
 
 /// What is measured, and on what.
-struct Bench {
+struct BenchContext {
     /// Where is reported and asked, and what interrupts.
     session: Session,
     /// The project, with the instance [`INSTANCE`].
@@ -53,12 +53,12 @@ struct Bench {
     /// The engine.
     engine: Engine,
     /// The program that is measured.
-    dm: Program,
+    dm: DmProgram,
 }
 
-impl Bench {
+impl BenchContext {
     /// The bench on an engine, which is installed and started first where there is consent.
-    async fn open(session: Session, project: Project, dm: Program, yes: bool) -> Result<Self> {
+    async fn open(session: Session, project: Project, dm: DmProgram, yes: bool) -> Result<Self> {
         let consent = session.consent(yes);
         let engine = session.engine_or_start(&project, &consent).await?;
         Ok(Self {
@@ -70,8 +70,8 @@ impl Bench {
     }
 
     /// `dm` on a scratch instance, with what `--set` is given.
-    fn dm(&self, overrides: Vec<String>) -> Dm {
-        Dm {
+    fn dm_command(&self, overrides: Vec<String>) -> DmCommand {
+        DmCommand {
             program: self.dm.path.clone(),
             root: self.project.loaded.root.clone(),
             overrides,
@@ -96,62 +96,68 @@ impl Bench {
 /// # Errors
 /// A run that fails, or an interrupt: figures of a part would mislead.
 pub async fn run(
-    request: Request,
+    request: BenchRequest,
     printer: &Printer,
     interrupt: CancellationToken,
-) -> Result<Exit> {
-    let frontend = Arc::new(Console::new(printer.clone()));
+) -> Result<ExitStatus> {
+    let frontend = Arc::new(ConsoleFrontend::new(printer.clone()));
     let session = Session::new(request.selection, frontend, interrupt);
     let named = session.instance().to_owned();
-    let (report, markdown) = match measure(session, request.dm, request.suite).await {
+    let (report, markdown) = match measure_suite(session, request.dm, request.suite).await {
         Ok(measured) => measured,
-        Err(error) if named == instance::DEFAULT => return Err(error),
-        Err(error) => return Err(error.on_instance(&named)),
+        Err(error) if named == instance::DEFAULT_INSTANCE => return Err(error),
+        Err(error) => return Err(error.for_instance(&named)),
     };
     if markdown {
-        printer.data(&render::markdown(&report))?;
+        printer.write_stdout(&render::render_markdown(&report))?;
     } else {
-        printer.result(&dm_core::document::BENCH, &report, |canvas| {
+        printer.print_result(&dm_core::document::BENCH, &report, |canvas| {
             render::render(&report, canvas)
         })?;
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
 /// Measures a suite. Answers the report, and whether it is wanted as Markdown.
-async fn measure(session: Session, dm: Program, suite: Suite) -> Result<(Report, bool)> {
-    let project = session.project_of(INSTANCE)?;
+async fn measure_suite(
+    session: Session,
+    dm: DmProgram,
+    suite: SuiteArguments,
+) -> Result<(BenchReport, bool)> {
+    let project = session.project_for_instance(BENCH_INSTANCE)?;
     let _guard = session.lock(&project, "dm bench").await?;
     match suite {
-        Suite::Up(arguments) => {
-            let cases = in_order(&arguments.cases);
-            let compose = starts::docker_compose(&session, &cases, arguments.yes).await?;
-            let bench = Bench::open(session, project, dm, arguments.yes).await?;
-            let suite = Starts::new(&bench, cases, compose).await?;
-            let report = rounds::run(&bench, &suite, arguments.rounds.runs).await;
+        SuiteArguments::Up(arguments) => {
+            let cases = selected_cases(&arguments.cases);
+            let compose = startup::find_or_install_compose(&session, &cases, arguments.yes).await?;
+            let bench = BenchContext::open(session, project, dm, arguments.yes).await?;
+            let suite = StartupSuite::new(&bench, cases, compose).await?;
+            let report = rounds::run_suite(&bench, &suite, arguments.rounds.runs).await;
             suite.close(arguments.keep);
             Ok((report?, arguments.rounds.markdown))
         }
-        Suite::Services(arguments) => {
+        SuiteArguments::Services(arguments) => {
             measure_on_stack(session, project, dm, "services", arguments).await
         }
-        Suite::Events(arguments) => {
+        SuiteArguments::Events(arguments) => {
             measure_on_stack(session, project, dm, "events", arguments).await
         }
-        Suite::Data(arguments) => measure_on_stack(session, project, dm, "data", arguments).await,
+        SuiteArguments::Data(arguments) => {
+            measure_on_stack(session, project, dm, "data", arguments).await
+        }
     }
 }
 
 async fn measure_on_stack<C: StackCase>(
     session: Session,
     project: Project,
-    dm: Program,
+    dm: DmProgram,
     suite: &'static str,
     arguments: StackArguments<C>,
-) -> Result<(Report, bool)> {
-    let bench = Bench::open(session, project, dm, arguments.yes).await?;
-    let cases = in_order(&arguments.cases);
-    let suite = OnStack::new(&bench, suite, cases, arguments.password);
-    let report = rounds::run(&bench, &suite, arguments.rounds.runs).await?;
+) -> Result<(BenchReport, bool)> {
+    let bench = BenchContext::open(session, project, dm, arguments.yes).await?;
+    let cases = selected_cases(&arguments.cases);
+    let suite = StackSuite::new(&bench, suite, cases, arguments.password);
+    let report = rounds::run_suite(&bench, &suite, arguments.rounds.runs).await?;
     Ok((report, arguments.rounds.markdown))
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// Facts of the machine and of what ran on it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Machine {
+pub(crate) struct MachineInfo {
     /// Processors that a process may use.
     pub(crate) processors: usize,
     /// What the processors call themselves.
@@ -23,22 +23,22 @@ pub(crate) struct Machine {
     pub(crate) compose: Option<String>,
 }
 
-impl Machine {
+impl MachineInfo {
     /// This machine with its engine.
-    pub(crate) async fn of(engine: &Engine, compose: Option<String>) -> Self {
+    pub(crate) async fn detect(engine: &Engine, compose: Option<String>) -> Self {
         let version = engine.version();
         Self {
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             processor: std::fs::read_to_string("/proc/cpuinfo")
                 .ok()
-                .and_then(|text| processor(&text)),
-            memory: resources::memory().map(|memory| memory.total),
+                .and_then(|text| processor_model(&text)),
+            memory: resources::read_memory_info().map(|memory| memory.total),
             load: std::fs::read_to_string("/proc/loadavg")
                 .ok()
                 .and_then(|text| text.split(' ').next()?.parse().ok()),
             engine: format!("{} {}", version.kind, version.engine),
             storage: engine
-                .facts()
+                .info()
                 .await
                 .ok()
                 .map(|facts| facts.storage_driver.clone()),
@@ -47,7 +47,7 @@ impl Machine {
     }
 }
 
-fn processor(cpuinfo: &str) -> Option<String> {
+fn processor_model(cpuinfo: &str) -> Option<String> {
     cpuinfo.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
         (key.trim() == "model name").then(|| value.trim().to_owned())

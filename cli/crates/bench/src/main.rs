@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use dm_bench_request::Request;
-use dm_terminal::{Flags, Printer};
+use dm_bench_request::BenchRequest;
+use dm_terminal::{OutputFlags, Printer};
 
 fn main() -> ExitCode {
-    let request = match Request::from_environment() {
+    let request = match BenchRequest::from_env() {
         Ok(request) => request,
         Err(error) => {
-            let printer = Printer::from_process(&Flags::default());
-            return ExitCode::from(printer.error(&error).code());
+            let printer = Printer::from_process(&OutputFlags::default());
+            return ExitCode::from(printer.print_error(&error).code());
         }
     };
     let printer = Printer::from_process(&request.flags);

@@ -3,53 +3,53 @@
 use std::fmt::Write as _;
 
 use dm_console::timings;
-use dm_terminal::style::{Canvas, Role};
+use dm_terminal::canvas::{Canvas, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 
-use super::figure::{Figure, Target, Unit};
-use super::report::{Breakdown, Measured, Report};
+use super::metric::{Metric, MetricUnit, Threshold};
+use super::report::{BenchReport, MetricResult, TimeBreakdown};
 
 /// Shares below this are not worth a phrase.
-const SMALL: f64 = 0.005;
+const MIN_SHOWN_PHASE: f64 = 0.005;
 
 /// The report on a terminal: the table, the misses, and starts in parts.
-pub(crate) fn render(report: &Report, canvas: &Canvas) -> String {
+pub(crate) fn render(report: &BenchReport, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
-        Column::new("figure").least(20),
-        Column::new("median (min–max)").least(16),
-        Column::new("target").least(6),
-        Column::new("met").least(3),
+        Column::new("figure").min_width(20),
+        Column::new("median (min–max)").min_width(16),
+        Column::new("target").min_width(6),
+        Column::new("met").min_width(3),
     ]);
     for measured in &report.figures {
         let met = match measured.met {
-            Some(true) => Cell::new("yes").role(Role::Good),
-            Some(false) => Cell::new("no").role(Role::Bad),
+            Some(true) => Cell::new("yes").with_role(StyleRole::Success),
+            Some(false) => Cell::new("no").with_role(StyleRole::Error),
             None => Cell::default(),
         };
-        table.row(vec![
+        table.add_row(vec![
             Cell::new(measured.description),
-            Cell::new(range(measured)),
-            Cell::new(target(measured)).role(Role::Muted),
+            Cell::new(format_range(measured)),
+            Cell::new(format_threshold(measured)).with_role(StyleRole::Muted),
             met,
         ]);
     }
     let mut parts = vec![table.render(canvas)];
-    let sentences: Vec<String> = std::iter::once(circumstances(report))
-        .chain(misses(report))
+    let sentences: Vec<String> = std::iter::once(describe_environment(report))
+        .chain(describe_misses(report))
         .map(|sentence| canvas.wrap(&sentence, "", "  "))
         .collect();
     parts.push(sentences.join("\n"));
-    for breakdown in shown(report) {
+    for breakdown in shown_breakdowns(report) {
         let title = format!(
             "{}: {} in total, {} of it outside the run",
             breakdown.figure.description(),
-            seconds(breakdown.process),
-            seconds(breakdown.around)
+            format_seconds(breakdown.process_seconds),
+            format_seconds(breakdown.overhead_seconds)
         );
         parts.push(format!(
             "{}\n{}",
-            canvas.paint(Role::Strong, &canvas.wrap(&title, "", "  ")),
+            canvas.paint(StyleRole::Emphasis, &canvas.wrap(&title, "", "  ")),
             timings::render(&breakdown.timings, canvas)
         ));
     }
@@ -57,7 +57,7 @@ pub(crate) fn render(report: &Report, canvas: &Canvas) -> String {
 }
 
 /// The report as Markdown, for `docs/performance.md`.
-pub(crate) fn markdown(report: &Report) -> String {
+pub(crate) fn render_markdown(report: &BenchReport) -> String {
     let mut page =
         String::from("| Figure | Median (min–max) | Target | Met |\n|---|---|---|---|\n");
     // Writing to a string can't fail.
@@ -71,22 +71,22 @@ pub(crate) fn markdown(report: &Report) -> String {
             page,
             "| {} | {} | {} | {met} |",
             measured.description,
-            range(measured),
-            target(measured),
+            format_range(measured),
+            format_threshold(measured),
         );
     }
-    let _ = writeln!(page, "\n{}", circumstances(report));
-    for sentence in misses(report) {
+    let _ = writeln!(page, "\n{}", describe_environment(report));
+    for sentence in describe_misses(report) {
         let _ = writeln!(page, "\n{sentence}");
     }
-    for breakdown in shown(report) {
-        let _ = write!(page, "\n{}", markdown_chain(breakdown));
+    for breakdown in shown_breakdowns(report) {
+        let _ = write!(page, "\n{}", render_markdown_chain(breakdown));
     }
     page.trim_end().to_owned()
 }
 
-fn range(measured: &Measured) -> String {
-    let show = |value| measured.unit.show(value);
+fn format_range(measured: &MetricResult) -> String {
+    let show = |value| measured.unit.format_value(value);
     let summary = measured.summary;
     format!(
         "{} ({}–{})",
@@ -96,28 +96,28 @@ fn range(measured: &Measured) -> String {
     )
 }
 
-fn target(measured: &Measured) -> String {
-    let show = |limit| measured.unit.show(limit);
+fn format_threshold(measured: &MetricResult) -> String {
+    let show = |limit| measured.unit.format_value(limit);
     match measured.target {
-        Some(Target::AtLeast(limit)) => format!("≥ {}", show(limit)),
-        Some(Target::AtMost(limit)) => format!("≤ {}", show(limit)),
+        Some(Threshold::AtLeast(limit)) => format!("≥ {}", show(limit)),
+        Some(Threshold::AtMost(limit)) => format!("≤ {}", show(limit)),
         None => String::new(),
     }
 }
 
-fn seconds(seconds: f64) -> String {
-    Unit::Seconds.show(seconds)
+fn format_seconds(seconds: f64) -> String {
+    MetricUnit::Seconds.format_value(seconds)
 }
 
 /// Where and when it was measured, and what ran there.
-fn circumstances(report: &Report) -> String {
+fn describe_environment(report: &BenchReport) -> String {
     let machine = &report.machine;
     let mut facts = vec![match &machine.processor {
         Some(processor) => format!("{} × {processor}", machine.processors),
         None => format!("{} processors", machine.processors),
     }];
     if let Some(memory) = machine.memory {
-        facts.push(format!("{} memory", text::bytes(memory)));
+        facts.push(format!("{} memory", text::format_bytes(memory)));
     }
     facts.push(machine.engine.clone());
     facts.extend(machine.storage.clone());
@@ -128,21 +128,24 @@ fn circumstances(report: &Report) -> String {
     }
     format!(
         "{}, ratios within a round, {}: {}.",
-        text::count(report.runs as usize, "round"),
+        text::pluralize(report.runs as usize, "round"),
         report.began,
         facts.join(", ")
     )
 }
 
 /// Each figure that missed its target, and what it is bound by.
-fn misses(report: &Report) -> Vec<String> {
+fn describe_misses(report: &BenchReport) -> Vec<String> {
     report
         .figures
         .iter()
         .filter(|measured| measured.is_missed())
         .map(|measured| {
             let what = measured.description;
-            match report.breakdown(measured.figure).and_then(bound_by) {
+            match report
+                .breakdown(measured.figure)
+                .and_then(describe_bottleneck)
+            {
                 Some(bound) => format!("Missed: {what}. {bound}"),
                 None => format!("Missed: {what}."),
             }
@@ -150,45 +153,47 @@ fn misses(report: &Report) -> Vec<String> {
         .collect()
 }
 
-fn bound_by(breakdown: &Breakdown) -> Option<String> {
+fn describe_bottleneck(breakdown: &TimeBreakdown) -> Option<String> {
     let bottleneck = breakdown.bottleneck();
-    let took = bottleneck.as_ref().map_or(0.0, |it| it.took.as_secs_f64());
-    if breakdown.around >= took {
+    let took = bottleneck
+        .as_ref()
+        .map_or(0.0, |it| it.duration.as_secs_f64());
+    if breakdown.overhead_seconds >= took {
         return Some(format!(
             "Its bottleneck is outside the run: {} of {} to start the program, read the \
              configuration, find the engine and show the stack.",
-            seconds(breakdown.around),
-            seconds(breakdown.process)
+            format_seconds(breakdown.overhead_seconds),
+            format_seconds(breakdown.process_seconds)
         ));
     }
     bottleneck.map(|it| {
         format!(
             "Its bottleneck is {} {}: {} of {} ({:.0} %).",
             it.node,
-            it.doing,
-            seconds(took),
-            seconds(breakdown.process),
-            100.0 * took / breakdown.process.max(f64::EPSILON)
+            it.phase,
+            format_seconds(took),
+            format_seconds(breakdown.process_seconds),
+            100.0 * took / breakdown.process_seconds.max(f64::EPSILON)
         )
     })
 }
 
 /// The breakdowns that are worth showing: of the golden start, and of what missed.
-fn shown(report: &Report) -> impl Iterator<Item = &Breakdown> {
-    let is_missed = |time: Figure| {
+fn shown_breakdowns(report: &BenchReport) -> impl Iterator<Item = &TimeBreakdown> {
+    let is_missed = |time: Metric| {
         let mut figures = report.figures.iter();
-        figures.any(|measured| measured.is_missed() && measured.figure.time() == time)
+        figures.any(|measured| measured.is_missed() && measured.figure.underlying_time() == time)
     };
     report.breakdowns.iter().filter(move |breakdown| {
-        breakdown.figure == Figure::GoldenTime || is_missed(breakdown.figure)
+        breakdown.figure == Metric::GoldenTime || is_missed(breakdown.figure)
     })
 }
 
-fn markdown_chain(breakdown: &Breakdown) -> String {
+fn render_markdown_chain(breakdown: &TimeBreakdown) -> String {
     let mut page = format!(
         "Where the {} of `{}` went (round {}, the median), the last link first:\n\n\
          | Link | Free to begin | Took | Of it |\n|---|---|---|---|\n",
-        seconds(breakdown.process),
+        format_seconds(breakdown.process_seconds),
         breakdown.figure.description(),
         breakdown.round
     );
@@ -196,22 +201,22 @@ fn markdown_chain(breakdown: &Breakdown) -> String {
         let phases: Vec<String> = link
             .phases
             .iter()
-            .filter(|(_, took)| took.as_secs_f64() >= SMALL)
-            .map(|(doing, took)| format!("{doing} {}", seconds(took.as_secs_f64())))
+            .filter(|(_, took)| took.as_secs_f64() >= MIN_SHOWN_PHASE)
+            .map(|(doing, took)| format!("{doing} {}", format_seconds(took.as_secs_f64())))
             .collect();
         let _ = writeln!(
             page,
             "| {} | {} | {} | {} |",
             link.node,
-            seconds(link.began.as_secs_f64()),
-            seconds(link.ready.saturating_sub(link.began).as_secs_f64()),
+            format_seconds(link.began.as_secs_f64()),
+            format_seconds(link.ready.saturating_sub(link.began).as_secs_f64()),
             phases.join(", ")
         );
     }
     let _ = writeln!(
         page,
         "| outside the run | | {} | |",
-        seconds(breakdown.around)
+        format_seconds(breakdown.overhead_seconds)
     );
     page
 }
@@ -220,27 +225,27 @@ fn markdown_chain(breakdown: &Breakdown) -> String {
 mod tests {
     use std::time::Duration;
 
-    use dm_stack::event::{Event, Node, NodeKind, NodeState};
-    use dm_terminal::testing::{assert_fits, coloured, pipe, terminal};
+    use dm_stack::event::{Node, NodeKind, NodeState, RunEvent};
+    use dm_terminal::testing::{assert_fits, coloured_canvas, pipe_canvas, terminal_canvas};
 
     use super::*;
-    use crate::machine::Machine;
-    use crate::statistics::Sample;
+    use crate::machine::MachineInfo;
+    use crate::statistics::MetricSample;
 
-    fn start() -> Vec<Event> {
+    fn start() -> Vec<RunEvent> {
         let at = Duration::from_millis;
         let node = |name: &str, after: &[&str]| Node {
             name: name.into(),
             kind: NodeKind::Service,
             after: after.iter().map(|&name| name.to_owned()).collect(),
         };
-        let state = |name: &str, state, moment| Event::Node {
+        let state = |name: &str, state, moment| RunEvent::Node {
             name: name.into(),
             state,
             at: at(moment),
         };
         vec![
-            Event::Started {
+            RunEvent::Started {
                 command: "up".into(),
                 instance: "bench-golden".into(),
                 nodes: vec![node("postgres", &[]), node("keycloak", &["postgres"])],
@@ -251,26 +256,26 @@ mod tests {
             state("keycloak", NodeState::Creating, 900),
             state("keycloak", NodeState::Starting { probe: None }, 1400),
             state("keycloak", NodeState::Ready { kept: false }, 7400),
-            Event::Finished {
+            RunEvent::Finished {
                 ok: true,
                 at: at(7450),
             },
         ]
     }
 
-    fn measured(figure: Figure, values: &[f64]) -> Measured {
+    fn measured(figure: Metric, values: &[f64]) -> MetricResult {
         let samples = (1..).zip(values);
-        let samples = samples.map(|(round, &value)| Sample { round, value });
-        Measured::new(figure, samples.collect()).unwrap()
+        let samples = samples.map(|(round, &value)| MetricSample { round, value });
+        MetricResult::new(figure, samples.collect()).unwrap()
     }
 
-    fn report(suite: &'static str, figures: Vec<Measured>) -> Report {
-        Report {
+    fn report(suite: &'static str, figures: Vec<MetricResult>) -> BenchReport {
+        BenchReport {
             suite,
             dm: "0.1.0".into(),
             profile: "release".into(),
             began: "2026-11-24T12:00:00Z".into(),
-            machine: Machine {
+            machine: MachineInfo {
                 processors: 2,
                 processor: Some("Scranton 9000".into()),
                 memory: Some(8_000_000_000),
@@ -285,66 +290,67 @@ mod tests {
         }
     }
 
-    fn starts() -> Report {
+    fn starts() -> BenchReport {
         let mut report = report(
             "up",
             vec![
-                measured(Figure::GoldenTime, &[7.7, 7.9, 7.4]),
-                measured(Figure::GoldenOfCustomary, &[0.21, 0.2, 0.22]),
-                measured(Figure::GoldenOfTuned, &[0.37, 0.385, 0.38]),
-                measured(Figure::GoldenMemory, &[9e8, 9.1e8]),
-                measured(Figure::NoopTime, &[0.21, 0.2, 0.35]),
-                measured(Figure::HelpTime, &[0.02, 0.018, 0.03]),
-                measured(Figure::DownTime, &[1.5, 1.25, 2.0]),
-                measured(Figure::CustomaryTime, &[36.1, 40.0, 33.0]),
-                measured(Figure::CustomaryMemory, &[1.2e9]),
+                measured(Metric::GoldenTime, &[7.7, 7.9, 7.4]),
+                measured(Metric::GoldenOfCustomary, &[0.21, 0.2, 0.22]),
+                measured(Metric::GoldenOfTuned, &[0.37, 0.385, 0.38]),
+                measured(Metric::GoldenMemory, &[9e8, 9.1e8]),
+                measured(Metric::NoopTime, &[0.21, 0.2, 0.35]),
+                measured(Metric::HelpTime, &[0.02, 0.018, 0.03]),
+                measured(Metric::DownTime, &[1.5, 1.25, 2.0]),
+                measured(Metric::CustomaryTime, &[36.1, 40.0, 33.0]),
+                measured(Metric::CustomaryMemory, &[1.2e9]),
             ],
         );
         report.machine.compose = Some("docker-compose 1.29.2".into());
         let took = Duration::from_millis(7700);
-        report.breakdowns = Breakdown::of(Figure::GoldenTime, 1, took, &start())
+        report.breakdowns = TimeBreakdown::from_events(Metric::GoldenTime, 1, took, &start())
             .into_iter()
             .collect();
         report
     }
 
-    fn services() -> Report {
+    fn services() -> BenchReport {
         let figures = vec![
-            measured(Figure::GatewayRate, &[0.5, 0.7, 0.66]),
-            measured(Figure::OrderSlowest, &[0.12]),
-            measured(Figure::RelayMedian, &[0.002_2, 0.001_7, 0.002_5]),
+            measured(Metric::GatewayRate, &[0.5, 0.7, 0.66]),
+            measured(Metric::OrderSlowest, &[0.12]),
+            measured(Metric::RelayMedian, &[0.002_2, 0.001_7, 0.002_5]),
         ];
         report("services", figures)
     }
 
     #[test]
     fn figures_at_each_width() {
-        insta::assert_snapshot!("up_80", render(&starts(), &terminal(80)));
-        insta::assert_snapshot!("up_pipe", render(&starts(), &pipe()));
-        insta::assert_snapshot!("services_80", render(&services(), &terminal(80)));
+        insta::assert_snapshot!("up_80", render(&starts(), &terminal_canvas(80)));
+        insta::assert_snapshot!("up_pipe", render(&starts(), &pipe_canvas()));
+        insta::assert_snapshot!("services_80", render(&services(), &terminal_canvas(80)));
         for width in [50, 80, 200] {
-            assert_fits(&render(&starts(), &coloured(width)), width);
-            assert_fits(&render(&services(), &coloured(width)), width);
+            assert_fits(&render(&starts(), &coloured_canvas(width)), width);
+            assert_fits(&render(&services(), &coloured_canvas(width)), width);
         }
     }
 
     #[test]
     fn figures_as_markdown() {
-        insta::assert_snapshot!("up_markdown", markdown(&starts()));
-        insta::assert_snapshot!("services_markdown", markdown(&services()));
+        insta::assert_snapshot!("up_markdown", render_markdown(&starts()));
+        insta::assert_snapshot!("services_markdown", render_markdown(&services()));
     }
 
     #[test]
     fn figures_as_json() {
-        let document = dm_terminal::json::document(&dm_core::document::BENCH, &services()).unwrap();
+        let document =
+            dm_terminal::json::format_document(&dm_core::document::BENCH, &services()).unwrap();
         insta::assert_snapshot!("services_json", document);
     }
 
     #[test]
     fn what_is_around_the_run_can_be_what_bounds_it() {
         let took = Duration::from_secs(20);
-        let breakdown = Breakdown::of(Figure::GoldenTime, 1, took, &start()).unwrap();
-        let sentence = bound_by(&breakdown).unwrap();
+        let breakdown = TimeBreakdown::from_events(Metric::GoldenTime, 1, took, &start()).unwrap();
+        let sentence = describe_bottleneck(&breakdown).unwrap();
         assert!(
             sentence.contains("outside the run: 12.55 s of 20.00 s"),
             "{sentence}"

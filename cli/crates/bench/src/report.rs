@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use dm_stack::event::Event;
+use dm_stack::event::RunEvent;
 use dm_stack::timings::Timings;
 use serde::Serialize;
 
-use super::figure::{Figure, Target, Unit};
-use super::machine::Machine;
-use super::statistics::{Sample, Summary};
+use super::machine::MachineInfo;
+use super::metric::{Metric, MetricUnit, Threshold};
+use super::statistics::{MetricSample, SampleSummary};
 
 /// Everything that was measured.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct BenchReport {
     /// The suite, as it is called on the command line.
     pub(crate) suite: &'static str,
     /// The version of `dm`.
@@ -22,48 +22,48 @@ pub(crate) struct Report {
     /// When it began, RFC 3339.
     pub(crate) began: String,
     /// Where.
-    pub(crate) machine: Machine,
+    pub(crate) machine: MachineInfo,
     /// How many rounds.
     pub(crate) runs: u32,
     /// The figures.
-    pub(crate) figures: Vec<Measured>,
+    pub(crate) figures: Vec<MetricResult>,
     /// Where the time of runs of `dm` went, of those that told events: one for each figure.
-    pub(crate) breakdowns: Vec<Breakdown>,
+    pub(crate) breakdowns: Vec<TimeBreakdown>,
 }
 
 /// What was measured of one figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Measured {
+pub(crate) struct MetricResult {
     /// The figure.
-    pub(crate) figure: Figure,
+    pub(crate) figure: Metric,
     /// What it is, in a few words.
     pub(crate) description: &'static str,
     /// What its values count.
-    pub(crate) unit: Unit,
+    pub(crate) unit: MetricUnit,
     /// All samples, in the order in which they were taken.
-    pub(crate) samples: Vec<Sample>,
+    pub(crate) samples: Vec<MetricSample>,
     /// What they come to.
-    pub(crate) summary: Summary,
+    pub(crate) summary: SampleSummary,
     /// What the median should be, where it should be anything.
-    pub(crate) target: Option<Target>,
+    pub(crate) target: Option<Threshold>,
     /// Whether it is.
     pub(crate) met: Option<bool>,
 }
 
 /// Where the time of a run went.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Breakdown {
+pub(crate) struct TimeBreakdown {
     /// The figure that the run is a sample of.
-    pub(crate) figure: Figure,
+    pub(crate) figure: Metric,
     /// The round of the run.
     pub(crate) round: u32,
     /// From the start of the process to its end.
     #[serde(rename = "process_seconds")]
-    pub(crate) process: f64,
+    pub(crate) process_seconds: f64,
     /// Of that, what is not the run itself: starting the program, reading the
     /// configuration, finding the engine, and showing the stack at the end.
     #[serde(rename = "around_seconds")]
-    pub(crate) around: f64,
+    pub(crate) overhead_seconds: f64,
     /// The chain that the run waited for, and what each node did when.
     #[serde(flatten)]
     pub(crate) timings: Timings,
@@ -75,16 +75,16 @@ pub(crate) struct Bottleneck {
     /// The node.
     pub(crate) node: String,
     /// What it does.
-    pub(crate) doing: String,
+    pub(crate) phase: String,
     /// How long.
-    pub(crate) took: Duration,
+    pub(crate) duration: Duration,
 }
 
-impl Measured {
+impl MetricResult {
     /// A figure by its samples; nothing where there are none.
-    pub(crate) fn new(figure: Figure, samples: Vec<Sample>) -> Option<Self> {
-        let summary = Summary::of(samples.iter().map(|sample| sample.value))?;
-        let target = figure.target();
+    pub(crate) fn new(figure: Metric, samples: Vec<MetricSample>) -> Option<Self> {
+        let summary = SampleSummary::from_values(samples.iter().map(|sample| sample.value))?;
+        let target = figure.threshold();
         Some(Self {
             figure,
             description: figure.description(),
@@ -102,24 +102,24 @@ impl Measured {
     }
 }
 
-impl Breakdown {
+impl TimeBreakdown {
     /// The breakdown of a run from its events.
-    pub(crate) fn of(
-        figure: Figure,
+    pub(crate) fn from_events(
+        figure: Metric,
         round: u32,
         process: Duration,
-        events: &[Event],
+        events: &[RunEvent],
     ) -> Option<Self> {
         let run = events.iter().rev().find_map(|event| match event {
-            Event::Finished { at, .. } => Some(*at),
+            RunEvent::Finished { at, .. } => Some(*at),
             _ => None,
         })?;
         Some(Self {
             figure,
             round,
-            process: process.as_secs_f64(),
-            around: process.saturating_sub(run).as_secs_f64(),
-            timings: Timings::of(events)?,
+            process_seconds: process.as_secs_f64(),
+            overhead_seconds: process.saturating_sub(run).as_secs_f64(),
+            timings: Timings::from_events(events)?,
         })
     }
 
@@ -132,20 +132,20 @@ impl Breakdown {
             .flat_map(|link| {
                 link.phases.iter().map(|(doing, took)| Bottleneck {
                     node: link.node.clone(),
-                    doing: doing.clone(),
-                    took: *took,
+                    phase: doing.clone(),
+                    duration: *took,
                 })
             })
-            .max_by_key(|bottleneck| bottleneck.took)
+            .max_by_key(|bottleneck| bottleneck.duration)
     }
 }
 
-impl Report {
+impl BenchReport {
     /// Where the time of a figure went, or of the one that it depends on.
-    pub(crate) fn breakdown(&self, figure: Figure) -> Option<&Breakdown> {
+    pub(crate) fn breakdown(&self, figure: Metric) -> Option<&TimeBreakdown> {
         self.breakdowns
             .iter()
-            .find(|breakdown| breakdown.figure == figure.time())
+            .find(|breakdown| breakdown.figure == figure.underlying_time())
     }
 }
 
@@ -159,8 +159,8 @@ mod tests {
     fn the_median_decides() {
         let measured = |values: &[f64]| {
             let samples = (1..).zip(values);
-            let samples = samples.map(|(round, &value)| Sample { round, value });
-            Measured::new(Figure::GatewayRate, samples.collect())
+            let samples = samples.map(|(round, &value)| MetricSample { round, value });
+            MetricResult::new(Metric::GatewayRate, samples.collect())
         };
         assert_eq!(measured(&[0.5, 0.7, 0.66]).unwrap().met, Some(true));
         assert_eq!(measured(&[0.5, 0.7, 0.55]).unwrap().met, Some(false));
@@ -175,13 +175,13 @@ mod tests {
             kind: NodeKind::Service,
             after: after.iter().map(|&name| name.to_owned()).collect(),
         };
-        let state = |name: &str, state, moment| Event::Node {
+        let state = |name: &str, state, moment| RunEvent::Node {
             name: name.into(),
             state,
             at: at(moment),
         };
         let events = [
-            Event::Started {
+            RunEvent::Started {
                 command: "up".into(),
                 instance: "bench".into(),
                 nodes: vec![node("postgres", &[]), node("keycloak", &["postgres"])],
@@ -191,18 +191,19 @@ mod tests {
             state("keycloak", NodeState::Creating, 900),
             state("keycloak", NodeState::Starting { probe: None }, 1400),
             state("keycloak", NodeState::Ready { kept: false }, 6400),
-            Event::Finished {
+            RunEvent::Finished {
                 ok: true,
                 at: at(6450),
             },
         ];
-        let breakdown = Breakdown::of(Figure::GoldenTime, 1, at(6700), &events).unwrap();
-        assert!((breakdown.around - 0.25).abs() < 1e-9);
+        let breakdown =
+            TimeBreakdown::from_events(Metric::GoldenTime, 1, at(6700), &events).unwrap();
+        assert!((breakdown.overhead_seconds - 0.25).abs() < 1e-9);
         let bottleneck = breakdown.bottleneck().unwrap();
         assert_eq!(
-            (bottleneck.node.as_str(), bottleneck.doing.as_str()),
+            (bottleneck.node.as_str(), bottleneck.phase.as_str()),
             ("keycloak", "starting")
         );
-        assert_eq!(bottleneck.took, at(5000));
+        assert_eq!(bottleneck.duration, at(5000));
     }
 }

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use dm_core::error::Result;
 use dm_operations::Frontend;
 
-use super::Bench;
-use super::figure::Figure;
-use super::machine::Machine;
-use super::program::{self, Run};
-use super::report::{Breakdown, Measured, Report};
-use super::statistics::{Sample, Summary};
+use super::BenchContext;
+use super::command::{self, CommandRun};
+use super::machine::MachineInfo;
+use super::metric::Metric;
+use super::report::{BenchReport, MetricResult, TimeBreakdown};
+use super::statistics::{MetricSample, SampleSummary};
 
 /// Cases that are measured together.
-pub(crate) trait Suite {
+pub(crate) trait BenchSuite {
     /// What measuring needs, once everything is prepared.
-    type Prepared;
+    type Fixture;
 
     /// Its name on the command line.
     fn name(&self) -> &'static str;
@@ -26,10 +26,10 @@ pub(crate) trait Suite {
     }
 
     /// Does what has to be done once and is not measured.
-    async fn prepare(&self) -> Result<Self::Prepared>;
+    async fn prepare(&self) -> Result<Self::Fixture>;
 
     /// Measures each case, as a round has them.
-    async fn measure(&self, prepared: &Self::Prepared, round: &mut Round<'_>) -> Result<()>;
+    async fn measure(&self, prepared: &Self::Fixture, round: &mut BenchRound<'_>) -> Result<()>;
 
     /// Removes every scratch stack, whether this bench made it or another one left it, and
     /// whether or not it was interrupted.
@@ -37,38 +37,42 @@ pub(crate) trait Suite {
 }
 
 /// A round, and what has been measured in it.
-pub(crate) struct Round<'a> {
+pub(crate) struct BenchRound<'a> {
     number: u32,
     runs: u32,
     frontend: &'a dyn Frontend,
-    values: Vec<(Figure, f64)>,
-    breakdowns: Vec<Breakdown>,
+    values: Vec<(Metric, f64)>,
+    breakdowns: Vec<TimeBreakdown>,
 }
 
 /// Measures a suite in `runs` rounds. Whatever happens, its scratch stacks are removed at the
 /// end.
-pub(crate) async fn run<S: Suite>(bench: &Bench, suite: &S, runs: u32) -> Result<Report> {
+pub(crate) async fn run_suite<S: BenchSuite>(
+    bench: &BenchContext,
+    suite: &S,
+    runs: u32,
+) -> Result<BenchReport> {
     // What a killed bench may have left.
     suite.remove_stacks().await?;
-    let machine = Machine::of(&bench.engine, suite.compose_version()).await;
+    let machine = MachineInfo::detect(&bench.engine, suite.compose_version()).await;
     let began = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    let measured = measure(bench, suite, runs).await;
+    let measured = measure_rounds(bench, suite, runs).await;
     let removed = suite.remove_stacks().await;
     let measurements = measured?;
     removed?;
-    let figures: Vec<Measured> = measurements
+    let figures: Vec<MetricResult> = measurements
         .samples
         .into_iter()
-        .filter_map(|(figure, samples)| Measured::new(figure, samples))
+        .filter_map(|(figure, samples)| MetricResult::new(figure, samples))
         .collect();
-    Ok(Report {
+    Ok(BenchReport {
         suite: suite.name(),
         dm: bench.dm.version.clone(),
         profile: bench.dm.profile.clone(),
         began,
         machine,
         runs,
-        breakdowns: in_the_middle(&figures, &measurements.breakdowns),
+        breakdowns: select_median_breakdowns(&figures, &measurements.breakdowns),
         figures,
     })
 }
@@ -76,19 +80,23 @@ pub(crate) async fn run<S: Suite>(bench: &Bench, suite: &S, runs: u32) -> Result
 /// What has been measured in all rounds so far.
 #[derive(Debug, Default)]
 struct Measurements {
-    samples: BTreeMap<Figure, Vec<Sample>>,
-    breakdowns: Vec<Breakdown>,
+    samples: BTreeMap<Metric, Vec<MetricSample>>,
+    breakdowns: Vec<TimeBreakdown>,
 }
 
-async fn measure<S: Suite>(bench: &Bench, suite: &S, runs: u32) -> Result<Measurements> {
+async fn measure_rounds<S: BenchSuite>(
+    bench: &BenchContext,
+    suite: &S,
+    runs: u32,
+) -> Result<Measurements> {
     let prepared = suite.prepare().await?;
     let mut measurements = Measurements::default();
     for number in 1..=runs {
-        let mut round = Round::new(number, runs, bench.session.frontend.as_ref());
+        let mut round = BenchRound::new(number, runs, bench.session.frontend.as_ref());
         suite.measure(&prepared, &mut round).await?;
         for (figure, value) in round.values {
             let samples = measurements.samples.entry(figure).or_default();
-            samples.push(Sample {
+            samples.push(MetricSample {
                 round: number,
                 value,
             });
@@ -100,11 +108,15 @@ async fn measure<S: Suite>(bench: &Bench, suite: &S, runs: u32) -> Result<Measur
 
 /// Of each figure the breakdown of the run in the middle; of an even number of runs, of the one
 /// nearest to the median.
-fn in_the_middle(figures: &[Measured], breakdowns: &[Breakdown]) -> Vec<Breakdown> {
+fn select_median_breakdowns(
+    figures: &[MetricResult],
+    breakdowns: &[TimeBreakdown],
+) -> Vec<TimeBreakdown> {
     figures
         .iter()
         .filter_map(|measured| {
-            let distance = |it: &&Breakdown| (it.process - measured.summary.median).abs();
+            let distance =
+                |it: &&TimeBreakdown| (it.process_seconds - measured.summary.median).abs();
             breakdowns
                 .iter()
                 .filter(|breakdown| breakdown.figure == measured.figure)
@@ -114,7 +126,7 @@ fn in_the_middle(figures: &[Measured], breakdowns: &[Breakdown]) -> Vec<Breakdow
         .collect()
 }
 
-impl<'a> Round<'a> {
+impl<'a> BenchRound<'a> {
     fn new(number: u32, runs: u32, frontend: &'a dyn Frontend) -> Self {
         Self {
             number,
@@ -127,16 +139,20 @@ impl<'a> Round<'a> {
 
     /// Adds what a case has measured, and reports it: of a figure that was measured several
     /// times, the median.
-    pub(crate) fn add(&mut self, values: Vec<(Figure, f64)>) {
-        let mut by_figure: BTreeMap<Figure, Vec<f64>> = BTreeMap::new();
+    pub(crate) fn record(&mut self, values: Vec<(Metric, f64)>) {
+        let mut by_figure: BTreeMap<Metric, Vec<f64>> = BTreeMap::new();
         for (figure, value) in &values {
             by_figure.entry(*figure).or_default().push(*value);
         }
         let shown: Vec<String> = by_figure
             .into_iter()
             .filter_map(|(figure, values)| {
-                let median = Summary::of(values)?.median;
-                Some(format!("{} {}", figure.description(), figure.show(median)))
+                let median = SampleSummary::from_values(values)?.median;
+                Some(format!(
+                    "{} {}",
+                    figure.description(),
+                    figure.format_value(median)
+                ))
             })
             .collect();
         if !shown.is_empty() {
@@ -150,15 +166,15 @@ impl<'a> Round<'a> {
 
     /// Keeps where the time of a run went, which is a sample of a figure; nothing where the run
     /// told no events.
-    pub(crate) fn add_breakdown(&mut self, figure: Figure, run: &Run) {
-        let events = program::events(run);
-        let breakdown = Breakdown::of(figure, self.number, run.took, &events);
+    pub(crate) fn record_breakdown(&mut self, figure: Metric, run: &CommandRun) {
+        let events = command::parse_events(run);
+        let breakdown = TimeBreakdown::from_events(figure, self.number, run.duration, &events);
         self.breakdowns.extend(breakdown);
     }
 
     /// One figure of this round, as shares of another one; nothing where either is missing.
-    pub(crate) fn ratios(&self, ours: Figure, theirs: Figure) -> Vec<f64> {
-        let of = |wanted: Figure| {
+    pub(crate) fn ratios(&self, ours: Metric, theirs: Metric) -> Vec<f64> {
+        let of = |wanted: Metric| {
             let values = self.values.iter();
             values.filter_map(move |(figure, value)| (*figure == wanted).then_some(*value))
         };
@@ -173,8 +189,8 @@ impl<'a> Round<'a> {
 mod tests {
     use std::time::Duration;
 
-    use dm_operations::Recording;
-    use dm_stack::event::Event;
+    use dm_operations::RunRecording;
+    use dm_stack::event::RunEvent;
     use dm_stack::timings::{CriticalChain, Timings};
     use futures_util::FutureExt as _;
     use futures_util::future::BoxFuture;
@@ -200,33 +216,33 @@ mod tests {
         }
         fn follow(
             &self,
-            _: UnboundedReceiver<Event>,
+            _: UnboundedReceiver<RunEvent>,
             _: Option<Duration>,
-        ) -> BoxFuture<'_, Recording> {
-            async { Recording::default() }.boxed()
+        ) -> BoxFuture<'_, RunRecording> {
+            async { RunRecording::default() }.boxed()
         }
     }
 
     #[test]
     fn a_ratio_is_of_two_measurements_in_one_round() {
-        let mut round = Round::new(1, 1, &NoFrontend);
-        round.add(vec![
-            (Figure::GoldenTime, 8.0),
-            (Figure::CustomaryTime, 32.0),
+        let mut round = BenchRound::new(1, 1, &NoFrontend);
+        round.record(vec![
+            (Metric::GoldenTime, 8.0),
+            (Metric::CustomaryTime, 32.0),
         ]);
         let ratios = |ours, theirs| round.ratios(ours, theirs);
-        assert_eq!(ratios(Figure::GoldenTime, Figure::CustomaryTime), [0.25]);
-        assert!(ratios(Figure::GoldenTime, Figure::TunedTime).is_empty());
-        assert!(ratios(Figure::FirstTime, Figure::CustomaryTime).is_empty());
+        assert_eq!(ratios(Metric::GoldenTime, Metric::CustomaryTime), [0.25]);
+        assert!(ratios(Metric::GoldenTime, Metric::TunedTime).is_empty());
+        assert!(ratios(Metric::FirstTime, Metric::CustomaryTime).is_empty());
     }
 
     #[test]
     fn the_run_nearest_to_the_median_is_broken_down() {
-        let breakdown = |round, process| Breakdown {
-            figure: Figure::NoopTime,
+        let breakdown = |round, process| TimeBreakdown {
+            figure: Metric::NoopTime,
             round,
-            process,
-            around: 0.0,
+            process_seconds: process,
+            overhead_seconds: 0.0,
             timings: Timings {
                 critical_chain: CriticalChain {
                     total: Duration::ZERO,
@@ -236,11 +252,14 @@ mod tests {
             },
         };
         let runs = [breakdown(1, 3.0), breakdown(2, 1.0), breakdown(3, 2.2)];
-        let samples = runs.iter().map(|run| Sample {
+        let samples = runs.iter().map(|run| MetricSample {
             round: run.round,
-            value: run.process,
+            value: run.process_seconds,
         });
-        let figures = [Measured::new(Figure::NoopTime, samples.collect()).unwrap()];
-        assert_eq!(in_the_middle(&figures, &runs), [breakdown(3, 2.2)]);
+        let figures = [MetricResult::new(Metric::NoopTime, samples.collect()).unwrap()];
+        assert_eq!(
+            select_median_breakdowns(&figures, &runs),
+            [breakdown(3, 2.2)]
+        );
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// One measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Sample {
+pub(crate) struct MetricSample {
     /// The round that it belongs to, from 1.
     pub(crate) round: u32,
     /// In the unit of its figure.
@@ -13,7 +13,7 @@ pub(crate) struct Sample {
 
 /// What the samples come to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Summary {
+pub(crate) struct SampleSummary {
     /// The middle one, or the mean of the two in the middle.
     pub(crate) median: f64,
     /// The smallest.
@@ -22,9 +22,9 @@ pub(crate) struct Summary {
     pub(crate) max: f64,
 }
 
-impl Summary {
+impl SampleSummary {
     /// The summary of some values; none of no values.
-    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub(crate) fn from_values(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
@@ -71,7 +71,7 @@ mod tests {
     proptest! {
         #[test]
         fn half_lie_on_either_side(values in prop::collection::vec(0.0_f64..1e6, 1..40)) {
-            let summary = Summary::of(values.iter().copied()).unwrap();
+            let summary = SampleSummary::from_values(values.iter().copied()).unwrap();
             let below = values.iter().filter(|value| **value < summary.median).count();
             let above = values.iter().filter(|value| **value > summary.median).count();
             prop_assert!(below * 2 <= values.len() && above * 2 <= values.len());

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dm_components::rabbitmq::management::Management;
-use dm_config::values::words;
+use dm_components::rabbitmq::management::ManagementClient;
+use dm_config::values::format_exact_duration;
 use dm_core::error::Result;
 use dm_core::instance::Instance;
 use dm_engine::Engine;
@@ -21,21 +21,21 @@ pub enum Fault {
         /// The component.
         component: String,
         /// For how long.
-        time: Option<Duration>,
+        duration: Option<Duration>,
     },
     /// A component stands still for a while, with its connections open.
     Pause {
         /// The component.
         component: String,
         /// For how long.
-        time: Duration,
+        duration: Duration,
     },
     /// A component is off the network for a while: its connections stay half open.
     Cut {
         /// The component.
         component: String,
         /// For how long.
-        time: Duration,
+        duration: Duration,
     },
     /// A component is stopped as by an operator, and started again.
     Restart {
@@ -53,29 +53,29 @@ pub enum Fault {
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Broken {
+pub enum FaultOutcome {
     /// It is as it was before.
-    Mended,
+    Reverted,
     /// It stays so until somebody brings it up.
-    Left,
+    NotReverted,
     /// So many connections were ended.
-    Connections(usize),
+    ConnectionsClosed(usize),
     /// The message with this id is in the queue.
-    Poisoned(String),
+    PoisonPublished(String),
 }
 
 /// What a fault is done to.
-pub struct Site<'a> {
+pub struct ChaosContext<'a> {
     /// The engine.
     pub engine: &'a Engine,
     /// The instance.
     pub instance: &'a Instance,
     /// How long a component may take to stop.
-    pub grace: Duration,
+    pub stop_timeout: Duration,
     /// The broker, where a fault needs it.
     pub broker: Option<&'a Connection>,
     /// The broker's management.
-    pub management: &'a Management,
+    pub management: &'a ManagementClient,
     /// Ends what lasts for a while, early.
     pub interrupt: &'a CancellationToken,
 }
@@ -98,58 +98,74 @@ impl Fault {
     ///
     /// # Errors
     /// The engine or the broker refuses.
-    pub async fn inject(&self, site: &Site<'_>) -> Result<Broken> {
-        let engine = site.engine;
+    pub async fn inject(&self, context: &ChaosContext<'_>) -> Result<FaultOutcome> {
+        let engine = context.engine;
         match self {
-            Self::Kill { component, time } => {
-                let container = site.instance.container(component);
-                engine.kill(&container, "SIGKILL").await?;
+            Self::Kill {
+                component,
+                duration: time,
+            } => {
+                let container = context.instance.container_name(component);
+                engine.kill_container(&container, "SIGKILL").await?;
                 let Some(time) = time else {
-                    return Ok(Broken::Left);
+                    return Ok(FaultOutcome::NotReverted);
                 };
-                site.rest(*time).await;
-                engine.start(&container).await?;
-                Ok(Broken::Mended)
+                context.sleep_unless_interrupted(*time).await;
+                engine.start_container(&container).await?;
+                Ok(FaultOutcome::Reverted)
             }
-            Self::Pause { component, time } => {
-                let container = site.instance.container(component);
-                engine.pause(&container).await?;
-                site.rest(*time).await;
-                engine.unpause(&container).await?;
-                Ok(Broken::Mended)
+            Self::Pause {
+                component,
+                duration: time,
+            } => {
+                let container = context.instance.container_name(component);
+                engine.pause_container(&container).await?;
+                context.sleep_unless_interrupted(*time).await;
+                engine.unpause_container(&container).await?;
+                Ok(FaultOutcome::Reverted)
             }
-            Self::Cut { component, time } => {
-                let container = site.instance.container(component);
-                let network = site.instance.network();
-                engine.disconnect(&container, &network).await?;
-                site.rest(*time).await;
-                engine.connect_as(&container, &network, component).await?;
-                Ok(Broken::Mended)
+            Self::Cut {
+                component,
+                duration: time,
+            } => {
+                let container = context.instance.container_name(component);
+                let network = context.instance.network_name();
+                engine.disconnect_network(&container, &network).await?;
+                context.sleep_unless_interrupted(*time).await;
+                engine
+                    .connect_network(&container, &network, component)
+                    .await?;
+                Ok(FaultOutcome::Reverted)
             }
             Self::Restart { component } => {
-                let container = site.instance.container(component);
-                engine.stop(&container, site.grace).await?;
-                engine.start(&container).await?;
-                Ok(Broken::Mended)
+                let container = context.instance.container_name(component);
+                engine
+                    .stop_container(&container, context.stop_timeout)
+                    .await?;
+                engine.start_container(&container).await?;
+                Ok(FaultOutcome::Reverted)
             }
-            Self::Disconnect => Ok(Broken::Connections(
-                site.management
-                    .close_all()
+            Self::Disconnect => Ok(FaultOutcome::ConnectionsClosed(
+                context
+                    .management
+                    .close_all_connections()
                     .await
                     .map_err(MessagingError::from)?,
             )),
             Self::Poison { queue } => {
-                let Some(broker) = site.broker else {
-                    return Ok(Broken::Left);
+                let Some(broker) = context.broker else {
+                    return Ok(FaultOutcome::NotReverted);
                 };
-                Ok(Broken::Poisoned(poison::poison(broker, queue).await?))
+                Ok(FaultOutcome::PoisonPublished(
+                    poison::publish_poison_message(broker, queue).await?,
+                ))
             }
         }
     }
 }
 
-impl Site<'_> {
-    async fn rest(&self, time: Duration) {
+impl ChaosContext<'_> {
+    async fn sleep_unless_interrupted(&self, time: Duration) {
         tokio::select! {
             () = self.interrupt.cancelled() => {}
             () = tokio::time::sleep(time) => {}
@@ -162,20 +178,34 @@ impl std::fmt::Display for Fault {
         match self {
             Self::Kill {
                 component,
-                time: None,
+                duration: None,
             } => write!(f, "{component} is killed"),
             Self::Kill {
                 component,
-                time: Some(time),
-            } => write!(f, "{component} is killed for {}", words(*time)),
-            Self::Pause { component, time } => {
-                write!(f, "{component} is paused for {}", words(*time))
+                duration: Some(time),
+            } => write!(
+                f,
+                "{component} is killed for {}",
+                format_exact_duration(*time)
+            ),
+            Self::Pause {
+                component,
+                duration: time,
+            } => {
+                write!(
+                    f,
+                    "{component} is paused for {}",
+                    format_exact_duration(*time)
+                )
             }
-            Self::Cut { component, time } => {
+            Self::Cut {
+                component,
+                duration: time,
+            } => {
                 write!(
                     f,
                     "{component} is disconnected from the network for {}",
-                    words(*time)
+                    format_exact_duration(*time)
                 )
             }
             Self::Restart { component } => write!(f, "{component} is restarted"),

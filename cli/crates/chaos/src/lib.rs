@@ -8,5 +8,5 @@
 mod fault;
 mod scenario;
 
-pub use fault::{Broken, Fault, Site};
-pub use scenario::{Scenario, ScenarioError, Step};
+pub use fault::{ChaosContext, Fault, FaultOutcome};
+pub use scenario::{Scenario, ScenarioError, ScenarioStep};

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dm_config::values::Period;
-use dm_core::error::{Coded, Exit};
+use dm_config::values::BoundedDuration;
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use serde::Deserialize;
 use thiserror::Error;
@@ -12,13 +12,13 @@ use thiserror::Error;
 use super::Fault;
 
 /// How long a fault lasts unless it says so.
-const CUSTOMARY: Duration = Duration::from_secs(5);
+const DEFAULT_FAULT_DURATION: Duration = Duration::from_secs(5);
 
 /// A fault, and how long to wait before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct ScenarioStep {
     /// How long after the step before it.
-    pub after: Duration,
+    pub delay: Duration,
     /// The fault.
     pub fault: Fault,
 }
@@ -27,7 +27,7 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scenario {
     /// The steps.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ScenarioStep>,
 }
 
 /// Why a file is no scenario.
@@ -35,7 +35,7 @@ pub struct Scenario {
 pub enum ScenarioError {
     /// It can't be read.
     #[error("could not read {}", path.display())]
-    File {
+    Read {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -43,7 +43,7 @@ pub enum ScenarioError {
     },
     /// It is something else.
     #[error("could not read scenario {}: {what}", path.display())]
-    Text {
+    Invalid {
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -51,49 +51,49 @@ pub enum ScenarioError {
     },
 }
 
-impl Coded for ScenarioError {
+impl UserError for ScenarioError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::File { .. } => ErrorCode::FileAccess,
-            Self::Text { .. } => ErrorCode::ScenarioInvalid,
+            Self::Read { .. } => ErrorCode::FileAccess,
+            Self::Invalid { .. } => ErrorCode::ScenarioInvalid,
         }
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::File { .. } => Vec::new(),
-            Self::Text { .. } => vec!["see the example fixtures/demo/broker-outage.toml".into()],
+            Self::Read { .. } => Vec::new(),
+            Self::Invalid { .. } => vec!["see the example fixtures/demo/broker-outage.toml".into()],
         }
     }
 }
 
 /// Up to an hour.
-type Time = Period<0, 3_600_000>;
+type StepDuration = BoundedDuration<0, 3_600_000>;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Text {
-    step: Vec<StepText>,
+struct ScenarioFile {
+    step: Vec<StepEntry>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StepText {
-    fault: Word,
+struct StepEntry {
+    fault: FaultName,
     /// The component, or the queue.
     target: Option<String>,
-    after: Option<Time>,
+    after: Option<StepDuration>,
     #[serde(rename = "for")]
-    time: Option<Time>,
+    duration: Option<StepDuration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Word {
+enum FaultName {
     Kill,
     Pause,
     Cut,
@@ -107,21 +107,21 @@ impl Scenario {
     ///
     /// # Errors
     /// It can't be read, or is none.
-    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::File {
+    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text).map_err(|what| ScenarioError::Text {
+        Self::parse(&text).map_err(|what| ScenarioError::Invalid {
             path: path.to_owned(),
             what,
         })
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let text: Text = toml::from_str(text).map_err(|error| error.to_string())?;
+        let text: ScenarioFile = toml::from_str(text).map_err(|error| error.to_string())?;
         let steps = text.step.into_iter().enumerate().map(|(at, step)| {
-            step.understand()
+            step.into_step()
                 .map_err(|what| format!("step {}: {what}", at + 1))
         });
         Ok(Self {
@@ -130,13 +130,16 @@ impl Scenario {
     }
 }
 
-impl StepText {
-    fn understand(self) -> Result<Step, String> {
-        let lasts = matches!(self.fault, Word::Kill | Word::Pause | Word::Cut);
-        if self.time.is_some() && !lasts {
+impl StepEntry {
+    fn into_step(self) -> Result<ScenarioStep, String> {
+        let lasts = matches!(
+            self.fault,
+            FaultName::Kill | FaultName::Pause | FaultName::Cut
+        );
+        if self.duration.is_some() && !lasts {
             return Err("this fault has no duration: remove `for`".into());
         }
-        if self.target.is_some() && self.fault == Word::Disconnect {
+        if self.target.is_some() && self.fault == FaultName::Disconnect {
             return Err("`disconnect` closes every connection: remove `target`".into());
         }
         let target = || {
@@ -144,29 +147,32 @@ impl StepText {
                 .clone()
                 .ok_or("`target` is missing: set it to a component or a queue")
         };
-        let time = self.time.map(|time| time.get());
-        let while_it_lasts = time.unwrap_or(CUSTOMARY);
+        let time = self.duration.map(|time| time.as_duration());
+        let while_it_lasts = time.unwrap_or(DEFAULT_FAULT_DURATION);
         let fault = match self.fault {
-            Word::Kill => Fault::Kill {
+            FaultName::Kill => Fault::Kill {
                 component: target()?,
-                time,
+                duration: time,
             },
-            Word::Pause => Fault::Pause {
+            FaultName::Pause => Fault::Pause {
                 component: target()?,
-                time: while_it_lasts,
+                duration: while_it_lasts,
             },
-            Word::Cut => Fault::Cut {
+            FaultName::Cut => Fault::Cut {
                 component: target()?,
-                time: while_it_lasts,
+                duration: while_it_lasts,
             },
-            Word::Restart => Fault::Restart {
+            FaultName::Restart => Fault::Restart {
                 component: target()?,
             },
-            Word::Disconnect => Fault::Disconnect,
-            Word::Poison => Fault::Poison { queue: target()? },
+            FaultName::Disconnect => Fault::Disconnect,
+            FaultName::Poison => Fault::Poison { queue: target()? },
         };
-        Ok(Step {
-            after: self.after.map(|time| time.get()).unwrap_or_default(),
+        Ok(ScenarioStep {
+            delay: self
+                .after
+                .map(|time| time.as_duration())
+                .unwrap_or_default(),
             fault,
         })
     }
@@ -196,13 +202,13 @@ mod tests {
         "#;
         let kill = Fault::Kill {
             component: "rabbitmq".into(),
-            time: Some(Duration::from_secs(3)),
+            duration: Some(Duration::from_secs(3)),
         };
         let scenario = Scenario::parse(text).unwrap();
         assert_eq!(
             scenario.steps[0],
-            Step {
-                after: Duration::from_secs(5),
+            ScenarioStep {
+                delay: Duration::from_secs(5),
                 fault: kill
             }
         );

@@ -13,23 +13,23 @@ use dm_host::state::StateError;
 use uuid::Uuid;
 
 /// The folder of the state directory.
-const FOLDER: &str = "gateway-secrets";
+const SECRETS_DIR: &str = "gateway-secrets";
 
 /// The file of an instance's secret.
 #[must_use]
-pub(crate) fn path(state: &Path, instance: &Instance) -> PathBuf {
+pub(crate) fn secret_path(state: &Path, instance: &Instance) -> PathBuf {
     let name = format!("{}.{}", instance.project, instance.name);
-    state.join(FOLDER).join(name)
+    state.join(SECRETS_DIR).join(name)
 }
 
 /// The secret of an instance, made if there is none. Of two calls at once one makes it.
 ///
 /// # Errors
 /// [`StateError::Io`] where the file can't be read or written.
-pub fn of(state: &Path, instance: &Instance) -> Result<String, StateError> {
-    let path = path(state, instance);
+pub fn load_or_create(state: &Path, instance: &Instance) -> Result<String, StateError> {
+    let path = secret_path(state, instance);
     let failed = |doing, source| StateError::Io {
-        doing,
+        operation: doing,
         path: path.clone(),
         source,
     };
@@ -39,7 +39,7 @@ pub fn of(state: &Path, instance: &Instance) -> Result<String, StateError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("read", error)),
     }
-    make(&path).map_err(|error| failed("write", error))?;
+    create(&path).map_err(|error| failed("write", error))?;
     let text = fs::read_to_string(&path).map_err(|error| failed("read", error))?;
     Ok(text.trim().to_owned())
 }
@@ -48,11 +48,11 @@ pub fn of(state: &Path, instance: &Instance) -> Result<String, StateError> {
 ///
 /// # Errors
 /// [`StateError::Io`] where the file can't be removed.
-pub fn forget(state: &Path, instance: &Instance) -> Result<(), StateError> {
-    let path = path(state, instance);
+pub fn remove(state: &Path, instance: &Instance) -> Result<(), StateError> {
+    let path = secret_path(state, instance);
     match fs::remove_file(&path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::Io {
-            doing: "remove",
+            operation: "remove",
             path,
             source,
         }),
@@ -61,7 +61,7 @@ pub fn forget(state: &Path, instance: &Instance) -> Result<(), StateError> {
 }
 
 /// Writes a new secret in one step, unless another process was first.
-fn make(path: &Path) -> io::Result<()> {
+fn create(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     DirBuilder::new()
         .recursive(true)
@@ -94,13 +94,13 @@ mod tests {
     #[test]
     fn each_instance_has_one_that_only_its_user_reads() {
         let state = tempfile::tempdir().unwrap();
-        let secret = |name| of(state.path(), &instance(name)).unwrap();
+        let secret = |name| load_or_create(state.path(), &instance(name)).unwrap();
         let first = secret("default");
         assert_eq!(first.len(), 64);
         assert_eq!(secret("default"), first);
         assert_ne!(secret("review-7"), first);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        let path = path(state.path(), &instance("default"));
+        let path = secret_path(state.path(), &instance("default"));
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
     }
@@ -108,21 +108,24 @@ mod tests {
     #[test]
     fn what_a_crash_left_empty_is_made_anew() {
         let state = tempfile::tempdir().unwrap();
-        let first = of(state.path(), &instance("default")).unwrap();
-        fs::write(path(state.path(), &instance("default")), "").unwrap();
-        let second = of(state.path(), &instance("default")).unwrap();
+        let first = load_or_create(state.path(), &instance("default")).unwrap();
+        fs::write(secret_path(state.path(), &instance("default")), "").unwrap();
+        let second = load_or_create(state.path(), &instance("default")).unwrap();
         assert_eq!(second.len(), 64);
         assert_ne!(second, first);
-        forget(state.path(), &instance("default")).unwrap();
-        forget(state.path(), &instance("default")).unwrap();
-        assert_ne!(of(state.path(), &instance("default")).unwrap(), second);
+        remove(state.path(), &instance("default")).unwrap();
+        remove(state.path(), &instance("default")).unwrap();
+        assert_ne!(
+            load_or_create(state.path(), &instance("default")).unwrap(),
+            second
+        );
     }
 
     #[test]
     fn of_many_at_once_one_makes_it() {
         let state = tempfile::tempdir().unwrap();
         let secrets: Vec<String> = std::thread::scope(|scope| {
-            let one = || of(state.path(), &instance("default")).unwrap();
+            let one = || load_or_create(state.path(), &instance("default")).unwrap();
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
             threads.into_iter().map(|it| it.join().unwrap()).collect()
         });

@@ -1,17 +1,17 @@
 //! The parts of the stack. Each says how it is configured, how it is known to be
 //! ready, and how it is reached.
 
-pub mod database;
+pub mod client_location;
+pub mod database_setup;
 pub mod gateway_secret;
 pub mod keycloak;
-pub mod locks;
-mod names;
+pub mod lock_watch;
+mod node_names;
 pub mod openldap;
 pub mod postgres;
+pub mod prebuilt_schema;
 mod quote;
 pub mod rabbitmq;
-pub mod reach;
-pub mod recorded;
 pub mod service;
 mod service_log;
 
@@ -24,89 +24,89 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dm_config::Config;
-use dm_core::error::{Coded, Exit};
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_core::instance::Instance;
-use dm_engine::spec::{ContainerSpec, DigestKey, Port};
+use dm_engine::spec::{ContainerSpec, DigestKey, PublishedPort};
 use dm_host::state::StateError;
 use thiserror::Error;
 
-use self::recorded::RecordedSchema;
+use self::prebuilt_schema::PrebuiltSchema;
 
 /// The host's ports of an instance by name, e.g. `postgres` → 5432.
-pub type Ports = BTreeMap<String, u16>;
+pub type HostPorts = BTreeMap<String, u16>;
 
 /// One question to a component: is it ready?
-pub type Probe = Pin<Box<dyn Future<Output = Result<(), Unready>> + Send>>;
+pub type ProbeFuture = Pin<Box<dyn Future<Output = Result<(), ProbeError>> + Send>>;
 
 /// The work that makes a component as new. The error is why it can't be done.
-pub type Renewing = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+pub type ResetFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// Why a component is not ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unready {
+pub enum ProbeError {
     /// It is not ready yet; this is what it answered.
-    Yet(String),
+    NotReady(String),
     /// It answers, and waiting is no use.
-    Refused(Refused),
+    Misconfigured(Misconfiguration),
 }
 
-impl From<String> for Unready {
+impl From<String> for ProbeError {
     fn from(answer: String) -> Self {
-        Self::Yet(answer)
+        Self::NotReady(answer)
     }
 }
 
-impl std::fmt::Display for Unready {
+impl std::fmt::Display for ProbeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Yet(answer) => f.write_str(answer),
-            Self::Refused(refused) => f.write_str(&refused.what),
+            Self::NotReady(answer) => f.write_str(answer),
+            Self::Misconfigured(refused) => f.write_str(&refused.problem),
         }
     }
 }
 
 /// What is wrong with a component, in the words of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct Misconfiguration {
     /// What it refuses, and which key that comes from.
-    pub what: String,
+    pub problem: String,
     /// What to do next.
-    pub next: Vec<String>,
+    pub suggestions: Vec<String>,
 }
 
 /// A command in a component's container that has it take the password of the configuration
 /// in place of the one of its first start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admission {
+pub struct PasswordReset {
     /// The command. It holds no secret.
     pub command: Vec<String>,
     /// Its standard input.
-    pub input: String,
+    pub stdin: String,
 }
 
 /// A port that a component publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortWish {
+pub struct PortSpec {
     /// Its name in allocations.
     pub name: &'static str,
     /// The port inside the container.
-    pub container: u16,
+    pub container_port: u16,
     /// The port on the host that `dm.toml` asks for.
-    pub host: u16,
+    pub host_port: u16,
 }
 
 /// Where a component is to be set up.
 #[derive(Debug, Clone, Copy)]
-pub struct Site<'a> {
+pub struct InstanceLayout<'a> {
     /// The instance.
     pub instance: &'a Instance,
     /// The host's ports of the instance.
-    pub ports: &'a Ports,
+    pub ports: &'a HostPorts,
     /// The project's folder, which paths in `dm.toml` are relative to.
     pub root: &'a Path,
     /// Where `dm` keeps what it must remember.
-    pub state: &'a Path,
+    pub state_dir: &'a Path,
 }
 
 /// A component that can't be configured.
@@ -114,7 +114,7 @@ pub struct Site<'a> {
 pub enum ComponentError {
     /// One of its files can't be read.
     #[error("could not read {} (`{key}` in dm.toml)", path.display())]
-    File {
+    UnreadableFile {
         /// The file.
         path: PathBuf,
         /// The key that names it.
@@ -125,7 +125,7 @@ pub enum ComponentError {
     },
     /// Something that its container has of this machine can't be made.
     #[error("could not create {}", path.display())]
-    Place {
+    HostPath {
         /// The file or folder.
         path: PathBuf,
         /// Why not.
@@ -134,7 +134,7 @@ pub enum ComponentError {
     },
     /// One of its files isn't what it should be.
     #[error("could not use {}: {reason}", path.display())]
-    Content {
+    InvalidFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -145,86 +145,93 @@ pub enum ComponentError {
     State(#[from] StateError),
 }
 
-impl Coded for ComponentError {
+impl UserError for ComponentError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::File { .. } | Self::Place { .. } | Self::Content { .. } => {
+            Self::UnreadableFile { .. } | Self::HostPath { .. } | Self::InvalidFile { .. } => {
                 ErrorCode::ComponentFile
             }
             Self::State(error) => error.code(),
         }
     }
 
-    fn exit(&self) -> Exit {
+    fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::File { .. } | Self::Place { .. } | Self::Content { .. } => Exit::Usage,
-            Self::State(error) => error.exit(),
+            Self::UnreadableFile { .. } | Self::HostPath { .. } | Self::InvalidFile { .. } => {
+                ExitStatus::Usage
+            }
+            Self::State(error) => error.exit_status(),
         }
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::File { key, .. } => {
+            Self::UnreadableFile { key, .. } => {
                 vec![format!(
                     "create the file, or set `{key}` in dm.toml: dm config show {key}"
                 )]
             }
-            Self::Place { .. } => Vec::new(),
-            Self::Content { path, .. } => vec![format!("correct {}", path.display())],
-            Self::State(error) => error.next(),
+            Self::HostPath { .. } => Vec::new(),
+            Self::InvalidFile { path, .. } => vec![format!("correct {}", path.display())],
+            Self::State(error) => error.suggestions(),
         }
     }
 }
 
 /// What a component's golden image holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GoldenPart {
+pub enum GoldenData {
     /// The data of its volume after a first start, at this path. The engine fills
     /// a new volume from the image's content there.
-    Data(&'static str),
+    InPlace(&'static str),
     /// The same, kept in a folder of its own: the image's entrypoint copies it
     /// into a new volume, since it does so quicker than the engine.
     Copied {
         /// Where the data is in a container that has run.
-        data: &'static str,
+        data_path: &'static str,
         /// The folder in the golden image that it goes to.
-        kept: &'static str,
+        image_path: &'static str,
     },
 }
 
-impl GoldenPart {
+impl GoldenData {
     /// The path in the container.
     #[must_use]
-    pub const fn path(self) -> &'static str {
+    pub const fn data_path(self) -> &'static str {
         match self {
-            Self::Data(path) => path,
-            Self::Copied { data, .. } => data,
+            Self::InPlace(path) => path,
+            Self::Copied {
+                data_path: data, ..
+            } => data,
         }
     }
 
     /// The folder in the golden image that it goes to.
     #[must_use]
-    pub fn kept(self) -> &'static str {
+    pub fn image_path(self) -> &'static str {
         match self {
-            Self::Data(path) => path.rsplit_once('/').map_or("", |(parent, _)| parent),
-            Self::Copied { kept, .. } => kept,
+            Self::InPlace(path) => path.rsplit_once('/').map_or("", |(parent, _)| parent),
+            Self::Copied {
+                image_path: kept, ..
+            } => kept,
         }
     }
 }
 
 /// How a component becomes what it is after a first start.
-pub enum Renewal {
+pub enum ResetStrategy {
     /// While it runs: its own data, and what it has read of others', which is about to be
     /// replaced.
-    Running(Renewing),
+    WhileRunning(ResetFuture),
     /// At its next start, once this command has said so. It is one of the image's own, where
     /// that has golden data.
-    Starting(&'static [&'static str]),
+    AtNextStart(&'static [&'static str]),
 }
 
 /// The work that gives a component that is ready what of its configuration can change while
 /// it runs.
-pub(crate) type Adjustment = Pin<Box<dyn Future<Output = Result<(), Box<dyn Coded>>> + Send>>;
+pub(crate) type ReconfigureFuture =
+    Pin<Box<dyn Future<Output = Result<(), Box<dyn UserError>>> + Send>>;
 
 /// A container of the stack that stays up.
 pub trait Component: Debug + Send + Sync {
@@ -232,96 +239,96 @@ pub trait Component: Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
     /// What its image is called.
-    fn image(&self) -> &'static str {
+    fn image_name(&self) -> &'static str {
         self.name()
     }
 
     /// Whether the rest of the stack is of use without it: where it does not start, that is
     /// no failure of the stack.
-    fn is_dispensable(&self) -> bool {
+    fn is_optional(&self) -> bool {
         false
     }
 
     /// What must be ready before it can start.
-    fn after(&self) -> &'static [&'static str] {
+    fn start_dependencies(&self) -> &'static [&'static str] {
         &[]
     }
 
     /// What it needs to be of any use, though it starts without: whoever asks for
     /// it alone gets these, too.
-    fn needs(&self) -> &'static [&'static str] {
+    fn runtime_dependencies(&self) -> &'static [&'static str] {
         &[]
     }
 
     /// The ports that it publishes.
-    fn ports(&self) -> Vec<PortWish>;
+    fn ports(&self) -> Vec<PortSpec>;
 
     /// What its container should be; the caller sets the image.
     ///
     /// # Errors
     /// [`ComponentError`] where a fixture is missing or broken.
-    fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError>;
+    fn container_spec(&self, layout: &InstanceLayout<'_>) -> Result<ContainerSpec, ComponentError>;
 
     /// Makes what its container has of this machine, before that is started.
     ///
     /// # Errors
     /// [`ComponentError::Place`] where that can't be made.
-    fn prepare(&self) -> Result<(), ComponentError> {
+    fn prepare_host_paths(&self) -> Result<(), ComponentError> {
         Ok(())
     }
 
     /// Asks the component by its own protocol whether it is ready.
-    fn probe(&self, ports: &Ports) -> Probe;
+    fn probe(&self, ports: &HostPorts) -> ProbeFuture;
 
     /// What it says is wrong though it is ready.
-    fn complaint(&self) -> Option<String> {
+    fn warning(&self) -> Option<String> {
         None
     }
 
     /// How a person or a program reaches it from the host.
-    fn addresses(&self, ports: &Ports) -> Vec<String>;
+    fn addresses(&self, ports: &HostPorts) -> Vec<String>;
 
     /// The page that `dm open` shows, if it has one.
-    fn page(&self, _ports: &Ports) -> Option<String> {
+    fn page_url(&self, _ports: &HostPorts) -> Option<String> {
         None
     }
 
     /// What its golden image holds, and where in the container that is; `None` for
     /// a component that keeps nothing.
-    fn golden(&self) -> Option<GoldenPart> {
+    fn golden_data(&self) -> Option<GoldenData> {
         None
     }
 
     /// The database schema that can be filled from its image before its first
     /// start, where it has one.
-    fn recorded_schema(&self, _ports: &Ports) -> Option<RecordedSchema> {
+    fn prebuilt_schema(&self, _ports: &HostPorts) -> Option<PrebuiltSchema> {
         None
     }
 
     /// What is done to it once it is ready, whenever it is brought up; it must cost nothing
     /// where there is nothing to change.
-    fn adjustment(&self, _ports: &Ports) -> Option<Adjustment> {
+    fn reconfigure(&self, _ports: &HostPorts) -> Option<ReconfigureFuture> {
         None
     }
 
     /// How it becomes what it is after a first start without being made again; `None` for a
     /// component that has to be.
-    fn renewal(&self, _ports: &Ports) -> Option<Renewal> {
+    fn reset_strategy(&self, _ports: &HostPorts) -> Option<ResetStrategy> {
         None
     }
 
     /// How it is made to take the password of the configuration where it refuses that.
-    fn admission(&self) -> Option<Admission> {
+    fn password_reset(&self) -> Option<PasswordReset> {
         None
     }
 
     /// What its last log lines say is wrong, where they say it of the configuration.
-    fn diagnosis(&self, _log: &[String]) -> Option<Refused> {
+    fn diagnose_log(&self, _log: &[String]) -> Option<Misconfiguration> {
         None
     }
 
     /// A line of its log as a person wants to read it.
-    fn readable(&self, line: String) -> String {
+    fn format_log_line(&self, line: String) -> String {
         line
     }
 
@@ -331,7 +338,7 @@ pub trait Component: Debug + Send + Sync {
 
 /// The infrastructure components, in the order in which they are shown.
 #[must_use]
-pub fn infrastructure(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
+pub fn infrastructure_components(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
     vec![
         Arc::new(postgres::Postgres::new(config)),
         Arc::new(rabbitmq::RabbitMq::new(config, root)),
@@ -342,9 +349,11 @@ pub fn infrastructure(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
 
 /// The infrastructure and the services, in the order in which they are shown.
 #[must_use]
-pub fn all(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
-    let mut components = infrastructure(config, root);
-    components.extend(service::all(config).map(|service| Arc::new(service) as Arc<dyn Component>));
+pub fn all_components(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
+    let mut components = infrastructure_components(config, root);
+    components.extend(
+        service::service_components(config).map(|service| Arc::new(service) as Arc<dyn Component>),
+    );
     components
 }
 
@@ -358,7 +367,7 @@ pub fn http_client() -> reqwest::ClientBuilder {
 }
 
 /// The last cause of an error: `connection refused` says more than `error sending request`.
-fn innermost(error: &dyn std::error::Error) -> String {
+fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;
@@ -368,14 +377,17 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 /// The specification that all components share: names, network, volume, ports.
 #[must_use]
-pub fn container(component: &dyn Component, site: &Site<'_>) -> ContainerSpec {
+pub fn base_container_spec(
+    component: &dyn Component,
+    layout: &InstanceLayout<'_>,
+) -> ContainerSpec {
     let name = component.name();
     ContainerSpec {
-        name: site.instance.container(name),
+        name: layout.instance.container_name(name),
         component: name.to_owned(),
         image: String::new(),
         recipe: String::new(),
-        key: DigestKey::default(),
+        digest_key: DigestKey::default(),
         hostname: name.to_owned(),
         env: BTreeMap::new(),
         command: Vec::new(),
@@ -384,13 +396,13 @@ pub fn container(component: &dyn Component, site: &Site<'_>) -> ContainerSpec {
         ports: component
             .ports()
             .into_iter()
-            .map(|wish| Port {
+            .map(|wish| PublishedPort {
                 name: wish.name.to_owned(),
-                container: wish.container,
-                host: host_port(site.ports, wish.name),
+                container: wish.container_port,
+                host: host_port(layout.ports, wish.name),
             })
             .collect(),
-        network: site.instance.network(),
+        network: layout.instance.network_name(),
         memory: None,
         shm_size: None,
         stop_timeout: 10,
@@ -401,7 +413,7 @@ pub fn container(component: &dyn Component, site: &Site<'_>) -> ContainerSpec {
 }
 
 /// The allocated port; 0, which nothing listens on, where there is none.
-fn host_port(ports: &Ports, name: &str) -> u16 {
+fn host_port(ports: &HostPorts, name: &str) -> u16 {
     ports.get(name).copied().unwrap_or_default()
 }
 
@@ -415,9 +427,9 @@ fn http_origin(host: &str, port: u16) -> String {
 }
 
 /// Reads a fixture.
-fn read(root: &Path, path: &Path, key: &'static str) -> Result<Vec<u8>, ComponentError> {
+fn read_fixture(root: &Path, path: &Path, key: &'static str) -> Result<Vec<u8>, ComponentError> {
     let path = root.join(path);
-    std::fs::read(&path).map_err(|error| ComponentError::File {
+    std::fs::read(&path).map_err(|error| ComponentError::UnreadableFile {
         path,
         key,
         source: Arc::new(error),

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dm_config::Config;
-use dm_engine::spec::{ContainerSpec, File, Mount};
-use dm_host::line_ends::line_feeds;
+use dm_engine::spec::{ContainerFile, ContainerSpec, VolumeMount};
+use dm_host::line_endings::to_unix_line_endings;
 use ldap3::{LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry};
 
-use super::reach::Reach;
+use super::client_location::ClientLocation;
 use super::{
-    Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Site, Unready,
-    container,
+    Component, ComponentError, GoldenData, HostPorts, InstanceLayout, Misconfiguration, PortSpec,
+    ProbeError, ProbeFuture, base_container_spec,
 };
 
 /// The component's name.
@@ -21,10 +21,10 @@ pub const NAME: &str = "openldap";
 /// Where it listens in its container.
 const PORT: u16 = 389;
 
-const DATA: &str = "/var/lib/ldap";
+const DATA_DIR: &str = "/var/lib/ldap";
 
 /// The person whose entry proves that the tree is loaded: the contract's probe.
-const WITNESS: &str = "jhalpert";
+const PROBE_USER: &str = "jhalpert";
 
 /// LDAP's code for a password that is not the entry's.
 const INVALID_CREDENTIALS: u32 = 49;
@@ -32,7 +32,7 @@ const INVALID_CREDENTIALS: u32 = 49;
 /// OpenLDAP.
 #[derive(Debug, Clone)]
 pub struct OpenLdap {
-    config: dm_config::Openldap,
+    config: dm_config::OpenLdapConfig,
 }
 
 impl OpenLdap {
@@ -57,8 +57,11 @@ pub fn base_dn(domain: &str) -> String {
 
 /// Where the directory is asked.
 #[must_use]
-pub fn url(reach: Reach<'_>) -> String {
-    format!("ldap://{}", reach.address(NAME, "127.0.0.1", NAME, PORT))
+pub fn ldap_url(reach: ClientLocation<'_>) -> String {
+    format!(
+        "ldap://{}",
+        reach.server_address(NAME, "127.0.0.1", NAME, PORT)
+    )
 }
 
 /// The distinguished name of the administrator.
@@ -72,16 +75,16 @@ impl Component for OpenLdap {
         NAME
     }
 
-    fn ports(&self) -> Vec<PortWish> {
-        vec![PortWish {
+    fn ports(&self) -> Vec<PortSpec> {
+        vec![PortSpec {
             name: NAME,
-            container: PORT,
-            host: self.config.port.get(),
+            container_port: PORT,
+            host_port: self.config.port.get(),
         }]
     }
 
-    fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
-        let mut spec = container(self, site);
+    fn container_spec(&self, layout: &InstanceLayout<'_>) -> Result<ContainerSpec, ComponentError> {
+        let mut spec = base_container_spec(self, layout);
         spec.env.extend([
             (
                 "LDAP_ORGANISATION".into(),
@@ -89,24 +92,24 @@ impl Component for OpenLdap {
             ),
             ("LDAP_DOMAIN".into(), self.config.domain.to_string()),
         ]);
-        spec.files = ldif_files(site, self.config.ldif.as_path())?;
+        spec.files = ldif_files(layout, self.config.ldif.as_path())?;
         // Read by the entrypoint, which is root.
         for (name, secret) in [
             ("LDAP_ADMIN_PASSWORD", &self.config.admin_password),
             ("LDAP_CONFIG_PASSWORD", &self.config.config_password),
         ] {
-            spec.hand_over(name, 0, secret.reveal());
+            spec.add_secret_file(name, 0, secret.reveal());
         }
-        spec.mounts.push(Mount {
-            volume: site.instance.volume(NAME),
-            path: DATA.into(),
+        spec.mounts.push(VolumeMount {
+            volume: layout.instance.volume_name(NAME),
+            path: DATA_DIR.into(),
         });
         spec.memory = self.config.memory.map(|size| size.bytes());
         Ok(spec)
     }
 
-    fn probe(&self, ports: &Ports) -> Probe {
-        let url = url(Reach::Published(ports));
+    fn probe(&self, ports: &HostPorts) -> ProbeFuture {
+        let url = ldap_url(ClientLocation::Host(ports));
         let (base, admin) = (
             base_dn(self.config.domain.as_str()),
             admin_dn(self.config.domain.as_str()),
@@ -118,7 +121,7 @@ impl Component for OpenLdap {
                 let (connection, mut ldap) = LdapConnAsync::with_settings(settings, &url).await?;
                 ldap3::drive!(connection);
                 ldap.simple_bind(&admin, &password).await?.success()?;
-                let filter = format!("(uid={WITNESS})");
+                let filter = format!("(uid={PROBE_USER})");
                 let (entries, _) = ldap
                     .search(&base, Scope::Subtree, &filter, vec!["uid"])
                     .await?
@@ -127,42 +130,45 @@ impl Component for OpenLdap {
                 Ok::<_, LdapError>(entries.into_iter().map(SearchEntry::construct).count())
             };
             match found.await {
-                Ok(0) => Err(format!("the directory has no user {WITNESS} yet").into()),
+                Ok(0) => Err(format!("the directory has no user {PROBE_USER} yet").into()),
                 Ok(_) => Ok(()),
                 Err(LdapError::LdapResult { result }) if result.rc == INVALID_CREDENTIALS => {
-                    Err(Unready::Refused(refused(&admin)))
+                    Err(ProbeError::Misconfigured(bind_misconfiguration(&admin)))
                 }
                 Err(error) => Err(error.to_string().into()),
             }
         })
     }
 
-    fn addresses(&self, ports: &Ports) -> Vec<String> {
-        vec![url(Reach::Published(ports))]
+    fn addresses(&self, ports: &HostPorts) -> Vec<String> {
+        vec![ldap_url(ClientLocation::Host(ports))]
     }
 
-    fn golden(&self) -> Option<GoldenPart> {
-        Some(GoldenPart::Data(DATA))
+    fn golden_data(&self) -> Option<GoldenData> {
+        Some(GoldenData::InPlace(DATA_DIR))
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(|wait| wait.get())
+        self.config.wait_timeout.map(|wait| wait.as_duration())
     }
 }
 
 /// A directory that does not let its administrator in.
-fn refused(admin: &str) -> Refused {
-    Refused {
-        what: format!("OpenLDAP rejects the password of {admin} (openldap.admin_password)"),
-        next: vec!["set the password of dm.toml again: dm restart openldap".into()],
+fn bind_misconfiguration(admin: &str) -> Misconfiguration {
+    Misconfiguration {
+        problem: format!("OpenLDAP rejects the password of {admin} (openldap.admin_password)"),
+        suggestions: vec!["set the password of dm.toml again: dm restart openldap".into()],
     }
 }
 
 /// The `.ldif` files of the folder, by name, as the image wants them.
-fn ldif_files(site: &Site<'_>, folder: &Path) -> Result<Vec<File>, ComponentError> {
+fn ldif_files(
+    layout: &InstanceLayout<'_>,
+    folder: &Path,
+) -> Result<Vec<ContainerFile>, ComponentError> {
     let key = "openldap.ldif";
-    let folder = site.root.join(folder);
-    let unreadable = |path: &Path, error| ComponentError::File {
+    let folder = layout.root.join(folder);
+    let unreadable = |path: &Path, error| ComponentError::UnreadableFile {
         path: path.to_owned(),
         key,
         source: Arc::new(error),
@@ -179,7 +185,7 @@ fn ldif_files(site: &Site<'_>, folder: &Path) -> Result<Vec<File>, ComponentErro
         }
     }
     if paths.is_empty() {
-        return Err(ComponentError::Content {
+        return Err(ComponentError::InvalidFile {
             path: folder,
             reason: "the directory has no .ldif file".into(),
         });
@@ -191,7 +197,10 @@ fn ldif_files(site: &Site<'_>, folder: &Path) -> Result<Vec<File>, ComponentErro
             let contents = std::fs::read(&path).map_err(|error| unreadable(&path, error))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let path = format!("/container/ldif/{name}");
-            Ok(File::readable(path, line_feeds(&contents)))
+            Ok(ContainerFile::world_readable(
+                path,
+                to_unix_line_endings(&contents),
+            ))
         })
         .collect()
 }

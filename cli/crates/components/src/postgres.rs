@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use dm_config::Config;
-use dm_engine::spec::{ContainerSpec, Mount};
+use dm_engine::spec::{ContainerSpec, VolumeMount};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::quote::{identifier, literal};
-use super::reach::{Address, Reach};
+use super::client_location::{ClientLocation, ServerAddress};
+use super::quote::{quote_identifier, quote_literal};
 use super::{
-    Admission, Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Renewal,
-    Site, Unready, container, host_port,
+    Component, ComponentError, GoldenData, HostPorts, InstanceLayout, Misconfiguration,
+    PasswordReset, PortSpec, ProbeError, ProbeFuture, ResetStrategy, base_container_spec,
+    host_port,
 };
 
 /// The component's name.
@@ -22,20 +23,20 @@ pub const PORT: u16 = 5432;
 
 /// Not the official image's own path: that one is declared as a volume there,
 /// and what a derived image puts into a declared volume is lost.
-const DATA: &str = "/var/lib/postgresql/pgdata";
+const DATA_DIR: &str = "/var/lib/postgresql/pgdata";
 
 /// Who the server is in its container, in the official image (Debian) and the built one.
 const UID: u32 = 999;
 
 /// Where the image's entrypoint looks for a cluster to begin with.
-const GOLDEN: &str = "/var/lib/dm-golden";
+const GOLDEN_DATA_DIR: &str = "/var/lib/dm-golden";
 
 /// Lays a copy of that ready for the next start.
-const BEGIN_ANEW: &[&str] = &["docker-entrypoint.sh", "begin-anew"];
+const RESET_COMMAND: &[&str] = &["docker-entrypoint.sh", "begin-anew"];
 
 /// What is set before whatever the configuration sets. Of a session that asks for it the
 /// server notes how many rows its statements gave, as backups do; of others nothing.
-const OWN_SETTINGS: [(&str, &str); 3] = [
+const REQUIRED_SETTINGS: [(&str, &str); 3] = [
     ("shared_preload_libraries", "pg_stat_statements"),
     ("pg_stat_statements.track", "none"),
     ("compute_query_id", "off"),
@@ -44,7 +45,7 @@ const OWN_SETTINGS: [(&str, &str); 3] = [
 /// PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct Postgres {
-    config: dm_config::Postgres,
+    config: dm_config::PostgresConfig,
 }
 
 impl Postgres {
@@ -59,23 +60,23 @@ impl Postgres {
 
 /// Keeps statements that hold passwords out of the server's log, and strings in them as they
 /// are.
-pub(crate) const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
+pub(crate) const DISABLE_STATEMENT_LOG: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
      SET log_min_error_statement = 'panic'; SET standard_conforming_strings = on";
 
 /// Whether a server answers and does not let the role in.
-fn is_refused(error: &sqlx::Error) -> bool {
+fn is_authentication_failure(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     matches!(code.as_deref(), Some("28P01" | "28000"))
 }
 
 /// A server that does not let its superuser in.
-fn refused(user: &str, answer: &str) -> Refused {
-    Refused {
-        what: format!(
+fn authentication_misconfiguration(user: &str, answer: &str) -> Misconfiguration {
+    Misconfiguration {
+        problem: format!(
             "PostgreSQL rejects the password of `{user}` (postgres.password), and the password could \
              not be changed: {answer}"
         ),
-        next: vec![
+        suggestions: vec![
             "set postgres.user and postgres.password to the values that the data was created with"
                 .into(),
             "or discard the existing data: dm reset".into(),
@@ -85,24 +86,32 @@ fn refused(user: &str, answer: &str) -> Refused {
 
 /// How the host reaches the stack's database as its superuser.
 #[must_use]
-pub fn connect_options(config: &dm_config::Postgres, ports: &Ports) -> PgConnectOptions {
-    options(
-        &address(Reach::Published(ports)),
+pub fn superuser_connect_options(
+    config: &dm_config::PostgresConfig,
+    ports: &HostPorts,
+) -> PgConnectOptions {
+    role_connect_options(
+        &server_address(ClientLocation::Host(ports)),
         config.user.as_str(),
-        &config.password.for_postgres(),
+        &config.password.to_postgres_password(),
         config.database.as_str(),
     )
 }
 
 /// Where the server listens.
 #[must_use]
-pub fn address(reach: Reach<'_>) -> Address {
-    reach.address(NAME, "127.0.0.1", NAME, PORT)
+pub fn server_address(reach: ClientLocation<'_>) -> ServerAddress {
+    reach.server_address(NAME, "127.0.0.1", NAME, PORT)
 }
 
 /// How a database is reached by this role.
 #[must_use]
-pub fn options(address: &Address, user: &str, password: &str, database: &str) -> PgConnectOptions {
+pub fn role_connect_options(
+    address: &ServerAddress,
+    user: &str,
+    password: &str,
+    database: &str,
+) -> PgConnectOptions {
     PgConnectOptions::new_without_pgpass()
         .host(&address.host)
         .port(address.port)
@@ -119,33 +128,33 @@ impl Component for Postgres {
         NAME
     }
 
-    fn ports(&self) -> Vec<PortWish> {
-        vec![PortWish {
+    fn ports(&self) -> Vec<PortSpec> {
+        vec![PortSpec {
             name: NAME,
-            container: PORT,
-            host: self.config.port.get(),
+            container_port: PORT,
+            host_port: self.config.port.get(),
         }]
     }
 
-    fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
-        let mut spec = container(self, site);
+    fn container_spec(&self, layout: &InstanceLayout<'_>) -> Result<ContainerSpec, ComponentError> {
+        let mut spec = base_container_spec(self, layout);
         spec.env.extend([
             ("POSTGRES_USER".into(), self.config.user.to_string()),
             ("POSTGRES_DB".into(), self.config.database.to_string()),
-            ("PGDATA".into(), DATA.into()),
+            ("PGDATA".into(), DATA_DIR.into()),
         ]);
-        let password = self.config.password.for_postgres();
-        spec.hand_over("POSTGRES_PASSWORD", UID, &password);
-        let own = OWN_SETTINGS.map(|(key, value)| format!("{key}={value}"));
+        let password = self.config.password.to_postgres_password();
+        spec.add_secret_file("POSTGRES_PASSWORD", UID, &password);
+        let own = REQUIRED_SETTINGS.map(|(key, value)| format!("{key}={value}"));
         let settings = self.config.settings.iter();
         let settings = settings.map(|(key, value)| format!("{key}={value}"));
         spec.command = vec!["postgres".into()];
         for setting in own.into_iter().chain(settings) {
             spec.command.extend(["-c".into(), setting]);
         }
-        spec.mounts.push(Mount {
-            volume: site.instance.volume(NAME),
-            path: DATA.into(),
+        spec.mounts.push(VolumeMount {
+            volume: layout.instance.volume_name(NAME),
+            path: DATA_DIR.into(),
         });
         spec.memory = self.config.memory.map(|size| size.bytes());
         // The engine's 64 MB are too little for parallel queries.
@@ -156,11 +165,11 @@ impl Component for Postgres {
         Ok(spec)
     }
 
-    fn probe(&self, ports: &Ports) -> Probe {
+    fn probe(&self, ports: &HostPorts) -> ProbeFuture {
         // Over TCP and with a query: during the first initialisation a server
         // answers on the socket alone, and the engine's port proxy accepts
         // connections before there is any server.
-        let options = connect_options(&self.config, ports);
+        let options = superuser_connect_options(&self.config, ports);
         let user = self.config.user.to_string();
         Box::pin(async move {
             let answer = async {
@@ -169,34 +178,37 @@ impl Component for Postgres {
                 connection.close().await
             };
             answer.await.map_err(|error: sqlx::Error| {
-                if is_refused(&error) {
-                    Unready::Refused(refused(&user, &error.to_string()))
+                if is_authentication_failure(&error) {
+                    ProbeError::Misconfigured(authentication_misconfiguration(
+                        &user,
+                        &error.to_string(),
+                    ))
                 } else {
-                    Unready::Yet(error.to_string())
+                    ProbeError::NotReady(error.to_string())
                 }
             })
         })
     }
 
-    fn admission(&self) -> Option<Admission> {
+    fn password_reset(&self) -> Option<PasswordReset> {
         // The socket in the container trusts whoever reaches it. Without the server's log:
         // with `log_statement` it would have the password.
         let (user, database) = (&self.config.user, &self.config.database);
         let (role, password) = (
-            identifier(user.as_str()),
-            literal(&self.config.password.for_postgres()),
+            quote_identifier(user.as_str()),
+            quote_literal(&self.config.password.to_postgres_password()),
         );
         let command = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d"];
         let command = command.map(str::to_owned).into_iter();
-        Some(Admission {
+        Some(PasswordReset {
             command: command
                 .chain([database.to_string(), "-U".to_owned(), user.to_string()])
                 .collect(),
-            input: format!("{QUIET};\nALTER ROLE {role} PASSWORD {password};\n"),
+            stdin: format!("{DISABLE_STATEMENT_LOG};\nALTER ROLE {role} PASSWORD {password};\n"),
         })
     }
 
-    fn addresses(&self, ports: &Ports) -> Vec<String> {
+    fn addresses(&self, ports: &HostPorts) -> Vec<String> {
         let port = host_port(ports, NAME);
         vec![format!(
             "postgres://{}@127.0.0.1:{port}/{}",
@@ -204,18 +216,18 @@ impl Component for Postgres {
         )]
     }
 
-    fn golden(&self) -> Option<GoldenPart> {
-        Some(GoldenPart::Copied {
-            data: DATA,
-            kept: GOLDEN,
+    fn golden_data(&self) -> Option<GoldenData> {
+        Some(GoldenData::Copied {
+            data_path: DATA_DIR,
+            image_path: GOLDEN_DATA_DIR,
         })
     }
 
-    fn renewal(&self, _ports: &Ports) -> Option<Renewal> {
-        Some(Renewal::Starting(BEGIN_ANEW))
+    fn reset_strategy(&self, _ports: &HostPorts) -> Option<ResetStrategy> {
+        Some(ResetStrategy::AtNextStart(RESET_COMMAND))
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(|wait| wait.get())
+        self.config.wait_timeout.map(|wait| wait.as_duration())
     }
 }

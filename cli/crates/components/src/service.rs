@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use dm_config::Config;
-use dm_core::service_user::UID;
+use dm_core::service_user::SERVICE_UID;
 use dm_engine::spec::ContainerSpec;
 use serde::Deserialize;
 
 use super::gateway_secret;
 use super::{
-    Component, ComponentError, PortWish, Ports, Probe, Site, Unready, container, database,
-    host_port, http_client, http_origin, innermost, keycloak, postgres, rabbitmq, service_log,
+    Component, ComponentError, HostPorts, InstanceLayout, PortSpec, ProbeError, ProbeFuture,
+    base_container_spec, database_setup, host_port, http_client, http_origin, keycloak, postgres,
+    rabbitmq, root_cause, service_log,
 };
 
 /// The name of the one that browsers and phones talk to.
@@ -18,9 +19,9 @@ pub const GATEWAY: &str = "gateway";
 
 /// A service.
 #[derive(Debug, Clone)]
-pub struct Service {
+pub struct ServiceComponent {
     name: &'static str,
-    config: dm_config::Service,
+    config: dm_config::ServiceConfig,
     /// Beside what `dm.toml` says of this service: what it says of others.
     environment: Vec<(String, String)>,
     /// What it is handed over as files, by the variable that would hold it.
@@ -28,30 +29,30 @@ pub struct Service {
 }
 
 /// The services of a configuration, in the order in which they are shown.
-pub(super) fn all(config: &Config) -> impl Iterator<Item = Service> {
+pub(super) fn service_components(config: &Config) -> impl Iterator<Item = ServiceComponent> {
     config
         .services
         .all()
         .into_iter()
         .filter(|(_, service)| service.run)
-        .map(|(name, service)| Service {
+        .map(|(name, service)| ServiceComponent {
             name,
             config: service.clone(),
             environment: if name == GATEWAY {
-                for_gateway(config)
+                gateway_environment(config)
             } else {
-                for_service(config, name)
+                service_environment(config, name)
             },
-            secrets: secrets(config, name, service),
+            secrets: service_secrets(config, name, service),
         })
 }
 
 /// What a service proves with who it is: to its schema and the broker, or, the gateway, to
 /// Keycloak.
-fn secrets(
+fn service_secrets(
     config: &Config,
     name: &str,
-    service: &dm_config::Service,
+    service: &dm_config::ServiceConfig,
 ) -> Vec<(&'static str, String)> {
     if name == GATEWAY {
         let secret = config.keycloak.gateway_client_secret.reveal().to_owned();
@@ -59,18 +60,18 @@ fn secrets(
     }
     let database = service.database_password.as_ref();
     let broker = service.broker_password.as_ref();
-    let database = database.map(|it| ("POSTGRES_PASSWORD", it.for_postgres().into_owned()));
+    let database = database.map(|it| ("POSTGRES_PASSWORD", it.to_postgres_password().into_owned()));
     let broker = broker.map(|it| ("RABBITMQ_DEFAULT_PASS", it.reveal().to_owned()));
     database.into_iter().chain(broker).collect()
 }
 
 /// How a service reaches its schema and the broker.
-fn for_service(config: &Config, name: &str) -> Vec<(String, String)> {
+fn service_environment(config: &Config, name: &str) -> Vec<(String, String)> {
     [
         ("POSTGRES_HOST", postgres::NAME.to_owned()),
         ("POSTGRES_PORT", postgres::PORT.to_string()),
         ("POSTGRES_DB", config.postgres.database.to_string()),
-        ("POSTGRES_USER", database::service_role(name)),
+        ("POSTGRES_USER", database_setup::service_role(name)),
         ("RABBITMQ_HOST", rabbitmq::NAME.to_owned()),
         ("RABBITMQ_AMQP_PORT", "5672".to_owned()),
         ("RABBITMQ_VHOST", "/".to_owned()),
@@ -81,7 +82,7 @@ fn for_service(config: &Config, name: &str) -> Vec<(String, String)> {
 }
 
 /// How the gateway reaches the others.
-fn for_gateway(config: &Config) -> Vec<(String, String)> {
+fn gateway_environment(config: &Config) -> Vec<(String, String)> {
     let services = config
         .services
         .all()
@@ -108,31 +109,31 @@ fn for_gateway(config: &Config) -> Vec<(String, String)> {
 
 /// What a service answers when it is asked how it is.
 #[derive(Debug, Deserialize)]
-struct Health {
+struct HealthResponse {
     #[serde(default)]
-    components: std::collections::BTreeMap<String, Part>,
+    components: std::collections::BTreeMap<String, HealthComponent>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Part {
+struct HealthComponent {
     status: String,
 }
 
-impl Component for Service {
+impl Component for ServiceComponent {
     fn name(&self) -> &'static str {
         self.name
     }
 
-    fn after(&self) -> &'static [&'static str] {
+    fn start_dependencies(&self) -> &'static [&'static str] {
         // The gateway looks for the others when it is asked for something.
         if self.name == GATEWAY {
             &[]
         } else {
-            &[database::NAME, rabbitmq::NAME]
+            &[database_setup::NAME, rabbitmq::NAME]
         }
     }
 
-    fn needs(&self) -> &'static [&'static str] {
+    fn runtime_dependencies(&self) -> &'static [&'static str] {
         if self.name == GATEWAY {
             &[
                 keycloak::NAME,
@@ -148,23 +149,23 @@ impl Component for Service {
         }
     }
 
-    fn ports(&self) -> Vec<PortWish> {
+    fn ports(&self) -> Vec<PortSpec> {
         let port = self.config.port.get();
-        vec![PortWish {
+        vec![PortSpec {
             name: self.name,
-            container: port,
-            host: port,
+            container_port: port,
+            host_port: port,
         }]
     }
 
-    fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
-        let mut spec = container(self, site);
+    fn container_spec(&self, layout: &InstanceLayout<'_>) -> Result<ContainerSpec, ComponentError> {
+        let mut spec = base_container_spec(self, layout);
         spec.env.extend(self.environment.iter().cloned());
         for (name, secret) in &self.secrets {
-            spec.hand_over(name, UID, secret);
+            spec.add_secret_file(name, SERVICE_UID, secret);
         }
-        let secret = gateway_secret::of(site.state, site.instance)?;
-        spec.hand_over("GATEWAY_SECRET", UID, &secret);
+        let secret = gateway_secret::load_or_create(layout.state_dir, layout.instance)?;
+        spec.add_secret_file("GATEWAY_SECRET", SERVICE_UID, &secret);
         spec.env.extend([
             ("SERVER_PORT".into(), self.config.port.get().to_string()),
             // The container's own network, whose ports are published on the loopback address.
@@ -178,11 +179,11 @@ impl Component for Service {
             spec.env.extend([
                 (
                     "KEYCLOAK_PUBLIC_PORT".into(),
-                    host_port(site.ports, keycloak::NAME).to_string(),
+                    host_port(layout.ports, keycloak::NAME).to_string(),
                 ),
                 (
                     "PUBLIC_PORT".into(),
-                    host_port(site.ports, GATEWAY).to_string(),
+                    host_port(layout.ports, GATEWAY).to_string(),
                 ),
             ]);
         }
@@ -196,7 +197,7 @@ impl Component for Service {
         Ok(spec)
     }
 
-    fn probe(&self, ports: &Ports) -> Probe {
+    fn probe(&self, ports: &HostPorts) -> ProbeFuture {
         let url = format!("{}/health/ready", base_url(self.name, ports));
         Box::pin(async move {
             let client = http_client().build().map_err(|error| error.to_string())?;
@@ -204,13 +205,13 @@ impl Component for Service {
                 .get(url)
                 .send()
                 .await
-                .map_err(|error| innermost(&error))?;
+                .map_err(|error| root_cause(&error))?;
             let status = response.status();
             if status.is_success() {
                 return Ok(());
             }
             let down: Vec<String> = response
-                .json::<Health>()
+                .json::<HealthResponse>()
                 .await
                 .map(|health| health.components)
                 .unwrap_or_default()
@@ -218,7 +219,7 @@ impl Component for Service {
                 .filter(|(_, part)| part.status != "UP")
                 .map(|(name, _)| name)
                 .collect();
-            Err(Unready::Yet(if down.is_empty() {
+            Err(ProbeError::NotReady(if down.is_empty() {
                 format!("the health check returns {status}")
             } else {
                 format!("not available: {}", down.join(" and "))
@@ -226,11 +227,11 @@ impl Component for Service {
         })
     }
 
-    fn addresses(&self, ports: &Ports) -> Vec<String> {
+    fn addresses(&self, ports: &HostPorts) -> Vec<String> {
         vec![base_url(self.name, ports)]
     }
 
-    fn page(&self, ports: &Ports) -> Option<String> {
+    fn page_url(&self, ports: &HostPorts) -> Option<String> {
         let base = base_url(self.name, ports);
         Some(if self.name == GATEWAY {
             format!("{base}/")
@@ -239,12 +240,12 @@ impl Component for Service {
         })
     }
 
-    fn readable(&self, line: String) -> String {
-        service_log::readable(line)
+    fn format_log_line(&self, line: String) -> String {
+        service_log::format_log_line(line)
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(|wait| wait.get())
+        self.config.wait_timeout.map(|wait| wait.as_duration())
     }
 }
 
@@ -253,7 +254,7 @@ impl Component for Service {
 /// `localhost` for the gateway, since cookies and the realm's redirect addresses
 /// belong to that name.
 #[must_use]
-pub fn base_url(name: &str, ports: &Ports) -> String {
+pub fn base_url(name: &str, ports: &HostPorts) -> String {
     let host = if name == GATEWAY {
         "localhost"
     } else {

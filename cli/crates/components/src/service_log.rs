@@ -5,14 +5,17 @@
 use serde_json::{Map, Value};
 
 /// What is left out or has a place of its own: the engine tells a line's time.
-const LEFT_OUT: [&str; 6] = ["timestamp", "level", "message", "target", "span", "spans"];
+const OMITTED_FIELDS: [&str; 6] = ["timestamp", "level", "message", "target", "span", "spans"];
 
 /// The line as level, message and fields; a line that is no such JSON as it is.
-pub(super) fn readable(line: String) -> String {
+pub(super) fn format_log_line(line: String) -> String {
     let Ok(Value::Object(entry)) = serde_json::from_str::<Value>(&line) else {
         return line;
     };
-    match (text(&entry, "level"), text(&entry, "message")) {
+    match (
+        string_field(&entry, "level"),
+        string_field(&entry, "message"),
+    ) {
         (None, None) => line,
         (level, message) => {
             let mut parts = vec![
@@ -21,7 +24,7 @@ pub(super) fn readable(line: String) -> String {
             ];
             let fields = entry
                 .iter()
-                .filter(|(name, _)| !LEFT_OUT.contains(&name.as_str()));
+                .filter(|(name, _)| !OMITTED_FIELDS.contains(&name.as_str()));
             // The span has the trace that a line belongs to.
             let span = entry.get("span").and_then(Value::as_object);
             let of_span = span
@@ -29,18 +32,18 @@ pub(super) fn readable(line: String) -> String {
                 .flatten()
                 .filter(|(name, _)| *name != "name" && !entry.contains_key(*name));
             let all = fields.chain(of_span);
-            parts.extend(all.map(|(name, value)| format!("{name}={}", shown(value))));
+            parts.extend(all.map(|(name, value)| format!("{name}={}", format_value(value))));
             parts.join(" ").trim_end().to_owned()
         }
     }
 }
 
-fn text<'a>(entry: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+fn string_field<'a>(entry: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     entry.get(name).and_then(Value::as_str)
 }
 
 /// A value, in quotes only where it would not be one word.
-fn shown(value: &Value) -> String {
+fn format_value(value: &Value) -> String {
     match value {
         Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => text.clone(),
         value => value.to_string(),
@@ -55,7 +58,7 @@ mod tests {
     fn a_line_has_its_level_message_and_fields() {
         let line = r#"{"timestamp":"2026-11-24T22:50:27Z","level":"INFO","message":"order placed","orderId":"ord_1","items":2,"reason":"no stock","target":"order","span":{"name":"request","trace_id":"4bf9"}}"#;
         assert_eq!(
-            readable(line.into()),
+            format_log_line(line.into()),
             "INFO  order placed orderId=ord_1 items=2 reason=\"no stock\" trace_id=4bf9"
         );
     }
@@ -63,7 +66,7 @@ mod tests {
     #[test]
     fn other_lines_are_as_they_were() {
         for line in ["thread 'main' panicked", "{", "[1]", r#"{"a":1}"#, ""] {
-            assert_eq!(readable(line.into()), line);
+            assert_eq!(format_log_line(line.into()), line);
         }
     }
 }

@@ -4,49 +4,49 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::policies::Policies;
+use super::queue_policies::QueuePolicies;
 use super::values::{
-    AccountName, DomainName, Identifier, ImageReference, Line, Memory, Port, ProjectPath, Secret,
-    Settings, Size, Wait,
+    AccountName, DomainName, ImageReference, MemoryLimit, MemorySize, PortNumber, PostgresSettings,
+    ProjectPath, Secret, SingleLine, SqlIdentifier, WaitTimeout,
 };
 
 /// PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Postgres {
+pub struct PostgresConfig {
     /// Image to pull. A built image contains PostgreSQL 17 from the distribution's packages.
     pub image: ImageReference,
     /// Port on 127.0.0.1.
-    pub port: Port,
+    pub port: PortNumber,
     /// Name of the database that contains all schemas.
-    pub database: Identifier,
+    pub database: SqlIdentifier,
     /// Role that owns the database and runs the migrations. No service uses it.
-    pub user: Identifier,
+    pub user: SqlIdentifier,
     /// Password of `postgres.user`.
     pub password: Secret,
     /// Server settings by their name in `postgresql.conf`, e.g. `max_connections = 200`. They
     /// override the settings of `dm`: it sets `shared_preload_libraries = pg_stat_statements`,
     /// from which backups take row counts.
-    pub settings: Settings,
+    pub settings: PostgresSettings,
     /// Memory limit of the container. If unset, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Memory>,
+    pub memory: Option<MemoryLimit>,
     /// Time limit for this component to become ready. `timeouts.wait` still applies.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub wait_timeout: Option<Wait>,
+    pub wait_timeout: Option<WaitTimeout>,
 }
 
 /// RabbitMQ, the message broker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Rabbitmq {
+pub struct RabbitMqConfig {
     /// Image to pull. It must contain the management plugin. A built image contains RabbitMQ 4
     /// from the distribution's packages.
     pub image: ImageReference,
     /// AMQP port on 127.0.0.1.
-    pub port: Port,
+    pub port: PortNumber,
     /// Port of the management UI and its API on 127.0.0.1.
-    pub management_port: Port,
+    pub management_port: PortNumber,
     /// User name of the administrator. Each service has its own user.
     pub user: AccountName,
     /// Password of the administrator.
@@ -55,27 +55,27 @@ pub struct Rabbitmq {
     pub definitions: ProjectPath,
     /// Limits of the queues, set as RabbitMQ policies. `dm up` applies a changed limit to a
     /// running broker at once.
-    pub policies: Policies,
+    pub policies: QueuePolicies,
     /// Memory limit of the container. If unset, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Memory>,
+    pub memory: Option<MemoryLimit>,
     /// Time limit for this component to become ready. `timeouts.wait` still applies.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub wait_timeout: Option<Wait>,
+    pub wait_timeout: Option<WaitTimeout>,
 }
 
 /// OpenLDAP, the directory of users and groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Openldap {
+pub struct OpenLdapConfig {
     /// Image to pull. If unset, the image is built, because there is no official image;
     /// `images.source = "pull"` therefore requires this key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageReference>,
     /// LDAP port on 127.0.0.1. Inside the stack, the port is 389.
-    pub port: Port,
+    pub port: PortNumber,
     /// Name of the organisation at the root of the directory tree.
-    pub organisation: Line,
+    pub organisation: SingleLine,
     /// Domain from which the base DN is derived: `dundermifflin.com` gives
     /// `dc=dundermifflin,dc=com`.
     pub domain: DomainName,
@@ -88,20 +88,20 @@ pub struct Openldap {
     pub ldif: ProjectPath,
     /// Memory limit of the container. If unset, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Memory>,
+    pub memory: Option<MemoryLimit>,
     /// Time limit for this component to become ready. `timeouts.wait` still applies.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub wait_timeout: Option<Wait>,
+    pub wait_timeout: Option<WaitTimeout>,
 }
 
 /// Keycloak, the identity provider.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Keycloak {
+pub struct KeycloakConfig {
     /// Image to pull. A built image contains Keycloak 26 from its Maven distribution.
     pub image: ImageReference,
     /// Port on 127.0.0.1.
-    pub port: Port,
+    pub port: PortNumber,
     /// Name of the realm that the applications log in to.
     pub realm: AccountName,
     /// Realm file with roles, groups, clients and the LDAP federation. It is imported into a new
@@ -118,12 +118,12 @@ pub struct Keycloak {
     /// Secret of client `dunder-observability`.
     pub observability_client_secret: Secret,
     /// Maximum size of the Java heap.
-    pub heap: Size<128>,
+    pub heap: MemorySize<128>,
     /// Memory limit of the container. It must exceed `heap`: Java needs about 300 MiB in
     /// addition. If unset, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Memory>,
+    pub memory: Option<MemoryLimit>,
     /// Time limit for this component to become ready. `timeouts.wait` still applies.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub wait_timeout: Option<Wait>,
+    pub wait_timeout: Option<WaitTimeout>,
 }

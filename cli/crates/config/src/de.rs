@@ -9,31 +9,31 @@ use serde::de::value::{SeqDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
 use serde_path_to_error::Segment;
 
-use super::source::Place;
-use super::tree::{Node, Path, Value};
+use super::config_tree::{ConfigNode, ConfigValue, KeyPath};
+use super::source::ValueSpan;
 
 /// Why a tree is not a configuration.
 #[derive(Debug, Clone)]
-pub(super) struct Fault {
+pub(super) struct DeserializeError {
     /// What is wrong.
-    pub kind: FaultKind,
+    pub kind: DeserializeErrorKind,
     /// The keys from the root to the value that is wrong.
-    pub path: Path,
+    pub path: KeyPath,
     /// Where that is written.
-    pub place: Place,
+    pub span: ValueSpan,
 }
 
 /// What can be wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum FaultKind {
+pub(super) enum DeserializeErrorKind {
     /// The table has no such key.
     UnknownKey,
     /// No choice is called that.
-    UnknownChoice {
+    UnknownVariant {
         /// What it says.
         found: String,
         /// The choices.
-        known: &'static [&'static str],
+        choices: &'static [&'static str],
     },
     /// A key must be there and isn't.
     Missing {
@@ -48,7 +48,7 @@ pub(super) enum FaultKind {
         found: &'static str,
         /// The value with its quotes taken off or put on, where that is all
         /// that is wrong.
-        instead: Option<String>,
+        suggestion: Option<String>,
     },
     /// A value of the right type that isn't valid.
     Invalid {
@@ -66,9 +66,9 @@ pub(super) enum FaultKind {
     },
 }
 
-impl FaultKind {
+impl DeserializeErrorKind {
     /// The same, of a key.
-    fn of_key(self) -> Self {
+    fn into_key_error(self) -> Self {
         match self {
             Self::Invalid { reason, help } => Self::InvalidKey { reason, help },
             other => other,
@@ -76,18 +76,18 @@ impl FaultKind {
     }
 }
 
-impl std::fmt::Display for FaultKind {
+impl std::fmt::Display for DeserializeErrorKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self:?}")
     }
 }
 
-impl std::error::Error for FaultKind {}
+impl std::error::Error for DeserializeErrorKind {}
 
-impl de::Error for FaultKind {
+impl de::Error for DeserializeErrorKind {
     fn custom<T: std::fmt::Display>(text: T) -> Self {
         let text = text.to_string();
-        // See `Refusal`'s Display.
+        // See `InvalidValue`'s Display.
         let (reason, help) = match text.split_once('\n') {
             Some((reason, help)) => (reason.to_owned(), Some(help.to_owned())),
             None => (text, None),
@@ -97,7 +97,7 @@ impl de::Error for FaultKind {
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         Self::WrongType {
-            expected: in_words(&expected.to_string()),
+            expected: describe_type(&expected.to_string()),
             found: match found {
                 Unexpected::Bool(_) => "a boolean",
                 Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",
@@ -107,13 +107,16 @@ impl de::Error for FaultKind {
                 Unexpected::Map => "a table",
                 _ => "something else",
             },
-            instead: None,
+            suggestion: None,
         }
     }
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
         let found = found.to_owned();
-        Self::UnknownChoice { found, known }
+        Self::UnknownVariant {
+            found,
+            choices: known,
+        }
     }
 
     fn missing_field(key: &'static str) -> Self {
@@ -122,7 +125,7 @@ impl de::Error for FaultKind {
 }
 
 /// serde's name of a type in a person's words.
-fn in_words(expected: &str) -> String {
+fn describe_type(expected: &str) -> String {
     match expected {
         "a map" => "a table".to_owned(),
         "a sequence" => "an array".to_owned(),
@@ -134,24 +137,20 @@ fn in_words(expected: &str) -> String {
 
 /// Reads a `T` from `tree`. Keys that it does not have are added to `unknown`.
 pub(super) fn deserialize<'de, T: de::Deserialize<'de>>(
-    tree: &'de Node,
-    unknown: &mut BTreeMap<Path, Place>,
-) -> Result<T, Box<Fault>> {
-    let place = |path: &Path| {
-        tree.get(path)
-            .map_or(&tree.place, |node| &node.place)
-            .clone()
-    };
+    tree: &'de ConfigNode,
+    unknown: &mut BTreeMap<KeyPath, ValueSpan>,
+) -> Result<T, Box<DeserializeError>> {
+    let place = |path: &KeyPath| tree.get(path).map_or(&tree.span, |node| &node.span).clone();
     let mut note = |ignored: serde_ignored::Path<'_>| {
-        let path = ignored_path(&ignored);
+        let path = ignored_key_path(&ignored);
         let place = place(&path);
         unknown.insert(path, place);
     };
-    let reader = serde_ignored::Deserializer::new(Reader(tree), &mut note);
+    let reader = serde_ignored::Deserializer::new(NodeDeserializer(tree), &mut note);
     serde_path_to_error::deserialize(reader).map_err(|error| {
-        let path: Path = error.path().iter().filter_map(key).collect();
-        Box::new(Fault {
-            place: place(&path),
+        let path: KeyPath = error.path().iter().filter_map(segment_key).collect();
+        Box::new(DeserializeError {
+            span: place(&path),
             path,
             kind: error.into_inner(),
         })
@@ -160,7 +159,7 @@ pub(super) fn deserialize<'de, T: de::Deserialize<'de>>(
 
 /// The key or the index that a segment stands for. Choices have none: their place is that of
 /// their value.
-fn key(segment: &Segment) -> Option<String> {
+fn segment_key(segment: &Segment) -> Option<String> {
     match segment {
         Segment::Map { key } => Some(key.clone()),
         Segment::Seq { index } => Some(index.to_string()),
@@ -168,56 +167,61 @@ fn key(segment: &Segment) -> Option<String> {
     }
 }
 
-fn ignored_path(path: &serde_ignored::Path<'_>) -> Path {
+fn ignored_key_path(path: &serde_ignored::Path<'_>) -> KeyPath {
     use serde_ignored::Path as Ignored;
     let (parent, key) = match path {
-        Ignored::Root => return Path::new(),
+        Ignored::Root => return KeyPath::new(),
         Ignored::Map { parent, key } => (parent, Some(key.clone())),
         Ignored::Seq { parent, index } => (parent, Some(index.to_string())),
         Ignored::Some { parent }
         | Ignored::NewtypeStruct { parent }
         | Ignored::NewtypeVariant { parent } => (parent, None),
     };
-    let mut path = ignored_path(parent);
+    let mut path = ignored_key_path(parent);
     path.extend(key);
     path
 }
 
 /// A node, ready to be read.
 #[derive(Clone, Copy)]
-struct Reader<'de>(&'de Node);
+struct NodeDeserializer<'de>(&'de ConfigNode);
 
-impl Reader<'_> {
-    fn wrong_type<T>(self, expected: &str) -> Result<T, FaultKind> {
+impl NodeDeserializer<'_> {
+    fn wrong_type<T>(self, expected: &str) -> Result<T, DeserializeErrorKind> {
         let instead = match &self.0.value {
-            Value::Text(text) if expected == "a whole number" => {
+            ConfigValue::String(text) if expected == "a whole number" => {
                 text.parse::<i64>().ok().map(|number| number.to_string())
             }
-            Value::Integer(number) if expected == "a string" => Some(format!("\"{number}\"")),
-            Value::Boolean(value) if expected == "a string" => Some(format!("\"{value}\"")),
+            ConfigValue::Integer(number) if expected == "a string" => Some(format!("\"{number}\"")),
+            ConfigValue::Boolean(value) if expected == "a string" => Some(format!("\"{value}\"")),
             _ => None,
         };
-        Err(FaultKind::WrongType {
+        Err(DeserializeErrorKind::WrongType {
             expected: expected.to_owned(),
             found: match &self.0.value {
                 // Everything from outside is a string: that is no news.
-                Value::Word(_) => "not one",
-                value => value.kind(),
+                ConfigValue::Untyped(_) => "not one",
+                value => value.type_description(),
             },
-            instead,
+            suggestion: instead,
         })
     }
 
     /// The value that a word from outside stands for.
-    fn word<T: std::str::FromStr>(self, expected: &str) -> Result<T, FaultKind> {
+    fn parse_untyped<T: std::str::FromStr>(
+        self,
+        expected: &str,
+    ) -> Result<T, DeserializeErrorKind> {
         match &self.0.value {
-            Value::Word(word) => word.trim().parse().or_else(|_| self.wrong_type(expected)),
+            ConfigValue::Untyped(word) => {
+                word.trim().parse().or_else(|_| self.wrong_type(expected))
+            }
             _ => self.wrong_type(expected),
         }
     }
 }
 
-impl<'de> IntoDeserializer<'de, FaultKind> for Reader<'de> {
+impl<'de> IntoDeserializer<'de, DeserializeErrorKind> for NodeDeserializer<'de> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -226,70 +230,88 @@ impl<'de> IntoDeserializer<'de, FaultKind> for Reader<'de> {
 }
 
 /// All whole numbers are read as the one kind that TOML has.
-macro_rules! whole_numbers {
+macro_rules! deserialize_as_i64 {
     ($($method:ident)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeErrorKind> {
             self.deserialize_i64(visitor)
         }
     )*};
 }
 
-impl<'de> de::Deserializer<'de> for Reader<'de> {
-    type Error = FaultKind;
+impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
+    type Error = DeserializeErrorKind;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+    fn deserialize_any<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, DeserializeErrorKind> {
         match &self.0.value {
-            Value::Table(entries) => visitor.visit_map(Entries {
-                rest: entries.iter(),
+            ConfigValue::Table(entries) => visitor.visit_map(TableAccess {
+                entries: entries.iter(),
                 value: None,
             }),
-            Value::Array(items) => {
-                visitor.visit_seq(SeqDeserializer::new(items.iter().map(Reader)))
+            ConfigValue::Array(items) => {
+                visitor.visit_seq(SeqDeserializer::new(items.iter().map(NodeDeserializer)))
             }
-            Value::Text(text) | Value::Word(text) => visitor.visit_str(text),
-            Value::Integer(number) => visitor.visit_i64(*number),
-            Value::Float(number) => visitor.visit_f64(*number),
-            Value::Boolean(value) => visitor.visit_bool(*value),
-            Value::Other(_) => {
-                self.wrong_type(&in_words(&(&visitor as &dyn de::Expected).to_string()))
+            ConfigValue::String(text) | ConfigValue::Untyped(text) => visitor.visit_str(text),
+            ConfigValue::Integer(number) => visitor.visit_i64(*number),
+            ConfigValue::Float(number) => visitor.visit_f64(*number),
+            ConfigValue::Boolean(value) => visitor.visit_bool(*value),
+            ConfigValue::Unsupported(_) => {
+                self.wrong_type(&describe_type(&(&visitor as &dyn de::Expected).to_string()))
             }
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+    fn deserialize_bool<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, DeserializeErrorKind> {
         match &self.0.value {
-            Value::Boolean(value) => visitor.visit_bool(*value),
-            _ => visitor.visit_bool(self.word("true or false")?),
+            ConfigValue::Boolean(value) => visitor.visit_bool(*value),
+            _ => visitor.visit_bool(self.parse_untyped("true or false")?),
         }
     }
 
-    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+    fn deserialize_i64<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, DeserializeErrorKind> {
         match &self.0.value {
-            Value::Integer(number) => visitor.visit_i64(*number),
-            _ => visitor.visit_i64(self.word("a whole number")?),
+            ConfigValue::Integer(number) => visitor.visit_i64(*number),
+            _ => visitor.visit_i64(self.parse_untyped("a whole number")?),
         }
     }
 
-    whole_numbers! {
+    deserialize_as_i64! {
         deserialize_i8 deserialize_i16 deserialize_i32
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+    fn deserialize_string<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, DeserializeErrorKind> {
         match &self.0.value {
-            Value::Text(text) | Value::Word(text) => visitor.visit_str(text),
+            ConfigValue::String(text) | ConfigValue::Untyped(text) => visitor.visit_str(text),
             _ => self.wrong_type("a string"),
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+    fn deserialize_str<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, DeserializeErrorKind> {
         self.deserialize_string(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+    fn deserialize_option<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, DeserializeErrorKind> {
         match &self.0.value {
             // How a variable or a flag takes back what a file sets.
-            Value::Word(word) if word.is_empty() => visitor.visit_none(),
+            ConfigValue::Untyped(word) if word.is_empty() => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -298,7 +320,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         self,
         _name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, FaultKind> {
+    ) -> Result<V::Value, DeserializeErrorKind> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -307,9 +329,11 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         _name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, FaultKind> {
+    ) -> Result<V::Value, DeserializeErrorKind> {
         match &self.0.value {
-            Value::Text(text) | Value::Word(text) => visitor.visit_enum(StrDeserializer::new(text)),
+            ConfigValue::String(text) | ConfigValue::Untyped(text) => {
+                visitor.visit_enum(StrDeserializer::new(text))
+            }
             _ => self.wrong_type("a string"),
         }
     }
@@ -319,13 +343,16 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         _name: &'static str,
         _fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, FaultKind> {
+    ) -> Result<V::Value, DeserializeErrorKind> {
         self.deserialize_map(visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+    fn deserialize_map<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, DeserializeErrorKind> {
         match &self.0.value {
-            Value::Table(_) => self.deserialize_any(visitor),
+            ConfigValue::Table(_) => self.deserialize_any(visitor),
             _ => self.wrong_type("a table"),
         }
     }
@@ -336,35 +363,41 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
     }
 
     /// The value of an unknown key: the key is what is wrong, whatever the value is.
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FaultKind> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, DeserializeErrorKind> {
         visitor.visit_unit()
     }
 }
 
 /// The entries of a table. A key that can't be read is wrong itself, and not its value.
-struct Entries<'de> {
-    rest: std::collections::btree_map::Iter<'de, String, Node>,
-    value: Option<&'de Node>,
+struct TableAccess<'de> {
+    entries: std::collections::btree_map::Iter<'de, String, ConfigNode>,
+    value: Option<&'de ConfigNode>,
 }
 
-impl<'de> de::MapAccess<'de> for Entries<'de> {
-    type Error = FaultKind;
+impl<'de> de::MapAccess<'de> for TableAccess<'de> {
+    type Error = DeserializeErrorKind;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, FaultKind> {
-        let Some((key, value)) = self.rest.next() else {
+    ) -> Result<Option<K::Value>, DeserializeErrorKind> {
+        let Some((key, value)) = self.entries.next() else {
             return Ok(None);
         };
         self.value = Some(value);
         let key = seed.deserialize(StrDeserializer::new(key));
-        key.map(Some).map_err(FaultKind::of_key)
+        key.map(Some).map_err(DeserializeErrorKind::into_key_error)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, FaultKind> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<S::Value, DeserializeErrorKind> {
         match self.value.take() {
-            Some(value) => seed.deserialize(Reader(value)),
+            Some(value) => seed.deserialize(NodeDeserializer(value)),
             None => Err(de::Error::custom("a value was asked for before its key")),
         }
     }
@@ -382,13 +415,13 @@ mod tests {
         count: Option<u16>,
     }
 
-    fn read(key: &str, word: &str) -> (Result<Sample, Box<Fault>>, Vec<Path>) {
-        let place = Place {
+    fn read(key: &str, word: &str) -> (Result<Sample, Box<DeserializeError>>, Vec<KeyPath>) {
+        let place = ValueSpan {
             source: 0,
             key: 0..1,
             value: 1..2,
         };
-        let tree = Node::from_word(&[key.to_owned()], word.to_owned(), &place);
+        let tree = ConfigNode::from_untyped(&[key.to_owned()], word.to_owned(), &place);
         let mut unknown = BTreeMap::new();
         let read = deserialize(&tree, &mut unknown);
         (read, unknown.into_keys().collect())
@@ -405,10 +438,10 @@ mod tests {
     #[test]
     fn faults_have_their_kind_and_place() {
         let fault = read("switch", "maybe").0.unwrap_err();
-        assert!(matches!(fault.kind, FaultKind::WrongType { .. }));
+        assert!(matches!(fault.kind, DeserializeErrorKind::WrongType { .. }));
         assert_eq!(fault.path, ["switch"]);
         let fault = read("count", "70000").0.unwrap_err();
-        assert!(matches!(fault.kind, FaultKind::Invalid { .. }));
+        assert!(matches!(fault.kind, DeserializeErrorKind::Invalid { .. }));
         assert_eq!(fault.path, ["count"]);
     }
 

@@ -11,42 +11,42 @@
 //! what makes them valid, in `values`. Their doc comments become the JSON Schema
 //! and the reference.
 
-mod check;
 mod components;
+mod config_tree;
 mod de;
 mod defaults;
 mod diagnose;
+mod diagnostic;
+mod effective_values;
+mod json_schema;
 mod layers;
 mod load;
-mod mask;
+mod mask_source;
+mod merge;
 mod model;
 pub mod overrides;
-mod policies;
-mod problem;
+mod queue_policies;
 #[cfg(test)]
 mod reference;
-mod schema;
 mod services;
-mod show;
-mod sift;
 mod source;
-mod tree;
+mod validate;
 pub mod values;
 
-pub use components::{Keycloak, Openldap, Postgres, Rabbitmq};
-pub use layers::{BENCH_REQUEST, OTHER_VARIABLES, Override};
-pub use load::{FILE, LOCAL_FILE, LoadOptions, Loaded, PROJECT_DIR};
+pub use components::{KeycloakConfig, OpenLdapConfig, PostgresConfig, RabbitMqConfig};
+pub use diagnostic::{ConfigDiagnostic, ConfigDiagnostics, ConfigError};
+pub use effective_values::EffectiveValue;
+pub use json_schema::{json_schema, json_schema_text};
+pub use layers::{BENCH_REQUEST_VARIABLE, ConfigOverride, NON_CONFIG_VARIABLES};
+pub use load::{CONFIG_FILE, LOCAL_CONFIG_FILE, LoadOptions, LoadedConfig, PROJECT_DIR_VARIABLE};
 pub use model::{
-    Backup, Config, Credentials, Engine, Golden, ImageSource, Images, Install, Prepare, Project,
-    Timeouts,
+    BackupConfig, Config, EngineConfig, GoldenConfig, GoldenPreparation, ImageSource, ImagesConfig,
+    InstallPolicy, ProjectConfig, RegistryCredentials, TimeoutsConfig,
 };
-pub use policies::{Kept, Overflow, Policies};
-pub use problem::{ConfigError, Problem, Problems};
-pub use schema::{schema, schema_text};
-pub use services::{Service, Services};
-pub use show::Entry;
-pub use source::Origin;
-pub use values::{Cadence, Memory, Secret, Wait};
+pub use queue_policies::{MessageTtl, OverflowBehavior, QueuePolicies};
+pub use services::{ServiceConfig, ServicesConfig};
+pub use source::ValueOrigin;
+pub use values::{MemoryLimit, RepeatInterval, Secret, WaitTimeout};
 
 #[cfg(test)]
 mod tests;

@@ -7,11 +7,11 @@ use std::num::NonZeroU16;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::components::{Keycloak, Openldap, Postgres, Rabbitmq};
-use super::services::Services;
+use super::components::{KeycloakConfig, OpenLdapConfig, PostgresConfig, RabbitMqConfig};
+use super::services::ServicesConfig;
 use super::values::{
-    AccountName, CaCertificates, Cadence, EngineAddress, MirrorUrl, Period, ProjectName,
-    ProjectPath, Recipients, RegistryPrefix, Secret, Wait,
+    AccountName, AgeRecipients, BoundedDuration, CaCertificates, EngineAddress, MirrorUrl,
+    ProjectName, ProjectPath, RegistryPrefix, RepeatInterval, Secret, WaitTimeout,
 };
 
 /// The upper limit of `backup.every`, in milliseconds.
@@ -22,33 +22,33 @@ const YEAR_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 #[schemars(deny_unknown_fields)]
 pub struct Config {
     /// The project's identity.
-    pub project: Project,
+    pub project: ProjectConfig,
     /// The container engine that runs the stack.
-    pub engine: Engine,
+    pub engine: EngineConfig,
     /// Source of the container images.
-    pub images: Images,
+    pub images: ImagesConfig,
     /// Time limits and intervals.
-    pub timeouts: Timeouts,
+    pub timeouts: TimeoutsConfig,
     /// Golden images, which shorten later fresh starts.
-    pub golden: Golden,
+    pub golden: GoldenConfig,
     /// PostgreSQL: one server and one database, with one schema and one role for each service.
-    pub postgres: Postgres,
+    pub postgres: PostgresConfig,
     /// RabbitMQ, the message broker.
-    pub rabbitmq: Rabbitmq,
+    pub rabbitmq: RabbitMqConfig,
     /// OpenLDAP, the directory of users and groups.
-    pub openldap: Openldap,
+    pub openldap: OpenLdapConfig,
     /// Keycloak, the identity provider.
-    pub keycloak: Keycloak,
+    pub keycloak: KeycloakConfig,
     /// The seven services.
-    pub services: Services,
+    pub services: ServicesConfig,
     /// Backups of the stack's data.
-    pub backup: Backup,
+    pub backup: BackupConfig,
 }
 
 /// The project's identity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Project {
+pub struct ProjectConfig {
     /// Prefix of the names of all containers, networks and volumes. A digest of the project's
     /// directory follows it, so that two clones never share a name.
     pub name: ProjectName,
@@ -57,19 +57,19 @@ pub struct Project {
 /// The container engine that runs the stack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Engine {
+pub struct EngineConfig {
     /// Address of the engine, e.g. `unix:///var/run/docker.sock`. If unset, `dm` tries
     /// `DOCKER_HOST`, the current Docker context, and the usual sockets of Docker and Podman.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<EngineAddress>,
     /// What to do if no engine responds.
-    pub install: Install,
+    pub install: InstallPolicy,
 }
 
 /// What to do if no engine responds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Install {
+pub enum InstallPolicy {
     /// Ask on a terminal before installing and starting an engine from the distribution's
     /// packages. Without a terminal, fail and print the command to run.
     Ask,
@@ -83,7 +83,7 @@ pub enum Install {
 /// Source of the container images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Images {
+pub struct ImagesConfig {
     /// Whether to pull or to build images.
     pub source: ImageSource,
     /// Registry to pull from instead of the registry in an image's reference:
@@ -92,10 +92,10 @@ pub struct Images {
     pub mirror: Option<RegistryPrefix>,
     /// Login for one registry. The password is sent to no other registry.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<RegistryCredentials>,
     /// Time limit for a registry's first response to a pull. After that, `source = "auto"` builds
     /// the image, and `source = "pull"` fails.
-    pub pull_timeout: Period<1_000, 3_600_000>,
+    pub pull_timeout: BoundedDuration<1_000, 3_600_000>,
     /// URL from which builds download Debian packages. Defaults to the distribution's own server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apt_mirror: Option<MirrorUrl>,
@@ -127,7 +127,7 @@ pub enum ImageSource {
 /// Login for one registry. The password is sent to no other registry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Credentials {
+pub struct RegistryCredentials {
     /// Registry to log in to, `host[:port]`, e.g. `docker.io`. Defaults to the registry of
     /// `images.mirror`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,29 +142,29 @@ pub struct Credentials {
 /// Time limits and intervals.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Timeouts {
+pub struct TimeoutsConfig {
     /// Time limit for all components to become ready in one run, e.g. of `dm up`, counted from
     /// the moment when all images are present. Raise it on slow machines.
-    pub wait: Wait,
+    pub wait: WaitTimeout,
     /// How long a command waits for a database lock that another session holds. After that, the
     /// command names the session and fails.
-    pub lock: Period<1_000, 3_600_000>,
+    pub lock: BoundedDuration<1_000, 3_600_000>,
     /// Time limit for a component to stop when `dm chaos` restarts it. After that, the component
     /// is killed.
-    pub stop: Period<1_000, 3_600_000>,
+    pub stop: BoundedDuration<1_000, 3_600_000>,
     /// Time limit of one readiness probe: one query, one bind or one request.
-    pub probe: Period<100, 60_000>,
+    pub probe: BoundedDuration<100, 60_000>,
     /// Pause between two readiness probes of a component.
-    pub poll: Period<10, 10_000>,
+    pub poll: BoundedDuration<10, 10_000>,
 }
 
 /// Backups of the stack's data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Backup {
+pub struct BackupConfig {
     /// Interval from one scheduled backup to the next, e.g. `"1d"`. A container of the stack
     /// makes them. `"off"` disables scheduled backups.
-    pub every: Cadence<1_000, YEAR_MS>,
+    pub every: RepeatInterval<1_000, YEAR_MS>,
     /// Number of days of which the newest intact scheduled backup is kept. Days without a backup
     /// do not count.
     pub keep: NonZeroU16,
@@ -176,7 +176,7 @@ pub struct Backup {
     pub keep_manual: Option<NonZeroU16>,
     /// Recipients of age, `age1…`, for which backups are encrypted. If empty, backups are not
     /// encrypted; only their owner can read the directory.
-    pub recipients: Recipients,
+    pub recipients: AgeRecipients,
     /// File with the key of one of the recipients, as written by `age-keygen`. It is needed to
     /// read encrypted backups. Set it in `dm.local.toml`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,16 +190,16 @@ pub struct Backup {
 /// Golden images, which shorten later fresh starts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Golden {
+pub struct GoldenConfig {
     /// When `dm` makes golden images. They contain the data of a first start, with all migrations
     /// and the realm.
-    pub prepare: Prepare,
+    pub prepare: GoldenPreparation,
 }
 
 /// When `dm` makes golden images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Prepare {
+pub enum GoldenPreparation {
     /// After a `dm up` without golden images, in a background process. Never in CI.
     Background,
     /// At the end of a `dm up` without golden images, which waits for it.

@@ -4,22 +4,22 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::layers::OTHER_VARIABLES;
-use super::schema::schema;
-use super::tree::{Path, dotted};
+use super::config_tree::{KeyPath, format_key_path};
+use super::json_schema::json_schema;
+use super::layers::NON_CONFIG_VARIABLES;
 
 const INTRODUCTION: &str = include_str!("introduction.md");
 
 /// Returns the text of `docs/configuration.md`.
 #[must_use]
-pub(crate) fn reference() -> String {
+pub(crate) fn render_reference() -> String {
     let mut text = INTRODUCTION.to_owned();
     text.push_str("\n## Other variables\n\n| Variable | Description |\n|---|---|\n");
-    for (name, what) in OTHER_VARIABLES {
+    for (name, what) in NON_CONFIG_VARIABLES {
         // Writing to a String can't fail.
         let _ = writeln!(text, "| `{name}` | {what} |");
     }
-    if let Some(sections) = schema().get("properties").and_then(Value::as_object) {
+    if let Some(sections) = json_schema().get("properties").and_then(Value::as_object) {
         for (name, section) in sections {
             write_section(&mut text, &vec![name.clone()], section);
         }
@@ -28,12 +28,12 @@ pub(crate) fn reference() -> String {
 }
 
 /// Writes one section: its description, its keys and its subsections.
-fn write_section(text: &mut String, path: &Path, section: &Value) {
+fn write_section(text: &mut String, path: &KeyPath, section: &Value) {
     let Some(properties) = section.get("properties").and_then(Value::as_object) else {
         return;
     };
     let is_table = |schema: &Value| schema.get("properties").is_some();
-    let _ = writeln!(text, "\n## `[{}]`\n", dotted(path));
+    let _ = writeln!(text, "\n## `[{}]`\n", format_key_path(path));
     let _ = writeln!(text, "{}", description(section));
     let mut keys = properties
         .iter()
@@ -48,9 +48,9 @@ fn write_section(text: &mut String, path: &Path, section: &Value) {
         let _ = writeln!(
             text,
             "| `{key}` | {} | {} | {} |",
-            cell(&type_name(schema)),
-            default(schema),
-            cell(&explanation(schema)),
+            escape_table_cell(&type_name(schema)),
+            format_default(schema),
+            escape_table_cell(&describe_key(schema)),
         );
     }
     for (key, schema) in properties.iter().filter(|(_, schema)| is_table(schema)) {
@@ -68,7 +68,7 @@ fn description(schema: &Value) -> &str {
 }
 
 /// Returns the description of a key, followed by that of each choice if it has choices.
-fn explanation(schema: &Value) -> String {
+fn describe_key(schema: &Value) -> String {
     let mut text = description(schema).to_owned();
     for (name, meaning) in choices(schema) {
         let _ = write!(text, "<br>`\"{name}\"`: {meaning}");
@@ -98,7 +98,7 @@ fn type_name(schema: &Value) -> String {
 }
 
 /// Returns the default value in TOML.
-fn default(schema: &Value) -> String {
+fn format_default(schema: &Value) -> String {
     match schema.get("default") {
         None => "none".to_owned(),
         Some(Value::Object(entries)) if Map::is_empty(entries) => "empty".to_owned(),
@@ -108,6 +108,6 @@ fn default(schema: &Value) -> String {
 }
 
 /// Returns the text, escaped for a table cell.
-fn cell(text: &str) -> String {
+fn escape_table_cell(text: &str) -> String {
     text.replace('|', "\\|")
 }

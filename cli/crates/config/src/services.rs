@@ -5,42 +5,42 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::values::{Identifier, Memory, Port, Secret, Wait};
+use super::values::{MemoryLimit, PortNumber, Secret, SqlIdentifier, WaitTimeout};
 
 /// The seven services.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Services {
+pub struct ServicesConfig {
     /// The gateway, the only service that browsers and mobile apps call. It has neither a schema
     /// nor a RabbitMQ user.
-    pub gateway: Service,
+    pub gateway: ServiceConfig,
     /// The profile service.
-    pub profile: Service,
+    pub profile: ServiceConfig,
     /// The sales service.
-    pub sales: Service,
+    pub sales: ServiceConfig,
     /// The order service.
-    pub order: Service,
+    pub order: ServiceConfig,
     /// The inventory service.
-    pub inventory: Service,
+    pub inventory: ServiceConfig,
     /// The finance service.
-    pub finance: Service,
+    pub finance: ServiceConfig,
     /// The wuphf service, which sends notifications.
-    pub wuphf: Service,
+    pub wuphf: ServiceConfig,
 }
 
 /// One service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct Service {
+pub struct ServiceConfig {
     /// Whether the service is part of the stack. Set it to `false` to run the service yourself on
     /// the same port, e.g. from an editor.
     pub run: bool,
     /// Port on 127.0.0.1 and inside the stack.
-    pub port: Port,
+    pub port: PortNumber,
     /// Schema that the service owns. No other service can read or write it. Requires
     /// `database_password`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub schema: Option<Identifier>,
+    pub schema: Option<SqlIdentifier>,
     /// Password of the service's PostgreSQL role. Requires `schema`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database_password: Option<Secret>,
@@ -53,16 +53,16 @@ pub struct Service {
     pub environment: BTreeMap<String, String>,
     /// Memory limit of the container. If unset, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Memory>,
+    pub memory: Option<MemoryLimit>,
     /// Time limit for this component to become ready. `timeouts.wait` still applies.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub wait_timeout: Option<Wait>,
+    pub wait_timeout: Option<WaitTimeout>,
 }
 
-impl Services {
+impl ServicesConfig {
     /// Returns every service with its name, in the order of the default ports.
     #[must_use]
-    pub fn all(&self) -> [(&'static str, &Service); 7] {
+    pub fn all(&self) -> [(&'static str, &ServiceConfig); 7] {
         [
             ("gateway", &self.gateway),
             ("profile", &self.profile),
@@ -77,7 +77,7 @@ impl Services {
     /// Returns the service called `name`, e.g. `order`.
     #[must_use]
     #[cfg(test)]
-    pub(crate) fn get(&self, name: &str) -> Option<&Service> {
+    pub(crate) fn get(&self, name: &str) -> Option<&ServiceConfig> {
         self.all()
             .into_iter()
             .find_map(|(known, service)| (known == name).then_some(service))

@@ -20,7 +20,7 @@ pub(super) enum SourceKind {
 
 /// A text that holds configuration.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub(super) struct ConfigSource {
     /// Its kind.
     pub kind: SourceKind,
     /// What it is called in reports: a file's name, `environment`, `command line`.
@@ -35,7 +35,7 @@ pub(super) type SourceId = usize;
 
 /// Where in a source a value stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ValueSpan {
     /// In which source.
     pub source: SourceId,
     /// The bytes of the key.
@@ -47,7 +47,7 @@ pub(super) struct Place {
 /// Where an effective value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "layer", rename_all = "kebab-case")]
-pub enum Origin {
+pub enum ValueOrigin {
     /// It is built in.
     Default,
     /// A file sets it.
@@ -71,7 +71,7 @@ pub enum Origin {
 
 /// As in a table for people: `default`, `dm.toml:12`, `env DM_POSTGRES__PORT`,
 /// `flag --set`.
-impl std::fmt::Display for Origin {
+impl std::fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -82,23 +82,23 @@ impl std::fmt::Display for Origin {
     }
 }
 
-impl Source {
+impl ConfigSource {
     /// Where a value whose key stands at byte `offset` comes from.
-    pub(crate) fn origin(&self, offset: usize) -> Origin {
+    pub(crate) fn origin_at(&self, offset: usize) -> ValueOrigin {
         let before_separator = |separators: &[char]| {
             let end = self.text.find(separators).unwrap_or(self.text.len());
             self.text[..end].to_owned()
         };
         match self.kind {
-            SourceKind::Defaults => Origin::Default,
-            SourceKind::File => Origin::File {
+            SourceKind::Defaults => ValueOrigin::Default,
+            SourceKind::File => ValueOrigin::File {
                 file: self.name.clone(),
-                line: line_of(&self.text, offset),
+                line: line_number(&self.text, offset),
             },
-            SourceKind::Variable => Origin::Variable {
+            SourceKind::Variable => ValueOrigin::Variable {
                 variable: before_separator(&['=']),
             },
-            SourceKind::Flag => Origin::Flag {
+            SourceKind::Flag => ValueOrigin::Flag {
                 flag: before_separator(&['=', ' ']),
             },
         }
@@ -106,7 +106,7 @@ impl Source {
 }
 
 /// The line, counted from 1, of byte `offset` of `text`.
-pub(super) fn line_of(text: &str, offset: usize) -> usize {
+pub(super) fn line_number(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().iter().take(offset);
     1 + before.filter(|byte| **byte == b'\n').count()
 }

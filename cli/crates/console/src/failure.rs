@@ -2,53 +2,56 @@
 
 use std::path::Path;
 
-use dm_stack::event::Failure;
+use dm_stack::event::NodeFailure;
 use dm_terminal::Printer;
-use dm_terminal::annotation;
-use dm_terminal::report::next_steps;
-use dm_terminal::source_error;
-use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
+use dm_terminal::compiler_errors;
+use dm_terminal::error_report::render_next_steps;
+use dm_terminal::github_actions;
 use dm_terminal::text;
 
 /// How many of the last log lines are shown.
-const LOG_LINES: usize = 20;
+const MAX_LOG_LINES: usize = 20;
 /// How many rows of a terminal one log line may take.
-const ROWS_PER_LINE: usize = 4;
+const MAX_ROWS_PER_LINE: usize = 4;
 /// How much of a log line is shown in a pipe, in columns.
-const LONGEST_LINE: usize = 4000;
+const MAX_LINE_WIDTH: usize = 4000;
 /// The columns of the labels.
-const LABEL: usize = 12;
+const LABEL_WIDTH: usize = 12;
 
 /// Tells of a component's failure, all that is known of it. In GitHub Actions an annotation is
 /// added.
-pub(crate) fn show(failure: &Failure, printer: &Printer) {
-    printer.message(&render(failure, &printer.err()));
-    for annotation in annotations(failure) {
+pub(crate) fn print(failure: &NodeFailure, printer: &Printer) {
+    printer.write_stderr(&render(failure, &printer.stderr_canvas()));
+    for annotation in github_annotations(failure) {
         printer.annotate(&annotation);
     }
 }
 
 /// Everything that is known of the failure, as text.
 #[must_use]
-pub fn render(failure: &Failure, canvas: &Canvas) -> String {
+pub fn render(failure: &NodeFailure, canvas: &Canvas) -> String {
     let head = format!(
         "{} {}: {}",
-        canvas.paint(Role::Bad, &format!("{} failed", failure.name)),
-        format_args!("at {}", text::seconds(failure.at)),
-        text::harmless(&failure.what, false),
+        canvas.paint(StyleRole::Error, &format!("{} failed", failure.name)),
+        format_args!("at {}", text::format_seconds(failure.at)),
+        text::sanitize(&failure.what, false),
     );
-    let sign = format!("{} ", canvas.sign(Role::Bad, Glyph::Failed));
+    let sign = format!("{} ", canvas.paint_glyph(StyleRole::Error, Glyph::Failed));
     let mut lines = vec![canvas.wrap(&head, &sign, "  ")];
-    lines.extend(facts(failure, canvas));
+    lines.extend(render_facts(failure, canvas));
     lines.push(String::new());
     if failure.source_errors.is_empty() {
-        lines.extend(log(&failure.log, canvas));
+        lines.extend(render_log(&failure.log, canvas));
     } else {
-        lines.extend(source_error::all(&failure.source_errors, canvas));
+        lines.extend(compiler_errors::render_errors(
+            &failure.source_errors,
+            canvas,
+        ));
     }
     if !failure.next.is_empty() {
         lines.push(String::new());
-        lines.extend(next_steps(&failure.next, canvas));
+        lines.extend(render_next_steps(&failure.next, canvas));
     }
     // A blank line sets it apart from what follows.
     lines.extend([String::new(), String::new()]);
@@ -57,16 +60,16 @@ pub fn render(failure: &Failure, canvas: &Canvas) -> String {
 
 /// Where the diagnostics bundle of the run lies.
 #[must_use]
-pub fn bundle(path: &Path, canvas: &Canvas) -> String {
+pub fn render_bundle_path(path: &Path, canvas: &Canvas) -> String {
     // Whole on one line, so that it can be copied.
     format!(
         "  {} {}",
-        canvas.paint(Role::Muted, "diagnostics:"),
-        text::harmless(&path.display().to_string(), false)
+        canvas.paint(StyleRole::Muted, "diagnostics:"),
+        text::sanitize(&path.display().to_string(), false)
     )
 }
 
-fn facts(failure: &Failure, canvas: &Canvas) -> Vec<String> {
+fn render_facts(failure: &NodeFailure, canvas: &Canvas) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some(state) = &failure.state {
         facts.push(("state", state.clone()));
@@ -74,11 +77,11 @@ fn facts(failure: &Failure, canvas: &Canvas) -> Vec<String> {
     match (failure.out_of_memory, failure.exit_code) {
         (true, Some(code)) => facts.push(("exit code", format!("{code}, killed: out of memory"))),
         (true, None) => facts.push(("exit code", "none, killed: out of memory".into())),
-        (false, Some(code)) => facts.push(("exit code", exit_code(code))),
+        (false, Some(code)) => facts.push(("exit code", describe_exit_code(code))),
         (false, None) => {}
     }
     if let Some(probe) = &failure.probe {
-        facts.push(("last probe", text::harmless(probe, false)));
+        facts.push(("last probe", text::sanitize(probe, false)));
     }
     if !failure.blocks.is_empty() {
         facts.push(("blocks", failure.blocks.join(", ")));
@@ -86,14 +89,14 @@ fn facts(failure: &Failure, canvas: &Canvas) -> Vec<String> {
     facts
         .into_iter()
         .map(|(label, fact)| {
-            let label = canvas.paint(Role::Muted, &text::pad(label, LABEL));
-            canvas.wrap(&fact, &format!("  {label}"), &" ".repeat(LABEL + 2))
+            let label = canvas.paint(StyleRole::Muted, &text::pad_right(label, LABEL_WIDTH));
+            canvas.wrap(&fact, &format!("  {label}"), &" ".repeat(LABEL_WIDTH + 2))
         })
         .collect()
 }
 
 /// An exit code with the signal that it tells of, where it does.
-fn exit_code(code: i64) -> String {
+fn describe_exit_code(code: i64) -> String {
     let signal = match code {
         129 => "SIGHUP",
         130 => "SIGINT",
@@ -111,35 +114,35 @@ fn exit_code(code: i64) -> String {
     format!("{code} ({signal})")
 }
 
-fn log(log: &[String], canvas: &Canvas) -> Vec<String> {
+fn render_log(log: &[String], canvas: &Canvas) -> Vec<String> {
     if log.is_empty() {
-        return vec![canvas.paint(Role::Muted, "  no log output")];
+        return vec![canvas.paint(StyleRole::Muted, "  no log output")];
     }
-    let shown = &log[log.len().saturating_sub(LOG_LINES)..];
+    let shown = &log[log.len().saturating_sub(MAX_LOG_LINES)..];
     let title = if shown.len() == 1 {
         "  last log line".to_owned()
     } else {
         format!("  last {} log lines", shown.len())
     };
-    let bar = canvas.sign(Role::Muted, Glyph::Bar);
+    let bar = canvas.paint_glyph(StyleRole::Muted, Glyph::QuoteBar);
     let ellipsis = canvas.style.glyph(Glyph::Ellipsis);
-    let mut lines = vec![canvas.paint(Role::Muted, &title)];
+    let mut lines = vec![canvas.paint(StyleRole::Muted, &title)];
     for line in shown {
-        let line = text::harmless(line, false);
+        let line = text::sanitize(line, false);
         let line = line.trim_end();
-        let Some(limit) = canvas.limit() else {
+        let Some(limit) = canvas.max_columns() else {
             lines.push(format!(
                 "  {bar} {}",
-                text::truncate(line, LONGEST_LINE, canvas.style)
+                text::truncate(line, MAX_LINE_WIDTH, canvas.style)
             ));
             continue;
         };
         // The cause often stands at the end of a long line: break, don't cut.
-        let mut pieces = text::pieces(line, limit.saturating_sub(4));
-        if pieces.len() > ROWS_PER_LINE {
+        let mut pieces = text::hard_wrap(line, limit.saturating_sub(4));
+        if pieces.len() > MAX_ROWS_PER_LINE {
             // Head and tail say the most.
             let tail = pieces.split_off(pieces.len() - 1);
-            pieces.truncate(ROWS_PER_LINE - 2);
+            pieces.truncate(MAX_ROWS_PER_LINE - 2);
             pieces.push(ellipsis.to_owned());
             pieces.extend(tail);
         }
@@ -155,13 +158,15 @@ fn log(log: &[String], canvas: &Canvas) -> Vec<String> {
 /// The failure as workflow commands of GitHub Actions: one, or one for every error
 /// in the sources, beside the line that it is about.
 #[must_use]
-pub(crate) fn annotations(failure: &Failure) -> Vec<String> {
+pub(crate) fn github_annotations(failure: &NodeFailure) -> Vec<String> {
     let title = format!("dm: {} failed", failure.name);
     if !failure.source_errors.is_empty() {
         return failure
             .source_errors
             .iter()
-            .map(|error| annotation::error(&title, &error.message, error.place.as_ref()))
+            .map(|error| {
+                github_actions::error_annotation(&title, &error.message, error.place.as_ref())
+            })
             .collect();
     }
     let mut message = failure.what.clone();
@@ -173,22 +178,24 @@ pub(crate) fn annotations(failure: &Failure) -> Vec<String> {
         message.push_str("\nlast log line: ");
         message.push_str(last);
     }
-    vec![annotation::error(&title, &message, None)]
+    vec![github_actions::error_annotation(&title, &message, None)]
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use dm_terminal::testing::{assert_fits, coloured, pipe, terminal, visible};
+    use dm_terminal::testing::{
+        assert_fits, coloured_canvas, escape_sgr, pipe_canvas, terminal_canvas,
+    };
 
     use super::*;
 
-    fn keycloak() -> Failure {
+    fn keycloak() -> NodeFailure {
         let mut log: Vec<String> = (1..=21).map(|n| format!("line {n}")).collect();
         log.push("2026-11-24 22:57:01,123 \x1b[31mERROR\x1b[0m [org.keycloak.quarkus.runtime.cli.ExecutionExceptionHandler] (main) ERROR: Failed to start server in (production) mode: Unable to find the JDBC driver (org.postgresql.Driver) for jdbc:postgresql://postgres:5432/dunder".into());
         log.push("::error::not ours\x1b[2J".into());
-        Failure {
+        NodeFailure {
             name: "keycloak".into(),
             what: "the container exited before it was ready".into(),
             state: Some("exited".into()),
@@ -209,8 +216,8 @@ mod tests {
         }
     }
 
-    fn killed() -> Failure {
-        Failure {
+    fn killed() -> NodeFailure {
+        NodeFailure {
             name: "rabbitmq".into(),
             what: "the kernel killed it".into(),
             state: None,
@@ -227,37 +234,37 @@ mod tests {
 
     #[test]
     fn a_failure_on_a_terminal() {
-        insta::assert_snapshot!("failure_80", render(&keycloak(), &terminal(80)));
-        insta::assert_snapshot!("failure_40", render(&keycloak(), &terminal(40)));
-        insta::assert_snapshot!("failure_200", render(&keycloak(), &terminal(200)));
+        insta::assert_snapshot!("failure_80", render(&keycloak(), &terminal_canvas(80)));
+        insta::assert_snapshot!("failure_40", render(&keycloak(), &terminal_canvas(40)));
+        insta::assert_snapshot!("failure_200", render(&keycloak(), &terminal_canvas(200)));
         insta::assert_snapshot!(
             "failure_colour",
-            visible(&render(&keycloak(), &coloured(80)))
+            escape_sgr(&render(&keycloak(), &coloured_canvas(80)))
         );
         for width in [40, 80, 200] {
-            assert_fits(&render(&keycloak(), &coloured(width)), width);
+            assert_fits(&render(&keycloak(), &coloured_canvas(width)), width);
         }
     }
 
     #[test]
     fn a_failure_in_a_pipe() {
-        insta::assert_snapshot!("failure_pipe", render(&keycloak(), &pipe()));
+        insta::assert_snapshot!("failure_pipe", render(&keycloak(), &pipe_canvas()));
     }
 
     #[test]
     fn a_kill_for_want_of_memory() {
-        insta::assert_snapshot!("failure_memory", render(&killed(), &terminal(80)));
+        insta::assert_snapshot!("failure_memory", render(&killed(), &terminal_canvas(80)));
     }
 
     #[test]
     fn a_signal_has_a_name() {
-        assert_eq!(exit_code(139), "139 (SIGSEGV)");
-        assert_eq!(exit_code(3), "3");
+        assert_eq!(describe_exit_code(139), "139 (SIGSEGV)");
+        assert_eq!(describe_exit_code(3), "3");
     }
 
     #[test]
     fn an_annotation_stays_on_one_line() {
-        let annotations = annotations(&keycloak());
+        let annotations = github_annotations(&keycloak());
         let [annotation] = annotations.as_slice() else {
             panic!("{annotations:?}");
         };
@@ -267,7 +274,7 @@ mod tests {
 
     #[test]
     fn no_log_line_can_start_a_workflow_command() {
-        for line in render(&keycloak(), &pipe()).lines() {
+        for line in render(&keycloak(), &pipe_canvas()).lines() {
             assert!(!line.trim_start().starts_with("::"), "{line}");
         }
     }

@@ -19,10 +19,10 @@ pub mod timings;
 use std::time::Duration;
 
 use dm_core::error::Result;
-use dm_operations::{Frontend, Recording};
-use dm_stack::event::Event;
+use dm_operations::{Frontend, RunRecording};
+use dm_stack::event::RunEvent;
 use dm_terminal::Printer;
-use dm_terminal::counter::Counter;
+use dm_terminal::progress_counter::ProgressCounter;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -31,9 +31,9 @@ pub use process::run_process;
 
 /// The terminal as operations see it.
 #[derive(Debug)]
-pub struct Console(Printer);
+pub struct ConsoleFrontend(Printer);
 
-impl Console {
+impl ConsoleFrontend {
     /// The terminal that this printer writes to.
     #[must_use]
     pub fn new(printer: Printer) -> Self {
@@ -41,7 +41,7 @@ impl Console {
     }
 }
 
-impl Frontend for Console {
+impl Frontend for ConsoleFrontend {
     fn note(&self, sentence: &str) {
         self.0.note(sentence);
     }
@@ -55,7 +55,7 @@ impl Frontend for Console {
     }
 
     fn can_ask(&self) -> bool {
-        self.0.can_ask()
+        self.0.is_interactive()
     }
 
     fn confirm(&self, question: &str) -> Result<bool> {
@@ -63,15 +63,15 @@ impl Frontend for Console {
     }
 
     fn counter(&self, what: &'static str) -> Box<dyn Fn(u64, u64) + Send + Sync + '_> {
-        let counter = Counter::new(&self.0, what);
-        Box::new(move |done, of| counter.show(done, of))
+        let counter = ProgressCounter::new(&self.0, what);
+        Box::new(move |done, of| counter.update(done, of))
     }
 
     fn follow(
         &self,
-        events: UnboundedReceiver<Event>,
+        events: UnboundedReceiver<RunEvent>,
         deadline: Option<Duration>,
-    ) -> BoxFuture<'_, Recording> {
-        progress::report(&self.0, events, progress::Options { deadline }).boxed()
+    ) -> BoxFuture<'_, RunRecording> {
+        progress::report_run(&self.0, events, progress::ReportOptions { deadline }).boxed()
     }
 }

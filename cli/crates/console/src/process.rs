@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 use dm_host::signals::Interrupts;
 use dm_terminal::Printer;
 use tokio_util::sync::CancellationToken;
@@ -16,37 +16,37 @@ use tokio_util::sync::CancellationToken;
 pub fn run_process(
     printer: &Printer,
     graceful: bool,
-    command: impl AsyncFnOnce(CancellationToken) -> Result<Exit>,
+    command: impl AsyncFnOnce(CancellationToken) -> Result<ExitStatus>,
 ) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let exit = match runtime {
         Ok(runtime) => {
-            let exit = runtime.block_on(until_interrupted(printer, graceful, command));
+            let exit = runtime.block_on(run_until_interrupted(printer, graceful, command));
             // A task that hangs in a system call must not hold up the exit.
             runtime.shutdown_background();
             exit
         }
         Err(error) => {
             printer.warn(&format!("could not start the async runtime: {error}"));
-            Exit::Usage
+            ExitStatus::Usage
         }
     };
     ExitCode::from(exit.code())
 }
 
-async fn until_interrupted(
+async fn run_until_interrupted(
     printer: &Printer,
     graceful: bool,
-    command: impl AsyncFnOnce(CancellationToken) -> Result<Exit>,
-) -> Exit {
+    command: impl AsyncFnOnce(CancellationToken) -> Result<ExitStatus>,
+) -> ExitStatus {
     let interrupts = Interrupts::listen(graceful);
     tokio::select! {
-        result = command(interrupts.token()) => match result {
+        result = command(interrupts.cancellation_token()) => match result {
             Ok(exit) => exit,
-            Err(error) => printer.error(&error),
+            Err(error) => printer.print_error(&error),
         },
-        () = interrupts.insisted() => Exit::Interrupted,
+        () = interrupts.wait_for_forced() => ExitStatus::Interrupted,
     }
 }

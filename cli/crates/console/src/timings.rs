@@ -2,28 +2,28 @@
 
 use std::time::Duration;
 
-use dm_stack::timings::{CriticalChain, Link, Span, Timings};
-use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_stack::timings::{ChainLink, CriticalChain, NodeSpan, Timings};
+use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
 use dm_terminal::text;
 
 /// A wider chart is no easier to read.
-const WIDEST: usize = 120;
+const MAX_WIDTH: usize = 120;
 /// The columns of a duration, e.g. `59.9s` or `1m 04s`.
-const TIME: usize = 7;
+const DURATION_WIDTH: usize = 7;
 
 /// The critical chain as a tree, and below it the chart of all nodes.
 #[must_use]
 pub fn render(timings: &Timings, canvas: &Canvas) -> String {
-    let mut lines = chain(&timings.critical_chain, canvas);
+    let mut lines = render_chain(&timings.critical_chain, canvas);
     lines.push(String::new());
-    lines.extend(chart(timings, canvas));
+    lines.extend(render_chart(timings, canvas));
     lines.join("\n")
 }
 
-fn chain(chain: &CriticalChain, canvas: &Canvas) -> Vec<String> {
-    let title = format!("critical chain: {}", text::duration(chain.total));
+fn render_chain(chain: &CriticalChain, canvas: &Canvas) -> Vec<String> {
+    let title = format!("critical chain: {}", text::format_duration(chain.total));
     let mut lines = vec![
-        canvas.paint(Role::Strong, &title),
+        canvas.paint(StyleRole::Emphasis, &title),
         canvas.wrap(
             "each node waited for the one below it; @ the time at which it could begin, + its duration",
             "",
@@ -33,46 +33,49 @@ fn chain(chain: &CriticalChain, canvas: &Canvas) -> Vec<String> {
     if canvas.style.colour {
         lines[1] = lines[1]
             .lines()
-            .map(|line| canvas.paint(Role::Muted, line))
+            .map(|line| canvas.paint(StyleRole::Muted, line))
             .collect::<Vec<_>>()
             .join("\n");
     }
-    let rows: Vec<(String, &Link)> = chain
+    let rows: Vec<(String, &ChainLink)> = chain
         .links
         .iter()
         .enumerate()
-        .map(|(depth, link)| (branch(depth, canvas) + &link.node, link))
+        .map(|(depth, link)| (branch_prefix(depth, canvas) + &link.node, link))
         .collect();
-    let room = canvas.width.saturating_sub(2 * TIME + 3);
+    let room = canvas.width.saturating_sub(2 * DURATION_WIDTH + 3);
     let names = rows
         .iter()
-        .map(|(name, _)| text::width(name))
+        .map(|(name, _)| text::display_width(name))
         .max()
         .unwrap_or(0)
         .min(room);
     for (name, link) in &rows {
-        let name = text::pad(&text::truncate(name, names, canvas.style), names);
+        let name = text::pad_right(&text::truncate(name, names, canvas.style), names);
         let took = link.ready.saturating_sub(link.began);
         let share = took.as_secs_f64() / chain.total.as_secs_f64().max(f64::EPSILON);
-        let took = text::pad(&format!("+{}", text::duration(took)), TIME);
+        let took = text::pad_right(&format!("+{}", text::format_duration(took)), DURATION_WIDTH);
         // What took the most is what to look at.
         let took = if share >= 0.4 {
-            canvas.paint(Role::Warn, &took)
+            canvas.paint(StyleRole::Warning, &took)
         } else {
             took
         };
         let began = canvas.paint(
-            Role::Muted,
-            &text::pad(&format!("@{}", text::duration(link.began)), TIME),
+            StyleRole::Muted,
+            &text::pad_right(
+                &format!("@{}", text::format_duration(link.began)),
+                DURATION_WIDTH,
+            ),
         );
         let head = format!("{name}  {began} {took}");
-        lines.push(with_phases(&head, &link.phases, canvas));
+        lines.push(append_phases(&head, &link.phases, canvas));
     }
     lines
 }
 
 /// Deep chains stay at a depth, so that the names keep their room.
-fn branch(depth: usize, canvas: &Canvas) -> String {
+fn branch_prefix(depth: usize, canvas: &Canvas) -> String {
     match depth {
         0 => String::new(),
         _ => format!(
@@ -84,22 +87,22 @@ fn branch(depth: usize, canvas: &Canvas) -> String {
 }
 
 /// The phases that tell something, as many as fit.
-fn with_phases(head: &str, phases: &[(String, Duration)], canvas: &Canvas) -> String {
+fn append_phases(head: &str, phases: &[(String, Duration)], canvas: &Canvas) -> String {
     let mut line = head.to_owned();
     let mut separator = "  ";
     for (doing, length) in phases.iter().filter(|(_, length)| length.as_millis() >= 50) {
-        let more = format!("{separator}{doing} {}", text::duration(*length));
-        if text::width(&line) + text::width(&more) > canvas.width.min(WIDEST) {
+        let more = format!("{separator}{doing} {}", text::format_duration(*length));
+        if text::display_width(&line) + text::display_width(&more) > canvas.width.min(MAX_WIDTH) {
             break;
         }
-        line.push_str(&canvas.paint(Role::Muted, &more));
+        line.push_str(&canvas.paint(StyleRole::Muted, &more));
         separator = ", ";
     }
     line.trim_end().to_owned()
 }
 
 /// One bar a node, from when it began to work until it ended.
-fn chart(timings: &Timings, canvas: &Canvas) -> Vec<String> {
+fn render_chart(timings: &Timings, canvas: &Canvas) -> Vec<String> {
     let total = timings
         .spans
         .iter()
@@ -107,15 +110,15 @@ fn chart(timings: &Timings, canvas: &Canvas) -> Vec<String> {
         .max()
         .unwrap_or_default()
         .max(timings.critical_chain.total);
-    let width = canvas.width.min(WIDEST);
+    let width = canvas.width.min(MAX_WIDTH);
     let names = timings
         .spans
         .iter()
-        .map(|span| text::width(&span.node))
+        .map(|span| text::display_width(&span.node))
         .max()
         .unwrap_or(0)
         .min(width / 3);
-    let room = width.saturating_sub(names + TIME + 4).max(1);
+    let room = width.saturating_sub(names + DURATION_WIDTH + 4).max(1);
     let critical = |node: &str| {
         timings
             .critical_chain
@@ -129,14 +132,17 @@ fn chart(timings: &Timings, canvas: &Canvas) -> Vec<String> {
         // What was there already has no bar to draw.
         .filter(|span| span.ended > span.began)
         .map(|span| {
-            let name = text::pad(&text::truncate(&span.node, names, canvas.style), names);
-            let bar = bar(span, total, room, canvas);
+            let name = text::pad_right(&text::truncate(&span.node, names, canvas.style), names);
+            let bar = render_bar(span, total, room, canvas);
             let role = if critical(&span.node) {
-                Role::Warn
+                StyleRole::Warning
             } else {
-                Role::Active
+                StyleRole::Active
             };
-            let took = text::pad_left(&text::duration(span.ended - span.began), TIME);
+            let took = text::pad_left(
+                &text::format_duration(span.ended - span.began),
+                DURATION_WIDTH,
+            );
             format!("{name}  {}  {took}", canvas.paint(role, &bar))
         })
         .collect()
@@ -144,7 +150,7 @@ fn chart(timings: &Timings, canvas: &Canvas) -> Vec<String> {
 
 /// Preparation and running look different: images and containers that are
 /// made, and a component that starts.
-fn bar(span: &Span, total: Duration, room: usize, canvas: &Canvas) -> String {
+fn render_bar(span: &NodeSpan, total: Duration, room: usize, canvas: &Canvas) -> String {
     let (total, columns) = (total.as_nanos().max(1), room as u128);
     let column = |at: Duration| {
         let rounded = (at.as_nanos() * columns + total / 2) / total;
@@ -158,23 +164,25 @@ fn bar(span: &Span, total: Duration, room: usize, canvas: &Canvas) -> String {
         at += *length;
         let until = column(at);
         let glyph = match doing.as_str() {
-            "starting" => Glyph::Run,
-            _ => Glyph::Prepare,
+            "starting" => Glyph::ChartRun,
+            _ => Glyph::ChartPrepare,
         };
         bar.push_str(&canvas.style.glyph(glyph).repeat(until.saturating_sub(used)));
         used = used.max(until);
     }
     if used == start {
         // Too short to be seen, and yet it was there.
-        bar.push_str(canvas.style.glyph(Glyph::Run));
+        bar.push_str(canvas.style.glyph(Glyph::ChartRun));
     }
-    text::pad(&bar, room)
+    text::pad_right(&bar, room)
 }
 
 #[cfg(test)]
 mod tests {
-    use dm_stack::event::{Event, Node, NodeKind, NodeState, Unit};
-    use dm_terminal::testing::{assert_fits, coloured, pipe, terminal, visible};
+    use dm_stack::event::{Node, NodeKind, NodeState, ProgressUnit, RunEvent};
+    use dm_terminal::testing::{
+        assert_fits, coloured_canvas, escape_sgr, pipe_canvas, terminal_canvas,
+    };
 
     use super::*;
 
@@ -184,7 +192,7 @@ mod tests {
             kind: NodeKind::Service,
             after: after.iter().map(ToString::to_string).collect(),
         };
-        let change = |name: &str, state, millis| Event::Node {
+        let change = |name: &str, state, millis| RunEvent::Node {
             name: name.into(),
             state,
             at: Duration::from_millis(millis),
@@ -196,10 +204,10 @@ mod tests {
             detail: None,
             current: None,
             total: None,
-            unit: Unit::Steps,
+            unit: ProgressUnit::Steps,
         };
         let events = [
-            Event::Started {
+            RunEvent::Started {
                 command: "up".into(),
                 instance: "default".into(),
                 nodes: vec![
@@ -230,21 +238,21 @@ mod tests {
             change("gateway", starting, 8_000),
             change("gateway", ready, 8_040),
         ];
-        Timings::of(&events).unwrap()
+        Timings::from_events(&events).unwrap()
     }
 
     #[test]
     fn timings_at_each_width() {
-        insta::assert_snapshot!("timings_40", render(&timings(), &terminal(40)));
-        insta::assert_snapshot!("timings_80", render(&timings(), &terminal(80)));
-        insta::assert_snapshot!("timings_200", render(&timings(), &terminal(200)));
-        insta::assert_snapshot!("timings_pipe", render(&timings(), &pipe()));
+        insta::assert_snapshot!("timings_40", render(&timings(), &terminal_canvas(40)));
+        insta::assert_snapshot!("timings_80", render(&timings(), &terminal_canvas(80)));
+        insta::assert_snapshot!("timings_200", render(&timings(), &terminal_canvas(200)));
+        insta::assert_snapshot!("timings_pipe", render(&timings(), &pipe_canvas()));
         insta::assert_snapshot!(
             "timings_colour",
-            visible(&render(&timings(), &coloured(80)))
+            escape_sgr(&render(&timings(), &coloured_canvas(80)))
         );
         for width in [20, 40, 80, 200] {
-            assert_fits(&render(&timings(), &coloured(width)), width);
+            assert_fits(&render(&timings(), &coloured_canvas(width)), width);
         }
     }
 }

@@ -12,11 +12,11 @@ use crate::error_code::ErrorCode;
 
 /// The exit code of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub enum ExitStatus {
     /// Everything was done.
     Success,
     /// A check found something.
-    Found,
+    Findings,
     /// Wrong usage or configuration.
     Usage,
     /// No engine, or the engine refused.
@@ -33,23 +33,29 @@ pub enum Exit {
     Other(u8),
 }
 
-impl Exit {
+impl ExitStatus {
     /// The documented codes with their meaning in Markdown, from which
     /// `docs/reference/exit-codes.md` is generated.
     pub const DOCUMENTED: &'static [(Self, &'static str)] = &[
         (Self::Success, "everything was done"),
         (
-            Self::Found,
+            Self::Findings,
             "a check found something, or part of the work was refused: for example \
              `dm status --check`, `dm doctor`, `dm smoke`, `dm ci`, `dm reconcile`, \
              `dm schema diff`, `dm outbox stats` with a limit, `dm backup verify`, \
              `dm dlq ls --fail-if-any`, `dm dlq replay`, a refused sign-in. \
              `dm COMMAND --help` gives the condition",
         ),
-        (Self::Usage, "wrong usage or configuration; nothing was changed"),
+        (
+            Self::Usage,
+            "wrong usage or configuration; nothing was changed",
+        ),
         (Self::Engine, "no engine, or the engine refused"),
         (Self::Component, "a component failed"),
-        (Self::TimedOut, "a component was not ready within the time limit"),
+        (
+            Self::TimedOut,
+            "a component was not ready within the time limit",
+        ),
         (Self::Interrupted, "interrupted by a signal"),
         (Self::OutputClosed, "the reader of stdout closed it"),
     ];
@@ -59,7 +65,7 @@ impl Exit {
     pub const fn code(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::Found => 1,
+            Self::Findings => 1,
             Self::Usage => 2,
             Self::Engine => 3,
             Self::Component => 4,
@@ -72,15 +78,15 @@ impl Exit {
 }
 
 /// A failure that a person can act on.
-pub trait Coded: StdError + Send + Sync + 'static {
+pub trait UserError: StdError + Send + Sync + 'static {
     /// The stable name of the failure, for scripts and searches.
     fn code(&self) -> ErrorCode;
 
     /// The exit code that the process ends with.
-    fn exit(&self) -> Exit;
+    fn exit_status(&self) -> ExitStatus;
 
     /// What to do next: one or more lines, each a sentence or a command.
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         Vec::new()
     }
 
@@ -90,12 +96,12 @@ pub trait Coded: StdError + Send + Sync + 'static {
     }
 
     /// The last lines that what failed has written, oldest first.
-    fn log(&self) -> &[String] {
+    fn log_tail(&self) -> &[String] {
         &[]
     }
 
     /// What a compiler found in the project's own sources, first one first.
-    fn source_errors(&self) -> &[SourceError] {
+    fn compiler_errors(&self) -> &[CompilerError] {
         &[]
     }
 
@@ -107,18 +113,18 @@ pub trait Coded: StdError + Send + Sync + 'static {
 
 /// An error that a compiler found in the project's own sources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceError {
+pub struct CompilerError {
     /// One sentence: what is wrong.
     pub message: String,
     /// Where, if it is about one place.
-    pub place: Option<Place>,
+    pub place: Option<SourceLocation>,
     /// The whole of it as the compiler shows it, without colour.
     pub rendered: String,
 }
 
 /// A place in a source file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct SourceLocation {
     /// The file, seen from the project's folder.
     pub file: String,
     /// The line, from 1.
@@ -130,7 +136,7 @@ pub struct Place {
 /// Any failure of a command.
 #[derive(Debug)]
 pub struct Error {
-    coded: Box<dyn Coded>,
+    user_error: Box<dyn UserError>,
     /// The instance that the command was called for, where it is not the default one.
     instance: Option<String>,
 }
@@ -141,45 +147,47 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// The failure itself.
     #[must_use]
-    pub fn coded(&self) -> &dyn Coded {
-        self.coded.as_ref()
+    pub fn user_error(&self) -> &dyn UserError {
+        self.user_error.as_ref()
     }
 
     /// The same failure of a command that was called for this instance: what to do next is
     /// for that one, too. Typed as it stands, it must not reach another instance's data.
     #[must_use]
-    pub fn on_instance(mut self, name: &str) -> Self {
+    pub fn for_instance(mut self, name: &str) -> Self {
         self.instance = Some(name.to_owned());
         self
     }
 
     /// What to do next: commands, or sentences.
     #[must_use]
-    pub fn next(&self) -> Vec<String> {
-        let next = self.coded.next();
+    pub fn suggestions(&self) -> Vec<String> {
+        let next = self.user_error.suggestions();
         match &self.instance {
-            Some(name) => steps_on(next, name),
+            Some(name) => suggestions_for_instance(next, name),
             None => next,
         }
     }
 
     /// The sentences of the cause chain, outermost first, without repetition.
     #[must_use]
-    pub fn chain(&self) -> Vec<String> {
-        chain(self.coded.as_ref())
+    pub fn error_chain(&self) -> Vec<String> {
+        chain(self.user_error.as_ref())
     }
 }
 
 /// Steps for an instance that is not the default one: their commands name it.
 #[must_use]
-pub fn steps_on(steps: Vec<String>, instance: &str) -> Vec<String> {
+pub fn suggestions_for_instance(steps: Vec<String>, instance: &str) -> Vec<String> {
     let steps = steps.iter();
-    steps.map(|step| step_on(step, instance)).collect()
+    steps
+        .map(|step| suggestion_for_instance(step, instance))
+        .collect()
 }
 
 /// A step whose command of `dm`, where it has one, names an instance.
 #[must_use]
-pub fn step_on(step: &str, name: &str) -> String {
+pub fn suggestion_for_instance(step: &str, name: &str) -> String {
     if step.contains("--instance") {
         return step.to_owned();
     }
@@ -200,7 +208,7 @@ pub fn step_on(step: &str, name: &str) -> String {
 
 /// The sentences of an error's cause chain, outermost first, without repetition.
 #[must_use]
-pub fn chain(error: &dyn Coded) -> Vec<String> {
+pub fn chain(error: &dyn UserError) -> Vec<String> {
     let mut lines = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -214,10 +222,10 @@ pub fn chain(error: &dyn Coded) -> Vec<String> {
     lines
 }
 
-impl<E: Coded> From<E> for Error {
+impl<E: UserError> From<E> for Error {
     fn from(error: E) -> Self {
         Self {
-            coded: Box::new(error),
+            user_error: Box::new(error),
             instance: None,
         }
     }
@@ -239,7 +247,7 @@ mod tests {
             ("docker ps", "docker ps"),
             ("look at dm.toml", "look at dm.toml"),
         ] {
-            assert_eq!(step_on(step, "review"), expected);
+            assert_eq!(suggestion_for_instance(step, "review"), expected);
         }
     }
 }

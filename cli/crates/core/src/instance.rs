@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::error::{Coded, Exit};
+use crate::error::{ExitStatus, UserError};
 use crate::error_code::ErrorCode;
 use crate::labels;
 
 /// The instance that is meant where none is named.
-pub const DEFAULT: &str = "default";
+pub const DEFAULT_INSTANCE: &str = "default";
 
 /// One running stack of a project: its own network, volumes, containers and ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,21 +26,21 @@ pub struct Instance {
 /// A name that can't be an instance's.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("`{name}` is not a valid instance name: {reason}")]
-pub struct InvalidName {
+pub struct InvalidInstanceName {
     name: String,
     reason: &'static str,
 }
 
-impl Coded for InvalidName {
+impl UserError for InvalidInstanceName {
     fn code(&self) -> ErrorCode {
         ErrorCode::InstanceName
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         vec![
             "use at most 32 lower-case letters, digits and dashes, for example `--instance review-7`"
                 .into(),
@@ -57,7 +57,7 @@ impl Instance {
         project: impl Into<String>,
         name: impl Into<String>,
         root: impl AsRef<Path>,
-    ) -> Result<Self, InvalidName> {
+    ) -> Result<Self, InvalidInstanceName> {
         let name = name.into();
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let reason = if name.is_empty() {
@@ -72,7 +72,7 @@ impl Instance {
             None
         };
         match reason {
-            Some(reason) => Err(InvalidName { name, reason }),
+            Some(reason) => Err(InvalidInstanceName { name, reason }),
             None => Ok(Self {
                 project: project.into(),
                 name,
@@ -84,30 +84,30 @@ impl Instance {
     /// True for the instance that has the ports of `dm.toml`.
     #[must_use]
     pub fn is_default(&self) -> bool {
-        self.name == DEFAULT
+        self.name == DEFAULT_INSTANCE
     }
 
     /// The full name of a component's container.
     #[must_use]
-    pub fn container(&self, component: &str) -> String {
+    pub fn container_name(&self, component: &str) -> String {
         format!("{}-{}-{component}", self.project, self.name)
     }
 
     /// The full name of a component's volume.
     #[must_use]
-    pub fn volume(&self, component: &str) -> String {
+    pub fn volume_name(&self, component: &str) -> String {
         format!("{}-{}-{component}-data", self.project, self.name)
     }
 
     /// The name of the volume that is there while a reset is under way.
     #[must_use]
-    pub fn reset_mark(&self) -> String {
-        self.volume("reset")
+    pub fn reset_marker_volume(&self) -> String {
+        self.volume_name("reset")
     }
 
     /// The name of the network.
     #[must_use]
-    pub fn network(&self) -> String {
+    pub fn network_name(&self) -> String {
         format!("{}-{}", self.project, self.name)
     }
 
@@ -123,7 +123,7 @@ impl Instance {
 
     /// The labels that find every object of the instance and nothing else.
     #[must_use]
-    pub fn filter(&self) -> [(&str, &str); 2] {
+    pub fn label_filter(&self) -> [(&str, &str); 2] {
         [
             (labels::PROJECT, &self.project),
             (labels::INSTANCE, &self.name),
@@ -139,10 +139,10 @@ mod tests {
     fn names_carry_project_and_instance() {
         let instance = Instance::new("dunder-mifflin-1f3a9c", "review-7", "/p").unwrap();
         assert_eq!(
-            instance.container("postgres"),
+            instance.container_name("postgres"),
             "dunder-mifflin-1f3a9c-review-7-postgres"
         );
-        assert_eq!(instance.network(), "dunder-mifflin-1f3a9c-review-7");
+        assert_eq!(instance.network_name(), "dunder-mifflin-1f3a9c-review-7");
         assert!(!instance.is_default());
     }
 

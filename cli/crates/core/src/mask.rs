@@ -13,13 +13,13 @@ pub const MASK: &str = "***";
 
 /// A known secret that is shorter is masked only where it stands alone: `dm` as
 /// a password must not blot out half of every word.
-const DISTINCT: usize = 8;
+const MIN_DISTINCTIVE_LENGTH: usize = 8;
 
 /// Names whose values are secrets.
-const TELLING: &str = r"pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|api[_-]?key|private[_-]?key|client[_-]?key";
+const SECRET_NAME_PATTERN: &str = r"pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|api[_-]?key|private[_-]?key|client[_-]?key";
 
 /// Texts that are secrets by their form, and what is kept of them: all of these, or none.
-static PATTERNS: LazyLock<Option<Vec<(Regex, &'static str)>>> = LazyLock::new(|| {
+static SECRET_PATTERNS: LazyLock<Option<Vec<(Regex, &'static str)>>> = LazyLock::new(|| {
     [
         (
             r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\z)".to_owned(),
@@ -43,12 +43,12 @@ static PATTERNS: LazyLock<Option<Vec<(Regex, &'static str)>>> = LazyLock::new(||
         ),
         (
             format!(
-                r#"(?i)([\w.-]*(?:{TELLING})[\w.-]*["']?\s*[=:]\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&]+)"#
+                r#"(?i)([\w.-]*(?:{SECRET_NAME_PATTERN})[\w.-]*["']?\s*[=:]\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&]+)"#
             ),
             "$1***",
         ),
         (
-            format!(r"(?i)(--?[\w-]*(?:{TELLING})[\w-]*\s+)[^\s-]\S*"),
+            format!(r"(?i)(--?[\w-]*(?:{SECRET_NAME_PATTERN})[\w-]*\s+)[^\s-]\S*"),
             "$1***",
         ),
     ]
@@ -57,26 +57,26 @@ static PATTERNS: LazyLock<Option<Vec<(Regex, &'static str)>>> = LazyLock::new(||
     .collect()
 });
 
-static TELLING_NAME: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(&format!("(?i)(?:{TELLING})")).ok());
+static SECRET_NAME_REGEX: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(&format!("(?i)(?:{SECRET_NAME_PATTERN})")).ok());
 
 /// Replaces secrets: the known ones, and what looks like one.
 #[derive(Debug, Clone, Default)]
 pub struct Masker {
-    known: Known,
+    known_secrets: KnownSecrets,
     variables: BTreeSet<String>,
 }
 
 /// The known secrets.
 #[derive(Debug, Clone, Default)]
-enum Known {
+enum KnownSecrets {
     /// There are none.
     #[default]
-    Nothing,
+    Empty,
     /// What matches is one.
     Pattern(Regex),
     /// There are some, and no pattern can be made of them: anything may be one.
-    Anything,
+    Uncompilable,
 }
 
 impl Masker {
@@ -101,14 +101,15 @@ impl Masker {
         // A secret that begins with another one must be tried first.
         forms.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         forms.dedup();
-        let alternatives: Vec<String> = forms.iter().map(|form| alternative(form)).collect();
+        let alternatives: Vec<String> = forms.iter().map(|form| secret_pattern(form)).collect();
         let known = if alternatives.is_empty() {
-            Known::Nothing
+            KnownSecrets::Empty
         } else {
-            Regex::new(&alternatives.join("|")).map_or(Known::Anything, Known::Pattern)
+            Regex::new(&alternatives.join("|"))
+                .map_or(KnownSecrets::Uncompilable, KnownSecrets::Pattern)
         };
         Self {
-            known,
+            known_secrets: known,
             variables: BTreeSet::new(),
         }
     }
@@ -123,16 +124,16 @@ impl Masker {
 
     /// `text` without its secrets.
     #[must_use]
-    pub fn text(&self, text: &str) -> String {
-        let Some(patterns) = PATTERNS.as_ref() else {
+    pub fn mask_text(&self, text: &str) -> String {
+        let Some(patterns) = SECRET_PATTERNS.as_ref() else {
             return MASK.to_owned();
         };
-        let masked = match &self.known {
-            Known::Nothing => text.to_owned(),
-            Known::Pattern(known) => known.replace_all(text, MASK).into_owned(),
-            Known::Anything => return MASK.to_owned(),
+        let masked = match &self.known_secrets {
+            KnownSecrets::Empty => text.to_owned(),
+            KnownSecrets::Pattern(known) => known.replace_all(text, MASK).into_owned(),
+            KnownSecrets::Uncompilable => return MASK.to_owned(),
         };
-        let mut masked = urls(&masked);
+        let mut masked = mask_url_passwords(&masked);
         for (pattern, kept) in patterns {
             masked = pattern
                 .replace_all(&masked, |found: &Captures<'_>| {
@@ -147,28 +148,28 @@ impl Masker {
 
     /// As [`Masker::text`]; where the whole of `text` is a variable with a
     /// telling name, its value goes to the last letter.
-    fn entry(&self, text: &str) -> String {
+    fn mask_assignment(&self, text: &str) -> String {
         match text.split_once('=') {
             Some((name, _)) if self.variables.contains(name) => format!("{name}={MASK}"),
-            Some((name, _)) if is_telling(name) && !name.contains(char::is_whitespace) => {
-                format!("{}={MASK}", self.text(name))
+            Some((name, _)) if is_secret_name(name) && !name.contains(char::is_whitespace) => {
+                format!("{}={MASK}", self.mask_text(name))
             }
-            _ => self.text(text),
+            _ => self.mask_text(text),
         }
     }
 
     /// Masks every string in `value`, and wholly those under a telling name.
-    pub fn json(&self, value: &mut Value) {
+    pub fn mask_json(&self, value: &mut Value) {
         match value {
-            Value::String(text) => *text = self.entry(text),
-            Value::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
+            Value::String(text) => *text = self.mask_assignment(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_json(item)),
             Value::Object(fields) => {
                 for (name, field) in fields {
                     match field {
-                        Value::String(text) if is_telling(name) && !text.is_empty() => {
+                        Value::String(text) if is_secret_name(name) && !text.is_empty() => {
                             *text = MASK.into();
                         }
-                        other => self.json(other),
+                        other => self.mask_json(other),
                     }
                 }
             }
@@ -180,7 +181,7 @@ impl Masker {
 /// Whether the value of a variable may be a secret, to be masked wherever it is seen: not a
 /// number or one of the words that every log is full of.
 #[must_use]
-pub fn may_be_secret(value: &str) -> bool {
+pub fn may_be_secret_value(value: &str) -> bool {
     const WORDS: [&str; 9] = [
         "true", "false", "none", "trace", "debug", "info", "warn", "warning", "error",
     ];
@@ -190,18 +191,18 @@ pub fn may_be_secret(value: &str) -> bool {
 
 /// Whether the value of a key or a variable of this name is likely a secret.
 #[must_use]
-pub fn is_telling(name: &str) -> bool {
+pub fn is_secret_name(name: &str) -> bool {
     // Without the pattern, everything is.
-    TELLING_NAME
+    SECRET_NAME_REGEX
         .as_ref()
         .is_none_or(|telling| telling.is_match(name))
 }
 
 /// `text` with the password of every URL in it masked.
 #[must_use]
-pub fn urls(text: &str) -> String {
+pub fn mask_url_passwords(text: &str) -> String {
     let mut masked = text.to_owned();
-    for span in url_passwords(text).into_iter().rev() {
+    for span in find_url_passwords(text).into_iter().rev() {
         masked.replace_range(span, MASK);
     }
     masked
@@ -210,7 +211,7 @@ pub fn urls(text: &str) -> String {
 /// The bytes of the passwords in the URLs of a text, in their order. One that is not encoded
 /// as in a URL may have any sign but a space and a slash.
 #[must_use]
-pub fn url_passwords(text: &str) -> Vec<Range<usize>> {
+pub fn find_url_passwords(text: &str) -> Vec<Range<usize>> {
     let spans = text.match_indices("://").filter_map(|(at, mark)| {
         let begin = at + mark.len();
         let is_end = |sign: char| sign.is_whitespace() || sign == '/';
@@ -222,9 +223,9 @@ pub fn url_passwords(text: &str) -> Vec<Range<usize>> {
     spans.collect()
 }
 
-fn alternative(secret: &str) -> String {
+fn secret_pattern(secret: &str) -> String {
     let exact = regex::escape(secret);
-    if secret.chars().count() >= DISTINCT {
+    if secret.chars().count() >= MIN_DISTINCTIVE_LENGTH {
         return exact;
     }
     // A boundary means something only next to a letter or digit.
@@ -267,7 +268,7 @@ mod tests {
             "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
             "LOG: database system is ready to accept connections",
         ];
-        insta::assert_snapshot!(masker.text(&lines.join("\n")), @r#"
+        insta::assert_snapshot!(masker.mask_text(&lines.join("\n")), @r#"
         POSTGRES_PASSWORD=*** POSTGRES_USER=dm
         "Env": ["KC_DB_PASSWORD=*** b", "X=1"]
         {"client_secret": ***, "realm": "dm"}
@@ -285,27 +286,27 @@ mod tests {
 
     #[test]
     fn every_pattern_is_one() {
-        assert_eq!(PATTERNS.as_ref().map(Vec::len), Some(7));
-        assert!(TELLING_NAME.is_some());
+        assert_eq!(SECRET_PATTERNS.as_ref().map(Vec::len), Some(7));
+        assert!(SECRET_NAME_REGEX.is_some());
     }
 
     #[test]
     fn everything_is_masked_where_secrets_make_no_pattern() {
         let masker = Masker::new(["x".repeat(4 << 20).as_str()]);
-        assert!(matches!(masker.known, Known::Anything));
-        assert_eq!(masker.text("a harmless line"), MASK);
+        assert!(matches!(masker.known_secrets, KnownSecrets::Uncompilable));
+        assert_eq!(masker.mask_text("a harmless line"), MASK);
     }
 
     #[test]
     fn passwords_of_urls_are_found() {
         let text = "a = \"http://jim:s3@cret@mirror.example/x\" # https://plain.example y://u@h";
-        let found: Vec<_> = url_passwords(text)
+        let found: Vec<_> = find_url_passwords(text)
             .into_iter()
             .map(|span| &text[span])
             .collect();
         assert_eq!(found, ["s3@cret"]);
         assert_eq!(
-            urls("amqp://a:b?c@h, amqp://d:e@h/v"),
+            mask_url_passwords("amqp://a:b?c@h, amqp://d:e@h/v"),
             "amqp://a:***@h, amqp://d:***@h/v"
         );
     }
@@ -314,7 +315,7 @@ mod tests {
     fn short_secrets_are_masked_where_they_stand_alone() {
         let masker = Masker::new(["dm"]);
         assert_eq!(
-            masker.text("login dm:dm as admin"),
+            masker.mask_text("login dm:dm as admin"),
             "login ***:*** as admin"
         );
     }
@@ -326,7 +327,7 @@ mod tests {
             "Env": ["KC_DB_PASSWORD=a b", "OTHER=spaghetti-western"],
             "Labels": {"admin-password": "x y", "n": 1},
         });
-        masker.json(&mut value);
+        masker.mask_json(&mut value);
         assert_eq!(value["Env"][1], "OTHER=***");
         assert_eq!(value["Labels"]["admin-password"], "***");
         assert_eq!(value["Labels"]["n"], 1);
@@ -336,14 +337,14 @@ mod tests {
     fn variables_of_services_are_masked_whatever_they_are_called() {
         let masker = Masker::new(["hunter2"]).with_variables(["LICENSE_KEY"]);
         let mut value = serde_json::json!(["LICENSE_KEY=a b", "X=LICENSE_KEY=1", "Y=is hunter2"]);
-        masker.json(&mut value);
+        masker.mask_json(&mut value);
         assert_eq!(
             value,
             serde_json::json!(["LICENSE_KEY=***", "X=LICENSE_KEY=1", "Y=is ***"])
         );
         let values = ["hunter2", "0", "60000", "debug", "INFO", "https://x"];
         assert_eq!(
-            values.map(may_be_secret),
+            values.map(may_be_secret_value),
             [true, false, false, false, false, true]
         );
     }
@@ -351,7 +352,7 @@ mod tests {
     #[test]
     fn an_environment_entry_is_masked_to_its_end() {
         let mut value = serde_json::json!(["KC_DB_PASSWORD=a b"]);
-        Masker::default().json(&mut value);
+        Masker::default().mask_json(&mut value);
         assert_eq!(value[0], "KC_DB_PASSWORD=***");
     }
 
@@ -365,11 +366,11 @@ mod tests {
             after in "[ -~]{0,20}",
         ) {
             let masker = Masker::new([secret.as_str()]);
-            let plain = masker.text(&format!("{before}{secret}{after}"));
+            let plain = masker.mask_text(&format!("{before}{secret}{after}"));
             prop_assert!(!plain.contains(&secret), "{plain}");
             let json = Value::from(format!("{before}{secret}{after}")).to_string();
             let escaped = Value::from(secret.as_str()).to_string();
-            let masked = masker.text(&json);
+            let masked = masker.mask_text(&json);
             prop_assert!(!masked.contains(&escaped[1..escaped.len() - 1]), "{masked}");
         }
     }

@@ -2,4 +2,4 @@
 
 /// Its id in a container: in the images that services are in, and of the files that they are
 /// given. It has no right to anything else there.
-pub const UID: u32 = 65532;
+pub const SERVICE_UID: u32 = 65532;

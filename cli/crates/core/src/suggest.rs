@@ -4,16 +4,16 @@
 /// dashes, underscores and case don't count, and about one letter in three may
 /// be wrong, missing or swapped.
 #[must_use]
-pub fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(
+pub fn closest_match<'a, S: AsRef<str> + ?Sized + 'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a S>,
 ) -> Option<&'a str> {
-    let plain = plain(name);
+    let plain = normalize(name);
     candidates
         .into_iter()
         .map(AsRef::as_ref)
         .filter_map(|candidate| {
-            let other = self::plain(candidate);
+            let other = self::normalize(candidate);
             let distance = strsim::damerau_levenshtein(&plain, &other);
             let allowed = plain.chars().count().min(other.chars().count()).div_ceil(3);
             (distance <= allowed).then_some((distance, candidate))
@@ -22,7 +22,7 @@ pub fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(
         .map(|(_, candidate)| candidate)
 }
 
-fn plain(name: &str) -> String {
+fn normalize(name: &str) -> String {
     name.chars()
         .filter(|c| !matches!(c, '_' | '-'))
         .flat_map(char::to_lowercase)
@@ -31,7 +31,7 @@ fn plain(name: &str) -> String {
 
 /// The candidates in a sentence: `a`, `b` or `c`.
 #[must_use]
-pub fn either(candidates: &[&str]) -> String {
+pub fn join_with_or(candidates: &[&str]) -> String {
     let quoted: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
         None => String::new(),
@@ -58,26 +58,26 @@ mod tests {
             ("passwd", "password"),
             ("wait_timout", "wait_timeout"),
         ] {
-            assert_eq!(nearest(wrong, &KEYS), Some(right), "{wrong}");
+            assert_eq!(closest_match(wrong, &KEYS), Some(right), "{wrong}");
         }
     }
 
     #[test]
     fn unlike_names_are_not_offered() {
-        assert_eq!(nearest("colour", &KEYS), None);
-        assert_eq!(nearest("x", &KEYS), None);
+        assert_eq!(closest_match("colour", &KEYS), None);
+        assert_eq!(closest_match("x", &KEYS), None);
     }
 
     #[test]
     fn choices_read_as_a_sentence() {
-        assert_eq!(either(&["a"]), "`a`");
-        assert_eq!(either(&["a", "b", "c"]), "`a`, `b` or `c`");
+        assert_eq!(join_with_or(&["a"]), "`a`");
+        assert_eq!(join_with_or(&["a", "b", "c"]), "`a`, `b` or `c`");
     }
 
     proptest! {
         #[test]
         fn a_right_name_is_nearest_to_itself(index in 0..KEYS.len()) {
-            prop_assert_eq!(nearest(KEYS[index], &KEYS), Some(KEYS[index]));
+            prop_assert_eq!(closest_match(KEYS[index], &KEYS), Some(KEYS[index]));
         }
     }
 }

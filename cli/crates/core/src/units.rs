@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A duration as people read it: `2.1s`, `1m 04s`, `3h 07m`, `2d 5h`.
 #[must_use]
-pub fn duration(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
     if tenths < 600 {
         return format!("{}.{}s", tenths / 10, tenths % 10);
@@ -22,7 +22,7 @@ pub fn duration(duration: Duration) -> String {
 
 /// A moment of a run, always in seconds, so that lines can be sorted by it.
 #[must_use]
-pub fn seconds(at: Duration) -> String {
+pub fn format_seconds(at: Duration) -> String {
     let tenths = (at.as_millis() + 50) / 100;
     format!("{}.{}s", tenths / 10, tenths % 10)
 }
@@ -30,7 +30,7 @@ pub fn seconds(at: Duration) -> String {
 /// Bytes as people read them: `812 B`, `45.1 MB`. Powers of ten, as disks and
 /// registries count.
 #[must_use]
-pub fn bytes(bytes: u64) -> String {
+pub fn format_bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     if bytes < 1000 {
         return format!("{bytes} B");
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn durations_read_as_people_say_them() {
-        let text = |millis| duration(Duration::from_millis(millis));
+        let text = |millis| format_duration(Duration::from_millis(millis));
         assert_eq!(text(0), "0.0s");
         assert_eq!(text(2_149), "2.1s");
         assert_eq!(text(59_949), "59.9s");
@@ -59,14 +59,14 @@ mod tests {
         assert_eq!(text(64_000), "1m 04s");
         assert_eq!(text(3_600_000), "1h 00m");
         assert_eq!(text(189_000_000), "2d 4h");
-        assert_eq!(seconds(Duration::from_secs(75)), "75.0s");
+        assert_eq!(format_seconds(Duration::from_secs(75)), "75.0s");
     }
 
     #[test]
     fn bytes_round_to_the_next_unit() {
-        assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(1_000), "1.0 kB");
-        assert_eq!(bytes(999_950), "1.0 MB");
-        assert_eq!(bytes(45_120_000), "45.1 MB");
+        assert_eq!(format_bytes(999), "999 B");
+        assert_eq!(format_bytes(1_000), "1.0 kB");
+        assert_eq!(format_bytes(999_950), "1.0 MB");
+        assert_eq!(format_bytes(45_120_000), "45.1 MB");
     }
 }

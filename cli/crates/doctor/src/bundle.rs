@@ -6,28 +6,28 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use dm_core::error::{Coded, Exit};
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_core::mask::Masker;
-use dm_engine::inventory::{ObjectKind, Owned};
+use dm_engine::labelled_objects::{EngineObjectKind, LabelledObject};
 use dm_engine::logs::LogQuery;
 use dm_engine::{Engine, EngineError};
-use dm_host::target;
+use dm_host::output_target;
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::{Examination, Finding};
+use super::{DoctorFinding, DoctorReport};
 
 /// How many of a container's last log lines go in.
-const LOG_LINES: usize = 1000;
+const LOG_TAIL_LINES: usize = 1000;
 
 /// How long one question to the engine may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The compression of Zstandard that its own tool uses by default.
-const LEVEL: i32 = 3;
+const COMPRESSION_LEVEL: i32 = 3;
 
 /// A bundle could not be written.
 #[derive(Debug, Error)]
@@ -38,16 +38,16 @@ pub struct BundleError {
     source: io::Error,
 }
 
-impl Coded for BundleError {
+impl UserError for BundleError {
     fn code(&self) -> ErrorCode {
         ErrorCode::BundleWrite
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         vec!["choose another path: dm doctor --bundle /tmp/dm-bundle.tar.zst".into()]
     }
 }
@@ -63,7 +63,7 @@ pub struct BundleFile {
 
 /// What the name of a bundle is where none is given.
 #[must_use]
-pub fn default_name(now: DateTime<Utc>) -> PathBuf {
+pub fn default_path(now: DateTime<Utc>) -> PathBuf {
     now.format("dm-bundle-%Y%m%dT%H%M%SZ.tar.zst")
         .to_string()
         .into()
@@ -71,33 +71,37 @@ pub fn default_name(now: DateTime<Utc>) -> PathBuf {
 
 /// Gathers what there is to know: the findings, and what the engine tells of
 /// the objects of `project`. What can't be had is named in a file of its own.
-pub async fn gather(examination: &Examination, project: &str, masker: &Masker) -> Vec<BundleFile> {
+pub async fn collect_files(
+    examination: &DoctorReport,
+    project: &str,
+    masker: &Masker,
+) -> Vec<BundleFile> {
     let mut files = vec![
-        json_file("dm.json", &about_dm(), masker),
-        json_file("findings.json", &json!(examination.findings), masker),
+        masked_json_file("dm.json", &dm_info(), masker),
+        masked_json_file("findings.json", &json!(examination.findings), masker),
         BundleFile {
             name: "findings.txt".into(),
-            text: listed(&examination.findings),
+            text: format_findings(&examination.findings),
         },
     ];
     let Some(engine) = &examination.engine else {
         return files;
     };
     let mut failures = Vec::new();
-    let about = json!({ "found": engine.found(), "version": engine.version() });
-    files.push(json_file("engine/found.json", &about, masker));
-    match within("engine info", engine.describe_itself()).await {
-        Ok(info) => files.push(json_file("engine/info.json", &info, masker)),
+    let about = json!({ "found": engine.discovery(), "version": engine.version() });
+    files.push(masked_json_file("engine/found.json", &about, masker));
+    match with_timeout("engine info", engine.info_json()).await {
+        Ok(info) => files.push(masked_json_file("engine/info.json", &info, masker)),
         Err(failure) => failures.push(failure),
     }
-    let owned = match within("objects of dm", engine.owned()).await {
+    let owned = match with_timeout("objects of dm", engine.list_labelled_objects()).await {
         Ok(owned) => owned,
         Err(failure) => {
             failures.push(failure);
             Vec::new()
         }
     };
-    files.push(json_file("objects.json", &json!(owned), masker));
+    files.push(masked_json_file("objects.json", &json!(owned), masker));
     for object in owned.iter().filter(|object| object.project == project) {
         add_object(engine, object, masker, &mut files, &mut failures).await;
     }
@@ -112,29 +116,29 @@ pub async fn gather(examination: &Examination, project: &str, masker: &Masker) -
 
 async fn add_object(
     engine: &Engine,
-    object: &Owned,
+    object: &LabelledObject,
     masker: &Masker,
     files: &mut Vec<BundleFile>,
     failures: &mut Vec<String>,
 ) {
     let folder = match object.kind {
-        ObjectKind::Container => "containers",
-        ObjectKind::Network => "networks",
-        ObjectKind::Volume => "volumes",
+        EngineObjectKind::Container => "containers",
+        EngineObjectKind::Network => "networks",
+        EngineObjectKind::Volume => "volumes",
     };
-    match within(&object.name, engine.describe(object.kind, &object.name)).await {
+    match with_timeout(&object.name, engine.inspect_json(object.kind, &object.name)).await {
         Ok(described) => {
             let name = format!("{folder}/{}.json", object.name);
-            files.push(json_file(&name, &described, masker));
+            files.push(masked_json_file(&name, &described, masker));
         }
         Err(failure) => failures.push(failure),
     }
-    if object.kind != ObjectKind::Container {
+    if object.kind != EngineObjectKind::Container {
         return;
     }
-    match within(
+    match with_timeout(
         &format!("log of {}", object.name),
-        log(engine, &object.name),
+        read_log(engine, &object.name),
     )
     .await
     {
@@ -146,9 +150,9 @@ async fn add_object(
     }
 }
 
-async fn log(engine: &Engine, name: &str) -> Result<String, EngineError> {
+async fn read_log(engine: &Engine, name: &str) -> Result<String, EngineError> {
     let query = LogQuery {
-        tail: Some(LOG_LINES),
+        tail: Some(LOG_TAIL_LINES),
         ..LogQuery::default()
     };
     let lines = engine.log_lines(name, &query);
@@ -165,21 +169,24 @@ async fn log(engine: &Engine, name: &str) -> Result<String, EngineError> {
         .await
 }
 
-async fn within<T>(
+async fn with_timeout<T>(
     what: &str,
     work: impl Future<Output = Result<T, EngineError>>,
 ) -> Result<T, String> {
-    match timeout(PATIENCE, work).await {
+    match timeout(ENGINE_TIMEOUT, work).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(format!(
             "{what}: {}",
-            dm_core::error::Error::from(error).chain().join(": ")
+            dm_core::error::Error::from(error).error_chain().join(": ")
         )),
-        Err(_) => Err(format!("{what}: no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!(
+            "{what}: no answer within {} s",
+            ENGINE_TIMEOUT.as_secs()
+        )),
     }
 }
 
-fn about_dm() -> Value {
+fn dm_info() -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "os": std::env::consts::OS,
@@ -189,7 +196,7 @@ fn about_dm() -> Value {
     })
 }
 
-fn listed(findings: &[Finding]) -> String {
+fn format_findings(findings: &[DoctorFinding]) -> String {
     let mut text = String::new();
     for finding in findings {
         text.push_str(&format!(
@@ -205,9 +212,9 @@ fn listed(findings: &[Finding]) -> String {
 
 /// Masked as JSON, which knows where a value ends; as text it is masked again
 /// when it is written.
-fn json_file(name: &str, value: &Value, masker: &Masker) -> BundleFile {
+fn masked_json_file(name: &str, value: &Value, masker: &Masker) -> BundleFile {
     let mut value = value.clone();
-    masker.json(&mut value);
+    masker.mask_json(&mut value);
     BundleFile {
         name: name.to_owned(),
         text: format!("{value:#}\n"),
@@ -219,16 +226,16 @@ fn json_file(name: &str, value: &Value, masker: &Masker) -> BundleFile {
 ///
 /// # Errors
 /// [`BundleError`] when the file can't be written.
-pub fn write(path: &Path, files: &[BundleFile], masker: &Masker) -> Result<(), BundleError> {
+pub fn write_bundle(path: &Path, files: &[BundleFile], masker: &Masker) -> Result<(), BundleError> {
     let written = || -> io::Result<()> {
-        target::regular(path)?;
+        output_target::require_regular_file(path)?;
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        let packed = zstd::Encoder::new(&mut file, LEVEL)?;
-        archive(packed, files, masker)?.finish()?;
+        let packed = zstd::Encoder::new(&mut file, COMPRESSION_LEVEL)?;
+        write_tar(packed, files, masker)?.finish()?;
         file.as_file().sync_data()?;
         file.persist(path)?;
         Ok(())
@@ -239,11 +246,11 @@ pub fn write(path: &Path, files: &[BundleFile], masker: &Masker) -> Result<(), B
     })
 }
 
-fn archive<W: Write>(to: W, files: &[BundleFile], masker: &Masker) -> io::Result<W> {
+fn write_tar<W: Write>(to: W, files: &[BundleFile], masker: &Masker) -> io::Result<W> {
     let now = u64::try_from(Utc::now().timestamp()).unwrap_or_default();
     let mut archive = tar::Builder::new(to);
     for file in files {
-        let text = masker.text(&file.text);
+        let text = masker.mask_text(&file.text);
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
@@ -289,7 +296,7 @@ mod tests {
             text: "user gave correct horse battery\nready\n".into(),
         }];
         let path = dir.path().join("b.tar.zst");
-        write(&path, &files, &masker).unwrap();
+        write_bundle(&path, &files, &masker).unwrap();
         let read = unpack(zstd::Decoder::new(std::fs::File::open(&path).unwrap()).unwrap());
         assert_eq!(
             read["dm-bundle/logs/postgres.log"],
@@ -302,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_bundle_that_can_not_be_written_says_so() {
-        let error = write(
+        let error = write_bundle(
             Path::new("/no/such/folder/b.tar.zst"),
             &[],
             &Masker::default(),
@@ -320,7 +327,7 @@ mod tests {
         let pipe = folder.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
-        let error = write(&pipe, &[], &Masker::default()).unwrap_err();
+        let error = write_bundle(&pipe, &[], &Masker::default()).unwrap_err();
         assert!(
             error.source.to_string().contains("regular file"),
             "{error:?}"
@@ -330,15 +337,15 @@ mod tests {
 
     #[tokio::test]
     async fn without_an_engine_there_are_the_findings() {
-        let examination = Examination {
-            findings: vec![Finding::error(
+        let examination = DoctorReport {
+            findings: vec![DoctorFinding::error(
                 "engine",
                 "none answers, PASSWORD=x",
                 ["dm engine start"],
             )],
             engine: None,
         };
-        let files = gather(&examination, "dm-1", &Masker::default()).await;
+        let files = collect_files(&examination, "dm-1", &Masker::default()).await;
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["dm.json", "findings.json", "findings.txt"]);
         assert!(files[1].text.contains("PASSWORD=***"), "{}", files[1].text);

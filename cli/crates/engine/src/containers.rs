@@ -21,7 +21,7 @@ use super::{Engine, EngineError};
 
 /// The state of a container, as the engine tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum ContainerState {
     /// Made, never started.
     Created,
     /// Its process runs.
@@ -36,7 +36,7 @@ pub enum State {
     Dead,
 }
 
-impl State {
+impl ContainerState {
     /// The engine's own word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -65,13 +65,13 @@ pub struct Container {
     /// The image it was made from, as it was named then.
     pub image: String,
     /// Its state.
-    pub state: State,
+    pub state: ContainerState,
     /// The engine's phrase for the state, e.g. `Exited (1) 3 minutes ago`.
     pub status: String,
     /// The digest of the specification that it was made from.
     pub digest: String,
     /// Whether it is on any network, as far as the engine tells.
-    pub on_network: bool,
+    pub has_network: bool,
     /// Its published ports by name, running or not.
     pub ports: BTreeMap<String, u16>,
     /// All its labels.
@@ -80,20 +80,20 @@ pub struct Container {
 
 /// What is known of a container's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct ContainerExit {
     /// The engine's word for the state.
     pub state: String,
     /// The exit code of its process.
     pub exit_code: Option<i64>,
     /// True where the kernel killed it for want of memory.
-    pub out_of_memory: bool,
+    pub oom_killed: bool,
     /// What the engine says went wrong, where it could not run it at all.
     pub error: Option<String>,
 }
 
 /// How a running or ended container stands.
 #[derive(Debug, Clone)]
-pub struct Inspected {
+pub struct ContainerStatus {
     /// True while its process runs.
     pub running: bool,
     /// When its process began, RFC 3339.
@@ -102,7 +102,7 @@ pub struct Inspected {
     /// that network is here.
     pub address: Option<IpAddr>,
     /// Its end, or what would be its end were it to end now.
-    pub ended: Ended,
+    pub exit: ContainerExit,
 }
 
 impl Engine {
@@ -110,7 +110,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses.
-    pub async fn containers(&self, wanted: &[(&str, &str)]) -> Result<Vec<Container>, EngineError> {
+    pub async fn list_containers(
+        &self,
+        wanted: &[(&str, &str)],
+    ) -> Result<Vec<Container>, EngineError> {
         let filters = HashMap::from([("label".to_owned(), label_filter(wanted))]);
         let options = ListContainersOptionsBuilder::new()
             .all(true)
@@ -121,7 +124,10 @@ impl Engine {
             .list_containers(Some(options))
             .await
             .map_err(EngineError::api("list containers"))?;
-        let mut containers: Vec<_> = found.into_iter().filter_map(from_summary).collect();
+        let mut containers: Vec<_> = found
+            .into_iter()
+            .filter_map(container_from_summary)
+            .collect();
         containers.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(containers)
     }
@@ -134,7 +140,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses.
-    pub async fn create(
+    pub async fn create_container(
         &self,
         spec: &ContainerSpec,
         labels: &BTreeMap<String, String>,
@@ -144,7 +150,7 @@ impl Engine {
             .build();
         let created = self
             .docker()
-            .create_container(Some(options), body(spec, labels))
+            .create_container(Some(options), create_body(spec, labels))
             .await
             .map_err(EngineError::api(format!("create container {}", spec.name)))?;
         if !spec.files.is_empty() {
@@ -157,7 +163,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the engine can't start it, e.g. a port is taken.
-    pub async fn start(&self, name: &str) -> Result<(), EngineError> {
+    pub async fn start_container(&self, name: &str) -> Result<(), EngineError> {
         self.docker()
             .start_container(name, None::<StartContainerOptions>)
             .await
@@ -169,7 +175,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses.
-    pub async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
+    pub async fn stop_container(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
         // The call lasts as long as the stop does.
@@ -177,7 +183,7 @@ impl Engine {
             .docker()
             .clone()
             .with_timeout(grace + Duration::from_secs(60));
-        absent_is_fine(docker.stop_container(name, Some(options)).await)
+        ignore_absent(docker.stop_container(name, Some(options)).await)
             .map_err(EngineError::api(format!("stop container {name}")))
     }
 
@@ -185,7 +191,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the container doesn't run.
-    pub async fn kill(&self, name: &str, signal: &str) -> Result<(), EngineError> {
+    pub async fn kill_container(&self, name: &str, signal: &str) -> Result<(), EngineError> {
         let options = KillContainerOptionsBuilder::new().signal(signal).build();
         self.docker()
             .kill_container(name, Some(options))
@@ -199,7 +205,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where it doesn't run.
-    pub async fn pause(&self, name: &str) -> Result<(), EngineError> {
+    pub async fn pause_container(&self, name: &str) -> Result<(), EngineError> {
         self.docker()
             .pause_container(name)
             .await
@@ -210,7 +216,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses.
-    pub async fn unpause(&self, name: &str) -> Result<(), EngineError> {
+    pub async fn unpause_container(&self, name: &str) -> Result<(), EngineError> {
         self.docker()
             .unpause_container(name)
             .await
@@ -222,7 +228,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses.
-    pub async fn remove(&self, name: &str) -> Result<(), EngineError> {
+    pub async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::new()
             .force(true)
             .v(true)
@@ -233,12 +239,12 @@ impl Engine {
             Err(bollard::errors::Error::DockerResponseServerError {
                 status_code: 409, ..
             }) => {
-                while self.inspect(name).await?.is_some() {
+                while self.inspect_container(name).await?.is_some() {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 Ok(())
             }
-            other => absent_is_fine(other),
+            other => ignore_absent(other),
         }
         .map_err(EngineError::api(format!("remove container {name}")))
     }
@@ -247,7 +253,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses.
-    pub async fn inspect(&self, name: &str) -> Result<Option<Inspected>, EngineError> {
+    pub async fn inspect_container(
+        &self,
+        name: &str,
+    ) -> Result<Option<ContainerStatus>, EngineError> {
         let found = self
             .docker()
             .inspect_container(name, None::<InspectContainerOptions>)
@@ -263,19 +272,19 @@ impl Engine {
         let state = response.state.unwrap_or_default();
         let settings = response.network_settings.unwrap_or_default();
         let networks = settings.networks.unwrap_or_default();
-        Ok(Some(Inspected {
+        Ok(Some(ContainerStatus {
             running: state.running.unwrap_or_default(),
             started_at: state.started_at,
             address: networks
                 .into_values()
                 .find_map(|network| network.ip_address?.parse().ok()),
-            ended: Ended {
+            exit: ContainerExit {
                 state: state
                     .status
                     .map(|status| status.to_string())
                     .unwrap_or_default(),
                 exit_code: state.exit_code,
-                out_of_memory: state.oom_killed.unwrap_or_default(),
+                oom_killed: state.oom_killed.unwrap_or_default(),
                 error: state.error.filter(|error| !error.is_empty()),
             },
         }))
@@ -285,7 +294,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the container or the engine is gone.
-    pub async fn ended(&self, name: &str) -> Result<Ended, EngineError> {
+    pub async fn wait_for_exit(&self, name: &str) -> Result<ContainerExit, EngineError> {
         // The exit status comes as an item for 0 and as an error for the rest:
         // either way it is the state afterwards that tells all.
         let waited = self
@@ -303,14 +312,14 @@ impl Engine {
                 error,
             ));
         }
-        Ok(self.inspect(name).await?.map_or_else(
-            || Ended {
+        Ok(self.inspect_container(name).await?.map_or_else(
+            || ContainerExit {
                 state: "removed".into(),
                 exit_code: None,
-                out_of_memory: false,
+                oom_killed: false,
                 error: None,
             },
-            |inspected| inspected.ended,
+            |inspected| inspected.exit,
         ))
     }
 
@@ -319,7 +328,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the container is gone.
-    pub async fn memory(&self, name: &str) -> Result<Option<u64>, EngineError> {
+    pub async fn memory_usage(&self, name: &str) -> Result<Option<u64>, EngineError> {
         // One shot: no second sample is waited for. The engine still answers only
         // at its next collection, which older ones do once a second.
         let options = StatsOptionsBuilder::new()
@@ -357,7 +366,7 @@ pub(super) fn label_filter(wanted: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// "Not modified" (stopped already) and "not found" are what was asked for.
-pub(super) fn absent_is_fine(
+pub(super) fn ignore_absent(
     result: Result<(), bollard::errors::Error>,
 ) -> Result<(), bollard::errors::Error> {
     match result {
@@ -389,7 +398,7 @@ fn format_ports(spec: &ContainerSpec) -> String {
     pairs.join(",")
 }
 
-fn from_summary(summary: ContainerSummary) -> Option<Container> {
+fn container_from_summary(summary: ContainerSummary) -> Option<Container> {
     let labels = summary.labels.unwrap_or_default();
     let get = |label: &str| {
         labels::value(Some(&labels), label)
@@ -398,12 +407,18 @@ fn from_summary(summary: ContainerSummary) -> Option<Container> {
     };
     let name = summary.names?.first()?.trim_start_matches('/').to_owned();
     let state = match summary.state? {
-        ContainerSummaryStateEnum::CREATED => State::Created,
-        ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::STOPPING => State::Running,
-        ContainerSummaryStateEnum::PAUSED => State::Paused,
-        ContainerSummaryStateEnum::RESTARTING => State::Restarting,
-        ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::EMPTY => State::Exited,
-        ContainerSummaryStateEnum::REMOVING | ContainerSummaryStateEnum::DEAD => State::Dead,
+        ContainerSummaryStateEnum::CREATED => ContainerState::Created,
+        ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::STOPPING => {
+            ContainerState::Running
+        }
+        ContainerSummaryStateEnum::PAUSED => ContainerState::Paused,
+        ContainerSummaryStateEnum::RESTARTING => ContainerState::Restarting,
+        ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::EMPTY => {
+            ContainerState::Exited
+        }
+        ContainerSummaryStateEnum::REMOVING | ContainerSummaryStateEnum::DEAD => {
+            ContainerState::Dead
+        }
     };
     Some(Container {
         id: summary.id?,
@@ -414,7 +429,7 @@ fn from_summary(summary: ContainerSummary) -> Option<Container> {
         state,
         status: summary.status.unwrap_or_default(),
         digest: get(labels::CONFIG_DIGEST),
-        on_network: summary
+        has_network: summary
             .network_settings
             .and_then(|settings| settings.networks)
             .is_none_or(|networks| !networks.is_empty()),
@@ -424,7 +439,7 @@ fn from_summary(summary: ContainerSummary) -> Option<Container> {
 }
 
 /// A mount and not a bind: a bind is one text, which a colon in a path would take apart.
-fn bind(mount: &HostMount) -> Mount {
+fn bind_mount(mount: &HostMount) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
         source: Some(mount.source.clone()),
@@ -434,7 +449,7 @@ fn bind(mount: &HostMount) -> Mount {
     }
 }
 
-fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCreateBody {
+fn create_body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCreateBody {
     let bindings: HashMap<_, _> = spec
         .ports
         .iter()
@@ -478,7 +493,7 @@ fn body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> ContainerCre
         stop_timeout: Some(i64::from(spec.stop_timeout)),
         host_config: Some(HostConfig {
             binds: Some(binds.collect()),
-            mounts: host.map(|host| host.mounts.iter().map(bind).collect()),
+            mounts: host.map(|host| host.mounts.iter().map(bind_mount).collect()),
             readonly_rootfs: host.map(|_| true),
             cap_drop: host.map(|_| vec!["ALL".to_owned()]),
             // Files of the host keep the labels that SELinux has for them there.

@@ -1,10 +1,10 @@
 //! What can go wrong between `dm` and the engine.
 
-use dm_core::error::{Coded, Exit};
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
-use super::refusal::Refusal;
+use super::refusal::EngineRefusal;
 
 /// A failure of the engine, or of finding one.
 #[derive(Debug, Error)]
@@ -60,7 +60,7 @@ pub enum EngineError {
 impl EngineError {
     /// What the engine answered, as opposed to a failure to reach it.
     #[must_use]
-    pub fn answer(&self) -> Option<&str> {
+    pub fn engine_message(&self) -> Option<&str> {
         use bollard::errors::Error;
         let Self::Api { source, .. } = self else {
             return None;
@@ -91,7 +91,7 @@ fn places(tried: &[String]) -> String {
 }
 
 /// True where the engine itself said so, and not the connection to it.
-fn is_answer(error: &bollard::errors::Error) -> bool {
+fn is_engine_response(error: &bollard::errors::Error) -> bool {
     use bollard::errors::Error;
     !matches!(
         error,
@@ -107,7 +107,7 @@ impl EngineError {
     pub(crate) fn api(doing: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
         let doing = doing.into();
         move |source| {
-            if is_answer(&source) {
+            if is_engine_response(&source) {
                 Self::Api { doing, source }
             } else {
                 Self::Unreachable { doing, source }
@@ -117,15 +117,15 @@ impl EngineError {
 
     /// What the engine refused the call for, if it did answer.
     #[must_use]
-    pub fn refusal(&self) -> Option<Refusal> {
+    pub fn refusal(&self) -> Option<EngineRefusal> {
         match self {
-            Self::Api { source, .. } => Refusal::of(source),
+            Self::Api { source, .. } => EngineRefusal::from_error(source),
             _ => None,
         }
     }
 }
 
-impl Coded for EngineError {
+impl UserError for EngineError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::NotFound { .. } => ErrorCode::EngineNotFound,
@@ -136,11 +136,11 @@ impl Coded for EngineError {
         }
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Engine
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Engine
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
             Self::NotFound { next, .. } | Self::Setup { next, .. } => next.clone(),
             Self::Unreachable { .. } => vec!["dm engine status".into(), "dm up".into()],

@@ -17,13 +17,13 @@ use super::{Engine, EngineError};
 const DETACH_KEYS: &str = "ctrl-^,ctrl-],ctrl-^,ctrl-]";
 
 /// How long to wait before it is looked again whether a command has ended.
-const PAUSE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How often a terminal that is only just being made is told its size.
-const RESIZES: usize = 10;
+const RESIZE_ATTEMPTS: usize = 10;
 
 /// The exit code of a command whose own the engine does not know.
-const UNKNOWN: i64 = 255;
+const UNKNOWN_EXIT_CODE: i64 = 255;
 
 /// A command to run in a container.
 #[derive(Debug, Clone, Default)]
@@ -41,29 +41,29 @@ pub struct ExecSpec {
 }
 
 /// A command that is running in a container.
-pub struct Running {
+pub struct ExecProcess {
     id: String,
-    doing: String,
+    action: String,
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
-    input: Option<Input>,
+    stdin: Option<ExecInput>,
 }
 
 /// A command's standard input.
-pub type Input = Pin<Box<dyn AsyncWrite + Send>>;
+pub type ExecInput = Pin<Box<dyn AsyncWrite + Send>>;
 
 /// Some of what a command printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Chunk {
+pub enum OutputChunk {
     /// To its standard output, or its terminal.
-    Out(Bytes),
+    Stdout(Bytes),
     /// To its standard error.
-    Err(Bytes),
+    Stderr(Bytes),
 }
 
-impl Running {
+impl ExecProcess {
     /// The command's standard input, once; after that one that swallows all.
-    pub fn take_input(&mut self) -> Input {
-        self.input
+    pub fn take_stdin(&mut self) -> ExecInput {
+        self.stdin
             .take()
             .unwrap_or_else(|| Box::pin(tokio::io::sink()))
     }
@@ -72,14 +72,14 @@ impl Running {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the connection breaks.
-    pub async fn next(&mut self) -> Result<Option<Chunk>, EngineError> {
+    pub async fn next_chunk(&mut self) -> Result<Option<OutputChunk>, EngineError> {
         let Some(chunk) = self.output.next().await else {
             return Ok(None);
         };
         Ok(Some(
-            match chunk.map_err(EngineError::api(self.doing.clone()))? {
-                LogOutput::StdErr { message } => Chunk::Err(message),
-                other => Chunk::Out(other.into_bytes()),
+            match chunk.map_err(EngineError::api(self.action.clone()))? {
+                LogOutput::StdErr { message } => OutputChunk::Stderr(message),
+                other => OutputChunk::Stdout(other.into_bytes()),
             },
         ))
     }
@@ -87,13 +87,13 @@ impl Running {
 
 /// What a command printed, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
+pub struct ExecOutput {
     /// Its exit code.
-    pub code: i64,
+    pub exit_code: i64,
     /// Standard output.
-    pub out: Vec<u8>,
+    pub stdout: Vec<u8>,
     /// Standard error.
-    pub err: Vec<u8>,
+    pub stderr: Vec<u8>,
 }
 
 impl Engine {
@@ -101,7 +101,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the container doesn't run.
-    pub async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<Running, EngineError> {
+    pub async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<ExecProcess, EngineError> {
         let config = ExecConfig {
             attach_stdin: Some(spec.stdin),
             attach_stdout: Some(true),
@@ -129,7 +129,7 @@ impl Engine {
             .start_exec(&created.id, Some(options))
             .await
             .map_err(EngineError::api(doing.clone()))?;
-        let (output, input): (Pin<Box<dyn Stream<Item = _> + Send>>, Input) = match started {
+        let (output, input): (Pin<Box<dyn Stream<Item = _> + Send>>, ExecInput) = match started {
             StartExecResults::Attached { output, input } => (output, input),
             // It was asked to attach; an engine that doesn't has no output to give.
             StartExecResults::Detached => (
@@ -137,11 +137,11 @@ impl Engine {
                 Box::pin(tokio::io::sink()),
             ),
         };
-        Ok(Running {
+        Ok(ExecProcess {
             id: created.id,
-            doing,
+            action: doing,
             output,
-            input: Some(input),
+            stdin: Some(input),
         })
     }
 
@@ -150,9 +150,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the container is gone.
-    pub fn exec_code(
+    pub fn exec_exit_code(
         &self,
-        running: &Running,
+        running: &ExecProcess,
     ) -> impl Future<Output = Result<i64, EngineError>> + Send + use<> {
         // Only the id goes along: the streams can't be shared by threads.
         let (docker, id) = (self.docker().clone(), running.id.clone());
@@ -164,8 +164,8 @@ impl Engine {
                     .map_err(EngineError::api("read a command's exit code"))?;
                 // The output can end a moment before the engine knows the code.
                 match (inspected.running, inspected.exit_code) {
-                    (Some(true), _) => tokio::time::sleep(PAUSE).await,
-                    (_, code) => return Ok(code.unwrap_or(UNKNOWN)),
+                    (Some(true), _) => tokio::time::sleep(POLL_INTERVAL).await,
+                    (_, code) => return Ok(code.unwrap_or(UNKNOWN_EXIT_CODE)),
                 }
             }
         }
@@ -173,20 +173,20 @@ impl Engine {
 
     /// Tells a command's terminal its size in characters. A command that has ended
     /// has none, and one that is about to start has none yet.
-    pub fn resize(
+    pub fn resize_terminal(
         &self,
-        running: &Running,
+        running: &ExecProcess,
         width: u16,
         height: u16,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (docker, id) = (self.docker().clone(), running.id.clone());
         async move {
-            for _ in 0..RESIZES {
+            for _ in 0..RESIZE_ATTEMPTS {
                 let size = ResizeExecOptions { height, width };
                 if docker.resize_exec(&id, size).await.is_ok() {
                     return;
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         }
     }
@@ -195,23 +195,23 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where it can't be run; a command that fails is no error.
-    pub async fn exec_collect(
+    pub async fn exec_output(
         &self,
         container: &str,
         spec: &ExecSpec,
-    ) -> Result<Output, EngineError> {
+    ) -> Result<ExecOutput, EngineError> {
         let mut running = self.exec(container, spec).await?;
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        while let Some(chunk) = running.next().await? {
+        while let Some(chunk) = running.next_chunk().await? {
             match chunk {
-                Chunk::Out(bytes) => out.extend_from_slice(&bytes),
-                Chunk::Err(bytes) => err.extend_from_slice(&bytes),
+                OutputChunk::Stdout(bytes) => out.extend_from_slice(&bytes),
+                OutputChunk::Stderr(bytes) => err.extend_from_slice(&bytes),
             }
         }
-        Ok(Output {
-            code: self.exec_code(&running).await?,
-            out,
-            err,
+        Ok(ExecOutput {
+            exit_code: self.exec_exit_code(&running).await?,
+            stdout: out,
+            stderr: err,
         })
     }
 }

@@ -44,7 +44,7 @@ pub struct Image {
 
 /// A container that was made from an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageUser {
+pub struct ImageContainer {
     /// The container's name.
     pub container: String,
     /// Its labels.
@@ -112,13 +112,13 @@ impl Engine {
     ///
     /// # Errors
     /// Where the engine fails to answer.
-    pub async fn image(&self, reference: &str) -> Result<Option<Image>, EngineError> {
+    pub async fn inspect_image(&self, reference: &str) -> Result<Option<Image>, EngineError> {
         match self.docker().inspect_image(reference).await {
             Ok(image) => Ok(Some(Image {
                 id: image.id.unwrap_or_default(),
-                references: tagged(image.repo_tags.unwrap_or_default()),
+                references: without_untagged(image.repo_tags.unwrap_or_default()),
                 digests: image.repo_digests.unwrap_or_default(),
-                size: unsigned(image.size).unwrap_or_default(),
+                size: to_unsigned(image.size).unwrap_or_default(),
                 created: image
                     .created
                     .and_then(|text| text.parse().ok())
@@ -146,7 +146,7 @@ impl Engine {
     ///
     /// # Errors
     /// Where the engine fails to answer.
-    pub async fn images_labelled(&self, label: &str) -> Result<Vec<Image>, EngineError> {
+    pub async fn list_images_with_label(&self, label: &str) -> Result<Vec<Image>, EngineError> {
         let filters = HashMap::from([("label", vec![label])]);
         let options = ListImagesOptionsBuilder::default()
             .filters(&filters)
@@ -163,14 +163,16 @@ impl Engine {
     ///
     /// # Errors
     /// Where the engine fails to answer.
-    pub async fn image_users(&self) -> Result<HashMap<String, Vec<ImageUser>>, EngineError> {
+    pub async fn containers_by_image(
+        &self,
+    ) -> Result<HashMap<String, Vec<ImageContainer>>, EngineError> {
         let options = ListContainersOptionsBuilder::default().all(true).build();
         let containers = self
             .docker()
             .list_containers(Some(options))
             .await
             .map_err(EngineError::api("list containers"))?;
-        let mut users: HashMap<String, Vec<ImageUser>> = HashMap::new();
+        let mut users: HashMap<String, Vec<ImageContainer>> = HashMap::new();
         for container in containers {
             let name = container
                 .names
@@ -183,7 +185,7 @@ impl Engine {
             users
                 .entry(container.image_id.unwrap_or_default())
                 .or_default()
-                .push(ImageUser {
+                .push(ImageContainer {
                     container: name,
                     labels: container.labels.unwrap_or_default(),
                 });
@@ -210,7 +212,7 @@ impl Engine {
             ..DockerCredentials::default()
         });
         let doing = format!("pull image {reference}");
-        self.bulk()
+        self.bulk_client()
             .create_image(Some(options), None, credentials)
             .map(move |event| {
                 event
@@ -234,7 +236,7 @@ impl Engine {
             .from_src("-")
             .changes(changes.to_vec())
             .build();
-        let docker = self.bulk();
+        let docker = self.bulk_client();
         let mut events =
             docker.create_image(Some(options), Some(bollard::body_try_stream(root)), None);
         let mut id = None;
@@ -269,7 +271,7 @@ impl Engine {
             .rm(true)
             .forcerm(true)
             .build();
-        let docker = self.bulk();
+        let docker = self.bulk_client();
         let (events, received) = tokio::sync::mpsc::channel(16);
         // bollard ties the stream to the client, which is ours alone: a task keeps
         // both, and ends as soon as nobody listens.
@@ -293,7 +295,7 @@ impl Engine {
                 }
             }
         });
-        received_stream(received)
+        receiver_stream(received)
     }
 
     /// Gives an image a further reference.
@@ -344,7 +346,7 @@ impl Engine {
         &self,
         references: &[&str],
     ) -> impl Stream<Item = Result<Bytes, EngineError>> + Send + Unpin + 'static {
-        self.bulk()
+        self.bulk_client()
             .export_images(references)
             .map(|chunk| chunk.map_err(EngineError::api("save images")))
             .boxed()
@@ -359,7 +361,7 @@ impl Engine {
         tar: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<(), EngineError> {
         let options = ImportImageOptionsBuilder::default().quiet(true).build();
-        let docker = self.bulk();
+        let docker = self.bulk_client();
         let mut events = docker.import_image(options, bollard::body_try_stream(tar), None);
         while let Some(event) = events.next().await {
             event.map_err(EngineError::api("load images"))?;
@@ -371,7 +373,7 @@ impl Engine {
     /// registry credentials in the URL-safe alphabet, which engines expect and
     /// bollard does not use: with the other one a password that encodes to `+` or
     /// `/` is dropped without a word.
-    fn bulk(&self) -> bollard::Docker {
+    fn bulk_client(&self) -> bollard::Docker {
         self.docker()
             .clone()
             .with_timeout(BULK_TIMEOUT)
@@ -391,14 +393,14 @@ impl Engine {
 }
 
 /// The receiving end of a channel as a stream.
-fn received_stream<T: Send + 'static>(
+fn receiver_stream<T: Send + 'static>(
     mut received: tokio::sync::mpsc::Receiver<T>,
 ) -> impl Stream<Item = T> + Send + Unpin + 'static {
     futures_util::stream::poll_fn(move |context| received.poll_recv(context))
 }
 
 /// Engines before API 1.43 write `<none>:<none>` for an image without a tag.
-fn tagged(references: Vec<String>) -> Vec<String> {
+fn without_untagged(references: Vec<String>) -> Vec<String> {
     references
         .into_iter()
         .filter(|reference| !reference.contains("<none>"))
@@ -406,7 +408,7 @@ fn tagged(references: Vec<String>) -> Vec<String> {
 }
 
 /// A size or count that the API declares signed; a negative one means unknown.
-fn unsigned(value: Option<i64>) -> Option<u64> {
+fn to_unsigned(value: Option<i64>) -> Option<u64> {
     value.and_then(|value| u64::try_from(value).ok())
 }
 
@@ -414,9 +416,9 @@ impl From<ImageSummary> for Image {
     fn from(image: ImageSummary) -> Self {
         Self {
             id: image.id,
-            references: tagged(image.repo_tags),
+            references: without_untagged(image.repo_tags),
             digests: image.repo_digests,
-            size: unsigned(Some(image.size)).unwrap_or_default(),
+            size: to_unsigned(Some(image.size)).unwrap_or_default(),
             created: DateTime::from_timestamp(image.created, 0).unwrap_or_default(),
             labels: image.labels,
             layers: Vec::new(),
@@ -430,8 +432,8 @@ impl TransferEvent {
         Self {
             layer: id,
             status: status.unwrap_or_default(),
-            current: unsigned(detail.current),
-            total: unsigned(detail.total).filter(|total| *total > 0),
+            current: to_unsigned(detail.current),
+            total: to_unsigned(detail.total).filter(|total| *total > 0),
         }
     }
 }

@@ -1,18 +1,18 @@
 //! The container engine: the only place that knows bollard.
 
+mod container_files;
 pub mod containers;
-mod context;
+pub mod discovery;
+mod docker_context;
+mod engine_info;
 mod error;
 pub mod exec;
-mod facts;
-mod files;
-pub mod find;
-mod guard;
+mod exec_guard;
 pub mod images;
-pub mod inventory;
+pub mod labelled_objects;
 pub mod logs;
 mod networks;
-pub mod published;
+pub mod published_ports;
 mod refusal;
 pub mod spec;
 mod volumes;
@@ -22,18 +22,18 @@ use std::sync::Arc;
 use bollard::Docker;
 use tokio::sync::OnceCell;
 
+pub use discovery::{DiscoverySource, EngineDiscovery, EngineSettings};
+pub use engine_info::{EngineInfo, EngineKind, EngineVersion};
 pub use error::EngineError;
-pub use facts::{Facts, Kind, Version};
-pub use find::{EngineSettings, Found, Source};
-pub use refusal::Refusal;
+pub use refusal::EngineRefusal;
 
 /// An engine that answers. A clone is cheap and is the same connection.
 #[derive(Debug, Clone)]
 pub struct Engine {
     docker: Docker,
-    found: Found,
-    version: Version,
-    facts: Arc<OnceCell<Facts>>,
+    discovery: EngineDiscovery,
+    version: EngineVersion,
+    info: Arc<OnceCell<EngineInfo>>,
 }
 
 impl Engine {
@@ -43,12 +43,12 @@ impl Engine {
     /// [`EngineError::NotFound`] when nothing answers where it should,
     /// [`EngineError::TooOld`] when what answers is too old.
     pub async fn connect(settings: &EngineSettings) -> Result<Self, EngineError> {
-        let (docker, found, version) = find::find(settings).await?;
+        let (docker, found, version) = discovery::discover(settings).await?;
         Ok(Self {
             docker,
-            found,
+            discovery: found,
             version: version.into(),
-            facts: Arc::default(),
+            info: Arc::default(),
         })
     }
 
@@ -60,13 +60,13 @@ impl Engine {
 
     /// Which engine it is and why it was chosen.
     #[must_use]
-    pub const fn found(&self) -> &Found {
-        &self.found
+    pub const fn discovery(&self) -> &EngineDiscovery {
+        &self.discovery
     }
 
     /// What it said when it was found.
     #[must_use]
-    pub const fn version(&self) -> &Version {
+    pub const fn version(&self) -> &EngineVersion {
         &self.version
     }
 
@@ -74,11 +74,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] when the engine doesn't tell.
-    pub async fn facts(&self) -> Result<&Facts, EngineError> {
-        self.facts
+    pub async fn info(&self) -> Result<&EngineInfo, EngineError> {
+        self.info
             .get_or_try_init(|| async {
                 let info = self.docker.info().await;
-                info.map(Facts::from)
+                info.map(EngineInfo::from)
                     .map_err(EngineError::api("query the engine"))
             })
             .await
@@ -88,6 +88,6 @@ impl Engine {
     /// over the network or in a virtual machine.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        cfg!(target_os = "linux") && self.found.address.starts_with("unix://")
+        cfg!(target_os = "linux") && self.discovery.address.starts_with("unix://")
     }
 }

@@ -31,9 +31,9 @@ pub struct LogQuery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogStream {
     /// Standard output.
-    Out,
+    Stdout,
     /// Standard error.
-    Err,
+    Stderr,
 }
 
 /// One line of a container's log.
@@ -48,13 +48,13 @@ pub struct LogLine {
 }
 
 /// A line is not kept beyond this many bytes: what follows of it is left out.
-const LONGEST: usize = 8 << 20;
+const MAX_LINE_BYTES: usize = 8 << 20;
 
 /// The pieces of a container's log, as the engine hands them out.
-type Pieces = BoxStream<'static, Result<LogOutput, bollard::errors::Error>>;
+type LogChunks = BoxStream<'static, Result<LogOutput, bollard::errors::Error>>;
 
 /// The lines of a container's log.
-type Lines = BoxStream<'static, Result<LogLine, bollard::errors::Error>>;
+type LogLines = BoxStream<'static, Result<LogLine, bollard::errors::Error>>;
 
 impl Engine {
     /// The container's log lines, oldest first.
@@ -69,8 +69,8 @@ impl Engine {
         let name = name.to_owned();
         let begun = async move {
             let Some(wanted) = query.tail else {
-                let lines: Lines = joined(pieces(&docker, &name, &query, None)).boxed();
-                return Ok::<Lines, bollard::errors::Error>(lines);
+                let lines: LogLines = join_chunks(log_chunks(&docker, &name, &query, None)).boxed();
+                return Ok::<LogLines, bollard::errors::Error>(lines);
             };
             let last = last_lines(&docker, &name, &query, wanted).await?;
             if !query.follow {
@@ -83,7 +83,7 @@ impl Engine {
                 ..query
             };
             let tail = from.is_none().then_some(0);
-            let new = joined(pieces(&docker, &name, &since, tail))
+            let new = join_chunks(log_chunks(&docker, &name, &since, tail))
                 .try_filter(move |line| std::future::ready(line.time > from));
             Ok(stream::iter(last.into_iter().map(Ok)).chain(new).boxed())
         };
@@ -129,12 +129,12 @@ async fn last_lines(
     loop {
         let came = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&came);
-        let counted = pieces(docker, name, &ended, Some(asked)).inspect_ok(move |_| {
+        let counted = log_chunks(docker, name, &ended, Some(asked)).inspect_ok(move |_| {
             count.fetch_add(1, Ordering::Relaxed);
         });
         let mut last = VecDeque::new();
         let mut lines = 0_usize;
-        let mut all = std::pin::pin!(joined(counted));
+        let mut all = std::pin::pin!(join_chunks(counted));
         while let Some(line) = all.try_next().await? {
             lines += 1;
             last.push_back(line);
@@ -149,7 +149,12 @@ async fn last_lines(
     }
 }
 
-fn pieces(docker: &bollard::Docker, name: &str, query: &LogQuery, tail: Option<usize>) -> Pieces {
+fn log_chunks(
+    docker: &bollard::Docker,
+    name: &str,
+    query: &LogQuery,
+    tail: Option<usize>,
+) -> LogChunks {
     let mut options = LogsOptionsBuilder::new()
         .stdout(true)
         .stderr(true)
@@ -165,18 +170,18 @@ fn pieces(docker: &bollard::Docker, name: &str, query: &LogQuery, tail: Option<u
 }
 
 /// The lines that pieces make up.
-fn joined<E>(
+fn join_chunks<E>(
     pieces: impl Stream<Item = Result<LogOutput, E>> + Send + 'static,
 ) -> impl Stream<Item = Result<LogLine, E>> + Send + 'static
 where
     E: Send + 'static,
 {
-    let state = (pieces.boxed(), Joiner::default());
+    let state = (pieces.boxed(), LineAssembler::default());
     stream::try_unfold(state, |(mut pieces, mut joiner)| async move {
         loop {
             let line = match pieces.try_next().await? {
                 Some(piece) => joiner.feed(piece),
-                None => match joiner.rest() {
+                None => match joiner.flush() {
                     Some(line) => Some(line),
                     None => return Ok(None),
                 },
@@ -190,24 +195,24 @@ where
 
 /// The lines that have begun and not ended, by stream.
 #[derive(Debug, Default)]
-struct Joiner {
-    out: Option<Begun>,
-    err: Option<Begun>,
+struct LineAssembler {
+    stdout: Option<PartialLine>,
+    stderr: Option<PartialLine>,
 }
 
 #[derive(Debug)]
-struct Begun {
+struct PartialLine {
     time: Option<DateTime<Utc>>,
     text: Vec<u8>,
 }
 
-impl Joiner {
+impl LineAssembler {
     /// Takes a piece; gives the line that it ends. With time stamps each piece is
     /// `<RFC 3339> <text>`, and the last one of a line has its end.
     fn feed(&mut self, piece: LogOutput) -> Option<LogLine> {
         let stream = match piece {
-            LogOutput::StdErr { .. } => LogStream::Err,
-            _ => LogStream::Out,
+            LogOutput::StdErr { .. } => LogStream::Stderr,
+            _ => LogStream::Stdout,
         };
         let bytes = piece.into_bytes();
         let stamp = bytes.iter().position(|byte| *byte == b' ');
@@ -219,33 +224,40 @@ impl Joiner {
             ),
         };
         let slot = match stream {
-            LogStream::Out => &mut self.out,
-            LogStream::Err => &mut self.err,
+            LogStream::Stdout => &mut self.stdout,
+            LogStream::Stderr => &mut self.stderr,
         };
-        let begun = slot.get_or_insert_with(|| Begun {
+        let begun = slot.get_or_insert_with(|| PartialLine {
             time: std::str::from_utf8(stamp)
                 .ok()
                 .and_then(|it| it.parse().ok()),
             text: Vec::new(),
         });
-        let room = LONGEST.saturating_sub(begun.text.len());
+        let room = MAX_LINE_BYTES.saturating_sub(begun.text.len());
         begun.text.extend_from_slice(&text[..text.len().min(room)]);
         if text.ends_with(b"\n") {
-            slot.take().map(|begun| begun.line(stream))
+            slot.take().map(|begun| begun.into_line(stream))
         } else {
             None
         }
     }
 
     /// A line that never ended.
-    fn rest(&mut self) -> Option<LogLine> {
-        let out = self.out.take().map(|begun| begun.line(LogStream::Out));
-        out.or_else(|| self.err.take().map(|begun| begun.line(LogStream::Err)))
+    fn flush(&mut self) -> Option<LogLine> {
+        let out = self
+            .stdout
+            .take()
+            .map(|begun| begun.into_line(LogStream::Stdout));
+        out.or_else(|| {
+            self.stderr
+                .take()
+                .map(|begun| begun.into_line(LogStream::Stderr))
+        })
     }
 }
 
-impl Begun {
-    fn line(self, stream: LogStream) -> LogLine {
+impl PartialLine {
+    fn into_line(self, stream: LogStream) -> LogLine {
         let text = String::from_utf8_lossy(&self.text);
         LogLine {
             time: self.time,
@@ -271,7 +283,7 @@ mod tests {
 
     async fn lines(pieces: Vec<LogOutput>) -> Vec<LogLine> {
         let pieces = stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
-        joined(pieces).try_collect().await.unwrap()
+        join_chunks(pieces).try_collect().await.unwrap()
     }
 
     #[tokio::test]
@@ -280,7 +292,7 @@ mod tests {
             lines(vec![piece("hello  world\r\n")]).await,
             [LogLine {
                 time: STAMP.trim().parse().ok(),
-                stream: LogStream::Err,
+                stream: LogStream::Stderr,
                 text: "hello  world".into()
             }]
         );

@@ -7,7 +7,7 @@ use bollard::models::{
 };
 use bollard::query_parameters::ListNetworksOptionsBuilder;
 
-use super::containers::{absent_is_fine, label_filter};
+use super::containers::{ignore_absent, label_filter};
 use super::{Engine, EngineError};
 
 impl Engine {
@@ -15,7 +15,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses.
-    pub async fn networks(&self, wanted: &[(&str, &str)]) -> Result<Vec<String>, EngineError> {
+    pub async fn list_networks(&self, wanted: &[(&str, &str)]) -> Result<Vec<String>, EngineError> {
         let filters = HashMap::from([("label".to_owned(), label_filter(wanted))]);
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
         let found = self
@@ -57,7 +57,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses, e.g. it isn't on it.
-    pub async fn disconnect(&self, container: &str, network: &str) -> Result<(), EngineError> {
+    pub async fn disconnect_network(
+        &self,
+        container: &str,
+        network: &str,
+    ) -> Result<(), EngineError> {
         let request = NetworkDisconnectRequest {
             container: container.to_owned(),
             force: Some(true),
@@ -74,7 +78,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses.
-    pub async fn connect_as(
+    pub async fn connect_network(
         &self,
         container: &str,
         network: &str,
@@ -100,7 +104,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses, e.g. a foreign container is on it.
     pub async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
-        absent_is_fine(self.docker().remove_network(name).await)
+        ignore_absent(self.docker().remove_network(name).await)
             .map_err(EngineError::api(format!("remove network {name}")))
     }
 
@@ -108,7 +112,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where there is no such network.
-    pub async fn network_users(&self, name: &str) -> Result<Vec<String>, EngineError> {
+    pub async fn network_members(&self, name: &str) -> Result<Vec<String>, EngineError> {
         let network = self
             .docker()
             .inspect_network(name, None)

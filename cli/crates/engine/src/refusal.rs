@@ -6,7 +6,7 @@ use bollard::errors::Error;
 
 /// Why the engine refused a call, as far as a caller acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum EngineRefusal {
     /// A port of the host is taken: this one, where the engine names it.
     PortTaken(Option<u16>),
     /// The name is that of another container.
@@ -21,9 +21,9 @@ pub enum Refusal {
     Other,
 }
 
-impl Refusal {
+impl EngineRefusal {
     /// What an error says, if it is an answer of the engine.
-    pub(crate) fn of(error: &Error) -> Option<Self> {
+    pub(crate) fn from_error(error: &Error) -> Option<Self> {
         match error {
             Error::DockerResponseServerError {
                 status_code,
@@ -43,7 +43,7 @@ impl Refusal {
             Some(404) => Self::NotFound,
             Some(409) if says(&["already in use"]) => Self::NameTaken,
             _ if says(&["port is already allocated", "address already in use"]) => {
-                Self::PortTaken(port_in(&text))
+                Self::PortTaken(parse_port(&text))
             }
             _ if says(&["no space left on device"]) => Self::DiskFull,
             _ => Self::Other,
@@ -53,7 +53,7 @@ impl Refusal {
 
 /// The port of the first address in a text, e.g. of `listen tcp4 127.0.0.1:5432: bind: …`;
 /// where there is none, the number after the word, as in `Failed to bind port 5432`.
-fn port_in(text: &str) -> Option<u16> {
+fn parse_port(text: &str) -> Option<u16> {
     let address = text.split_whitespace().find_map(|word| {
         let parts: Vec<&str> = word.split(':').collect();
         parts.windows(2).find_map(|pair| {
@@ -92,45 +92,64 @@ mod tests {
             "pasta failed with exit code 1: Failed to bind port 5432 (Address already in use) \
              for option '-t 127.0.0.1/5432-5432:5432-5432'",
         ] {
-            let refusal = Refusal::classify(Some(500), text);
-            assert_eq!(refusal, Refusal::PortTaken(Some(5432)), "{text}");
+            let refusal = EngineRefusal::classify(Some(500), text);
+            assert_eq!(refusal, EngineRefusal::PortTaken(Some(5432)), "{text}");
         }
         assert_eq!(
-            Refusal::classify(Some(500), "bind: address already in use"),
-            Refusal::PortTaken(None)
+            EngineRefusal::classify(Some(500), "bind: address already in use"),
+            EngineRefusal::PortTaken(None)
         );
     }
 
     #[test]
     fn a_status_is_read_together_with_its_text() {
         let cases = [
-            (404, "No such image: dm/postgres:1", Refusal::ImageMissing),
-            (404, "dm/postgres:1: image not known", Refusal::ImageMissing),
-            (404, "No such container: x", Refusal::NotFound),
+            (
+                404,
+                "No such image: dm/postgres:1",
+                EngineRefusal::ImageMissing,
+            ),
+            (
+                404,
+                "dm/postgres:1: image not known",
+                EngineRefusal::ImageMissing,
+            ),
+            (404, "No such container: x", EngineRefusal::NotFound),
             (
                 409,
                 "Conflict. The container name \"/x\" is already in use by container \"0af3\"",
-                Refusal::NameTaken,
+                EngineRefusal::NameTaken,
             ),
             (
                 409,
                 "removal of container x is already in progress",
-                Refusal::Other,
+                EngineRefusal::Other,
             ),
-            (500, "write /x: no space left on device", Refusal::DiskFull),
-            (500, "something else", Refusal::Other),
+            (
+                500,
+                "write /x: no space left on device",
+                EngineRefusal::DiskFull,
+            ),
+            (500, "something else", EngineRefusal::Other),
         ];
         for (status, text, refusal) in cases {
-            assert_eq!(Refusal::classify(Some(status), text), refusal, "{text}");
+            assert_eq!(
+                EngineRefusal::classify(Some(status), text),
+                refusal,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_broken_connection_is_no_refusal() {
-        assert_eq!(Refusal::of(&Error::RequestTimeoutError), None);
+        assert_eq!(EngineRefusal::from_error(&Error::RequestTimeoutError), None);
         let told = Error::DockerStreamError {
             error: "no space left on device".into(),
         };
-        assert_eq!(Refusal::of(&told), Some(Refusal::DiskFull));
+        assert_eq!(
+            EngineRefusal::from_error(&told),
+            Some(EngineRefusal::DiskFull)
+        );
     }
 }

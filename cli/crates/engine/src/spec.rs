@@ -11,7 +11,7 @@ use serde::Serialize;
 /// Files travel by the archive API instead of bind mounts, so that they reach
 /// an engine on another machine and a rootless one alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct File {
+pub struct ContainerFile {
     /// Its absolute path in the container.
     pub path: String,
     /// Its permission bits.
@@ -22,10 +22,10 @@ pub struct File {
     pub contents: Vec<u8>,
 }
 
-impl File {
+impl ContainerFile {
     /// A file that everybody in the container may read.
     #[must_use]
-    pub fn readable(path: impl Into<String>, contents: impl Into<Vec<u8>>) -> Self {
+    pub fn world_readable(path: impl Into<String>, contents: impl Into<Vec<u8>>) -> Self {
         Self {
             path: path.into(),
             mode: 0o644,
@@ -47,7 +47,7 @@ impl File {
 }
 
 /// Where the secrets of a container are that its program reads one file each.
-const SECRETS: &str = "/etc/dm-secrets";
+const SECRETS_DIR: &str = "/etc/dm-secrets";
 
 /// What digests of specifications are keyed with. A digest is a label that anybody sees who
 /// may ask the engine; without a key a short password could be found from it by guessing.
@@ -77,7 +77,7 @@ impl std::fmt::Debug for DigestKey {
 
 /// A port that is published on the loopback address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Port {
+pub struct PublishedPort {
     /// What it is called in `dm.toml` and in allocations, e.g. `rabbitmq-management`.
     pub name: String,
     /// The port inside the container.
@@ -88,7 +88,7 @@ pub struct Port {
 
 /// A named volume and where it is mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Mount {
+pub struct VolumeMount {
     /// The volume's full name.
     pub volume: String,
     /// The absolute path in the container.
@@ -136,7 +136,7 @@ pub struct ContainerSpec {
     pub recipe: String,
     /// What the digest is keyed with.
     #[serde(skip)]
-    pub key: DigestKey,
+    pub digest_key: DigestKey,
     /// Its host name, which is also its name on the network.
     pub hostname: String,
     /// Environment variables.
@@ -144,11 +144,11 @@ pub struct ContainerSpec {
     /// Arguments, in place of the image's own where not empty.
     pub command: Vec<String>,
     /// Files put into it before it starts.
-    pub files: Vec<File>,
+    pub files: Vec<ContainerFile>,
     /// Its volumes.
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<VolumeMount>,
     /// Its published ports.
-    pub ports: Vec<Port>,
+    pub ports: Vec<PublishedPort>,
     /// The network it is on.
     pub network: String,
     /// A limit of its memory in bytes.
@@ -170,16 +170,16 @@ pub struct ContainerSpec {
 impl ContainerSpec {
     /// Hands a secret over as a file, whose path the variable `<name>_FILE` holds: variables
     /// themselves are shown to anybody who may ask the engine.
-    pub fn hand_over(&mut self, name: &str, owner: u32, secret: &str) {
-        let path = format!("{SECRETS}/{name}");
+    pub fn add_secret_file(&mut self, name: &str, owner: u32, secret: &str) {
+        let path = format!("{SECRETS_DIR}/{name}");
         self.env.insert(format!("{name}_FILE"), path.clone());
-        self.files.push(File::secret(path, owner, secret));
+        self.files.push(ContainerFile::secret(path, owner, secret));
     }
 
     /// Everything that should lead to a new container when it changes, as text. It holds
     /// secrets.
     #[must_use]
-    pub fn text(&self) -> Vec<u8> {
+    pub fn canonical_json(&self) -> Vec<u8> {
         // serde_json writes struct fields in order and BTreeMaps sorted: the
         // text is the same for the same specification.
         serde_json::to_vec(self).unwrap_or_default()
@@ -188,7 +188,7 @@ impl ContainerSpec {
     /// A digest of everything that should lead to a new container when it changes.
     #[must_use]
     pub fn digest(&self) -> String {
-        self.key.digest(&self.text())
+        self.digest_key.digest(&self.canonical_json())
     }
 }
 #[cfg(test)]
@@ -201,13 +201,13 @@ mod tests {
             component: "postgres".into(),
             image: "dm/postgres:1".into(),
             recipe: "postgres@1".into(),
-            key: DigestKey::default(),
+            digest_key: DigestKey::default(),
             hostname: "postgres".into(),
             env: BTreeMap::from([("A".into(), "1".into())]),
             command: vec![],
-            files: vec![File::readable("/a", "x")],
+            files: vec![ContainerFile::world_readable("/a", "x")],
             mounts: vec![],
-            ports: vec![Port {
+            ports: vec![PublishedPort {
                 name: "postgres".into(),
                 container: 5432,
                 host: 5432,
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn nobody_without_the_key_can_tell_what_the_digest_is_of() {
         let mut keyed = spec();
-        keyed.key = DigestKey::new(vec![1; 32]);
+        keyed.digest_key = DigestKey::new(vec![1; 32]);
         assert_ne!(spec().digest(), keyed.digest());
         assert_eq!(keyed.digest(), keyed.clone().digest());
     }
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_secret_is_handed_over_as_a_file_of_one_user() {
         let mut spec = spec();
-        spec.hand_over("POSTGRES_PASSWORD", 999, "a $b ");
+        spec.add_secret_file("POSTGRES_PASSWORD", 999, "a $b ");
         assert_eq!(
             spec.env["POSTGRES_PASSWORD_FILE"],
             "/etc/dm-secrets/POSTGRES_PASSWORD"

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions};
 
-use super::containers::{absent_is_fine, label_filter};
+use super::containers::{ignore_absent, label_filter};
 use super::{Engine, EngineError};
 
 impl Engine {
@@ -13,7 +13,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses.
-    pub async fn volumes(&self, wanted: &[(&str, &str)]) -> Result<Vec<String>, EngineError> {
+    pub async fn list_volumes(&self, wanted: &[(&str, &str)]) -> Result<Vec<String>, EngineError> {
         let filters = HashMap::from([("label".to_owned(), label_filter(wanted))]);
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
         let found = self
@@ -56,7 +56,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Api`] where the engine refuses, e.g. a container still uses it.
     pub async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
-        absent_is_fine(
+        ignore_absent(
             self.docker()
                 .remove_volume(name, None::<RemoveVolumeOptions>)
                 .await,

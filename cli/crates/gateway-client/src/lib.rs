@@ -13,25 +13,25 @@
     reason = "a fault is made once a run, and ends it"
 )]
 
-mod call;
-mod fault;
-mod person;
-mod phone;
-mod site;
+mod bearer_client;
+mod browser_session;
+mod endpoints;
+mod failure;
+mod request;
 
 use std::time::Duration;
 
 use reqwest::header::HeaderName;
 
-pub use call::{Answer, Call, trace_id};
-pub use fault::{Fault, describe};
-pub use person::Person;
-pub use phone::{IDEMPOTENCY_KEY, Phone};
-pub use site::Site;
+pub use bearer_client::{BearerClient, IDEMPOTENCY_KEY};
+pub use browser_session::BrowserSession;
+pub use endpoints::StackEndpoints;
+pub use failure::{RequestFailure, describe_failure};
+pub use request::{TracedRequest, TracedResponse, new_trace_id};
 
 /// The header in which the gateway shows a service the instance's secret.
 pub const GATEWAY_SECRET: HeaderName =
     HeaderName::from_static(dm_contracts::headers::GATEWAY_SECRET);
 
 /// How long the answer to one request may take.
-const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);

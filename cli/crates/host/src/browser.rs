@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 /// Opens an address in the browser. False where there is none.
 #[must_use]
-pub fn open(address: &str) -> bool {
+pub fn open_url(address: &str) -> bool {
     let openers: &[&str] = if cfg!(target_os = "macos") {
         &["open"]
     } else {

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use dm_core::error::{Coded, Exit};
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
@@ -27,30 +27,30 @@ pub enum CacheError {
     },
     /// Another user could put files there.
     #[error("could not use the cache directory {}: other users can write to it", path.display())]
-    Shared {
+    WritableByOthers {
         /// The folder.
         path: PathBuf,
     },
 }
 
-impl Coded for CacheError {
+impl UserError for CacheError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::NoHome => ErrorCode::CacheNoHome,
             Self::Io { .. } => ErrorCode::CacheAccess,
-            Self::Shared { .. } => ErrorCode::CacheShared,
+            Self::WritableByOthers { .. } => ErrorCode::CacheShared,
         }
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         let elsewhere = "set XDG_CACHE_HOME to a directory that only you can write to".to_owned();
         match self {
             Self::NoHome | Self::Io { .. } => vec![elsewhere],
-            Self::Shared { path } => {
+            Self::WritableByOthers { path } => {
                 vec![format!("chmod go-w {}", path.display()), elsewhere]
             }
         }
@@ -62,7 +62,7 @@ impl Coded for CacheError {
 ///
 /// # Errors
 /// There is no place for it, or it is not this user's alone.
-pub fn dir() -> Result<PathBuf, CacheError> {
+pub fn open_cache_dir() -> Result<PathBuf, CacheError> {
     let set = |name: &str| {
         env::var_os(name)
             .map(PathBuf::from)
@@ -70,10 +70,10 @@ pub fn dir() -> Result<PathBuf, CacheError> {
             .filter(|path| path.is_absolute())
     };
     let parent = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    private(&parent.ok_or(CacheError::NoHome)?.join("dm"))
+    create_private_dir(&parent.ok_or(CacheError::NoHome)?.join("dm"))
 }
 
-fn private(path: &Path) -> Result<PathBuf, CacheError> {
+fn create_private_dir(path: &Path) -> Result<PathBuf, CacheError> {
     let failed = |source| CacheError::Io {
         path: path.to_owned(),
         source,
@@ -84,7 +84,7 @@ fn private(path: &Path) -> Result<PathBuf, CacheError> {
     let facts = fs::metadata(path).map_err(failed)?;
     let ours = facts.uid() == rustix::process::geteuid().as_raw();
     if !ours || facts.mode() & 0o022 != 0 {
-        return Err(CacheError::Shared {
+        return Err(CacheError::WritableByOthers {
             path: path.to_owned(),
         });
     }
@@ -101,14 +101,14 @@ mod tests {
     fn a_folder_that_others_may_write_to_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("cache/dm");
-        assert_eq!(private(&path).unwrap(), path);
+        assert_eq!(create_private_dir(&path).unwrap(), path);
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o700);
         for mode in [0o777, 0o1777, 0o770] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let error = private(&path).unwrap_err();
+            let error = create_private_dir(&path).unwrap_err();
             assert_eq!(error.code(), ErrorCode::CacheShared, "{mode:o}");
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(private(&path).unwrap(), path);
+        assert_eq!(create_private_dir(&path).unwrap(), path);
     }
 }

@@ -2,33 +2,33 @@
 
 use std::ffi::OsStr;
 
-use dm_core::error::{Coded, Exit};
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
 /// A change of the machine that needs consent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proposal {
+pub struct ProposedChange {
     /// What would be done, e.g. `install docker.io and iptables`.
-    pub what: String,
+    pub summary: String,
     /// The commands that would be run, as a person would type them.
     pub commands: Vec<String>,
 }
 
 /// Asks a person; true is yes. Only what talks to a terminal can provide it.
-pub type Ask = dyn Fn(&Proposal) -> bool + Send + Sync;
+pub type ConsentPrompt = dyn Fn(&ProposedChange) -> bool + Send + Sync;
 
 /// How consent is come by.
 pub enum Consent {
     /// It was given beforehand.
-    Given {
+    Granted {
         /// By what, e.g. `--yes`.
         by: &'static str,
     },
     /// A person at a terminal is asked.
-    Ask(Box<Ask>),
+    Prompt(Box<ConsentPrompt>),
     /// There is nobody to ask.
-    Missing,
+    NonInteractive,
     /// It was refused beforehand.
     Refused {
         /// By what, e.g. `engine.install`.
@@ -39,9 +39,9 @@ pub enum Consent {
 impl std::fmt::Debug for Consent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Given { by } => write!(f, "Given({by})"),
-            Self::Ask(_) => f.write_str("Ask"),
-            Self::Missing => f.write_str("Missing"),
+            Self::Granted { by } => write!(f, "Given({by})"),
+            Self::Prompt(_) => f.write_str("Ask"),
+            Self::NonInteractive => f.write_str("Missing"),
             Self::Refused { by } => write!(f, "Refused({by})"),
         }
     }
@@ -51,22 +51,22 @@ impl std::fmt::Debug for Consent {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConsentError {
     /// The person said no.
-    #[error("could not {}: you declined", .0.what)]
-    Declined(Proposal),
+    #[error("could not {}: you declined", .0.summary)]
+    Declined(ProposedChange),
     /// There was nobody to ask.
-    #[error("could not {}: your consent is required", .0.what)]
-    Missing(Proposal),
+    #[error("could not {}: your consent is required", .0.summary)]
+    Missing(ProposedChange),
     /// It was refused beforehand.
-    #[error("could not {}: {by} forbids it", .proposal.what)]
+    #[error("could not {}: {by} forbids it", .change.summary)]
     Refused {
         /// What would have been done.
-        proposal: Proposal,
+        change: ProposedChange,
         /// By what it was refused.
         by: &'static str,
     },
 }
 
-impl Coded for ConsentError {
+impl UserError for ConsentError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Declined(_) => ErrorCode::ConsentDeclined,
@@ -75,13 +75,16 @@ impl Coded for ConsentError {
         }
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Engine
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Engine
     }
 
-    fn next(&self) -> Vec<String> {
-        let (Self::Declined(proposal) | Self::Missing(proposal) | Self::Refused { proposal, .. }) =
-            self;
+    fn suggestions(&self) -> Vec<String> {
+        let (Self::Declined(proposal)
+        | Self::Missing(proposal)
+        | Self::Refused {
+            change: proposal, ..
+        }) = self;
         let mut next = vec![format!(
             "run it yourself: {}",
             proposal.commands.join(" && ")
@@ -97,7 +100,7 @@ impl Consent {
     /// Decides from the flag `--yes` and the environment; `ask` is given where
     /// a person sits at a terminal.
     #[must_use]
-    pub fn from_environment(assume_yes: bool, ask: Option<Box<Ask>>) -> Self {
+    pub fn from_environment(assume_yes: bool, ask: Option<Box<ConsentPrompt>>) -> Self {
         let root = rustix::process::geteuid().is_root();
         let variable = |name: &str| std::env::var_os(name);
         Self::decide(
@@ -114,20 +117,20 @@ impl Consent {
         variable: Option<&OsStr>,
         ci: Option<&OsStr>,
         root: bool,
-        ask: Option<Box<Ask>>,
+        ask: Option<Box<ConsentPrompt>>,
     ) -> Self {
         if assume_yes {
-            Self::Given { by: "--yes" }
+            Self::Granted { by: "--yes" }
         } else if variable.is_some_and(is_true) {
-            Self::Given {
+            Self::Granted {
                 by: "DM_ASSUME_YES",
             }
         } else if root && ci.is_some_and(is_true) {
             // A CI machine's root owns nothing that outlives the job; a user
             // on one is somebody's own runner.
-            Self::Given { by: "CI" }
+            Self::Granted { by: "CI" }
         } else {
-            ask.map_or(Self::Missing, Self::Ask)
+            ask.map_or(Self::NonInteractive, Self::Prompt)
         }
     }
 
@@ -135,14 +138,14 @@ impl Consent {
     ///
     /// # Errors
     /// [`ConsentError`] with the commands to run by hand.
-    pub fn obtain(&self, proposal: &Proposal) -> Result<(), ConsentError> {
+    pub fn obtain(&self, proposal: &ProposedChange) -> Result<(), ConsentError> {
         match self {
-            Self::Given { .. } => Ok(()),
-            Self::Ask(ask) if ask(proposal) => Ok(()),
-            Self::Ask(_) => Err(ConsentError::Declined(proposal.clone())),
-            Self::Missing => Err(ConsentError::Missing(proposal.clone())),
+            Self::Granted { .. } => Ok(()),
+            Self::Prompt(ask) if ask(proposal) => Ok(()),
+            Self::Prompt(_) => Err(ConsentError::Declined(proposal.clone())),
+            Self::NonInteractive => Err(ConsentError::Missing(proposal.clone())),
             Self::Refused { by } => Err(ConsentError::Refused {
-                proposal: proposal.clone(),
+                change: proposal.clone(),
                 by,
             }),
         }
@@ -151,7 +154,7 @@ impl Consent {
     /// Whether a person is there, who could also type a password.
     #[must_use]
     pub const fn is_interactive(&self) -> bool {
-        matches!(self, Self::Ask(_))
+        matches!(self, Self::Prompt(_))
     }
 }
 
@@ -163,9 +166,9 @@ fn is_true(value: &OsStr) -> bool {
 mod tests {
     use super::*;
 
-    fn proposal() -> Proposal {
-        Proposal {
-            what: "install docker.io".into(),
+    fn proposal() -> ProposedChange {
+        ProposedChange {
+            summary: "install docker.io".into(),
             commands: vec!["sudo apt-get install -y docker.io".into()],
         }
     }
@@ -211,15 +214,15 @@ mod tests {
             "could not install docker.io: engine.install forbids it"
         );
         assert_eq!(
-            error.next(),
+            error.suggestions(),
             ["run it yourself: sudo apt-get install -y docker.io"]
         );
     }
 
     #[test]
     fn without_anybody_to_ask_the_exact_command_is_told() {
-        let error = Consent::Missing.obtain(&proposal()).unwrap_err();
-        insta::assert_snapshot!(format!("{error}\n{}", error.next().join("\n")), @r"
+        let error = Consent::NonInteractive.obtain(&proposal()).unwrap_err();
+        insta::assert_snapshot!(format!("{error}\n{}", error.suggestions().join("\n")), @r"
         could not install docker.io: your consent is required
         run it yourself: sudo apt-get install -y docker.io
         or give your consent: add --yes, or set DM_ASSUME_YES=1

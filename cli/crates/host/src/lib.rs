@@ -1,27 +1,27 @@
 //! The machine that `dm` runs on: facts about it, and the few changes to it
 //! that `dm` makes with consent.
 
+pub mod background_process;
 pub mod browser;
 pub mod cache;
 pub mod consent;
-pub mod detach;
 pub mod digest_key;
 pub mod editor;
-pub mod init;
-pub mod line_ends;
+pub mod line_endings;
 pub mod lock;
 pub mod network;
+pub mod output_target;
 pub mod packages;
-mod place;
 pub mod ports;
 pub mod privilege;
 pub mod process;
+mod process_location;
 pub mod resources;
+pub mod service_manager;
 pub mod signals;
 pub mod state;
-pub mod target;
 
-pub use consent::{Consent, ConsentError, Proposal};
+pub use consent::{Consent, ConsentError, ProposedChange};
 
 /// True on a machine of continuous integration, as the customary variable says.
 #[must_use]

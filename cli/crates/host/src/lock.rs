@@ -7,24 +7,24 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dm_core::error::{Coded, Exit};
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::place::Place;
+use super::process_location::ProcessLocation;
 
 /// How often a busy lock is tried again.
-const POLL: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Who holds a lock, in the holder's own words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
+pub struct LockHolder {
     /// Where the process runs.
     #[serde(flatten)]
-    pub place: Place,
+    pub location: ProcessLocation,
     /// Process id, as the place numbers its processes.
     pub pid: u32,
     /// What it is doing, e.g. `dm up`.
@@ -33,12 +33,12 @@ pub struct Holder {
     pub since: String,
 }
 
-impl Holder {
+impl LockHolder {
     /// This process, doing `command`, from now on.
     #[must_use]
-    pub fn this_process(command: &str) -> Self {
+    pub fn current_process(command: &str) -> Self {
         Self {
-            place: Place::of_this_process(),
+            location: ProcessLocation::current(),
             pid: std::process::id(),
             command: command.into(),
             since: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
@@ -46,21 +46,21 @@ impl Holder {
     }
 
     /// How a user at `here` ends the holder.
-    fn advice(&self, here: &Place) -> String {
-        let Place {
+    fn release_advice(&self, current_location: &ProcessLocation) -> String {
+        let ProcessLocation {
             host, container, ..
-        } = &self.place;
-        if self.place == *here {
+        } = &self.location;
+        if self.location == *current_location {
             return format!("wait for it to end, or stop it: kill {}", self.pid);
         }
         match container {
-            Some(id) if *host == here.host || id == host => {
+            Some(id) if *host == current_location.host || id == host => {
                 format!("wait for it to end, or stop its container: docker stop {id}")
             }
             Some(id) => {
                 format!("wait for it to end, or stop its container on {host}: docker stop {id}")
             }
-            None if *host == here.host => {
+            None if *host == current_location.host => {
                 format!(
                     "wait for it to end, or stop process {} where it runs",
                     self.pid
@@ -74,14 +74,14 @@ impl Holder {
     }
 }
 
-impl std::fmt::Display for Holder {
+impl std::fmt::Display for LockHolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "`{}` (pid {}", self.command, self.pid)?;
-        if let Some(container) = &self.place.container {
+        if let Some(container) = &self.location.container {
             write!(f, " in container {container}")?;
         }
-        if !self.place.host.is_empty() {
-            write!(f, " on {}", self.place.host)?;
+        if !self.location.host.is_empty() {
+            write!(f, " on {}", self.location.host)?;
         }
         write!(f, ", since {})", self.since)
     }
@@ -91,12 +91,12 @@ impl std::fmt::Display for Holder {
 #[derive(Debug, Error)]
 pub enum LockError {
     /// Somebody else held it for longer than the caller would wait.
-    #[error("could not lock {name}: {} holds the lock", describe(.holder.as_deref()))]
+    #[error("could not lock {name}: {} holds the lock", describe_holder(.holder.as_deref()))]
     Busy {
         /// What is locked, e.g. `instance default`.
         name: String,
         /// Who holds it, where that could be read.
-        holder: Option<Box<Holder>>,
+        holder: Option<Box<LockHolder>>,
     },
     /// The caller gave up waiting because it was interrupted.
     #[error("interrupted while waiting for {name}")]
@@ -115,11 +115,11 @@ pub enum LockError {
     },
 }
 
-fn describe(holder: Option<&Holder>) -> String {
-    holder.map_or_else(|| "another process".into(), Holder::to_string)
+fn describe_holder(holder: Option<&LockHolder>) -> String {
+    holder.map_or_else(|| "another process".into(), LockHolder::to_string)
 }
 
-impl Coded for LockError {
+impl UserError for LockError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Busy { .. } => ErrorCode::Locked,
@@ -128,19 +128,19 @@ impl Coded for LockError {
         }
     }
 
-    fn exit(&self) -> Exit {
+    fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Busy { .. } => Exit::TimedOut,
-            Self::Interrupted { .. } => Exit::Interrupted,
-            Self::Io { .. } => Exit::Usage,
+            Self::Busy { .. } => ExitStatus::TimedOut,
+            Self::Interrupted { .. } => ExitStatus::Interrupted,
+            Self::Io { .. } => ExitStatus::Usage,
         }
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
             Self::Busy { holder, .. } => holder
                 .as_ref()
-                .map(|holder| vec![holder.advice(&Place::of_this_process())])
+                .map(|holder| vec![holder.release_advice(&ProcessLocation::current())])
                 .unwrap_or_default(),
             Self::Interrupted { .. } => Vec::new(),
             Self::Io { .. } => vec![
@@ -154,16 +154,16 @@ impl Coded for LockError {
 /// A lock that is held. It ends when this is dropped or the process ends, and with the last
 /// program that [`Guard::stdin`] lent it to.
 #[derive(Debug)]
-pub struct Guard {
+pub struct LockGuard {
     file: File,
-    lent: AtomicBool,
+    is_inherited: AtomicBool,
 }
 
-impl Guard {
+impl LockGuard {
     fn new(file: File) -> Self {
         Self {
             file,
-            lent: AtomicBool::new(false),
+            is_inherited: AtomicBool::new(false),
         }
     }
 
@@ -172,21 +172,21 @@ impl Guard {
     ///
     /// # Errors
     /// The process has too many open files.
-    pub fn stdin(&self) -> std::io::Result<Stdio> {
+    pub fn inheritable_stdin(&self) -> std::io::Result<Stdio> {
         let file = self.file.try_clone()?;
-        self.lent.store(true, Ordering::Relaxed);
+        self.is_inherited.store(true, Ordering::Relaxed);
         Ok(Stdio::from(file))
     }
 }
 
-impl Drop for Guard {
+impl Drop for LockGuard {
     fn drop(&mut self) {
         // The file stays: removing it would let two processes lock two files
         // of the same name.
         let _ = self.file.set_len(0);
         // Closing it unlocks just as well, but for what a program that is being started has
         // of it. Unlocking would take it from the programs that it was lent to.
-        if !*self.lent.get_mut() {
+        if !*self.is_inherited.get_mut() {
             let _ = self.file.unlock();
         }
     }
@@ -216,7 +216,7 @@ impl FileLock {
         &self.path
     }
 
-    fn io(&self, source: std::io::Error) -> LockError {
+    fn io_error(&self, source: std::io::Error) -> LockError {
         LockError::Io {
             path: self.path.clone(),
             source,
@@ -227,20 +227,20 @@ impl FileLock {
     ///
     /// # Errors
     /// [`LockError::Io`] when the file can't be opened or locked.
-    pub fn try_lock(&self, holder: &Holder) -> Result<Option<Guard>, LockError> {
+    pub fn try_lock(&self, holder: &LockHolder) -> Result<Option<LockGuard>, LockError> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(&self.path)
-            .map_err(|source| self.io(source))?;
+            .map_err(|source| self.io_error(source))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(source)) => return Err(self.io(source)),
+            Err(TryLockError::Error(source)) => return Err(self.io_error(source)),
         }
-        let text = serde_json::to_vec(holder).map_err(|error| self.io(error.into()))?;
+        let text = serde_json::to_vec(holder).map_err(|error| self.io_error(error.into()))?;
         let written = file
             .set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
@@ -250,12 +250,12 @@ impl FileLock {
         if let Err(error) = written {
             tracing::debug!(%error, "could not record the holder of {}", self.name);
         }
-        Ok(Some(Guard::new(file)))
+        Ok(Some(LockGuard::new(file)))
     }
 
     /// Who holds the lock, as far as the file tells.
     #[must_use]
-    pub(crate) fn holder(&self) -> Option<Holder> {
+    pub(crate) fn read_holder(&self) -> Option<LockHolder> {
         let mut text = String::new();
         File::open(&self.path)
             .ok()?
@@ -273,27 +273,27 @@ impl FileLock {
     pub async fn lock(
         &self,
         command: &str,
-        patience: Duration,
+        timeout: Duration,
         cancel: &CancellationToken,
-        on_wait: impl FnOnce(Option<Holder>),
-    ) -> Result<Guard, LockError> {
+        on_wait: impl FnOnce(Option<LockHolder>),
+    ) -> Result<LockGuard, LockError> {
         let begun = Instant::now();
         let mut on_wait = Some(on_wait);
         loop {
-            if let Some(guard) = self.try_lock(&Holder::this_process(command))? {
+            if let Some(guard) = self.try_lock(&LockHolder::current_process(command))? {
                 return Ok(guard);
             }
-            if begun.elapsed() >= patience {
+            if begun.elapsed() >= timeout {
                 return Err(LockError::Busy {
                     name: self.name.clone(),
-                    holder: self.holder().map(Box::new),
+                    holder: self.read_holder().map(Box::new),
                 });
             }
             if let Some(tell) = on_wait.take() {
-                tell(self.holder());
+                tell(self.read_holder());
             }
             tokio::select! {
-                () = tokio::time::sleep(POLL) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = cancel.cancelled() => {
                     return Err(LockError::Interrupted { name: self.name.clone() });
                 }
@@ -306,16 +306,16 @@ impl FileLock {
     ///
     /// # Errors
     /// [`LockError::Io`] when the file can't be opened or locked.
-    pub(crate) fn lock_blocking(&self) -> Result<Guard, LockError> {
+    pub(crate) fn lock_blocking(&self) -> Result<LockGuard, LockError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(&self.path)
-            .map_err(|source| self.io(source))?;
-        file.lock().map_err(|source| self.io(source))?;
-        Ok(Guard::new(file))
+            .map_err(|source| self.io_error(source))?;
+        file.lock().map_err(|source| self.io_error(source))?;
+        Ok(LockGuard::new(file))
     }
 }
 
@@ -332,18 +332,18 @@ mod tests {
     #[test]
     fn a_second_taker_learns_who_holds_it() {
         let (_dir, lock) = scratch();
-        let holder = Holder::this_process("dm up");
+        let holder = LockHolder::current_process("dm up");
         let guard = lock.try_lock(&holder).unwrap().unwrap();
         assert!(
-            lock.try_lock(&Holder::this_process("dm down"))
+            lock.try_lock(&LockHolder::current_process("dm down"))
                 .unwrap()
                 .is_none()
         );
-        assert_eq!(lock.holder(), Some(holder));
+        assert_eq!(lock.read_holder(), Some(holder));
         drop(guard);
-        assert_eq!(lock.holder(), None);
+        assert_eq!(lock.read_holder(), None);
         assert!(
-            lock.try_lock(&Holder::this_process("dm down"))
+            lock.try_lock(&LockHolder::current_process("dm down"))
                 .unwrap()
                 .is_some()
         );
@@ -352,11 +352,11 @@ mod tests {
     #[test]
     fn a_program_that_it_was_lent_to_keeps_it() {
         let (_dir, lock) = scratch();
-        let this = Holder::this_process("dm up");
+        let this = LockHolder::current_process("dm up");
         let guard = lock.try_lock(&this).unwrap().unwrap();
         let mut program = std::process::Command::new("sleep")
             .arg("60")
-            .stdin(guard.stdin().unwrap())
+            .stdin(guard.inheritable_stdin().unwrap())
             .spawn()
             .unwrap();
         drop(guard);
@@ -368,19 +368,19 @@ mod tests {
 
     #[test]
     fn the_advice_fits_the_place_of_the_holder() {
-        let place = |host: &str, container: Option<&str>, processes| Place {
+        let place = |host: &str, container: Option<&str>, processes| ProcessLocation {
             host: host.to_owned(),
             container: container.map(str::to_owned),
             processes: Some(processes),
         };
         let here = place("pc", None, 1);
-        let holder = |place: Place| Holder {
-            place,
+        let holder = |place: ProcessLocation| LockHolder {
+            location: place,
             pid: 1,
             command: "dm backup schedule".to_owned(),
             since: "2026-11-28T12:00:00Z".to_owned(),
         };
-        let advice = |place: Place| holder(place).advice(&here);
+        let advice = |place: ProcessLocation| holder(place).release_advice(&here);
         assert!(advice(here.clone()).ends_with("stop it: kill 1"));
         // Process 1 of a container is not process 1 of this machine.
         let inside = place("pc", Some("0123456789ab"), 2);
@@ -398,7 +398,9 @@ mod tests {
     async fn waiting_ends_when_the_holder_lets_go() {
         let (_dir, lock) = scratch();
         let cancel = CancellationToken::new();
-        let guard = lock.try_lock(&Holder::this_process("dm up")).unwrap();
+        let guard = lock
+            .try_lock(&LockHolder::current_process("dm up"))
+            .unwrap();
         let held = std::sync::Mutex::new(guard);
         let mut told = None;
         let taken = lock
@@ -414,7 +416,9 @@ mod tests {
     #[tokio::test]
     async fn waiting_ends_at_the_deadline_and_at_an_interrupt() {
         let (_dir, lock) = scratch();
-        let _guard = lock.try_lock(&Holder::this_process("dm up")).unwrap();
+        let _guard = lock
+            .try_lock(&LockHolder::current_process("dm up"))
+            .unwrap();
         let cancel = CancellationToken::new();
         let late = lock.lock("dm down", Duration::ZERO, &cancel, |_| {}).await;
         let error = late.unwrap_err();
@@ -423,7 +427,7 @@ mod tests {
                 .to_string()
                 .starts_with("could not lock instance default: `dm up` (pid ")
         );
-        assert_eq!(error.next().len(), 1);
+        assert_eq!(error.suggestions().len(), 1);
         cancel.cancel();
         let stopped = lock
             .lock("dm down", Duration::from_secs(60), &cancel, |_| {})
@@ -449,12 +453,12 @@ mod tests {
             .read_exact(&mut line)
             .unwrap();
         assert!(
-            lock.try_lock(&Holder::this_process("dm up"))
+            lock.try_lock(&LockHolder::current_process("dm up"))
                 .unwrap()
                 .is_none()
         );
         // The shell was replaced by `sleep`, which inherited the lock.
-        let sleeper = crate::process::children(child.id());
+        let sleeper = crate::process::child_pids(child.id());
         for pid in sleeper.iter().chain([&child.id()]) {
             let raw = i32::try_from(*pid).unwrap();
             let pid = rustix::process::Pid::from_raw(raw).unwrap();
@@ -463,7 +467,7 @@ mod tests {
         child.wait().unwrap();
         let free = (0..200).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
-            lock.try_lock(&Holder::this_process("dm up"))
+            lock.try_lock(&LockHolder::current_process("dm up"))
                 .unwrap()
                 .is_some()
         });

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// One IPv4 route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub struct IpRoute {
     /// The interface.
     pub interface: String,
     /// The networks that it leads to; `0.0.0.0/0` is the default route.
@@ -22,12 +22,12 @@ pub struct Route {
 /// # Errors
 /// What the system said when it was asked.
 #[cfg(target_os = "linux")]
-pub fn routes() -> std::io::Result<Vec<Route>> {
+pub fn routes() -> std::io::Result<Vec<IpRoute>> {
     let entries = procfs::net::route().map_err(std::io::Error::other)?;
     Ok(entries
         .into_iter()
         .filter_map(|entry| {
-            Some(Route {
+            Some(IpRoute {
                 interface: entry.iface,
                 destination: Ipv4Net::with_netmask(entry.destination, entry.mask).ok()?,
                 gateway: (!entry.gateway.is_unspecified()).then_some(entry.gateway),
@@ -41,13 +41,13 @@ pub fn routes() -> std::io::Result<Vec<Route>> {
 /// # Errors
 /// Always: unsupported here.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn routes() -> std::io::Result<Vec<Route>> {
+pub(crate) fn routes() -> std::io::Result<Vec<IpRoute>> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// The default routes among `routes`.
 #[must_use]
-pub fn defaults(routes: &[Route]) -> Vec<Route> {
+pub fn default_routes(routes: &[IpRoute]) -> Vec<IpRoute> {
     routes
         .iter()
         .filter(|route| route.destination.prefix_len() == 0)
@@ -57,8 +57,8 @@ pub fn defaults(routes: &[Route]) -> Vec<Route> {
 
 /// The largest packet, in bytes, that the uplink takes; `None` without one.
 #[must_use]
-pub fn uplink_mtu(routes: &[Route]) -> Option<u32> {
-    defaults(routes)
+pub fn uplink_mtu(routes: &[IpRoute]) -> Option<u32> {
+    default_routes(routes)
         .iter()
         .filter_map(|route| {
             let path = format!("/sys/class/net/{}/mtu", route.interface);
@@ -69,7 +69,7 @@ pub fn uplink_mtu(routes: &[Route]) -> Option<u32> {
 
 /// Address ranges for an engine's networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ranges {
+pub struct AddressRanges {
     /// The default bridge's address and network.
     pub bridge: Ipv4Net,
     /// Where further networks are cut from, 256 of /24 each.
@@ -78,7 +78,7 @@ pub struct Ranges {
 
 /// Where a free range is looked for, in this order: what engines use
 /// customarily first, then the rest of the private ranges.
-fn candidates() -> impl Iterator<Item = Ipv4Net> {
+fn candidate_networks() -> impl Iterator<Item = Ipv4Net> {
     let block = |a, b| Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), 16);
     (17..=31)
         .map(move |second| block(172, second))
@@ -90,12 +90,16 @@ fn candidates() -> impl Iterator<Item = Ipv4Net> {
 /// `resolvers`; routes by the interface `own` (a bridge that the engine would
 /// take over) don't count. `None` if no private range is free.
 #[must_use]
-pub fn free_ranges(routes: &[Route], resolvers: &[IpAddr], own: &str) -> Option<Ranges> {
+pub fn find_free_ranges(
+    routes: &[IpRoute],
+    resolvers: &[IpAddr],
+    own_bridge: &str,
+) -> Option<AddressRanges> {
     let is_free = |block: &Ipv4Net| {
         let crossed = routes
             .iter()
-            .filter(|route| route.destination.prefix_len() > 0 && route.interface != own)
-            .any(|route| overlap(&route.destination, block));
+            .filter(|route| route.destination.prefix_len() > 0 && route.interface != own_bridge)
+            .any(|route| networks_overlap(&route.destination, block));
         let hides_gateway = routes
             .iter()
             .filter_map(|route| route.gateway)
@@ -105,21 +109,21 @@ pub fn free_ranges(routes: &[Route], resolvers: &[IpAddr], own: &str) -> Option<
             .any(|resolver| matches!(resolver, IpAddr::V4(address) if block.contains(address)));
         !crossed && !hides_gateway && !hides_resolver
     };
-    let mut free = candidates().filter(is_free);
+    let mut free = candidate_networks().filter(is_free);
     let first = free.next()?;
     let pool = free.next()?;
     let [a, b, ..] = first.network().octets();
     let bridge = Ipv4Net::new(Ipv4Addr::new(a, b, 0, 1), 24).ok()?;
-    Some(Ranges { bridge, pool })
+    Some(AddressRanges { bridge, pool })
 }
 
-fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
+fn networks_overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
 }
 
 /// The name servers that a `resolv.conf` lists.
 #[must_use]
-pub fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
+pub fn parse_nameservers(resolv_conf: &str) -> Vec<IpAddr> {
     resolv_conf
         .lines()
         .filter_map(|line| {
@@ -131,7 +135,7 @@ pub fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
 
 /// Where the local resolvers that hide behind a loopback address write the real
 /// name servers down.
-const UPSTREAM: [&str; 4] = [
+const UPSTREAM_RESOLV_CONFS: [&str; 4] = [
     "/run/systemd/resolve/resolv.conf",
     "/run/NetworkManager/no-stub-resolv.conf",
     "/run/resolvconf/resolv.conf",
@@ -147,23 +151,23 @@ const UPSTREAM: [&str; 4] = [
 /// The loopback servers that containers can't reach.
 pub fn container_resolvers() -> Result<Vec<IpAddr>, Vec<IpAddr>> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
-    resolvers_from(
+    select_resolvers(
         read("/etc/resolv.conf"),
-        UPSTREAM.into_iter().filter_map(read),
+        UPSTREAM_RESOLV_CONFS.into_iter().filter_map(read),
     )
 }
 
-fn resolvers_from(
+fn select_resolvers(
     main: Option<String>,
     upstream: impl Iterator<Item = String>,
 ) -> Result<Vec<IpAddr>, Vec<IpAddr>> {
     let usable = |text: &str| -> Vec<IpAddr> {
-        let mut servers = nameservers(text);
+        let mut servers = parse_nameservers(text);
         servers.retain(|server| !server.is_loopback());
         servers
     };
     let main = main.unwrap_or_default();
-    let listed = nameservers(&main);
+    let listed = parse_nameservers(&main);
     if listed.is_empty() || !usable(&main).is_empty() {
         return Ok(Vec::new());
     }
@@ -179,8 +183,8 @@ mod tests {
 
     use super::*;
 
-    fn route(interface: &str, destination: &str) -> Route {
-        Route {
+    fn route(interface: &str, destination: &str) -> IpRoute {
+        IpRoute {
             interface: interface.into(),
             destination: destination.parse().unwrap(),
             gateway: None,
@@ -190,7 +194,7 @@ mod tests {
     #[test]
     fn a_machine_with_nothing_special_gets_the_customary_ranges() {
         let routes = [route("eth0", "0.0.0.0/0"), route("eth0", "192.0.2.0/24")];
-        let ranges = free_ranges(&routes, &[], "docker0").unwrap();
+        let ranges = find_free_ranges(&routes, &[], "docker0").unwrap();
         assert_eq!(ranges.bridge.to_string(), "172.17.0.1/24");
         assert_eq!(ranges.pool.to_string(), "172.18.0.0/16");
     }
@@ -203,17 +207,17 @@ mod tests {
             route("tun0", "172.16.0.0/13"),
         ];
         let resolver = "172.24.0.53".parse().unwrap();
-        let ranges = free_ranges(&routes[..2], &[resolver], "docker0").unwrap();
+        let ranges = find_free_ranges(&routes[..2], &[resolver], "docker0").unwrap();
         assert_eq!(ranges.bridge.to_string(), "172.17.0.1/24");
         assert_eq!(ranges.pool.to_string(), "172.19.0.0/16");
-        let ranges = free_ranges(&routes, &[resolver], "docker0").unwrap();
+        let ranges = find_free_ranges(&routes, &[resolver], "docker0").unwrap();
         assert_eq!(ranges.bridge.to_string(), "172.25.0.1/24");
     }
 
     #[test]
     fn a_full_machine_has_no_free_range() {
         let all = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"].map(|net| route("vpn", net));
-        assert_eq!(free_ranges(&all, &[], "docker0"), None);
+        assert_eq!(find_free_ranges(&all, &[], "docker0"), None);
     }
 
     #[test]
@@ -221,17 +225,17 @@ mod tests {
         let main = |text: &str| Some(text.to_owned());
         let stub = "# x\nnameserver 127.0.0.53\noptions edns0\n";
         assert_eq!(
-            resolvers_from(main("nameserver 192.0.2.1"), std::iter::empty()),
+            select_resolvers(main("nameserver 192.0.2.1"), std::iter::empty()),
             Ok(vec![])
         );
-        assert_eq!(resolvers_from(None, std::iter::empty()), Ok(vec![]));
+        assert_eq!(select_resolvers(None, std::iter::empty()), Ok(vec![]));
         let behind = ["nameserver 127.0.0.1", "nameserver 192.0.2.9"].map(String::from);
         assert_eq!(
-            resolvers_from(main(stub), behind.into_iter()),
+            select_resolvers(main(stub), behind.into_iter()),
             Ok(vec!["192.0.2.9".parse().unwrap()])
         );
         assert_eq!(
-            resolvers_from(main(stub), std::iter::empty()),
+            select_resolvers(main(stub), std::iter::empty()),
             Err(vec!["127.0.0.53".parse().unwrap()])
         );
     }
@@ -240,7 +244,7 @@ mod tests {
     #[test]
     fn this_machines_routes_can_be_read() {
         let routes = routes().unwrap();
-        if !defaults(&routes).is_empty() {
+        if !default_routes(&routes).is_empty() {
             assert!(uplink_mtu(&routes).unwrap() >= 576);
         }
     }
@@ -258,18 +262,18 @@ mod tests {
                         1 => Ipv4Addr::from(address & 0x00ff_ffff | 0x0a00_0000),
                         _ => Ipv4Addr::from(address & 0x000f_ffff | 0xac10_0000),
                     };
-                    Route {
+                    IpRoute {
                         interface: "eth1".into(),
                         destination: Ipv4Net::new(address, prefix).unwrap().trunc(),
                         gateway: None,
                     }
                 })
                 .collect();
-            if let Some(ranges) = free_ranges(&routes, &[], "docker0") {
-                prop_assert!(!overlap(&ranges.bridge.trunc(), &ranges.pool));
+            if let Some(ranges) = find_free_ranges(&routes, &[], "docker0") {
+                prop_assert!(!networks_overlap(&ranges.bridge.trunc(), &ranges.pool));
                 for route in &routes {
-                    prop_assert!(!overlap(&route.destination, &ranges.bridge.trunc()));
-                    prop_assert!(!overlap(&route.destination, &ranges.pool));
+                    prop_assert!(!networks_overlap(&route.destination, &ranges.bridge.trunc()));
+                    prop_assert!(!networks_overlap(&route.destination, &ranges.pool));
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::process::program;
+use super::process::find_program;
 
 /// By what right a command that needs root is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Privilege {
     pub fn current() -> Self {
         if rustix::process::geteuid().is_root() {
             Self::Root
-        } else if program("sudo").is_some() {
+        } else if find_program("sudo").is_some() {
             Self::Sudo
         } else {
             Self::None
@@ -32,7 +32,7 @@ impl Privilege {
 
     /// `command` as a person would have to type it.
     #[must_use]
-    pub fn shown(self, command: &str) -> String {
+    pub fn format_command(self, command: &str) -> String {
         match self {
             Self::Root => command.to_owned(),
             Self::Sudo => format!("sudo {command}"),
@@ -97,13 +97,16 @@ mod tests {
 
     #[test]
     fn a_command_is_shown_as_this_user_would_type_it() {
-        assert_eq!(Privilege::Root.shown("apt-get update"), "apt-get update");
         assert_eq!(
-            Privilege::Sudo.shown("apt-get update"),
+            Privilege::Root.format_command("apt-get update"),
+            "apt-get update"
+        );
+        assert_eq!(
+            Privilege::Sudo.format_command("apt-get update"),
             "sudo apt-get update"
         );
         assert_eq!(
-            Privilege::None.shown("apt-get update"),
+            Privilege::None.format_command("apt-get update"),
             "su -c 'apt-get update'"
         );
     }

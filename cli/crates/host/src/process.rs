@@ -5,7 +5,7 @@ use std::path::Path;
 /// The command line of a process, its arguments one by one; `None` if there is
 /// no such process or this system doesn't tell.
 #[must_use]
-pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
+pub(crate) fn command_line(pid: u32) -> Option<Vec<String>> {
     let text = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let text = text.strip_suffix(&[0]).unwrap_or(&text);
     if text.is_empty() {
@@ -22,11 +22,11 @@ pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
 /// Whether `pid` is a process that runs `program`. One that ended and whose
 /// parent hasn't noticed yet runs nothing.
 #[must_use]
-pub fn runs(pid: u32, program: &str) -> bool {
-    arguments(pid).is_some_and(|arguments| is_called(&arguments, program))
+pub fn is_running(pid: u32, program: &str) -> bool {
+    command_line(pid).is_some_and(|arguments| runs_program(&arguments, program))
 }
 
-fn is_called(arguments: &[String], program: &str) -> bool {
+fn runs_program(arguments: &[String], program: &str) -> bool {
     let first = arguments.first().map(Path::new);
     first
         .and_then(Path::file_name)
@@ -34,7 +34,7 @@ fn is_called(arguments: &[String], program: &str) -> bool {
 }
 
 /// Ids of all processes that can be seen.
-fn all() -> Vec<u32> {
+fn all_pids() -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -46,15 +46,15 @@ fn all() -> Vec<u32> {
 /// The processes whose parent is `pid`.
 #[must_use]
 #[cfg(test)]
-pub(crate) fn children(pid: u32) -> Vec<u32> {
-    all()
+pub(crate) fn child_pids(pid: u32) -> Vec<u32> {
+    all_pids()
         .into_iter()
-        .filter(|child| parent(*child) == Some(pid))
+        .filter(|child| parent_pid(*child) == Some(pid))
         .collect()
 }
 
 #[cfg(test)]
-fn parent(pid: u32) -> Option<u32> {
+fn parent_pid(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses and may hold anything; the state and the
     // parent follow the last closing one.
@@ -65,40 +65,40 @@ fn parent(pid: u32) -> Option<u32> {
 /// A process that is told apart from all others by one of its arguments, so
 /// that a reused pid is never taken for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Marked {
+pub struct TaggedProcess {
     /// Its process id when it was found.
     pub pid: u32,
-    mark: String,
+    tag: String,
 }
 
-impl Marked {
+impl TaggedProcess {
     /// The process whose command line holds the argument `mark` and whose
     /// program is called `program`.
     #[must_use]
     pub fn find(program: &str, mark: &str) -> Option<Self> {
-        all().into_iter().find_map(|pid| {
-            let arguments = arguments(pid)?;
-            (is_called(&arguments, program) && arguments.iter().any(|argument| argument == mark))
+        all_pids().into_iter().find_map(|pid| {
+            let arguments = command_line(pid)?;
+            (runs_program(&arguments, program) && arguments.iter().any(|argument| argument == mark))
                 .then(|| Self {
                     pid,
-                    mark: mark.to_owned(),
+                    tag: mark.to_owned(),
                 })
         })
     }
 
     /// The process `pid`, which was just started with the argument `mark`.
     #[must_use]
-    pub fn of(pid: u32, mark: &str) -> Self {
+    pub fn new(pid: u32, mark: &str) -> Self {
         Self {
             pid,
-            mark: mark.to_owned(),
+            tag: mark.to_owned(),
         }
     }
 
     /// Whether it still runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        arguments(self.pid).is_some_and(|arguments| arguments.contains(&self.mark))
+        command_line(self.pid).is_some_and(|arguments| arguments.contains(&self.tag))
     }
 
     /// Sends SIGTERM. False if it was gone already.
@@ -141,7 +141,7 @@ impl Marked {
 /// The full path of a program, looked for on `PATH` and in the directories for
 /// system programs, which a user's `PATH` often lacks.
 #[must_use]
-pub fn program(name: &str) -> Option<std::path::PathBuf> {
+pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(Into::into))
@@ -161,8 +161,8 @@ mod tests {
 
     #[test]
     fn programs_are_found_by_name() {
-        assert!(program("sh").is_some());
-        assert_eq!(program("no-such-program-anywhere"), None);
+        assert!(find_program("sh").is_some());
+        assert_eq!(find_program("no-such-program-anywhere"), None);
     }
 
     #[cfg(target_os = "linux")]
@@ -177,29 +177,29 @@ mod tests {
             .unwrap();
         let found = (0..500).find_map(|_| {
             std::thread::sleep(std::time::Duration::from_millis(10));
-            Marked::find("tail", &mark)
+            TaggedProcess::find("tail", &mark)
         });
         let found = found.unwrap();
         assert_eq!(found.pid, child.id());
-        assert_eq!(Marked::find("dockerd", &mark), None);
-        let stranger = Marked {
+        assert_eq!(TaggedProcess::find("dockerd", &mark), None);
+        let stranger = TaggedProcess {
             pid: std::process::id(),
-            mark: mark.clone(),
+            tag: mark.clone(),
         };
         assert!(!stranger.terminate().unwrap());
         assert!(found.terminate().unwrap());
         child.wait().unwrap();
         assert!(!found.is_alive());
         assert!(!found.terminate().unwrap());
-        assert_eq!(Marked::find("tail", &mark), None);
+        assert_eq!(TaggedProcess::find("tail", &mark), None);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_is_its_parents_child() {
-        let parent = parent(std::process::id()).unwrap();
-        assert!(children(parent).contains(&std::process::id()));
-        assert!(!runs(std::process::id(), "sh"));
-        assert!(!runs(u32::MAX, "sh"));
+        let parent = parent_pid(std::process::id()).unwrap();
+        assert!(child_pids(parent).contains(&std::process::id()));
+        assert!(!is_running(std::process::id(), "sh"));
+        assert!(!is_running(u32::MAX, "sh"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// Bytes that we may still write to the file system that holds `path` (or its
 /// nearest existing parent); `None` where the system doesn't tell.
 #[must_use]
-pub fn disk_free(path: &Path) -> Option<u64> {
+pub fn free_disk_space(path: &Path) -> Option<u64> {
     let existing = path.ancestors().find(|path| path.exists())?;
     let facts = rustix::fs::statvfs(existing).ok()?;
     facts.f_bavail.checked_mul(facts.f_frsize)
@@ -13,7 +13,7 @@ pub fn disk_free(path: &Path) -> Option<u64> {
 
 /// Memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
+pub struct MemoryInfo {
     /// In all.
     pub total: u64,
     /// What a new program can have without swapping.
@@ -23,22 +23,22 @@ pub struct Memory {
 /// This machine's memory, within the limit of the control group that we run in;
 /// `None` where the system doesn't tell.
 #[must_use]
-pub fn memory() -> Option<Memory> {
+pub fn read_memory_info() -> Option<MemoryInfo> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let limits = ["/sys/fs/cgroup", "/sys/fs/cgroup/memory"]
         .map(PathBuf::from)
         .into_iter()
-        .find_map(|group| Limit::read(&group));
-    parse(&text).map(|memory| limits.map_or(memory, |limit| limit.apply(memory)))
+        .find_map(|group| CgroupLimit::read(&group));
+    parse_meminfo(&text).map(|memory| limits.map_or(memory, |limit| limit.apply(memory)))
 }
 
-fn parse(meminfo: &str) -> Option<Memory> {
+fn parse_meminfo(meminfo: &str) -> Option<MemoryInfo> {
     let field = |name: &str| -> Option<u64> {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
         let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
         kibibytes.checked_mul(1024)
     };
-    Some(Memory {
+    Some(MemoryInfo {
         total: field("MemTotal:")?,
         available: field("MemAvailable:")?,
     })
@@ -46,12 +46,12 @@ fn parse(meminfo: &str) -> Option<Memory> {
 
 /// What the control group at the root of our view allows.
 #[derive(Debug, Clone, Copy)]
-struct Limit {
+struct CgroupLimit {
     limit: u64,
     used: u64,
 }
 
-impl Limit {
+impl CgroupLimit {
     fn read(group: &Path) -> Option<Self> {
         let number = |names: [&str; 2]| -> Option<u64> {
             names.iter().find_map(|name| {
@@ -67,8 +67,8 @@ impl Limit {
 
     /// "No limit" is a number near 2^63 in version 1 and the word `max` in
     /// version 2; both leave the machine's own figures.
-    fn apply(self, memory: Memory) -> Memory {
-        Memory {
+    fn apply(self, memory: MemoryInfo) -> MemoryInfo {
+        MemoryInfo {
             total: memory.total.min(self.limit),
             available: memory.available.min(self.limit.saturating_sub(self.used)),
         }
@@ -81,38 +81,39 @@ mod tests {
 
     #[test]
     fn memory_is_read_in_bytes_and_bounded_by_the_group() {
-        let memory = parse("MemTotal:  2048 kB\nMemFree: 1 kB\nMemAvailable: 1024 kB\n").unwrap();
+        let memory =
+            parse_meminfo("MemTotal:  2048 kB\nMemFree: 1 kB\nMemAvailable: 1024 kB\n").unwrap();
         assert_eq!(
             memory,
-            Memory {
+            MemoryInfo {
                 total: 2_097_152,
                 available: 1_048_576
             }
         );
-        let bounded = Limit {
+        let bounded = CgroupLimit {
             limit: 1_000_000,
             used: 400_000,
         }
         .apply(memory);
         assert_eq!(
             bounded,
-            Memory {
+            MemoryInfo {
                 total: 1_000_000,
                 available: 600_000
             }
         );
-        let unbounded = Limit {
+        let unbounded = CgroupLimit {
             limit: u64::MAX >> 1,
             used: 1,
         }
         .apply(memory);
         assert_eq!(unbounded, memory);
-        assert_eq!(parse("nothing"), None);
+        assert_eq!(parse_meminfo("nothing"), None);
     }
 
     #[test]
     fn disk_is_asked_of_the_nearest_existing_parent() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(disk_free(&dir.path().join("not/yet/made")).unwrap() > 0);
+        assert!(free_disk_space(&dir.path().join("not/yet/made")).unwrap() > 0);
     }
 }

@@ -8,13 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 /// How soon after the first interrupt another one is the same one: programs such
 /// as `timeout` signal a process and then its group, which it is in.
-const ECHO: Duration = Duration::from_millis(150);
+const DUPLICATE_SIGNAL_WINDOW: Duration = Duration::from_millis(150);
 
 /// Listens for interrupts of this process.
 #[derive(Debug)]
 pub struct Interrupts {
-    first: CancellationToken,
-    last: CancellationToken,
+    graceful: CancellationToken,
+    forced: CancellationToken,
 }
 
 impl Interrupts {
@@ -26,8 +26,8 @@ impl Interrupts {
     #[must_use]
     pub fn listen(graceful: bool) -> Self {
         let interrupts = Self {
-            first: CancellationToken::new(),
-            last: CancellationToken::new(),
+            graceful: CancellationToken::new(),
+            forced: CancellationToken::new(),
         };
         let began: Arc<OnceLock<Instant>> = Arc::default();
         for kind in [
@@ -38,11 +38,12 @@ impl Interrupts {
             let Ok(mut stream) = signal(kind) else {
                 continue;
             };
-            let (first, last) = (interrupts.first.clone(), interrupts.last.clone());
+            let (first, last) = (interrupts.graceful.clone(), interrupts.forced.clone());
             let began = began.clone();
             tokio::spawn(async move {
                 while stream.recv().await.is_some() {
-                    let echoed = began.get_or_init(Instant::now).elapsed() < ECHO;
+                    let echoed =
+                        began.get_or_init(Instant::now).elapsed() < DUPLICATE_SIGNAL_WINDOW;
                     if !graceful || (first.is_cancelled() && !echoed) {
                         last.cancel();
                     }
@@ -55,12 +56,12 @@ impl Interrupts {
 
     /// Cancelled by the first interrupt.
     #[must_use]
-    pub fn token(&self) -> CancellationToken {
-        self.first.clone()
+    pub fn cancellation_token(&self) -> CancellationToken {
+        self.graceful.clone()
     }
 
     /// Returns once the person has insisted.
-    pub async fn insisted(&self) {
-        self.last.cancelled().await;
+    pub async fn wait_for_forced(&self) {
+        self.forced.cancelled().await;
     }
 }

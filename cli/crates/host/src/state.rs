@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use dm_core::error::{Coded, Exit};
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::lock::{FileLock, Guard, Holder, LockError};
+use super::lock::{FileLock, LockError, LockGuard, LockHolder};
 
 /// Where the state is kept when root has no home of its own.
-const ROOT_STATE: &str = "/var/lib/dm";
+const ROOT_STATE_DIR: &str = "/var/lib/dm";
 
 /// Why the state directory can't be used.
 #[derive(Debug, Error)]
@@ -23,10 +23,10 @@ pub enum StateError {
     #[error("could not find a state directory: neither XDG_STATE_HOME nor HOME is set")]
     NoHome,
     /// The directory can't be made or read.
-    #[error("could not {doing} {}", path.display())]
+    #[error("could not {operation} {}", path.display())]
     Io {
         /// A verb: `create`, `read`, `write`.
-        doing: &'static str,
+        operation: &'static str,
         /// The directory or file.
         path: PathBuf,
         /// What the system said.
@@ -35,7 +35,7 @@ pub enum StateError {
     },
     /// The directory belongs to another user, who could change what we trust.
     #[error("could not use {}: it belongs to another user (uid {owner})", path.display())]
-    NotOurs {
+    ForeignOwner {
         /// The directory.
         path: PathBuf,
         /// Its owner.
@@ -43,7 +43,7 @@ pub enum StateError {
     },
     /// A file of ours is not what we wrote.
     #[error("could not read {}: the file is damaged", path.display())]
-    Damaged {
+    Corrupt {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -52,26 +52,26 @@ pub enum StateError {
     },
 }
 
-impl Coded for StateError {
+impl UserError for StateError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::NoHome => ErrorCode::StateNoHome,
             Self::Io { .. } => ErrorCode::StateAccess,
-            Self::NotOurs { .. } => ErrorCode::StateNotOurs,
-            Self::Damaged { .. } => ErrorCode::StateDamaged,
+            Self::ForeignOwner { .. } => ErrorCode::StateNotOurs,
+            Self::Corrupt { .. } => ErrorCode::StateDamaged,
         }
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::NoHome | Self::Io { .. } | Self::NotOurs { .. } => {
+            Self::NoHome | Self::Io { .. } | Self::ForeignOwner { .. } => {
                 vec!["set XDG_STATE_HOME to a directory of yours that is writable".into()]
             }
-            Self::Damaged { path, .. } => vec![format!(
+            Self::Corrupt { path, .. } => vec![format!(
                 "move the file away, which does not affect running stacks: mv {0} {0}.damaged",
                 path.display()
             )],
@@ -95,33 +95,33 @@ impl StateDir {
     /// [`StateError`] when there is no place, or it can't be used.
     pub fn open() -> Result<Self, StateError> {
         let root = rustix::process::geteuid().is_root();
-        let path = locate(
+        let path = locate_state_dir(
             std::env::var_os("XDG_STATE_HOME").map(PathBuf::from),
             std::env::home_dir(),
             root,
-            |home| owner(home).is_some_and(|owner| owner == 0),
+            |home| owner_uid(home).is_some_and(|owner| owner == 0),
         )
         .ok_or(StateError::NoHome)?;
-        Self::at(path)
+        Self::open_at(path)
     }
 
     /// Uses `path` as state directory, making it if need be.
     ///
     /// # Errors
     /// [`StateError`] when it can't be made, or belongs to somebody else.
-    pub fn at(path: impl Into<PathBuf>) -> Result<Self, StateError> {
+    pub fn open_at(path: impl Into<PathBuf>) -> Result<Self, StateError> {
         let path = path.into();
         let io = |source| StateError::Io {
-            doing: "create",
+            operation: "create",
             path: path.clone(),
             source,
         };
-        make_private(&path).map_err(io)?;
+        create_private_dir(&path).map_err(io)?;
         std::fs::create_dir_all(path.join("locks")).map_err(io)?;
-        if let Some(owner) = owner(&path)
+        if let Some(owner) = owner_uid(&path)
             && owner != rustix::process::geteuid().as_raw()
         {
-            return Err(StateError::NotOurs { path, owner });
+            return Err(StateError::ForeignOwner { path, owner });
         }
         Ok(Self { path })
     }
@@ -134,8 +134,11 @@ impl StateDir {
 
     /// The lock `name` of this directory; `name` must be fit for a file name.
     #[must_use]
-    pub fn lock(&self, shown: impl Into<String>, name: &str) -> FileLock {
-        FileLock::new(shown, self.path.join("locks").join(format!("{name}.lock")))
+    pub fn lock(&self, display_name: impl Into<String>, name: &str) -> FileLock {
+        FileLock::new(
+            display_name,
+            self.path.join("locks").join(format!("{name}.lock")),
+        )
     }
 
     /// The lock under which one `dm` at a time changes an instance.
@@ -158,12 +161,12 @@ impl StateDir {
         project: &str,
         instance: &str,
         command: &str,
-        patience: Duration,
+        timeout: Duration,
         cancel: &CancellationToken,
-        on_wait: impl FnOnce(Option<Holder>),
-    ) -> Result<Guard, LockError> {
+        on_wait: impl FnOnce(Option<LockHolder>),
+    ) -> Result<LockGuard, LockError> {
         self.instance_lock(project, instance)
-            .lock(command, patience, cancel, on_wait)
+            .lock(command, timeout, cancel, on_wait)
             .await
     }
 
@@ -179,10 +182,10 @@ impl StateDir {
         match std::fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
-                .map_err(|source| StateError::Damaged { path, source }),
+                .map_err(|source| StateError::Corrupt { path, source }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(StateError::Io {
-                doing: "read",
+                operation: "read",
                 path,
                 source,
             }),
@@ -204,7 +207,7 @@ impl StateDir {
             Ok(())
         };
         write().map_err(|source| StateError::Io {
-            doing: "write",
+            operation: "write",
             path: path.clone(),
             source,
         })
@@ -218,7 +221,7 @@ impl StateDir {
         let path = self.path.join(name);
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(StateError::Io {
-                doing: "remove",
+                operation: "remove",
                 path,
                 source,
             }),
@@ -227,24 +230,24 @@ impl StateDir {
     }
 }
 
-fn locate(
+fn locate_state_dir(
     state_home: Option<PathBuf>,
     home: Option<PathBuf>,
     root: bool,
-    is_roots: impl Fn(&Path) -> bool,
+    is_owned_by_root: impl Fn(&Path) -> bool,
 ) -> Option<PathBuf> {
     // The XDG specification: a relative path is to be ignored.
     if let Some(state_home) = state_home.filter(|path| path.is_absolute()) {
         return Some(state_home.join("dm"));
     }
     match home.filter(|path| path.is_absolute()) {
-        Some(home) if !root || is_roots(&home) => Some(home.join(".local/state/dm")),
-        _ if root => Some(ROOT_STATE.into()),
+        Some(home) if !root || is_owned_by_root(&home) => Some(home.join(".local/state/dm")),
+        _ if root => Some(ROOT_STATE_DIR.into()),
         _ => None,
     }
 }
 
-fn make_private(path: &Path) -> std::io::Result<()> {
+fn create_private_dir(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -252,7 +255,7 @@ fn make_private(path: &Path) -> std::io::Result<()> {
         .create(path)
 }
 
-fn owner(path: &Path) -> Option<u32> {
+fn owner_uid(path: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
     path.metadata().ok().map(|facts| facts.uid())
 }
@@ -302,7 +305,7 @@ mod tests {
     #[test]
     fn state_lies_where_the_xdg_specification_puts_it() {
         let at = |state: Option<&str>, home: Option<&str>, root, roots| {
-            locate(state.map(Into::into), home.map(Into::into), root, |_| roots)
+            locate_state_dir(state.map(Into::into), home.map(Into::into), root, |_| roots)
                 .map(|path| path.display().to_string())
         };
         assert_eq!(at(Some("/s"), Some("/h"), false, false).unwrap(), "/s/dm");
@@ -325,14 +328,14 @@ mod tests {
     #[test]
     fn files_are_replaced_whole_and_damage_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::at(dir.path().join("state")).unwrap();
+        let state = StateDir::open_at(dir.path().join("state")).unwrap();
         assert_eq!(state.read::<Vec<u8>>("x.json").unwrap(), None);
         state.write("x.json", &vec![1_u8, 2]).unwrap();
         assert_eq!(state.read::<Vec<u8>>("x.json").unwrap(), Some(vec![1, 2]));
         std::fs::write(state.path().join("x.json"), "{").unwrap();
         let error = state.read::<Vec<u8>>("x.json").unwrap_err();
         assert_eq!(error.code(), ErrorCode::StateDamaged);
-        assert!(error.next()[0].contains("x.json.damaged"));
+        assert!(error.suggestions()[0].contains("x.json.damaged"));
         state.remove("x.json").unwrap();
         state.remove("x.json").unwrap();
         assert_eq!(state.read::<Vec<u8>>("x.json").unwrap(), None);

@@ -11,15 +11,15 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use super::digest::Digest;
+use super::digest::Sha256Digest;
 use super::error::ImageError;
-use super::lock::DigestLock;
-use super::process::{self, Tools};
-use super::progress::{Progress, Update};
+use super::lock::BuildLock;
+use super::process::{self, ToolProvider};
+use super::progress::{ImageProgress, ProgressUpdate};
 use super::settings::ImageSettings;
 
 /// The goal that fetches a file. With its version: without one Maven takes whichever is new.
-const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
+const DEPENDENCY_COPY_GOAL: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
 
 /// How long a Maven mirror may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,15 +30,15 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Artifact {
     /// The group, e.g. `org.keycloak`.
-    pub group: String,
+    pub group_id: String,
     /// The name in the group, e.g. `keycloak-quarkus-dist`.
-    pub artifact: String,
+    pub artifact_id: String,
     /// The version.
     pub version: String,
     /// The packaging, e.g. `tar.gz`.
     pub packaging: String,
     /// The path that it gets in the build context.
-    pub file: String,
+    pub context_path: String,
     /// The SHA-256 of the file, as hex. Whoever serves it can't say that it is another one.
     pub sha256: String,
 }
@@ -49,21 +49,21 @@ impl Artifact {
     pub(crate) fn coordinates(&self) -> String {
         format!(
             "{}:{}:{}:{}",
-            self.group, self.artifact, self.version, self.packaging
+            self.group_id, self.artifact_id, self.version, self.packaging
         )
     }
 
     /// Its file name in a repository.
     fn file_name(&self) -> String {
-        format!("{}-{}.{}", self.artifact, self.version, self.packaging)
+        format!("{}-{}.{}", self.artifact_id, self.version, self.packaging)
     }
 
     /// Its path in a repository.
     fn repository_path(&self) -> String {
         format!(
             "{}/{}/{}/{}",
-            self.group.replace('.', "/"),
-            self.artifact,
+            self.group_id.replace('.', "/"),
+            self.artifact_id,
             self.version,
             self.file_name()
         )
@@ -71,47 +71,47 @@ impl Artifact {
 }
 
 /// What a fetch works with.
-pub(super) struct Fetcher<'a> {
+pub(super) struct ArtifactFetcher<'a> {
     pub settings: &'a ImageSettings,
     pub cache: &'a Path,
-    pub tools: &'a dyn Tools,
-    pub progress: &'a dyn Progress,
+    pub tools: &'a dyn ToolProvider,
+    pub progress: &'a dyn ImageProgress,
     pub cancel: &'a CancellationToken,
-    pub image: &'a str,
+    pub image_name: &'a str,
 }
 
-impl Fetcher<'_> {
+impl ArtifactFetcher<'_> {
     /// The file of an artifact in the cache, fetched if it isn't there or isn't
     /// what it was.
     pub(super) async fn fetch(
         &self,
         artifact: &Artifact,
-        lock: &DigestLock,
+        lock: &BuildLock,
     ) -> Result<PathBuf, ImageError> {
         let cached = self
             .cache
             .join("artifacts")
             .join(artifact.repository_path());
         // At every use: what is in the cache may have been changed since.
-        if is_pinned(&cached, artifact).await? {
+        if has_pinned_checksum(&cached, artifact).await? {
             return Ok(cached);
         }
-        self.progress.working(
-            self.image,
-            Update::doing("fetching").with(artifact.coordinates()),
+        self.progress.on_progress(
+            self.image_name,
+            ProgressUpdate::new("fetching").with_detail(artifact.coordinates()),
         );
         let work = lock.work_dir()?;
         let (fresh, from) = match &self.settings.maven_mirror {
             Some(mirror) => (
-                self.download(artifact, mirror, work).await?,
+                self.fetch_from_mirror(artifact, mirror, work).await?,
                 "images.maven_mirror",
             ),
             None => (
-                self.by_maven(artifact, work, lock).await?,
+                self.fetch_with_maven(artifact, work, lock).await?,
                 "the Maven repository",
             ),
         };
-        if !is_pinned(&fresh, artifact).await? {
+        if !has_pinned_checksum(&fresh, artifact).await? {
             return Err(ImageError::Fetch {
                 what: artifact.coordinates(),
                 reason: format!(
@@ -124,36 +124,38 @@ impl Fetcher<'_> {
                 ],
             });
         }
-        keep(fresh, cached.clone()).await?;
+        store_in_cache(fresh, cached.clone()).await?;
         Ok(cached)
     }
 
     /// Maven verifies what it fetches (`-C`), and its configuration says from where.
-    async fn by_maven(
+    async fn fetch_with_maven(
         &self,
         artifact: &Artifact,
         work: &Path,
-        lock: &DigestLock,
+        lock: &BuildLock,
     ) -> Result<PathBuf, ImageError> {
-        let maven = self
-            .tools
-            .ensure("mvn")
-            .await
-            .map_err(|reason| ImageError::ToolMissing {
-                tool: "mvn".into(),
-                reason,
-            })?;
+        let maven =
+            self.tools
+                .ensure_tool("mvn")
+                .await
+                .map_err(|reason| ImageError::ToolMissing {
+                    tool: "mvn".into(),
+                    reason,
+                })?;
         let mut command = Command::new(maven);
         command
-            .args(["--batch-mode", "--strict-checksums", COPY])
+            .args(["--batch-mode", "--strict-checksums", DEPENDENCY_COPY_GOAL])
             .arg(format!("-Dartifact={}", artifact.coordinates()))
             .arg(format!("-DoutputDirectory={}", work.display()))
             .current_dir(work)
             .stdin(lock.stdin()?);
-        process::run("mvn", command, self.cancel, |line| {
+        process::run_program("mvn", command, self.cancel, |line| {
             if let Some(detail) = line.split_once("Downloading from ").map(|(_, from)| from) {
-                self.progress
-                    .working(self.image, Update::doing("fetching").with(detail));
+                self.progress.on_progress(
+                    self.image_name,
+                    ProgressUpdate::new("fetching").with_detail(detail),
+                );
             }
         })
         .await?;
@@ -169,7 +171,7 @@ impl Fetcher<'_> {
         }
     }
 
-    async fn download(
+    async fn fetch_from_mirror(
         &self,
         artifact: &Artifact,
         mirror: &str,
@@ -180,15 +182,15 @@ impl Fetcher<'_> {
             mirror.trim_end_matches('/'),
             artifact.repository_path()
         );
-        let client = self.client()?;
+        let client = self.http_client()?;
         let file = work.join(artifact.file_name());
         tokio::select! {
             () = self.cancel.cancelled() => Err(ImageError::Cancelled),
-            fetched = self.body(&client, artifact, &url, &file) => fetched.map(|()| file),
+            fetched = self.download_to_file(&client, artifact, &url, &file) => fetched.map(|()| file),
         }
     }
 
-    fn client(&self) -> Result<reqwest::Client, ImageError> {
+    fn http_client(&self) -> Result<reqwest::Client, ImageError> {
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(STALL_TIMEOUT);
@@ -214,7 +216,7 @@ impl Fetcher<'_> {
         })
     }
 
-    async fn body(
+    async fn download_to_file(
         &self,
         client: &reqwest::Client,
         artifact: &Artifact,
@@ -226,7 +228,7 @@ impl Fetcher<'_> {
             .send()
             .await
             .and_then(reqwest::Response::error_for_status)
-            .map_err(|error| http_failure(artifact, &error))?;
+            .map_err(|error| download_error(artifact, &error))?;
         let total = response.content_length();
         let mut file = tokio::fs::File::create(path)
             .await
@@ -234,16 +236,16 @@ impl Fetcher<'_> {
         let mut body = response.bytes_stream();
         let mut done = 0;
         while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|error| http_failure(artifact, &error))?;
+            let chunk = chunk.map_err(|error| download_error(artifact, &error))?;
             tokio::io::AsyncWriteExt::write_all(&mut file, &chunk)
                 .await
                 .map_err(ImageError::io(format!("write {}", path.display())))?;
             done += chunk.len() as u64;
-            self.progress.working(
-                self.image,
-                Update::doing("fetching")
-                    .with(artifact.file_name())
-                    .bytes(done, total),
+            self.progress.on_progress(
+                self.image_name,
+                ProgressUpdate::new("fetching")
+                    .with_detail(artifact.file_name())
+                    .with_bytes(done, total),
             );
         }
         tokio::io::AsyncWriteExt::flush(&mut file)
@@ -254,9 +256,9 @@ impl Fetcher<'_> {
 }
 
 /// Whether the file is there and is the artifact.
-async fn is_pinned(path: &Path, artifact: &Artifact) -> Result<bool, ImageError> {
+async fn has_pinned_checksum(path: &Path, artifact: &Artifact) -> Result<bool, ImageError> {
     let (file, pinned) = (path.to_owned(), artifact.sha256.clone());
-    blocking(move || match file_sha256(&file) {
+    run_blocking(move || match file_sha256(&file) {
         Ok(found) => Ok(found.as_str() == pinned),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -266,9 +268,9 @@ async fn is_pinned(path: &Path, artifact: &Artifact) -> Result<bool, ImageError>
 }
 
 /// Moves a file into the cache, by rename.
-async fn keep(fresh: PathBuf, cached: PathBuf) -> Result<(), ImageError> {
+async fn store_in_cache(fresh: PathBuf, cached: PathBuf) -> Result<(), ImageError> {
     let doing = format!("store {}", cached.display());
-    blocking(move || {
+    run_blocking(move || {
         let parent = cached.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(parent)?;
         // The cache may be on another file system than the work directory.
@@ -282,14 +284,14 @@ async fn keep(fresh: PathBuf, cached: PathBuf) -> Result<(), ImageError> {
     .map_err(ImageError::io(doing))
 }
 
-fn http_failure(artifact: &Artifact, error: &reqwest::Error) -> ImageError {
+fn download_error(artifact: &Artifact, error: &reqwest::Error) -> ImageError {
     let mut reason = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         reason = format!("{reason}: {error}");
         cause = error.source();
     }
-    let mut log = process::Tail::default();
+    let mut log = process::LogTail::default();
     log.push(&reason);
     let mut hints = process::output_hints(&log);
     if hints.is_empty() {
@@ -302,13 +304,13 @@ fn http_failure(artifact: &Artifact, error: &reqwest::Error) -> ImageError {
     }
 }
 
-fn file_sha256(path: &Path) -> io::Result<Digest> {
+fn file_sha256(path: &Path) -> io::Result<Sha256Digest> {
     let mut hash = Sha256::new();
     io::copy(&mut File::open(path)?, &mut hash)?;
-    Ok(Digest::from_hash(hash))
+    Ok(Sha256Digest::from_hasher(hash))
 }
 
-async fn blocking<T: Send + 'static>(
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work)
@@ -325,22 +327,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x-1.tar.gz");
         let artifact = Artifact {
-            group: "g".into(),
-            artifact: "x".into(),
+            group_id: "g".into(),
+            artifact_id: "x".into(),
             version: "1".into(),
             packaging: "tar.gz".into(),
-            file: "x.tar.gz".into(),
-            sha256: Digest::of(b"genuine").to_string(),
+            context_path: "x.tar.gz".into(),
+            sha256: Sha256Digest::compute(b"genuine").to_string(),
         };
-        assert!(!is_pinned(&path, &artifact).await.unwrap());
+        assert!(!has_pinned_checksum(&path, &artifact).await.unwrap());
         std::fs::write(&path, b"planted").unwrap();
-        let planted = Digest::of(b"planted").to_string();
+        let planted = Sha256Digest::compute(b"planted").to_string();
         std::fs::write(folder.path().join("x-1.tar.gz.sha256"), planted).unwrap();
-        assert!(!is_pinned(&path, &artifact).await.unwrap());
+        assert!(!has_pinned_checksum(&path, &artifact).await.unwrap());
         let fresh = folder.path().join("fresh");
         std::fs::write(&fresh, b"genuine").unwrap();
-        keep(fresh.clone(), path.clone()).await.unwrap();
-        assert!(is_pinned(&path, &artifact).await.unwrap());
+        store_in_cache(fresh.clone(), path.clone()).await.unwrap();
+        assert!(has_pinned_checksum(&path, &artifact).await.unwrap());
         assert!(!fresh.exists());
     }
 }

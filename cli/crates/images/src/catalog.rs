@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use dm_host::line_ends::line_feeds;
+use dm_host::line_endings::to_unix_line_endings;
 
 use super::artifact::Artifact;
 use super::error::ImageError;
-use super::recipe::{Digest, Recipe, RecipeFile, local_reference};
+use super::recipe::{Recipe, RecipeFile, Sha256Digest, local_reference};
 use super::settings::ImageSettings;
 
-pub use super::settings::BASE;
+pub use super::settings::BASE_IMAGE;
 
 /// The versions of what the recipes install.
 mod version {
@@ -24,10 +24,10 @@ mod version {
 }
 
 /// Every file under `recipes/`: component, path, contents.
-static FILES: &[(&str, &str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
+static RECIPE_FILES: &[(&str, &str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
 /// The instructions for the layer on top of an official image.
-const ON_TOP: &str = "Dockerfile.optimize";
+const OVERLAY_DOCKERFILE: &str = "Dockerfile.optimize";
 
 /// One image and the ways to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct ImageSpec {
     pub official: Option<String>,
     /// What is built on top of the official image before it is used. Its digest
     /// takes in the id of what was pulled.
-    pub on_top: Option<Recipe>,
+    pub overlay: Option<Recipe>,
 }
 
 /// The images that there are.
@@ -52,53 +52,53 @@ impl Catalog {
     ///
     /// # Errors
     /// Where a certificate file of the settings can't be read or is none.
-    pub fn of_stack(settings: &ImageSettings) -> Result<Self, ImageError> {
-        let official = |component: &str| settings.official.get(component).cloned();
+    pub fn from_settings(settings: &ImageSettings) -> Result<Self, ImageError> {
+        let official = |component: &str| settings.official_images.get(component).cloned();
         let base = Recipe {
             files: base_files(settings)?,
             build_args: settings
                 .apt_mirror
                 .iter()
-                .map(|mirror| (super::base::APT_MIRROR.to_owned(), mirror.clone()))
+                .map(|mirror| (super::base::APT_MIRROR_ARG.to_owned(), mirror.clone()))
                 .collect(),
-            ..embedded(BASE, version::DEBIAN)
+            ..embedded_recipe(BASE_IMAGE, version::DEBIAN)
         };
-        let mut keycloak = on_base(embedded("keycloak", version::KEYCLOAK));
+        let mut keycloak = with_base_image(embedded_recipe("keycloak", version::KEYCLOAK));
         keycloak.artifacts.push(Artifact {
-            group: "org.keycloak".to_owned(),
-            artifact: "keycloak-quarkus-dist".to_owned(),
+            group_id: "org.keycloak".to_owned(),
+            artifact_id: "keycloak-quarkus-dist".to_owned(),
             version: version::KEYCLOAK.to_owned(),
             packaging: "tar.gz".to_owned(),
-            file: "keycloak.tar.gz".to_owned(),
+            context_path: "keycloak.tar.gz".to_owned(),
             sha256: version::KEYCLOAK_SHA256.to_owned(),
         });
-        let on_top = split_on_top(&mut keycloak);
+        let on_top = split_overlay(&mut keycloak);
         Ok(Self::new([
             ImageSpec {
                 recipe: base,
-                official: official(BASE),
-                on_top: None,
+                official: official(BASE_IMAGE),
+                overlay: None,
             },
             ImageSpec {
-                recipe: on_base(embedded("postgres", version::POSTGRES)),
+                recipe: with_base_image(embedded_recipe("postgres", version::POSTGRES)),
                 official: official("postgres"),
-                on_top: None,
+                overlay: None,
             },
             ImageSpec {
-                recipe: on_base(embedded("rabbitmq", version::RABBITMQ)),
+                recipe: with_base_image(embedded_recipe("rabbitmq", version::RABBITMQ)),
                 official: official("rabbitmq"),
-                on_top: None,
+                overlay: None,
             },
             ImageSpec {
                 // No official image of OpenLDAP exists: only one that is configured.
-                recipe: on_base(embedded("openldap", version::OPENLDAP)),
+                recipe: with_base_image(embedded_recipe("openldap", version::OPENLDAP)),
                 official: official("openldap"),
-                on_top: None,
+                overlay: None,
             },
             ImageSpec {
                 recipe: keycloak,
                 official: official("keycloak"),
-                on_top,
+                overlay: on_top,
             },
         ]))
     }
@@ -115,7 +115,7 @@ impl Catalog {
     }
 
     /// The names, those that nothing else needs first.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn image_names(&self) -> impl Iterator<Item = &str> {
         self.specs.keys().map(String::as_str)
     }
 
@@ -129,23 +129,25 @@ impl Catalog {
     /// # Errors
     /// Where there is none.
     pub(crate) fn get(&self, name: &str) -> Result<&ImageSpec, ImageError> {
-        self.specs.get(name).ok_or_else(|| ImageError::Unknown {
-            name: name.to_owned(),
-            known: self.names().map(str::to_owned).collect(),
-        })
+        self.specs
+            .get(name)
+            .ok_or_else(|| ImageError::UnknownImage {
+                name: name.to_owned(),
+                known: self.image_names().map(str::to_owned).collect(),
+            })
     }
 
     /// The digest of an image's recipe and of all below it.
     ///
     /// # Errors
     /// Where there is no such image, or no such base.
-    pub(crate) fn digest(&self, name: &str) -> Result<Digest, ImageError> {
+    pub(crate) fn recipe_digest(&self, name: &str) -> Result<Sha256Digest, ImageError> {
         let recipe = &self.get(name)?.recipe;
         let base = match &recipe.base {
-            Some(base) => Some(self.digest(base)?),
+            Some(base) => Some(self.recipe_digest(base)?),
             None => None,
         };
-        Ok(recipe.digest(base.as_ref().map(Digest::as_str)))
+        Ok(recipe.digest(base.as_ref().map(Sha256Digest::as_str)))
     }
 
     /// The reference that a built image has on this machine.
@@ -153,35 +155,38 @@ impl Catalog {
     /// # Errors
     /// As `Catalog::digest`.
     pub fn local_reference(&self, name: &str) -> Result<String, ImageError> {
-        Ok(local_reference(name, &self.digest(name)?))
+        Ok(local_reference(name, &self.recipe_digest(name)?))
     }
 }
 
 /// The recipe of a component as it is embedded.
-fn embedded(name: &str, version: &str) -> Recipe {
+fn embedded_recipe(name: &str, version: &str) -> Recipe {
     Recipe {
         name: name.to_owned(),
         version: version.to_owned(),
-        files: FILES
+        files: RECIPE_FILES
             .iter()
             .filter(|(component, _, _)| *component == name)
-            .map(|(_, path, contents)| RecipeFile::new(*path, line_feeds(contents)))
+            .map(|(_, path, contents)| RecipeFile::new(*path, to_unix_line_endings(contents)))
             .collect(),
         ..Recipe::default()
     }
 }
 
-fn on_base(recipe: Recipe) -> Recipe {
+fn with_base_image(recipe: Recipe) -> Recipe {
     Recipe {
-        base: Some(BASE.to_owned()),
+        base: Some(BASE_IMAGE.to_owned()),
         ..recipe
     }
 }
 
 /// Takes the instructions for the official image out of a recipe and makes a
 /// recipe of their own of them, with the other files beside.
-fn split_on_top(recipe: &mut Recipe) -> Option<Recipe> {
-    let at = recipe.files.iter().position(|file| file.path == ON_TOP)?;
+fn split_overlay(recipe: &mut Recipe) -> Option<Recipe> {
+    let at = recipe
+        .files
+        .iter()
+        .position(|file| file.path == OVERLAY_DOCKERFILE)?;
     let instructions = recipe.files.remove(at);
     let mut files: Vec<_> = recipe
         .files
@@ -200,7 +205,7 @@ fn split_on_top(recipe: &mut Recipe) -> Option<Recipe> {
 
 /// The embedded files of the base and the certificates that the settings add.
 fn base_files(settings: &ImageSettings) -> Result<Vec<RecipeFile>, ImageError> {
-    let mut files = embedded(BASE, version::DEBIAN).files;
+    let mut files = embedded_recipe(BASE_IMAGE, version::DEBIAN).files;
     for (index, path) in settings.extra_ca_certificates.iter().enumerate() {
         let pem = std::fs::read(path).map_err(ImageError::io(format!(
             "read {} (images.extra_ca_certificates)",
@@ -214,7 +219,7 @@ fn base_files(settings: &ImageSettings) -> Result<Vec<RecipeFile>, ImageError> {
             });
         }
         // update-ca-certificates takes files that end in .crt alone.
-        let name = format!("{}/{index}.crt", super::base::CERTIFICATES);
+        let name = format!("{}/{index}.crt", super::base::CERTIFICATES_DIR);
         files.push(RecipeFile::new(name, pem));
     }
     Ok(files)
@@ -225,7 +230,7 @@ mod tests {
     use super::*;
 
     fn catalog(settings: &ImageSettings) -> Catalog {
-        Catalog::of_stack(settings).unwrap()
+        Catalog::from_settings(settings).unwrap()
     }
 
     #[test]
@@ -233,14 +238,14 @@ mod tests {
         let catalog = catalog(&ImageSettings::default());
         for spec in catalog.specs() {
             let name = spec.recipe.name.as_str();
-            let wanted = if name == BASE {
-                super::super::base::ARGUMENTS
+            let wanted = if name == BASE_IMAGE {
+                super::super::base::MMDEBSTRAP_ARGUMENTS
             } else {
                 "Dockerfile"
             };
-            let text = spec.recipe.text(wanted);
+            let text = spec.recipe.file_text(wanted);
             let text = text.unwrap_or_else(|| panic!("{name} has no {wanted}"));
-            if name != BASE {
+            if name != BASE_IMAGE {
                 assert!(text.contains("ARG BASE"), "{name}");
             }
         }
@@ -283,7 +288,7 @@ mod tests {
         let error = catalog(&ImageSettings::default())
             .get("postgers")
             .unwrap_err();
-        let next = dm_core::error::Coded::next(&error);
+        let next = dm_core::error::UserError::suggestions(&error);
         insta::assert_snapshot!(next.join("\n"), @r"
         did you mean postgres?
         the images are base, keycloak, openldap, postgres, rabbitmq
@@ -293,7 +298,7 @@ mod tests {
     #[test]
     fn a_certificate_file_must_hold_one() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = Catalog::of_stack(&ImageSettings {
+        let error = Catalog::from_settings(&ImageSettings {
             extra_ca_certificates: vec![file.path().to_owned()],
             ..ImageSettings::default()
         })

@@ -4,19 +4,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dm_core::error::{Coded, Exit, SourceError};
+use dm_core::error::{CompilerError, ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
-use dm_core::suggest::nearest;
+use dm_core::suggest::closest_match;
 use dm_engine::EngineError;
 use thiserror::Error;
 
 /// Why a registry gave no image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PullRefusal {
+pub enum PullFailure {
     /// The registry has no such image or tag.
     NotFound,
     /// The registry wants a login, or another one.
-    Credentials,
+    Unauthorized,
     /// No registry answers there.
     Unreachable,
     /// The registry began, or nothing at all came, within the limit.
@@ -39,7 +39,7 @@ pub enum PullRefusal {
 pub enum ImageError {
     /// No image is called so.
     #[error("there is no image `{name}`")]
-    Unknown {
+    UnknownImage {
         /// The name that was given.
         name: String,
         /// The names that there are.
@@ -53,14 +53,14 @@ pub enum ImageError {
         /// What was pulled.
         reference: String,
         /// Why it failed.
-        refusal: PullRefusal,
+        refusal: PullFailure,
         /// What the engine said of it.
         #[source]
-        source: Box<PullDetail>,
+        source: Box<EnginePullMessage>,
     },
     /// A reference stands for another image than when it was used first.
     #[error("{reference} now points to another image: {found} instead of {pinned}")]
-    Moved {
+    PinMismatch {
         /// The image component.
         name: String,
         /// The reference.
@@ -108,7 +108,7 @@ pub enum ImageError {
         /// The crates that did not compile, e.g. `order-service`.
         targets: Vec<String>,
         /// What the compiler found, first one first.
-        errors: Vec<SourceError>,
+        errors: Vec<CompilerError>,
     },
     /// A binary that can't run alone, so that no image can be made of it.
     #[error("the binary of {name} is not statically linked: {reason}")]
@@ -128,7 +128,7 @@ pub enum ImageError {
     },
     /// There is no way on this machine to make a Debian base.
     #[error("could not make a Debian base image on this machine")]
-    NoBase {
+    NoBaseImage {
         /// Each way and why it was closed.
         tried: Vec<String>,
     },
@@ -175,7 +175,7 @@ pub enum ImageError {
 /// What the engine said of a pull that failed, kept as a cause.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub struct PullDetail(pub String);
+pub struct EnginePullMessage(pub String);
 
 impl ImageError {
     /// For `map_err`: a failure of the file system, named by what was being done.
@@ -185,7 +185,7 @@ impl ImageError {
     }
 
     /// For `map_err`: a file that the caller named can't be opened or made.
-    pub(crate) fn named_file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn archive_io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Archive {
             path: path.to_owned(),
             reason: error.to_string(),
@@ -195,7 +195,7 @@ impl ImageError {
 }
 
 /// What does not compile, in one sentence.
-fn compile(targets: &[String], errors: &[SourceError]) -> String {
+fn compile(targets: &[String], errors: &[CompilerError]) -> String {
     let errors = match errors.len() {
         1 => "1 error".to_owned(),
         count => format!("{count} errors"),
@@ -204,18 +204,18 @@ fn compile(targets: &[String], errors: &[SourceError]) -> String {
 }
 
 /// A refusal as the end of a sentence.
-fn describe(refusal: &PullRefusal) -> String {
+fn describe(refusal: &PullFailure) -> String {
     match refusal {
-        PullRefusal::NotFound => "the registry does not have the image".into(),
-        PullRefusal::Credentials => "the registry refused the credentials".into(),
-        PullRefusal::Unreachable => "the registry is unreachable".into(),
-        PullRefusal::TimedOut { after } => {
+        PullFailure::NotFound => "the registry does not have the image".into(),
+        PullFailure::Unauthorized => "the registry refused the credentials".into(),
+        PullFailure::Unreachable => "the registry is unreachable".into(),
+        PullFailure::TimedOut { after } => {
             format!("no data within {} s", after.as_secs_f64())
         }
-        PullRefusal::Tls => "no trusted TLS connection to the registry".into(),
-        PullRefusal::RateLimited => "the rate limit of the registry is reached".into(),
-        PullRefusal::DiskFull => "the disk is full".into(),
-        PullRefusal::Other => "the registry or the engine refused the pull".into(),
+        PullFailure::Tls => "no trusted TLS connection to the registry".into(),
+        PullFailure::RateLimited => "the rate limit of the registry is reached".into(),
+        PullFailure::DiskFull => "the disk is full".into(),
+        PullFailure::Other => "the registry or the engine refused the pull".into(),
     }
 }
 
@@ -227,15 +227,15 @@ pub(super) fn disk_full_hints() -> Vec<String> {
     ]
 }
 
-impl Coded for ImageError {
-    fn log(&self) -> &[String] {
+impl UserError for ImageError {
+    fn log_tail(&self) -> &[String] {
         match self {
             Self::Build { log, .. } | Self::Program { log, .. } => log,
             _ => &[],
         }
     }
 
-    fn source_errors(&self) -> &[SourceError] {
+    fn compiler_errors(&self) -> &[CompilerError] {
         match self {
             Self::Compile { errors, .. } => errors,
             _ => &[],
@@ -244,25 +244,25 @@ impl Coded for ImageError {
 
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Unknown { .. } => ErrorCode::ImageUnknown,
+            Self::UnknownImage { .. } => ErrorCode::ImageUnknown,
             Self::Pull { refusal, .. } => match refusal {
-                PullRefusal::NotFound => ErrorCode::ImageNotFound,
-                PullRefusal::Credentials => ErrorCode::RegistryCredentials,
-                PullRefusal::Unreachable => ErrorCode::RegistryUnreachable,
-                PullRefusal::TimedOut { .. } => ErrorCode::RegistryTimeout,
-                PullRefusal::Tls => ErrorCode::RegistryTls,
-                PullRefusal::RateLimited => ErrorCode::RegistryRateLimit,
-                PullRefusal::DiskFull => ErrorCode::DiskFull,
-                PullRefusal::Other => ErrorCode::ImagePull,
+                PullFailure::NotFound => ErrorCode::ImageNotFound,
+                PullFailure::Unauthorized => ErrorCode::RegistryCredentials,
+                PullFailure::Unreachable => ErrorCode::RegistryUnreachable,
+                PullFailure::TimedOut { .. } => ErrorCode::RegistryTimeout,
+                PullFailure::Tls => ErrorCode::RegistryTls,
+                PullFailure::RateLimited => ErrorCode::RegistryRateLimit,
+                PullFailure::DiskFull => ErrorCode::DiskFull,
+                PullFailure::Other => ErrorCode::ImagePull,
             },
-            Self::Moved { .. } => ErrorCode::ImageMoved,
+            Self::PinMismatch { .. } => ErrorCode::ImageMoved,
             Self::NotPublished { .. } => ErrorCode::ImageNotPublished,
             Self::Build { .. } => ErrorCode::ImageBuild,
             Self::Program { .. } => ErrorCode::ProgramFailed,
             Self::Compile { .. } => ErrorCode::SourcesNotCompiling,
             Self::NotStatic { .. } => ErrorCode::BinaryNotStatic,
             Self::ToolMissing { .. } => ErrorCode::ToolMissing,
-            Self::NoBase { .. } => ErrorCode::ImageNoBase,
+            Self::NoBaseImage { .. } => ErrorCode::ImageNoBase,
             Self::Fetch { .. } => ErrorCode::DownloadFailed,
             Self::Archive { .. } => ErrorCode::ImageArchive,
             Self::NothingToSave => ErrorCode::ImageNothingToSave,
@@ -272,31 +272,33 @@ impl Coded for ImageError {
         }
     }
 
-    fn exit(&self) -> Exit {
+    fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Unknown { .. } | Self::Archive { .. } | Self::NotPublished { .. } => Exit::Usage,
+            Self::UnknownImage { .. } | Self::Archive { .. } | Self::NotPublished { .. } => {
+                ExitStatus::Usage
+            }
             Self::Pull {
-                refusal: PullRefusal::TimedOut { .. },
+                refusal: PullFailure::TimedOut { .. },
                 ..
-            } => Exit::TimedOut,
-            Self::Engine(error) => error.exit(),
-            Self::Cancelled => Exit::Interrupted,
-            _ => Exit::Component,
+            } => ExitStatus::TimedOut,
+            Self::Engine(error) => error.exit_status(),
+            Self::Cancelled => ExitStatus::Interrupted,
+            _ => ExitStatus::Component,
         }
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::Unknown { name, known } => {
+            Self::UnknownImage { name, known } => {
                 let mut next = Vec::new();
-                if let Some(nearest) = nearest(name, known) {
+                if let Some(nearest) = closest_match(name, known) {
                     next.push(format!("did you mean {nearest}?"));
                 }
                 next.push(format!("the images are {}", known.join(", ")));
                 next
             }
             Self::Pull { refusal, .. } => pull_hints(refusal),
-            Self::Moved { name, .. } => vec![
+            Self::PinMismatch { name, .. } => vec![
                 format!("accept the new image: dm images pull {name}"),
                 format!("or build the image here: dm images build {name}"),
             ],
@@ -318,7 +320,7 @@ impl Coded for ImageError {
             Self::ToolMissing { tool, .. } => {
                 vec![format!("install {tool} with the package manager of this system")]
             }
-            Self::NoBase { tried } => {
+            Self::NoBaseImage { tried } => {
                 let mut next = tried.clone();
                 next.push("install mmdebstrap, or set images.mirror to a registry that has debian:trixie-slim".into());
                 next
@@ -329,41 +331,41 @@ impl Coded for ImageError {
                 disk_full_hints()
             }
             Self::Io { .. } => Vec::new(),
-            Self::Engine(error) => error.next(),
+            Self::Engine(error) => error.suggestions(),
             Self::Cancelled => Vec::new(),
         }
     }
 }
 
-fn pull_hints(refusal: &PullRefusal) -> Vec<String> {
+fn pull_hints(refusal: &PullFailure) -> Vec<String> {
     let build = "build the image here, without a registry: dm images build";
     match refusal {
-        PullRefusal::NotFound => vec![
+        PullFailure::NotFound => vec![
             "check images.mirror in dm.toml: the mirror must have the image at its usual path"
                 .into(),
             build.into(),
         ],
-        PullRefusal::Credentials => vec![
+        PullFailure::Unauthorized => vec![
             "check images.credentials, or DM_IMAGES__CREDENTIALS__USERNAME and DM_IMAGES__CREDENTIALS__PASSWORD".into(),
             build.into(),
         ],
-        PullRefusal::Unreachable => vec![
+        PullFailure::Unreachable => vec![
             "check the network, and images.mirror in dm.toml".into(),
             build.into(),
         ],
-        PullRefusal::TimedOut { .. } => vec![
+        PullFailure::TimedOut { .. } => vec![
             "raise images.pull_timeout in dm.toml if the network is slow".into(),
             build.into(),
         ],
-        PullRefusal::Tls => vec![
+        PullFailure::Tls => vec![
             "copy the certificate of the registry's authority to /etc/docker/certs.d/<registry>/ca.crt, so that the engine trusts it".into(),
             build.into(),
         ],
-        PullRefusal::RateLimited => vec![
+        PullFailure::RateLimited => vec![
             "log in with images.credentials, or set images.mirror".into(),
             build.into(),
         ],
-        PullRefusal::DiskFull => disk_full_hints(),
-        PullRefusal::Other => vec![build.into(), "dm doctor".into()],
+        PullFailure::DiskFull => disk_full_hints(),
+        PullFailure::Other => vec![build.into(), "dm doctor".into()],
     }
 }

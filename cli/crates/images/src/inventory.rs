@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use dm_engine::images::{Image, ImageUser};
+use dm_engine::images::{Image, ImageContainer};
 use serde::Serialize;
 
-use super::derived::{LABEL_FROM, LABEL_GOLDEN, SCRATCH};
+use super::derived::{LABEL_DERIVED_FROM, LABEL_GOLDEN, SCRATCH};
 use super::error::ImageError;
 use super::recipe::{LABEL_COMPONENT, LABEL_ORIGIN, LABEL_RECIPE};
-use super::store::Images;
+use super::store::ImageStore;
 use super::{ORIGIN_BUILT, ORIGIN_PULLED};
 
 /// The label with the instance that a container belongs to.
@@ -18,7 +18,7 @@ const LABEL_INSTANCE: &str = "com.dundermifflin.dm.instance";
 /// What an image is worth now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum ImageStatus {
     /// The next `dm up` would use it.
     Current,
     /// Its recipe, or what it stands on, has changed since.
@@ -29,7 +29,7 @@ pub enum Standing {
 
 /// A container that uses an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct InUse {
+pub struct ContainerUse {
     /// The instance that the container belongs to, if it is one of `dm`'s.
     pub instance: Option<String>,
     /// The container.
@@ -38,7 +38,7 @@ pub struct InUse {
 
 /// One image of the stack that is on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ImageRow {
+pub struct ImageInfo {
     /// The component.
     pub component: String,
     /// Its reference, where it has one.
@@ -54,66 +54,66 @@ pub struct ImageRow {
     /// How it was obtained.
     pub origin: String,
     /// What it is worth now.
-    pub standing: Standing,
+    pub standing: ImageStatus,
     /// True for one that holds the state after a first start.
     pub golden: bool,
     /// Who uses it.
-    pub in_use: Vec<InUse>,
+    pub in_use: Vec<ContainerUse>,
 }
 
 /// What a removal did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Pruned {
+pub struct ImagePruneReport {
     /// The images that are gone.
-    pub removed: Vec<ImageRow>,
+    pub removed: Vec<ImageInfo>,
     /// The images that would have gone, but something still needs them.
-    pub kept: Vec<ImageRow>,
+    pub kept: Vec<ImageInfo>,
     /// The bytes that are free now.
     pub freed: u64,
 }
 
 /// An image with what is known of it.
-struct Known {
+struct LabelledImage {
     image: Image,
-    row: ImageRow,
+    info: ImageInfo,
 }
 
-impl Images {
+impl ImageStore {
     /// The images of the stack on this machine: all that carry `dm`'s labels, and
     /// the official ones that are used as they are.
     ///
     /// # Errors
     /// Where the engine fails.
-    pub async fn list(&self) -> Result<Vec<ImageRow>, ImageError> {
+    pub async fn list_images(&self) -> Result<Vec<ImageInfo>, ImageError> {
         let mut rows: Vec<_> = self
-            .known()
+            .labelled_images()
             .await?
             .into_iter()
-            .map(|known| known.row)
+            .map(|known| known.info)
             .collect();
         let labelled: HashSet<_> = rows.iter().map(|row| row.id.clone()).collect();
-        let mut users = self.engine.image_users().await?;
+        let mut users = self.engine.containers_by_image().await?;
         for spec in self.catalog.specs() {
-            let Some(official) = self.official(spec) else {
+            let Some(official) = self.official_reference(spec) else {
                 continue;
             };
             let reference = official.to_string();
-            let Some(image) = self.engine.image(&reference).await? else {
+            let Some(image) = self.engine.inspect_image(&reference).await? else {
                 continue;
             };
             if labelled.contains(&image.id) {
                 continue;
             }
-            rows.push(ImageRow {
+            rows.push(ImageInfo {
                 component: spec.recipe.name.clone(),
-                in_use: in_use(users.remove(&image.id)),
+                in_use: container_uses(users.remove(&image.id)),
                 reference: Some(reference),
                 id: image.id,
                 size: image.size,
                 created: image.created,
                 digest: None,
                 origin: ORIGIN_PULLED.to_owned(),
-                standing: Standing::Current,
+                standing: ImageStatus::Current,
                 golden: false,
             });
         }
@@ -132,23 +132,23 @@ impl Images {
     ///
     /// # Errors
     /// Where the engine fails.
-    pub async fn prune(&self, all: bool) -> Result<Pruned, ImageError> {
+    pub async fn prune(&self, all: bool) -> Result<ImagePruneReport, ImageError> {
         let mut going: Vec<_> = self
-            .known()
+            .labelled_images()
             .await?
             .into_iter()
-            .filter(|known| all || known.row.standing != Standing::Current)
+            .filter(|known| all || known.info.standing != ImageStatus::Current)
             .collect();
         // What stands on another is younger than that.
         going.sort_by_key(|known| std::cmp::Reverse(known.image.created));
-        let mut pruned = Pruned::default();
+        let mut pruned = ImagePruneReport::default();
         let mut removed = Vec::new();
         for known in going {
             if self.cancel.is_cancelled() {
                 return Err(ImageError::Cancelled);
             }
-            if !known.row.in_use.is_empty() {
-                pruned.kept.push(known.row);
+            if !known.info.in_use.is_empty() {
+                pruned.kept.push(known.info);
                 continue;
             }
             let gone = if known.image.references.is_empty() {
@@ -162,34 +162,34 @@ impl Images {
             };
             if gone {
                 removed.push(known.image);
-                pruned.removed.push(known.row);
+                pruned.removed.push(known.info);
             } else {
-                pruned.kept.push(known.row);
+                pruned.kept.push(known.info);
             }
         }
-        pruned.freed = freed(&removed, &self.remaining().await?);
+        pruned.freed = freed_bytes(&removed, &self.remaining_images().await?);
         Ok(pruned)
     }
 
     /// The references that the next run would use, as far as they are here.
     pub(super) async fn current_references(&self) -> Result<BTreeSet<String>, ImageError> {
         let mut current = BTreeSet::new();
-        for name in self.catalog.names() {
+        for name in self.catalog.image_names() {
             let built = self.catalog.local_reference(name)?;
-            if self.engine.image(&built).await?.is_some() {
+            if self.engine.inspect_image(&built).await?.is_some() {
                 current.insert(built);
             }
             let spec = self.catalog.get(name)?;
-            let Some(official) = self.official(spec) else {
+            let Some(official) = self.official_reference(spec) else {
                 continue;
             };
-            if let Some(image) = self.engine.image(&official.to_string()).await? {
-                current.insert(self.usable_reference(spec, &official, &image));
+            if let Some(image) = self.engine.inspect_image(&official.to_string()).await? {
+                current.insert(self.container_reference(spec, &official, &image));
             }
         }
         if let Some(services) = &self.services {
             for name in services.names() {
-                let image = self.local_service(services, name).await?;
+                let image = self.find_local_service(services, name).await?;
                 current.extend(image.map(|image| image.reference));
             }
         }
@@ -197,35 +197,35 @@ impl Images {
     }
 
     /// Every image with `dm`'s labels.
-    async fn known(&self) -> Result<Vec<Known>, ImageError> {
+    async fn labelled_images(&self) -> Result<Vec<LabelledImage>, ImageError> {
         let current = self.current_references().await?;
-        let mut users = self.engine.image_users().await?;
+        let mut users = self.engine.containers_by_image().await?;
         let mut images = Vec::new();
-        for listed in self.engine.images_labelled(LABEL_COMPONENT).await? {
+        for listed in self.engine.list_images_with_label(LABEL_COMPONENT).await? {
             let ours = listed.labels.get(LABEL_COMPONENT);
             if !ours.is_some_and(|component| self.components.contains(component)) {
                 continue;
             }
             // The list knows no layers; gone meanwhile is gone.
-            images.extend(self.engine.image(&listed.id).await?);
+            images.extend(self.engine.inspect_image(&listed.id).await?);
         }
         images.sort_by_key(|image| std::cmp::Reverse(image.created));
         let mut newest = HashMap::new();
         for image in images
             .iter()
-            .filter(|image| image.labels.contains_key(LABEL_FROM))
+            .filter(|image| image.labels.contains_key(LABEL_DERIVED_FROM))
         {
             newest
-                .entry(component(image))
+                .entry(component_label(image))
                 .or_insert_with(|| image.id.clone());
         }
         Ok(images
             .into_iter()
             .map(|image| {
-                let standing = standing(&image, &current, newest.get(&component(&image)));
-                let used = in_use(users.remove(&image.id));
-                Known {
-                    row: row(&image, standing, used),
+                let standing = image_status(&image, &current, newest.get(&component_label(&image)));
+                let used = container_uses(users.remove(&image.id));
+                LabelledImage {
+                    info: image_info(&image, standing, used),
                     image,
                 }
             })
@@ -233,21 +233,21 @@ impl Images {
     }
 
     /// What is left of the images that others may share layers with.
-    async fn remaining(&self) -> Result<Vec<Image>, ImageError> {
+    async fn remaining_images(&self) -> Result<Vec<Image>, ImageError> {
         let mut remaining = Vec::new();
-        for listed in self.engine.images_labelled(LABEL_COMPONENT).await? {
-            remaining.extend(self.engine.image(&listed.id).await?);
+        for listed in self.engine.list_images_with_label(LABEL_COMPONENT).await? {
+            remaining.extend(self.engine.inspect_image(&listed.id).await?);
         }
         for spec in self.catalog.specs() {
-            if let Some(official) = self.official(spec) {
-                remaining.extend(self.engine.image(&official.to_string()).await?);
+            if let Some(official) = self.official_reference(spec) {
+                remaining.extend(self.engine.inspect_image(&official.to_string()).await?);
             }
         }
         Ok(remaining)
     }
 }
 
-fn component(image: &Image) -> String {
+fn component_label(image: &Image) -> String {
     image
         .labels
         .get(LABEL_COMPONENT)
@@ -257,11 +257,11 @@ fn component(image: &Image) -> String {
 
 /// An image is current where the next run would use it. A derived one, where what it
 /// was made from is current and it is the newest for its component.
-fn standing(image: &Image, current: &BTreeSet<String>, newest: Option<&String>) -> Standing {
+fn image_status(image: &Image, current: &BTreeSet<String>, newest: Option<&String>) -> ImageStatus {
     if image.references.is_empty() {
-        return Standing::Dangling;
+        return ImageStatus::Dangling;
     }
-    let is_current = match image.labels.get(LABEL_FROM) {
+    let is_current = match image.labels.get(LABEL_DERIVED_FROM) {
         // A service's image is known by its reference, as any other is.
         Some(from) if from != SCRATCH => current.contains(from) && newest == Some(&image.id),
         _ => image
@@ -270,16 +270,16 @@ fn standing(image: &Image, current: &BTreeSet<String>, newest: Option<&String>) 
             .any(|reference| current.contains(reference)),
     };
     if is_current {
-        Standing::Current
+        ImageStatus::Current
     } else {
-        Standing::Stale
+        ImageStatus::Stale
     }
 }
 
-fn row(image: &Image, standing: Standing, in_use: Vec<InUse>) -> ImageRow {
-    let derived = image.labels.contains_key(LABEL_FROM);
-    ImageRow {
-        component: component(image),
+fn image_info(image: &Image, standing: ImageStatus, in_use: Vec<ContainerUse>) -> ImageInfo {
+    let derived = image.labels.contains_key(LABEL_DERIVED_FROM);
+    ImageInfo {
+        component: component_label(image),
         reference: image.references.first().cloned(),
         id: image.id.clone(),
         size: image.size,
@@ -296,11 +296,11 @@ fn row(image: &Image, standing: Standing, in_use: Vec<InUse>) -> ImageRow {
     }
 }
 
-fn in_use(users: Option<Vec<ImageUser>>) -> Vec<InUse> {
+fn container_uses(users: Option<Vec<ImageContainer>>) -> Vec<ContainerUse> {
     let mut in_use: Vec<_> = users
         .unwrap_or_default()
         .into_iter()
-        .map(|user| InUse {
+        .map(|user| ContainerUse {
             instance: user.labels.get(LABEL_INSTANCE).cloned(),
             container: user.container,
         })
@@ -311,7 +311,7 @@ fn in_use(users: Option<Vec<ImageUser>>) -> Vec<InUse> {
 
 /// The bytes that went with some images: their sizes, without the layers that an
 /// image which is still there, or was counted already, has in common with them.
-fn freed(removed: &[Image], remaining: &[Image]) -> u64 {
+fn freed_bytes(removed: &[Image], remaining: &[Image]) -> u64 {
     let mut counted: Vec<&Image> = remaining.iter().collect();
     let mut freed = 0;
     // What stands lower has fewer layers, and is counted first.
@@ -352,8 +352,8 @@ mod tests {
         let postgres = image("postgres", 200, &["a", "b"]);
         let ldap = image("ldap", 100, &["a", "c"]);
         let all = [postgres.clone(), ldap.clone(), base.clone()];
-        assert_eq!(freed(&all, &[]), 80 + 120 + 20);
-        assert_eq!(freed(&[postgres], &[base, ldap]), 120);
+        assert_eq!(freed_bytes(&all, &[]), 80 + 120 + 20);
+        assert_eq!(freed_bytes(&[postgres], &[base, ldap]), 120);
     }
 
     #[test]
@@ -362,31 +362,39 @@ mod tests {
         let mut golden = image("golden", 1, &[]);
         let newest = "golden".to_owned();
         for (from, expected) in [
-            ("dm/postgres:new", Standing::Current),
-            ("dm/postgres:old", Standing::Stale),
+            ("dm/postgres:new", ImageStatus::Current),
+            ("dm/postgres:old", ImageStatus::Stale),
         ] {
-            golden.labels.insert(LABEL_FROM.into(), from.into());
+            golden.labels.insert(LABEL_DERIVED_FROM.into(), from.into());
             assert_eq!(
-                standing(&golden, &current, Some(&newest)),
+                image_status(&golden, &current, Some(&newest)),
                 expected,
                 "{from}"
             );
         }
         golden.id = "older".into();
-        assert_eq!(standing(&golden, &current, Some(&newest)), Standing::Stale);
+        assert_eq!(
+            image_status(&golden, &current, Some(&newest)),
+            ImageStatus::Stale
+        );
         golden.references.clear();
         assert_eq!(
-            standing(&golden, &current, Some(&newest)),
-            Standing::Dangling
+            image_status(&golden, &current, Some(&newest)),
+            ImageStatus::Dangling
         );
     }
 
     #[test]
     fn a_services_image_is_current_by_its_reference() {
         let mut order = image("order", 1, &[]);
-        order.labels.insert(LABEL_FROM.into(), SCRATCH.into());
+        order
+            .labels
+            .insert(LABEL_DERIVED_FROM.into(), SCRATCH.into());
         let current = BTreeSet::from(["dm/order:1".to_owned()]);
-        assert_eq!(standing(&order, &current, None), Standing::Current);
-        assert_eq!(standing(&order, &BTreeSet::new(), None), Standing::Stale);
+        assert_eq!(image_status(&order, &current, None), ImageStatus::Current);
+        assert_eq!(
+            image_status(&order, &BTreeSet::new(), None),
+            ImageStatus::Stale
+        );
     }
 }

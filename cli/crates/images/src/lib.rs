@@ -6,13 +6,13 @@
 pub mod archive;
 mod artifact;
 mod base;
-mod build;
+mod build_context;
 mod cargo;
 pub mod catalog;
-mod context;
 pub mod derived;
 mod digest;
 pub mod error;
+mod image_builder;
 pub mod inventory;
 mod lock;
 mod pin;
@@ -26,14 +26,16 @@ pub mod settings;
 mod store;
 
 pub use cargo::Cargo;
-pub use catalog::{BASE, Catalog};
-pub use derived::Derivation;
+pub use catalog::{BASE_IMAGE, Catalog};
+pub use derived::DerivedImageSpec;
 pub use error::ImageError;
-pub use process::{InstalledTools, Tools};
-pub use progress::{Progress, Silent, Unit, Update};
-pub use services::{SERVICES, SOURCES, ServiceImages, is_editors_rest, sources_digest};
-pub use settings::{Dirs, ImageSettings, Source};
-pub use store::{Acquired, How, Images};
+pub use process::{PathTools, ToolProvider};
+pub use progress::{ImageProgress, NoImageProgress, ProgressUnit, ProgressUpdate};
+pub use services::{
+    SERVICE_SOURCES, SERVICES_PROGRESS_NAME, ServiceImages, is_editor_temp_file, sources_digest,
+};
+pub use settings::{ImageDirs, ImageSettings, SourcePolicy};
+pub use store::{AcquiredImage, ImageOrigin, ImageStore};
 
 /// The origin of an image that a Dockerfile made.
 const ORIGIN_BUILT: &str = "built";

@@ -4,19 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use dm_host::lock::{FileLock, Guard, LockError};
+use dm_host::lock::{FileLock, LockError, LockGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::error::ImageError;
 
 /// The right to make one image, and a directory to do it in.
 #[derive(Debug)]
-pub(crate) struct DigestLock {
-    guard: Guard,
-    work: PathBuf,
+pub(crate) struct BuildLock {
+    guard: LockGuard,
+    work_dir: PathBuf,
 }
 
-impl DigestLock {
+impl BuildLock {
     /// Waits for the lock of a key. `waiting` is called once if somebody else has it.
     ///
     /// # Errors
@@ -25,7 +25,7 @@ impl DigestLock {
         state: &Path,
         key: &str,
         cancel: &CancellationToken,
-        waiting: impl FnOnce(),
+        on_wait: impl FnOnce(),
     ) -> Result<Self, ImageError> {
         let locks = state.join("locks");
         std::fs::create_dir_all(&locks)
@@ -33,7 +33,7 @@ impl DigestLock {
         let name = format!("image-{key}");
         let lock = FileLock::new(&name, locks.join(format!("{name}.lock")));
         let guard = lock
-            .lock("dm", Duration::MAX, cancel, |_| waiting())
+            .lock("dm", Duration::MAX, cancel, |_| on_wait())
             .await
             .map_err(|error| match error {
                 LockError::Io { path, source } => {
@@ -44,10 +44,10 @@ impl DigestLock {
             })?;
         let lock = Self {
             guard,
-            work: state.join("work").join(name),
+            work_dir: state.join("work").join(name),
         };
         // What a killed run left behind.
-        lock.clear()?;
+        lock.remove_work_dir()?;
         Ok(lock)
     }
 
@@ -56,9 +56,11 @@ impl DigestLock {
     /// # Errors
     /// Where it can't be made.
     pub(crate) fn work_dir(&self) -> Result<&Path, ImageError> {
-        std::fs::create_dir_all(&self.work)
-            .map_err(ImageError::io(format!("create {}", self.work.display())))?;
-        Ok(&self.work)
+        std::fs::create_dir_all(&self.work_dir).map_err(ImageError::io(format!(
+            "create {}",
+            self.work_dir.display()
+        )))?;
+        Ok(&self.work_dir)
     }
 
     /// Standard input for a program that is to keep the lock while it lives. It
@@ -68,23 +70,23 @@ impl DigestLock {
     /// Where the process has too many open files.
     pub(crate) fn stdin(&self) -> Result<Stdio, ImageError> {
         self.guard
-            .stdin()
+            .inheritable_stdin()
             .map_err(ImageError::io("duplicate a lock file"))
     }
 
-    fn clear(&self) -> Result<(), ImageError> {
-        match std::fs::remove_dir_all(&self.work) {
+    fn remove_work_dir(&self) -> Result<(), ImageError> {
+        match std::fs::remove_dir_all(&self.work_dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ImageError::io(
-                format!("remove {}", self.work.display()),
+                format!("remove {}", self.work_dir.display()),
             )(error)),
             _ => Ok(()),
         }
     }
 }
 
-impl Drop for DigestLock {
+impl Drop for BuildLock {
     fn drop(&mut self) {
-        if let Err(error) = self.clear() {
+        if let Err(error) = self.remove_work_dir() {
             tracing::warn!(%error, "left a work directory behind");
         }
     }
@@ -98,14 +100,14 @@ mod tests {
     async fn the_second_waits_until_the_first_is_done() {
         let state = tempfile::tempdir().unwrap();
         let cancel = CancellationToken::new();
-        let first = DigestLock::acquire(state.path(), "k", &cancel, || {})
+        let first = BuildLock::acquire(state.path(), "k", &cancel, || {})
             .await
             .unwrap();
         std::fs::write(first.work_dir().unwrap().join("half"), "x").unwrap();
         let (told, mut waits) = tokio::sync::mpsc::unbounded_channel();
         let (path, token) = (state.path().to_owned(), cancel.clone());
         let second = tokio::spawn(async move {
-            DigestLock::acquire(&path, "k", &token, || told.send(()).unwrap()).await
+            BuildLock::acquire(&path, "k", &token, || told.send(()).unwrap()).await
         });
         waits.recv().await.unwrap();
         assert!(!second.is_finished());
@@ -118,7 +120,7 @@ mod tests {
     async fn a_program_that_outlives_its_starter_keeps_the_lock() {
         let state = tempfile::tempdir().unwrap();
         let cancel = CancellationToken::new();
-        let lock = DigestLock::acquire(state.path(), "k", &cancel, || {})
+        let lock = BuildLock::acquire(state.path(), "k", &cancel, || {})
             .await
             .unwrap();
         let mut program = std::process::Command::new("sleep")
@@ -128,7 +130,7 @@ mod tests {
             .unwrap();
         drop(lock);
         let mut waited = false;
-        let second = DigestLock::acquire(state.path(), "k", &cancel, || {
+        let second = BuildLock::acquire(state.path(), "k", &cancel, || {
             waited = true;
             program.kill().unwrap();
             program.wait().unwrap();
@@ -141,11 +143,11 @@ mod tests {
     async fn waiting_can_be_interrupted() {
         let state = tempfile::tempdir().unwrap();
         let cancel = CancellationToken::new();
-        let _first = DigestLock::acquire(state.path(), "k", &cancel, || {})
+        let _first = BuildLock::acquire(state.path(), "k", &cancel, || {})
             .await
             .unwrap();
         let waiting = cancel.clone();
-        let second = DigestLock::acquire(state.path(), "k", &cancel, move || waiting.cancel());
+        let second = BuildLock::acquire(state.path(), "k", &cancel, move || waiting.cancel());
         assert!(matches!(second.await, Err(ImageError::Cancelled)));
     }
 }

@@ -9,14 +9,14 @@ use dm_engine::images::Image;
 use serde::{Deserialize, Serialize};
 
 use super::error::ImageError;
-use super::recipe::Digest;
-use super::reference::Reference;
+use super::recipe::Sha256Digest;
+use super::reference::RegistryReference;
 
-const FOLDER: &str = "pins";
+const PINS_DIR: &str = "pins";
 
 /// The image that a reference stands for on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Pin {
+pub(super) struct ImagePin {
     /// The reference, for whoever reads the file.
     reference: String,
     /// The image's id.
@@ -25,13 +25,14 @@ pub(super) struct Pin {
     digest: Option<String>,
 }
 
-impl Pin {
+impl ImagePin {
     /// What an image is that a reference stands for.
-    pub(super) fn of(reference: &Reference, image: &Image) -> Self {
-        let repository = reference.without_version();
+    pub(super) fn from_image(reference: &RegistryReference, image: &Image) -> Self {
+        let repository = reference.qualified_repository();
         let digest = image.digests.iter().find_map(|named| {
             let (name, digest) = named.split_once('@')?;
-            (Reference::parse(name).without_version() == repository).then(|| digest.to_owned())
+            (RegistryReference::parse(name).qualified_repository() == repository)
+                .then(|| digest.to_owned())
         });
         Self {
             reference: reference.to_string(),
@@ -41,26 +42,32 @@ impl Pin {
     }
 
     /// Whether an image is the one.
-    pub(super) fn is(&self, image: &Image) -> bool {
+    pub(super) fn matches_image(&self, image: &Image) -> bool {
         self.id == image.id
     }
 
     /// The same image by its digest, where that is known.
-    pub(super) fn by_digest(&self, reference: &Reference) -> Option<Reference> {
+    pub(super) fn digest_reference(
+        &self,
+        reference: &RegistryReference,
+    ) -> Option<RegistryReference> {
         self.digest
             .as_deref()
-            .map(|digest| reference.at_digest(digest))
+            .map(|digest| reference.with_digest(digest))
     }
 
     /// How a person tells two of them apart.
-    pub(super) fn shown(&self) -> &str {
+    pub(super) fn display_id(&self) -> &str {
         self.digest.as_deref().unwrap_or(&self.id)
     }
 
     /// What is recorded of a reference. A record that can't be read is an error: it is not
     /// to be thought that there is none.
-    pub(super) fn read(state: &Path, reference: &Reference) -> Result<Option<Self>, ImageError> {
-        let path = path(state, reference);
+    pub(super) fn load(
+        state: &Path,
+        reference: &RegistryReference,
+    ) -> Result<Option<Self>, ImageError> {
+        let path = pin_path(state, reference);
         let failed = || ImageError::io(format!("read {}", path.display()));
         match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
@@ -72,8 +79,12 @@ impl Pin {
     }
 
     /// Records it, in place of what was recorded before.
-    pub(super) fn write(&self, state: &Path, reference: &Reference) -> Result<(), ImageError> {
-        let path = path(state, reference);
+    pub(super) fn save(
+        &self,
+        state: &Path,
+        reference: &RegistryReference,
+    ) -> Result<(), ImageError> {
+        let path = pin_path(state, reference);
         let written = || -> io::Result<()> {
             let folder = path.parent().unwrap_or(state);
             fs::create_dir_all(folder)?;
@@ -87,9 +98,9 @@ impl Pin {
     }
 }
 
-fn path(state: &Path, reference: &Reference) -> PathBuf {
-    let name = Digest::of(reference.to_string().as_bytes());
-    state.join(FOLDER).join(format!("{name}.json"))
+fn pin_path(state: &Path, reference: &RegistryReference) -> PathBuf {
+    let name = Sha256Digest::compute(reference.to_string().as_bytes());
+    state.join(PINS_DIR).join(format!("{name}.json"))
 }
 
 #[cfg(test)]
@@ -110,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_pin_is_of_the_repository_that_it_came_from() {
-        let reference = Reference::parse("registry.example:5000/library/postgres:17");
+        let reference = RegistryReference::parse("registry.example:5000/library/postgres:17");
         let image = image(
             "sha256:1",
             &[
@@ -118,18 +129,18 @@ mod tests {
                 "registry.example:5000/library/postgres@sha256:bb",
             ],
         );
-        let pin = Pin::of(&reference, &image);
+        let pin = ImagePin::from_image(&reference, &image);
         assert_eq!(
-            pin.by_digest(&reference).unwrap().to_string(),
+            pin.digest_reference(&reference).unwrap().to_string(),
             "registry.example:5000/library/postgres@sha256:bb"
         );
         let state = tempfile::tempdir().unwrap();
-        assert_eq!(Pin::read(state.path(), &reference).unwrap(), None);
-        pin.write(state.path(), &reference).unwrap();
-        let read = Pin::read(state.path(), &reference).unwrap().unwrap();
+        assert_eq!(ImagePin::load(state.path(), &reference).unwrap(), None);
+        pin.save(state.path(), &reference).unwrap();
+        let read = ImagePin::load(state.path(), &reference).unwrap().unwrap();
         assert_eq!(read, pin);
-        assert!(read.is(&image));
-        fs::write(path(state.path(), &reference), "{").unwrap();
-        assert!(Pin::read(state.path(), &reference).is_err());
+        assert!(read.matches_image(&image));
+        fs::write(pin_path(state.path(), &reference), "{").unwrap();
+        assert!(ImagePin::load(state.path(), &reference).is_err());
     }
 }

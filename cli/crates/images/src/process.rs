@@ -13,25 +13,25 @@ use tokio_util::sync::CancellationToken;
 use super::error::{ImageError, disk_full_hints};
 
 /// How many lines of output are kept for an error.
-pub(super) const LOG_LINES: usize = 20;
+pub(super) const LOG_TAIL_LINES: usize = 20;
 
 /// How long a program may take to clean up after SIGTERM.
-const GRACE: Duration = Duration::from_secs(2);
+const TERMINATION_GRACE_PERIOD: Duration = Duration::from_secs(2);
 
 /// Gets programs that images are made with.
-pub trait Tools: Send + Sync {
+pub trait ToolProvider: Send + Sync {
     /// The path of a program, installed first where that is allowed.
     ///
     /// The error is the end of a sentence: why there is none.
-    fn ensure<'a>(&'a self, tool: &'a str) -> BoxFuture<'a, Result<PathBuf, String>>;
+    fn ensure_tool<'a>(&'a self, tool: &'a str) -> BoxFuture<'a, Result<PathBuf, String>>;
 }
 
 /// Takes what is in `PATH` and installs nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct InstalledTools;
+pub struct PathTools;
 
-impl Tools for InstalledTools {
-    fn ensure<'a>(&'a self, tool: &'a str) -> BoxFuture<'a, Result<PathBuf, String>> {
+impl ToolProvider for PathTools {
+    fn ensure_tool<'a>(&'a self, tool: &'a str) -> BoxFuture<'a, Result<PathBuf, String>> {
         let found = std::env::var_os("PATH")
             .iter()
             .flat_map(std::env::split_paths)
@@ -44,16 +44,16 @@ impl Tools for InstalledTools {
 
 /// The last lines of some output.
 #[derive(Debug, Default)]
-pub(super) struct Tail(VecDeque<String>);
+pub(super) struct LogTail(VecDeque<String>);
 
-impl Tail {
+impl LogTail {
     /// Adds a line, without its end; a blank one is left out.
     pub(super) fn push(&mut self, line: &str) {
         let line = line.trim_end();
         if line.is_empty() {
             return;
         }
-        if self.0.len() == LOG_LINES {
+        if self.0.len() == LOG_TAIL_LINES {
             self.0.pop_front();
         }
         self.0.push_back(line.to_owned());
@@ -70,7 +70,7 @@ impl Tail {
     }
 
     /// True where a line has a text in it.
-    pub(super) fn mentions(&self, text: &str) -> bool {
+    pub(super) fn contains(&self, text: &str) -> bool {
         self.0.iter().any(|line| line.contains(text))
     }
 }
@@ -78,13 +78,13 @@ impl Tail {
 /// Runs a program to its end, in a process group of its own. On cancellation the
 /// whole group gets SIGTERM and, 2 s later, SIGKILL. Each line of its output is
 /// handed to `on_line`.
-pub(super) async fn run(
+pub(super) async fn run_program(
     program: &str,
     command: Command,
     cancel: &CancellationToken,
     mut on_line: impl FnMut(&str),
 ) -> Result<(), ImageError> {
-    run_filtered(program, command, cancel, |line| {
+    run_program_filtered(program, command, cancel, |line| {
         on_line(line);
         true
     })
@@ -93,13 +93,13 @@ pub(super) async fn run(
 
 /// The same for a program that also writes what is for programs: a failure tells
 /// only the lines for which `on_line` answers true.
-pub(super) async fn run_filtered(
+pub(super) async fn run_program_filtered(
     program: &str,
     mut command: Command,
     cancel: &CancellationToken,
     mut on_line: impl FnMut(&str) -> bool,
 ) -> Result<(), ImageError> {
-    let failed = |reason: String, log: Tail| ImageError::Program {
+    let failed = |reason: String, log: LogTail| ImageError::Program {
         program: program.to_owned(),
         hints: output_hints(&log),
         reason,
@@ -111,20 +111,20 @@ pub(super) async fn run_filtered(
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| failed(error.to_string(), Tail::default()))?;
+        .map_err(|error| failed(error.to_string(), LogTail::default()))?;
     let (lines, mut received) = tokio::sync::mpsc::channel(64);
     if let Some(stdout) = child.stdout.take() {
-        tokio::spawn(forward(stdout, lines.clone()));
+        tokio::spawn(forward_lines(stdout, lines.clone()));
     }
     if let Some(stderr) = child.stderr.take() {
-        tokio::spawn(forward(stderr, lines.clone()));
+        tokio::spawn(forward_lines(stderr, lines.clone()));
     }
     drop(lines);
-    let mut tail = Tail::default();
+    let mut tail = LogTail::default();
     loop {
         tokio::select! {
             () = cancel.cancelled() => {
-                stop(&mut child).await;
+                terminate_group(&mut child).await;
                 return Err(ImageError::Cancelled);
             }
             line = received.recv() => match line {
@@ -139,7 +139,7 @@ pub(super) async fn run_filtered(
     }
     let status = tokio::select! {
         () = cancel.cancelled() => {
-            stop(&mut child).await;
+            terminate_group(&mut child).await;
             return Err(ImageError::Cancelled);
         }
         status = child.wait() => status.map_err(ImageError::io(format!("wait for {program}")))?,
@@ -152,7 +152,7 @@ pub(super) async fn run_filtered(
 }
 
 /// Sends lines on. A progress bar writes over its line: that ends one, too.
-async fn forward(output: impl AsyncRead + Unpin, lines: tokio::sync::mpsc::Sender<String>) {
+async fn forward_lines(output: impl AsyncRead + Unpin, lines: tokio::sync::mpsc::Sender<String>) {
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
     while let Ok(1..) = read_line(&mut reader, &mut line).await {
@@ -183,7 +183,7 @@ async fn read_line(
 }
 
 /// Ends a child and everything in its process group.
-async fn stop(child: &mut Child) {
+async fn terminate_group(child: &mut Child) {
     let group = child
         .id()
         .and_then(|id| i32::try_from(id).ok())
@@ -197,7 +197,10 @@ async fn stop(child: &mut Child) {
         }
     };
     signal(rustix::process::Signal::TERM);
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+    if tokio::time::timeout(TERMINATION_GRACE_PERIOD, child.wait())
+        .await
+        .is_err()
+    {
         tracing::debug!("the program ignores SIGTERM");
     }
     // The leader may be gone while others of its group still run.
@@ -211,14 +214,17 @@ async fn stop(child: &mut Child) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    if tokio::time::timeout(GRACE, gone).await.is_err() {
+    if tokio::time::timeout(TERMINATION_GRACE_PERIOD, gone)
+        .await
+        .is_err()
+    {
         tracing::debug!("the children of the program have not been reaped");
     }
 }
 
 /// What to do, judged by what a package or download tool wrote.
-pub(super) fn output_hints(log: &Tail) -> Vec<String> {
-    let mentions = |texts: &[&str]| texts.iter().any(|text| log.mentions(text));
+pub(super) fn output_hints(log: &LogTail) -> Vec<String> {
+    let mentions = |texts: &[&str]| texts.iter().any(|text| log.contains(text));
     if mentions(&["No space left on device", "no space left on device"]) {
         return disk_full_hints();
     }
@@ -266,7 +272,7 @@ mod tests {
     #[tokio::test]
     async fn a_failure_carries_the_exit_and_the_last_lines() {
         let script = "seq 1 30; echo 'No space left on device' >&2; exit 3";
-        let error = run("sh", shell(script), &CancellationToken::new(), |_| {})
+        let error = run_program("sh", shell(script), &CancellationToken::new(), |_| {})
             .await
             .unwrap_err();
         let ImageError::Program {
@@ -276,7 +282,7 @@ mod tests {
             panic!("{error:?}");
         };
         assert_eq!(reason, "exit status: 3");
-        assert_eq!(log.len(), LOG_LINES);
+        assert_eq!(log.len(), LOG_TAIL_LINES);
         assert!(hints[0].contains("dm images prune"));
     }
 
@@ -291,7 +297,7 @@ mod tests {
         let token = cancel.clone();
         let mut command = shell(script);
         command.current_dir(dir.path());
-        let result = run("sh", command, &cancel, |_| token.cancel()).await;
+        let result = run_program("sh", command, &cancel, |_| token.cancel()).await;
         assert!(matches!(result, Err(ImageError::Cancelled)));
         // Nobody is left in the directory: no process has it as its own.
         let here = std::fs::read_dir("/proc")

@@ -10,9 +10,9 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::error::{ImageError, PullDetail, PullRefusal};
-use super::progress::{Progress, Update};
-use super::reference::Reference;
+use super::error::{EnginePullMessage, ImageError, PullFailure};
+use super::progress::{ImageProgress, ProgressUpdate};
+use super::reference::RegistryReference;
 use super::settings::ImageSettings;
 
 /// How long a pull that has begun may stand still.
@@ -21,133 +21,141 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// What is known of the registries in this run: one that does not answer is asked
 /// once, not once for every image.
 #[derive(Debug, Default)]
-pub(super) struct Registries(Mutex<HashMap<String, Arc<Mutex<Verdict>>>>);
+pub(super) struct RegistryStates(Mutex<HashMap<String, Arc<Mutex<RegistryState>>>>);
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-enum Verdict {
+enum RegistryState {
     #[default]
     Unknown,
-    Answers,
-    Down(PullRefusal, String),
+    Reachable,
+    Down(PullFailure, String),
 }
 
-impl Registries {
-    async fn of(&self, registry: &str) -> Arc<Mutex<Verdict>> {
+impl RegistryStates {
+    async fn registry_state(&self, registry: &str) -> Arc<Mutex<RegistryState>> {
         let mut known = self.0.lock().await;
         Arc::clone(known.entry(registry.to_owned()).or_default())
     }
 }
 
 /// What a pull works with.
-pub(super) struct Puller<'a> {
+pub(super) struct ImagePuller<'a> {
     pub engine: &'a Engine,
     pub settings: &'a ImageSettings,
-    pub registries: &'a Registries,
-    pub progress: &'a dyn Progress,
+    pub registries: &'a RegistryStates,
+    pub progress: &'a dyn ImageProgress,
     pub cancel: &'a CancellationToken,
 }
 
-impl Puller<'_> {
+impl ImagePuller<'_> {
     /// Pulls an image for a component.
-    pub(super) async fn pull(&self, name: &str, reference: &Reference) -> Result<(), ImageError> {
+    pub(super) async fn pull(
+        &self,
+        name: &str,
+        reference: &RegistryReference,
+    ) -> Result<(), ImageError> {
         let failed = |refusal, detail| ImageError::Pull {
             name: name.to_owned(),
             reference: reference.to_string(),
             refusal,
-            source: Box::new(PullDetail(detail)),
+            source: Box::new(EnginePullMessage(detail)),
         };
-        let verdict = self.registries.of(reference.registry()).await;
+        let verdict = self.registries.registry_state(reference.registry()).await;
         let mut verdict = verdict.lock().await;
-        if let Verdict::Down(refusal, detail) = &*verdict {
+        if let RegistryState::Down(refusal, detail) = &*verdict {
             return Err(failed(refusal.clone(), detail.clone()));
         }
-        self.progress
-            .working(name, Update::doing("pulling").with(reference.to_string()));
+        self.progress.on_progress(
+            name,
+            ProgressUpdate::new("pulling").with_detail(reference.to_string()),
+        );
         let login = self.settings.credentials.as_ref();
-        let login = login.filter(|login| reference.is_at(&login.registry));
+        let login = login.filter(|login| reference.is_in_registry(&login.registry));
         let mut events = self.engine.pull_image(&reference.to_string(), login);
         // Others that want the same registry wait for its first answer, not longer.
-        let first = self.next(&mut events, self.settings.pull_timeout).await;
+        let first = self
+            .next_event(&mut events, self.settings.pull_timeout)
+            .await;
         *verdict = match &first {
-            Err(Stop::Refused(refusal, detail)) if is_down(refusal) => {
-                Verdict::Down(refusal.clone(), detail.clone())
+            Err(PullError::Failed(refusal, detail)) if is_registry_failure(refusal) => {
+                RegistryState::Down(refusal.clone(), detail.clone())
             }
-            Err(Stop::Cancelled) => Verdict::Unknown,
-            _ => Verdict::Answers,
+            Err(PullError::Cancelled) => RegistryState::Unknown,
+            _ => RegistryState::Reachable,
         };
         drop(verdict);
-        let mut layers = Layers::default();
+        let mut layers = LayerProgress::default();
         let mut next = first;
         loop {
             match next {
                 Ok(Some(event)) => {
                     layers.apply(event);
-                    self.progress.working(name, layers.update());
+                    self.progress.on_progress(name, layers.progress_update());
                 }
                 Ok(None) => return Ok(()),
-                Err(Stop::Cancelled) => return Err(ImageError::Cancelled),
-                Err(Stop::Refused(refusal, detail)) => return Err(failed(refusal, detail)),
-                Err(Stop::Engine(error)) => return Err(error.into()),
+                Err(PullError::Cancelled) => return Err(ImageError::Cancelled),
+                Err(PullError::Failed(refusal, detail)) => return Err(failed(refusal, detail)),
+                Err(PullError::Engine(error)) => return Err(error.into()),
             }
-            next = self.next(&mut events, STALL_TIMEOUT).await;
+            next = self.next_event(&mut events, STALL_TIMEOUT).await;
         }
     }
 
-    async fn next(
+    async fn next_event(
         &self,
         events: &mut (impl Stream<Item = Result<TransferEvent, EngineError>> + Unpin),
         limit: Duration,
-    ) -> Result<Option<TransferEvent>, Stop> {
+    ) -> Result<Option<TransferEvent>, PullError> {
         let event = tokio::select! {
-            () = self.cancel.cancelled() => return Err(Stop::Cancelled),
+            () = self.cancel.cancelled() => return Err(PullError::Cancelled),
             event = tokio::time::timeout(limit, events.next()) => event,
         };
         match event {
             Ok(None) => Ok(None),
             Ok(Some(Ok(event))) => Ok(Some(event)),
-            Ok(Some(Err(error))) => Err(match error.answer() {
-                Some(text) => Stop::Refused(classify(text, limit), text.to_owned()),
-                None => Stop::Engine(error),
+            Ok(Some(Err(error))) => Err(match error.engine_message() {
+                Some(text) => PullError::Failed(classify_message(text, limit), text.to_owned()),
+                None => PullError::Engine(error),
             }),
-            Err(_) => Err(Stop::Refused(
-                PullRefusal::TimedOut { after: limit },
+            Err(_) => Err(PullError::Failed(
+                PullFailure::TimedOut { after: limit },
                 "the pull was aborted".into(),
             )),
         }
     }
 }
 
-enum Stop {
+enum PullError {
     Cancelled,
-    Refused(PullRefusal, String),
+    Failed(PullFailure, String),
     Engine(EngineError),
 }
 
 /// True where other images of the same registry would fare no better.
-const fn is_down(refusal: &PullRefusal) -> bool {
+const fn is_registry_failure(refusal: &PullFailure) -> bool {
     matches!(
         refusal,
-        PullRefusal::Unreachable | PullRefusal::TimedOut { .. } | PullRefusal::Tls
+        PullFailure::Unreachable | PullFailure::TimedOut { .. } | PullFailure::Tls
     )
 }
 
 /// What a message of the engine means. Engines report all of it as text; the
 /// texts are those of Docker's and Podman's registry clients and of Go's network
 /// and TLS packages.
-fn classify(message: &str, limit: Duration) -> PullRefusal {
+fn classify_message(message: &str, limit: Duration) -> PullFailure {
     let message = message.to_ascii_lowercase();
     let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
     if says(&["no space left on device"]) {
-        PullRefusal::DiskFull
+        PullFailure::DiskFull
     } else if says(&["toomanyrequests", "too many requests", "rate limit"]) {
-        PullRefusal::RateLimited
+        PullFailure::RateLimited
     } else if says(&[
         "x509:",
         "tls: ",
         "server gave http response to https client",
         "certificate",
     ]) {
-        PullRefusal::Tls
+        PullFailure::Tls
     } else if says(&[
         "client.timeout exceeded",
         "deadline exceeded",
@@ -155,7 +163,7 @@ fn classify(message: &str, limit: Duration) -> PullRefusal {
         "handshake timeout",
         "timeout awaiting",
     ]) {
-        PullRefusal::TimedOut { after: limit }
+        PullFailure::TimedOut { after: limit }
     } else if says(&[
         "connection refused",
         "no such host",
@@ -168,7 +176,7 @@ fn classify(message: &str, limit: Duration) -> PullRefusal {
         "503 service unavailable",
         ": eof",
     ]) {
-        PullRefusal::Unreachable
+        PullFailure::Unreachable
     } else if says(&[
         "does not exist",
         "manifest unknown",
@@ -177,7 +185,7 @@ fn classify(message: &str, limit: Duration) -> PullRefusal {
         "repository name not known",
     ]) {
         // Before the credentials: an unknown repository "may require docker login".
-        PullRefusal::NotFound
+        PullFailure::NotFound
     } else if says(&[
         "unauthorized",
         "authentication required",
@@ -186,20 +194,20 @@ fn classify(message: &str, limit: Duration) -> PullRefusal {
         "forbidden",
         "incorrect username or password",
     ]) {
-        PullRefusal::Credentials
+        PullFailure::Unauthorized
     } else {
-        PullRefusal::Other
+        PullFailure::Other
     }
 }
 
 /// How far the layers of one image are, all together.
 #[derive(Debug, Default)]
-struct Layers {
+struct LayerProgress {
     layers: HashMap<String, (u64, u64)>,
-    doing: String,
+    last_status: String,
 }
 
-impl Layers {
+impl LayerProgress {
     fn apply(&mut self, event: TransferEvent) {
         let Some(layer) = event.layer else {
             return;
@@ -217,26 +225,26 @@ impl Layers {
             }
             _ => {}
         }
-        self.doing = event.status;
+        self.last_status = event.status;
     }
 
-    fn update(&self) -> Update {
+    fn progress_update(&self) -> ProgressUpdate {
         let (done, total) = self
             .layers
             .values()
             .fold((0, 0), |(done, all), (current, total)| {
                 (done + current, all + total)
             });
-        let update = Update::doing("pulling");
-        let update = if self.doing.is_empty() {
+        let update = ProgressUpdate::new("pulling");
+        let update = if self.last_status.is_empty() {
             update
         } else {
-            update.with(self.doing.to_lowercase())
+            update.with_detail(self.last_status.to_lowercase())
         };
         if total == 0 {
             update
         } else {
-            update.bytes(done, Some(total))
+            update.with_bytes(done, Some(total))
         }
     }
 }
@@ -248,31 +256,31 @@ mod tests {
     #[test]
     fn messages_of_engines_are_understood() {
         let limit = Duration::from_secs(5);
-        let timed_out = PullRefusal::TimedOut { after: limit };
+        let timed_out = PullFailure::TimedOut { after: limit };
         for (message, expected) in [
             (
                 "manifest for 127.0.0.1:5000/x:17 not found: manifest unknown: manifest unknown",
-                PullRefusal::NotFound,
+                PullFailure::NotFound,
             ),
             (
                 "pull access denied for x, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
-                PullRefusal::NotFound,
+                PullFailure::NotFound,
             ),
             (
                 "Head \"http://127.0.0.1:5000/v2/x/manifests/1\": no basic auth credentials",
-                PullRefusal::Credentials,
+                PullFailure::Unauthorized,
             ),
             (
                 "Head \"http://127.0.0.1:5000/v2/x/manifests/1\": unauthorized: authentication required",
-                PullRefusal::Credentials,
+                PullFailure::Unauthorized,
             ),
             (
                 "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
-                PullRefusal::Unreachable,
+                PullFailure::Unreachable,
             ),
             (
                 "Get \"https://nowhere.invalid/v2/\": dial tcp: lookup nowhere.invalid on 10.0.0.1:53: no such host",
-                PullRefusal::Unreachable,
+                PullFailure::Unreachable,
             ),
             (
                 "Get \"https://10.1.1.1/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
@@ -284,23 +292,23 @@ mod tests {
             ),
             (
                 "Get \"https://r/v2/\": x509: certificate signed by unknown authority",
-                PullRefusal::Tls,
+                PullFailure::Tls,
             ),
             (
                 "Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client",
-                PullRefusal::Tls,
+                PullFailure::Tls,
             ),
             (
                 "toomanyrequests: You have reached your pull rate limit",
-                PullRefusal::RateLimited,
+                PullFailure::RateLimited,
             ),
             (
                 "write /var/lib/docker/tmp/GetImageBlob1: no space left on device",
-                PullRefusal::DiskFull,
+                PullFailure::DiskFull,
             ),
-            ("something new", PullRefusal::Other),
+            ("something new", PullFailure::Other),
         ] {
-            assert_eq!(classify(message, limit), expected, "{message}");
+            assert_eq!(classify_message(message, limit), expected, "{message}");
         }
     }
 
@@ -312,12 +320,12 @@ mod tests {
             current,
             total,
         };
-        let mut layers = Layers::default();
+        let mut layers = LayerProgress::default();
         layers.apply(event("a", "Downloading", Some(10), Some(100)));
         layers.apply(event("b", "Downloading", Some(50), Some(50)));
         layers.apply(event("a", "Download complete", None, None));
         layers.apply(event("b", "Extracting", Some(5), Some(50)));
-        let update = layers.update();
+        let update = layers.progress_update();
         assert_eq!((update.current, update.total), (Some(150), Some(150)));
         assert_eq!(update.detail.as_deref(), Some("extracting"));
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use sha2::{Digest as _, Sha256};
 
 use super::artifact::Artifact;
-pub use super::digest::Digest;
+pub use super::digest::Sha256Digest;
 
 /// The label with the full digest of the recipe.
 pub(crate) const LABEL_RECIPE: &str = "com.dundermifflin.dm.recipe";
@@ -73,38 +73,38 @@ impl Recipe {
     ///
     /// The order of files, artifacts and arguments makes no difference.
     #[must_use]
-    pub(crate) fn digest(&self, base: Option<&str>) -> Digest {
-        let mut hash = FieldHash::default();
-        hash.field("dm image recipe 1");
-        hash.field(&self.name);
-        hash.field(&self.version);
-        hash.field(base.unwrap_or_default());
+    pub(crate) fn digest(&self, base: Option<&str>) -> Sha256Digest {
+        let mut hash = FieldHasher::default();
+        hash.write_field("dm image recipe 1");
+        hash.write_field(&self.name);
+        hash.write_field(&self.version);
+        hash.write_field(base.unwrap_or_default());
         let mut files: Vec<_> = self.files.iter().collect();
         files.sort();
-        hash.count(files.len());
+        hash.write_count(files.len());
         for file in files {
-            hash.field(&file.path);
-            hash.field(file.mode.to_be_bytes());
-            hash.field(&file.contents);
+            hash.write_field(&file.path);
+            hash.write_field(file.mode.to_be_bytes());
+            hash.write_field(&file.contents);
         }
         let mut artifacts: Vec<_> = self.artifacts.iter().collect();
         artifacts.sort();
-        hash.count(artifacts.len());
+        hash.write_count(artifacts.len());
         for artifact in artifacts {
-            hash.field(artifact.coordinates());
-            hash.field(&artifact.file);
+            hash.write_field(artifact.coordinates());
+            hash.write_field(&artifact.context_path);
         }
-        hash.count(self.build_args.len());
+        hash.write_count(self.build_args.len());
         for (name, value) in &self.build_args {
-            hash.field(name);
-            hash.field(value);
+            hash.write_field(name);
+            hash.write_field(value);
         }
-        Digest::from_hash(hash.0)
+        Sha256Digest::from_hasher(hash.0)
     }
 
     /// The file of a path, as text.
     #[must_use]
-    pub(crate) fn text(&self, path: &str) -> Option<Cow<'_, str>> {
+    pub(crate) fn file_text(&self, path: &str) -> Option<Cow<'_, str>> {
         self.files
             .iter()
             .find(|file| file.path == path)
@@ -114,13 +114,17 @@ impl Recipe {
 
 /// The local reference of an image: `dm/<name>:<12 hex>`.
 #[must_use]
-pub(crate) fn local_reference(name: &str, digest: &Digest) -> String {
-    format!("dm/{name}:{}", digest.short())
+pub(crate) fn local_reference(name: &str, digest: &Sha256Digest) -> String {
+    format!("dm/{name}:{}", digest.short_hex())
 }
 
 /// The labels of an image made from a recipe.
 #[must_use]
-pub(crate) fn labels(recipe: &Recipe, digest: &Digest, origin: &str) -> HashMap<String, String> {
+pub(crate) fn recipe_labels(
+    recipe: &Recipe,
+    digest: &Sha256Digest,
+    origin: &str,
+) -> HashMap<String, String> {
     HashMap::from([
         (LABEL_RECIPE.to_owned(), digest.to_string()),
         (LABEL_COMPONENT.to_owned(), recipe.name.clone()),
@@ -132,15 +136,15 @@ pub(crate) fn labels(recipe: &Recipe, digest: &Digest, origin: &str) -> HashMap<
 /// A hash over fields of which each is preceded by its length, so that no two
 /// sequences of fields look alike.
 #[derive(Default)]
-struct FieldHash(Sha256);
+struct FieldHasher(Sha256);
 
-impl FieldHash {
-    fn count(&mut self, count: usize) {
+impl FieldHasher {
+    fn write_count(&mut self, count: usize) {
         self.0.update((count as u64).to_be_bytes());
     }
 
-    fn field(&mut self, bytes: impl AsRef<[u8]>) {
-        self.count(bytes.as_ref().len());
+    fn write_field(&mut self, bytes: impl AsRef<[u8]>) {
+        self.write_count(bytes.as_ref().len());
         self.0.update(bytes);
     }
 }
@@ -166,11 +170,11 @@ mod tests {
 
     fn artifact() -> impl Strategy<Value = Artifact> {
         ("[a-z]{1,4}", "[a-z]{1,4}", "[0-9]{1,3}").prop_map(|(group, name, version)| Artifact {
-            group,
-            artifact: name,
+            group_id: group,
+            artifact_id: name,
             version,
             packaging: "tar.gz".into(),
-            file: "x.tar.gz".into(),
+            context_path: "x.tar.gz".into(),
             sha256: String::new(),
         })
     }
@@ -221,7 +225,7 @@ mod tests {
             }
             for index in 0..recipe.artifacts.len() {
                 change(&|recipe| recipe.artifacts[index].version.push('1'));
-                change(&|recipe| recipe.artifacts[index].file.push('x'));
+                change(&|recipe| recipe.artifacts[index].context_path.push('x'));
             }
             for name in recipe.build_args.keys() {
                 change(&|recipe| {
@@ -247,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_tag_shows_the_start_of_the_digest() {
-        let digest = Digest::of(b"");
+        let digest = Sha256Digest::compute(b"");
         assert_eq!(
             local_reference("postgres", &digest),
             "dm/postgres:e3b0c44298fc"

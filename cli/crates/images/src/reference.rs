@@ -7,14 +7,14 @@ const DEFAULT_REGISTRY: &str = "docker.io";
 
 /// A reference to an image: `[registry/]repository[:tag|@digest]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reference {
+pub(crate) struct RegistryReference {
     registry: Option<String>,
     repository: String,
     /// With its separator, `:17` or `@sha256:…`.
-    version: String,
+    version_suffix: String,
 }
 
-impl Reference {
+impl RegistryReference {
     /// Reads a reference. One without a tag or digest means `:latest`, because
     /// engines would otherwise pull every tag there is.
     #[must_use]
@@ -33,7 +33,7 @@ impl Reference {
         Self {
             registry,
             repository: repository.to_owned(),
-            version: version.to_owned(),
+            version_suffix: version.to_owned(),
         }
     }
 
@@ -45,15 +45,15 @@ impl Reference {
 
     /// The repository alone, with its registry.
     #[must_use]
-    pub(crate) fn without_version(&self) -> String {
+    pub(crate) fn qualified_repository(&self) -> String {
         format!("{}/{}", self.registry(), self.repository)
     }
 
     /// Another version of the same repository, by its digest.
     #[must_use]
-    pub(crate) fn at_digest(&self, digest: &str) -> Self {
+    pub(crate) fn with_digest(&self, digest: &str) -> Self {
         Self {
-            version: format!("@{digest}"),
+            version_suffix: format!("@{digest}"),
             ..self.clone()
         }
     }
@@ -61,12 +61,12 @@ impl Reference {
     /// Whether it names its version by a digest.
     #[must_use]
     pub(crate) fn has_digest(&self) -> bool {
-        self.version.starts_with('@')
+        self.version_suffix.starts_with('@')
     }
 
     /// Whether it is pulled from this registry, `host[:port]`.
     #[must_use]
-    pub(crate) fn is_at(&self, registry: &str) -> bool {
+    pub(crate) fn is_in_registry(&self, registry: &str) -> bool {
         let known = |registry: &str| {
             let registry = registry.to_ascii_lowercase();
             // All names of the one registry.
@@ -85,7 +85,7 @@ impl Reference {
     /// is `127.0.0.1:5000/keycloak/keycloak:26`. A mirror may carry a path of its
     /// own, `registry.example/proxy`.
     #[must_use]
-    pub(crate) fn mirrored(&self, mirror: Option<&str>) -> Self {
+    pub(crate) fn with_mirror(&self, mirror: Option<&str>) -> Self {
         let Some(mirror) = mirror.map(|mirror| mirror.trim_end_matches('/')) else {
             return self.clone();
         };
@@ -99,17 +99,17 @@ impl Reference {
         Self {
             registry: Some(host.to_owned()),
             repository: format!("{path}{library}{}", self.repository),
-            version: self.version.clone(),
+            version_suffix: self.version_suffix.clone(),
         }
     }
 }
 
-impl fmt::Display for Reference {
+impl fmt::Display for RegistryReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(registry) = &self.registry {
             write!(f, "{registry}/")?;
         }
-        write!(f, "{}{}", self.repository, self.version)
+        write!(f, "{}{}", self.repository, self.version_suffix)
     }
 }
 
@@ -120,7 +120,9 @@ mod tests {
     use super::*;
 
     fn mirrored(text: &str, mirror: &str) -> String {
-        Reference::parse(text).mirrored(Some(mirror)).to_string()
+        RegistryReference::parse(text)
+            .with_mirror(Some(mirror))
+            .to_string()
     }
 
     #[test]
@@ -145,12 +147,12 @@ mod tests {
 
     #[test]
     fn a_tag_is_told_from_a_port_and_a_missing_one_is_latest() {
-        let reference = Reference::parse("localhost:5000/a/b");
+        let reference = RegistryReference::parse("localhost:5000/a/b");
         assert_eq!(reference.registry(), "localhost:5000");
         assert_eq!(reference.to_string(), "localhost:5000/a/b:latest");
-        assert_eq!(Reference::parse("a/b").registry(), "docker.io");
+        assert_eq!(RegistryReference::parse("a/b").registry(), "docker.io");
         let digest = "quay.io/x@sha256:0123";
-        assert_eq!(Reference::parse(digest).to_string(), digest);
+        assert_eq!(RegistryReference::parse(digest).to_string(), digest);
     }
 
     proptest! {
@@ -163,7 +165,7 @@ mod tests {
             prop_assume!(!repository.starts_with("localhost"));
             let registry = registry.map(|registry| registry + "/").unwrap_or_default();
             let text = format!("{registry}{repository}:{tag}");
-            prop_assert_eq!(Reference::parse(&text).to_string(), text);
+            prop_assert_eq!(RegistryReference::parse(&text).to_string(), text);
         }
     }
 }

@@ -11,11 +11,11 @@ use dm_engine::images::RegistryLogin;
 use super::error::ImageError;
 
 /// The name of the image that all others stand on.
-pub const BASE: &str = "base";
+pub const BASE_IMAGE: &str = "base";
 
 /// Where an image comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Source {
+pub enum SourcePolicy {
     /// What is local already, else by pull within a short limit, else by build.
     #[default]
     Auto,
@@ -29,7 +29,7 @@ pub enum Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSettings {
     /// Where they come from.
-    pub source: Source,
+    pub source: SourcePolicy,
     /// A registry that stands in for all others, e.g. `127.0.0.1:5000`. See
     /// `Reference::mirrored` for the rule.
     pub mirror: Option<String>,
@@ -46,7 +46,7 @@ pub struct ImageSettings {
     /// How long a registry may take for its first answer.
     pub pull_timeout: Duration,
     /// The official images by component; a component without one is always built.
-    pub official: BTreeMap<String, String>,
+    pub official_images: BTreeMap<String, String>,
     /// The login for one registry.
     pub credentials: Option<RegistryLogin>,
 }
@@ -54,15 +54,15 @@ pub struct ImageSettings {
 impl Default for ImageSettings {
     fn default() -> Self {
         Self {
-            source: Source::default(),
+            source: SourcePolicy::default(),
             mirror: None,
             apt_mirror: None,
             maven_mirror: None,
             extra_ca_certificates: Vec::new(),
             pull_timeout: Duration::from_secs(6),
-            official: BTreeMap::from(
+            official_images: BTreeMap::from(
                 [
-                    (BASE, "debian:trixie-slim"),
+                    (BASE_IMAGE, "debian:trixie-slim"),
                     ("postgres", "postgres:17"),
                     ("rabbitmq", "rabbitmq:4-management"),
                     ("keycloak", "quay.io/keycloak/keycloak:26.7"),
@@ -75,7 +75,7 @@ impl Default for ImageSettings {
 }
 
 /// Where Debian and its kin keep the authorities that were added to a machine.
-const HOST_AUTHORITIES: &str = "/usr/local/share/ca-certificates";
+const HOST_CA_DIR: &str = "/usr/local/share/ca-certificates";
 
 impl ImageSettings {
     /// The settings of a configuration, whose paths are relative to `root`.
@@ -91,7 +91,7 @@ impl ImageSettings {
             ("openldap", config.openldap.image.as_ref()),
             ("keycloak", Some(&config.keycloak.image)),
         ];
-        let mut official = defaults.official;
+        let mut official = defaults.official_images;
         for (component, reference) in configured {
             if let Some(reference) = reference {
                 official.insert(component.to_owned(), reference.to_string());
@@ -99,9 +99,9 @@ impl ImageSettings {
         }
         Ok(Self {
             source: match images.source {
-                ImageSource::Auto => Source::Auto,
-                ImageSource::Pull => Source::Pull,
-                ImageSource::Build => Source::Build,
+                ImageSource::Auto => SourcePolicy::Auto,
+                ImageSource::Pull => SourcePolicy::Pull,
+                ImageSource::Build => SourcePolicy::Build,
             },
             mirror: images.mirror.as_ref().map(ToString::to_string),
             apt_mirror: images.apt_mirror.as_ref().map(ToString::to_string),
@@ -110,10 +110,10 @@ impl ImageSettings {
                 CaCertificates::Files(files) => {
                     files.iter().map(|file| file.in_project(root)).collect()
                 }
-                CaCertificates::Host => host_authorities()?,
+                CaCertificates::Host => host_ca_certificates()?,
             },
-            pull_timeout: images.pull_timeout.get(),
-            official,
+            pull_timeout: images.pull_timeout.as_duration(),
+            official_images: official,
             credentials: images.credentials.as_ref().and_then(|credentials| {
                 let registry = credentials.registry.as_ref().or(images.mirror.as_ref())?;
                 Some(RegistryLogin {
@@ -128,12 +128,12 @@ impl ImageSettings {
 
 /// The certificates that were added to this host, by name. None where the host
 /// keeps them elsewhere or has none.
-fn host_authorities() -> Result<Vec<PathBuf>, ImageError> {
-    let folder = Path::new(HOST_AUTHORITIES);
+fn host_ca_certificates() -> Result<Vec<PathBuf>, ImageError> {
+    let folder = Path::new(HOST_CA_DIR);
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let failed = || ImageError::io(format!("read {HOST_AUTHORITIES}"));
+    let failed = || ImageError::io(format!("read {HOST_CA_DIR}"));
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed())? {
         let path = entry.map_err(failed())?.path();
@@ -147,9 +147,9 @@ fn host_authorities() -> Result<Vec<PathBuf>, ImageError> {
 
 /// Where `dm` keeps what outlives a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dirs {
+pub struct ImageDirs {
     /// Locks and work in progress.
-    pub state: PathBuf,
+    pub state_dir: PathBuf,
     /// Downloads that can be had again.
-    pub cache: PathBuf,
+    pub cache_dir: PathBuf,
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use dm_amqp::Outcome;
-pub use dm_amqp::Outgoing;
+pub use dm_amqp::OutgoingMessage;
+use dm_amqp::PublishOutcome;
 use lapin::options::{ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
@@ -12,13 +12,13 @@ use lapin::{Channel, Connection, ErrorKind};
 use super::MessagingError;
 
 /// The queue that stands for the right to have the dead letters in hand.
-const TURN: &str = "dm.dead-letters.turn";
+const DEAD_LETTER_LOCK_QUEUE: &str = "dm.dead-letters.turn";
 /// How long to wait for that right.
-const PATIENCE: Duration = Duration::from_secs(60);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait before that right is asked for again, at first …
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const INITIAL_RETRY_DELAY: Duration = Duration::from_millis(200);
 /// … and in the end.
-const LAST_PAUSE: Duration = Duration::from_millis(20);
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// A connection as administrator.
 ///
@@ -34,7 +34,7 @@ pub async fn connect(uri: &str) -> Result<Connection, MessagingError> {
 ///
 /// # Errors
 /// [`MessagingError::Busy`] where somebody keeps them.
-pub async fn turn(connection: &Connection) -> Result<(), MessagingError> {
+pub async fn acquire_dead_letter_lock(connection: &Connection) -> Result<(), MessagingError> {
     let began = Instant::now();
     loop {
         // A refusal closes the channel that it came on.
@@ -44,22 +44,28 @@ pub async fn turn(connection: &Connection) -> Result<(), MessagingError> {
             ..QueueDeclareOptions::default()
         };
         match channel
-            .queue_declare(TURN.into(), options, FieldTable::default())
+            .queue_declare(
+                DEAD_LETTER_LOCK_QUEUE.into(),
+                options,
+                FieldTable::default(),
+            )
             .await
         {
             Ok(_) => return Ok(()),
             Err(error) if !is_locked(&error) => return Err(error.into()),
-            Err(_) if began.elapsed() > PATIENCE => return Err(MessagingError::Busy(PATIENCE)),
-            Err(_) => tokio::time::sleep(pause(began.elapsed())).await,
+            Err(_) if began.elapsed() > LOCK_TIMEOUT => {
+                return Err(MessagingError::DeadLettersLocked(LOCK_TIMEOUT));
+            }
+            Err(_) => tokio::time::sleep(retry_delay(began.elapsed())).await,
         }
     }
 }
 
 /// How long to wait before asking again. The broker keeps no queue of those that wait: who has
 /// waited longer asks more often, so that newcomers do not overtake it again and again.
-fn pause(waited: Duration) -> Duration {
+fn retry_delay(waited: Duration) -> Duration {
     let seconds = u32::try_from(waited.as_secs()).unwrap_or(u32::MAX);
-    (FIRST_PAUSE / seconds.saturating_add(1)).max(LAST_PAUSE)
+    (INITIAL_RETRY_DELAY / seconds.saturating_add(1)).max(MIN_RETRY_DELAY)
 }
 
 fn is_locked(error: &lapin::Error) -> bool {
@@ -76,20 +82,20 @@ fn is_locked(error: &lapin::Error) -> bool {
 ///
 /// # Errors
 /// The connection broke: some of them may be there.
-pub async fn publish(
+pub async fn publish_and_confirm(
     channel: &Channel,
-    messages: &[Outgoing],
+    messages: &[OutgoingMessage],
 ) -> Result<Vec<bool>, MessagingError> {
     channel
         .confirm_select(ConfirmSelectOptions::default())
         .await?;
-    let outcomes = dm_amqp::send(channel, messages)
+    let outcomes = dm_amqp::publish(channel, messages)
         .await?
-        .settle(channel)
+        .wait_for_confirms(channel)
         .await?;
     let there = outcomes
         .iter()
-        .map(|outcome| *outcome == Outcome::Confirmed);
+        .map(|outcome| *outcome == PublishOutcome::Confirmed);
     Ok(there.collect())
 }
 
@@ -99,9 +105,9 @@ mod tests {
 
     #[test]
     fn pause_shrinks_with_the_wait_and_never_ends() {
-        let pauses = [0, 1, 4, 9, 60, u64::MAX].map(|it| pause(Duration::from_secs(it)));
-        assert_eq!(pauses[0], FIRST_PAUSE);
+        let pauses = [0, 1, 4, 9, 60, u64::MAX].map(|it| retry_delay(Duration::from_secs(it)));
+        assert_eq!(pauses[0], INITIAL_RETRY_DELAY);
         assert!(pauses.is_sorted_by(|one, next| one >= next), "{pauses:?}");
-        assert_eq!(pauses[5], LAST_PAUSE);
+        assert_eq!(pauses[5], MIN_RETRY_DELAY);
     }
 }

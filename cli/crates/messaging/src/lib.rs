@@ -19,19 +19,19 @@
 //! ```
 
 pub mod broker;
-pub mod browse;
-pub mod dead;
+pub mod dead_letters;
 mod error;
-pub mod filter;
+pub mod event_filter;
 pub mod inbox;
-pub mod memory;
 pub mod outbox;
 pub mod poison;
+mod queue_browser;
+pub mod queue_inspector;
 pub mod queues;
-mod reader;
 pub mod reconcile;
-pub mod stores;
-pub mod story;
+pub mod retention;
+pub mod service_tables;
 pub mod tail;
+pub mod trace;
 
 pub use error::MessagingError;

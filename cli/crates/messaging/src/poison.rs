@@ -7,14 +7,17 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::MessagingError;
-use super::broker::{Outgoing, publish};
+use super::broker::{OutgoingMessage, publish_and_confirm};
 
 /// Puts such a message into a work queue: a whole envelope of a type that the queue
 /// takes, whose data lack everything. Answers its id.
 ///
 /// # Errors
 /// There is no such queue, or the broker refuses.
-pub async fn poison(connection: &Connection, queue: &str) -> Result<String, MessagingError> {
+pub async fn publish_poison_message(
+    connection: &Connection,
+    queue: &str,
+) -> Result<String, MessagingError> {
     let known = topology::WORK_QUEUES
         .iter()
         .find(|known| known.name == queue);
@@ -39,7 +42,7 @@ pub async fn poison(connection: &Connection, queue: &str) -> Result<String, Mess
         datacontenttype: "application/json".into(),
         data: json!({"note": "put here by dm chaos poison"}),
     };
-    let message = Outgoing {
+    let message = OutgoingMessage {
         exchange: String::new(),
         routing_key: queue.name.to_owned(),
         mandatory: true,
@@ -51,7 +54,7 @@ pub async fn poison(connection: &Connection, queue: &str) -> Result<String, Mess
         body: serde_json::to_vec(&event).unwrap_or_default(),
     };
     let channel = connection.create_channel().await?;
-    if publish(&channel, &[message]).await? == [true] {
+    if publish_and_confirm(&channel, &[message]).await? == [true] {
         Ok(id)
     } else {
         // It is known here, and the broker doesn't have it.

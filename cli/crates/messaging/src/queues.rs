@@ -1,6 +1,6 @@
 //! How the work queues stand, as the broker tells at once.
 
-use dm_contracts::topology::{Tier, WORK_QUEUES, WorkQueue, dead_letter_queue, retry_queue};
+use dm_contracts::topology::{RetryTier, WORK_QUEUES, WorkQueue, dead_letter_queue, retry_queue};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -10,7 +10,7 @@ use super::MessagingError;
 
 /// How a work queue stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Depth {
+pub struct QueueDepth {
     /// The queue.
     pub queue: &'static str,
     /// The service that consumes it; nobody's where it is for outside use.
@@ -29,25 +29,27 @@ pub struct Depth {
 ///
 /// # Errors
 /// The broker is away, or has lost a queue.
-pub async fn depths(
+pub async fn load_depths(
     connection: &Connection,
     queues: &[WorkQueue],
-) -> Result<Vec<Depth>, MessagingError> {
+) -> Result<Vec<QueueDepth>, MessagingError> {
     let channel = connection.create_channel().await?;
     let mut found = Vec::new();
     for queue in queues {
-        let (ready, consumers) = look(&channel, queue.name).await?;
+        let (ready, consumers) = passive_declare(&channel, queue.name).await?;
         let mut retrying = 0;
-        for name in retry_queues(queue) {
-            retrying += look(&channel, &name).await?.0;
+        for name in retry_queue_names(queue) {
+            retrying += passive_declare(&channel, &name).await?.0;
         }
-        found.push(Depth {
+        found.push(QueueDepth {
             queue: queue.name,
             consumer: queue.consumer,
             consumers,
             ready,
             retrying,
-            dead: look(&channel, &dead_letter_queue(queue.name)).await?.0,
+            dead: passive_declare(&channel, &dead_letter_queue(queue.name))
+                .await?
+                .0,
         });
     }
     channel.close(200, "done".into()).await?;
@@ -55,8 +57,8 @@ pub async fn depths(
 }
 
 /// The queues in which events of a work queue wait to be tried again.
-pub(super) fn retry_queues(queue: &WorkQueue) -> Vec<String> {
-    let tiers = queue.consumer.map_or(&[][..], |_| &Tier::ALL);
+pub(super) fn retry_queue_names(queue: &WorkQueue) -> Vec<String> {
+    let tiers = queue.consumer.map_or(&[][..], |_| &RetryTier::ALL);
     tiers
         .iter()
         .map(|tier| retry_queue(queue.name, *tier))
@@ -67,7 +69,7 @@ pub(super) fn retry_queues(queue: &WorkQueue) -> Vec<String> {
 ///
 /// # Errors
 /// [`MessagingError::UnknownQueue`].
-pub fn named(names: &[String]) -> Result<Vec<WorkQueue>, MessagingError> {
+pub fn resolve_work_queues(names: &[String]) -> Result<Vec<WorkQueue>, MessagingError> {
     if names.is_empty() {
         return Ok(WORK_QUEUES.to_vec());
     }
@@ -81,12 +83,12 @@ pub fn named(names: &[String]) -> Result<Vec<WorkQueue>, MessagingError> {
 }
 
 /// How many messages a queue has ready.
-pub(super) async fn ready(channel: &Channel, queue: &str) -> Result<u32, MessagingError> {
-    Ok(look(channel, queue).await?.0)
+pub(super) async fn ready_count(channel: &Channel, queue: &str) -> Result<u32, MessagingError> {
+    Ok(passive_declare(channel, queue).await?.0)
 }
 
 /// How many messages a queue has ready, and how many consumers.
-async fn look(channel: &Channel, queue: &str) -> Result<(u32, u32), MessagingError> {
+async fn passive_declare(channel: &Channel, queue: &str) -> Result<(u32, u32), MessagingError> {
     let options = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()

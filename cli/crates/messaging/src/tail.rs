@@ -12,15 +12,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::MessagingError;
-use super::dead::DeadLetter;
+use super::dead_letters::DeadLetter;
 
 /// How many messages wait for a slow reader; older ones go.
-const MOST: i32 = 20_000;
+const MAX_QUEUE_LENGTH: i32 = 20_000;
 
 /// What passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum ObservedEventKind {
     /// A service published it, or it was replayed to the exchange.
     Published,
     /// A service could not handle it, and tries again later.
@@ -31,11 +31,11 @@ pub enum Kind {
 
 /// A message that passed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Seen {
+pub struct ObservedEvent {
     /// When it was seen.
     pub at: DateTime<Utc>,
     /// What happened.
-    pub kind: Kind,
+    pub kind: ObservedEventKind,
     /// The routing key that it was first published with.
     pub routing_key: Option<String>,
     /// The event's id.
@@ -60,21 +60,21 @@ pub struct Seen {
 
 /// What is to be seen. What is empty asks for nothing.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct TailFilter {
     /// One of these types, whole or their end.
     pub types: Vec<String>,
     /// Published by one of these services, or failed in it.
     pub services: Vec<String>,
     /// Of this trace.
-    pub trace: Option<String>,
+    pub trace_id: Option<String>,
     /// Of this aggregate.
     pub subject: Option<String>,
 }
 
-impl Filter {
+impl TailFilter {
     /// Whether a message is meant.
     #[must_use]
-    pub fn takes(&self, seen: &Seen) -> bool {
+    pub fn matches(&self, seen: &ObservedEvent) -> bool {
         let ends = |wanted: &String, found: &str| {
             found
                 .strip_suffix(wanted.as_str())
@@ -96,18 +96,18 @@ impl Filter {
         (self.types.is_empty()
             || kind.is_some_and(|kind| self.types.iter().any(|wanted| ends(wanted, kind))))
             && (self.services.is_empty() || self.services.iter().any(of_service))
-            && (self.trace.is_none() || self.trace == seen.trace_id)
+            && (self.trace_id.is_none() || self.trace_id == seen.trace_id)
             && (self.subject.is_none() || self.subject == seen.subject)
     }
 }
 
 /// A look at what passes, by a queue of its own that goes with the connection.
 #[derive(Debug)]
-pub struct Tail {
+pub struct EventTail {
     consumer: Consumer,
 }
 
-impl Tail {
+impl EventTail {
     /// Begins to look at events with these binding keys, at all where there is none; at
     /// what fails of them, too.
     ///
@@ -116,7 +116,7 @@ impl Tail {
     pub async fn open(connection: &Connection, keys: &[String]) -> Result<Self, MessagingError> {
         let channel = connection.create_channel().await?;
         let mut arguments = FieldTable::default();
-        arguments.insert("x-max-length".into(), AMQPValue::LongInt(MOST));
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(MAX_QUEUE_LENGTH));
         let options = QueueDeclareOptions {
             exclusive: true,
             ..QueueDeclareOptions::default()
@@ -126,8 +126,11 @@ impl Tail {
         let events = if keys.is_empty() { &all[..] } else { keys };
         let bindings = events
             .iter()
-            .map(|key| (topology::EVENTS, key.as_str()))
-            .chain([(topology::RETRIES, "#"), (topology::DEAD_LETTERS, "#")]);
+            .map(|key| (topology::EVENT_EXCHANGE, key.as_str()))
+            .chain([
+                (topology::RETRY_EXCHANGE, "#"),
+                (topology::DEAD_LETTER_EXCHANGE, "#"),
+            ]);
         for (exchange, key) in bindings {
             channel
                 .queue_bind(
@@ -158,34 +161,34 @@ impl Tail {
     ///
     /// # Errors
     /// The broker went away.
-    pub async fn next(&mut self) -> Result<Option<Seen>, MessagingError> {
+    pub async fn next(&mut self) -> Result<Option<ObservedEvent>, MessagingError> {
         let delivery = self.consumer.next().await.transpose()?;
-        Ok(delivery.map(|delivery| seen(&delivery, Utc::now())))
+        Ok(delivery.map(|delivery| to_observed_event(&delivery, Utc::now())))
     }
 }
 
-fn seen(delivery: &Delivery, at: DateTime<Utc>) -> Seen {
+fn to_observed_event(delivery: &Delivery, at: DateTime<Utc>) -> ObservedEvent {
     #[derive(Default, serde::Deserialize)]
-    struct Event {
+    struct EnvelopeFields {
         source: Option<String>,
         data: Option<Value>,
     }
     let exchange = delivery.exchange.as_str();
     let kind = match exchange {
-        topology::RETRIES => Kind::Retried,
-        topology::DEAD_LETTERS => Kind::Dead,
-        _ => Kind::Published,
+        topology::RETRY_EXCHANGE => ObservedEventKind::Retried,
+        topology::DEAD_LETTER_EXCHANGE => ObservedEventKind::Dead,
+        _ => ObservedEventKind::Published,
     };
-    let event: Event = serde_json::from_slice(&delivery.data).unwrap_or_default();
+    let event: EnvelopeFields = serde_json::from_slice(&delivery.data).unwrap_or_default();
     // What fails carries where it came from; what is published doesn't need to.
-    let letter = DeadLetter::read("", 0, &delivery.properties, &delivery.data);
-    let failed = kind != Kind::Published;
+    let letter = DeadLetter::from_message("", 0, &delivery.properties, &delivery.data);
+    let failed = kind != ObservedEventKind::Published;
     let own_queue = || {
         let table = delivery.properties.headers().as_ref()?;
-        header::text(table, headers::QUEUE)
+        header::get_text(table, headers::QUEUE)
     };
     let key = delivery.routing_key.to_string();
-    Seen {
+    ObservedEvent {
         at,
         kind,
         routing_key: if failed {
@@ -214,10 +217,10 @@ pub mod examples {
     use super::*;
 
     #[must_use]
-    pub fn passed() -> Seen {
-        Seen {
+    pub fn published_event() -> ObservedEvent {
+        ObservedEvent {
             at: time::parse("2026-02-03T10:00:00.123Z").unwrap(),
-            kind: Kind::Published,
+            kind: ObservedEventKind::Published,
             routing_key: Some("order.created.v1".into()),
             id: Some("evt_1".into()),
             event_type: Some("com.dundermifflin.order.created.v1".into()),
@@ -235,29 +238,29 @@ pub mod examples {
 #[cfg(test)]
 mod tests {
 
-    use super::examples::passed;
+    use super::examples::published_event;
     use super::*;
 
     #[test]
     fn each_condition_counts() {
         let texts = |text: &str| vec!["x".to_owned(), text.to_owned()];
-        let takes = |filter: Filter| filter.takes(&passed());
-        assert!(takes(Filter::default()));
+        let takes = |filter: TailFilter| filter.matches(&published_event());
+        assert!(takes(TailFilter::default()));
         for (types, services, takes_it) in [
             ("order.created.v1", "order", true),
             ("created.v2", "order", false),
             ("order.created.v1", "inventory", false),
         ] {
-            let filter = Filter {
+            let filter = TailFilter {
                 types: texts(types),
                 services: texts(services),
-                ..Filter::default()
+                ..TailFilter::default()
             };
             assert_eq!(takes(filter), takes_it, "{types} {services}");
         }
-        let of = |trace: &str| Filter {
-            trace: Some(trace.to_owned()),
-            ..Filter::default()
+        let of = |trace: &str| TailFilter {
+            trace_id: Some(trace.to_owned()),
+            ..TailFilter::default()
         };
         assert!(takes(of("0af7651916cd43dd8448eb211c80319c")));
         assert!(!takes(of("0")));
@@ -265,15 +268,15 @@ mod tests {
 
     #[test]
     fn a_failure_is_of_who_failed_too() {
-        let dead = Seen {
-            kind: Kind::Dead,
+        let dead = ObservedEvent {
+            kind: ObservedEventKind::Dead,
             queue: Some(topology::INVENTORY_QUEUE.into()),
-            ..passed()
+            ..published_event()
         };
-        let filter = Filter {
+        let filter = TailFilter {
             services: vec!["inventory".into()],
-            ..Filter::default()
+            ..TailFilter::default()
         };
-        assert!(filter.takes(&dead));
+        assert!(filter.matches(&dead));
     }
 }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use dm_core::error::{Coded as _, Result};
+use dm_core::error::{Result, UserError as _};
 use dm_host::process;
-use dm_images::{Cargo, ImageError, Update};
-use dm_stack::event::{Event, Node, NodeKind, NodeState};
-use dm_stack::executor::Emitter;
+use dm_images::{Cargo, ImageError, ProgressUpdate};
+use dm_stack::event::{Node, NodeKind, NodeState, RunEvent};
+use dm_stack::executor::EventEmitter;
 use dm_stack::failure;
 
 use crate::session::{Project, Session};
@@ -21,17 +21,17 @@ const PROGRAM: &str = "dm-bench";
 /// # Errors
 /// There is no cargo, the sources don't compile, or an interrupt.
 pub async fn compile(session: &Session, project: &Project) -> Result<PathBuf> {
-    let cargo = process::program("cargo").ok_or_else(|| ImageError::ToolMissing {
+    let cargo = process::find_program("cargo").ok_or_else(|| ImageError::ToolMissing {
         tool: "cargo".into(),
         reason: "it compiles the benchmarks and is not in PATH".into(),
     })?;
-    let cache = dm_host::cache::dir()?;
+    let cache = dm_host::cache::open_cache_dir()?;
     let (program, _) = session
-        .followed(
+        .run_with_progress(
             "bench",
             None,
             async |emitter| {
-                let build = Build {
+                let build = BenchBuild {
                     emitter,
                     announced: Once::new(),
                     instance: &project.instance.name,
@@ -47,13 +47,13 @@ pub async fn compile(session: &Session, project: &Project) -> Result<PathBuf> {
 }
 
 /// A build that is a run only from when there is something to compile.
-struct Build<'a> {
-    emitter: Emitter,
+struct BenchBuild<'a> {
+    emitter: EventEmitter,
     announced: Once,
     instance: &'a str,
 }
 
-impl Build<'_> {
+impl BenchBuild<'_> {
     async fn run(
         &self,
         session: &Session,
@@ -63,14 +63,18 @@ impl Build<'_> {
     ) -> Result<PathBuf, ImageError> {
         let cargo = Cargo {
             program: program.to_owned(),
-            root: &project.loaded.root,
-            cache,
+            workspace_root: &project.loaded.root,
+            cache_dir: cache,
             features: &[],
             cancel: &session.interrupt,
         };
         let mut built = cargo
             .build(&[PROGRAM.to_owned()], &|done, total| {
-                self.report(Update::doing("compiling").crates(done, total).into());
+                self.report(
+                    ProgressUpdate::new("compiling")
+                        .with_crates(done, total)
+                        .into(),
+                );
             })
             .await?;
         // The build fails where it has made no such binary.
@@ -84,20 +88,20 @@ impl Build<'_> {
                 kind: NodeKind::Job,
                 after: Vec::new(),
             };
-            self.emitter.announce(self.instance, vec![node]);
+            self.emitter.emit_started(self.instance, vec![node]);
         });
-        self.emitter.node(PROGRAM, state);
+        self.emitter.emit_state(PROGRAM, state);
     }
 
     fn report_end(&self, built: &Result<PathBuf, ImageError>) {
         match built {
             Ok(_) if !self.announced.is_completed() => {}
             Ok(_) => self.report(NodeState::Ready { kept: false }),
-            Err(error) if error.log().is_empty() && error.source_errors().is_empty() => {}
+            Err(error) if error.log_tail().is_empty() && error.compiler_errors().is_empty() => {}
             Err(error) => {
                 self.report(NodeState::Failed);
-                let failure = failure::of_error(PROGRAM, error, self.emitter.at());
-                self.emitter.send(Event::Failed(failure));
+                let failure = failure::from_error(PROGRAM, error, self.emitter.elapsed());
+                self.emitter.emit(RunEvent::Failed(failure));
             }
         }
     }

@@ -6,22 +6,24 @@ use std::path::Path;
 
 use dm_core::error::Result;
 use dm_messaging::MessagingError;
-use dm_messaging::dead::copy::{Imported, Letters};
-use dm_messaging::dead::line::Line;
-use dm_messaging::dead::parked::Parking;
-use dm_messaging::dead::records::Resolution;
-use dm_messaging::dead::{DeadLetter, Filter, Records, copy, look, parked};
+use dm_messaging::dead_letters::failure_records::Resolution;
+use dm_messaging::dead_letters::import_export::{ImportSummary, LetterCounts};
+use dm_messaging::dead_letters::json_line::DeadLetterLine;
+use dm_messaging::dead_letters::parking::ParkSummary;
+use dm_messaging::dead_letters::{
+    DeadLetter, DeadLetterFilter, FailureRecords, browse, import_export, parking,
+};
 use lapin::Connection;
 
-use crate::session::{Desk, Session};
+use crate::session::{Session, StackClients};
 
 /// Which dead letters an operation is about.
 #[derive(Debug, Clone)]
-pub struct Selection {
+pub struct DeadLetterSelection {
     /// The dead-letter queues.
     pub queues: Vec<&'static str>,
     /// Which of their letters.
-    pub filter: Filter,
+    pub filter: DeadLetterFilter,
 }
 
 /// Refuses a file that exists. An operation asks before it does anything.
@@ -31,7 +33,7 @@ pub struct Selection {
 pub(crate) fn refuse_existing(file: &Path) -> Result<()> {
     if file.symlink_metadata().is_ok() {
         let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-        return Err(MessagingError::path("write", file)(exists).into());
+        return Err(MessagingError::file_access("write", file)(exists).into());
     }
     Ok(())
 }
@@ -41,11 +43,15 @@ pub(crate) fn refuse_existing(file: &Path) -> Result<()> {
 ///
 /// # Errors
 /// The broker is away; an id that is no letter's; a file that exists or can't be written.
-pub async fn export(desk: &Desk, selection: &Selection, file: &Path) -> Result<u64> {
+pub async fn export(
+    desk: &StackClients,
+    selection: &DeadLetterSelection,
+    file: &Path,
+) -> Result<u64> {
     refuse_existing(file)?;
-    let connection = desk.dead_letters().await?;
-    look::chosen(&connection, &selection.queues, &selection.filter, |_| {}).await?;
-    Ok(save(&connection, selection, file).await?.count())
+    let connection = desk.lock_dead_letters().await?;
+    browse::for_each_requested(&connection, &selection.queues, &selection.filter, |_| {}).await?;
+    Ok(write_export(&connection, selection, file).await?.total())
 }
 
 /// Writes a copy of dead letters to a file without a name, which ends with its handle.
@@ -53,25 +59,33 @@ pub async fn export(desk: &Desk, selection: &Selection, file: &Path) -> Result<u
 ///
 /// # Errors
 /// The broker is away; an id that is no letter's; no room for the file.
-pub async fn spool(desk: &Desk, selection: &Selection) -> Result<(File, u64)> {
-    let connection = desk.dead_letters().await?;
-    let Selection { queues, filter } = selection;
-    look::chosen(&connection, queues, filter, |_| {}).await?;
+pub async fn export_to_temp_file(
+    desk: &StackClients,
+    selection: &DeadLetterSelection,
+) -> Result<(File, u64)> {
+    let connection = desk.lock_dead_letters().await?;
+    let DeadLetterSelection { queues, filter } = selection;
+    browse::for_each_requested(&connection, queues, filter, |_| {}).await?;
     let mut spool = tempfile::tempfile().map_err(MessagingError::from)?;
-    let letters = copy::export(&connection, queues, filter, BufWriter::new(&spool)).await?;
+    let letters =
+        import_export::export(&connection, queues, filter, BufWriter::new(&spool)).await?;
     spool.rewind().map_err(MessagingError::from)?;
-    Ok((spool, letters.count()))
+    Ok((spool, letters.total()))
 }
 
 /// Puts copies of dead letters back into their dead-letter queues.
 ///
 /// # Errors
 /// The lock stays taken; the broker is away: some of them may be there.
-pub async fn import(session: &Session, desk: &Desk, lines: &[Line]) -> Result<Imported> {
+pub async fn import(
+    session: &Session,
+    desk: &StackClients,
+    lines: &[DeadLetterLine],
+) -> Result<ImportSummary> {
     let _guard = session.lock(&desk.project, "dm dlq import").await?;
-    let connection = desk.dead_letters().await?;
-    let imported = copy::import(&connection, lines).await?;
-    record(session, desk, &imported.letters, None).await;
+    let connection = desk.lock_dead_letters().await?;
+    let imported = import_export::import(&connection, lines).await?;
+    update_records(session, desk, &imported.letters, None).await;
     Ok(imported)
 }
 
@@ -79,11 +93,18 @@ pub async fn import(session: &Session, desk: &Desk, lines: &[Line]) -> Result<Im
 ///
 /// # Errors
 /// The lock stays taken; the broker or the database is away; an id that is no letter's.
-pub async fn unpark(session: &Session, desk: &Desk, ids: &[String]) -> Result<Imported> {
+pub async fn unpark(
+    session: &Session,
+    desk: &StackClients,
+    ids: &[String],
+) -> Result<ImportSummary> {
     let _guard = session.lock(&desk.project, "dm dlq unpark").await?;
-    let (connection, database) = (desk.dead_letters().await?, desk.database().await?);
-    let imported = parked::unpark(&connection, &database, ids).await?;
-    record(session, desk, &imported.letters, None).await;
+    let (connection, database) = (
+        desk.lock_dead_letters().await?,
+        desk.connect_database().await?,
+    );
+    let imported = parking::unpark(&connection, &database, ids).await?;
+    update_records(session, desk, &imported.letters, None).await;
     Ok(imported)
 }
 
@@ -94,28 +115,28 @@ pub async fn unpark(session: &Session, desk: &Desk, ids: &[String]) -> Result<Im
 /// be written.
 pub async fn purge(
     session: &Session,
-    desk: &Desk,
-    selection: &Selection,
+    desk: &StackClients,
+    selection: &DeadLetterSelection,
     file: &Path,
     yes: bool,
 ) -> Result<u64> {
     refuse_existing(file)?;
     let _guard = session.lock(&desk.project, "dm dlq purge").await?;
-    let connection = desk.dead_letters().await?;
-    let found = count(&connection, selection).await?;
+    let connection = desk.lock_dead_letters().await?;
+    let found = count_selected(&connection, selection).await?;
     if found == 0 {
         return Ok(0);
     }
     let what = format!(
         "Remove {}, with a copy in {}?",
-        letters(found),
+        format_letter_count(found),
         file.display()
     );
     confirm(session, &what, found, yes)?;
     // Letters that came meanwhile are copied, too: exactly what is copied is removed.
-    let copied = save(&connection, selection, file).await?;
-    let removed = copy::remove(&connection, &selection.queues, copied).await?;
-    record(session, desk, &removed, Some(Resolution::Purged)).await;
+    let copied = write_export(&connection, selection, file).await?;
+    let removed = import_export::remove(&connection, &selection.queues, copied).await?;
+    update_records(session, desk, &removed, Some(Resolution::Purged)).await;
     Ok(removed.len() as u64)
 }
 
@@ -125,31 +146,39 @@ pub async fn purge(
 /// The lock stays taken; the operation is not confirmed; the broker or the database is away.
 pub async fn park(
     session: &Session,
-    desk: &Desk,
-    selection: &Selection,
+    desk: &StackClients,
+    selection: &DeadLetterSelection,
     note: &str,
     yes: bool,
-) -> Result<Parking> {
+) -> Result<ParkSummary> {
     let _guard = session.lock(&desk.project, "dm dlq park").await?;
-    let (connection, database) = (desk.dead_letters().await?, desk.database().await?);
-    let found = count(&connection, selection).await?;
+    let (connection, database) = (
+        desk.lock_dead_letters().await?,
+        desk.connect_database().await?,
+    );
+    let found = count_selected(&connection, selection).await?;
     if found > 0 {
-        confirm(session, &format!("Park {}?", letters(found)), found, yes)?;
+        confirm(
+            session,
+            &format!("Park {}?", format_letter_count(found)),
+            found,
+            yes,
+        )?;
     }
-    let Selection { queues, filter } = selection;
-    let parking = parked::park(&connection, &database, queues, filter, note).await?;
-    record(session, desk, &parking.parked, Some(Resolution::Parked)).await;
+    let DeadLetterSelection { queues, filter } = selection;
+    let parking = parking::park(&connection, &database, queues, filter, note).await?;
+    update_records(session, desk, &parking.parked, Some(Resolution::Parked)).await;
     Ok(parking)
 }
 
-async fn count(connection: &Connection, selection: &Selection) -> Result<u64> {
+async fn count_selected(connection: &Connection, selection: &DeadLetterSelection) -> Result<u64> {
     let mut found = 0;
-    let Selection { queues, filter } = selection;
-    look::chosen(connection, queues, filter, |_| found += 1).await?;
+    let DeadLetterSelection { queues, filter } = selection;
+    browse::for_each_requested(connection, queues, filter, |_| found += 1).await?;
     Ok(found)
 }
 
-fn letters(count: u64) -> String {
+fn format_letter_count(count: u64) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} dead letter{plural}")
 }
@@ -163,15 +192,20 @@ fn confirm(session: &Session, question: &str, count: u64, yes: bool) -> Result<(
 }
 
 /// Writes a copy that is complete, or none.
-async fn save(connection: &Connection, selection: &Selection, file: &Path) -> Result<Letters> {
+async fn write_export(
+    connection: &Connection,
+    selection: &DeadLetterSelection,
+    file: &Path,
+) -> Result<LetterCounts> {
     let folder = file
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    let failed = || MessagingError::path("write", file);
+    let failed = || MessagingError::file_access("write", file);
     let mut partial = tempfile::NamedTempFile::new_in(folder).map_err(failed())?;
-    let Selection { queues, filter } = selection;
-    let letters = copy::export(connection, queues, filter, BufWriter::new(&mut partial)).await?;
+    let DeadLetterSelection { queues, filter } = selection;
+    let letters =
+        import_export::export(connection, queues, filter, BufWriter::new(&mut partial)).await?;
     partial.as_file().sync_all().map_err(failed())?;
     partial
         .persist_noclobber(file)
@@ -184,12 +218,17 @@ async fn save(connection: &Connection, selection: &Selection, file: &Path) -> Re
 
 /// Notes in the records of consumers what took letters away, or that they are there. What
 /// can't be noted is found by the next `dm dlq ls`.
-async fn record(session: &Session, desk: &Desk, letters: &[DeadLetter], how: Option<Resolution>) {
+async fn update_records(
+    session: &Session,
+    desk: &StackClients,
+    letters: &[DeadLetter],
+    how: Option<Resolution>,
+) {
     let noted = async {
-        let (database, stores) = (desk.database().await?, desk.stores());
-        let records = Records {
+        let (database, stores) = (desk.connect_database().await?, desk.stores());
+        let records = FailureRecords {
             database: &database,
-            stores: &stores,
+            service_tables: &stores,
         };
         match how {
             Some(how) => records.resolve(letters, how).await?,
@@ -198,7 +237,7 @@ async fn record(session: &Session, desk: &Desk, letters: &[DeadLetter], how: Opt
         Result::<()>::Ok(())
     };
     if let Err(error) = noted.await {
-        let why = error.chain().join(": ");
+        let why = error.error_chain().join(": ");
         session.frontend.warn(&format!(
             "could not update the records of dead letters: {why}"
         ));

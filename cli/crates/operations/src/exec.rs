@@ -1,9 +1,9 @@
 //! The container of a component in which a command is to run.
 
-use dm_core::error::{Coded, Exit, Result};
+use dm_core::error::{ExitStatus, Result, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_engine::Engine;
-use dm_engine::containers::State;
+use dm_engine::containers::ContainerState;
 use thiserror::Error;
 
 use crate::session::Project;
@@ -25,16 +25,16 @@ impl NotRunning {
     }
 }
 
-impl Coded for NotRunning {
+impl UserError for NotRunning {
     fn code(&self) -> ErrorCode {
         ErrorCode::ComponentNotRunning
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Component
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Component
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         vec![match &self.component {
             Some(component) => format!("dm up --only {component}"),
             None => "dm up".into(),
@@ -46,13 +46,17 @@ impl Coded for NotRunning {
 ///
 /// # Errors
 /// There is no such component, or it doesn't run, or the engine fails.
-pub async fn running(project: &Project, engine: &Engine, component: &str) -> Result<String> {
-    let container = project.instance.container(component);
+pub async fn running_container(
+    project: &Project,
+    engine: &Engine,
+    component: &str,
+) -> Result<String> {
+    let container = project.instance.container_name(component);
     let runs = engine
-        .containers(&project.instance.filter())
+        .list_containers(&project.instance.label_filter())
         .await?
         .into_iter()
-        .any(|it| it.name == container && it.state == State::Running);
+        .any(|it| it.name == container && it.state == ContainerState::Running);
     if runs {
         return Ok(container);
     }

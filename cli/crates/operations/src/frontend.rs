@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use dm_core::error::Result;
-use dm_stack::event::Event;
+use dm_stack::event::RunEvent;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::recording::Recording;
+use crate::run_recording::RunRecording;
 
 /// Where operations report and ask.
 pub trait Frontend: Send + Sync {
@@ -38,7 +38,7 @@ pub trait Frontend: Send + Sync {
     /// after `deadline`.
     fn follow(
         &self,
-        events: UnboundedReceiver<Event>,
+        events: UnboundedReceiver<RunEvent>,
         deadline: Option<Duration>,
-    ) -> BoxFuture<'_, Recording>;
+    ) -> BoxFuture<'_, RunRecording>;
 }

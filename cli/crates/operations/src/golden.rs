@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use dm_config::{Prepare, overrides};
+use dm_config::{GoldenPreparation, overrides};
 use dm_core::error::Result;
-use dm_host::detach;
-use dm_stack::executor::Outcome;
-use dm_stack::golden::{self, Golden};
-use dm_stack::images::NodeProgress;
-use dm_stack::{scratch, up};
+use dm_host::background_process;
+use dm_stack::executor::RunOutcome;
+use dm_stack::golden::{self, GoldenImage};
+use dm_stack::image_progress::NodeProgress;
+use dm_stack::{golden_build, up};
 
-use crate::run::{Brought, RunError, request};
 use crate::session::{PortUse, Project, Session};
+use crate::stack_run::{RunError, RunResult, up_request};
 
 /// The golden images for the configuration as it is, by component.
 ///
 /// # Errors
 /// A failing engine.
-pub async fn find(session: &Session) -> Result<BTreeMap<String, Golden>> {
+pub async fn find(session: &Session) -> Result<BTreeMap<String, GoldenImage>> {
     let project = session.project()?;
-    let stack = session.quiet_stack(&project).await?;
-    golden::find(&stack).await
+    let stack = session.stack_for_inspection(&project).await?;
+    golden::find_golden_images(&stack).await
 }
 
 /// Makes the golden images in a scratch instance of their own, unless they are
@@ -31,22 +31,25 @@ pub async fn find(session: &Session) -> Result<BTreeMap<String, Golden>> {
 /// # Errors
 /// A failing engine, image or component.
 pub async fn make(session: &Session) -> Result<()> {
-    let project = session.project_of(golden::INSTANCE)?.without_schedule();
+    let project = session
+        .project_for_instance(golden::SCRATCH_INSTANCE)?
+        .without_schedule();
     let _guard = session.lock(&project, "dm golden make").await?;
     let engine = session.engine(project.config()).await?;
     // Services keep nothing of their own.
-    let only: Vec<String> = dm_components::infrastructure(project.config(), &project.loaded.root)
-        .iter()
-        .map(|component| component.name().to_owned())
-        .collect();
-    let request = up::Request {
-        golden: up::GoldenUse::Ignore,
-        ..request(&project, &only, None)
+    let only: Vec<String> =
+        dm_components::infrastructure_components(project.config(), &project.loaded.root)
+            .iter()
+            .map(|component| component.name().to_owned())
+            .collect();
+    let request = up::UpPlanRequest {
+        golden_policy: up::GoldenPolicy::Ignore,
+        ..up_request(&project, &only, None)
     };
     let (outcome, _) = session
-        .followed(
+        .run_with_progress(
             "golden make",
-            Some(request.wait),
+            Some(request.wait_timeout),
             async |emitter| {
                 let progress = Arc::new(NodeProgress::new(emitter.clone()));
                 let consent = session.consent(false);
@@ -58,15 +61,21 @@ pub async fn make(session: &Session) -> Result<()> {
                     .stack(&project, engine, ports, progress, consent)
                     .await?;
                 // Another process may have made them while this one waited.
-                if !golden::find(&stack).await?.is_empty() {
-                    return Ok(Outcome::default());
+                if !golden::find_golden_images(&stack).await?.is_empty() {
+                    return Ok(RunOutcome::default());
                 }
-                scratch::make(&Arc::new(stack), &request, &emitter, &session.interrupt).await
+                golden_build::build_golden_images(
+                    &Arc::new(stack),
+                    &request,
+                    &emitter,
+                    &session.interrupt,
+                )
+                .await
             },
-            Outcome::ok,
+            RunOutcome::is_success,
         )
         .await?;
-    match RunError::of(&outcome) {
+    match RunError::from_outcome(&outcome) {
         Some(error) => Err(error.into()),
         None => Ok(()),
     }
@@ -79,10 +88,10 @@ pub async fn make(session: &Session) -> Result<()> {
 pub async fn remove(session: &Session) -> Result<usize> {
     let project = session.project()?;
     // Not while they are being made.
-    let making = session.project_of(golden::INSTANCE)?;
+    let making = session.project_for_instance(golden::SCRATCH_INSTANCE)?;
     let _guard = session.lock(&making, "dm golden rm").await?;
-    let stack = session.quiet_stack(&project).await?;
-    let goldens = golden::find(&stack).await?;
+    let stack = session.stack_for_inspection(&project).await?;
+    let goldens = golden::find_golden_images(&stack).await?;
     for golden in goldens.values() {
         stack.engine.remove_image(&golden.image).await?;
     }
@@ -94,19 +103,19 @@ pub async fn remove(session: &Session) -> Result<usize> {
 ///
 /// # Errors
 /// As [`make`] where they are made at once.
-pub async fn prepare(session: &Session, project: &Project, brought: &Brought) -> Result<()> {
-    let Some(place) = place(project.config().golden.prepare, dm_host::is_ci()) else {
+pub async fn prepare(session: &Session, project: &Project, brought: &RunResult) -> Result<()> {
+    let Some(place) = preparation_mode(project.config().golden.prepare, dm_host::is_ci()) else {
         return Ok(());
     };
-    if brought.has_golden().await? {
+    if brought.has_golden_images().await? {
         return Ok(());
     }
     match place {
-        Place::Here => make(session).await,
-        Place::Background => {
+        PreparationMode::Foreground => make(session).await,
+        PreparationMode::Background => {
             // The stack is up: all that is lost is the next start's speed.
             if let Err(error) = make_in_background(session, project) {
-                let why = error.chain().join(": ");
+                let why = error.error_chain().join(": ");
                 let warning = format!("{why}; prepare golden images yourself: dm golden make");
                 session.frontend.warn(&warning);
             }
@@ -117,27 +126,27 @@ pub async fn prepare(session: &Session, project: &Project, brought: &Brought) ->
 
 /// Where golden images are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum PreparationMode {
     /// In this process, which ends when they are there.
-    Here,
+    Foreground,
     /// In a process that outlives this one.
     Background,
 }
 
-fn place(prepare: Prepare, is_ci: bool) -> Option<Place> {
+fn preparation_mode(prepare: GoldenPreparation, is_ci: bool) -> Option<PreparationMode> {
     match prepare {
-        Prepare::Off => None,
-        Prepare::Foreground => Some(Place::Here),
+        GoldenPreparation::Off => None,
+        GoldenPreparation::Foreground => Some(PreparationMode::Foreground),
         // What is gained by the next start is lost by a job that has none.
-        Prepare::Background if is_ci => None,
-        Prepare::Background => Some(Place::Background),
+        GoldenPreparation::Background if is_ci => None,
+        GoldenPreparation::Background => Some(PreparationMode::Background),
     }
 }
 
 /// Makes the golden images in a process of its own that outlives this one.
 fn make_in_background(session: &Session, project: &Project) -> Result<()> {
     let log = project.state.path().join("golden.log");
-    let mut command = Command::new(detach::own_program()?);
+    let mut command = Command::new(background_process::current_executable()?);
     command
         .args([
             "golden",
@@ -148,9 +157,9 @@ fn make_in_background(session: &Session, project: &Project) -> Result<()> {
         ])
         .arg(&project.loaded.root)
         .stdin(Stdio::null());
-    let (variable, overrides) = overrides::handed(session.overrides());
+    let (variable, overrides) = overrides::to_variable(session.overrides());
     command.env(variable, overrides);
-    detach::spawn(command, &log)?;
+    background_process::spawn_detached(command, &log)?;
     session.frontend.note(&format!(
         "preparing golden images in the background, so that the next fresh start is quick \
          (dm golden ls; log: {})",
@@ -166,12 +175,24 @@ mod tests {
     #[test]
     fn a_job_that_ends_prepares_nothing_in_the_background() {
         for (prepare, is_ci, expected) in [
-            (Prepare::Off, false, None),
-            (Prepare::Background, false, Some(Place::Background)),
-            (Prepare::Background, true, None),
-            (Prepare::Foreground, true, Some(Place::Here)),
+            (GoldenPreparation::Off, false, None),
+            (
+                GoldenPreparation::Background,
+                false,
+                Some(PreparationMode::Background),
+            ),
+            (GoldenPreparation::Background, true, None),
+            (
+                GoldenPreparation::Foreground,
+                true,
+                Some(PreparationMode::Foreground),
+            ),
         ] {
-            assert_eq!(place(prepare, is_ci), expected, "{prepare:?}, {is_ci}");
+            assert_eq!(
+                preparation_mode(prepare, is_ci),
+                expected,
+                "{prepare:?}, {is_ci}"
+            );
         }
     }
 }

@@ -4,33 +4,36 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use dm_core::error::{Coded as _, Result};
-use dm_images::archive::Transferred;
-use dm_images::{Acquired, How, ImageError, Images, Progress, SERVICES, Silent, Update};
-use dm_stack::event::{Event, Node, NodeKind, NodeState};
-use dm_stack::executor::Emitter;
+use dm_core::error::{Result, UserError as _};
+use dm_images::archive::ArchiveSummary;
+use dm_images::{
+    AcquiredImage, ImageError, ImageOrigin, ImageProgress, ImageStore, NoImageProgress,
+    ProgressUpdate, SERVICES_PROGRESS_NAME,
+};
+use dm_stack::event::{Node, NodeKind, NodeState, RunEvent};
+use dm_stack::executor::EventEmitter;
 use dm_stack::failure;
 
 use crate::session::{Project, Session};
 
 /// The node of what concerns all images at once: saving and loading.
-const ALL: &str = "images";
+const ALL_IMAGES_NODE: &str = "images";
 
 /// The images of the project, for a look at them.
 ///
 /// # Errors
 /// No engine, or unreadable settings.
-pub async fn images(session: &Session, project: &Project) -> Result<Images> {
-    followed(session, project, Arc::new(Silent), false).await
+pub async fn open(session: &Session, project: &Project) -> Result<ImageStore> {
+    open_with_progress(session, project, Arc::new(NoImageProgress), false).await
 }
 
 /// The images, obtained with `progress` told.
-async fn followed(
+async fn open_with_progress(
     session: &Session,
     project: &Project,
-    progress: Arc<dyn Progress>,
+    progress: Arc<dyn ImageProgress>,
     yes: bool,
-) -> Result<Images> {
+) -> Result<ImageStore> {
     let engine = session.engine(project.config()).await?;
     project.images(
         &engine,
@@ -51,59 +54,69 @@ pub async fn build(
     names: &[String],
     no_cache: bool,
     yes: bool,
-) -> Result<Vec<Acquired>> {
-    let all = |images: &Images| {
-        let names = images.catalog().names();
+) -> Result<Vec<AcquiredImage>> {
+    let all = |images: &ImageStore| {
+        let names = images.catalog().image_names();
         let services = images.service_names().iter().copied();
         names.chain(services).map(str::to_owned).collect()
     };
-    let work = async |images: &Images, names: &[&str]| images.build(names, no_cache).await;
-    obtain(session, project, "images build", (names, all), yes, work).await
+    let work = async |images: &ImageStore, names: &[&str]| images.build(names, no_cache).await;
+    obtain_images(session, project, "images build", (names, all), yes, work).await
 }
 
 /// Pulls the official images, or all that a registry has where none is named.
 ///
 /// # Errors
 /// An unknown name, or no registry.
-pub async fn pull(session: &Session, project: &Project, names: &[String]) -> Result<Vec<Acquired>> {
-    let all = |images: &Images| images.published().into_iter().map(str::to_owned).collect();
-    let work = async |images: &Images, names: &[&str]| images.pull(names).await;
-    obtain(session, project, "images pull", (names, all), false, work).await
+pub async fn pull(
+    session: &Session,
+    project: &Project,
+    names: &[String],
+) -> Result<Vec<AcquiredImage>> {
+    let all = |images: &ImageStore| {
+        images
+            .official_image_names()
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    };
+    let work = async |images: &ImageStore, names: &[&str]| images.pull(names).await;
+    obtain_images(session, project, "images pull", (names, all), false, work).await
 }
 
-async fn obtain(
+async fn obtain_images(
     session: &Session,
     project: &Project,
     command: &'static str,
-    (names, all): (&[String], impl FnOnce(&Images) -> Vec<String>),
+    (names, all): (&[String], impl FnOnce(&ImageStore) -> Vec<String>),
     yes: bool,
-    work: impl AsyncFnOnce(&Images, &[&str]) -> Result<Vec<Acquired>, ImageError>,
-) -> Result<Vec<Acquired>> {
+    work: impl AsyncFnOnce(&ImageStore, &[&str]) -> Result<Vec<AcquiredImage>, ImageError>,
+) -> Result<Vec<AcquiredImage>> {
     let (obtained, _) = session
-        .followed(
+        .run_with_progress(
             command,
             None,
             async |emitter| {
-                let progress = Arc::new(ImageEvents::new(emitter.clone()));
-                let images = followed(session, project, progress.clone(), yes).await?;
+                let progress = Arc::new(ImageProgressEvents::new(emitter.clone()));
+                let images = open_with_progress(session, project, progress.clone(), yes).await?;
                 let names = match names {
                     [] => all(&images),
                     names => names.to_vec(),
                 };
                 let named: Vec<&str> = names.iter().map(String::as_str).collect();
                 for name in &named {
-                    images.check(name)?;
+                    images.check_name(name)?;
                 }
                 let (services, mut nodes): (Vec<&str>, Vec<&str>) =
                     named.iter().partition(|name| images.is_service(name));
                 if !services.is_empty() {
-                    nodes.push(SERVICES);
+                    nodes.push(SERVICES_PROGRESS_NAME);
                 }
                 progress.announce(project, NodeKind::Image, &nodes);
                 let result = work(&images, &named).await;
                 match &result {
-                    Ok(obtained) => tell_done(&emitter, obtained, &services),
-                    Err(error) => tell_failure(&emitter, error),
+                    Ok(obtained) => report_services(&emitter, obtained, &services),
+                    Err(error) => report_failure(&emitter, error),
                 }
                 Ok(result?)
             },
@@ -122,8 +135,8 @@ pub async fn save(
     project: &Project,
     file: &Path,
     golden: bool,
-) -> Result<Transferred> {
-    let work = async |images: &Images| images.save(file, golden).await;
+) -> Result<ArchiveSummary> {
+    let work = async |images: &ImageStore| images.save_archive(file, golden).await;
     transfer(session, project, "images save", work).await
 }
 
@@ -131,8 +144,8 @@ pub async fn save(
 ///
 /// # Errors
 /// The file can't be read, or the engine fails.
-pub async fn load(session: &Session, project: &Project, file: &Path) -> Result<Transferred> {
-    let work = async |images: &Images| images.load(file).await;
+pub async fn load(session: &Session, project: &Project, file: &Path) -> Result<ArchiveSummary> {
+    let work = async |images: &ImageStore| images.load_archive(file).await;
     transfer(session, project, "images load", work).await
 }
 
@@ -140,22 +153,22 @@ async fn transfer(
     session: &Session,
     project: &Project,
     command: &'static str,
-    work: impl AsyncFnOnce(&Images) -> Result<Transferred, ImageError>,
-) -> Result<Transferred> {
+    work: impl AsyncFnOnce(&ImageStore) -> Result<ArchiveSummary, ImageError>,
+) -> Result<ArchiveSummary> {
     let (transferred, _) = session
-        .followed(
+        .run_with_progress(
             command,
             None,
             async |emitter| {
-                let progress = Arc::new(ImageEvents::new(emitter.clone()));
-                let images = followed(session, project, progress.clone(), false).await?;
-                progress.announce(project, NodeKind::Job, &[ALL]);
+                let progress = Arc::new(ImageProgressEvents::new(emitter.clone()));
+                let images = open_with_progress(session, project, progress.clone(), false).await?;
+                progress.announce(project, NodeKind::Job, &[ALL_IMAGES_NODE]);
                 let result = work(&images).await;
                 let state = match &result {
                     Ok(_) => NodeState::Ready { kept: false },
                     Err(_) => NodeState::Failed,
                 };
-                emitter.node(ALL, state);
+                emitter.emit_state(ALL_IMAGES_NODE, state);
                 Ok(result?)
             },
             |_| true,
@@ -165,39 +178,43 @@ async fn transfer(
 }
 
 /// Says that the services are compiled. Each other image has said so by itself.
-fn tell_done(emitter: &Emitter, images: &[Acquired], services: &[&str]) {
+fn report_services(emitter: &EventEmitter, images: &[AcquiredImage], services: &[&str]) {
     if services.is_empty() {
         return;
     }
     let mut compiled = images
         .iter()
         .filter(|image| services.contains(&image.name.as_str()));
-    let kept = compiled.all(|image| image.how == How::Local);
-    emitter.node(SERVICES, NodeState::Ready { kept });
+    let kept = compiled.all(|image| image.how == ImageOrigin::Local);
+    emitter.emit_state(SERVICES_PROGRESS_NAME, NodeState::Ready { kept });
 }
 
 /// Tells of a failure that has output to show; the error itself follows anyway.
-fn tell_failure(emitter: &Emitter, error: &ImageError) {
+fn report_failure(emitter: &EventEmitter, error: &ImageError) {
     let name = match error {
         ImageError::Build { name, .. } | ImageError::Pull { name, .. } => name,
-        ImageError::Compile { .. } => SERVICES,
+        ImageError::Compile { .. } => SERVICES_PROGRESS_NAME,
         _ => return,
     };
-    emitter.node(name, NodeState::Failed);
-    if !error.log().is_empty() || !error.source_errors().is_empty() {
-        emitter.send(Event::Failed(failure::of_error(name, error, emitter.at())));
+    emitter.emit_state(name, NodeState::Failed);
+    if !error.log_tail().is_empty() || !error.compiler_errors().is_empty() {
+        emitter.emit(RunEvent::Failed(failure::from_error(
+            name,
+            error,
+            emitter.elapsed(),
+        )));
     }
 }
 
 /// Sends what is told of images as events of nodes of the same names. A base that
 /// nobody asked for has no node: what is told of it goes to those that wait for it.
-struct ImageEvents {
-    emitter: Emitter,
+struct ImageProgressEvents {
+    emitter: EventEmitter,
     nodes: Mutex<BTreeSet<String>>,
 }
 
-impl ImageEvents {
-    fn new(emitter: Emitter) -> Self {
+impl ImageProgressEvents {
+    fn new(emitter: EventEmitter) -> Self {
         Self {
             emitter,
             nodes: Mutex::default(),
@@ -214,32 +231,32 @@ impl ImageEvents {
             after: Vec::new(),
         });
         self.emitter
-            .announce(&project.instance.name, nodes.collect());
+            .emit_started(&project.instance.name, nodes.collect());
     }
 }
 
-impl Progress for ImageEvents {
-    fn working(&self, image: &str, update: Update) {
+impl ImageProgress for ImageProgressEvents {
+    fn on_progress(&self, image: &str, update: ProgressUpdate) {
         let state = NodeState::from(update);
         let Ok(nodes) = self.nodes.lock() else {
             return;
         };
         if nodes.contains(image) {
-            self.emitter.node(image, state);
+            self.emitter.emit_state(image, state);
         } else {
             for node in nodes.iter() {
-                self.emitter.node(node, state.clone());
+                self.emitter.emit_state(node, state.clone());
             }
         }
     }
 
-    fn obtained(&self, image: &str, was_here: bool) {
+    fn on_acquired(&self, image: &str, was_here: bool) {
         self.emitter
-            .node(image, NodeState::Ready { kept: was_here });
+            .emit_state(image, NodeState::Ready { kept: was_here });
     }
 
-    fn note(&self, image: &str, text: String) {
+    fn on_note(&self, image: &str, text: String) {
         let announced = self.nodes.lock().is_ok_and(|nodes| nodes.contains(image));
-        self.emitter.note(announced.then_some(image), text);
+        self.emitter.emit_note(announced.then_some(image), text);
     }
 }

@@ -33,20 +33,20 @@ pub mod golden;
 pub mod images;
 pub mod rebuild;
 pub mod reconcile;
-mod recording;
 pub mod reset;
 pub mod restart;
-mod run;
+mod run_recording;
 pub mod schema;
 pub mod seed;
 pub mod session;
 pub mod smoke;
-pub mod story;
+mod stack_run;
 #[cfg(test)]
-mod testing;
+mod test_support;
+pub mod trace;
 pub mod up;
 
 pub use frontend::Frontend;
-pub use recording::Recording;
-pub use run::{Brought, RunError};
-pub use session::{Desk, Project, Session};
+pub use run_recording::RunRecording;
+pub use session::{Project, Session, StackClients};
+pub use stack_run::{RunError, RunResult};

@@ -8,8 +8,8 @@ use dm_host::consent::Consent;
 use dm_stack::up;
 use serde::{Serialize, Serializer};
 
-use crate::run::{Brought, Phase, Run, request};
 use crate::session::{PortUse, Project, Session};
+use crate::stack_run::{RunPhase, RunResult, StackRun, up_request};
 
 /// What is to be rebuilt.
 pub struct Rebuild<'a> {
@@ -18,7 +18,7 @@ pub struct Rebuild<'a> {
     /// Only these and what they need; all where empty.
     pub only: &'a [String],
     /// How long components may take; the configuration's time where none is given.
-    pub wait: Option<Duration>,
+    pub wait_timeout: Option<Duration>,
 }
 
 impl Rebuild<'_> {
@@ -33,17 +33,17 @@ impl Rebuild<'_> {
         session: &Session,
         project: &Project,
         consent: Arc<Consent>,
-    ) -> Result<Brought> {
+    ) -> Result<RunResult> {
         let engine = session.engine_or_start(project, &consent).await?;
-        Run::new(self.command, project)
-            .ports(PortUse::Allocate {
+        StackRun::new(self.command, project)
+            .with_ports(PortUse::Allocate {
                 free: false,
                 only: self.only,
             })
-            .phase(Phase::Compile)
-            .phase(Phase::Up(up::Request {
-                kept: up::Kept::Leave,
-                ..request(project, self.only, self.wait)
+            .with_phase(RunPhase::Compile)
+            .with_phase(RunPhase::Up(up::UpPlanRequest {
+                unchanged: up::UnchangedComponents::Skip,
+                ..up_request(project, self.only, self.wait_timeout)
             }))
             .execute(session, engine, consent)
             .await
@@ -52,7 +52,7 @@ impl Rebuild<'_> {
 
 /// What became of a rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Round {
+pub struct RebuildResult {
     /// True where all that was wanted runs as the sources have it.
     pub ok: bool,
     /// The components that were made anew or started, in order.
@@ -66,14 +66,14 @@ pub struct Round {
     pub took: Duration,
 }
 
-impl Round {
+impl RebuildResult {
     /// What became of a rebuild that took so long.
     #[must_use]
-    pub fn of(brought: &Brought, took: Duration) -> Self {
+    pub fn new(brought: &RunResult, took: Duration) -> Self {
         let failures = &brought.outcome.failures;
         Self {
-            ok: brought.outcome.ok(),
-            restarted: brought.recording.brought_up(),
+            ok: brought.outcome.is_success(),
+            restarted: brought.recording.started_services(),
             compile_errors: failures.iter().map(|it| it.source_errors.len()).sum(),
             failed: failures.iter().map(|it| it.name.clone()).collect(),
             took,

@@ -4,36 +4,36 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{NaiveDate, TimeDelta, Utc};
-use dm_business::Invention;
 use dm_core::error::Result;
-use dm_messaging::memory;
-use dm_seed::own::{Ground, Own};
-use dm_seed::past::{self, Loaded, Only, Request, Run, Schemas};
-use dm_seed::{Made, SeedError, SeedFile, front};
+use dm_history::HistoryGenerator;
+use dm_messaging::retention;
+use dm_seed::history::{self, HistoryRequest, HistorySlice, LoadSummary, SeedRun, ServiceSchemas};
+use dm_seed::import::{ImportedData, ReferenceData};
+use dm_seed::{SeedError, SeedFile, SeedSummary, demo};
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-use crate::session::{Desk, Session};
+use crate::session::{Session, StackClients};
 
 /// How many days a past takes, unless somebody says otherwise.
-const DAYS: u16 = 90;
+const DEFAULT_DAYS: u16 = 90;
 /// How many orders a demo has behind it.
 const DEMO_ORDERS: u64 = 240;
 /// The password of the people of the fixtures.
-pub const PASSWORD: &str = "password";
+pub const FIXTURE_PASSWORD: &str = "password";
 /// What nobody has the disk for.
-const MOST_ORDERS: u64 = 100_000_000;
+const MAX_ORDERS: u64 = 100_000_000;
 
 /// How much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scale {
+pub enum SeedScale {
     /// What one can look through, live.
     Demo,
     /// A past with so many orders.
     Orders(u64),
 }
 
-impl Scale {
+impl SeedScale {
     /// Reads a word or a number of orders.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Scale {
                 .replace(['_', ','], "")
                 .parse()
                 .ok()
-                .filter(|orders| (1..=MOST_ORDERS).contains(orders))
+                .filter(|orders| (1..=MAX_ORDERS).contains(orders))
                 .ok_or("demo, small, medium, large, or a number of orders from 1 to 100,000,000")?,
         };
         Ok(Self::Orders(orders))
@@ -59,32 +59,32 @@ impl Scale {
 #[derive(Debug, Clone)]
 pub struct Seed {
     /// How much.
-    pub scale: Scale,
+    pub scale: SeedScale,
     /// Which business; another number is another one.
-    pub number: u64,
+    pub seed_number: u64,
     /// Only the past of the business that begins at this service.
-    pub only: Option<Only>,
+    pub only: Option<HistorySlice>,
     /// Whether it is added to what is there.
     pub append: bool,
     /// Whether a past that was cut short is carried on with.
     pub resume: bool,
     /// The folder of somebody's own business.
-    pub from: Option<PathBuf>,
+    pub import_dir: Option<PathBuf>,
     /// How many days a past takes.
     pub days: Option<u16>,
     /// The day on which a past ends.
-    pub until: Option<NaiveDate>,
+    pub end_date: Option<NaiveDate>,
     /// The password of the people who sign in.
     pub password: String,
 }
 
 /// What has been made.
 #[derive(Debug)]
-pub struct Seeded {
+pub struct SeedResult {
     /// The number that it was worked out from; none for somebody's own files.
-    pub number: Option<u64>,
+    pub seed_number: Option<u64>,
     /// What was made.
-    pub made: Made,
+    pub summary: SeedSummary,
     /// How many rows that took, where they were counted.
     pub rows: Option<u64>,
     /// How long it took.
@@ -92,43 +92,43 @@ pub struct Seeded {
 }
 
 /// What one way of filling has made.
-struct Filled {
-    number: Option<u64>,
-    made: Made,
+struct SeedOutput {
+    seed_number: Option<u64>,
+    summary: SeedSummary,
     rows: Option<u64>,
 }
 
 impl Seed {
     /// A seed of a scale, and nothing else said.
     #[must_use]
-    pub fn of(scale: Scale) -> Self {
+    pub fn new(scale: SeedScale) -> Self {
         Self {
             scale,
-            number: 1,
+            seed_number: 1,
             only: None,
             append: false,
             resume: false,
-            from: None,
+            import_dir: None,
             days: None,
-            until: None,
-            password: PASSWORD.to_owned(),
+            end_date: None,
+            password: FIXTURE_PASSWORD.to_owned(),
         }
     }
 
     /// Whether people sign in for it.
     #[must_use]
-    pub fn signs_in(&self) -> bool {
-        self.from.is_none() && self.scale == Scale::Demo && !self.resume
+    pub fn needs_sign_in(&self) -> bool {
+        self.import_dir.is_none() && self.scale == SeedScale::Demo && !self.resume
     }
 
     /// Checks that what is said goes together.
     ///
     /// # Errors
     /// [`SeedError::DemoIsWhole`] where a demo is to be a part of itself.
-    pub fn check(&self) -> Result<()> {
-        let of_a_past = self.only.is_some() || self.days.is_some() || self.until.is_some();
-        if self.scale == Scale::Demo && of_a_past {
-            return Err(SeedError::DemoIsWhole.into());
+    pub fn validate(&self) -> Result<()> {
+        let of_a_past = self.only.is_some() || self.days.is_some() || self.end_date.is_some();
+        if self.scale == SeedScale::Demo && of_a_past {
+            return Err(SeedError::PartialDemo.into());
         }
         Ok(())
     }
@@ -137,21 +137,28 @@ impl Seed {
     ///
     /// # Errors
     /// A part of the stack is away, or there is something in it already.
-    pub async fn fill(&self, session: &Session) -> Result<Seeded> {
+    pub async fn run(&self, session: &Session) -> Result<SeedResult> {
         let began = Instant::now();
-        let desk = Desk::open(session).await?;
+        let desk = StackClients::open(session).await?;
         let seeding = async {
-            match (&self.from, self.scale) {
-                (Some(_), _) => own(session, &desk, self).await,
-                (None, Scale::Demo) if !self.resume => demo(session, &desk, self).await,
-                (None, _) => a_past(session, &desk, self).await,
+            match (&self.import_dir, self.scale) {
+                (Some(_), _) => seed_from_files(session, &desk, self).await,
+                (None, SeedScale::Demo) if !self.resume => seed_demo(session, &desk, self).await,
+                (None, _) => seed_history(session, &desk, self).await,
             }
         };
-        let seeded = desk.watched(seeding).await.map_err(SeedError::Blocked)?;
-        let Filled { number, made, rows } = seeded?;
-        Ok(Seeded {
-            number,
-            made,
+        let seeded = desk
+            .while_unblocked(seeding)
+            .await
+            .map_err(SeedError::DatabaseLocked)?;
+        let SeedOutput {
+            seed_number: number,
+            summary: made,
+            rows,
+        } = seeded?;
+        Ok(SeedResult {
+            seed_number: number,
+            summary: made,
             rows,
             took: began.elapsed(),
         })
@@ -159,193 +166,212 @@ impl Seed {
 }
 
 /// Through the front door, after a past where there is nothing yet.
-async fn demo(session: &Session, desk: &Desk, seed: &Seed) -> Result<Filled> {
-    let tables = Tables::open(desk).await?;
-    if let Some(run) = past::unfinished(&tables.database).await? {
-        return Err(unfinished(&run).into());
+async fn seed_demo(session: &Session, desk: &StackClients, seed: &Seed) -> Result<SeedOutput> {
+    let tables = HistoryTarget::open(desk).await?;
+    if let Some(run) = history::find_unfinished(&tables.database).await? {
+        return Err(unfinished_run_error(&run).into());
     }
     let (file, config) = (&tables.file, desk.config());
-    let site = dm_gateway_client::Site::new(
+    let site = dm_gateway_client::StackEndpoints::new(
         &desk.ports,
         config.keycloak.realm.as_str(),
         &seed.password,
         config.services.all().map(|(name, _)| name),
     )
     .with_gateway_secret(desk.gateway_secret()?);
-    let is_empty = tables.accept(seed.append).await?;
-    let number = seed.number;
-    let mut made = Made::default();
+    let is_empty = tables.check_empty(seed.append).await?;
+    let number = seed.seed_number;
+    let mut made = SeedSummary::default();
     let mut rows = None;
     if is_empty {
-        let request = Request {
+        let request = HistoryRequest {
             number,
             orders: DEMO_ORDERS,
             until: Utc::now().date_naive(),
-            days: DAYS,
+            days: DEFAULT_DAYS,
             only: None,
             file: file.digest(),
         };
-        let run = tables.begin(request).await?;
-        let loaded = tables.load(session, desk, &run).await?;
-        session
-            .frontend
-            .note(&format!("{DEMO_ORDERS} orders of {DAYS} days were loaded"));
-        made = Made::from(&loaded.made);
-        rows = Some(loaded.rows);
+        let run = tables.begin_run(request).await?;
+        let loaded = tables.load_history(session, desk, &run).await?;
+        session.frontend.note(&format!(
+            "{DEMO_ORDERS} orders of {DEFAULT_DAYS} days were loaded"
+        ));
+        made = SeedSummary::from(&loaded.status_counts);
+        rows = Some(loaded.row_count);
     }
-    let companies = front::companies(&site, file).await?;
-    let filling = front::Filling::prepare(&site, file, number, &companies).await?;
+    let companies = demo::fetch_company_names(&site, file).await?;
+    let filling = demo::DemoSeeder::prepare(&site, file, number, &companies).await?;
     let told = |sentence: &str| session.frontend.note(sentence);
-    made += &front::fill(&filling, &session.interrupt, told).await?;
-    Ok(Filled {
-        number: Some(number),
-        made,
+    made += &demo::execute_plan(&filling, &session.interrupt, told).await?;
+    Ok(SeedOutput {
+        seed_number: Some(number),
+        summary: made,
         rows,
     })
 }
 
 /// Straight into the tables.
-async fn a_past(session: &Session, desk: &Desk, seed: &Seed) -> Result<Filled> {
-    let tables = Tables::open(desk).await?;
-    let run = match (past::unfinished(&tables.database).await?, seed.scale) {
+async fn seed_history(session: &Session, desk: &StackClients, seed: &Seed) -> Result<SeedOutput> {
+    let tables = HistoryTarget::open(desk).await?;
+    let run = match (
+        history::find_unfinished(&tables.database).await?,
+        seed.scale,
+    ) {
         (Some(run), _) if seed.resume => {
             if run.request.file != tables.file.digest() {
-                return Err(SeedError::OtherFile { run: run.id }.into());
+                return Err(SeedError::SeedFileChanged { run_id: run.id }.into());
             }
             run
         }
-        (Some(run), _) => return Err(unfinished(&run).into()),
-        (None, Scale::Orders(orders)) => {
-            tables.accept(seed.append).await?;
-            if seed.only == Some(Only::Order) && tables.ground.clients.is_empty() {
+        (Some(run), _) => return Err(unfinished_run_error(&run).into()),
+        (None, SeedScale::Orders(orders)) => {
+            tables.check_empty(seed.append).await?;
+            if seed.only == Some(HistorySlice::Order) && tables.reference_data.client_ids.is_empty()
+            {
                 return Err(SeedError::NoClients.into());
             }
-            let request = Request {
-                number: seed.number,
+            let request = HistoryRequest {
+                number: seed.seed_number,
                 orders,
-                until: seed.until.unwrap_or_else(|| Utc::now().date_naive()),
-                days: seed.days.unwrap_or(DAYS),
+                until: seed.end_date.unwrap_or_else(|| Utc::now().date_naive()),
+                days: seed.days.unwrap_or(DEFAULT_DAYS),
                 only: seed.only,
                 file: tables.file.digest(),
             };
-            tables.begin(request).await?
+            tables.begin_run(request).await?
         }
-        (None, Scale::Demo) => return Err(SeedError::NothingToResume.into()),
+        (None, SeedScale::Demo) => return Err(SeedError::NothingToResume.into()),
     };
-    let loaded = tables.load(session, desk, &run).await?;
-    Ok(Filled {
-        number: Some(run.request.number),
-        made: Made::from(&loaded.made),
-        rows: Some(loaded.rows),
+    let loaded = tables.load_history(session, desk, &run).await?;
+    Ok(SeedOutput {
+        seed_number: Some(run.request.number),
+        summary: SeedSummary::from(&loaded.status_counts),
+        rows: Some(loaded.row_count),
     })
 }
 
 /// What a past is made of, and where it goes.
-struct Tables {
+struct HistoryTarget {
     file: SeedFile,
-    schemas: Schemas,
+    schemas: ServiceSchemas,
     database: PgPool,
-    ground: Ground,
+    reference_data: ReferenceData,
 }
 
-impl Tables {
-    async fn open(desk: &Desk) -> Result<Self> {
-        let file = SeedFile::read(&desk.project.loaded.root)?;
-        let schemas = Schemas::of(&desk.stores())?;
-        let database = desk.database().await?;
-        let ground = past::ground(&database, &schemas).await?;
+impl HistoryTarget {
+    async fn open(desk: &StackClients) -> Result<Self> {
+        let file = SeedFile::load(&desk.project.loaded.root)?;
+        let schemas = ServiceSchemas::from_stores(&desk.stores())?;
+        let database = desk.connect_database().await?;
+        let ground = history::fetch_reference_data(&database, &schemas).await?;
         Ok(Self {
             file,
             schemas,
             database,
-            ground,
+            reference_data: ground,
         })
     }
 
     /// Whether there is nothing yet. Where there is something, it is only added to if that was
     /// asked for.
-    async fn accept(&self, append: bool) -> Result<bool> {
-        let is_empty = past::is_empty(&self.database, &self.schemas).await?;
+    async fn check_empty(&self, append: bool) -> Result<bool> {
+        let is_empty = history::is_stack_empty(&self.database, &self.schemas).await?;
         if !is_empty && !append {
-            let existing = past::existing(&self.database, &self.schemas).await?;
+            let existing = history::count_existing(&self.database, &self.schemas).await?;
             return Err(SeedError::NotEmpty(existing).into());
         }
         Ok(is_empty)
     }
 
-    fn invention(&self, request: &Request) -> Invention {
-        request.invention(&self.file, self.ground.skus.iter().cloned().collect())
+    fn history_generator(&self, request: &HistoryRequest) -> HistoryGenerator {
+        request.generator(
+            &self.file,
+            self.reference_data.skus.iter().cloned().collect(),
+        )
     }
 
-    async fn begin(&self, request: Request) -> Result<Run> {
-        let counts = request.counts(&self.invention(&request));
-        Ok(past::begin(&self.database, &self.schemas, request, counts).await?)
+    async fn begin_run(&self, request: HistoryRequest) -> Result<SeedRun> {
+        let counts = request.counts(&self.history_generator(&request));
+        Ok(history::begin_run(&self.database, &self.schemas, request, counts).await?)
     }
 
-    async fn load(&self, session: &Session, desk: &Desk, run: &Run) -> Result<Loaded> {
+    async fn load_history(
+        &self,
+        session: &Session,
+        desk: &StackClients,
+        run: &SeedRun,
+    ) -> Result<LoadSummary> {
         let counted = session.frontend.counter("parts");
-        let site = past::Site {
+        let site = history::LoadContext {
             database: &self.database,
             schemas: &self.schemas,
-            keeps: keeps(desk),
+            retention: shortest_retention(desk),
             interrupt: &session.interrupt,
-            told: &|done, of| counted(done, of),
+            on_progress: &|done, of| counted(done, of),
         };
-        let clients = self.ground.clients_in_order();
-        let invention = self.invention(&run.request);
-        Ok(past::load(&site, run, &invention, clients).await?)
+        let clients = self.reference_data.client_ids_oldest_first();
+        let invention = self.history_generator(&run.request);
+        Ok(history::load_run(&site, run, &invention, clients).await?)
     }
 }
 
 /// From files.
-async fn own(session: &Session, desk: &Desk, seed: &Seed) -> Result<Filled> {
-    let folder = seed.from.clone().unwrap_or_default();
-    let schemas = Schemas::of(&desk.stores())?;
-    let database = desk.database().await?;
-    let ground = past::ground(&database, &schemas).await?;
-    let own = Own::read(&folder, &ground)?;
-    if let Some(run) = past::unfinished(&database).await? {
-        return Err(unfinished(&run).into());
+async fn seed_from_files(
+    session: &Session,
+    desk: &StackClients,
+    seed: &Seed,
+) -> Result<SeedOutput> {
+    let folder = seed.import_dir.clone().unwrap_or_default();
+    let schemas = ServiceSchemas::from_stores(&desk.stores())?;
+    let database = desk.connect_database().await?;
+    let ground = history::fetch_reference_data(&database, &schemas).await?;
+    let own = ImportedData::load(&folder, &ground)?;
+    if let Some(run) = history::find_unfinished(&database).await? {
+        return Err(unfinished_run_error(&run).into());
     }
-    if !seed.append && !past::is_empty(&database, &schemas).await? {
-        let existing = past::existing(&database, &schemas).await?;
+    if !seed.append && !history::is_stack_empty(&database, &schemas).await? {
+        let existing = history::count_existing(&database, &schemas).await?;
         return Err(SeedError::NotEmpty(existing).into());
     }
-    let site = past::Site {
+    let site = history::LoadContext {
         database: &database,
         schemas: &schemas,
-        keeps: keeps(desk),
+        retention: shortest_retention(desk),
         interrupt: &session.interrupt,
-        told: &|_, _| {},
+        on_progress: &|_, _| {},
     };
-    let loading = past::load_own(&site, &own).await;
+    let loading = history::load_import(&site, &own).await;
     let loaded = loading.map_err(|error| match error {
-        SeedError::Database(error) => match own.refused(&error) {
-            Some(issue) => SeedError::Own(vec![issue]),
+        SeedError::Database(error) => match own.locate_database_error(&error) {
+            Some(issue) => SeedError::InvalidImport(vec![issue]),
             None => SeedError::Database(error),
         },
         other => other,
     })?;
-    Ok(Filled {
-        number: None,
-        made: Made::from(&loaded.made),
-        rows: Some(loaded.rows),
+    Ok(SeedOutput {
+        seed_number: None,
+        summary: SeedSummary::from(&loaded.status_counts),
+        rows: Some(loaded.row_count),
     })
 }
 
-fn unfinished(run: &past::Run) -> SeedError {
-    SeedError::Unfinished {
-        run: run.id.clone(),
-        done: run.done.len() as u64,
+fn unfinished_run_error(run: &history::SeedRun) -> SeedError {
+    SeedError::UnfinishedRun {
+        run_id: run.id.clone(),
+        completed: run.completed_parts.len() as u64,
         parts: run.parts,
     }
 }
 
 /// How long outboxes and inboxes remember: what one of them has forgotten, the others
 /// should not be written.
-fn keeps(desk: &Desk) -> TimeDelta {
-    let memory = memory::of_services(desk.config());
-    let shortest = memory.values().map(memory::Memory::of_events).min();
+fn shortest_retention(desk: &StackClients) -> TimeDelta {
+    let memory = retention::retention_by_service(desk.config());
+    let shortest = memory
+        .values()
+        .map(retention::ServiceRetention::event_retention)
+        .min();
     let shortest = shortest.unwrap_or_default();
     TimeDelta::from_std(shortest).unwrap_or(TimeDelta::MAX)
 }
@@ -356,11 +382,11 @@ mod tests {
 
     #[test]
     fn a_scale_is_a_word_or_a_number_of_orders() {
-        assert_eq!(Scale::parse("demo"), Ok(Scale::Demo));
-        assert_eq!(Scale::parse("medium"), Ok(Scale::Orders(10_000)));
-        assert_eq!(Scale::parse("2_500"), Ok(Scale::Orders(2_500)));
+        assert_eq!(SeedScale::parse("demo"), Ok(SeedScale::Demo));
+        assert_eq!(SeedScale::parse("medium"), Ok(SeedScale::Orders(10_000)));
+        assert_eq!(SeedScale::parse("2_500"), Ok(SeedScale::Orders(2_500)));
         for text in ["", "0", "-1", "huge", "100000001", "1.5"] {
-            assert!(Scale::parse(text).is_err(), "{text}");
+            assert!(SeedScale::parse(text).is_err(), "{text}");
         }
     }
 
@@ -368,9 +394,9 @@ mod tests {
     fn a_demo_is_whole() {
         let part = |scale| Seed {
             days: Some(30),
-            ..Seed::of(scale)
+            ..Seed::new(scale)
         };
-        assert!(part(Scale::Demo).check().is_err());
-        assert!(part(Scale::Orders(10)).check().is_ok());
+        assert!(part(SeedScale::Demo).validate().is_err());
+        assert!(part(SeedScale::Orders(10)).validate().is_ok());
     }
 }

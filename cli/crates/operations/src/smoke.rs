@@ -3,18 +3,18 @@
 use dm_core::error::Result;
 use dm_engine::Engine;
 use dm_engine::logs::LogQuery;
-use dm_gateway_client::{Fault, Site};
-use dm_smoke::report::{Counts, Outcome, Step};
+use dm_gateway_client::{RequestFailure, StackEndpoints};
+use dm_smoke::report::{StepCounts, StepOutcome, StepResult};
 use futures_util::TryStreamExt as _;
 
 use crate::session::{Project, Session, existing_ports};
 
 /// How many log lines of a failed trace are shown.
-const LOG_LINES: usize = 40;
+const MAX_LOG_LINES: usize = 40;
 
 /// How a running stack is proved.
 #[derive(Debug, Clone)]
-pub struct Proof {
+pub struct SmokeTest {
     /// How often; the first failure ends it.
     pub repeat: u16,
     /// The password of the people who sign in.
@@ -22,18 +22,18 @@ pub struct Proof {
 }
 
 /// What follows the steps of a proof.
-pub trait Watcher {
+pub trait StepObserver {
     /// A step has ended, and all is known of it.
-    fn step(&mut self, step: &Step);
+    fn on_step(&mut self, step: &StepResult);
 
     /// The same, once the whole run has ended, with the number of the run, from 1.
     ///
     /// # Errors
     /// Ends the proof.
-    fn ended(&mut self, run: usize, step: &Step) -> Result<()>;
+    fn on_run_step(&mut self, run: usize, step: &StepResult) -> Result<()>;
 }
 
-impl Proof {
+impl SmokeTest {
     /// Runs the scenario as often as was asked, or until it fails.
     ///
     /// # Errors
@@ -43,11 +43,11 @@ impl Proof {
         session: &Session,
         project: &Project,
         engine: &Engine,
-        watcher: &mut dyn Watcher,
-    ) -> Result<Vec<Vec<Step>>> {
+        watcher: &mut dyn StepObserver,
+    ) -> Result<Vec<Vec<StepResult>>> {
         let ports = existing_ports(project, engine).await?;
         let config = project.config();
-        let site = Site::new(
+        let site = StackEndpoints::new(
             &ports,
             config.keycloak.realm.as_str(),
             &self.password,
@@ -60,19 +60,19 @@ impl Proof {
                 session.frontend.note(&run);
             }
             let mut steps = dm_smoke::run(&site, &session.interrupt, |step| {
-                if !matches!(step.outcome, Outcome::Failed(_)) {
-                    watcher.step(step);
+                if !matches!(step.outcome, StepOutcome::Failed(_)) {
+                    watcher.on_step(step);
                 }
             })
             .await;
             for step in &mut steps {
-                if let Outcome::Failed(fault) = &mut step.outcome {
-                    fault.log = logged(project, engine, fault).await;
-                    watcher.step(step);
+                if let StepOutcome::Failed(fault) = &mut step.outcome {
+                    fault.log = trace_log_lines(project, engine, fault).await;
+                    watcher.on_step(step);
                 }
-                watcher.ended(number, step)?;
+                watcher.on_run_step(number, step)?;
             }
-            let ok = Counts::of(&steps).ok();
+            let ok = StepCounts::from_steps(&steps).all_passed();
             runs.push(steps);
             if !ok {
                 break;
@@ -84,11 +84,18 @@ impl Proof {
 
 /// What all containers logged under the trace of a fault, oldest first. Where it
 /// can't be read the fault is told without.
-async fn logged(project: &Project, engine: &Engine, fault: &Fault) -> Vec<String> {
+async fn trace_log_lines(
+    project: &Project,
+    engine: &Engine,
+    fault: &RequestFailure,
+) -> Vec<String> {
     let Some(trace) = &fault.trace_id else {
         return Vec::new();
     };
-    let Ok(containers) = engine.containers(&project.instance.filter()).await else {
+    let Ok(containers) = engine
+        .list_containers(&project.instance.label_filter())
+        .await
+    else {
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -107,7 +114,7 @@ async fn logged(project: &Project, engine: &Engine, fault: &Fault) -> Vec<String
         );
     }
     found.sort_by_key(|(time, _)| *time);
-    let skipped = found.len().saturating_sub(LOG_LINES);
+    let skipped = found.len().saturating_sub(MAX_LOG_LINES);
     found
         .into_iter()
         .skip(skipped)

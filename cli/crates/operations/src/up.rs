@@ -8,8 +8,8 @@ use dm_engine::Engine;
 use dm_host::consent::Consent;
 use dm_stack::{reset, up};
 
-use crate::run::{Brought, Phase, Run, request};
 use crate::session::{PortUse, Project, Session};
+use crate::stack_run::{RunPhase, RunResult, StackRun, up_request};
 
 /// What is to be brought up.
 #[derive(Debug, Clone)]
@@ -19,15 +19,15 @@ pub struct Up {
     /// Whether other ports will do where those of `dm.toml` are taken.
     pub free_ports: bool,
     /// Whether empty components may begin with golden images.
-    pub golden: bool,
+    pub use_golden_images: bool,
     /// How long the components may take; the configuration's time where none is given.
-    pub wait: Option<Duration>,
+    pub wait_timeout: Option<Duration>,
 }
 
 /// What would be done.
-pub struct Preview {
+pub struct UpPreview {
     /// The plan.
-    pub plan: up::Plan,
+    pub plan: up::UpPlan,
     /// Whether the rest of a reset that was cut short would be done first.
     pub finishes_reset: bool,
 }
@@ -42,15 +42,16 @@ impl Up {
         session: &Session,
         project: &Project,
         consent: Arc<Consent>,
-    ) -> Result<Brought> {
+    ) -> Result<RunResult> {
         let engine = session.engine_or_start(project, &consent).await?;
-        self.warn_of_kept_data(session, project, &engine).await?;
-        Run::new("up", project)
-            .ports(PortUse::Allocate {
+        self.warn_about_existing_data(session, project, &engine)
+            .await?;
+        StackRun::new("up", project)
+            .with_ports(PortUse::Allocate {
                 free: self.free_ports,
                 only: &self.only,
             })
-            .phase(Phase::Up(self.request(project)))
+            .with_phase(RunPhase::Up(self.request(project)))
             .execute(session, engine, consent)
             .await
     }
@@ -59,47 +60,52 @@ impl Up {
     ///
     /// # Errors
     /// No engine, an unknown component.
-    pub async fn preview(&self, session: &Session, project: &Project) -> Result<Preview> {
+    pub async fn preview(&self, session: &Session, project: &Project) -> Result<UpPreview> {
         let engine = session.engine(project.config()).await?;
-        self.warn_of_kept_data(session, project, &engine).await?;
+        self.warn_about_existing_data(session, project, &engine)
+            .await?;
         let (stack, containers) = session.existing_stack(project, engine).await?;
-        let finishes_reset = reset::is_unfinished(&stack).await?;
-        let plan = up::prepare(&stack, self.request(project), containers).await?;
-        Ok(Preview {
+        let finishes_reset = reset::is_reset_unfinished(&stack).await?;
+        let plan = up::prepare_plan(&stack, self.request(project), containers).await?;
+        Ok(UpPreview {
             plan,
             finishes_reset,
         })
     }
 
-    fn request(&self, project: &Project) -> up::Request {
-        up::Request {
-            golden: if self.golden {
-                up::GoldenUse::Begin
+    fn request(&self, project: &Project) -> up::UpPlanRequest {
+        up::UpPlanRequest {
+            golden_policy: if self.use_golden_images {
+                up::GoldenPolicy::Use
             } else {
-                up::GoldenUse::Ignore
+                up::GoldenPolicy::Ignore
             },
-            ..request(project, &self.only, self.wait)
+            ..up_request(project, &self.only, self.wait_timeout)
         }
     }
 
     /// Warns where data is to begin empty and is there already.
-    async fn warn_of_kept_data(
+    async fn warn_about_existing_data(
         &self,
         session: &Session,
         project: &Project,
         engine: &Engine,
     ) -> Result<()> {
-        if self.golden {
+        if self.use_golden_images {
             return Ok(());
         }
-        let there = engine.volumes(&project.instance.filter()).await?;
+        let there = engine
+            .list_volumes(&project.instance.label_filter())
+            .await?;
         let components = project.components(Some(engine));
-        let golden = components.iter().filter(|it| it.golden().is_some());
+        let golden = components.iter().filter(|it| it.golden_data().is_some());
         let kept: Vec<&str> = golden
             .map(|component| component.name())
-            .filter(|name| there.contains(&project.instance.volume(name)))
+            .filter(|name| there.contains(&project.instance.volume_name(name)))
             .collect();
-        if let Some(warning) = too_late(&kept, &session.command("down --volumes")) {
+        if let Some(warning) =
+            ignored_no_golden_warning(&kept, &session.dm_command("down --volumes"))
+        {
             session.frontend.warn(&warning);
         }
         Ok(())
@@ -108,7 +114,7 @@ impl Up {
 
 /// That `--no-golden` changes nothing for components whose data is there. `removing` is the
 /// command that removes it.
-fn too_late(kept: &[&str], removing: &str) -> Option<String> {
+fn ignored_no_golden_warning(kept: &[&str], removing: &str) -> Option<String> {
     (!kept.is_empty()).then(|| {
         format!(
             "--no-golden has no effect on {}: their data exists already; to start with empty \
@@ -124,8 +130,9 @@ mod tests {
 
     #[test]
     fn no_golden_is_about_data_that_is_not_there_yet() {
-        assert_eq!(too_late(&[], ""), None);
-        let told = too_late(&["postgres", "rabbitmq"], "dm down --volumes").unwrap();
+        assert_eq!(ignored_no_golden_warning(&[], ""), None);
+        let told =
+            ignored_no_golden_warning(&["postgres", "rabbitmq"], "dm down --volumes").unwrap();
         assert!(
             told.starts_with("--no-golden has no effect on postgres, rabbitmq: "),
             "{told}"

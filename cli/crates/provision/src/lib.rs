@@ -2,4 +2,4 @@
 //! system.
 
 pub mod daemon;
-pub mod setup;
+pub mod engine_setup;

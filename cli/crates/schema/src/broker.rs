@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use super::object::Document;
+use super::object::SchemaDocument;
 
 /// The document's name.
-pub(super) const NAME: &str = "broker";
+pub(super) const DOCUMENT_NAME: &str = "broker";
 
 /// What is part of the topology, with what tells one from another.
-const PARTS: [(&str, &str, &[&str]); 7] = [
+const OBJECT_LISTS: [(&str, &str, &[&str]); 7] = [
     ("users", "user", &["name"]),
     ("permissions", "permission", &["user"]),
     (
@@ -27,21 +27,21 @@ const PARTS: [(&str, &str, &[&str]); 7] = [
 ];
 
 /// The topology of definitions, as the broker exports and imports them.
-pub(super) fn of(definitions: &Value) -> Document {
+pub(super) fn to_document(definitions: &Value) -> SchemaDocument {
     let mut values = Vec::new();
-    for (list, kind, keys) in PARTS {
+    for (list, kind, keys) in OBJECT_LISTS {
         for value in definitions[list].as_array().into_iter().flatten() {
             let text = |key: &&str| value[*key].as_str().unwrap_or_default().to_owned();
             let name: Vec<String> = keys.iter().map(text).collect();
-            values.push((kind.to_owned(), name.join(" → "), plain(value)));
+            values.push((kind.to_owned(), name.join(" → "), normalize(value)));
         }
     }
-    Document::of_values(NAME, values)
+    SchemaDocument::from_values(DOCUMENT_NAME, values)
 }
 
 /// A part without what differs where nothing differs: hashes of passwords, and what the
 /// broker says even where it is so by itself.
-fn plain(value: &Value) -> Value {
+fn normalize(value: &Value) -> Value {
     let mut plain = Map::new();
     for (key, value) in value.as_object().into_iter().flatten() {
         let is_default = match (key.as_str(), value) {
@@ -80,7 +80,7 @@ mod tests {
             "bindings": [{"source": "e", "destination": "q", "routing_key": "k",
                           "destination_type": "queue"}],
         });
-        assert_eq!(of(&fixture), of(&live));
-        assert_eq!(of(&live).objects[0].name, "e → q → k");
+        assert_eq!(to_document(&fixture), to_document(&live));
+        assert_eq!(to_document(&live).objects[0].name, "e → q → k");
     }
 }

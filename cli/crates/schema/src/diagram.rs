@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::object::{Document, Object};
-use super::table::{self, Column};
+use super::object::{SchemaDocument, SchemaObject};
+use super::table::{self, ColumnDefinition};
 
 /// Words that begin something else in Mermaid's grammar.
 const KEYWORDS: [&str; 16] = [
@@ -27,42 +27,51 @@ const KEYWORDS: [&str; 16] = [
 ];
 
 /// What a column can't be called, since it says what the column is.
-const MARKS: [&str; 3] = ["pk", "fk", "uk"];
+const KEY_MARKERS: [&str; 3] = ["pk", "fk", "uk"];
 
 /// The picture, in Markdown.
-pub(super) fn render(document: &Document) -> String {
-    let tables: Vec<&Object> = of_kind(document, "TABLE").collect();
-    let mut entities = Names::default();
+pub(super) fn render(document: &SchemaDocument) -> String {
+    let tables: Vec<&SchemaObject> = objects_of_kind(document, "TABLE").collect();
+    let mut entities = UniqueNames::default();
     for object in &tables {
-        entities.entity(&object.name);
+        entities.entity_name(&object.name);
     }
-    let references = references(document);
-    let file = super::names::file_name(document);
+    let references = foreign_keys(document);
+    let file = super::file_names::file_name(document);
     // What reads the link takes `%53` for a letter.
     let link = file.replace('%', "%25");
     let mut text = format!(
         "# Schema {}\n\nWritten by `dm schema snapshot` from [{file}]({link}).\n\n```mermaid\nerDiagram\n",
-        plain(&document.name),
+        sanitize_text(&document.name),
     );
     for object in &tables {
-        text.push_str(&format!("    {} {{\n", entities.entity(&object.name)));
-        let key = key(document, &object.name);
-        let mut words = Names::default();
-        for Column { name, kind } in table::parse(&object.text).columns {
+        text.push_str(&format!("    {} {{\n", entities.entity_name(&object.name)));
+        let key = primary_key(document, &object.name);
+        let mut words = UniqueNames::default();
+        for ColumnDefinition {
+            name,
+            data_type: kind,
+        } in table::parse_table(&object.text).columns
+        {
             let mut marks = Vec::new();
             if key.contains(&name) {
                 marks.push("PK");
             }
-            let refers = |it: &Reference| it.from == object.name && it.columns.contains(&name);
+            let refers =
+                |it: &ForeignKey| it.from_table == object.name && it.columns.contains(&name);
             if references.iter().any(refers) {
                 marks.push("FK");
             }
-            let (kind, word, marks) = (type_word(&kind), words.column(&name), marks.join(", "));
+            let (kind, word, marks) = (
+                type_to_mermaid_word(&kind),
+                words.column_name(&name),
+                marks.join(", "),
+            );
             let mut line = format!("        {kind} {word} {marks}")
                 .trim_end()
                 .to_owned();
             if word != name {
-                line.push_str(&format!(" \"{}\"", plain(&name)));
+                line.push_str(&format!(" \"{}\"", sanitize_text(&name)));
             }
             text.push_str(&line);
             text.push('\n');
@@ -70,11 +79,15 @@ pub(super) fn render(document: &Document) -> String {
         text.push_str("    }\n");
     }
     for reference in &references {
-        let columns: Vec<String> = reference.columns.iter().map(|it| plain(it)).collect();
+        let columns: Vec<String> = reference
+            .columns
+            .iter()
+            .map(|it| sanitize_text(it))
+            .collect();
         text.push_str(&format!(
             "    {} ||--o{{ {} : \"{}\"\n",
-            entities.entity(&reference.to),
-            entities.entity(&reference.from),
+            entities.entity_name(&reference.to_table),
+            entities.entity_name(&reference.from_table),
             columns.join(", ")
         ));
     }
@@ -82,12 +95,15 @@ pub(super) fn render(document: &Document) -> String {
     text
 }
 
-fn of_kind<'a>(document: &'a Document, kind: &'static str) -> impl Iterator<Item = &'a Object> {
+fn objects_of_kind<'a>(
+    document: &'a SchemaDocument,
+    kind: &'static str,
+) -> impl Iterator<Item = &'a SchemaObject> {
     document.objects.iter().filter(move |it| it.kind == kind)
 }
 
 /// What a text says, without what would end a string of Mermaid's, or the picture.
-fn plain(text: &str) -> String {
+fn sanitize_text(text: &str) -> String {
     let letters = text.chars().map(|letter| match letter {
         '"' | '`' => '\'',
         '%' | '\\' | '#' | ';' | '<' | '>' | '{' | '}' => '_',
@@ -104,7 +120,7 @@ fn plain(text: &str) -> String {
 }
 
 /// A word that any place of Mermaid's grammar takes.
-fn word(text: &str) -> String {
+fn to_mermaid_word(text: &str) -> String {
     let word: String = text
         .chars()
         .map(|letter| {
@@ -123,11 +139,11 @@ fn word(text: &str) -> String {
 }
 
 /// A type is one word here, and some have a short one.
-fn type_word(kind: &str) -> String {
+fn type_to_mermaid_word(kind: &str) -> String {
     let short = kind
         .replace("timestamp with time zone", "timestamptz")
         .replace("timestamp without time zone", "timestamp");
-    let word = word(&short);
+    let word = to_mermaid_word(&short);
     let word = word.trim_end_matches('_');
     if word.is_empty() {
         "x".to_owned()
@@ -138,35 +154,36 @@ fn type_word(kind: &str) -> String {
 
 /// Names as Mermaid takes them: one for each, and none twice.
 #[derive(Debug, Default)]
-struct Names {
+struct UniqueNames {
     known: BTreeMap<String, String>,
     taken: BTreeSet<String>,
 }
 
-impl Names {
-    fn entity(&mut self, name: &str) -> String {
-        let is_word = word(name) == name && !KEYWORDS.contains(&name.to_lowercase().as_str());
-        self.of(name, |count| match (is_word, count) {
+impl UniqueNames {
+    fn entity_name(&mut self, name: &str) -> String {
+        let is_word =
+            to_mermaid_word(name) == name && !KEYWORDS.contains(&name.to_lowercase().as_str());
+        self.unique_name(name, |count| match (is_word, count) {
             (true, 1) => name.to_owned(),
-            (_, 1) => format!("\"{}\"", plain(name)),
-            (_, count) => format!("\"{} ({count})\"", plain(name)),
+            (_, 1) => format!("\"{}\"", sanitize_text(name)),
+            (_, count) => format!("\"{} ({count})\"", sanitize_text(name)),
         })
     }
 
-    fn column(&mut self, name: &str) -> String {
-        let is_mark = MARKS.contains(&name.to_lowercase().as_str());
+    fn column_name(&mut self, name: &str) -> String {
+        let is_mark = KEY_MARKERS.contains(&name.to_lowercase().as_str());
         let word = if is_mark {
             format!("{name}_")
         } else {
-            word(name)
+            to_mermaid_word(name)
         };
-        self.of(name, |count| match count {
+        self.unique_name(name, |count| match count {
             1 => word.clone(),
             count => format!("{word}_{count}"),
         })
     }
 
-    fn of(&mut self, name: &str, shown: impl Fn(usize) -> String) -> String {
+    fn unique_name(&mut self, name: &str, shown: impl Fn(usize) -> String) -> String {
         if let Some(known) = self.known.get(name) {
             return known.clone();
         }
@@ -178,32 +195,33 @@ impl Names {
     }
 }
 
-fn key(document: &Document, table: &str) -> Vec<String> {
-    of_kind(document, "CONSTRAINT")
-        .filter(|it| is_on(&it.name, table))
-        .find_map(|it| table::names_after(&it.text, &["PRIMARY", "KEY"]))
+fn primary_key(document: &SchemaDocument, table: &str) -> Vec<String> {
+    objects_of_kind(document, "CONSTRAINT")
+        .filter(|it| is_on_table(&it.name, table))
+        .find_map(|it| table::names_after_phrase(&it.text, &["PRIMARY", "KEY"]))
         .map(|(names, _)| names)
         .unwrap_or_default()
 }
 
 /// Whether a constraint of this name is on a table: its name begins with the table's.
-fn is_on(name: &str, table: &str) -> bool {
+fn is_on_table(name: &str, table: &str) -> bool {
     name.strip_prefix(table)
         .is_some_and(|rest| rest.starts_with(' '))
 }
 
-struct Reference {
-    from: String,
+struct ForeignKey {
+    from_table: String,
     columns: Vec<String>,
-    to: String,
+    to_table: String,
 }
 
-fn references(document: &Document) -> Vec<Reference> {
-    let references = of_kind(document, "FK CONSTRAINT").filter_map(|it| {
-        let (columns, rest) = table::names_after(&it.text, &["FOREIGN", "KEY"])?;
-        let (schema, name) = table::referenced(rest)?;
+fn foreign_keys(document: &SchemaDocument) -> Vec<ForeignKey> {
+    let references = objects_of_kind(document, "FK CONSTRAINT").filter_map(|it| {
+        let (columns, rest) = table::names_after_phrase(&it.text, &["FOREIGN", "KEY"])?;
+        let (schema, name) = table::referenced_table(rest)?;
         // The longest one, where a table's name begins with that of another one.
-        let tables = of_kind(document, "TABLE").filter(|table| is_on(&it.name, &table.name));
+        let tables =
+            objects_of_kind(document, "TABLE").filter(|table| is_on_table(&it.name, &table.name));
         let from = tables
             .map(|it| it.name.as_str())
             .max_by_key(|it| it.len())?;
@@ -211,10 +229,10 @@ fn references(document: &Document) -> Vec<Reference> {
             Some(schema) => format!("{schema}.{name}"),
             None => name,
         };
-        Some(Reference {
-            from: from.to_owned(),
+        Some(ForeignKey {
+            from_table: from.to_owned(),
             columns,
-            to,
+            to_table: to,
         })
     });
     references.collect()
@@ -222,19 +240,19 @@ fn references(document: &Document) -> Vec<Reference> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::object::{Form, Object};
+    use super::super::object::{SchemaObject, SnapshotFormat};
     use super::*;
 
     #[test]
     fn tables_keys_and_references_are_drawn() {
-        let object = |kind: &str, name: &str, text: &str| Object {
+        let object = |kind: &str, name: &str, text: &str| SchemaObject {
             kind: kind.into(),
             name: name.into(),
             text: text.into(),
         };
-        let document = Document {
+        let document = SchemaDocument {
             name: "sales".into(),
-            form: Form::Sql,
+            format: SnapshotFormat::Sql,
             objects: vec![
                 object(
                     "TABLE",
@@ -260,14 +278,14 @@ mod tests {
 
     #[test]
     fn a_picture_of_any_names_is_one_that_mermaid_reads() {
-        let object = |kind: &str, name: &str, text: &str| Object {
+        let object = |kind: &str, name: &str, text: &str| SchemaObject {
             kind: kind.into(),
             name: name.into(),
             text: text.into(),
         };
-        let document = Document {
+        let document = SchemaDocument {
             name: "Sales \"x\"`".into(),
-            form: Form::Sql,
+            format: SnapshotFormat::Sql,
             objects: vec![
                 object(
                     "TABLE",

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::object::{Document, Form, Object};
+use super::object::{SchemaDocument, SchemaObject, SnapshotFormat};
 use super::{sql, table};
 
 /// What became of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub enum ChangeKind {
     /// It was not there.
     Added,
     /// It is no longer there.
@@ -22,7 +22,7 @@ pub enum Change {
 /// Whether whoever relied on what was there can still do so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Class {
+pub enum Compatibility {
     /// It can: there is only more than there was, or more is allowed.
     Additive,
     /// It may not.
@@ -39,9 +39,9 @@ pub struct Difference {
     /// Its name.
     pub name: String,
     /// What became of it.
-    pub change: Change,
+    pub change: ChangeKind,
     /// Whether that breaks somebody.
-    pub class: Class,
+    pub class: Compatibility,
     /// What went.
     pub before: Vec<String>,
     /// What came.
@@ -51,31 +51,31 @@ pub struct Difference {
 /// What has changed from one to the other. All of a document that only one of them has was
 /// added, or removed.
 #[must_use]
-pub fn compare(before: &[Document], after: &[Document]) -> Vec<Difference> {
+pub fn compare(before: &[SchemaDocument], after: &[SchemaDocument]) -> Vec<Difference> {
     let mut differences = Vec::new();
-    let empty = |document: &Document| Document {
+    let empty = |document: &SchemaDocument| SchemaDocument {
         objects: Vec::new(),
         ..document.clone()
     };
     for old in before {
-        match after.iter().find(|new| new.is_of(old)) {
-            Some(new) => differences.extend(parts(old, new)),
-            None => differences.extend(parts(old, &empty(old))),
+        match after.iter().find(|new| new.is_same_document(old)) {
+            Some(new) => differences.extend(diff_documents(old, new)),
+            None => differences.extend(diff_documents(old, &empty(old))),
         }
     }
     for new in after {
-        if before.iter().all(|old| !new.is_of(old)) {
-            differences.extend(parts(&empty(new), new));
+        if before.iter().all(|old| !new.is_same_document(old)) {
+            differences.extend(diff_documents(&empty(new), new));
         }
     }
     differences
 }
 
 /// The parts of one kind and name: nearly always one, but nothing promises that.
-type Parts<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Object>>;
+type ObjectsByKey<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a SchemaObject>>;
 
-fn by_key(document: &Document) -> Parts<'_> {
-    let mut parts = Parts::new();
+fn objects_by_key(document: &SchemaDocument) -> ObjectsByKey<'_> {
+    let mut parts = ObjectsByKey::new();
     for object in &document.objects {
         let key = (object.kind.as_str(), object.name.as_str());
         parts.entry(key).or_default().push(object);
@@ -83,8 +83,8 @@ fn by_key(document: &Document) -> Parts<'_> {
     parts
 }
 
-fn parts(before: &Document, after: &Document) -> Vec<Difference> {
-    let (old, new) = (by_key(before), by_key(after));
+fn diff_documents(before: &SchemaDocument, after: &SchemaDocument) -> Vec<Difference> {
+    let (old, new) = (objects_by_key(before), objects_by_key(after));
     let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     let mut differences = Vec::new();
     for key in keys {
@@ -96,30 +96,34 @@ fn parts(before: &Document, after: &Document) -> Vec<Difference> {
         });
         for place in 0..old.len().max(new.len()) {
             let pair = (old.get(place).copied(), new.get(place).copied());
-            differences.extend(difference(before, after, pair));
+            differences.extend(diff_object(before, after, pair));
         }
     }
     differences
 }
 
-fn difference(
-    before: &Document,
-    after: &Document,
-    pair: (Option<&Object>, Option<&Object>),
+fn diff_object(
+    before: &SchemaDocument,
+    after: &SchemaDocument,
+    pair: (Option<&SchemaObject>, Option<&SchemaObject>),
 ) -> Option<Difference> {
     let (change, class, (gone, come)) = match pair {
         (Some(old), Some(new)) => {
-            let lines = other_lines(&old.text, &new.text);
-            (Change::Changed, changed(after.form, old, new), lines)
+            let lines = differing_lines(&old.text, &new.text);
+            (
+                ChangeKind::Changed,
+                classify_changed(after.format, old, new),
+                lines,
+            )
         }
         (Some(old), None) => (
-            Change::Removed,
-            removed(old),
-            (texts(&old.text), Vec::new()),
+            ChangeKind::Removed,
+            classify_removed(old),
+            (split_lines(&old.text), Vec::new()),
         ),
         (None, Some(new)) => {
-            let lines = (Vec::new(), texts(&new.text));
-            (Change::Added, added(before, new), lines)
+            let lines = (Vec::new(), split_lines(&new.text));
+            (ChangeKind::Added, classify_added(before, new), lines)
         }
         (None, None) => return None,
     };
@@ -135,12 +139,12 @@ fn difference(
     })
 }
 
-fn texts(text: &str) -> Vec<String> {
+fn split_lines(text: &str) -> Vec<String> {
     text.split('\n').map(str::to_owned).collect()
 }
 
 /// The lines that only one of two texts has, without the commas that a next line needs.
-fn other_lines(old: &str, new: &str) -> (Vec<String>, Vec<String>) {
+fn differing_lines(old: &str, new: &str) -> (Vec<String>, Vec<String>) {
     let plain = |text: &str| -> Vec<String> {
         let lines = text
             .split('\n')
@@ -165,7 +169,7 @@ fn other_lines(old: &str, new: &str) -> (Vec<String>, Vec<String>) {
 }
 
 /// What a table is told by in the names of what is on it.
-fn is_on_table(before: &Document, object: &Object) -> bool {
+fn is_on_table(before: &SchemaDocument, object: &SchemaObject) -> bool {
     let tables = before.objects.iter().filter(|it| it.kind == "TABLE");
     tables.into_iter().any(|table| {
         let rest = object.name.strip_prefix(table.name.as_str());
@@ -175,64 +179,68 @@ fn is_on_table(before: &Document, object: &Object) -> bool {
 
 /// What forbids something on a table that was there breaks somebody; on a new one it breaks
 /// nobody. What acts on every statement does so for all that was there.
-fn added(before: &Document, object: &Object) -> Class {
+fn classify_added(before: &SchemaDocument, object: &SchemaObject) -> Compatibility {
     match object.kind.as_str() {
         "CONSTRAINT" | "CHECK CONSTRAINT" | "FK CONSTRAINT" | "TRIGGER" | "RULE"
         | "ROW SECURITY" | "POLICY"
             if is_on_table(before, object) =>
         {
-            Class::Breaking
+            Compatibility::Breaking
         }
-        "EVENT TRIGGER" => Class::Breaking,
-        "INDEX" if object.text.contains("UNIQUE INDEX") && indexes_old(before, object) => {
-            Class::Breaking
+        "EVENT TRIGGER" => Compatibility::Breaking,
+        "INDEX"
+            if object.text.contains("UNIQUE INDEX") && indexes_existing_table(before, object) =>
+        {
+            Compatibility::Breaking
         }
-        _ => Class::Additive,
+        _ => Compatibility::Additive,
     }
 }
 
-fn indexes_old(before: &Document, index: &Object) -> bool {
-    let schema = sql::short(&before.name);
+fn indexes_existing_table(before: &SchemaDocument, index: &SchemaObject) -> bool {
+    let schema = sql::quote_if_needed(&before.name);
     before.objects.iter().any(|it| {
-        let table = format!("{schema}.{} ", sql::short(&it.name));
+        let table = format!("{schema}.{} ", sql::quote_if_needed(&it.name));
         it.kind == "TABLE" && index.text.contains(&table)
     })
 }
 
-fn removed(object: &Object) -> Class {
+fn classify_removed(object: &SchemaObject) -> Compatibility {
     let text = &object.text;
     match object.kind.as_str() {
         // What it held up can be done without it, only slower.
-        "INDEX" if !text.contains("UNIQUE INDEX") => Class::Additive,
+        "INDEX" if !text.contains("UNIQUE INDEX") => Compatibility::Additive,
         // More is allowed than was.
-        "FK CONSTRAINT" | "CHECK CONSTRAINT" => Class::Additive,
-        _ => Class::Breaking,
+        "FK CONSTRAINT" | "CHECK CONSTRAINT" => Compatibility::Additive,
+        _ => Compatibility::Breaking,
     }
 }
 
-fn changed(form: Form, old: &Object, new: &Object) -> Class {
-    if form == Form::Sql && old.kind == "TABLE" {
-        columns(&old.text, &new.text)
+fn classify_changed(form: SnapshotFormat, old: &SchemaObject, new: &SchemaObject) -> Compatibility {
+    if form == SnapshotFormat::Sql && old.kind == "TABLE" {
+        classify_table_change(&old.text, &new.text)
     } else if old.kind == "DEFAULT" || old.kind == "COMMENT" {
-        Class::Additive
+        Compatibility::Additive
     } else {
-        Class::Breaking
+        Compatibility::Breaking
     }
 }
 
 /// A table's change, by its columns and checks.
-fn columns(old: &str, new: &str) -> Class {
-    let (old, new) = (table::parse(old), table::parse(new));
+fn classify_table_change(old: &str, new: &str) -> Compatibility {
+    let (old, new) = (table::parse_table(old), table::parse_table(new));
     // Something besides the columns, such as a partition, an option or the owner.
-    if old.around != new.around {
-        return Class::Breaking;
+    if old.outer_text != new.outer_text {
+        return Compatibility::Breaking;
     }
-    let mut class = Class::Additive;
-    for (key, line) in &new.lines {
+    let mut class = Compatibility::Additive;
+    for (key, line) in &new.definitions {
         let is_check = key.starts_with("CONSTRAINT ");
-        let breaks = match old.lines.get(key) {
+        let breaks = match old.definitions.get(key) {
             Some(before) if before == line => false,
-            Some(before) => !(relaxed(before) == *line || before == &undefaulted(line)),
+            Some(before) => {
+                !(without_not_null(before) == *line || before == &without_default(line))
+            }
             None if is_check => true,
             None => {
                 line.contains(" NOT NULL")
@@ -241,23 +249,26 @@ fn columns(old: &str, new: &str) -> Class {
             }
         };
         if breaks {
-            class = Class::Breaking;
+            class = Compatibility::Breaking;
         }
     }
-    let gone = old.lines.keys().filter(|key| !new.lines.contains_key(*key));
+    let gone = old
+        .definitions
+        .keys()
+        .filter(|key| !new.definitions.contains_key(*key));
     if gone.into_iter().any(|key| !key.starts_with("CONSTRAINT ")) {
-        class = Class::Breaking;
+        class = Compatibility::Breaking;
     }
     class
 }
 
 /// A column that may hold nothing.
-fn relaxed(line: &str) -> String {
+fn without_not_null(line: &str) -> String {
     line.replace(" NOT NULL", "")
 }
 
 /// A column that has no value by itself.
-fn undefaulted(line: &str) -> String {
+fn without_default(line: &str) -> String {
     let Some(start) = line.find(" DEFAULT ") else {
         return line.to_owned();
     };
@@ -269,15 +280,15 @@ fn undefaulted(line: &str) -> String {
 mod tests {
     use super::*;
 
-    fn table(columns: &str) -> Document {
+    fn table(columns: &str) -> SchemaDocument {
         of("TABLE", "a", &format!("CREATE TABLE s.a (\n{columns}\n);"))
     }
 
-    fn of(kind: &str, name: &str, text: &str) -> Document {
-        Document {
+    fn of(kind: &str, name: &str, text: &str) -> SchemaDocument {
+        SchemaDocument {
             name: "s".into(),
-            form: Form::Sql,
-            objects: vec![Object {
+            format: SnapshotFormat::Sql,
+            objects: vec![SchemaObject {
                 kind: kind.into(),
                 name: name.into(),
                 text: text.into(),
@@ -285,12 +296,12 @@ mod tests {
         }
     }
 
-    fn with(mut document: Document, other: Document) -> Document {
+    fn with(mut document: SchemaDocument, other: SchemaDocument) -> SchemaDocument {
         document.objects.extend(other.objects);
         document
     }
 
-    fn class(before: &Document, after: &Document) -> Class {
+    fn class(before: &SchemaDocument, after: &SchemaDocument) -> Compatibility {
         let differences = compare(std::slice::from_ref(before), std::slice::from_ref(after));
         differences.iter().map(|it| it.class).max().unwrap()
     }
@@ -301,42 +312,48 @@ mod tests {
         for (after, expected) in [
             (
                 "    id text NOT NULL,\n    note text,\n    more text",
-                Class::Additive,
+                Compatibility::Additive,
             ),
             (
                 "    id text NOT NULL,\n    note text,\n    more text DEFAULT 'x'::text NOT NULL",
-                Class::Additive,
+                Compatibility::Additive,
             ),
             (
                 "    id text NOT NULL,\n    note text,\n    more text NOT NULL",
-                Class::Breaking,
+                Compatibility::Breaking,
             ),
-            ("    id text,\n    note text", Class::Additive),
+            ("    id text,\n    note text", Compatibility::Additive),
             (
                 "    id text NOT NULL,\n    note text NOT NULL",
-                Class::Breaking,
+                Compatibility::Breaking,
             ),
             (
                 "    id text NOT NULL,\n    note text DEFAULT ''::text",
-                Class::Additive,
+                Compatibility::Additive,
             ),
-            ("    id text NOT NULL", Class::Breaking),
-            ("    id bigint NOT NULL,\n    note text", Class::Breaking),
+            ("    id text NOT NULL", Compatibility::Breaking),
+            (
+                "    id bigint NOT NULL,\n    note text",
+                Compatibility::Breaking,
+            ),
             (
                 "    id text NOT NULL,\n    note text,\n    CONSTRAINT c CHECK ((note <> ''::text))",
-                Class::Breaking,
+                Compatibility::Breaking,
             ),
         ] {
             assert_eq!(class(&before, &table(after)), expected, "{after}");
         }
         let checked = table("    id text,\n    CONSTRAINT c CHECK ((id <> ''::text))");
-        assert_eq!(class(&checked, &table("    id text")), Class::Additive);
+        assert_eq!(
+            class(&checked, &table("    id text")),
+            Compatibility::Additive
+        );
     }
 
     #[test]
     fn what_is_around_a_table_counts_too() {
         let plain = table("    id text");
-        let empty = Document {
+        let empty = SchemaDocument {
             objects: Vec::new(),
             ..plain.clone()
         };
@@ -356,25 +373,33 @@ mod tests {
             "ALTER TABLE ONLY s.a\n    ADD CONSTRAINT a_pkey PRIMARY KEY (id);",
         );
         for (before, after, expected) in [
-            (&empty, &plain, Class::Additive),
-            (&plain, &empty, Class::Breaking),
+            (&empty, &plain, Compatibility::Additive),
+            (&plain, &empty, Compatibility::Breaking),
             (
                 &plain,
                 &with(plain.clone(), unique.clone()),
-                Class::Breaking,
+                Compatibility::Breaking,
             ),
-            (&plain, &with(plain.clone(), index.clone()), Class::Additive),
-            (&with(plain.clone(), index), &plain, Class::Additive),
+            (
+                &plain,
+                &with(plain.clone(), index.clone()),
+                Compatibility::Additive,
+            ),
+            (&with(plain.clone(), index), &plain, Compatibility::Additive),
             (
                 &with(plain.clone(), unique.clone()),
                 &plain,
-                Class::Breaking,
+                Compatibility::Breaking,
             ),
-            (&plain, &with(plain.clone(), key.clone()), Class::Breaking),
+            (
+                &plain,
+                &with(plain.clone(), key.clone()),
+                Compatibility::Breaking,
+            ),
             (
                 &empty,
                 &with(plain.clone(), with(key, unique)),
-                Class::Additive,
+                Compatibility::Additive,
             ),
         ] {
             assert_eq!(class(before, after), expected, "{before:?} {after:?}");

@@ -3,15 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
-use dm_components::database::DatabaseError;
-use dm_components::locks::Blocked;
-use dm_core::error::{Coded, Exit};
+use dm_components::database_setup::DatabaseError;
+use dm_components::lock_watch::LockWait;
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_engine::EngineError;
 use dm_messaging::MessagingError;
 use thiserror::Error;
 
-use super::archive::ArchiveError;
+use super::pg_archive::DumpArchiveError;
 
 /// What a schema is like can't be told.
 #[derive(Debug, Error)]
@@ -21,13 +21,13 @@ pub enum SchemaError {
     Engine(#[from] EngineError),
     /// pg_dump failed.
     #[error("pg_dump failed: {0}")]
-    Dump(String),
+    PgDump(String),
     /// What pg_dump answered can't be read.
     #[error("could not read the output of pg_dump")]
-    Archive(#[from] ArchiveError),
+    Archive(#[from] DumpArchiveError),
     /// Another session holds a lock.
     #[error("could not read the schemas of the database")]
-    Locked(#[source] Blocked),
+    LockTimeout(#[source] LockWait),
     /// The command was interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -56,53 +56,55 @@ pub enum SchemaError {
     },
     /// A snapshot is no snapshot.
     #[error("could not read {}: it is not a file of `dm schema snapshot`", .0.display())]
-    NoSnapshot(PathBuf),
+    InvalidSnapshot(PathBuf),
     /// There are no snapshots.
     #[error("there are no snapshots in {}", .0.display())]
     NoSnapshots(PathBuf),
     /// The broker's definitions are no JSON.
     #[error("could not read {}: it is not JSON", .0.display())]
-    Definitions(PathBuf),
+    InvalidDefinitions(PathBuf),
 }
 
-impl Coded for SchemaError {
+impl UserError for SchemaError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Engine(error) => error.code(),
-            Self::Dump(_) | Self::Archive(_) => ErrorCode::SchemaDump,
+            Self::PgDump(_) | Self::Archive(_) => ErrorCode::SchemaDump,
             Self::Sql(_) => ErrorCode::DatabaseQuery,
-            Self::Locked(_) => ErrorCode::DatabaseLocked,
+            Self::LockTimeout(_) => ErrorCode::DatabaseLocked,
             Self::Interrupted => ErrorCode::Interrupted,
             Self::Migrations(_) => ErrorCode::MigrationFailed,
             Self::Broker(_) | Self::Keycloak(_) => ErrorCode::SchemaSource,
-            Self::File { .. } | Self::NoSnapshot(_) | Self::Definitions(_) => ErrorCode::SchemaFile,
+            Self::File { .. } | Self::InvalidSnapshot(_) | Self::InvalidDefinitions(_) => {
+                ErrorCode::SchemaFile
+            }
             Self::NoSnapshots(_) => ErrorCode::SchemaNoSnapshots,
         }
     }
 
     /// It can't be told whether anything is other.
-    fn exit(&self) -> Exit {
+    fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Interrupted => Exit::Interrupted,
-            _ => Exit::Usage,
+            Self::Interrupted => ExitStatus::Interrupted,
+            _ => ExitStatus::Usage,
         }
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
             Self::Engine(_)
-            | Self::Dump(_)
+            | Self::PgDump(_)
             | Self::Archive(_)
             | Self::Sql(_)
             | Self::Broker(_)
             | Self::Keycloak(_) => {
                 vec!["dm status".into(), "dm up".into()]
             }
-            Self::Locked(blocked) => blocked.next(),
+            Self::LockTimeout(blocked) => blocked.suggestions(),
             Self::Interrupted => Vec::new(),
             Self::Migrations(_) => vec!["correct the migration".into()],
-            Self::File { .. } | Self::Definitions(_) => Vec::new(),
-            Self::NoSnapshot(_) | Self::NoSnapshots(_) => vec!["dm schema snapshot".into()],
+            Self::File { .. } | Self::InvalidDefinitions(_) => Vec::new(),
+            Self::InvalidSnapshot(_) | Self::NoSnapshots(_) => vec!["dm schema snapshot".into()],
         }
     }
 }

@@ -15,23 +15,23 @@
 //! files    the folder of snapshots
 //! ```
 
-mod archive;
 mod broker;
 mod diagram;
 mod diff;
-mod dump;
 mod error;
-mod files;
-mod names;
+mod file_names;
 mod object;
+mod pg_archive;
+mod pg_dump;
 mod realm;
 mod secrets;
+mod snapshot_dir;
 mod source;
 mod sql;
 mod table;
 
-pub use diff::{Change, Class, Difference, compare};
+pub use diff::{ChangeKind, Compatibility, Difference, compare};
 pub use error::SchemaError;
-pub use files::{FOLDER, Folder, Written};
-pub use object::{Document, Form, Object};
-pub use source::{Site, Source, fresh, live};
+pub use object::{SchemaDocument, SchemaObject, SnapshotFormat};
+pub use snapshot_dir::{SNAPSHOT_DIR, SnapshotDir, WrittenFile};
+pub use source::{SchemaSource, SchemaSources, load_from_migrations, load_from_stack};

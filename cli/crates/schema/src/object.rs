@@ -8,7 +8,7 @@ use super::sql;
 
 /// A part: a table, an index, a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
+pub struct SchemaObject {
     /// What it is, e.g. `TABLE`.
     pub kind: String,
     /// Its name, of which there is one a kind.
@@ -19,7 +19,7 @@ pub struct Object {
 
 /// How a snapshot is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum SnapshotFormat {
     /// A database's schema.
     Sql,
     /// What a database has besides its schemas.
@@ -28,7 +28,7 @@ pub enum Form {
     Json,
 }
 
-impl Form {
+impl SnapshotFormat {
     /// What files of it end with.
     #[must_use]
     pub(crate) const fn extension(self) -> &'static str {
@@ -41,53 +41,56 @@ impl Form {
 
 /// A schema, or what else is described by its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
+pub struct SchemaDocument {
     /// Its name, which is its file's.
     pub name: String,
     /// How it is written.
-    pub form: Form,
+    pub format: SnapshotFormat,
     /// Its parts.
-    pub objects: Vec<Object>,
+    pub objects: Vec<SchemaObject>,
 }
 
 /// What a part begins with in a file of SQL.
-const MARK: &str = "--: ";
+const OBJECT_HEADING: &str = "--: ";
 
-impl Document {
+impl SchemaDocument {
     /// Whether both are about the same.
     #[must_use]
-    pub fn is_of(&self, other: &Self) -> bool {
-        self.name == other.name && self.form == other.form
+    pub fn is_same_document(&self, other: &Self) -> bool {
+        self.name == other.name && self.format == other.format
     }
 
     /// The text of its snapshot: the same for the same parts.
     #[must_use]
     pub(crate) fn render(&self) -> String {
-        match self.form {
-            Form::Sql | Form::Database => self.as_sql(),
-            Form::Json => self.as_json(),
+        match self.format {
+            SnapshotFormat::Sql | SnapshotFormat::Database => self.to_sql(),
+            SnapshotFormat::Json => self.to_json(),
         }
     }
 
-    fn as_sql(&self) -> String {
-        let mut text = match self.form {
-            Form::Database => {
+    fn to_sql(&self) -> String {
+        let mut text = match self.format {
+            SnapshotFormat::Database => {
                 "-- The database besides its schemas, as `dm schema snapshot` wrote it.\n"
                     .to_owned()
             }
             _ => format!(
                 "-- Schema {}, as `dm schema snapshot` wrote it. psql takes it, after the roles are there.\n",
-                escaped(&self.name)
+                escape_name(&self.name)
             ),
         };
         for object in &self.objects {
-            let (kind, name) = (&object.kind, escaped(&object.name));
-            text.push_str(&format!("\n{MARK}{kind}: {name}\n{}\n", object.text));
+            let (kind, name) = (&object.kind, escape_name(&object.name));
+            text.push_str(&format!(
+                "\n{OBJECT_HEADING}{kind}: {name}\n{}\n",
+                object.text
+            ));
         }
         text
     }
 
-    fn as_json(&self) -> String {
+    fn to_json(&self) -> String {
         let mut kinds: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
         for object in &self.objects {
             let value = serde_json::from_str(&object.text).unwrap_or(Value::Null);
@@ -101,30 +104,30 @@ impl Document {
 
     /// Reads a snapshot; nothing where it is not one.
     #[must_use]
-    pub(crate) fn parse(name: &str, form: Form, text: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str, form: SnapshotFormat, text: &str) -> Option<Self> {
         let objects = match form {
-            Form::Sql | Form::Database => of_sql(text)?,
-            Form::Json => of_json(text)?,
+            SnapshotFormat::Sql | SnapshotFormat::Database => parse_sql(text)?,
+            SnapshotFormat::Json => parse_json(text)?,
         };
         Some(Self {
             name: name.to_owned(),
-            form,
+            format: form,
             objects,
         })
     }
 
     /// A document of JSON values by kind and by name.
     #[must_use]
-    pub(crate) fn of_values(name: &str, values: Vec<(String, String, Value)>) -> Self {
-        let mut objects: Vec<Object> = values
+    pub(crate) fn from_values(name: &str, values: Vec<(String, String, Value)>) -> Self {
+        let mut objects: Vec<SchemaObject> = values
             .into_iter()
-            .map(|(kind, name, value)| Object {
+            .map(|(kind, name, value)| SchemaObject {
                 kind,
                 name,
-                text: pretty(value),
+                text: to_pretty_json(value),
             })
             .collect();
-        let key = |it: &Object| (it.kind.clone(), it.name.clone(), it.text.clone());
+        let key = |it: &SchemaObject| (it.kind.clone(), it.name.clone(), it.text.clone());
         objects.sort_by_key(key);
         // Each has a name of its own in the file.
         let mut seen: BTreeMap<(String, String), usize> = BTreeMap::new();
@@ -139,33 +142,33 @@ impl Document {
         }
         Self {
             name: name.to_owned(),
-            form: Form::Json,
+            format: SnapshotFormat::Json,
             objects,
         }
     }
 }
 
-fn pretty(value: Value) -> String {
-    serde_json::to_string_pretty(&sorted(value)).unwrap_or_default()
+fn to_pretty_json(value: Value) -> String {
+    serde_json::to_string_pretty(&sort_keys(value)).unwrap_or_default()
 }
 
 /// The same value with the keys of every object in their order.
-pub(super) fn sorted(value: Value) -> Value {
+pub(super) fn sort_keys(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let ordered: BTreeMap<String, Value> = map
                 .into_iter()
-                .map(|(key, value)| (key, sorted(value)))
+                .map(|(key, value)| (key, sort_keys(value)))
                 .collect();
             Value::Object(ordered.into_iter().collect())
         }
-        Value::Array(values) => Value::Array(values.into_iter().map(sorted).collect()),
+        Value::Array(values) => Value::Array(values.into_iter().map(sort_keys).collect()),
         other => other,
     }
 }
 
 /// A name on one line.
-fn escaped(name: &str) -> String {
+fn escape_name(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
     for letter in name.chars() {
         match letter {
@@ -179,7 +182,7 @@ fn escaped(name: &str) -> String {
 }
 
 /// The name that a line stands for.
-fn unescaped(text: &str) -> String {
+fn unescape_name(text: &str) -> String {
     let mut name = String::with_capacity(text.len());
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
@@ -198,16 +201,16 @@ fn unescaped(text: &str) -> String {
 
 /// The objects of a file. What stands in a string or in a quoted name is no heading, whatever
 /// it says. Nothing where the text does not end, or something comes before the first heading.
-fn of_sql(text: &str) -> Option<Vec<Object>> {
+fn parse_sql(text: &str) -> Option<Vec<SchemaObject>> {
     let mut headings = Vec::new();
-    for token in sql::tokens(text) {
+    for token in sql::tokenize(text) {
         let begins_line = token.start == 0 || text[..token.start].ends_with('\n');
         match token.kind {
-            sql::Kind::Open => return None,
-            sql::Kind::Comment if begins_line && token.text.starts_with(MARK) => {
+            sql::TokenKind::Unterminated => return None,
+            sql::TokenKind::Comment if begins_line && token.text.starts_with(OBJECT_HEADING) => {
                 headings.push(token);
             }
-            sql::Kind::Space | sql::Kind::Comment => {}
+            sql::TokenKind::Whitespace | sql::TokenKind::Comment => {}
             _ if headings.is_empty() => return None,
             _ => {}
         }
@@ -216,11 +219,11 @@ fn of_sql(text: &str) -> Option<Vec<Object>> {
     let ends = ends.chain([text.len()]);
     let objects = headings.iter().zip(ends).map(|(heading, end)| {
         let told = heading.text.trim_end_matches('\r');
-        let (kind, name) = told.strip_prefix(MARK)?.split_once(": ")?;
+        let (kind, name) = told.strip_prefix(OBJECT_HEADING)?.split_once(": ")?;
         let begin = heading.start + heading.text.len();
-        Some(Object {
+        Some(SchemaObject {
             kind: kind.to_owned(),
-            name: unescaped(name),
+            name: unescape_name(name),
             text: text[begin..end]
                 .trim_start_matches('\r')
                 .strip_prefix('\n')
@@ -232,13 +235,13 @@ fn of_sql(text: &str) -> Option<Vec<Object>> {
     objects.collect()
 }
 
-fn of_json(text: &str) -> Option<Vec<Object>> {
+fn parse_json(text: &str) -> Option<Vec<SchemaObject>> {
     let kinds: BTreeMap<String, BTreeMap<String, Value>> = serde_json::from_str(text).ok()?;
     let objects = kinds.into_iter().flat_map(|(kind, values)| {
-        values.into_iter().map(move |(name, value)| Object {
+        values.into_iter().map(move |(name, value)| SchemaObject {
             kind: kind.clone(),
             name,
-            text: pretty(value),
+            text: to_pretty_json(value),
         })
     });
     Some(objects.collect())
@@ -253,23 +256,23 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read() {
-        let sql = Document {
+        let sql = SchemaDocument {
             name: "orders".into(),
-            form: Form::Sql,
+            format: SnapshotFormat::Sql,
             objects: vec![
-                Object {
+                SchemaObject {
                     kind: "SEQUENCE OWNED BY".into(),
                     name: "a_seq".into(),
                     text: "ALTER SEQUENCE orders.a_seq\n\n    OWNED BY orders.a.id;".into(),
                 },
-                Object {
+                SchemaObject {
                     kind: "TABLE".into(),
                     name: "a".into(),
                     text: "CREATE TABLE orders.a (\n    id text\n);".into(),
                 },
             ],
         };
-        let json = Document::of_values(
+        let json = SchemaDocument::from_values(
             "broker",
             vec![
                 (
@@ -282,7 +285,7 @@ mod tests {
         );
         for document in [sql, json] {
             let text = document.render();
-            let read = Document::parse(&document.name, document.form, &text).unwrap();
+            let read = SchemaDocument::parse(&document.name, document.format, &text).unwrap();
             assert_eq!(read, document, "{text}");
             assert_eq!(read.render(), text);
         }
@@ -290,14 +293,14 @@ mod tests {
 
     #[test]
     fn what_stands_in_a_string_is_no_heading() {
-        let object = |kind: &str, name: &str, text: &str| Object {
+        let object = |kind: &str, name: &str, text: &str| SchemaObject {
             kind: kind.into(),
             name: name.into(),
             text: text.into(),
         };
-        let document = Document {
+        let document = SchemaDocument {
             name: "orders".into(),
-            form: Form::Sql,
+            format: SnapshotFormat::Sql,
             objects: vec![
                 object(
                     "FUNCTION",
@@ -318,18 +321,23 @@ mod tests {
             ],
         };
         let text = document.render();
-        let read = Document::parse("orders", Form::Sql, &text).unwrap();
+        let read = SchemaDocument::parse("orders", SnapshotFormat::Sql, &text).unwrap();
         assert_eq!(read, document, "{text}");
         for cut in ["--: TABLE: a\nSELECT 'open", "SELECT 1;\n--: TABLE: a\n"] {
-            assert_eq!(Document::parse("orders", Form::Sql, cut), None, "{cut}");
+            assert_eq!(
+                SchemaDocument::parse("orders", SnapshotFormat::Sql, cut),
+                None,
+                "{cut}"
+            );
         }
     }
 
     #[test]
     fn two_of_one_name_are_both_there() {
         let values = ["a", "b", "c"].map(|it| ("binding".into(), "x".into(), json!(it)));
-        let document = Document::of_values("broker", values.into());
-        let read = Document::parse("broker", Form::Json, &document.render()).unwrap();
+        let document = SchemaDocument::from_values("broker", values.into());
+        let read =
+            SchemaDocument::parse("broker", SnapshotFormat::Json, &document.render()).unwrap();
         let names: Vec<&str> = read.objects.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["x", "x #2", "x #3"]);
     }
@@ -346,26 +354,26 @@ mod tests {
                 0..6,
             ),
         ) {
-            let objects = objects.into_iter().map(|(kind, name, pieces)| Object {
+            let objects = objects.into_iter().map(|(kind, name, pieces)| SchemaObject {
                 kind,
                 name,
                 text: pieces.join(" ").trim().to_owned(),
             });
-            let document = Document {
+            let document = SchemaDocument {
                 name: "orders".into(),
-                form: Form::Sql,
+                format: SnapshotFormat::Sql,
                 objects: objects.collect(),
             };
             let text = document.render();
-            let read = Document::parse("orders", Form::Sql, &text);
+            let read = SchemaDocument::parse("orders", SnapshotFormat::Sql, &text);
             prop_assert_eq!(read, Some(document), "{}", text);
         }
 
         /// A damaged snapshot is refused or read, and does no harm.
         #[test]
         fn a_damaged_snapshot_does_no_harm(text in "(--: |TABLE: |'|\\$\\$|\"|/\\*|\n|a|;| ){0,40}") {
-            if let Some(read) = Document::parse("orders", Form::Sql, &text) {
-                let again = Document::parse("orders", Form::Sql, &read.render());
+            if let Some(read) = SchemaDocument::parse("orders", SnapshotFormat::Sql, &text) {
+                let again = SchemaDocument::parse("orders", SnapshotFormat::Sql, &read.render());
                 prop_assert_eq!(again, Some(read));
             }
         }

@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use super::object::Document;
+use super::object::SchemaDocument;
 
 /// The document's name.
-pub(super) const NAME: &str = "realm";
+pub(super) const DOCUMENT_NAME: &str = "realm";
 
 /// Keys that are other in every realm, or nobody's business.
-const LEFT_OUT: [&str; 14] = [
+const IGNORED_KEYS: [&str; 14] = [
     "id",
     "_id",
     "containerId",
@@ -26,13 +26,13 @@ const LEFT_OUT: [&str; 14] = [
 ];
 
 /// Where a realm has its keys.
-const KEYS: &str = "org.keycloak.keys.KeyProvider";
+const KEY_PROVIDERS: &str = "org.keycloak.keys.KeyProvider";
 /// How the providers of keys are called that a realm makes for itself, when it is made or when
 /// it first needs one: what is there depends on what was asked of it.
-const GENERATED: &str = "-generated";
+const GENERATED_SUFFIX: &str = "-generated";
 
 /// What tells an object of a list from the next one.
-const NAMES: [&str; 6] = [
+const NAME_KEYS: [&str; 6] = [
     "clientId",
     "name",
     "alias",
@@ -42,55 +42,57 @@ const NAMES: [&str; 6] = [
 ];
 
 /// The realm that Keycloak exports.
-pub(super) fn of(export: &Value) -> Document {
+pub(super) fn to_document(export: &Value) -> SchemaDocument {
     let mut values = Vec::new();
     for (key, value) in export.as_object().into_iter().flatten() {
-        if LEFT_OUT.contains(&key.as_str()) {
+        if IGNORED_KEYS.contains(&key.as_str()) {
             continue;
         }
         match value {
-            Value::Array(list) if list.iter().all(|it| name(it).is_some()) && !list.is_empty() => {
+            Value::Array(list)
+                if list.iter().all(|it| object_name(it).is_some()) && !list.is_empty() =>
+            {
                 values.extend(list.iter().map(|value| {
-                    let name = name(value).unwrap_or_default().to_owned();
-                    (key.clone(), name, plain(value))
+                    let name = object_name(value).unwrap_or_default().to_owned();
+                    (key.clone(), name, normalize(value))
                 }));
             }
-            value => values.push(("setting".to_owned(), key.clone(), plain(value))),
+            value => values.push(("setting".to_owned(), key.clone(), normalize(value))),
         }
     }
-    Document::of_values(NAME, values)
+    SchemaDocument::from_values(DOCUMENT_NAME, values)
 }
 
-fn name(value: &Value) -> Option<&str> {
-    NAMES.iter().find_map(|key| value.get(key)?.as_str())
+fn object_name(value: &Value) -> Option<&str> {
+    NAME_KEYS.iter().find_map(|key| value.get(key)?.as_str())
 }
 
-fn is_left_out(key: &str, value: &Value) -> bool {
+fn is_ignored(key: &str, value: &Value) -> bool {
     let are_generated = || {
         let mut providers = value.as_array().into_iter().flatten();
         providers.all(|it| {
             let provider = it["providerId"].as_str();
-            provider.is_some_and(|provider| provider.ends_with(GENERATED))
+            provider.is_some_and(|provider| provider.ends_with(GENERATED_SUFFIX))
         })
     };
-    LEFT_OUT.contains(&key) || (key == KEYS && are_generated())
+    IGNORED_KEYS.contains(&key) || (key == KEY_PROVIDERS && are_generated())
 }
 
 /// A value without what is left out, and with lists in an order of their own.
-fn plain(value: &Value) -> Value {
+fn normalize(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
             let kept = map
                 .iter()
-                .filter(|(key, value)| !is_left_out(key, value))
-                .map(|(key, value)| (key.clone(), plain(value)));
+                .filter(|(key, value)| !is_ignored(key, value))
+                .map(|(key, value)| (key.clone(), normalize(value)));
             Value::Object(kept.collect::<Map<_, _>>())
         }
         Value::Array(values) => {
-            let mut values: Vec<Value> = values.iter().map(plain).collect();
+            let mut values: Vec<Value> = values.iter().map(normalize).collect();
             values.sort_by_key(|value| {
-                let name = name(value).unwrap_or_default().to_owned();
-                (name, super::object::sorted(value.clone()).to_string())
+                let name = object_name(value).unwrap_or_default().to_owned();
+                (name, super::object::sort_keys(value.clone()).to_string())
             });
             Value::Array(values)
         }
@@ -115,7 +117,10 @@ mod tests {
                 "requiredActions": [],
             })
         };
-        let (one, other) = (of(&realm("1", "a", "b")), of(&realm("2", "b", "a")));
+        let (one, other) = (
+            to_document(&realm("1", "a", "b")),
+            to_document(&realm("2", "b", "a")),
+        );
         assert_eq!(one, other);
         let kinds: Vec<_> = one
             .objects
@@ -140,7 +145,9 @@ mod tests {
                 .iter()
                 .map(|provider| json!({"name": "a", "providerId": provider, "config": {}}))
                 .collect();
-            of(&json!({"components": {"org.keycloak.keys.KeyProvider": providers, "other": []}}))
+            to_document(
+                &json!({"components": {"org.keycloak.keys.KeyProvider": providers, "other": []}}),
+            )
         };
         let made = realm(&["rsa-generated", "aes-generated"]);
         assert_eq!(made, realm(&["hmac-generated"]));

@@ -2,18 +2,18 @@
 
 use std::sync::LazyLock;
 
-use dm_core::mask::{MASK, is_telling};
+use dm_core::mask::{MASK, is_secret_name};
 use regex::Regex;
 
-use super::sql::{self, Kind};
+use super::sql::{self, TokenKind};
 
 /// A password in a connection string, of either form.
-static IN_CONNECTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
+static CONNECTION_PASSWORD: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?i)((?:ssl)?passw(?:or)?d\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s&]+)|(://[^:/?#@\s]*:)[^@\s]+@").ok()
 });
 
 /// Whether statements of this kind may have one.
-pub(super) fn may_be_in(kind: &str) -> bool {
+pub(super) fn may_contain_secrets(kind: &str) -> bool {
     matches!(
         kind,
         "USER MAPPING"
@@ -27,24 +27,25 @@ pub(super) fn may_be_in(kind: &str) -> bool {
 
 /// A statement without the secrets in it. One more `***` says no more than one fewer: whether
 /// a password was changed is not seen.
-pub(super) fn masked(text: &str) -> String {
+pub(super) fn mask_secrets(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     // The name before a value: `password 'x'`, `SET "app.token" TO 'x'`.
     let mut name = String::new();
-    for token in sql::tokens(text) {
-        if token.kind != Kind::Text {
+    for token in sql::tokenize(text) {
+        if token.kind != TokenKind::StringLiteral {
             masked.push_str(token.text);
-            let is_between = token.is_blank() || token.is("TO") || token.is_sign('=');
+            let is_between =
+                token.is_blank() || token.is_keyword("TO") || token.is_punctuation('=');
             if !is_between {
-                name = token.name();
+                name = token.identifier();
             }
             continue;
         }
         // A foreign server's options call any secret a key.
-        if is_telling(&name) || name.to_ascii_lowercase().contains("key") {
+        if is_secret_name(&name) || name.to_ascii_lowercase().contains("key") {
             masked.push_str(&format!("'{MASK}'"));
         } else if name.eq_ignore_ascii_case("CONNECTION") {
-            masked.push_str(&connection(token.text));
+            masked.push_str(&mask_connection_string(token.text));
         } else {
             masked.push_str(token.text);
         }
@@ -54,10 +55,10 @@ pub(super) fn masked(text: &str) -> String {
 }
 
 /// A connection string as SQL has it, without its password.
-fn connection(literal: &str) -> String {
+fn mask_connection_string(literal: &str) -> String {
     let inner = literal.trim_start_matches(['e', 'E']).trim_matches('\'');
     let plain = inner.replace("''", "'");
-    let hidden = IN_CONNECTION.as_ref().map_or_else(
+    let hidden = CONNECTION_PASSWORD.as_ref().map_or_else(
         || MASK.into(),
         |pattern| {
             pattern.replace_all(&plain, |found: &regex::Captures<'_>| {
@@ -100,7 +101,7 @@ mod tests {
                 "ALTER DATABASE d SET \"app.jwt_secret\" TO '***';\nALTER DATABASE d SET \"TimeZone\" TO 'UTC';",
             ),
         ] {
-            assert_eq!(masked(text), expected);
+            assert_eq!(mask_secrets(text), expected);
         }
     }
 }

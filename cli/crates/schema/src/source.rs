@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use dm_components::database::Database;
-use dm_components::keycloak::{self, admin::Admin};
-use dm_components::locks::{Ended, Limits, Watch};
-use dm_components::rabbitmq::management::Management;
+use dm_components::database_setup::DatabaseSetup;
+use dm_components::keycloak::{self, admin_client::AdminClient};
+use dm_components::lock_watch::{AbortReason, LockWatch, WorkLimits};
+use dm_components::rabbitmq::management::ManagementClient;
 use dm_engine::Engine;
 use dm_engine::exec::ExecSpec;
 use dm_messaging::MessagingError;
@@ -14,17 +14,17 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use uuid::Uuid;
 
-use super::object::{Document, Form};
-use super::{SchemaError, broker, dump, realm};
+use super::object::{SchemaDocument, SnapshotFormat};
+use super::{SchemaError, broker, pg_dump, realm};
 
 /// What the sessions of a look are called.
-const WORK: &str = "schema";
+const SESSION_NAME: &str = "schema";
 /// What the databases that are made for a comparison begin with.
-const SCRATCH: &str = "dm_schema_";
+const SCRATCH_PREFIX: &str = "dm_schema_";
 
 /// A place that schemas are come by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Source {
+pub enum SchemaSource {
     /// The running stack.
     Live,
     /// The snapshots.
@@ -33,11 +33,13 @@ pub enum Source {
     Migrations,
 }
 
-impl Source {
+impl SchemaSource {
     /// Whether it says what this is like. Of a realm the fixtures say only a part.
     #[must_use]
-    pub fn tells(self, document: &Document) -> bool {
-        self != Self::Migrations || document.name != realm::NAME || document.form == Form::Sql
+    pub fn covers(self, document: &SchemaDocument) -> bool {
+        self != Self::Migrations
+            || document.name != realm::DOCUMENT_NAME
+            || document.format == SnapshotFormat::Sql
     }
 
     /// In words.
@@ -52,49 +54,51 @@ impl Source {
 }
 
 /// The ways to a stack.
-pub struct Site<'a> {
+pub struct SchemaSources<'a> {
     /// The engine.
     pub engine: &'a Engine,
     /// The database's container.
-    pub container: &'a str,
+    pub postgres_container: &'a str,
     /// The database, as its superuser.
     pub database: PgConnectOptions,
     /// Its superuser.
-    pub user: &'a str,
+    pub superuser: &'a str,
     /// Its name.
-    pub name: &'a str,
+    pub database_name: &'a str,
     /// The schemas that the migrations make.
     pub schemas: Vec<String>,
     /// What the database is set up by.
-    pub setup: &'a Database,
+    pub database_setup: &'a DatabaseSetup,
     /// The broker's interface.
-    pub broker: &'a Management,
+    pub broker: &'a ManagementClient,
     /// The realm.
-    pub realm: Admin<'a>,
+    pub realm: AdminClient<'a>,
     /// The broker's definitions, which a fresh one takes in.
     pub definitions: Value,
     /// How long it may take.
-    pub limits: Limits,
+    pub limits: WorkLimits,
 }
 
 /// How much longer than `dm` the dump itself waits for a lock: it is the end of a dump whose
 /// `dm` was killed.
-const LONGER: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
 
 /// What the running stack is like.
 ///
 /// # Errors
 /// A part of it is away, another session holds a lock, or it was interrupted.
-pub async fn live(site: &Site<'_>) -> Result<Vec<Document>, SchemaError> {
-    let watch = Watch::new(&site.database, WORK);
+pub async fn load_from_stack(
+    sources: &SchemaSources<'_>,
+) -> Result<Vec<SchemaDocument>, SchemaError> {
+    let watch = LockWatch::new(&sources.database, SESSION_NAME);
     let reading = async {
         tokio::try_join!(
-            schemas(site, &watch, site.name),
-            topology(site),
-            identity(&site.realm)
+            dump_schemas(sources, &watch, sources.database_name),
+            export_topology(sources),
+            export_realm(&sources.realm)
         )
     };
-    let (mut documents, topology, identity) = watched(&watch, site, reading).await?;
+    let (mut documents, topology, identity) = with_lock_watch(&watch, sources, reading).await?;
     documents.extend([topology, identity]);
     Ok(documents)
 }
@@ -105,36 +109,49 @@ pub async fn live(site: &Site<'_>) -> Result<Vec<Document>, SchemaError> {
 /// # Errors
 /// The migrations fail, the database is away, another session holds a lock, or it was
 /// interrupted.
-pub async fn fresh(site: &Site<'_>) -> Result<Vec<Document>, SchemaError> {
-    let watch = Watch::new(&site.database, WORK);
-    let name = format!("{SCRATCH}{}", Uuid::new_v4().simple());
-    let made = watched(&watch, site, made(site, &watch, &name)).await;
+pub async fn load_from_migrations(
+    sources: &SchemaSources<'_>,
+) -> Result<Vec<SchemaDocument>, SchemaError> {
+    let watch = LockWatch::new(&sources.database, SESSION_NAME);
+    let name = format!("{SCRATCH_PREFIX}{}", Uuid::new_v4().simple());
+    let made = with_lock_watch(
+        &watch,
+        sources,
+        migrate_scratch_database(sources, &watch, &name),
+    )
+    .await;
     if made.is_err() {
         // A killed call leaves a database that nobody connects to; the next one removes it.
-        let _ = drop_scratch(site, &name).await;
+        let _ = drop_scratch_databases(sources, &name).await;
     }
     let mut documents = made?;
-    documents.push(broker::of(&site.definitions));
+    documents.push(broker::to_document(&sources.definitions));
     Ok(documents)
 }
 
-async fn watched<T>(
-    watch: &Watch,
-    site: &Site<'_>,
+async fn with_lock_watch<T>(
+    watch: &LockWatch,
+    sources: &SchemaSources<'_>,
     work: impl Future<Output = Result<T, SchemaError>>,
 ) -> Result<T, SchemaError> {
-    match watch.over(&site.limits, work).await {
+    match watch.run(&sources.limits, work).await {
         Ok(done) => done,
-        Err(Ended::Blocked(blocked) | Ended::Late(Some(blocked))) => {
-            Err(SchemaError::Locked(blocked))
+        Err(AbortReason::LockTimeout(blocked) | AbortReason::DeadlineExceeded(Some(blocked))) => {
+            Err(SchemaError::LockTimeout(blocked))
         }
-        Err(Ended::Late(None) | Ended::Interrupted) => Err(SchemaError::Interrupted),
+        Err(AbortReason::DeadlineExceeded(None) | AbortReason::Interrupted) => {
+            Err(SchemaError::Interrupted)
+        }
     }
 }
 
 /// The schemas of a database that the migrations have made.
-async fn made(site: &Site<'_>, watch: &Watch, name: &str) -> Result<Vec<Document>, SchemaError> {
-    let options = watch.options();
+async fn migrate_scratch_database(
+    sources: &SchemaSources<'_>,
+    watch: &LockWatch,
+    name: &str,
+) -> Result<Vec<SchemaDocument>, SchemaError> {
+    let options = watch.connect_options();
     let mut session = options.connect().await?;
     // One at a time: each removes what others have left.
     sqlx::raw_sql("SELECT pg_advisory_lock(hashtext('dm schema'))")
@@ -145,16 +162,16 @@ async fn made(site: &Site<'_>, watch: &Watch, name: &str) -> Result<Vec<Document
     )))
     .execute(&mut session)
     .await?;
-    site.setup.migrate_into(&options, name).await?;
-    let documents = schemas(site, watch, name).await?;
-    drop_scratch(site, name).await?;
+    sources.database_setup.migrate_into(&options, name).await?;
+    let documents = dump_schemas(sources, watch, name).await?;
+    drop_scratch_databases(sources, name).await?;
     session.close().await?;
     Ok(documents)
 }
 
 /// Removes what was made for a comparison, by this call or by one that was killed.
-async fn drop_scratch(site: &Site<'_>, own: &str) -> Result<(), SchemaError> {
-    let mut session = site.database.connect().await?;
+async fn drop_scratch_databases(sources: &SchemaSources<'_>, own: &str) -> Result<(), SchemaError> {
+    let mut session = sources.database.connect().await?;
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT datname FROM pg_database
           WHERE datname = $1 OR datname LIKE 'dm\\_schema\\_%' AND NOT EXISTS (
@@ -174,12 +191,16 @@ async fn drop_scratch(site: &Site<'_>, own: &str) -> Result<(), SchemaError> {
 }
 
 /// Everything in a database but Keycloak's own tables.
-async fn schemas(
-    site: &Site<'_>,
-    watch: &Watch,
+async fn dump_schemas(
+    sources: &SchemaSources<'_>,
+    watch: &LockWatch,
     database: &str,
-) -> Result<Vec<Document>, SchemaError> {
-    let patience = site.limits.lock.saturating_add(LONGER).as_millis();
+) -> Result<Vec<SchemaDocument>, SchemaError> {
+    let patience = sources
+        .limits
+        .lock_timeout
+        .saturating_add(LOCK_TIMEOUT_MARGIN)
+        .as_millis();
     let command = [
         "pg_dump",
         "--schema-only",
@@ -191,7 +212,7 @@ async fn schemas(
         &format!("--exclude-schema={}", keycloak::DATABASE_ROLE),
         &format!("--lock-wait-timeout={patience}"),
         "--username",
-        site.user,
+        sources.superuser,
         "--dbname",
         database,
     ]
@@ -199,30 +220,34 @@ async fn schemas(
     .to_vec();
     let spec = ExecSpec {
         command,
-        env: vec![format!("PGAPPNAME={}", watch.application())],
+        env: vec![format!("PGAPPNAME={}", watch.application_name())],
         ..ExecSpec::default()
     };
-    let output = site
+    let output = sources
         .engine
-        .exec_collect_guarded(site.container, &spec)
+        .exec_output_guarded(sources.postgres_container, &spec)
         .await?;
-    if output.code != 0 {
-        let told = String::from_utf8_lossy(&output.err).trim().to_owned();
-        return Err(SchemaError::Dump(told));
+    if output.exit_code != 0 {
+        let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(SchemaError::PgDump(told));
     }
-    Ok(dump::read(&output.out, database, &site.schemas)?)
+    Ok(pg_dump::read_documents(
+        &output.stdout,
+        database,
+        &sources.schemas,
+    )?)
 }
 
-async fn topology(site: &Site<'_>) -> Result<Document, SchemaError> {
-    Ok(broker::of(
-        &site
+async fn export_topology(sources: &SchemaSources<'_>) -> Result<SchemaDocument, SchemaError> {
+    Ok(broker::to_document(
+        &sources
             .broker
-            .definitions()
+            .export_definitions()
             .await
             .map_err(MessagingError::from)?,
     ))
 }
 
-async fn identity(admin: &Admin<'_>) -> Result<Document, SchemaError> {
-    Ok(realm::of(&admin.export().await?))
+async fn export_realm(admin: &AdminClient<'_>) -> Result<SchemaDocument, SchemaError> {
+    Ok(realm::to_document(&admin.export_realm().await?))
 }

@@ -4,21 +4,21 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dm_components::locks::Blocked;
-use dm_core::error::{Coded, Exit};
+use dm_components::lock_watch::LockWait;
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
-use dm_gateway_client::{Fault, describe};
+use dm_gateway_client::{RequestFailure, describe_failure};
 use thiserror::Error;
 
-use super::issue::Issue;
-use super::{Existing, Made};
+use super::issue::ValidationIssue;
+use super::{ExistingData, SeedSummary};
 
 /// A seed that could not be carried out.
 #[derive(Debug, Error)]
 pub enum SeedError {
     /// The file can't be read.
     #[error("could not read {}", path.display())]
-    File {
+    ReadFile {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -26,18 +26,18 @@ pub enum SeedError {
         source: io::Error,
     },
     /// The file is not what it should be.
-    #[error("{}{}: {what}", path.display(), line.map_or_else(String::new, |line| format!(":{line}")))]
-    Content {
+    #[error("{}{}: {reason}", path.display(), line.map_or_else(String::new, |line| format!(":{line}")))]
+    InvalidFile {
         /// The file.
         path: PathBuf,
         /// The line, from 1, where it is about one.
         line: Option<usize>,
         /// What is wrong.
-        what: String,
+        reason: String,
     },
     /// There is something already.
     #[error("the stack already has data: {0}")]
-    NotEmpty(Existing),
+    NotEmpty(ExistingData),
     /// The database is away, or refused.
     #[error("could not query PostgreSQL")]
     Database(#[from] sqlx::Error),
@@ -46,192 +46,206 @@ pub enum SeedError {
     Worker(#[from] io::Error),
     /// A service that takes part has no schema.
     #[error("could not generate orders: the stack has no service `{0}`")]
-    NoService(&'static str),
+    MissingService(&'static str),
     /// There is nothing to order.
     #[error("could not generate orders: inventory has no products until its first start")]
     NoProducts,
     /// A demo was asked for in part.
     #[error("--service, --days and --end-date require a --scale other than demo")]
-    DemoIsWhole,
+    PartialDemo,
     /// There is nobody to order.
     #[error("could not generate orders: there are no clients")]
     NoClients,
     /// A run was ended between two parts.
-    #[error("interrupted; {done} of {parts} parts are loaded completely")]
-    CutShort {
+    #[error("interrupted; {completed} of {parts} parts are loaded completely")]
+    HistoryInterrupted {
         /// How many are there.
-        done: u64,
+        completed: u64,
         /// Of how many.
         parts: u64,
     },
     /// An earlier run was cut short.
-    #[error("seed run {run} is unfinished: {done} of {parts} parts are loaded")]
-    Unfinished {
+    #[error("seed run {run_id} is unfinished: {completed} of {parts} parts are loaded")]
+    UnfinishedRun {
         /// Which.
-        run: String,
+        run_id: String,
         /// How many are there.
-        done: u64,
+        completed: u64,
         /// Of how many.
         parts: u64,
     },
     /// The file has changed since a run began.
     #[error(
-        "could not resume seed run {run}: it began with another {}",
-        super::PATH
+        "could not resume seed run {run_id}: it began with another {}",
+        super::SEED_FILE_PATH
     )]
-    OtherFile {
+    SeedFileChanged {
         /// Which.
-        run: String,
+        run_id: String,
     },
     /// Another session holds a lock.
     #[error("could not write the data")]
-    Blocked(#[source] Blocked),
+    DatabaseLocked(#[source] LockWait),
     /// There is no run to carry on with.
     #[error("there is no unfinished seed run")]
     NothingToResume,
     /// A folder has none of the files that are read.
     #[error("could not find leads, orders or expenses in {}, as .csv or .json", .0.display())]
-    NoFiles(PathBuf),
+    NoImportFiles(PathBuf),
     /// Something is wrong with somebody's files.
-    #[error("could not load the files: {}", wrong(.0.len()))]
-    Own(Vec<Issue>),
+    #[error("could not load the files: {}", issue_count_text(.0.len()))]
+    InvalidImport(Vec<ValidationIssue>),
     /// Every company of the file is there.
     #[error("the stack already has every company of the seed file in every town")]
-    Exhausted,
+    NoCompaniesLeft,
     /// A service refused, or did not answer.
-    #[error("{}", describe(fault))]
-    Refused {
+    #[error("{}", describe_failure(failure))]
+    RequestFailed {
         /// What was made before.
-        made: Made,
+        summary: SeedSummary,
         /// What was not as expected.
-        fault: Box<Fault>,
+        failure: Box<RequestFailure>,
     },
     /// What follows from the requests did not come about.
-    #[error("timed out after {} s: {what}", patience.as_secs())]
-    Late {
+    #[error("timed out after {} s: {reason}", timeout.as_secs())]
+    Timeout {
         /// What there was instead.
-        what: String,
+        reason: String,
         /// How long it was waited for.
-        patience: Duration,
+        timeout: Duration,
     },
     /// Somebody interrupted it.
-    #[error("interrupted; this run created {made}")]
-    Interrupted {
+    #[error("interrupted; this run created {summary}")]
+    DemoInterrupted {
         /// What was made before.
-        made: Made,
+        summary: SeedSummary,
     },
 }
 
 /// How many issues are told.
-const TOLD: usize = 50;
+const MAX_REPORTED_ISSUES: usize = 50;
 
-fn wrong(count: usize) -> String {
+fn issue_count_text(count: usize) -> String {
     match count {
         1 => "1 problem".to_owned(),
         count => format!("{count} problems"),
     }
 }
 
-impl Coded for SeedError {
+impl UserError for SeedError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::File { .. } | Self::Content { .. } | Self::NoFiles(_) | Self::Own(_) => {
-                ErrorCode::SeedFile
-            }
+            Self::ReadFile { .. }
+            | Self::InvalidFile { .. }
+            | Self::NoImportFiles(_)
+            | Self::InvalidImport(_) => ErrorCode::SeedFile,
             Self::NotEmpty(_) => ErrorCode::SeedNotEmpty,
-            Self::OtherFile { .. } => ErrorCode::SeedFileChanged,
-            Self::Blocked(_) => ErrorCode::DatabaseLocked,
+            Self::SeedFileChanged { .. } => ErrorCode::SeedFileChanged,
+            Self::DatabaseLocked(_) => ErrorCode::DatabaseLocked,
             Self::Database(_) => ErrorCode::DatabaseQuery,
             Self::Worker(_) => ErrorCode::SeedWorker,
-            Self::DemoIsWhole => ErrorCode::SeedDemoIndivisible,
-            Self::NoService(_) | Self::NoProducts | Self::NoClients => {
+            Self::PartialDemo => ErrorCode::SeedDemoIndivisible,
+            Self::MissingService(_) | Self::NoProducts | Self::NoClients => {
                 ErrorCode::SeedNoReferenceData
             }
-            Self::Unfinished { .. } => ErrorCode::SeedUnfinished,
+            Self::UnfinishedRun { .. } => ErrorCode::SeedUnfinished,
             Self::NothingToResume => ErrorCode::SeedNothingToResume,
-            Self::Exhausted => ErrorCode::SeedExhausted,
-            Self::Refused { .. } => ErrorCode::SeedRequest,
-            Self::Late { .. } => ErrorCode::SeedTimedOut,
-            Self::Interrupted { .. } | Self::CutShort { .. } => ErrorCode::Interrupted,
+            Self::NoCompaniesLeft => ErrorCode::SeedExhausted,
+            Self::RequestFailed { .. } => ErrorCode::SeedRequest,
+            Self::Timeout { .. } => ErrorCode::SeedTimedOut,
+            Self::DemoInterrupted { .. } | Self::HistoryInterrupted { .. } => {
+                ErrorCode::Interrupted
+            }
         }
     }
 
     fn details(&self) -> Vec<String> {
-        let Self::Own(issues) = self else {
+        let Self::InvalidImport(issues) = self else {
             return Vec::new();
         };
-        let told = issues.iter().take(TOLD).map(ToString::to_string);
-        let more = issues.len().checked_sub(TOLD).filter(|more| *more > 0);
+        let told = issues
+            .iter()
+            .take(MAX_REPORTED_ISSUES)
+            .map(ToString::to_string);
+        let more = issues
+            .len()
+            .checked_sub(MAX_REPORTED_ISSUES)
+            .filter(|more| *more > 0);
         told.chain(more.map(|more| format!("and {more} more")))
             .collect()
     }
 
-    fn exit(&self) -> Exit {
+    fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::File { .. }
-            | Self::Content { .. }
-            | Self::NoFiles(_)
-            | Self::Own(_)
+            Self::ReadFile { .. }
+            | Self::InvalidFile { .. }
+            | Self::NoImportFiles(_)
+            | Self::InvalidImport(_)
             | Self::NotEmpty(_)
-            | Self::OtherFile { .. }
-            | Self::NoService(_)
+            | Self::SeedFileChanged { .. }
+            | Self::MissingService(_)
             | Self::NoClients
-            | Self::DemoIsWhole
-            | Self::Unfinished { .. }
+            | Self::PartialDemo
+            | Self::UnfinishedRun { .. }
             | Self::NothingToResume
-            | Self::Exhausted => Exit::Usage,
-            Self::Refused { .. }
+            | Self::NoCompaniesLeft => ExitStatus::Usage,
+            Self::RequestFailed { .. }
             | Self::Database(_)
-            | Self::Blocked(_)
+            | Self::DatabaseLocked(_)
             | Self::Worker(_)
-            | Self::NoProducts => Exit::Component,
-            Self::Late { .. } => Exit::TimedOut,
-            Self::Interrupted { .. } | Self::CutShort { .. } => Exit::Interrupted,
+            | Self::NoProducts => ExitStatus::Component,
+            Self::Timeout { .. } => ExitStatus::TimedOut,
+            Self::DemoInterrupted { .. } | Self::HistoryInterrupted { .. } => {
+                ExitStatus::Interrupted
+            }
         }
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::File { .. } | Self::Content { .. } | Self::NoFiles(_) | Self::Own(_) => {
+            Self::ReadFile { .. }
+            | Self::InvalidFile { .. }
+            | Self::NoImportFiles(_)
+            | Self::InvalidImport(_) => {
                 vec!["see docs/seed.md for the format".into()]
             }
-            Self::OtherFile { .. } => vec![
-                format!("restore the file: git checkout {}", super::PATH),
+            Self::SeedFileChanged { .. } => vec![
+                format!("restore the file: git checkout {}", super::SEED_FILE_PATH),
                 "or discard the existing data: dm reset".into(),
             ],
-            Self::Blocked(blocked) => blocked.next(),
+            Self::DatabaseLocked(blocked) => blocked.suggestions(),
             Self::NotEmpty(_) => vec![
                 "add to the data: dm seed --append".into(),
                 "or remove the data first: dm seed --fresh".into(),
             ],
-            Self::Database(_) | Self::NoService(_) | Self::NoProducts => {
+            Self::Database(_) | Self::MissingService(_) | Self::NoProducts => {
                 vec!["dm status".into(), "dm up".into()]
             }
             Self::NoClients => vec!["dm seed --scale small --service sales --append".into()],
-            Self::DemoIsWhole => vec!["dm seed --scale small --service sales".into()],
-            Self::CutShort { .. } | Self::Unfinished { .. } => vec![
+            Self::PartialDemo => vec!["dm seed --scale small --service sales".into()],
+            Self::HistoryInterrupted { .. } | Self::UnfinishedRun { .. } => vec![
                 "load the rest: dm seed --resume".into(),
                 "or discard the existing data: dm reset".into(),
             ],
             Self::NothingToResume => vec!["dm seed --scale small".into()],
             Self::Worker(_) => Vec::new(),
-            Self::Exhausted => vec![
+            Self::NoCompaniesLeft => vec![
                 "add companies or towns to the file".into(),
                 "dm reset".into(),
             ],
-            Self::Refused { made, fault } => {
-                let trace = fault.trace_id.iter();
+            Self::RequestFailed { summary, failure } => {
+                let trace = failure.trace_id.iter();
                 trace
                     .map(|trace| format!("dm logs | grep {trace}"))
                     .chain([
-                        format!("this run created {made}"),
+                        format!("this run created {summary}"),
                         "dm status".into(),
                         "dm seed --append".into(),
                     ])
                     .collect()
             }
-            Self::Late { .. } => vec!["dm status".into(), "dm smoke".into()],
-            Self::Interrupted { .. } => vec!["dm seed --append".into(), "dm reset".into()],
+            Self::Timeout { .. } => vec!["dm status".into(), "dm smoke".into()],
+            Self::DemoInterrupted { .. } => vec!["dm seed --append".into(), "dm reset".into()],
         }
     }
 }

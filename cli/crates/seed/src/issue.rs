@@ -5,24 +5,27 @@ use std::path::PathBuf;
 
 /// A place in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spot {
+pub struct TextPosition {
     /// The line, from 1.
     pub line: u64,
     /// The character of the line, from 1, where a line may hold any number of records: in JSON.
-    pub letter: Option<u64>,
+    pub character: Option<u64>,
 }
 
-impl Spot {
+impl TextPosition {
     /// A line of a file that has a record a line.
     #[must_use]
-    pub(crate) const fn line(line: u64) -> Self {
-        Self { line, letter: None }
+    pub(crate) const fn from_line(line: u64) -> Self {
+        Self {
+            line,
+            character: None,
+        }
     }
 }
 
-impl fmt::Display for Spot {
+impl fmt::Display for TextPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.letter {
+        match self.character {
             Some(letter) => write!(f, "{}:{letter}", self.line),
             None => write!(f, "{}", self.line),
         }
@@ -31,11 +34,11 @@ impl fmt::Display for Spot {
 
 /// Something that is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Issue {
+pub struct ValidationIssue {
     /// The file.
     pub file: PathBuf,
     /// Where in it.
-    pub spot: Spot,
+    pub position: TextPosition,
     /// The column's name, its number from 1 where it has none, or `row` for all of them; none
     /// where it is about no column.
     pub column: Option<String>,
@@ -43,11 +46,11 @@ pub struct Issue {
     pub reason: String,
 }
 
-impl fmt::Display for Issue {
+impl fmt::Display for ValidationIssue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             file,
-            spot,
+            position: spot,
             column,
             reason,
         } = self;

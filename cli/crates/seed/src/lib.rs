@@ -13,18 +13,18 @@
     reason = "a fault is made once a run, and ends it"
 )]
 
-pub mod front;
-pub mod own;
-pub mod past;
+pub mod demo;
+pub mod history;
+pub mod import;
 
 mod error;
-mod file;
 mod issue;
-mod made;
+mod seed_file;
+mod summary;
 
 pub use error::SeedError;
-pub use file::SeedFile;
-pub use made::{Existing, Made};
+pub use seed_file::SeedFile;
+pub use summary::{ExistingData, SeedSummary};
 
 /// Where the file of a demo is in a project.
-pub(crate) const PATH: &str = "fixtures/demo/seed.toml";
+pub(crate) const SEED_FILE_PATH: &str = "fixtures/demo/seed.toml";

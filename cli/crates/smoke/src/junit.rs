@@ -2,28 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use dm_gateway_client::describe;
+use dm_gateway_client::describe_failure;
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use super::report::{Outcome, Step};
+use super::report::{StepOutcome, StepResult};
 
 /// The runs as JUnit's XML.
 ///
 /// # Errors
 /// Where the writer fails.
-pub fn xml(runs: &[Vec<Step>]) -> Result<String, SerializeError> {
-    let mut suites = Suites::default();
-    suites.add_smoke(runs);
-    suites.xml("dm smoke")
+pub fn to_xml(runs: &[Vec<StepResult>]) -> Result<String, SerializeError> {
+    let mut suites = JunitSuites::default();
+    suites.add_smoke_runs(runs);
+    suites.into_xml("dm smoke")
 }
 
 /// A suite for every service.
 #[derive(Debug, Default)]
-pub struct Suites(BTreeMap<String, TestSuite>);
+pub struct JunitSuites(BTreeMap<String, TestSuite>);
 
-impl Suites {
+impl JunitSuites {
     /// Adds a case to the suite of a service.
-    pub fn add(&mut self, service: &str, case: TestCase) {
+    pub fn add_case(&mut self, service: &str, case: TestCase) {
         self.0
             .entry(service.to_owned())
             .or_insert_with(|| TestSuite::new(service))
@@ -31,16 +31,16 @@ impl Suites {
     }
 
     /// Adds a case for every step of these runs.
-    pub fn add_smoke(&mut self, runs: &[Vec<Step>]) {
+    pub fn add_smoke_runs(&mut self, runs: &[Vec<StepResult>]) {
         for (number, steps) in runs.iter().enumerate() {
             for step in steps {
                 let status = match &step.outcome {
-                    Outcome::Passed => TestCaseStatus::success(),
-                    Outcome::Skipped => TestCaseStatus::skipped(),
-                    Outcome::Failed(fault) => {
+                    StepOutcome::Passed => TestCaseStatus::success(),
+                    StepOutcome::Skipped => TestCaseStatus::skipped(),
+                    StepOutcome::Failed(fault) => {
                         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                         status.set_message(fault.what.as_str());
-                        status.set_description(describe(fault));
+                        status.set_description(describe_failure(fault));
                         status
                     }
                 };
@@ -51,8 +51,8 @@ impl Suites {
                 };
                 let mut case = TestCase::new(name, status);
                 case.set_classname(format!("smoke.{}", step.service))
-                    .set_time(step.took);
-                self.add(step.service, case);
+                    .set_time(step.duration);
+                self.add_case(step.service, case);
             }
         }
     }
@@ -61,7 +61,7 @@ impl Suites {
     ///
     /// # Errors
     /// Where the writer fails.
-    pub fn xml(self, name: &str) -> Result<String, SerializeError> {
+    pub fn into_xml(self, name: &str) -> Result<String, SerializeError> {
         let mut report = Report::new(name);
         report.add_test_suites(self.0.into_values());
         report.to_string()
@@ -72,28 +72,28 @@ impl Suites {
 mod tests {
     use std::time::Duration;
 
-    use dm_gateway_client::Fault;
+    use dm_gateway_client::RequestFailure;
 
     use super::*;
 
-    fn step(name: &'static str, outcome: Outcome) -> Step {
-        Step {
+    fn step(name: &'static str, outcome: StepOutcome) -> StepResult {
+        StepResult {
             service: "order",
             name,
-            took: Duration::from_millis(12),
+            duration: Duration::from_millis(12),
             outcome,
         }
     }
 
     #[test]
     fn a_failure_says_why_and_is_escaped() {
-        let mut fault = Fault::new("the order is not <RESERVED>");
+        let mut fault = RequestFailure::new("the order is not <RESERVED>");
         fault.request = Some("GET /api/v1/orders/ord_9001".into());
         fault.status = Some(500);
-        let text = xml(&[vec![
-            step("places an order", Outcome::Passed),
-            step("reserves stock", Outcome::Failed(fault)),
-            step("ships", Outcome::Skipped),
+        let text = to_xml(&[vec![
+            step("places an order", StepOutcome::Passed),
+            step("reserves stock", StepOutcome::Failed(fault)),
+            step("ships", StepOutcome::Skipped),
         ]])
         .unwrap();
         insta::assert_snapshot!(text, @r###"

@@ -20,50 +20,50 @@ mod scenario;
 
 use std::time::{Duration, Instant};
 
-use dm_gateway_client::Site;
+use dm_gateway_client::StackEndpoints;
 use tokio_util::sync::CancellationToken;
 
-use report::{Outcome, Step};
-use scenario::{STEPS, World};
+use report::{StepOutcome, StepResult};
+use scenario::{STEPS, ScenarioState};
 
 /// What every lead, order and expense of a run says of itself.
-pub const MARK: &str = "dm smoke";
+pub const DATA_MARKER: &str = "dm smoke";
 
 /// How long something that flows through events may take to be seen. The contract
 /// says 15 s for the slowest of them.
-const PATIENCE: Duration = Duration::from_secs(15);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Runs the scenario once. Each step is told as soon as it ended; those after one
 /// that failed are skipped, since they build on it.
 pub async fn run(
-    site: &Site,
+    endpoints: &StackEndpoints,
     cancel: &CancellationToken,
-    mut told: impl FnMut(&Step),
-) -> Vec<Step> {
-    let mut world = World::new(site.clone());
+    mut on_step: impl FnMut(&StepResult),
+) -> Vec<StepResult> {
+    let mut world = ScenarioState::new(endpoints.clone());
     let mut steps = Vec::new();
     let mut failed = false;
     for definition in STEPS {
         let began = Instant::now();
         let outcome = if failed || cancel.is_cancelled() {
-            Outcome::Skipped
+            StepOutcome::Skipped
         } else {
             tokio::select! {
-                () = cancel.cancelled() => Outcome::Skipped,
+                () = cancel.cancelled() => StepOutcome::Skipped,
                 result = definition.run(&mut world) => match result {
-                    Ok(()) => Outcome::Passed,
-                    Err(fault) => Outcome::Failed(fault),
+                    Ok(()) => StepOutcome::Passed,
+                    Err(fault) => StepOutcome::Failed(fault),
                 },
             }
         };
-        failed |= matches!(outcome, Outcome::Failed(_));
-        let step = Step {
+        failed |= matches!(outcome, StepOutcome::Failed(_));
+        let step = StepResult {
             service: definition.service,
             name: definition.name,
-            took: began.elapsed(),
+            duration: began.elapsed(),
             outcome,
         };
-        told(&step);
+        on_step(&step);
         steps.push(step);
     }
     steps

@@ -2,34 +2,34 @@
 
 use std::time::Duration;
 
-use dm_gateway_client::Fault;
+use dm_gateway_client::RequestFailure;
 use serde::{Serialize, Serializer};
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum StepOutcome {
     /// As expected.
     Passed,
     /// Not as expected.
-    Failed(Fault),
+    Failed(RequestFailure),
     /// It was not tried: one before it failed.
     Skipped,
 }
 
 /// A step that was run, or skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct StepResult {
     /// The service that it is about.
     pub service: &'static str,
     /// What it does.
     pub name: &'static str,
     /// How long it took.
     #[serde(rename = "seconds", serialize_with = "seconds")]
-    pub took: Duration,
+    pub duration: Duration,
     /// How it ended.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: StepOutcome,
 }
 
 fn seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -38,7 +38,7 @@ fn seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Er
 
 /// How many of the steps ended how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct StepCounts {
     /// As expected.
     pub passed: usize,
     /// Not as expected.
@@ -47,16 +47,16 @@ pub struct Counts {
     pub skipped: usize,
 }
 
-impl Counts {
+impl StepCounts {
     /// Counts the steps.
     #[must_use]
-    pub fn of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Self {
+    pub fn from_steps<'a>(steps: impl IntoIterator<Item = &'a StepResult>) -> Self {
         let mut counts = Self::default();
         for step in steps {
             match step.outcome {
-                Outcome::Passed => counts.passed += 1,
-                Outcome::Failed(_) => counts.failed += 1,
-                Outcome::Skipped => counts.skipped += 1,
+                StepOutcome::Passed => counts.passed += 1,
+                StepOutcome::Failed(_) => counts.failed += 1,
+                StepOutcome::Skipped => counts.skipped += 1,
             }
         }
         counts
@@ -64,7 +64,7 @@ impl Counts {
 
     /// True where everything was tried and as expected.
     #[must_use]
-    pub const fn ok(&self) -> bool {
+    pub const fn all_passed(&self) -> bool {
         self.failed == 0 && self.skipped == 0
     }
 
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_summary_counts() {
-        let counts = Counts {
+        let counts = StepCounts {
             passed: 5,
             failed: 1,
             skipped: 12,

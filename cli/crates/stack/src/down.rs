@@ -4,21 +4,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dm_components::Renewing;
+use dm_components::ResetFuture;
 use dm_components::gateway_secret;
 use dm_core::error::Result;
 use dm_engine::EngineError;
-use dm_engine::containers::{Container, State};
+use dm_engine::containers::{Container, ContainerState};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::event::{Node, NodeKind, NodeState};
-use super::executor::{self, Emitter, Outcome, Task, TaskError, Work};
+use super::executor::{self, EventEmitter, RunOutcome, Task, TaskError, TaskFuture};
 use super::{Stack, StackError, failure};
 
 /// What `down` found and did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Removed {
+pub struct DownReport {
     /// The components whose containers were removed.
     pub components: Vec<String>,
     /// The volumes that were removed.
@@ -29,7 +29,7 @@ pub struct Removed {
     pub networks: Vec<String>,
     /// How the run over the containers ended.
     #[serde(skip)]
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
 }
 
 /// Stops and removes the instance's containers, in the order in which they
@@ -43,39 +43,41 @@ pub struct Removed {
 pub async fn down(
     stack: &Arc<Stack>,
     volumes: bool,
-    emitter: &Emitter,
+    emitter: &EventEmitter,
     interrupt: &CancellationToken,
-) -> Result<Removed> {
-    let filter = stack.instance.filter();
-    let containers = stack.containers().await?;
-    let containers = containers.into_iter().map(|it| (it, Ending::Removed));
-    let mut removed = Removed {
-        outcome: end(stack, containers.collect(), emitter, interrupt).await?,
-        ..Removed::default()
+) -> Result<DownReport> {
+    let filter = stack.instance.label_filter();
+    let containers = stack.list_containers().await?;
+    let containers = containers
+        .into_iter()
+        .map(|it| (it, TeardownAction::Remove));
+    let mut removed = DownReport {
+        outcome: tear_down(stack, containers.collect(), emitter, interrupt).await?,
+        ..DownReport::default()
     };
-    removed.components = removed.outcome.done.iter().cloned().collect();
-    if !removed.outcome.ok() {
+    removed.components = removed.outcome.completed.iter().cloned().collect();
+    if !removed.outcome.is_success() {
         return Ok(removed);
     }
     // An engine may carry out a killed run's last call only now: what has
     // appeared since the containers were listed is ours to remove as well.
-    for late in stack.containers().await? {
-        stack.engine.remove(&late.name).await?;
+    for late in stack.list_containers().await? {
+        stack.engine.remove_container(&late.name).await?;
     }
-    for network in stack.engine.networks(&filter).await? {
+    for network in stack.engine.list_networks(&filter).await? {
         remove_network(stack, &network).await?;
         removed.networks.push(network);
     }
-    let mut found = stack.engine.volumes(&filter).await?;
+    let mut found = stack.engine.list_volumes(&filter).await?;
     // It says that some of the others may be gone already.
-    let mark = stack.instance.reset_mark();
+    let mark = stack.instance.reset_marker_volume();
     found.retain(|volume| *volume != mark);
     if volumes {
         for volume in &found {
             remove_volume(stack, volume).await?;
         }
         stack.engine.remove_volume(&mark).await?;
-        gateway_secret::forget(&stack.state, &stack.instance)?;
+        gateway_secret::remove(&stack.state_dir, &stack.instance)?;
         removed.volumes = found;
     } else {
         removed.kept_volumes = found;
@@ -84,24 +86,24 @@ pub async fn down(
 }
 
 /// What becomes of a container.
-pub(super) enum Ending {
+pub(super) enum TeardownAction {
     /// It is stopped and removed.
-    Removed,
+    Remove,
     /// It is stopped, and can be started again as it is.
-    Stopped,
+    Stop,
     /// It is stopped once this is done; where it can't be done, it is removed.
-    StoppedAfter(Renewing),
+    StopAfter(ResetFuture),
     /// The same, and it is frozen instead.
-    FrozenAfter(Renewing),
+    PauseAfter(ResetFuture),
 }
 
 /// Ends these containers, what depends on a component before it.
-pub(super) async fn end(
+pub(super) async fn tear_down(
     stack: &Arc<Stack>,
-    containers: Vec<(Container, Ending)>,
-    emitter: &Emitter,
+    containers: Vec<(Container, TeardownAction)>,
+    emitter: &EventEmitter,
     interrupt: &CancellationToken,
-) -> Result<Outcome> {
+) -> Result<RunOutcome> {
     let present: BTreeSet<String> = containers
         .iter()
         .map(|(container, _)| container.component.clone())
@@ -111,16 +113,16 @@ pub(super) async fn end(
         .into_iter()
         .map(|(container, ending)| {
             let after = order
-                .with_dependencies(std::slice::from_ref(&container.component))
+                .transitive_dependencies(std::slice::from_ref(&container.component))
                 .into_iter()
                 .filter(|name| *name != container.component && present.contains(name))
                 .collect();
-            ending_task(stack, container, ending, after, emitter)
+            teardown_task(stack, container, ending, after, emitter)
         })
         .collect();
     let nodes = tasks.iter().map(|task| task.node.clone()).collect();
-    emitter.announce(&stack.instance.name, nodes);
-    Ok(executor::run(tasks, emitter, interrupt).await?)
+    emitter.emit_started(&stack.instance.name, nodes);
+    Ok(executor::run_tasks(tasks, emitter, interrupt).await?)
 }
 
 /// Removes the network, or says who is on it.
@@ -130,7 +132,7 @@ async fn remove_network(stack: &Stack, network: &str) -> Result<()> {
     };
     let users = stack
         .engine
-        .network_users(network)
+        .network_members(network)
         .await
         .unwrap_or_default();
     if users.is_empty() {
@@ -148,23 +150,23 @@ pub(super) async fn remove_volume(stack: &Stack, volume: &str) -> Result<()> {
     let Err(error) = stack.engine.remove_volume(volume).await else {
         return Ok(());
     };
-    let late = stack.containers().await?;
+    let late = stack.list_containers().await?;
     if late.is_empty() {
         return Err(error.into());
     }
     for container in late {
-        stack.engine.remove(&container.name).await?;
+        stack.engine.remove_container(&container.name).await?;
     }
     Ok(stack.engine.remove_volume(volume).await?)
 }
 
 /// The task that ends one container.
-pub(super) fn ending_task(
+pub(super) fn teardown_task(
     stack: &Arc<Stack>,
     container: Container,
-    ending: Ending,
+    ending: TeardownAction,
     after: Vec<String>,
-    emitter: &Emitter,
+    emitter: &EventEmitter,
 ) -> Task {
     let node = Node {
         name: container.component.clone(),
@@ -174,18 +176,18 @@ pub(super) fn ending_task(
     let (stack, emitter) = (stack.clone(), emitter.clone());
     let work = move |cancel: CancellationToken| {
         Box::pin(async move {
-            emitter.node(&container.component, NodeState::Stopping);
-            let gone = end_one(&stack, &container, ending, &emitter);
+            emitter.emit_state(&container.component, NodeState::Stopping);
+            let gone = tear_down_container(&stack, &container, ending, &emitter);
             tokio::select! {
                 () = cancel.cancelled() => Err(TaskError::Cancelled),
                 gone = gone => match gone {
                     Ok(()) => Ok(NodeState::Gone),
                     Err(error) => Err(TaskError::Failed(Box::new(
-                        failure::of_error(&container.component, &error, emitter.at()),
+                        failure::from_error(&container.component, &error, emitter.elapsed()),
                     ))),
                 },
             }
-        }) as Work
+        }) as TaskFuture
     };
     Task {
         node,
@@ -193,34 +195,34 @@ pub(super) fn ending_task(
     }
 }
 
-async fn end_one(
+async fn tear_down_container(
     stack: &Stack,
     container: &Container,
-    ending: Ending,
-    emitter: &Emitter,
+    ending: TeardownAction,
+    emitter: &EventEmitter,
 ) -> Result<(), EngineError> {
     let (engine, name) = (&stack.engine, &container.name);
     let note = |reason| {
         let note = format!("must be created again: {reason}");
-        emitter.note(Some(&container.component), note);
+        emitter.emit_note(Some(&container.component), note);
     };
     let is_kept = match ending {
-        Ending::Removed => false,
-        Ending::Stopped => true,
-        Ending::StoppedAfter(work) => work.await.map_err(note).is_ok(),
-        Ending::FrozenAfter(work) => match work.await.map_err(note) {
-            Ok(()) => return engine.pause(name).await,
+        TeardownAction::Remove => false,
+        TeardownAction::Stop => true,
+        TeardownAction::StopAfter(work) => work.await.map_err(note).is_ok(),
+        TeardownAction::PauseAfter(work) => match work.await.map_err(note) {
+            Ok(()) => return engine.pause_container(name).await,
             Err(()) => false,
         },
     };
-    if container.state == State::Paused {
+    if container.state == ContainerState::Paused {
         // A frozen process can't act on its stop signal.
-        engine.unpause(name).await?;
+        engine.unpause_container(name).await?;
     }
     // The longest that any component is given: what ended earlier is not waited for.
-    engine.stop(name, Duration::from_secs(30)).await?;
+    engine.stop_container(name, Duration::from_secs(30)).await?;
     if is_kept {
         return Ok(());
     }
-    engine.remove(name).await
+    engine.remove_container(name).await
 }

@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dm_core::error::SourceError;
-pub use dm_images::Unit;
-use dm_images::Update;
+use dm_core::error::CompilerError;
+pub use dm_images::ProgressUnit;
+use dm_images::ProgressUpdate;
 use serde::{Deserialize, Serialize};
 
 /// What kind of node of the graph something is.
@@ -53,7 +53,7 @@ pub enum NodeState {
         /// Of how much in all.
         total: Option<u64>,
         /// What the two count.
-        unit: Unit,
+        unit: ProgressUnit,
     },
     /// The container is being made.
     Creating,
@@ -80,10 +80,10 @@ pub enum NodeState {
     },
 }
 
-impl From<Update> for NodeState {
-    fn from(update: Update) -> Self {
+impl From<ProgressUpdate> for NodeState {
+    fn from(update: ProgressUpdate) -> Self {
         Self::Working {
-            doing: update.doing.to_owned(),
+            doing: update.activity.to_owned(),
             detail: update.detail,
             current: update.current,
             total: update.total,
@@ -106,7 +106,7 @@ impl NodeState {
 /// Something that happened in a run. `at` counts from the start of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub enum Event {
+pub enum RunEvent {
     /// The run begins with these nodes. A later `Started` of the same run adds
     /// nodes; one that was there before begins anew (a reset takes down and
     /// brings up).
@@ -130,7 +130,7 @@ pub enum Event {
         at: Duration,
     },
     /// A node failed: all that is known of it.
-    Failed(Failure),
+    Failed(NodeFailure),
     /// Something worth a line that belongs to no state, e.g. which image source
     /// was used.
     Note {
@@ -161,7 +161,7 @@ pub enum Event {
 
 /// Everything that is known of a component that failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct NodeFailure {
     /// The node.
     pub name: String,
     /// One sentence: what happened.
@@ -178,7 +178,7 @@ pub struct Failure {
     pub log: Vec<String>,
     /// What a compiler found in the project's own sources, first one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub source_errors: Vec<SourceError>,
+    pub source_errors: Vec<CompilerError>,
     /// The nodes that can't begin because of it.
     pub blocks: Vec<String>,
     /// Commands or sentences: what to do next.
@@ -215,13 +215,13 @@ mod tests {
     #[test]
     fn events_survive_their_json() {
         let at = Duration::from_millis(1234);
-        let node = |state| Event::Node {
+        let node = |state| RunEvent::Node {
             name: "postgres".into(),
             state,
             at,
         };
         let events = [
-            Event::Started {
+            RunEvent::Started {
                 command: "up".into(),
                 instance: "default".into(),
                 nodes: vec![Node {
@@ -237,18 +237,18 @@ mod tests {
                 probe: Some("connection refused".into()),
             }),
             node(NodeState::Ready { kept: true }),
-            Event::Interrupted,
-            Event::Finished { ok: true, at },
+            RunEvent::Interrupted,
+            RunEvent::Finished { ok: true, at },
         ];
         for event in events {
             let text = serde_json::to_string(&event).unwrap();
-            assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+            assert_eq!(serde_json::from_str::<RunEvent>(&text).unwrap(), event);
         }
     }
 
     #[test]
     fn a_moment_before_the_start_is_refused() {
         let text = r#"{"event":"finished","ok":true,"at":-1}"#;
-        assert!(serde_json::from_str::<Event>(text).is_err());
+        assert!(serde_json::from_str::<RunEvent>(text).is_err());
     }
 }

@@ -5,49 +5,49 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use dm_core::error::steps_on;
+use dm_core::error::suggestions_for_instance;
 use dm_core::instance;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::event::{Event, Failure, Node, NodeState};
-use super::graph::{Graph, GraphError};
+use super::event::{Node, NodeFailure, NodeState, RunEvent};
+use super::graph::{DependencyGraph, GraphError};
 
 /// Where the events of a run go, with the clock that they count by.
 #[derive(Debug, Clone)]
-pub struct Emitter {
-    sender: UnboundedSender<Event>,
+pub struct EventEmitter {
+    sender: UnboundedSender<RunEvent>,
     command: &'static str,
     /// The instance that the command was called for, where it is not the default one.
     instance: Option<String>,
-    began: Instant,
+    started_at: Instant,
 }
 
-impl Emitter {
+impl EventEmitter {
     /// An emitter for the run of a command, e.g. `reset`, whose clock begins now.
     #[must_use]
-    pub fn new(sender: UnboundedSender<Event>, command: &'static str) -> Self {
+    pub fn new(sender: UnboundedSender<RunEvent>, command: &'static str) -> Self {
         Self {
             sender,
             command,
             instance: None,
-            began: Instant::now(),
+            started_at: Instant::now(),
         }
     }
 
     /// The same for a command of this instance: what to do next after a failure names it.
     #[must_use]
-    pub fn of_instance(mut self, name: &str) -> Self {
-        self.instance = (name != instance::DEFAULT).then(|| name.to_owned());
+    pub fn for_instance(mut self, name: &str) -> Self {
+        self.instance = (name != instance::DEFAULT_INSTANCE).then(|| name.to_owned());
         self
     }
 
     /// Announces nodes. Whatever part of the run they belong to, it is told as
     /// part of the command that was asked for.
-    pub fn announce(&self, instance: &str, nodes: Vec<Node>) {
-        self.send(Event::Started {
+    pub fn emit_started(&self, instance: &str, nodes: Vec<Node>) {
+        self.emit(RunEvent::Started {
             command: self.command.to_owned(),
             instance: instance.to_owned(),
             nodes,
@@ -56,31 +56,31 @@ impl Emitter {
 
     /// The time since the run began.
     #[must_use]
-    pub fn at(&self) -> Duration {
-        self.began.elapsed()
+    pub fn elapsed(&self) -> Duration {
+        self.started_at.elapsed()
     }
 
     /// Sends an event. Nobody listening is no reason to stop working.
-    pub fn send(&self, event: Event) {
+    pub fn emit(&self, event: RunEvent) {
         let _ = self.sender.send(event);
     }
 
     /// Tells that a node has a new state.
-    pub fn node(&self, name: &str, state: NodeState) {
-        self.send(Event::Node {
+    pub fn emit_state(&self, name: &str, state: NodeState) {
+        self.emit(RunEvent::Node {
             name: name.to_owned(),
             state,
-            at: self.at(),
+            at: self.elapsed(),
         });
     }
 
     /// Tells something worth a line.
-    pub fn note(&self, name: Option<&str>, text: impl Into<String>) {
+    pub fn emit_note(&self, name: Option<&str>, text: impl Into<String>) {
         let (name, text) = (name.map(str::to_owned), text.into());
-        self.send(Event::Note {
+        self.emit(RunEvent::Note {
             name,
             text,
-            at: self.at(),
+            at: self.elapsed(),
         });
     }
 }
@@ -89,16 +89,16 @@ impl Emitter {
 #[derive(Debug)]
 pub(crate) enum TaskError {
     /// It failed, for these reasons.
-    Failed(Box<Failure>),
+    Failed(Box<NodeFailure>),
     /// It did not make it in the time allowed. Where that was the time of the
     /// whole run, the other nodes end by themselves and may tell why, too.
-    TimedOut(Box<Failure>),
+    TimedOut(Box<NodeFailure>),
     /// The run was cancelled before it was done.
     Cancelled,
 }
 
 /// The work of one node.
-pub(crate) type Work = Pin<Box<dyn Future<Output = Result<NodeState, TaskError>> + Send>>;
+pub(crate) type TaskFuture = Pin<Box<dyn Future<Output = Result<NodeState, TaskError>> + Send>>;
 
 /// A node of the graph with its work.
 pub(crate) struct Task {
@@ -106,28 +106,28 @@ pub(crate) struct Task {
     pub node: Node,
     /// Called once everything that the node waits for is done. The token is
     /// cancelled when the run ends early.
-    pub work: Box<dyn FnOnce(CancellationToken) -> Work + Send>,
+    pub work: Box<dyn FnOnce(CancellationToken) -> TaskFuture + Send>,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Outcome {
+pub struct RunOutcome {
     /// The nodes that are as they should be.
-    pub done: BTreeSet<String>,
+    pub completed: BTreeSet<String>,
     /// Those among them that were so already.
-    pub kept: BTreeSet<String>,
+    pub unchanged: BTreeSet<String>,
     /// The failures, first one first.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<NodeFailure>,
     /// True where the time allowed ran out.
     pub timed_out: bool,
     /// True where it was interrupted.
     pub interrupted: bool,
 }
 
-impl Outcome {
+impl RunOutcome {
     /// True where every node is as it should be.
     #[must_use]
-    pub fn ok(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         self.failures.is_empty() && !self.timed_out && !self.interrupted
     }
 }
@@ -137,12 +137,12 @@ impl Outcome {
 ///
 /// # Errors
 /// [`GraphError`] where the tasks can't be ordered; nothing was done then.
-pub(crate) async fn run(
+pub(crate) async fn run_tasks(
     tasks: Vec<Task>,
-    emitter: &Emitter,
+    emitter: &EventEmitter,
     interrupt: &CancellationToken,
-) -> Result<Outcome, GraphError> {
-    let graph = Graph::new(tasks.iter().map(|task| (&task.node.name, &task.node.after)))?;
+) -> Result<RunOutcome, GraphError> {
+    let graph = DependencyGraph::new(tasks.iter().map(|task| (&task.node.name, &task.node.after)))?;
     // A failure winds down the run without looking like an interrupt.
     let cancel = interrupt.child_token();
     let mut waiting: BTreeMap<String, Task> = tasks
@@ -151,11 +151,11 @@ pub(crate) async fn run(
         .collect();
     let mut running: JoinSet<Result<NodeState, TaskError>> = JoinSet::new();
     let mut names: BTreeMap<Id, String> = BTreeMap::new();
-    let mut outcome = Outcome::default();
+    let mut outcome = RunOutcome::default();
 
     loop {
         if !cancel.is_cancelled() && outcome.failures.is_empty() {
-            begin_ready(
+            start_ready_tasks(
                 &graph,
                 &mut waiting,
                 &outcome,
@@ -171,25 +171,25 @@ pub(crate) async fn run(
             Ok((id, result)) => (names.remove(&id).unwrap_or_default(), result),
             Err(error) => {
                 let name = names.remove(&error.id()).unwrap_or_default();
-                let failure = defect(&name, &error.to_string(), emitter.at());
+                let failure = internal_failure(&name, &error.to_string(), emitter.elapsed());
                 (name, Err(TaskError::Failed(Box::new(failure))))
             }
         };
         match result {
             Ok(state) => {
                 if matches!(state, NodeState::Ready { kept: true }) {
-                    outcome.kept.insert(name.clone());
+                    outcome.unchanged.insert(name.clone());
                 }
-                emitter.node(&name, state);
-                outcome.done.insert(name);
+                emitter.emit_state(&name, state);
+                outcome.completed.insert(name);
             }
             Err(TaskError::Cancelled) => {}
             Err(TaskError::TimedOut(failure)) => {
                 outcome.timed_out = true;
-                fail(&graph, emitter, &mut outcome, &waiting, *failure);
+                record_failure(&graph, emitter, &mut outcome, &waiting, *failure);
             }
             Err(TaskError::Failed(failure)) => {
-                fail(&graph, emitter, &mut outcome, &waiting, *failure);
+                record_failure(&graph, emitter, &mut outcome, &waiting, *failure);
                 cancel.cancel();
             }
         }
@@ -199,10 +199,10 @@ pub(crate) async fn run(
 }
 
 /// Starts every waiting task whose dependencies are all done.
-fn begin_ready(
-    graph: &Graph,
+fn start_ready_tasks(
+    graph: &DependencyGraph,
     waiting: &mut BTreeMap<String, Task>,
-    outcome: &Outcome,
+    outcome: &RunOutcome,
     running: &mut JoinSet<Result<NodeState, TaskError>>,
     names: &mut BTreeMap<Id, String>,
     cancel: &CancellationToken,
@@ -211,8 +211,8 @@ fn begin_ready(
         .keys()
         .filter(|name| {
             graph
-                .after(name)
-                .all(|wanted| outcome.done.contains(wanted))
+                .dependencies(name)
+                .all(|wanted| outcome.completed.contains(wanted))
         })
         .cloned()
         .collect();
@@ -224,12 +224,12 @@ fn begin_ready(
     }
 }
 
-fn fail(
-    graph: &Graph,
-    emitter: &Emitter,
-    outcome: &mut Outcome,
+fn record_failure(
+    graph: &DependencyGraph,
+    emitter: &EventEmitter,
+    outcome: &mut RunOutcome,
     waiting: &BTreeMap<String, Task>,
-    mut failure: Failure,
+    mut failure: NodeFailure,
 ) {
     let dependents = graph.dependents(&failure.name);
     failure.blocks = dependents
@@ -237,24 +237,24 @@ fn fail(
         .filter(|name| waiting.contains_key(name))
         .collect();
     if let Some(instance) = &emitter.instance {
-        failure.next = steps_on(failure.next, instance);
+        failure.next = suggestions_for_instance(failure.next, instance);
     }
-    emitter.node(&failure.name, NodeState::Failed);
+    emitter.emit_state(&failure.name, NodeState::Failed);
     for name in &failure.blocks {
-        emitter.node(
+        emitter.emit_state(
             name,
             NodeState::Blocked {
                 by: failure.name.clone(),
             },
         );
     }
-    emitter.send(Event::Failed(failure.clone()));
+    emitter.emit(RunEvent::Failed(failure.clone()));
     outcome.failures.push(failure);
 }
 
 /// A panic in a task: our own defect, told as one.
-fn defect(name: &str, error: &str, at: Duration) -> Failure {
-    Failure {
+fn internal_failure(name: &str, error: &str, at: Duration) -> NodeFailure {
+    NodeFailure {
         name: name.to_owned(),
         what: format!("internal error of dm: {error}"),
         state: None,
@@ -283,7 +283,7 @@ mod tests {
     fn task(
         name: &str,
         after: &[&str],
-        work: impl FnOnce(CancellationToken) -> Work + Send + 'static,
+        work: impl FnOnce(CancellationToken) -> TaskFuture + Send + 'static,
     ) -> Task {
         let node = Node {
             name: name.to_owned(),
@@ -309,7 +309,7 @@ mod tests {
     fn failing(name: &'static str) -> Task {
         task(name, &[], move |_| {
             Box::pin(async move {
-                Err(TaskError::Failed(Box::new(defect(
+                Err(TaskError::Failed(Box::new(internal_failure(
                     name,
                     "on purpose",
                     Duration::ZERO,
@@ -336,14 +336,14 @@ mod tests {
             succeeding("b", &["a"], &log),
             succeeding("a", &[], &log),
         ];
-        let outcome = run(
+        let outcome = run_tasks(
             tasks,
-            &Emitter::new(sender, "up"),
+            &EventEmitter::new(sender, "up"),
             &CancellationToken::new(),
         )
         .await
         .unwrap();
-        assert!(outcome.ok());
+        assert!(outcome.is_success());
         assert_eq!(*log.lock().unwrap(), ["a", "b", "c"]);
     }
 
@@ -356,9 +356,9 @@ mod tests {
             succeeding("keycloak", &["postgres"], &log),
             endless("rabbitmq", &[]),
         ];
-        let outcome = run(
+        let outcome = run_tasks(
             tasks,
-            &Emitter::new(sender, "up"),
+            &EventEmitter::new(sender, "up"),
             &CancellationToken::new(),
         )
         .await
@@ -371,7 +371,7 @@ mod tests {
         while let Ok(event) = receiver.try_recv() {
             blocked |= matches!(
                 event,
-                Event::Node {
+                RunEvent::Node {
                     state: NodeState::Blocked { .. },
                     ..
                 }
@@ -388,7 +388,7 @@ mod tests {
         let tasks = vec![endless("a", &[]), succeeding("b", &["a"], &log)];
         let trigger = interrupt.clone();
         tokio::spawn(async move { trigger.cancel() });
-        let outcome = run(tasks, &Emitter::new(sender, "up"), &interrupt)
+        let outcome = run_tasks(tasks, &EventEmitter::new(sender, "up"), &interrupt)
             .await
             .unwrap();
         assert!(outcome.interrupted);
@@ -399,9 +399,9 @@ mod tests {
     async fn a_panic_is_a_failure_of_its_node() {
         let (sender, _receiver) = unbounded_channel();
         let tasks = vec![task("a", &[], |_| Box::pin(async { panic!("oops") }))];
-        let outcome = run(
+        let outcome = run_tasks(
             tasks,
-            &Emitter::new(sender, "up").of_instance("review"),
+            &EventEmitter::new(sender, "up").for_instance("review"),
             &CancellationToken::new(),
         )
         .await

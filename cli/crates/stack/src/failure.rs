@@ -2,52 +2,52 @@
 
 use std::time::Duration;
 
-use dm_core::error::{Coded, chain};
-use dm_core::keys::{component_key, port_key};
-use dm_engine::Refusal;
-use dm_engine::spec::{ContainerSpec, Port};
+use dm_core::config_keys::{component_key, port_key};
+use dm_core::error::{UserError, chain};
+use dm_engine::EngineRefusal;
+use dm_engine::spec::{ContainerSpec, PublishedPort};
 use dm_host::ports;
 
-use super::event::Failure;
-use super::executor::Emitter;
+use super::event::NodeFailure;
+use super::executor::EventEmitter;
 use super::readiness::NotReady;
 use super::{Stack, StackError};
 
 /// How many of its last log lines a failed component's report shows.
-const LOG_LINES: usize = 20;
+const REPORTED_LOG_LINES: usize = 20;
 /// How many are read to find out what is wrong.
-const READ_LINES: usize = 200;
+const EXAMINED_LOG_LINES: usize = 200;
 /// The exit code of a process that SIGKILL ended, as the kernel does where memory runs out.
-const KILLED: i64 = 137;
+const SIGKILL_EXIT_CODE: i64 = 137;
 
 /// A failure of which only an error is known.
 #[must_use]
-pub fn of_error(name: &str, error: &dyn Coded, at: Duration) -> Failure {
-    Failure {
+pub fn from_error(name: &str, error: &dyn UserError, at: Duration) -> NodeFailure {
+    NodeFailure {
         name: name.to_owned(),
         what: chain(error).join(": "),
         state: None,
         exit_code: None,
         out_of_memory: false,
         probe: None,
-        log: error.log().to_vec(),
-        source_errors: error.source_errors().to_vec(),
+        log: error.log_tail().to_vec(),
+        source_errors: error.compiler_errors().to_vec(),
         blocks: Vec::new(),
-        next: error.next(),
+        next: error.suggestions(),
         at,
     }
 }
 
 /// A container that the engine could not make or start.
-pub(crate) async fn of_start(
+pub(crate) async fn from_start_error(
     stack: &Stack,
     spec: &ContainerSpec,
     error: &StackError,
     at: Duration,
-) -> Failure {
-    let mut failure = of_error(&spec.component, error, at);
-    if let Some(port) = taken_port(spec, error) {
-        let owner = ports::owner(port.host)
+) -> NodeFailure {
+    let mut failure = from_error(&spec.component, error, at);
+    if let Some(port) = find_taken_port(spec, error) {
+        let owner = ports::find_port_owner(port.host)
             .map_or_else(|| "another program".to_owned(), |owner| owner.to_string());
         failure.what = format!("port {} is taken by {owner}", port.host);
         failure.next = vec![
@@ -60,33 +60,33 @@ pub(crate) async fn of_start(
     }
     failure.log = stack
         .engine
-        .last_log_lines(&spec.name, LOG_LINES)
+        .last_log_lines(&spec.name, REPORTED_LOG_LINES)
         .await
         .unwrap_or_default();
     failure
 }
 
 /// The port of a container that another program has, where that is why it did not start.
-fn taken_port<'a>(spec: &'a ContainerSpec, error: &StackError) -> Option<&'a Port> {
+fn find_taken_port<'a>(spec: &'a ContainerSpec, error: &StackError) -> Option<&'a PublishedPort> {
     let StackError::Engine(error) = error else {
         return None;
     };
-    let Refusal::PortTaken(taken) = error.refusal()? else {
+    let EngineRefusal::PortTaken(taken) = error.refusal()? else {
         return None;
     };
     spec.ports.iter().find(|port| Some(port.host) == taken)
 }
 
 /// A container that ran and did not become ready.
-pub(crate) async fn of_component(
+pub(crate) async fn from_not_ready(
     stack: &Stack,
     spec: &ContainerSpec,
     reason: NotReady,
     probe: Option<String>,
-    emitter: &Emitter,
-) -> Failure {
+    emitter: &EventEmitter,
+) -> NodeFailure {
     let component = &spec.component;
-    let mut failure = Failure {
+    let mut failure = NodeFailure {
         name: component.clone(),
         what: String::new(),
         state: None,
@@ -97,13 +97,14 @@ pub(crate) async fn of_component(
         source_errors: Vec::new(),
         blocks: Vec::new(),
         next: vec![format!("dm logs {component}")],
-        at: emitter.at(),
+        at: emitter.elapsed(),
     };
     match reason {
-        NotReady::Ended(ended) => {
+        NotReady::Exited(ended) => {
             // An engine that hears of the end first never says that memory ran out.
-            let may_lack_memory = spec.memory.is_some() && ended.exit_code == Some(KILLED);
-            failure.what = match (ended.out_of_memory, ended.exit_code, &ended.error) {
+            let may_lack_memory =
+                spec.memory.is_some() && ended.exit_code == Some(SIGKILL_EXIT_CODE);
+            failure.what = match (ended.oom_killed, ended.exit_code, &ended.error) {
                 (true, ..) => "was killed: out of memory".into(),
                 (_, _, Some(error)) => format!("could not run: {error}"),
                 _ if may_lack_memory => "was killed, possibly out of memory".into(),
@@ -112,7 +113,7 @@ pub(crate) async fn of_component(
             };
             failure.state = Some(ended.state);
             failure.exit_code = ended.exit_code;
-            failure.out_of_memory = ended.out_of_memory;
+            failure.out_of_memory = ended.oom_killed;
             if failure.out_of_memory || may_lack_memory {
                 failure.next.insert(
                     0,
@@ -134,22 +135,25 @@ pub(crate) async fn of_component(
             return failure;
         }
         NotReady::Refused(refused) => {
-            failure.what = refused.what;
+            failure.what = refused.problem;
             failure.state = Some("running".into());
-            failure.next.splice(0..0, refused.next);
+            failure.next.splice(0..0, refused.suggestions);
         }
         NotReady::Cancelled => failure.what = "was interrupted".into(),
     }
-    let log = stack.engine.last_log_lines(&spec.name, READ_LINES).await;
+    let log = stack
+        .engine
+        .last_log_lines(&spec.name, EXAMINED_LOG_LINES)
+        .await;
     let mut lines = log.unwrap_or_default();
     let known = stack.component(component).ok();
-    if let Some(refused) = known.and_then(|component| component.diagnosis(&lines)) {
-        failure.what = refused.what;
-        failure.next.splice(0..0, refused.next);
+    if let Some(refused) = known.and_then(|component| component.diagnose_log(&lines)) {
+        failure.what = refused.problem;
+        failure.next.splice(0..0, refused.suggestions);
     }
-    let last = lines.drain(lines.len().saturating_sub(LOG_LINES)..);
+    let last = lines.drain(lines.len().saturating_sub(REPORTED_LOG_LINES)..);
     failure.log = match known {
-        Some(component) => last.map(|line| component.readable(line)).collect(),
+        Some(component) => last.map(|line| component.format_log_line(line)).collect(),
         None => last.collect(),
     };
     failure

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dm_core::error::{Coded, Exit};
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
 /// Named nodes and what each one waits for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Graph {
-    after: BTreeMap<String, BTreeSet<String>>,
+pub(crate) struct DependencyGraph {
+    dependencies: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A graph that can't be executed.
@@ -20,7 +20,7 @@ pub(crate) enum GraphError {
     Cycle(Vec<String>),
     /// A node waits for one that isn't there.
     #[error("`{node}` depends on `{missing}`, which is not part of the stack")]
-    Missing {
+    MissingDependency {
         /// The node that waits.
         node: String,
         /// What it waits for.
@@ -28,20 +28,20 @@ pub(crate) enum GraphError {
     },
 }
 
-impl Coded for GraphError {
+impl UserError for GraphError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Cycle(_) => ErrorCode::DependencyCycle,
-            Self::Missing { .. } => ErrorCode::DependencyUnknown,
+            Self::MissingDependency { .. } => ErrorCode::DependencyUnknown,
         }
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
 }
 
-impl Graph {
+impl DependencyGraph {
     /// A graph of these nodes.
     ///
     /// # Errors
@@ -58,25 +58,27 @@ impl Graph {
             .collect();
         for (node, wanted) in &after {
             if let Some(missing) = wanted.iter().find(|name| !after.contains_key(*name)) {
-                return Err(GraphError::Missing {
+                return Err(GraphError::MissingDependency {
                     node: node.clone(),
                     missing: missing.clone(),
                 });
             }
         }
-        let graph = Self { after };
-        graph.order()?;
+        let graph = Self {
+            dependencies: after,
+        };
+        graph.topological_order()?;
         Ok(graph)
     }
 
     /// The nodes' names.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
-        self.after.keys().map(String::as_str)
+        self.dependencies.keys().map(String::as_str)
     }
 
     /// What the node waits for, directly.
-    pub(crate) fn after(&self, node: &str) -> impl Iterator<Item = &str> {
-        self.after
+    pub(crate) fn dependencies(&self, node: &str) -> impl Iterator<Item = &str> {
+        self.dependencies
             .get(node)
             .into_iter()
             .flatten()
@@ -87,10 +89,10 @@ impl Graph {
     ///
     /// # Errors
     /// [`GraphError::Cycle`] with the nodes of one cycle.
-    pub(crate) fn order(&self) -> Result<Vec<String>, GraphError> {
+    pub(crate) fn topological_order(&self) -> Result<Vec<String>, GraphError> {
         let mut done = Vec::new();
         let mut path = Vec::new();
-        for node in self.after.keys() {
+        for node in self.dependencies.keys() {
             self.visit(node, &mut done, &mut path)?;
         }
         Ok(done)
@@ -112,7 +114,7 @@ impl Graph {
             return Err(GraphError::Cycle(cycle));
         }
         path.push(node);
-        for wanted in self.after.get(node).into_iter().flatten() {
+        for wanted in self.dependencies.get(node).into_iter().flatten() {
             self.visit(wanted, done, path)?;
         }
         path.pop();
@@ -122,12 +124,12 @@ impl Graph {
 
     /// These nodes and everything that they wait for, directly or not.
     #[must_use]
-    pub(crate) fn with_dependencies(&self, wanted: &[String]) -> BTreeSet<String> {
+    pub(crate) fn transitive_dependencies(&self, wanted: &[String]) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut open: Vec<&str> = wanted.iter().map(String::as_str).collect();
         while let Some(node) = open.pop() {
-            if self.after.contains_key(node) && found.insert(node.to_owned()) {
-                open.extend(self.after(node));
+            if self.dependencies.contains_key(node) && found.insert(node.to_owned()) {
+                open.extend(self.dependencies(node));
             }
         }
         found
@@ -139,7 +141,7 @@ impl Graph {
         let mut found = BTreeSet::new();
         let mut open = vec![node];
         while let Some(current) = open.pop() {
-            for (name, after) in &self.after {
+            for (name, after) in &self.dependencies {
                 if after.contains(current) && found.insert(name.clone()) {
                     open.push(name);
                 }
@@ -152,16 +154,18 @@ impl Graph {
     #[must_use]
     pub(crate) fn reversed(&self) -> Self {
         let mut after: BTreeMap<String, BTreeSet<String>> = self
-            .after
+            .dependencies
             .keys()
             .map(|node| (node.clone(), BTreeSet::new()))
             .collect();
-        for (node, wanted) in &self.after {
+        for (node, wanted) in &self.dependencies {
             for name in wanted {
                 after.entry(name.clone()).or_default().insert(node.clone());
             }
         }
-        Self { after }
+        Self {
+            dependencies: after,
+        }
     }
 }
 
@@ -171,8 +175,8 @@ mod tests {
 
     use super::*;
 
-    fn stack() -> Graph {
-        Graph::new([
+    fn stack() -> DependencyGraph {
+        DependencyGraph::new([
             ("postgres", vec![]),
             ("rabbitmq", vec![]),
             ("database", vec!["postgres"]),
@@ -183,13 +187,14 @@ mod tests {
 
     #[test]
     fn a_cycle_is_named_in_full() {
-        let error = Graph::new([("a", vec!["b"]), ("b", vec!["c"]), ("c", vec!["b"])]).unwrap_err();
+        let error = DependencyGraph::new([("a", vec!["b"]), ("b", vec!["c"]), ("c", vec!["b"])])
+            .unwrap_err();
         assert_eq!(error.to_string(), "dependency cycle: b → c → b");
     }
 
     #[test]
     fn a_missing_dependency_is_named() {
-        let error = Graph::new([("a", vec!["b"])]).unwrap_err();
+        let error = DependencyGraph::new([("a", vec!["b"])]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "`a` depends on `b`, which is not part of the stack"
@@ -198,7 +203,7 @@ mod tests {
 
     #[test]
     fn only_brings_what_it_needs() {
-        let wanted = stack().with_dependencies(&["keycloak".to_owned()]);
+        let wanted = stack().transitive_dependencies(&["keycloak".to_owned()]);
         assert_eq!(
             wanted.into_iter().collect::<Vec<_>>(),
             ["database", "keycloak", "postgres"]
@@ -217,7 +222,10 @@ mod tests {
     #[test]
     fn stopping_turns_the_arrows_round() {
         let reversed = stack().reversed();
-        assert_eq!(reversed.after("postgres").collect::<Vec<_>>(), ["database"]);
+        assert_eq!(
+            reversed.dependencies("postgres").collect::<Vec<_>>(),
+            ["database"]
+        );
         assert_eq!(reversed.reversed(), stack());
     }
 
@@ -233,8 +241,8 @@ mod tests {
                     nodes.get_mut(&a.max(b).to_string()).unwrap().insert(a.min(b).to_string());
                 }
             }
-            let graph = Graph::new(nodes.clone()).unwrap();
-            let order = graph.order().unwrap();
+            let graph = DependencyGraph::new(nodes.clone()).unwrap();
+            let order = graph.topological_order().unwrap();
             prop_assert_eq!(order.len(), nodes.len());
             for (node, after) in &nodes {
                 let place = order.iter().position(|name| name == node).unwrap();

@@ -1,24 +1,24 @@
 //! The stack of an instance: its graph, its plan, the executor and readiness.
 
-pub mod compile;
 pub mod down;
 pub mod event;
-#[cfg(test)]
-mod examples;
 pub mod executor;
 pub mod failure;
 pub mod golden;
+pub mod golden_build;
 mod graph;
-pub mod images;
-pub mod inspect;
-mod local;
+pub mod image_progress;
+mod local_images;
 mod plan;
+mod prebuilt_schema;
 pub mod readiness;
-mod recorded;
 pub mod reset;
 pub mod restart;
-pub mod scratch;
+pub mod service_build;
 pub mod status;
+pub mod status_collector;
+#[cfg(test)]
+mod test_fixtures;
 pub mod timings;
 pub mod up;
 
@@ -27,22 +27,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dm_components::database::{self, Database};
-use dm_components::recorded::RecordedError;
-use dm_components::{Component, ComponentError, Ports, Site};
-use dm_core::error::{Coded, Exit, Result, SourceError};
+use dm_components::database_setup::{self, DatabaseSetup};
+use dm_components::prebuilt_schema::PrebuiltSchemaError;
+use dm_components::{Component, ComponentError, HostPorts, InstanceLayout};
+use dm_core::error::{CompilerError, ExitStatus, Result, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_core::instance::Instance;
 use dm_core::suggest;
 use dm_engine::containers::Container;
 use dm_engine::spec::{ContainerSpec, DigestKey};
 use dm_engine::{Engine, EngineError};
-use dm_images::{ImageError, Images};
+use dm_images::{ImageError, ImageStore};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use graph::{Graph, GraphError};
-use readiness::Pace;
+use graph::{DependencyGraph, GraphError};
+use readiness::ProbeTiming;
 
 /// One instance of the stack with all that is needed to act on it.
 #[derive(Debug)]
@@ -50,29 +50,29 @@ pub struct Stack {
     /// The engine that it runs on.
     pub engine: Engine,
     /// Where its images come from.
-    pub images: Images,
+    pub images: ImageStore,
     /// Ends what is under way for images.
     pub images_cancel: CancellationToken,
     /// The instance.
     pub instance: Instance,
     /// The instance's ports on the host.
-    pub ports: Ports,
+    pub ports: HostPorts,
     /// The project's folder.
     pub root: PathBuf,
     /// What the digests of its containers are keyed with.
-    pub key: DigestKey,
+    pub digest_key: DigestKey,
     /// Where `dm` keeps what it must remember.
-    pub state: PathBuf,
+    pub state_dir: PathBuf,
     /// The containers that stay up.
     pub components: Vec<Arc<dyn Component>>,
     /// The job that sets up the database.
-    pub database: Database,
+    pub database: DatabaseSetup,
     /// How long components may take to become ready.
-    pub wait: Duration,
+    pub wait_timeout: Duration,
     /// How often and how long to ask for readiness.
-    pub pace: Pace,
+    pub probe_timing: ProbeTiming,
     /// How long a lock in the database is waited for.
-    pub lock_patience: std::time::Duration,
+    pub lock_timeout: std::time::Duration,
 }
 
 /// What can be wrong with a request to the stack.
@@ -95,8 +95,8 @@ pub enum StackError {
         known: Vec<String>,
     },
     /// An image that was there is not there any more.
-    #[error("the image of {component} was removed while it was needed{}", named(image.as_deref()))]
-    ImageGone {
+    #[error("the image of {component} was removed while it was needed{}", image_suffix(image.as_deref()))]
+    ImageRemoved {
         /// The component.
         component: String,
         /// What the image was called, where that is known.
@@ -121,24 +121,24 @@ pub enum StackError {
     Image(#[from] ImageError),
     /// A component's tables can't be made.
     #[error(transparent)]
-    Recorded(#[from] RecordedError),
+    PrebuiltSchema(#[from] PrebuiltSchemaError),
 }
 
-fn named(image: Option<&str>) -> String {
+fn image_suffix(image: Option<&str>) -> String {
     image.map(|image| format!(": {image}")).unwrap_or_default()
 }
 
-impl Coded for StackError {
-    fn log(&self) -> &[String] {
+impl UserError for StackError {
+    fn log_tail(&self) -> &[String] {
         match self {
-            Self::Image(error) => error.log(),
+            Self::Image(error) => error.log_tail(),
             _ => &[],
         }
     }
 
-    fn source_errors(&self) -> &[SourceError] {
+    fn compiler_errors(&self) -> &[CompilerError] {
         match self {
-            Self::Image(error) => error.source_errors(),
+            Self::Image(error) => error.compiler_errors(),
             _ => &[],
         }
     }
@@ -147,48 +147,48 @@ impl Coded for StackError {
         match self {
             Self::UnknownComponent { .. } => ErrorCode::ComponentUnknown,
             Self::UnknownService { .. } => ErrorCode::ServiceUnknown,
-            Self::ImageGone { .. } => ErrorCode::ImageRemoved,
+            Self::ImageRemoved { .. } => ErrorCode::ImageRemoved,
             Self::Component(error) => error.code(),
             Self::NetworkInUse { .. } => ErrorCode::NetworkInUse,
             Self::Engine(error) => error.code(),
             Self::Image(error) => error.code(),
-            Self::Recorded(error) => error.code(),
+            Self::PrebuiltSchema(error) => error.code(),
         }
     }
 
-    fn exit(&self) -> Exit {
+    fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::UnknownComponent { .. } | Self::UnknownService { .. } => Exit::Usage,
-            Self::ImageGone { .. } => Exit::Component,
-            Self::Component(error) => error.exit(),
-            Self::NetworkInUse { .. } => Exit::Engine,
-            Self::Engine(error) => error.exit(),
-            Self::Image(error) => error.exit(),
-            Self::Recorded(error) => error.exit(),
+            Self::UnknownComponent { .. } | Self::UnknownService { .. } => ExitStatus::Usage,
+            Self::ImageRemoved { .. } => ExitStatus::Component,
+            Self::Component(error) => error.exit_status(),
+            Self::NetworkInUse { .. } => ExitStatus::Engine,
+            Self::Engine(error) => error.exit_status(),
+            Self::Image(error) => error.exit_status(),
+            Self::PrebuiltSchema(error) => error.exit_status(),
         }
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::UnknownComponent { name, known } => nearest(name, "components", known),
-            Self::UnknownService { name, known } => nearest(name, "services", known),
-            Self::ImageGone { .. } => vec!["dm up".into()],
-            Self::Component(error) => error.next(),
+            Self::UnknownComponent { name, known } => suggest_name(name, "components", known),
+            Self::UnknownService { name, known } => suggest_name(name, "services", known),
+            Self::ImageRemoved { .. } => vec!["dm up".into()],
+            Self::Component(error) => error.suggestions(),
             Self::NetworkInUse { network, users } => users
                 .iter()
                 .map(|user| format!("docker network disconnect {network} {user}"))
                 .chain(["dm down".into()])
                 .collect(),
-            Self::Engine(error) => error.next(),
-            Self::Image(error) => error.next(),
-            Self::Recorded(error) => error.next(),
+            Self::Engine(error) => error.suggestions(),
+            Self::Image(error) => error.suggestions(),
+            Self::PrebuiltSchema(error) => error.suggestions(),
         }
     }
 }
 
 /// What may have been meant by a name, and what names there are.
-fn nearest(name: &str, what: &str, known: &[String]) -> Vec<String> {
-    suggest::nearest(name, known)
+fn suggest_name(name: &str, what: &str, known: &[String]) -> Vec<String> {
+    suggest::closest_match(name, known)
         .map(|nearest| format!("did you mean `{nearest}`?"))
         .into_iter()
         .chain([format!("the {what} are {}", known.join(", "))])
@@ -219,12 +219,14 @@ pub fn find_component<'a>(
 ///
 /// # Errors
 /// [`GraphError`] where components wait for each other.
-pub(crate) fn graph_of(components: &[Arc<dyn Component>]) -> Result<Graph, GraphError> {
+pub(crate) fn build_graph(
+    components: &[Arc<dyn Component>],
+) -> Result<DependencyGraph, GraphError> {
     let components = components
         .iter()
-        .map(|component| (component.name(), component.after().to_vec()));
-    let jobs = [(database::NAME, vec![dm_components::postgres::NAME])];
-    Graph::new(components.chain(jobs))
+        .map(|component| (component.name(), component.start_dependencies().to_vec()));
+    let jobs = [(database_setup::NAME, vec![dm_components::postgres::NAME])];
+    DependencyGraph::new(components.chain(jobs))
 }
 
 /// The names of the chosen components and of all that they need; everything
@@ -232,8 +234,11 @@ pub(crate) fn graph_of(components: &[Arc<dyn Component>]) -> Result<Graph, Graph
 ///
 /// # Errors
 /// [`StackError::UnknownComponent`] with the nearest name.
-pub fn select(components: &[Arc<dyn Component>], only: &[String]) -> Result<BTreeSet<String>> {
-    let graph = graph_of(components)?;
+pub fn select_with_dependencies(
+    components: &[Arc<dyn Component>],
+    only: &[String],
+) -> Result<BTreeSet<String>> {
+    let graph = build_graph(components)?;
     if only.is_empty() {
         return Ok(graph.nodes().map(str::to_owned).collect());
     }
@@ -241,15 +246,15 @@ pub fn select(components: &[Arc<dyn Component>], only: &[String]) -> Result<BTre
         find_component(components, name)?;
     }
     // What a component needs has dependencies of its own, and needs.
-    let mut wanted = graph.with_dependencies(only);
+    let mut wanted = graph.transitive_dependencies(only);
     loop {
         let needed: Vec<String> = components
             .iter()
             .filter(|component| wanted.contains(component.name()))
-            .flat_map(|component| component.needs())
+            .flat_map(|component| component.runtime_dependencies())
             .map(|&name| name.to_owned())
             .collect();
-        let more = graph.with_dependencies(&needed);
+        let more = graph.transitive_dependencies(&needed);
         if more.is_subset(&wanted) {
             return Ok(wanted);
         }
@@ -260,12 +265,12 @@ pub fn select(components: &[Arc<dyn Component>], only: &[String]) -> Result<BTre
 impl Stack {
     /// Where components are set up.
     #[must_use]
-    pub(crate) fn site(&self) -> Site<'_> {
-        Site {
+    pub(crate) fn instance_layout(&self) -> InstanceLayout<'_> {
+        InstanceLayout {
             instance: &self.instance,
             ports: &self.ports,
             root: &self.root,
-            state: &self.state,
+            state_dir: &self.state_dir,
         }
     }
 
@@ -273,8 +278,10 @@ impl Stack {
     ///
     /// # Errors
     /// The engine fails.
-    pub async fn containers(&self) -> Result<Vec<Container>, EngineError> {
-        self.engine.containers(&self.instance.filter()).await
+    pub async fn list_containers(&self) -> Result<Vec<Container>, EngineError> {
+        self.engine
+            .list_containers(&self.instance.label_filter())
+            .await
     }
 
     /// The component of that name.
@@ -289,14 +296,14 @@ impl Stack {
     ///
     /// # Errors
     /// Unreadable fixtures, or an image recipe that can't be.
-    pub(crate) fn specify(
+    pub(crate) fn container_spec(
         &self,
         component: &dyn Component,
-        site: &Site<'_>,
+        site: &InstanceLayout<'_>,
     ) -> Result<ContainerSpec> {
-        let mut spec = component.specify(site)?;
-        spec.recipe = self.images.identity(component.image())?;
-        spec.key = self.key.clone();
+        let mut spec = component.container_spec(site)?;
+        spec.recipe = self.images.identity(component.image_name())?;
+        spec.digest_key = self.digest_key.clone();
         Ok(spec)
     }
 
@@ -304,7 +311,7 @@ impl Stack {
     ///
     /// # Errors
     /// [`GraphError`] where components wait for each other.
-    pub(crate) fn graph(&self) -> Result<Graph, GraphError> {
-        graph_of(&self.components)
+    pub(crate) fn graph(&self) -> Result<DependencyGraph, GraphError> {
+        build_graph(&self.components)
     }
 }

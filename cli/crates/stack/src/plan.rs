@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use dm_engine::containers::{Container, State};
+use dm_engine::containers::{Container, ContainerState};
 use serde::Serialize;
 
 /// What is to be done about a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Action {
+pub enum PlanAction {
     /// It runs and is as it should be.
     Keep,
     /// Its container is as it should be and doesn't run.
@@ -23,7 +23,7 @@ pub enum Action {
     Remove,
 }
 
-impl Action {
+impl PlanAction {
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -46,18 +46,18 @@ impl Action {
 
 /// What is to be done about one component, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct PlanStep {
     /// The component.
     pub component: String,
     /// What to do.
-    pub action: Action,
+    pub action: PlanAction,
     /// Why, where it isn't plain.
     pub reason: Option<String>,
 }
 
 /// What a component should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct DesiredComponent {
     /// The component.
     pub component: String,
     /// The digest of its container's specification.
@@ -69,16 +69,21 @@ pub(crate) struct Wanted {
 /// Components that exist and aren't wanted are removed where `prune` is set: a
 /// run that was asked for a few components leaves the others alone.
 #[must_use]
-pub(crate) fn plan(wanted: &[Wanted], actual: &[Container], prune: bool) -> Vec<Step> {
+pub(crate) fn compute_plan(
+    wanted: &[DesiredComponent],
+    actual: &[Container],
+    prune: bool,
+) -> Vec<PlanStep> {
     let existing: BTreeMap<&str, &Container> = actual
         .iter()
         .map(|container| (container.component.as_str(), container))
         .collect();
-    let mut steps: Vec<Step> = wanted
+    let mut steps: Vec<PlanStep> = wanted
         .iter()
         .map(|wanted| {
-            let (action, reason) = decide(wanted, existing.get(wanted.component.as_str()).copied());
-            Step {
+            let (action, reason) =
+                plan_component(wanted, existing.get(wanted.component.as_str()).copied());
+            PlanStep {
                 component: wanted.component.clone(),
                 action,
                 reason,
@@ -91,38 +96,44 @@ pub(crate) fn plan(wanted: &[Wanted], actual: &[Container], prune: bool) -> Vec<
                 .iter()
                 .any(|wanted| wanted.component == container.component)
         });
-        steps.extend(gone.map(|container| Step {
+        steps.extend(gone.map(|container| PlanStep {
             component: container.component.clone(),
-            action: Action::Remove,
+            action: PlanAction::Remove,
             reason: Some("no longer part of the stack".into()),
         }));
     }
     steps
 }
 
-fn decide(wanted: &Wanted, container: Option<&Container>) -> (Action, Option<String>) {
+fn plan_component(
+    wanted: &DesiredComponent,
+    container: Option<&Container>,
+) -> (PlanAction, Option<String>) {
     let Some(container) = container else {
-        return (Action::Create, None);
+        return (PlanAction::Create, None);
     };
     if container.digest != wanted.digest {
-        return (Action::Recreate, Some("its definition has changed".into()));
+        return (
+            PlanAction::Recreate,
+            Some("its definition has changed".into()),
+        );
     }
     // Whoever took it off, for a while, was killed before putting it back.
-    if !container.on_network {
+    if !container.has_network {
         return (
-            Action::Recreate,
+            PlanAction::Recreate,
             Some("it is disconnected from the network".into()),
         );
     }
     match container.state {
-        State::Running => (Action::Keep, None),
-        State::Paused => (Action::Resume, Some("it is paused".into())),
-        State::Exited => (Action::Start, Some(container.status.to_lowercase())),
+        ContainerState::Running => (PlanAction::Keep, None),
+        ContainerState::Paused => (PlanAction::Resume, Some("it is paused".into())),
+        ContainerState::Exited => (PlanAction::Start, Some(container.status.to_lowercase())),
         // Never started: the process that made it may have been killed before it
         // put the files in.
-        State::Created => (Action::Recreate, Some("it was never started".into())),
-        State::Restarting | State::Dead => (
-            Action::Recreate,
+        ContainerState::Created => (PlanAction::Recreate, Some("it was never started".into())),
+        ContainerState::Restarting | ContainerState::Dead => (
+            PlanAction::Recreate,
             Some(format!(
                 "the engine reports it as `{}`",
                 container.state.as_str()
@@ -136,27 +147,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::examples;
+    use crate::test_fixtures;
 
-    const STATES: [State; 6] = [
-        State::Created,
-        State::Running,
-        State::Paused,
-        State::Restarting,
-        State::Exited,
-        State::Dead,
+    const STATES: [ContainerState; 6] = [
+        ContainerState::Created,
+        ContainerState::Running,
+        ContainerState::Paused,
+        ContainerState::Restarting,
+        ContainerState::Exited,
+        ContainerState::Dead,
     ];
 
-    fn container(component: &str, digest: &str, state: State) -> Container {
+    fn container(component: &str, digest: &str, state: ContainerState) -> Container {
         Container {
             state,
             digest: digest.to_owned(),
-            ..examples::container(component)
+            ..test_fixtures::container(component)
         }
     }
 
-    fn wanted(component: &str) -> Wanted {
-        Wanted {
+    fn wanted(component: &str) -> DesiredComponent {
+        DesiredComponent {
             component: component.to_owned(),
             digest: "1".to_owned(),
         }
@@ -166,40 +177,46 @@ mod tests {
     fn what_is_off_the_network_is_made_anew() {
         for state in STATES {
             let mut found = container("a", "1", state);
-            found.on_network = false;
+            found.has_network = false;
             assert_eq!(
-                plan(&[wanted("a")], &[found], true)[0].action,
-                Action::Recreate
+                compute_plan(&[wanted("a")], &[found], true)[0].action,
+                PlanAction::Recreate
             );
         }
     }
 
-    fn action(state: State, digest: &str) -> Action {
-        plan(&[wanted("a")], &[container("a", digest, state)], true)[0].action
+    fn action(state: ContainerState, digest: &str) -> PlanAction {
+        compute_plan(&[wanted("a")], &[container("a", digest, state)], true)[0].action
     }
 
     #[test]
     fn each_state_has_its_action() {
-        assert_eq!(plan(&[wanted("a")], &[], true)[0].action, Action::Create);
-        assert_eq!(action(State::Running, "1"), Action::Keep);
-        assert_eq!(action(State::Exited, "1"), Action::Start);
-        assert_eq!(action(State::Paused, "1"), Action::Resume);
-        assert_eq!(action(State::Created, "1"), Action::Recreate);
-        assert_eq!(action(State::Dead, "1"), Action::Recreate);
+        assert_eq!(
+            compute_plan(&[wanted("a")], &[], true)[0].action,
+            PlanAction::Create
+        );
+        assert_eq!(action(ContainerState::Running, "1"), PlanAction::Keep);
+        assert_eq!(action(ContainerState::Exited, "1"), PlanAction::Start);
+        assert_eq!(action(ContainerState::Paused, "1"), PlanAction::Resume);
+        assert_eq!(action(ContainerState::Created, "1"), PlanAction::Recreate);
+        assert_eq!(action(ContainerState::Dead, "1"), PlanAction::Recreate);
     }
 
     #[test]
     fn a_changed_definition_always_recreates() {
         for state in STATES {
-            assert_eq!(action(state, "2"), Action::Recreate);
+            assert_eq!(action(state, "2"), PlanAction::Recreate);
         }
     }
 
     #[test]
     fn what_is_not_wanted_is_removed_only_by_a_whole_run() {
-        let actual = [container("old", "1", State::Running)];
-        assert_eq!(plan(&[], &actual, true)[0].action, Action::Remove);
-        assert!(plan(&[], &actual, false).is_empty());
+        let actual = [container("old", "1", ContainerState::Running)];
+        assert_eq!(
+            compute_plan(&[], &actual, true)[0].action,
+            PlanAction::Remove
+        );
+        assert!(compute_plan(&[], &actual, false).is_empty());
     }
 
     proptest! {
@@ -208,10 +225,10 @@ mod tests {
         fn a_second_plan_keeps_everything(names in proptest::collection::btree_set("[a-z]{1,8}", 0..8)) {
             let wanted: Vec<_> = names.iter().map(|name| wanted(name)).collect();
             let actual: Vec<_> =
-                names.iter().map(|name| container(name, "1", State::Running)).collect();
-            let steps = plan(&wanted, &actual, true);
+                names.iter().map(|name| container(name, "1", ContainerState::Running)).collect();
+            let steps = compute_plan(&wanted, &actual, true);
             prop_assert_eq!(steps.len(), names.len());
-            prop_assert!(steps.iter().all(|step| step.action == Action::Keep));
+            prop_assert!(steps.iter().all(|step| step.action == PlanAction::Keep));
         }
     }
 }

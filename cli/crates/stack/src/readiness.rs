@@ -3,28 +3,28 @@
 use std::future::Future;
 use std::time::Duration;
 
-use dm_components::{Refused, Unready};
-use dm_engine::containers::Ended;
+use dm_components::{Misconfiguration, ProbeError};
+use dm_engine::containers::ContainerExit;
 use dm_engine::{Engine, EngineError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often and how long to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct ProbeTiming {
     /// The pause between two probes.
-    pub poll: Duration,
+    pub interval: Duration,
     /// The time that one probe may take.
-    pub probe: Duration,
+    pub timeout: Duration,
 }
 
 /// Why a container did not become ready.
 #[derive(Debug)]
 pub(crate) enum NotReady {
     /// Its process ended.
-    Ended(Ended),
+    Exited(ContainerExit),
     /// It answers, and waiting is no use.
-    Refused(Refused),
+    Refused(Misconfiguration),
     /// The deadline passed.
     TimedOut,
     /// The run was cancelled.
@@ -43,29 +43,31 @@ pub(crate) enum NotReady {
 ///
 /// # Errors
 /// [`NotReady`], whichever happens first.
-pub(crate) async fn wait<P, F>(
+pub(crate) async fn wait_until_ready<P, F>(
     engine: &Engine,
     container: &str,
     probe: P,
-    pace: Pace,
+    pace: ProbeTiming,
     deadline: Instant,
     cancel: &CancellationToken,
-    mut told: impl FnMut(&str),
+    mut on_probe_failure: impl FnMut(&str),
 ) -> Result<(), NotReady>
 where
     P: Fn() -> F,
-    F: Future<Output = Result<(), Unready>>,
+    F: Future<Output = Result<(), ProbeError>>,
 {
     let probing = async {
         loop {
-            let answer = match tokio::time::timeout(pace.probe, probe()).await {
+            let answer = match tokio::time::timeout(pace.timeout, probe()).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(Unready::Refused(refused))) => return Err(NotReady::Refused(refused)),
-                Ok(Err(Unready::Yet(answer))) => answer,
-                Err(_) => format!("no answer within {:.1} s", pace.probe.as_secs_f64()),
+                Ok(Err(ProbeError::Misconfigured(refused))) => {
+                    return Err(NotReady::Refused(refused));
+                }
+                Ok(Err(ProbeError::NotReady(answer))) => answer,
+                Err(_) => format!("no answer within {:.1} s", pace.timeout.as_secs_f64()),
             };
-            told(&answer);
-            tokio::time::sleep(pace.poll).await;
+            on_probe_failure(&answer);
+            tokio::time::sleep(pace.interval).await;
         }
     };
     tokio::select! {
@@ -73,8 +75,8 @@ where
         // something else answers on its port.
         biased;
         () = cancel.cancelled() => Err(NotReady::Cancelled),
-        ended = engine.ended(container) => match ended {
-            Ok(ended) => Err(NotReady::Ended(ended)),
+        ended = engine.wait_for_exit(container) => match ended {
+            Ok(ended) => Err(NotReady::Exited(ended)),
             Err(error) => Err(NotReady::Engine(error)),
         },
         probed = probing => probed,

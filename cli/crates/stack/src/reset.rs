@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dm_components::{Component, Renewal, Renewing};
+use dm_components::{Component, ResetFuture, ResetStrategy};
 use dm_core::error::Result;
 use dm_engine::containers::Container;
 use dm_engine::exec::ExecSpec;
@@ -20,44 +20,47 @@ use dm_engine::spec::ContainerSpec;
 use tokio_util::sync::CancellationToken;
 
 use super::Stack;
-use super::down::{self, Ending};
-use super::executor::{Emitter, Outcome};
-use super::golden::{self, Golden};
-use super::plan::{Action, Wanted, plan};
+use super::down::{self, TeardownAction};
+use super::executor::{EventEmitter, RunOutcome};
+use super::golden::{self, GoldenImage};
+use super::plan::{DesiredComponent, PlanAction, compute_plan};
 
 /// Stops the instance and removes its data. What is as after a first start then, or has no
 /// data of its own, is left to be started again.
 ///
 /// # Errors
 /// Only where the engine fails; a container that can't be stopped is in the outcome.
-pub async fn clear(
+pub async fn clear_instance(
     stack: &Arc<Stack>,
-    emitter: &Emitter,
+    emitter: &EventEmitter,
     interrupt: &CancellationToken,
-) -> Result<Outcome> {
-    let mark = stack.instance.reset_mark();
-    let goldens = golden::find(stack).await?;
-    if goldens.is_empty() || is_unfinished(stack).await? {
+) -> Result<RunOutcome> {
+    let mark = stack.instance.reset_marker_volume();
+    let goldens = golden::find_golden_images(stack).await?;
+    if goldens.is_empty() || is_reset_unfinished(stack).await? {
         return Ok(down::down(stack, true, emitter, interrupt).await?.outcome);
     }
-    let specs = specifications(stack)?;
+    let specs = container_specs(stack)?;
     let labels = stack.instance.labels();
     stack.engine.ensure_volume(&mark, &labels).await?;
     let mut endings = Vec::new();
-    for container in stack.containers().await? {
+    for container in stack.list_containers().await? {
         let golden = goldens.get(&container.component);
         let spec = specs.get(&container.component);
-        let ending = ending(stack, &container, spec, golden);
+        let ending = teardown_action(stack, &container, spec, golden);
         endings.push((container, ending));
     }
-    let outcome = down::end(stack, endings, emitter, interrupt).await?;
-    if !outcome.ok() {
+    let outcome = down::tear_down(stack, endings, emitter, interrupt).await?;
+    if !outcome.is_success() {
         return Ok(outcome);
     }
     // What could not be made as new is gone by now, and its data goes, too.
-    let left = stack.containers().await?;
-    let volumes = stack.engine.volumes(&stack.instance.filter()).await?;
-    for volume in thrown_away(&volumes, &mark, &left, &specs) {
+    let left = stack.list_containers().await?;
+    let volumes = stack
+        .engine
+        .list_volumes(&stack.instance.label_filter())
+        .await?;
+    for volume in obsolete_volumes(&volumes, &mark, &left, &specs) {
         down::remove_volume(stack, volume).await?;
     }
     stack.engine.remove_volume(&mark).await?;
@@ -65,10 +68,10 @@ pub async fn clear(
 }
 
 /// What the container of each component should be.
-fn specifications(stack: &Stack) -> Result<BTreeMap<String, ContainerSpec>> {
-    let site = stack.site();
+fn container_specs(stack: &Stack) -> Result<BTreeMap<String, ContainerSpec>> {
+    let site = stack.instance_layout();
     let specify = |component: &Arc<dyn Component>| {
-        let spec = stack.specify(component.as_ref(), &site)?;
+        let spec = stack.container_spec(component.as_ref(), &site)?;
         Ok((component.name().to_owned(), spec))
     };
     stack.components.iter().map(specify).collect()
@@ -78,15 +81,15 @@ fn specifications(stack: &Stack) -> Result<BTreeMap<String, ContainerSpec>> {
 ///
 /// # Errors
 /// As [`clear`].
-pub async fn finish(
+pub async fn finish_interrupted_reset(
     stack: &Arc<Stack>,
-    emitter: &Emitter,
+    emitter: &EventEmitter,
     interrupt: &CancellationToken,
-) -> Result<Option<Outcome>> {
-    if !is_unfinished(stack).await? {
+) -> Result<Option<RunOutcome>> {
+    if !is_reset_unfinished(stack).await? {
         return Ok(None);
     }
-    emitter.note(None, "a reset was interrupted: removing the remaining data");
+    emitter.emit_note(None, "a reset was interrupted: removing the remaining data");
     let removed = down::down(stack, true, emitter, interrupt).await?;
     Ok(Some(removed.outcome))
 }
@@ -95,53 +98,56 @@ pub async fn finish(
 ///
 /// # Errors
 /// The engine fails.
-pub async fn is_unfinished(stack: &Stack) -> Result<bool> {
-    let volumes = stack.engine.volumes(&stack.instance.filter()).await?;
-    Ok(volumes.contains(&stack.instance.reset_mark()))
+pub async fn is_reset_unfinished(stack: &Stack) -> Result<bool> {
+    let volumes = stack
+        .engine
+        .list_volumes(&stack.instance.label_filter())
+        .await?;
+    Ok(volumes.contains(&stack.instance.reset_marker_volume()))
 }
 
 /// What becomes of a container by a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum ResetAction {
     /// It goes.
-    Removed,
+    Remove,
     /// It has nothing to forget, and is started again as it is.
-    Stopped,
+    Stop,
     /// It is made as new at its next start.
-    RenewedByStart,
+    ResetOnStart,
     /// It is made as new while it runs, and is frozen then.
-    Frozen,
+    ResetAndPause,
 }
 
 /// Decides what becomes of a container that should be as `spec` says; of one without, nothing
 /// is known.
-fn fate(
+fn choose_reset_action(
     container: &Container,
     spec: Option<&ContainerSpec>,
-    renewal: Option<&Renewal>,
-    golden: Option<&Golden>,
-) -> Fate {
+    renewal: Option<&ResetStrategy>,
+    golden: Option<&GoldenImage>,
+) -> ResetAction {
     let Some(spec) = spec else {
-        return Fate::Removed;
+        return ResetAction::Remove;
     };
-    let wanted = Wanted {
+    let wanted = DesiredComponent {
         component: container.component.clone(),
         digest: spec.digest(),
     };
-    let steps = plan(&[wanted], std::slice::from_ref(container), false);
-    let runs = steps.iter().all(|step| step.action == Action::Keep);
+    let steps = compute_plan(&[wanted], std::slice::from_ref(container), false);
+    let runs = steps.iter().all(|step| step.action == PlanAction::Keep);
     let is_golden = golden.is_some_and(|golden| golden.image == container.image);
     match renewal {
-        Some(Renewal::Running(_)) if runs => Fate::Frozen,
-        Some(Renewal::Starting(_)) if runs && is_golden => Fate::RenewedByStart,
-        None if spec.mounts.is_empty() => Fate::Stopped,
-        _ => Fate::Removed,
+        Some(ResetStrategy::WhileRunning(_)) if runs => ResetAction::ResetAndPause,
+        Some(ResetStrategy::AtNextStart(_)) if runs && is_golden => ResetAction::ResetOnStart,
+        None if spec.mounts.is_empty() => ResetAction::Stop,
+        _ => ResetAction::Remove,
     }
 }
 
 /// The volumes that none of the containers that are `left` has. The mark is not among them:
 /// it goes last.
-fn thrown_away<'a>(
+fn obsolete_volumes<'a>(
     volumes: &'a [String],
     mark: &str,
     left: &[Container],
@@ -156,36 +162,41 @@ fn thrown_away<'a>(
         .collect()
 }
 
-fn ending(
+fn teardown_action(
     stack: &Stack,
     container: &Container,
     spec: Option<&ContainerSpec>,
-    golden: Option<&Golden>,
-) -> Ending {
+    golden: Option<&GoldenImage>,
+) -> TeardownAction {
     let component = stack.component(&container.component).ok();
-    let renewal = component.and_then(|component| component.renewal(&stack.ports));
-    match (fate(container, spec, renewal.as_ref(), golden), renewal) {
-        (Fate::Frozen, Some(Renewal::Running(work))) => Ending::FrozenAfter(work),
-        (Fate::RenewedByStart, Some(Renewal::Starting(command))) => {
-            Ending::StoppedAfter(begun(stack, container, command))
+    let renewal = component.and_then(|component| component.reset_strategy(&stack.ports));
+    match (
+        choose_reset_action(container, spec, renewal.as_ref(), golden),
+        renewal,
+    ) {
+        (ResetAction::ResetAndPause, Some(ResetStrategy::WhileRunning(work))) => {
+            TeardownAction::PauseAfter(work)
         }
-        (Fate::Stopped, _) => Ending::Stopped,
-        _ => Ending::Removed,
+        (ResetAction::ResetOnStart, Some(ResetStrategy::AtNextStart(command))) => {
+            TeardownAction::StopAfter(spawn_exec(stack, container, command))
+        }
+        (ResetAction::Stop, _) => TeardownAction::Stop,
+        _ => TeardownAction::Remove,
     }
 }
 
 /// Begins a command in a container at once, while whoever depends on it is ended.
-fn begun(stack: &Stack, container: &Container, command: &[&str]) -> Renewing {
+fn spawn_exec(stack: &Stack, container: &Container, command: &[&str]) -> ResetFuture {
     let (engine, name) = (stack.engine.clone(), container.name.clone());
     let spec = ExecSpec {
         command: command.iter().map(|&part| part.to_owned()).collect(),
         ..ExecSpec::default()
     };
-    let running = tokio::spawn(async move { engine.exec_collect(&name, &spec).await });
+    let running = tokio::spawn(async move { engine.exec_output(&name, &spec).await });
     Box::pin(async move {
         match running.await {
-            Ok(Ok(output)) if output.code == 0 => Ok(()),
-            Ok(Ok(output)) => Err(String::from_utf8_lossy(&output.err).trim().to_owned()),
+            Ok(Ok(output)) if output.exit_code == 0 => Ok(()),
+            Ok(Ok(output)) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(error) => Err(error.to_string()),
         }
@@ -194,27 +205,27 @@ fn begun(stack: &Stack, container: &Container, command: &[&str]) -> Renewing {
 
 #[cfg(test)]
 mod tests {
-    use dm_engine::containers::State;
-    use dm_engine::spec::Mount;
+    use dm_engine::containers::ContainerState;
+    use dm_engine::spec::VolumeMount;
 
     use super::*;
-    use crate::examples::{self, spec};
+    use crate::test_fixtures::{self, spec};
 
-    fn running() -> Renewal {
-        Renewal::Running(Box::pin(async { Ok(()) }))
+    fn running() -> ResetStrategy {
+        ResetStrategy::WhileRunning(Box::pin(async { Ok(()) }))
     }
 
     /// A container that is what `spec` says.
     fn container(spec: &ContainerSpec) -> Container {
         Container {
             digest: spec.digest(),
-            ..examples::container(&spec.component)
+            ..test_fixtures::container(&spec.component)
         }
     }
 
     fn with_data(component: &str) -> ContainerSpec {
         let mut spec = spec(component);
-        spec.mounts.push(Mount {
+        spec.mounts.push(VolumeMount {
             volume: format!("volume-of-{component}"),
             path: "/data".into(),
         });
@@ -224,27 +235,33 @@ mod tests {
     #[test]
     fn what_forgets_while_it_runs_is_frozen() {
         let spec = with_data("rabbitmq");
-        let fate = |container: &Container| fate(container, Some(&spec), Some(&running()), None);
-        assert_eq!(fate(&container(&spec)), Fate::Frozen);
-        for state in [State::Exited, State::Paused, State::Created] {
+        let fate = |container: &Container| {
+            choose_reset_action(container, Some(&spec), Some(&running()), None)
+        };
+        assert_eq!(fate(&container(&spec)), ResetAction::ResetAndPause);
+        for state in [
+            ContainerState::Exited,
+            ContainerState::Paused,
+            ContainerState::Created,
+        ] {
             let container = Container {
                 state,
                 ..container(&spec)
             };
-            assert_eq!(fate(&container), Fate::Removed, "{state:?}");
+            assert_eq!(fate(&container), ResetAction::Remove, "{state:?}");
         }
         let changed = Container {
             digest: "another".into(),
             ..container(&spec)
         };
-        assert_eq!(fate(&changed), Fate::Removed);
+        assert_eq!(fate(&changed), ResetAction::Remove);
     }
 
     #[test]
     fn what_is_renewed_by_its_start_needs_golden_data() {
         let spec = with_data("postgres");
-        let renewal = Renewal::Starting(&["renew"]);
-        let golden = Golden {
+        let renewal = ResetStrategy::AtNextStart(&["renew"]);
+        let golden = GoldenImage {
             image: "dm/postgres:golden-1".into(),
         };
         let plain = container(&spec);
@@ -252,29 +269,39 @@ mod tests {
             image: golden.image.clone(),
             ..plain.clone()
         };
-        let fate = |container| fate(container, Some(&spec), Some(&renewal), Some(&golden));
-        assert_eq!(fate(&from_golden), Fate::RenewedByStart);
-        assert_eq!(fate(&plain), Fate::Removed);
+        let fate =
+            |container| choose_reset_action(container, Some(&spec), Some(&renewal), Some(&golden));
+        assert_eq!(fate(&from_golden), ResetAction::ResetOnStart);
+        assert_eq!(fate(&plain), ResetAction::Remove);
     }
 
     #[test]
     fn what_has_nothing_to_forget_is_only_stopped() {
         let (service, directory) = (spec("order"), with_data("openldap"));
-        let of = |spec: &ContainerSpec| fate(&container(spec), Some(spec), None, None);
-        assert_eq!(of(&service), Fate::Stopped);
-        assert_eq!(of(&directory), Fate::Removed);
+        let of =
+            |spec: &ContainerSpec| choose_reset_action(&container(spec), Some(spec), None, None);
+        assert_eq!(of(&service), ResetAction::Stop);
+        assert_eq!(of(&directory), ResetAction::Remove);
         // Its next start makes it what it should be.
         let stopped = Container {
-            state: State::Exited,
+            state: ContainerState::Exited,
             ..container(&service)
         };
-        assert_eq!(fate(&stopped, Some(&service), None, None), Fate::Stopped);
+        assert_eq!(
+            choose_reset_action(&stopped, Some(&service), None, None),
+            ResetAction::Stop
+        );
     }
 
     #[test]
     fn what_is_no_part_of_the_stack_is_removed() {
-        let fate = fate(&examples::container("old"), None, Some(&running()), None);
-        assert_eq!(fate, Fate::Removed);
+        let fate = choose_reset_action(
+            &test_fixtures::container("old"),
+            None,
+            Some(&running()),
+            None,
+        );
+        assert_eq!(fate, ResetAction::Remove);
     }
 
     #[test]
@@ -290,9 +317,12 @@ mod tests {
             "volume-of-old",
         ];
         let volumes = volumes.map(str::to_owned);
-        let left = [examples::container("rabbitmq"), examples::container("old")];
+        let left = [
+            test_fixtures::container("rabbitmq"),
+            test_fixtures::container("old"),
+        ];
         assert_eq!(
-            thrown_away(&volumes, mark, &left, &specs.into()),
+            obsolete_volumes(&volumes, mark, &left, &specs.into()),
             ["volume-of-postgres", "volume-of-old"]
         );
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::event::{Event, Node, NodeState};
+use super::event::{Node, NodeState, RunEvent};
 
 /// Where the time of a run went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,7 +14,7 @@ pub struct Timings {
     /// The chain that the run waited for.
     pub critical_chain: CriticalChain,
     /// All nodes that ended, in the order in which they began.
-    pub spans: Vec<Span>,
+    pub spans: Vec<NodeSpan>,
 }
 
 /// The nodes that bounded the run: each could not begin before the next one
@@ -26,12 +26,12 @@ pub struct CriticalChain {
     pub total: Duration,
     /// The links, the last node to end first. A link begins where the next
     /// one in the list ends; the last in the list begins at 0.
-    pub links: Vec<Link>,
+    pub links: Vec<ChainLink>,
 }
 
 /// One node of the critical chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Link {
+pub struct ChainLink {
     /// The node.
     pub node: String,
     /// The node that it waited for last: the next link.
@@ -49,7 +49,7 @@ pub struct Link {
 
 /// What one node did when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Span {
+pub struct NodeSpan {
     /// The node.
     pub node: String,
     /// When it did its first work, since the start of the run.
@@ -63,12 +63,12 @@ pub struct Span {
     pub phases: Vec<(String, Duration)>,
 }
 
-fn rounded(duration: Duration) -> f64 {
+fn seconds_rounded_to_millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(rounded(*duration))
+    serializer.serialize_f64(seconds_rounded_to_millis(*duration))
 }
 
 fn phases_as_seconds<S: Serializer>(
@@ -82,16 +82,16 @@ fn phases_as_seconds<S: Serializer>(
     }
     serializer.collect_seq(phases.iter().map(|(doing, duration)| Phase {
         doing,
-        seconds: rounded(*duration),
+        seconds: seconds_rounded_to_millis(*duration),
     }))
 }
 
 /// What is known of one node.
 #[derive(Debug, Default)]
-struct History {
-    after: Vec<String>,
+struct NodeHistory {
+    dependencies: Vec<String>,
     /// What it did from when on; nothing while it waited.
-    changes: Vec<(Option<String>, Duration)>,
+    transitions: Vec<(Option<String>, Duration)>,
     ended: Option<Duration>,
 }
 
@@ -99,12 +99,12 @@ impl Timings {
     /// Works out where the time went from the events of a run; none if no node
     /// ended.
     #[must_use]
-    pub fn of(events: &[Event]) -> Option<Self> {
-        let nodes = histories(events);
-        let critical_chain = chain(&nodes)?;
-        let mut spans: Vec<Span> = nodes
+    pub fn from_events(events: &[RunEvent]) -> Option<Self> {
+        let nodes = collect_histories(events);
+        let critical_chain = critical_chain(&nodes)?;
+        let mut spans: Vec<NodeSpan> = nodes
             .iter()
-            .filter_map(|(node, it)| span(node, it))
+            .filter_map(|(node, it)| node_span(node, it))
             .collect();
         spans.sort_by(|a, b| (a.began, a.ended, &a.node).cmp(&(b.began, b.ended, &b.node)));
         Some(Self {
@@ -114,26 +114,29 @@ impl Timings {
     }
 }
 
-fn histories(events: &[Event]) -> HashMap<String, History> {
-    let mut nodes: HashMap<String, History> = HashMap::new();
+fn collect_histories(events: &[RunEvent]) -> HashMap<String, NodeHistory> {
+    let mut nodes: HashMap<String, NodeHistory> = HashMap::new();
     for event in events {
         match event {
-            Event::Started { nodes: more, .. } => {
+            RunEvent::Started { nodes: more, .. } => {
                 for Node { name, after, .. } in more {
                     nodes
                         .entry(name.clone())
                         .or_default()
-                        .after
+                        .dependencies
                         .clone_from(after);
                 }
             }
-            Event::Node { name, state, at } => {
+            RunEvent::Node { name, state, at } => {
                 let node = nodes.entry(name.clone()).or_default();
                 if node.ended.is_some() {
                     continue;
                 }
                 // Two threads may report in another order than they measured.
-                let last = node.changes.last().map_or(Duration::ZERO, |(_, at)| *at);
+                let last = node
+                    .transitions
+                    .last()
+                    .map_or(Duration::ZERO, |(_, at)| *at);
                 let at = (*at).max(last);
                 match state {
                     NodeState::Ready { .. } | NodeState::Gone | NodeState::Failed => {
@@ -141,7 +144,7 @@ fn histories(events: &[Event]) -> HashMap<String, History> {
                     }
                     // It never began: it neither ended nor bounded anything.
                     NodeState::Blocked { .. } => {}
-                    _ => node.changes.push((phase(state), at)),
+                    _ => node.transitions.push((phase_name(state), at)),
                 }
             }
             _ => {}
@@ -150,7 +153,7 @@ fn histories(events: &[Event]) -> HashMap<String, History> {
     nodes
 }
 
-fn phase(state: &NodeState) -> Option<String> {
+fn phase_name(state: &NodeState) -> Option<String> {
     match state {
         NodeState::Working { doing, .. } => Some(doing.clone()),
         NodeState::Creating => Some("creating".into()),
@@ -160,17 +163,17 @@ fn phase(state: &NodeState) -> Option<String> {
     }
 }
 
-fn chain(nodes: &HashMap<String, History>) -> Option<CriticalChain> {
+fn critical_chain(nodes: &HashMap<String, NodeHistory>) -> Option<CriticalChain> {
     let ended = |name: &str| nodes.get(name).and_then(|node| node.ended);
     let (mut name, total) = nodes
         .iter()
         .filter_map(|(name, node)| node.ended.map(|ended| (name.as_str(), ended)))
         .max_by(|(a, a_ended), (b, b_ended)| (a_ended, b).cmp(&(b_ended, a)))?;
-    let mut links: Vec<Link> = Vec::new();
+    let mut links: Vec<ChainLink> = Vec::new();
     let mut ready = total;
     while let Some(node) = nodes.get(name) {
         let held_up_by = node
-            .after
+            .dependencies
             .iter()
             .map(String::as_str)
             // A node that ended later didn't hold this one up; and a circle
@@ -180,7 +183,7 @@ fn chain(nodes: &HashMap<String, History>) -> Option<CriticalChain> {
             .filter(|(_, at)| *at <= ready)
             .max_by(|(a, a_at), (b, b_at)| (a_at, b).cmp(&(b_at, a)));
         let began = held_up_by.map_or(Duration::ZERO, |(_, at)| at);
-        links.push(Link {
+        links.push(ChainLink {
             node: name.to_owned(),
             waited_for: held_up_by.map(|(before, _)| before.to_owned()),
             began,
@@ -196,14 +199,14 @@ fn chain(nodes: &HashMap<String, History>) -> Option<CriticalChain> {
     Some(CriticalChain { total, links })
 }
 
-fn span(name: &str, node: &History) -> Option<Span> {
+fn node_span(name: &str, node: &NodeHistory) -> Option<NodeSpan> {
     let ended = node.ended?;
     let began = node
-        .changes
+        .transitions
         .iter()
         .find(|(doing, _)| doing.is_some())
         .map_or(ended, |(_, at)| *at);
-    Some(Span {
+    Some(NodeSpan {
         node: name.to_owned(),
         began,
         ended,
@@ -213,7 +216,7 @@ fn span(name: &str, node: &History) -> Option<Span> {
 
 /// What the node did between two moments, without gaps. Time in which nothing
 /// held it up and yet it did nothing is `queued`.
-fn phases(node: &History, from: Duration, to: Duration) -> Vec<(String, Duration)> {
+fn phases(node: &NodeHistory, from: Duration, to: Duration) -> Vec<(String, Duration)> {
     let mut phases: Vec<(String, Duration)> = Vec::new();
     let mut add = |doing: &str, length: Duration| match phases.last_mut() {
         _ if length.is_zero() => {}
@@ -222,7 +225,7 @@ fn phases(node: &History, from: Duration, to: Duration) -> Vec<(String, Duration
     };
     let mut doing = "queued";
     let mut since = from;
-    for (next, at) in &node.changes {
+    for (next, at) in &node.transitions {
         let at = (*at).clamp(from, to);
         add(doing, at.saturating_sub(since));
         since = since.max(at);

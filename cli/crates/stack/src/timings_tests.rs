@@ -11,16 +11,16 @@ fn node(name: &str, after: &[String]) -> Node {
     }
 }
 
-fn change(name: &str, state: NodeState, millis: u64) -> Event {
-    Event::Node {
+fn node_event(name: &str, state: NodeState, millis: u64) -> RunEvent {
+    RunEvent::Node {
         name: name.into(),
         state,
         at: Duration::from_millis(millis),
     }
 }
 
-fn started(nodes: Vec<Node>) -> Event {
-    Event::Started {
+fn started(nodes: Vec<Node>) -> RunEvent {
+    RunEvent::Started {
         command: "up".into(),
         instance: "default".into(),
         nodes,
@@ -38,16 +38,16 @@ fn the_chain_follows_what_held_each_node_up() {
             node("openldap", &[]),
             node("keycloak", &["postgres".into(), "openldap".into()]),
         ]),
-        change("postgres", NodeState::Creating, 10),
-        change("openldap", STARTING, 10),
-        change("postgres", STARTING, 200),
-        change("openldap", READY, 500),
-        change("postgres", READY, 1_200),
-        change("keycloak", NodeState::Creating, 1_250),
-        change("keycloak", STARTING, 1_400),
-        change("keycloak", READY, 6_000),
+        node_event("postgres", NodeState::Creating, 10),
+        node_event("openldap", STARTING, 10),
+        node_event("postgres", STARTING, 200),
+        node_event("openldap", READY, 500),
+        node_event("postgres", READY, 1_200),
+        node_event("keycloak", NodeState::Creating, 1_250),
+        node_event("keycloak", STARTING, 1_400),
+        node_event("keycloak", READY, 6_000),
     ];
-    let timings = Timings::of(&events).unwrap();
+    let timings = Timings::from_events(&events).unwrap();
     let text: Vec<String> = timings
         .critical_chain
         .links
@@ -74,23 +74,23 @@ fn the_chain_follows_what_held_each_node_up() {
 fn a_blocked_node_bounds_nothing() {
     let events = [
         started(vec![node("a", &[]), node("b", &["a".into()])]),
-        change("a", STARTING, 1),
-        change("a", NodeState::Failed, 400),
-        change("b", NodeState::Blocked { by: "a".into() }, 900),
+        node_event("a", STARTING, 1),
+        node_event("a", NodeState::Failed, 400),
+        node_event("b", NodeState::Blocked { by: "a".into() }, 900),
     ];
-    let chain = Timings::of(&events).unwrap().critical_chain;
+    let chain = Timings::from_events(&events).unwrap().critical_chain;
     assert_eq!(chain.total, Duration::from_millis(400));
     assert_eq!(chain.links.len(), 1);
 }
 
 #[test]
 fn a_run_in_which_nothing_ended_has_no_chain() {
-    assert_eq!(Timings::of(&[]), None);
-    assert_eq!(Timings::of(&[started(vec![node("a", &[])])]), None);
+    assert_eq!(Timings::from_events(&[]), None);
+    assert_eq!(Timings::from_events(&[started(vec![node("a", &[])])]), None);
 }
 
 /// Runs as an executor makes them: a node works after all it waits for.
-fn runs() -> impl Strategy<Value = (Vec<Node>, Vec<Event>)> {
+fn executor_runs() -> impl Strategy<Value = (Vec<Node>, Vec<RunEvent>)> {
     let one = (
         prop::collection::vec(any::<prop::sample::Index>(), 0..4),
         0_u64..50,
@@ -114,10 +114,14 @@ fn runs() -> impl Strategy<Value = (Vec<Node>, Vec<Event>)> {
                 .collect();
             let name = format!("n{number}");
             let at = free + queued;
-            events.push(change(&name, NodeState::Waiting { on: names.clone() }, 0));
-            events.push(change(&name, NodeState::Creating, at));
-            events.push(change(&name, STARTING, at + creating));
-            events.push(change(&name, READY, at + creating + starting));
+            events.push(node_event(
+                &name,
+                NodeState::Waiting { on: names.clone() },
+                0,
+            ));
+            events.push(node_event(&name, NodeState::Creating, at));
+            events.push(node_event(&name, STARTING, at + creating));
+            events.push(node_event(&name, READY, at + creating + starting));
             ready.push(at + creating + starting);
             nodes.push(node(&name, &names));
         }
@@ -126,7 +130,7 @@ fn runs() -> impl Strategy<Value = (Vec<Node>, Vec<Event>)> {
 }
 
 /// Anything at all, in any order, with circles and unknown names.
-fn nonsense() -> impl Strategy<Value = Vec<Event>> {
+fn arbitrary_events() -> impl Strategy<Value = Vec<RunEvent>> {
     let name = || prop::sample::select(vec!["a", "b", "c", "d"]);
     let state = prop::sample::select(vec![
         READY,
@@ -153,14 +157,17 @@ fn nonsense() -> impl Strategy<Value = Vec<Event>> {
             .chain(
                 changes
                     .into_iter()
-                    .map(|(name, state, at)| change(name, state, at)),
+                    .map(|(name, state, at)| node_event(name, state, at)),
             )
             .collect()
     })
 }
 
-fn assert_laws(chain: &CriticalChain, events: &[Event]) -> Result<(), TestCaseError> {
-    let nodes = histories(events);
+fn assert_chain_invariants(
+    chain: &CriticalChain,
+    events: &[RunEvent],
+) -> Result<(), TestCaseError> {
+    let nodes = collect_histories(events);
     let links = &chain.links;
     prop_assert_eq!(links[0].ready, chain.total);
     prop_assert_eq!(links.last().map(|link| link.began), Some(Duration::ZERO));
@@ -169,7 +176,7 @@ fn assert_laws(chain: &CriticalChain, events: &[Event]) -> Result<(), TestCaseEr
     for pair in links.windows(2) {
         prop_assert_eq!(pair[0].began, pair[1].ready);
         prop_assert_eq!(pair[0].waited_for.as_ref(), Some(&pair[1].node));
-        prop_assert!(nodes[&pair[0].node].after.contains(&pair[1].node));
+        prop_assert!(nodes[&pair[0].node].dependencies.contains(&pair[1].node));
     }
     for link in links {
         let phases: Duration = link.phases.iter().map(|(_, length)| *length).sum();
@@ -180,10 +187,10 @@ fn assert_laws(chain: &CriticalChain, events: &[Event]) -> Result<(), TestCaseEr
 
 proptest! {
     #[test]
-    fn a_chain_is_whole((nodes, events) in runs()) {
-        let events: Vec<Event> = std::iter::once(started(nodes)).chain(events).collect();
-        let timings = Timings::of(&events).unwrap();
-        assert_laws(&timings.critical_chain, &events)?;
+    fn a_chain_is_whole((nodes, events) in executor_runs()) {
+        let events: Vec<RunEvent> = std::iter::once(started(nodes)).chain(events).collect();
+        let timings = Timings::from_events(&events).unwrap();
+        assert_chain_invariants(&timings.critical_chain, &events)?;
         for span in &timings.spans {
             let phases: Duration = span.phases.iter().map(|(_, length)| *length).sum();
             prop_assert_eq!(phases, span.ended - span.began);
@@ -191,9 +198,9 @@ proptest! {
     }
 
     #[test]
-    fn even_of_nonsense(events in nonsense()) {
-        if let Some(timings) = Timings::of(&events) {
-            assert_laws(&timings.critical_chain, &events)?;
+    fn even_of_nonsense(events in arbitrary_events()) {
+        if let Some(timings) = Timings::from_events(&events) {
+            assert_chain_invariants(&timings.critical_chain, &events)?;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use dm_core::error::{Coded, Exit};
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
@@ -13,7 +13,7 @@ pub enum OutputError {
     /// to a person: nothing is printed, and the exit code is the one that a
     /// shell gives a program which died of SIGPIPE.
     #[error("the reader of stdout closed it")]
-    Closed,
+    ReaderClosed,
     /// Stdout can't be written, e.g. because the disk is full.
     #[error("could not write to stdout")]
     Write(#[source] io::Error),
@@ -28,52 +28,52 @@ pub enum OutputError {
     },
     /// A question was to be asked and nobody is there to answer.
     #[error("could not ask for a confirmation without a terminal: {question}")]
-    NobodyToAsk {
+    NotInteractive {
         /// What would have been asked.
         question: String,
     },
     /// The answer to a question can't be read.
     #[error("could not read the answer from the terminal")]
-    Answer(#[source] io::Error),
+    ReadAnswer(#[source] io::Error),
 }
 
 impl OutputError {
     /// The failure of a write to stdout.
     #[must_use]
-    pub(crate) fn write(error: io::Error) -> Self {
+    pub(crate) fn from_write_error(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            Self::Closed
+            Self::ReaderClosed
         } else {
             Self::Write(error)
         }
     }
 }
 
-impl Coded for OutputError {
+impl UserError for OutputError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Closed => ErrorCode::OutputClosed,
+            Self::ReaderClosed => ErrorCode::OutputClosed,
             Self::Write(_) => ErrorCode::OutputWrite,
             Self::Json { .. } => ErrorCode::OutputJson,
-            Self::NobodyToAsk { .. } => ErrorCode::ConfirmationNeeded,
-            Self::Answer(_) => ErrorCode::ConfirmationUnreadable,
+            Self::NotInteractive { .. } => ErrorCode::ConfirmationNeeded,
+            Self::ReadAnswer(_) => ErrorCode::ConfirmationUnreadable,
         }
     }
 
-    fn exit(&self) -> Exit {
+    fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Closed => Exit::OutputClosed,
-            Self::Write(_) | Self::Json { .. } => Exit::Found,
-            Self::NobodyToAsk { .. } | Self::Answer(_) => Exit::Usage,
+            Self::ReaderClosed => ExitStatus::OutputClosed,
+            Self::Write(_) | Self::Json { .. } => ExitStatus::Findings,
+            Self::NotInteractive { .. } | Self::ReadAnswer(_) => ExitStatus::Usage,
         }
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::NobodyToAsk { .. } | Self::Answer(_) => {
+            Self::NotInteractive { .. } | Self::ReadAnswer(_) => {
                 vec!["confirm with --yes".into()]
             }
-            Self::Closed | Self::Write(_) | Self::Json { .. } => Vec::new(),
+            Self::ReaderClosed | Self::Write(_) | Self::Json { .. } => Vec::new(),
         }
     }
 }

@@ -9,13 +9,13 @@ use super::OutputError;
 
 /// A value under the name of its schema.
 #[derive(Debug, Serialize)]
-struct Document<'a, T> {
+struct VersionedDocument<'a, T> {
     schema: &'a DocumentSchema,
     #[serde(flatten)]
     body: &'a T,
 }
 
-fn failed(schema: &DocumentSchema) -> impl FnOnce(serde_json::Error) -> OutputError {
+fn serialization_error(schema: &DocumentSchema) -> impl FnOnce(serde_json::Error) -> OutputError {
     let what = schema.id();
     move |source| OutputError::Json { what, source }
 }
@@ -25,24 +25,31 @@ fn failed(schema: &DocumentSchema) -> impl FnOnce(serde_json::Error) -> OutputEr
 ///
 /// # Errors
 /// If the body is no struct or map, or can't be expressed as JSON.
-pub fn document<T: Serialize>(schema: &DocumentSchema, body: &T) -> Result<String, OutputError> {
-    serde_json::to_string_pretty(&Document { schema, body }).map_err(failed(schema))
+pub fn format_document<T: Serialize>(
+    schema: &DocumentSchema,
+    body: &T,
+) -> Result<String, OutputError> {
+    serde_json::to_string_pretty(&VersionedDocument { schema, body })
+        .map_err(serialization_error(schema))
 }
 
 /// As [`document`], on one line.
 ///
 /// # Errors
 /// As for [`document`].
-pub fn line<T: Serialize>(schema: &DocumentSchema, body: &T) -> Result<String, OutputError> {
-    serde_json::to_string(&Document { schema, body }).map_err(failed(schema))
+pub fn format_line<T: Serialize>(schema: &DocumentSchema, body: &T) -> Result<String, OutputError> {
+    serde_json::to_string(&VersionedDocument { schema, body }).map_err(serialization_error(schema))
 }
 
 /// A further line of a stream whose first line named the schema.
 ///
 /// # Errors
 /// If the body can't be expressed as JSON.
-pub fn further_line<T: Serialize>(schema: &DocumentSchema, body: &T) -> Result<String, OutputError> {
-    serde_json::to_string(body).map_err(failed(schema))
+pub fn format_continuation_line<T: Serialize>(
+    schema: &DocumentSchema,
+    body: &T,
+) -> Result<String, OutputError> {
+    serde_json::to_string(body).map_err(serialization_error(schema))
 }
 
 #[cfg(test)]
@@ -58,9 +65,9 @@ mod tests {
 
     #[test]
     fn the_schema_comes_first() {
-        insta::assert_snapshot!(line(&SCHEMA, &Body { rows: vec![1] }).unwrap(), @r#"{"schema":"dm.x/1","rows":[1]}"#);
+        insta::assert_snapshot!(format_line(&SCHEMA, &Body { rows: vec![1] }).unwrap(), @r#"{"schema":"dm.x/1","rows":[1]}"#);
         assert!(
-            document(&SCHEMA, &Body { rows: vec![] })
+            format_document(&SCHEMA, &Body { rows: vec![] })
                 .unwrap()
                 .starts_with("{\n  \"schema\"")
         );
@@ -69,7 +76,7 @@ mod tests {
     #[test]
     fn a_body_without_fields_is_refused() {
         assert!(
-            matches!(document(&SCHEMA, &vec![1]), Err(OutputError::Json { what, .. }) if what == "dm.x/1")
+            matches!(format_document(&SCHEMA, &vec![1]), Err(OutputError::Json { what, .. }) if what == "dm.x/1")
         );
     }
 }

@@ -6,26 +6,28 @@
 //! rendered is a pure function of a value and a [`Canvas`], so that a test can look at exactly
 //! what a person would.
 
-pub mod annotation;
-pub mod counter;
+pub mod attached_terminal;
+pub mod canvas;
+pub mod compiler_errors;
 mod error;
+pub mod error_report;
+pub mod github_actions;
 pub mod json;
 pub mod live;
-mod paint;
+pub mod live_table;
+mod palette;
 mod printer;
+pub mod progress_counter;
 mod prompt;
-pub mod report;
-pub mod session;
 mod settings;
-pub mod source_error;
-pub mod style;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;
-pub mod watch;
 
+pub use canvas::{Canvas, Glyph, Style};
 pub use error::OutputError;
 pub use printer::Printer;
-pub use settings::{ColorChoice, Env, Flags, ProgressChoice, Settings, Stream};
-pub use style::{Canvas, Glyph, Style};
+pub use settings::{
+    ColorChoice, OutputFlags, OutputSettings, ProgressChoice, StreamCapabilities, TerminalEnv,
+};

@@ -5,12 +5,14 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dm_core::document::DocumentSchema;
-use dm_core::error::{Error, Exit};
+use dm_core::error::{Error, ExitStatus};
 use serde::Serialize;
 
-use super::live::{Line, Lines, Size, Terminal};
-use super::style::{Canvas, Glyph, Role};
-use super::{Env, Flags, OutputError, ProgressChoice, Settings, json, report, text};
+use super::canvas::{Canvas, Glyph, StyleRole};
+use super::live::{LiveLine, LiveLines, ProgressTerminal, SizeQuery};
+use super::{
+    OutputError, OutputFlags, OutputSettings, ProgressChoice, TerminalEnv, error_report, json, text,
+};
 
 /// Writes everything that a person or a script sees. Cheap to clone; the
 /// clones share the streams.
@@ -18,11 +20,11 @@ use super::{Env, Flags, OutputError, ProgressChoice, Settings, json, report, tex
 pub struct Printer(Arc<Inner>);
 
 struct Inner {
-    settings: Settings,
-    out: Mutex<Box<dyn Write + Send>>,
-    out_size: Size,
+    settings: OutputSettings,
+    stdout: Mutex<Box<dyn Write + Send>>,
+    stdout_size: SizeQuery,
     /// Stderr, with the live lines that stand at its end.
-    err: Lines,
+    stderr: LiveLines,
 }
 
 impl fmt::Debug for Printer {
@@ -39,9 +41,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Printer {
     /// A printer to this process's stdout and stderr.
     #[must_use]
-    pub fn from_process(flags: &Flags) -> Self {
-        Self::with_sizes(
-            Settings::decide(flags, &Env::from_process()),
+    pub fn from_process(flags: &OutputFlags) -> Self {
+        Self::with_size_queries(
+            OutputSettings::resolve(flags, &TerminalEnv::from_process()),
             Box::new(io::stdout()),
             Box::new(io::stderr()),
             Box::new(|| console::Term::stdout().size_checked()),
@@ -53,32 +55,32 @@ impl Printer {
     #[must_use]
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn new(
-        settings: Settings,
+        settings: OutputSettings,
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
     ) -> Self {
-        Self::with_sizes(settings, out, err, Box::new(|| None), Box::new(|| None))
+        Self::with_size_queries(settings, out, err, Box::new(|| None), Box::new(|| None))
     }
 
     /// The same with what answers how large the two terminals are.
-    pub fn with_sizes(
-        settings: Settings,
+    pub fn with_size_queries(
+        settings: OutputSettings,
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
-        out_size: Size,
-        err_size: Size,
+        out_size: SizeQuery,
+        err_size: SizeQuery,
     ) -> Self {
         Self(Arc::new(Inner {
             settings,
-            out: Mutex::new(out),
-            out_size,
-            err: Lines::new(Terminal::new(err, err_size)),
+            stdout: Mutex::new(out),
+            stdout_size: out_size,
+            stderr: LiveLines::new(ProgressTerminal::new(err, err_size)),
         }))
     }
 
     /// How it was decided to write.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &OutputSettings {
         &self.0.settings
     }
 
@@ -91,18 +93,18 @@ impl Printer {
 
     /// The surface of stdout, as large as it is now.
     #[must_use]
-    pub fn out(&self) -> Canvas {
+    pub fn stdout_canvas(&self) -> Canvas {
         self.0
             .settings
-            .canvas(self.0.settings.out, (self.0.out_size)())
+            .canvas(self.0.settings.stdout, (self.0.stdout_size)())
     }
 
     /// The surface of stderr, as large as it is now.
     #[must_use]
-    pub fn err(&self) -> Canvas {
+    pub fn stderr_canvas(&self) -> Canvas {
         self.0
             .settings
-            .canvas(self.0.settings.err, self.0.err.size())
+            .canvas(self.0.settings.stderr, self.0.stderr.size())
     }
 
     /// Writes data to stdout; a line feed is added where it lacks one.
@@ -110,7 +112,7 @@ impl Printer {
     /// # Errors
     /// [`OutputError::Closed`] if the reader has gone, so that the command
     /// ends quietly, or [`OutputError::Write`].
-    pub fn data(&self, text: &str) -> Result<(), OutputError> {
+    pub fn write_stdout(&self, text: &str) -> Result<(), OutputError> {
         if text.is_empty() {
             return Ok(());
         }
@@ -119,19 +121,23 @@ impl Printer {
             line.push('\n');
         }
         // Both may be the same terminal.
-        let written = self.0.err.suspend(|| {
-            let mut out = lock(&self.0.out);
+        let written = self.0.stderr.suspend(|| {
+            let mut out = lock(&self.0.stdout);
             out.write_all(line.as_bytes()).and_then(|()| out.flush())
         });
-        written.map_err(OutputError::write)
+        written.map_err(OutputError::from_write_error)
     }
 
     /// Writes a JSON document to stdout (see [`json::document`]).
     ///
     /// # Errors
     /// As for [`json::document`] and [`Printer::data`].
-    pub fn document<T: Serialize>(&self, schema: &DocumentSchema, body: &T) -> Result<(), OutputError> {
-        self.data(&json::document(schema, body)?)
+    pub fn print_document<T: Serialize>(
+        &self,
+        schema: &DocumentSchema,
+        body: &T,
+    ) -> Result<(), OutputError> {
+        self.write_stdout(&json::format_document(schema, body)?)
     }
 
     /// Writes a result to stdout: a document where JSON was asked for, and otherwise what
@@ -139,22 +145,22 @@ impl Printer {
     ///
     /// # Errors
     /// As for [`Printer::document`] and [`Printer::data`].
-    pub fn result<T: Serialize>(
+    pub fn print_result<T: Serialize>(
         &self,
         schema: &DocumentSchema,
         body: &T,
         render: impl FnOnce(&Canvas) -> String,
     ) -> Result<(), OutputError> {
         if self.is_json() {
-            self.document(schema, body)
+            self.print_document(schema, body)
         } else {
-            self.data(&render(&self.out()))
+            self.write_stdout(&render(&self.stdout_canvas()))
         }
     }
 
     /// Writes text to stderr, above live lines. Failures are ignored: there is
     /// no better place to tell them.
-    pub fn message(&self, text: &str) {
+    pub fn write_stderr(&self, text: &str) {
         if text.is_empty() {
             return;
         }
@@ -162,75 +168,82 @@ impl Printer {
         if !line.ends_with('\n') {
             line.push('\n');
         }
-        self.message_without_line_feed(&line);
+        self.write_stderr_without_newline(&line);
     }
 
     /// As [`Printer::message`], with the cursor left behind the text.
-    pub(crate) fn message_without_line_feed(&self, text: &str) {
-        let _ = self.0.err.above(text);
+    pub(crate) fn write_stderr_without_newline(&self, text: &str) {
+        let _ = self.0.stderr.write_above(text);
     }
 
     /// A sentence that helps, unless `--quiet`.
     pub fn note(&self, sentence: &str) {
         if !self.0.settings.quiet {
-            self.sentence("note", None, sentence);
+            self.print_sentence("note", None, sentence);
         }
     }
 
     /// A sentence for who wants to know more, with `--verbose`.
     pub fn detail(&self, sentence: &str) {
         if self.0.settings.verbose {
-            self.sentence("detail", None, sentence);
+            self.print_sentence("detail", None, sentence);
         }
     }
 
     /// A sentence that should be read, even with `--quiet`.
     pub fn warn(&self, sentence: &str) {
-        self.sentence("warning", Some((Role::Warn, Glyph::Warning)), sentence);
+        self.print_sentence(
+            "warning",
+            Some((StyleRole::Warning, Glyph::Warning)),
+            sentence,
+        );
     }
 
     /// That something was done, unless `--quiet`.
     pub fn done(&self, sentence: &str) {
         if !self.0.settings.quiet {
-            self.sentence("note", Some((Role::Good, Glyph::Ready)), sentence);
+            self.print_sentence("note", Some((StyleRole::Success, Glyph::Check)), sentence);
         }
     }
 
-    fn sentence(&self, kind: &str, sign: Option<(Role, Glyph)>, sentence: &str) {
+    fn print_sentence(&self, kind: &str, sign: Option<(StyleRole, Glyph)>, sentence: &str) {
         if self.0.settings.progress == ProgressChoice::Json {
             let body = serde_json::json!({ "event": kind, "text": sentence });
-            self.message(&body.to_string());
+            self.write_stderr(&body.to_string());
             return;
         }
-        let canvas = self.err();
+        let canvas = self.stderr_canvas();
         let first = match sign {
-            Some((role, glyph)) => format!("{} ", canvas.sign(role, glyph)),
+            Some((role, glyph)) => format!("{} ", canvas.paint_glyph(role, glyph)),
             None => String::new(),
         };
-        let rest = " ".repeat(text::width(&first));
-        self.message(&canvas.wrap(sentence, &first, &rest));
+        let rest = " ".repeat(text::display_width(&first));
+        self.write_stderr(&canvas.wrap(sentence, &first, &rest));
     }
 
     /// Tells of a command's failure, and returns the code to exit with. With
     /// `--json` the document `dm.error/1` goes to stdout, and the text to
     /// stderr as well.
     #[must_use]
-    pub fn error(&self, error: &Error) -> Exit {
-        let exit = error.coded().exit();
-        if exit == Exit::OutputClosed {
+    pub fn print_error(&self, error: &Error) -> ExitStatus {
+        let exit = error.user_error().exit_status();
+        if exit == ExitStatus::OutputClosed {
             return exit;
         }
         if self.0.settings.json {
             // Where stdout can't be written, the text on stderr remains.
-            let _ = json::document(&dm_core::document::ERROR, &report::document(error))
-                .and_then(|document| self.data(&document));
+            let _ =
+                json::format_document(&dm_core::document::ERROR, &error_report::to_document(error))
+                    .and_then(|document| self.write_stdout(&document));
         }
         if self.0.settings.progress == ProgressChoice::Json {
-            if let Ok(line) = json::line(&dm_core::document::ERROR, &report::document(error)) {
-                self.message(&line);
+            if let Ok(line) =
+                json::format_line(&dm_core::document::ERROR, &error_report::to_document(error))
+            {
+                self.write_stderr(&line);
             }
         } else {
-            self.message(&report::text(error, &self.err()));
+            self.write_stderr(&error_report::render_text(error, &self.stderr_canvas()));
         }
         exit
     }
@@ -238,22 +251,22 @@ impl Printer {
     /// Writes a workflow command where GitHub Actions reads them, see
     /// [`annotation`](super::annotation).
     pub fn annotate(&self, annotation: &str) {
-        if self.0.settings.annotate {
-            self.message(annotation);
+        if self.0.settings.github_annotations {
+            self.write_stderr(annotation);
         }
     }
 
     /// Replaces the live lines at the end of stderr; spinners turn by one if
     /// `turn` is true.
-    pub fn live(&self, lines: Vec<Line>, turn: bool) {
-        let _ = self.0.err.show(lines, self.err().style, turn);
+    pub fn show_live_lines(&self, lines: Vec<LiveLine>, turn: bool) {
+        let _ = self.0.stderr.draw(lines, self.stderr_canvas().style, turn);
     }
 
     /// As [`Printer::err`], and never wider than the terminal really is: what
     /// is redrawn in place must not be broken, whatever `COLUMNS` says.
     pub fn live_canvas(&self) -> Canvas {
-        let size = self.0.err.size();
-        let mut canvas = self.0.settings.canvas(self.0.settings.err, size);
+        let size = self.0.stderr.size();
+        let mut canvas = self.0.settings.canvas(self.0.settings.stderr, size);
         if let Some((_, columns)) = size.filter(|(_, columns)| *columns > 0) {
             canvas.width = canvas.width.min(usize::from(columns));
         }
@@ -261,55 +274,55 @@ impl Printer {
     }
 
     /// The rows of stderr's terminal.
-    pub fn rows(&self) -> usize {
-        Settings::rows(self.0.err.size())
+    pub fn terminal_rows(&self) -> usize {
+        OutputSettings::rows_or_default(self.0.stderr.size())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{captured, pipe_env};
+    use crate::testing::{captured_printer, pipe_env};
 
     #[test]
     fn data_and_messages_go_to_their_streams() {
-        let (printer, out, err) = captured(&Flags::default(), &pipe_env());
-        printer.data("row").unwrap();
+        let (printer, out, err) = captured_printer(&OutputFlags::default(), &pipe_env());
+        printer.write_stdout("row").unwrap();
         printer.note("a note");
         printer.detail("not shown");
         printer.warn("careful");
-        assert_eq!(out.text(), "row\n");
-        assert_eq!(err.text(), "a note\n▲ careful\n");
+        assert_eq!(out.contents(), "row\n");
+        assert_eq!(err.contents(), "a note\n▲ careful\n");
     }
 
     #[test]
     fn quiet_leaves_results_and_warnings() {
-        let flags = Flags {
+        let flags = OutputFlags {
             quiet: true,
-            ..Flags::default()
+            ..OutputFlags::default()
         };
-        let (printer, out, err) = captured(&flags, &pipe_env());
-        printer.data("row").unwrap();
+        let (printer, out, err) = captured_printer(&flags, &pipe_env());
+        printer.write_stdout("row").unwrap();
         printer.note("a note");
         printer.done("done");
         printer.warn("careful");
-        assert_eq!(out.text(), "row\n");
-        assert_eq!(err.text(), "▲ careful\n");
+        assert_eq!(out.contents(), "row\n");
+        assert_eq!(err.contents(), "▲ careful\n");
     }
 
     #[test]
     fn json_progress_keeps_stderr_json() {
-        let flags = Flags {
+        let flags = OutputFlags {
             progress: ProgressChoice::Json,
-            ..Flags::default()
+            ..OutputFlags::default()
         };
-        let (printer, _, err) = captured(&flags, &pipe_env());
+        let (printer, _, err) = captured_printer(&flags, &pipe_env());
         printer.note("a \"note\"");
-        let _ = printer.error(&OutputError::Write(io::Error::other("disk full")).into());
-        for line in err.text().lines() {
+        let _ = printer.print_error(&OutputError::Write(io::Error::other("disk full")).into());
+        for line in err.contents().lines() {
             serde_json::from_str::<serde_json::Value>(line).unwrap();
         }
-        assert!(err.text().contains(r#""code":"output-write""#));
+        assert!(err.contents().contains(r#""code":"output-write""#));
     }
 
     /// A reader that has gone away.
@@ -327,31 +340,31 @@ mod tests {
 
     #[test]
     fn a_reader_that_went_away_ends_the_command_without_a_word() {
-        let (_, _, err) = captured(&Flags::default(), &pipe_env());
+        let (_, _, err) = captured_printer(&OutputFlags::default(), &pipe_env());
         let printer = Printer::new(
-            Settings::decide(&Flags::default(), &pipe_env()),
+            OutputSettings::resolve(&OutputFlags::default(), &pipe_env()),
             Box::new(Gone),
             Box::new(err.clone()),
         );
-        let error = printer.data("row").unwrap_err();
-        assert_eq!(printer.error(&error.into()).code(), 141);
-        assert_eq!(err.text(), "");
+        let error = printer.write_stdout("row").unwrap_err();
+        assert_eq!(printer.print_error(&error.into()).code(), 141);
+        assert_eq!(err.contents(), "");
     }
 
     #[test]
     fn with_json_an_error_is_the_document() {
-        let flags = Flags {
+        let flags = OutputFlags {
             json: true,
-            ..Flags::default()
+            ..OutputFlags::default()
         };
-        let (printer, out, err) = captured(&flags, &pipe_env());
-        let error = OutputError::NobodyToAsk {
+        let (printer, out, err) = captured_printer(&flags, &pipe_env());
+        let error = OutputError::NotInteractive {
             question: "remove 4 volumes?".into(),
         };
-        assert_eq!(printer.error(&error.into()), Exit::Usage);
-        let document: serde_json::Value = serde_json::from_str(&out.text()).unwrap();
+        assert_eq!(printer.print_error(&error.into()), ExitStatus::Usage);
+        let document: serde_json::Value = serde_json::from_str(&out.contents()).unwrap();
         assert_eq!(document["schema"], "dm.error/1");
         assert_eq!(document["error"]["exit_code"], 2);
-        assert!(err.text().contains("--yes"));
+        assert!(err.contents().contains("--yes"));
     }
 }

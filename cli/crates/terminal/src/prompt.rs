@@ -2,14 +2,14 @@
 
 use std::io::BufRead;
 
-use super::style::Role;
+use super::canvas::StyleRole;
 use super::{OutputError, Printer};
 
 impl Printer {
     /// True where there is a person to ask.
     #[must_use]
-    pub fn can_ask(&self) -> bool {
-        self.settings().can_ask
+    pub fn is_interactive(&self) -> bool {
+        self.settings().is_interactive
     }
 
     /// Asks whether to do something; anything but a yes is a no, and so is the
@@ -19,30 +19,38 @@ impl Printer {
     /// [`OutputError::NobodyToAsk`] where stdin or stderr is no terminal: a
     /// script must say `--yes`.
     pub fn confirm(&self, question: &str) -> Result<bool, OutputError> {
-        self.confirm_from(question, &mut std::io::stdin().lock())
+        self.confirm_with_input(question, &mut std::io::stdin().lock())
     }
 
-    fn confirm_from(&self, question: &str, input: &mut dyn BufRead) -> Result<bool, OutputError> {
-        if !self.settings().can_ask {
-            return Err(OutputError::NobodyToAsk {
+    fn confirm_with_input(
+        &self,
+        question: &str,
+        input: &mut dyn BufRead,
+    ) -> Result<bool, OutputError> {
+        if !self.settings().is_interactive {
+            return Err(OutputError::NotInteractive {
                 question: question.to_owned(),
             });
         }
-        let canvas = self.err();
+        let canvas = self.stderr_canvas();
         loop {
-            let hint = canvas.paint(Role::Muted, "[y/N]");
+            let hint = canvas.paint(StyleRole::Muted, "[y/N]");
             let prompt = canvas.wrap(&format!("{question} {hint}"), "", "");
-            self.message_without_line_feed(&format!("{prompt} "));
+            self.write_stderr_without_newline(&format!("{prompt} "));
             let mut answer = String::new();
-            if input.read_line(&mut answer).map_err(OutputError::Answer)? == 0 {
+            if input
+                .read_line(&mut answer)
+                .map_err(OutputError::ReadAnswer)?
+                == 0
+            {
                 // The person pressed Ctrl-D: the cursor still stands behind the question.
-                self.message("no");
+                self.write_stderr("no");
                 return Ok(false);
             }
             match answer.trim().to_ascii_lowercase().as_str() {
                 "y" | "yes" => return Ok(true),
                 "" | "n" | "no" => return Ok(false),
-                _ => self.message("answer y or n"),
+                _ => self.write_stderr("answer y or n"),
             }
         }
     }
@@ -50,22 +58,22 @@ impl Printer {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{captured, pipe_env};
-    use crate::{Env, Flags};
+    use crate::testing::{captured_printer, pipe_env};
+    use crate::{OutputFlags, TerminalEnv};
 
     fn ask(answers: &str) -> (bool, String) {
-        let env = Env {
-            stdin_terminal: true,
-            stderr_terminal: true,
+        let env = TerminalEnv {
+            stdin_is_terminal: true,
+            stderr_is_terminal: true,
             term: Some("dumb".into()),
-            ..Env::default()
+            ..TerminalEnv::default()
         };
-        let (printer, out, err) = captured(&Flags::default(), &env);
+        let (printer, out, err) = captured_printer(&OutputFlags::default(), &env);
         let answer = printer
-            .confirm_from("remove 4 volumes?", &mut answers.as_bytes())
+            .confirm_with_input("remove 4 volumes?", &mut answers.as_bytes())
             .unwrap();
-        assert_eq!(out.text(), "", "a question is no data");
-        (answer, err.text())
+        assert_eq!(out.contents(), "", "a question is no data");
+        (answer, err.contents())
     }
 
     #[test]
@@ -90,9 +98,9 @@ mod tests {
 
     #[test]
     fn a_pipe_is_told_of_yes() {
-        let (printer, _, err) = captured(&Flags::default(), &pipe_env());
+        let (printer, _, err) = captured_printer(&OutputFlags::default(), &pipe_env());
         let error = printer.confirm("remove 4 volumes?").unwrap_err();
-        let _ = printer.error(&error.into());
-        insta::assert_snapshot!(err.text());
+        let _ = printer.print_error(&error.into());
+        insta::assert_snapshot!(err.contents());
     }
 }

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::style::{Canvas, Style};
+use super::canvas::{Canvas, Style};
 
 /// Columns of a pipe, and of a terminal that won't tell.
 const DEFAULT_WIDTH: usize = 80;
@@ -44,7 +44,7 @@ pub enum ProgressChoice {
 
 /// The flags that every command has.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-pub struct Flags {
+pub struct OutputFlags {
     /// When to use colour in the output.
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub color: ColorChoice,
@@ -65,13 +65,13 @@ pub struct Flags {
 /// What the environment says about how to write. A value, so that tests need
 /// not change the process's own.
 #[derive(Debug, Clone, Default)]
-pub struct Env {
+pub struct TerminalEnv {
     /// True where stdin is a terminal.
-    pub stdin_terminal: bool,
+    pub stdin_is_terminal: bool,
     /// True where stdout is a terminal.
-    pub stdout_terminal: bool,
+    pub stdout_is_terminal: bool,
     /// True where stderr is a terminal.
-    pub stderr_terminal: bool,
+    pub stderr_is_terminal: bool,
     /// `NO_COLOR`: any text turns colour off (no-color.org).
     pub no_color: Option<String>,
     /// `CLICOLOR_FORCE`: any text but `0` turns colour on.
@@ -88,15 +88,15 @@ pub struct Env {
     pub github_actions: Option<String>,
 }
 
-impl Env {
+impl TerminalEnv {
     /// The environment of this process.
     #[must_use]
     pub(crate) fn from_process() -> Self {
         let get = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
-            stdin_terminal: std::io::stdin().is_terminal(),
-            stdout_terminal: std::io::stdout().is_terminal(),
-            stderr_terminal: std::io::stderr().is_terminal(),
+            stdin_is_terminal: std::io::stdin().is_terminal(),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
             no_color: get("NO_COLOR"),
             clicolor_force: get("CLICOLOR_FORCE"),
             term: get("TERM"),
@@ -109,12 +109,12 @@ impl Env {
         }
     }
 
-    fn dumb(&self) -> bool {
+    fn is_dumb(&self) -> bool {
         self.term.as_deref() == Some("dumb")
     }
 
     /// The Linux console knows UTF-8 but has few glyphs to show it with.
-    fn unicode(&self) -> bool {
+    fn supports_unicode(&self) -> bool {
         let locale = self
             .locale
             .as_deref()
@@ -124,19 +124,19 @@ impl Env {
             && self.term.as_deref() != Some("linux")
     }
 
-    fn colour(&self, choice: ColorChoice, terminal: bool) -> bool {
+    fn resolve_colour(&self, choice: ColorChoice, terminal: bool) -> bool {
         match choice {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
             ColorChoice::Auto if self.no_color.is_some() => false,
             ColorChoice::Auto => match self.clicolor_force.as_deref() {
                 Some(force) if force != "0" => true,
-                _ => terminal && !self.dumb(),
+                _ => terminal && !self.is_dumb(),
             },
         }
     }
 
-    fn in_ci(&self) -> bool {
+    fn is_ci(&self) -> bool {
         self.ci
             .as_deref()
             .is_some_and(|ci| ci != "false" && ci != "0")
@@ -145,24 +145,24 @@ impl Env {
 
 /// What one of stdout and stderr can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stream {
+pub struct StreamCapabilities {
     /// True where a person looks at it directly.
-    pub terminal: bool,
+    pub is_terminal: bool,
     /// True where colours are written.
-    pub colour: bool,
+    pub has_colour: bool,
 }
 
 /// How to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct OutputSettings {
     /// Stdout.
-    pub out: Stream,
+    pub stdout: StreamCapabilities,
     /// Stderr.
-    pub err: Stream,
+    pub stderr: StreamCapabilities,
     /// True where a person can be asked.
-    pub can_ask: bool,
+    pub is_interactive: bool,
     /// The width that `COLUMNS` demands.
-    pub columns: Option<usize>,
+    pub width_override: Option<usize>,
     /// True where more than ASCII may be written.
     pub unicode: bool,
     /// How a run is reported; never [`ProgressChoice::Auto`].
@@ -174,66 +174,66 @@ pub struct Settings {
     /// True where details are shown.
     pub verbose: bool,
     /// True where GitHub Actions reads along and makes annotations.
-    pub annotate: bool,
+    pub github_annotations: bool,
 }
 
-impl Settings {
+impl OutputSettings {
     /// Decides how to write.
     #[must_use]
-    pub fn decide(flags: &Flags, env: &Env) -> Self {
-        let stream = |terminal| Stream {
-            terminal,
-            colour: env.colour(flags.color, terminal),
+    pub fn resolve(flags: &OutputFlags, env: &TerminalEnv) -> Self {
+        let stream = |terminal| StreamCapabilities {
+            is_terminal: terminal,
+            has_colour: env.resolve_colour(flags.color, terminal),
         };
         let progress = match flags.progress {
             ProgressChoice::Auto if flags.quiet => ProgressChoice::None,
-            ProgressChoice::Auto if env.stderr_terminal && !env.dumb() && !env.in_ci() => {
+            ProgressChoice::Auto if env.stderr_is_terminal && !env.is_dumb() && !env.is_ci() => {
                 ProgressChoice::Live
             }
             // Live lines are cursor movements: nothing for a file.
-            ProgressChoice::Live if env.stderr_terminal => ProgressChoice::Live,
+            ProgressChoice::Live if env.stderr_is_terminal => ProgressChoice::Live,
             ProgressChoice::Auto | ProgressChoice::Live => ProgressChoice::Plain,
             chosen => chosen,
         };
         Self {
-            out: stream(env.stdout_terminal),
-            err: stream(env.stderr_terminal),
-            can_ask: env.stdin_terminal && env.stderr_terminal,
-            columns: env
+            stdout: stream(env.stdout_is_terminal),
+            stderr: stream(env.stderr_is_terminal),
+            is_interactive: env.stdin_is_terminal && env.stderr_is_terminal,
+            width_override: env
                 .columns
                 .as_deref()
                 .and_then(|columns| columns.trim().parse().ok())
                 .filter(|columns| *columns > 0),
-            unicode: env.unicode(),
+            unicode: env.supports_unicode(),
             progress,
             json: flags.json,
             quiet: flags.quiet,
             verbose: flags.verbose,
-            annotate: env.github_actions.as_deref() == Some("true"),
+            github_annotations: env.github_actions.as_deref() == Some("true"),
         }
     }
 
     /// The surface that a stream offers, where its terminal has the given
     /// size (rows, columns), if it is one.
     #[must_use]
-    pub(crate) fn canvas(&self, stream: Stream, size: Option<(u16, u16)>) -> Canvas {
+    pub(crate) fn canvas(&self, stream: StreamCapabilities, size: Option<(u16, u16)>) -> Canvas {
         let measured = size
             .map(|(_, columns)| usize::from(columns))
             .filter(|c| *c > 0);
-        let width = self.columns.or(measured).unwrap_or(DEFAULT_WIDTH);
+        let width = self.width_override.or(measured).unwrap_or(DEFAULT_WIDTH);
         Canvas {
             style: Style {
-                colour: stream.colour,
+                colour: stream.has_colour,
                 unicode: self.unicode,
             },
             width: width.max(MIN_WIDTH),
-            bounded: stream.terminal || self.columns.is_some(),
+            is_bounded: stream.is_terminal || self.width_override.is_some(),
         }
     }
 
     /// The rows of a terminal of the given size (rows, columns).
     #[must_use]
-    pub(crate) fn rows(size: Option<(u16, u16)>) -> usize {
+    pub(crate) fn rows_or_default(size: Option<(u16, u16)>) -> usize {
         size.map(|(rows, _)| usize::from(rows))
             .filter(|rows| *rows > 0)
             .unwrap_or(DEFAULT_HEIGHT)
@@ -244,56 +244,56 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn terminal() -> Env {
-        Env {
-            stdin_terminal: true,
-            stdout_terminal: true,
-            stderr_terminal: true,
+    fn terminal() -> TerminalEnv {
+        TerminalEnv {
+            stdin_is_terminal: true,
+            stdout_is_terminal: true,
+            stderr_is_terminal: true,
             term: Some("xterm-256color".into()),
             locale: Some("en_US.UTF-8".into()),
-            ..Env::default()
+            ..TerminalEnv::default()
         }
     }
 
-    fn decide(flags: &Flags, env: &Env) -> Settings {
-        Settings::decide(flags, env)
+    fn decide(flags: &OutputFlags, env: &TerminalEnv) -> OutputSettings {
+        OutputSettings::resolve(flags, env)
     }
 
     #[test]
     fn a_terminal_gets_live_lines_colour_and_glyphs() {
-        let settings = decide(&Flags::default(), &terminal());
-        assert!(settings.out.colour && settings.err.colour && settings.unicode);
-        assert!(settings.can_ask);
+        let settings = decide(&OutputFlags::default(), &terminal());
+        assert!(settings.stdout.has_colour && settings.stderr.has_colour && settings.unicode);
+        assert!(settings.is_interactive);
         assert_eq!(settings.progress, ProgressChoice::Live);
     }
 
     #[test]
     fn stdout_and_stderr_are_decided_apart() {
-        let env = Env {
-            stdout_terminal: false,
+        let env = TerminalEnv {
+            stdout_is_terminal: false,
             ..terminal()
         };
-        let settings = decide(&Flags::default(), &env);
-        assert!(!settings.out.colour && settings.err.colour);
-        assert!(!settings.canvas(settings.out, None).bounded);
-        assert!(settings.canvas(settings.err, None).bounded);
+        let settings = decide(&OutputFlags::default(), &env);
+        assert!(!settings.stdout.has_colour && settings.stderr.has_colour);
+        assert!(!settings.canvas(settings.stdout, None).is_bounded);
+        assert!(settings.canvas(settings.stderr, None).is_bounded);
     }
 
     #[test]
     fn colour_follows_flag_then_no_color_then_force_then_terminal() {
         let colour = |flag, no_color: Option<&str>, force: Option<&str>, terminal, term: &str| {
-            let env = Env {
-                stderr_terminal: terminal,
+            let env = TerminalEnv {
+                stderr_is_terminal: terminal,
                 no_color: no_color.map(Into::into),
                 clicolor_force: force.map(Into::into),
                 term: Some(term.into()),
-                ..Env::default()
+                ..TerminalEnv::default()
             };
-            let flags = Flags {
+            let flags = OutputFlags {
                 color: flag,
-                ..Flags::default()
+                ..OutputFlags::default()
             };
-            decide(&flags, &env).err.colour
+            decide(&flags, &env).stderr.has_colour
         };
         use ColorChoice::{Always, Auto, Never};
         assert!(colour(Always, Some("1"), None, false, "dumb"));
@@ -307,34 +307,34 @@ mod tests {
 
     #[test]
     fn live_lines_never_go_where_they_cannot_be_redrawn() {
-        let progress = |choice, env: &Env| {
-            let flags = Flags {
+        let progress = |choice, env: &TerminalEnv| {
+            let flags = OutputFlags {
                 progress: choice,
-                ..Flags::default()
+                ..OutputFlags::default()
             };
             decide(&flags, env).progress
         };
         assert_eq!(
-            progress(ProgressChoice::Live, &Env::default()),
+            progress(ProgressChoice::Live, &TerminalEnv::default()),
             ProgressChoice::Plain
         );
         assert_eq!(
-            progress(ProgressChoice::Auto, &Env::default()),
+            progress(ProgressChoice::Auto, &TerminalEnv::default()),
             ProgressChoice::Plain
         );
-        let ci = Env {
+        let ci = TerminalEnv {
             ci: Some("true".into()),
             ..terminal()
         };
         assert_eq!(progress(ProgressChoice::Auto, &ci), ProgressChoice::Plain);
-        let dumb = Env {
+        let dumb = TerminalEnv {
             term: Some("dumb".into()),
             ..terminal()
         };
         assert_eq!(progress(ProgressChoice::Auto, &dumb), ProgressChoice::Plain);
-        let quiet = Flags {
+        let quiet = OutputFlags {
             quiet: true,
-            ..Flags::default()
+            ..OutputFlags::default()
         };
         assert_eq!(decide(&quiet, &terminal()).progress, ProgressChoice::None);
     }
@@ -342,12 +342,12 @@ mod tests {
     #[test]
     fn columns_overrides_and_nonsense_is_ignored() {
         let width = |columns: &str, size| {
-            let env = Env {
+            let env = TerminalEnv {
                 columns: Some(columns.into()),
                 ..terminal()
             };
-            let settings = decide(&Flags::default(), &env);
-            settings.canvas(settings.out, size).width
+            let settings = decide(&OutputFlags::default(), &env);
+            settings.canvas(settings.stdout, size).width
         };
         assert_eq!(width("120", Some((24, 90))), 120);
         assert_eq!(width("0", Some((24, 90))), 90);
@@ -359,12 +359,12 @@ mod tests {
     #[test]
     fn glyphs_follow_the_locale() {
         let unicode = |locale: Option<&str>, term: &str| {
-            let env = Env {
+            let env = TerminalEnv {
                 locale: locale.map(Into::into),
                 term: Some(term.into()),
-                ..Env::default()
+                ..TerminalEnv::default()
             };
-            decide(&Flags::default(), &env).unicode
+            decide(&OutputFlags::default(), &env).unicode
         };
         assert!(unicode(Some("C.UTF-8"), "xterm"));
         assert!(unicode(Some("de_DE.utf8"), "xterm"));

@@ -2,20 +2,20 @@
 
 use comfy_table::{Cell as ComfyCell, CellAlignment, ContentArrangement, presets};
 
-use super::style::{Canvas, Role};
+use super::canvas::{Canvas, StyleRole};
 use super::text;
 
 /// The columns between two columns.
-const GAP: usize = 2;
+const COLUMN_GAP: usize = 2;
 
 /// A column of a table.
 #[derive(Debug, Clone)]
 pub struct Column {
     title: &'static str,
-    right: bool,
-    rank: u8,
-    least: usize,
-    wraps: bool,
+    is_right_aligned: bool,
+    drop_priority: u8,
+    min_width: usize,
+    is_wrapped: bool,
 }
 
 impl Column {
@@ -24,39 +24,39 @@ impl Column {
     pub const fn new(title: &'static str) -> Self {
         Self {
             title,
-            right: false,
-            rank: 0,
-            least: 8,
-            wraps: false,
+            is_right_aligned: false,
+            drop_priority: 0,
+            min_width: 8,
+            is_wrapped: false,
         }
     }
 
     /// Numbers: aligned at the right.
     #[must_use]
-    pub const fn right(mut self) -> Self {
-        self.right = true;
+    pub const fn right_aligned(mut self) -> Self {
+        self.is_right_aligned = true;
         self
     }
 
     /// A column that goes where the width is short, the highest rank first.
     #[must_use]
-    pub const fn rank(mut self, rank: u8) -> Self {
-        self.rank = rank;
+    pub const fn drop_priority(mut self, rank: u8) -> Self {
+        self.drop_priority = rank;
         self
     }
 
     /// Sentences: broken into several lines rather than cut.
     #[must_use]
-    pub const fn wraps(mut self) -> Self {
-        self.wraps = true;
+    pub const fn wrapped(mut self) -> Self {
+        self.is_wrapped = true;
         self
     }
 
     /// The columns below which its text is not cut (8 unless told). While a
     /// ranked column remains, that goes first.
     #[must_use]
-    pub const fn least(mut self, columns: usize) -> Self {
-        self.least = columns;
+    pub const fn min_width(mut self, columns: usize) -> Self {
+        self.min_width = columns;
         self
     }
 }
@@ -65,7 +65,7 @@ impl Column {
 #[derive(Debug, Clone, Default)]
 pub struct Cell {
     lines: Vec<String>,
-    role: Option<Role>,
+    role: Option<StyleRole>,
 }
 
 impl Cell {
@@ -76,7 +76,7 @@ impl Cell {
             lines: text
                 .as_ref()
                 .lines()
-                .map(|line| text::harmless(line, false))
+                .map(|line| text::sanitize(line, false))
                 .collect(),
             role: None,
         }
@@ -84,13 +84,13 @@ impl Cell {
 
     /// A text, or nothing.
     #[must_use]
-    pub fn optional(text: Option<impl AsRef<str>>) -> Self {
+    pub fn from_option(text: Option<impl AsRef<str>>) -> Self {
         text.map(Self::new).unwrap_or_default()
     }
 
     /// In the look of a role.
     #[must_use]
-    pub const fn role(mut self, role: Role) -> Self {
+    pub const fn with_role(mut self, role: StyleRole) -> Self {
         self.role = Some(role);
         self
     }
@@ -98,7 +98,7 @@ impl Cell {
     fn width(&self) -> usize {
         self.lines
             .iter()
-            .map(|line| text::width(line))
+            .map(|line| text::display_width(line))
             .max()
             .unwrap_or(0)
     }
@@ -122,7 +122,7 @@ impl Table {
     }
 
     /// Adds a row; missing cells are empty, and further ones are left out.
-    pub fn row(&mut self, cells: Vec<Cell>) -> &mut Self {
+    pub fn add_row(&mut self, cells: Vec<Cell>) -> &mut Self {
         self.rows.push(cells);
         self
     }
@@ -131,7 +131,7 @@ impl Table {
     /// empty in every row are left out.
     #[must_use]
     pub fn render(&self, canvas: &Canvas) -> String {
-        let widths = self.widths(canvas);
+        let widths = self.column_widths(canvas);
         let shown: Vec<(usize, usize)> = widths
             .iter()
             .enumerate()
@@ -144,21 +144,21 @@ impl Table {
             .set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(shown.iter().map(|(index, width)| {
             let title = text::truncate(self.columns[*index].title, *width, canvas.style);
-            ComfyCell::new(canvas.paint(Role::Muted, &title))
+            ComfyCell::new(canvas.paint(StyleRole::Muted, &title))
         }));
         for row in &self.rows {
             table.add_row(shown.iter().map(|(index, width)| {
                 let Some(cell) = row.get(*index) else {
                     return ComfyCell::new("");
                 };
-                let lines = self.lines(*index, cell, *width, canvas);
+                let lines = self.cell_lines(*index, cell, *width, canvas);
                 ComfyCell::new(lines.join("\n"))
             }));
         }
         for (column, (index, _)) in table.column_iter_mut().zip(&shown) {
-            let gap = u16::try_from(GAP).unwrap_or_default();
+            let gap = u16::try_from(COLUMN_GAP).unwrap_or_default();
             column.set_padding((0, gap));
-            if self.columns[*index].right {
+            if self.columns[*index].is_right_aligned {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -167,29 +167,31 @@ impl Table {
 
     /// True where a column is shown: it is neither empty nor dropped.
     #[must_use]
-    pub fn shows(&self, index: usize, canvas: &Canvas) -> bool {
-        self.widths(canvas).get(index).is_some_and(Option::is_some)
+    pub fn is_column_shown(&self, index: usize, canvas: &Canvas) -> bool {
+        self.column_widths(canvas)
+            .get(index)
+            .is_some_and(Option::is_some)
     }
 
     /// How wide each column is drawn; none where it is not.
-    fn widths(&self, canvas: &Canvas) -> Vec<Option<usize>> {
+    fn column_widths(&self, canvas: &Canvas) -> Vec<Option<usize>> {
         let mut widths: Vec<Option<usize>> = (0..self.columns.len())
             .map(|index| self.natural_width(index))
             .collect();
-        if let Some(limit) = canvas.limit() {
-            self.fit(&mut widths, limit);
+        if let Some(limit) = canvas.max_columns() {
+            self.shrink_to_fit(&mut widths, limit);
         }
         widths
     }
 
     /// The lines of a cell, each at most so wide.
-    fn lines(&self, index: usize, cell: &Cell, width: usize, canvas: &Canvas) -> Vec<String> {
-        let wraps = self.columns[index].wraps;
+    fn cell_lines(&self, index: usize, cell: &Cell, width: usize, canvas: &Canvas) -> Vec<String> {
+        let wraps = self.columns[index].is_wrapped;
         cell.lines
             .iter()
             .flat_map(|line| {
                 if wraps {
-                    text::words(line, width)
+                    text::wrap_lines(line, width)
                 } else {
                     vec![text::truncate(line, width, canvas.style)]
                 }
@@ -212,28 +214,28 @@ impl Table {
             .max()
             .unwrap_or(0);
         (widest > 0 || self.rows.is_empty())
-            .then(|| widest.max(text::width(self.columns[index].title)))
+            .then(|| widest.max(text::display_width(self.columns[index].title)))
     }
 
     /// Narrows wide columns and drops ranked ones until all fit.
-    fn fit(&self, widths: &mut [Option<usize>], limit: usize) {
+    fn shrink_to_fit(&self, widths: &mut [Option<usize>], limit: usize) {
         loop {
             let shown = widths.iter().flatten().count();
             let total: usize =
-                widths.iter().flatten().sum::<usize>() + GAP * shown.saturating_sub(1);
+                widths.iter().flatten().sum::<usize>() + COLUMN_GAP * shown.saturating_sub(1);
             let Some(excess) = total.checked_sub(limit).filter(|excess| *excess > 0) else {
                 return;
             };
             let slack =
-                |index: usize, width: usize| width.saturating_sub(self.columns[index].least);
+                |index: usize, width: usize| width.saturating_sub(self.columns[index].min_width);
             let spare: usize = widths
                 .iter()
                 .enumerate()
                 .filter_map(|(index, width)| width.map(|width| slack(index, width)))
                 .sum();
             let dropped = (0..widths.len())
-                .filter(|index| widths[*index].is_some() && self.columns[*index].rank > 0)
-                .max_by_key(|index| self.columns[*index].rank);
+                .filter(|index| widths[*index].is_some() && self.columns[*index].drop_priority > 0)
+                .max_by_key(|index| self.columns[*index].drop_priority);
             match dropped {
                 // Better no column than every column cut to the bone.
                 Some(index) if spare < excess => widths[index] = None,
@@ -260,25 +262,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{assert_fits, coloured, pipe, terminal, visible};
+    use crate::testing::{assert_fits, coloured_canvas, escape_sgr, pipe_canvas, terminal_canvas};
 
     fn images() -> Table {
         let mut table = Table::new(vec![
-            Column::new("image").least(16),
-            Column::new("source").rank(2),
-            Column::new("size").right(),
-            Column::new("digest").rank(3),
+            Column::new("image").min_width(16),
+            Column::new("source").drop_priority(2),
+            Column::new("size").right_aligned(),
+            Column::new("digest").drop_priority(3),
         ]);
         table
-            .row(vec![
+            .add_row(vec![
                 Cell::new("dm/postgres:17-4f2a91c0"),
                 Cell::new("built"),
                 Cell::new("403.0 MB"),
                 Cell::new("sha256:4f2a91c0d1e2"),
             ])
-            .row(vec![
+            .add_row(vec![
                 Cell::new("dm/紙の会社:1"),
-                Cell::new("pulled").role(Role::Good),
+                Cell::new("pulled").with_role(StyleRole::Success),
                 Cell::new("9 B"),
             ]);
         table
@@ -286,17 +288,23 @@ mod tests {
 
     #[test]
     fn a_table_at_each_width() {
-        insta::assert_snapshot!("table_80", images().render(&terminal(80)));
-        insta::assert_snapshot!("table_200", images().render(&terminal(200)));
-        insta::assert_snapshot!("table_40", images().render(&terminal(40)));
-        insta::assert_snapshot!("table_pipe", images().render(&pipe()));
-        insta::assert_snapshot!("table_colour", visible(&images().render(&coloured(80))));
+        insta::assert_snapshot!("table_80", images().render(&terminal_canvas(80)));
+        insta::assert_snapshot!("table_200", images().render(&terminal_canvas(200)));
+        insta::assert_snapshot!("table_40", images().render(&terminal_canvas(40)));
+        insta::assert_snapshot!("table_pipe", images().render(&pipe_canvas()));
+        insta::assert_snapshot!(
+            "table_colour",
+            escape_sgr(&images().render(&coloured_canvas(80)))
+        );
     }
 
     #[test]
     fn an_empty_table_has_its_titles() {
-        let table = Table::new(vec![Column::new("queue"), Column::new("messages").right()]);
-        assert_eq!(table.render(&pipe()), "queue  messages");
+        let table = Table::new(vec![
+            Column::new("queue"),
+            Column::new("messages").right_aligned(),
+        ]);
+        assert_eq!(table.render(&pipe_canvas()), "queue  messages");
     }
 
     proptest! {
@@ -307,14 +315,14 @@ mod tests {
         ) {
             let mut table = Table::new(vec![
                 Column::new("one"),
-                Column::new("two").rank(1),
-                Column::new("three").right().rank(2),
-                Column::new("four").least(20),
+                Column::new("two").drop_priority(1),
+                Column::new("three").right_aligned().drop_priority(2),
+                Column::new("four").min_width(20),
             ]);
             for row in rows {
-                table.row(row.into_iter().map(Cell::new).collect());
+                table.add_row(row.into_iter().map(Cell::new).collect());
             }
-            assert_fits(&table.render(&coloured(width)), width);
+            assert_fits(&table.render(&coloured_canvas(width)), width);
         }
     }
 }

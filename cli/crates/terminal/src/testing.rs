@@ -5,26 +5,26 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use super::{Canvas, Env, Flags, Printer, Settings, Style};
+use super::{Canvas, OutputFlags, OutputSettings, Printer, Style, TerminalEnv};
 
 /// A stream that can be read back.
 #[derive(Debug, Clone, Default)]
-pub struct Captured(Arc<Mutex<Vec<Vec<u8>>>>);
+pub struct CapturedOutput(Arc<Mutex<Vec<Vec<u8>>>>);
 
-impl Captured {
+impl CapturedOutput {
     /// What was written so far.
-    pub fn text(&self) -> String {
+    pub fn contents(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().concat()).unwrap()
     }
 
     /// In how many writes.
     #[cfg(test)]
-    pub(crate) fn writes(&self) -> usize {
+    pub(crate) fn write_count(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 }
 
-impl Write for Captured {
+impl Write for CapturedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().push(bytes.to_vec());
         Ok(bytes.len())
@@ -38,9 +38,9 @@ impl Write for Captured {
 /// An emulated terminal; a line feed returns too, as a terminal's line
 /// discipline makes it.
 #[derive(Clone)]
-pub struct Emulator(Arc<Mutex<vt100::Parser>>);
+pub struct TerminalEmulator(Arc<Mutex<vt100::Parser>>);
 
-impl Emulator {
+impl TerminalEmulator {
     /// An empty one of this size.
     pub fn new(rows: u16, columns: u16) -> Self {
         Self(Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0))))
@@ -58,7 +58,7 @@ impl Emulator {
     }
 }
 
-impl Write for Emulator {
+impl Write for TerminalEmulator {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes).replace('\n', "\r\n");
         self.0.lock().unwrap().process(text.as_bytes());
@@ -71,10 +71,13 @@ impl Write for Emulator {
 }
 
 /// A printer whose stdout and stderr can be read back.
-pub fn captured(flags: &Flags, env: &Env) -> (Printer, Captured, Captured) {
-    let (out, err) = (Captured::default(), Captured::default());
+pub fn captured_printer(
+    flags: &OutputFlags,
+    env: &TerminalEnv,
+) -> (Printer, CapturedOutput, CapturedOutput) {
+    let (out, err) = (CapturedOutput::default(), CapturedOutput::default());
     let printer = Printer::new(
-        Settings::decide(flags, env),
+        OutputSettings::resolve(flags, env),
         Box::new(out.clone()),
         Box::new(err.clone()),
     );
@@ -82,51 +85,51 @@ pub fn captured(flags: &Flags, env: &Env) -> (Printer, Captured, Captured) {
 }
 
 /// The environment of a pipe with glyphs.
-pub fn pipe_env() -> Env {
-    Env {
+pub fn pipe_env() -> TerminalEnv {
+    TerminalEnv {
         locale: Some("C.UTF-8".into()),
-        ..Env::default()
+        ..TerminalEnv::default()
     }
 }
 
 /// A terminal without colour, so that a snapshot can be read.
-pub const fn terminal(width: usize) -> Canvas {
+pub const fn terminal_canvas(width: usize) -> Canvas {
     Canvas {
         style: Style {
             colour: false,
             unicode: true,
         },
         width,
-        bounded: true,
+        is_bounded: true,
     }
 }
 
 /// A terminal with colour.
-pub const fn coloured(width: usize) -> Canvas {
+pub const fn coloured_canvas(width: usize) -> Canvas {
     Canvas {
         style: Style {
             colour: true,
             unicode: true,
         },
         width,
-        bounded: true,
+        is_bounded: true,
     }
 }
 
 /// A pipe in a plain POSIX locale.
-pub const fn pipe() -> Canvas {
+pub const fn pipe_canvas() -> Canvas {
     Canvas {
         style: Style {
             colour: false,
             unicode: false,
         },
         width: 80,
-        bounded: false,
+        is_bounded: false,
     }
 }
 
 /// Makes escapes readable in a snapshot.
-pub fn visible(text: &str) -> String {
+pub fn escape_sgr(text: &str) -> String {
     text.replace('\x1b', "ESC")
 }
 
@@ -134,7 +137,7 @@ pub fn visible(text: &str) -> String {
 pub fn assert_fits(text: &str, width: usize) {
     for line in text.lines() {
         assert!(
-            super::text::width(line) <= width,
+            super::text::display_width(line) <= width,
             "wider than {width}: {line}"
         );
     }

@@ -6,13 +6,13 @@ use std::str::Chars;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-pub use dm_core::units::{bytes, duration, seconds};
+pub use dm_core::units::{format_bytes, format_duration, format_seconds};
 
-use super::paint::{Glyph, Style};
+use super::palette::{Glyph, Style};
 
 /// The columns that a text takes; SGR sequences take none.
 #[must_use]
-pub fn width(text: &str) -> usize {
+pub fn display_width(text: &str) -> usize {
     console::measure_text_width(text)
 }
 
@@ -29,7 +29,7 @@ pub fn truncate(text: &str, columns: usize, style: Style) -> String {
 
 /// The text filled up with spaces to the columns; a longer text stays.
 #[must_use]
-pub fn pad(text: &str, columns: usize) -> String {
+pub fn pad_right(text: &str, columns: usize) -> String {
     console::pad_str(text, columns, console::Alignment::Left, None).into_owned()
 }
 
@@ -44,7 +44,7 @@ pub fn pad_left(text: &str, columns: usize) -> String {
 #[must_use]
 pub fn wrap(text: &str, columns: usize, first: &str, rest: &str) -> String {
     // A hyphen is no place to break `--wait-timeout` or a path.
-    let options = textwrap::Options::new(columns.max(width(rest) + 10))
+    let options = textwrap::Options::new(columns.max(display_width(rest) + 10))
         .word_splitter(textwrap::WordSplitter::NoHyphenation)
         .word_separator(textwrap::WordSeparator::AsciiSpace)
         .initial_indent(first)
@@ -54,7 +54,7 @@ pub fn wrap(text: &str, columns: usize, first: &str, rest: &str) -> String {
 
 /// A plain text in lines of at most so many columns, broken between words.
 #[must_use]
-pub(crate) fn words(text: &str, columns: usize) -> Vec<String> {
+pub(crate) fn wrap_lines(text: &str, columns: usize) -> Vec<String> {
     let options = textwrap::Options::new(columns.max(1))
         .word_splitter(textwrap::WordSplitter::NoHyphenation)
         .word_separator(textwrap::WordSeparator::AsciiSpace);
@@ -66,13 +66,13 @@ pub(crate) fn words(text: &str, columns: usize) -> Vec<String> {
 
 /// A plain text in pieces of at most so many columns, at any character.
 #[must_use]
-pub fn pieces(text: &str, columns: usize) -> Vec<String> {
+pub fn hard_wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(2);
     let mut pieces = Vec::new();
     let mut piece = String::new();
     let mut used = 0;
     for character in text.chars() {
-        let more = width(character.encode_utf8(&mut [0; 4]));
+        let more = display_width(character.encode_utf8(&mut [0; 4]));
         if used + more > columns {
             pieces.push(std::mem::take(&mut piece));
             used = 0;
@@ -86,7 +86,7 @@ pub fn pieces(text: &str, columns: usize) -> Vec<String> {
 
 /// `1 node`, `2 nodes`.
 #[must_use]
-pub fn count(number: usize, one: &str) -> String {
+pub fn pluralize(number: usize, one: &str) -> String {
     if number == 1 {
         format!("1 {one}")
     } else {
@@ -96,16 +96,16 @@ pub fn count(number: usize, one: &str) -> String {
 
 /// How long ago something was; nothing where that is not known.
 #[must_use]
-pub fn ago(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+pub fn format_ago(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
     at.map_or_else(String::new, |at| {
         let seconds = (now - at).num_seconds().max(0).unsigned_abs();
-        format!("{} ago", duration(Duration::from_secs(seconds)))
+        format!("{} ago", format_duration(Duration::from_secs(seconds)))
     })
 }
 
 /// An event's type without what all of them begin with.
 #[must_use]
-pub fn short_type(event_type: Option<&str>) -> &str {
+pub fn short_event_type(event_type: Option<&str>) -> &str {
     let event_type = event_type.unwrap_or("-");
     event_type
         .strip_prefix("com.dundermifflin.")
@@ -117,7 +117,7 @@ pub fn short_type(event_type: Option<&str>) -> &str {
 /// pass if `sgr` is true, and are closed at the end. Any other control character
 /// is shown by its picture: U+0000 as `␀`.
 #[must_use]
-pub fn harmless(line: &str, sgr: bool) -> String {
+pub fn sanitize(line: &str, sgr: bool) -> String {
     let mut clean = String::with_capacity(line.len());
     let mut coloured = false;
     let mut column = 0;
@@ -125,14 +125,14 @@ pub fn harmless(line: &str, sgr: bool) -> String {
     while let Some(character) = characters.next() {
         match character {
             '\x1b' => match characters.next() {
-                Some('[') => coloured |= control_sequence(&mut characters, sgr, &mut clean),
-                Some(']' | 'P' | 'X' | '^' | '_') => control_string(&mut characters),
+                Some('[') => coloured |= copy_control_sequence(&mut characters, sgr, &mut clean),
+                Some(']' | 'P' | 'X' | '^' | '_') => skip_control_string(&mut characters),
                 // An escape with intermediates, e.g. a character set.
                 Some(' '..='/') => skip_past(&mut characters, |c| ('0'..='~').contains(&c)),
                 _ => {}
             },
-            '\u{9b}' => coloured |= control_sequence(&mut characters, sgr, &mut clean),
-            '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => control_string(&mut characters),
+            '\u{9b}' => coloured |= copy_control_sequence(&mut characters, sgr, &mut clean),
+            '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => skip_control_string(&mut characters),
             '\t' => {
                 let spaces = 8 - column % 8;
                 clean.extend(std::iter::repeat_n(' ', spaces));
@@ -145,14 +145,14 @@ pub fn harmless(line: &str, sgr: bool) -> String {
                     column += 1;
                 }
             }
-            _ if reorders(character) => {}
+            _ if is_bidi_control(character) => {}
             _ if character.is_control() => {
-                clean.push(picture(character));
+                clean.push(control_picture(character));
                 column += 1;
             }
             _ => {
                 clean.push(character);
-                column += width(character.encode_utf8(&mut [0; 4]));
+                column += display_width(character.encode_utf8(&mut [0; 4]));
             }
         }
     }
@@ -163,7 +163,7 @@ pub fn harmless(line: &str, sgr: bool) -> String {
 }
 
 /// The character that stands for a control character.
-fn picture(control: char) -> char {
+fn control_picture(control: char) -> char {
     match u32::from(control) {
         code @ 0..=0x1f => char::from_u32(0x2400 + code).unwrap_or(char::REPLACEMENT_CHARACTER),
         0x7f => '\u{2421}',
@@ -173,13 +173,13 @@ fn picture(control: char) -> char {
 }
 
 /// True for the characters that change the order in which others are shown.
-const fn reorders(character: char) -> bool {
+const fn is_bidi_control(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Reads a control sequence to its end; copies it if it is one that sets
 /// colours. Returns whether it did.
-fn control_sequence(characters: &mut Peekable<Chars>, sgr: bool, clean: &mut String) -> bool {
+fn copy_control_sequence(characters: &mut Peekable<Chars>, sgr: bool, clean: &mut String) -> bool {
     let mut parameters = String::new();
     for character in characters.by_ref() {
         match character {
@@ -208,7 +208,7 @@ fn control_sequence(characters: &mut Peekable<Chars>, sgr: bool, clean: &mut Str
 
 /// Skips a control string (a title, a link, a device string) and its
 /// terminator.
-fn control_string(characters: &mut Peekable<Chars>) {
+fn skip_control_string(characters: &mut Peekable<Chars>) {
     while let Some(character) = characters.next() {
         match character {
             '\x07' | '\u{9c}' => return,
@@ -243,57 +243,57 @@ mod tests {
     #[test]
     fn a_log_line_cannot_touch_the_terminal() {
         assert_eq!(
-            harmless("a\x1b[2Jb\x1b[3;4Hc\x1b]0;title\x07d", true),
+            sanitize("a\x1b[2Jb\x1b[3;4Hc\x1b]0;title\x07d", true),
             "abcd"
         );
-        assert_eq!(harmless("50%\r100%\r", true), "50% 100%");
+        assert_eq!(sanitize("50%\r100%\r", true), "50% 100%");
         assert_eq!(
-            harmless("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", true),
+            sanitize("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", true),
             "link"
         );
-        assert_eq!(harmless("a\u{9b}2Jb\u{9d}x\u{9c}c", true), "abc");
-        assert_eq!(harmless("a\tb", false), "a       b");
-        assert_eq!(harmless("\x1b(Bx\x07\x08y", true), "x␇␈y");
-        assert_eq!(harmless("evil\u{202e}txt", true), "eviltxt");
+        assert_eq!(sanitize("a\u{9b}2Jb\u{9d}x\u{9c}c", true), "abc");
+        assert_eq!(sanitize("a\tb", false), "a       b");
+        assert_eq!(sanitize("\x1b(Bx\x07\x08y", true), "x␇␈y");
+        assert_eq!(sanitize("evil\u{202e}txt", true), "eviltxt");
     }
 
     #[test]
     fn what_is_no_letter_is_seen() {
-        assert_eq!(harmless("a\0b\x7f\u{80}", false), "a␀b␡\u{fffd}");
+        assert_eq!(sanitize("a\0b\x7f\u{80}", false), "a␀b␡\u{fffd}");
         // As the records of dead letters keep it.
-        assert_eq!(harmless("a␀b", false), harmless("a\0b", false));
+        assert_eq!(sanitize("a␀b", false), sanitize("a\0b", false));
     }
 
     #[test]
     fn colours_pass_where_wanted_and_end_with_the_line() {
-        assert_eq!(harmless("\x1b[31mred", true), "\x1b[31mred\x1b[0m");
+        assert_eq!(sanitize("\x1b[31mred", true), "\x1b[31mred\x1b[0m");
         assert_eq!(
-            harmless("\x1b[38;5;8mgrey", true),
+            sanitize("\x1b[38;5;8mgrey", true),
             "\x1b[38;5;8mgrey\x1b[0m"
         );
-        assert_eq!(harmless("\x1b[8mhidden", true), "hidden");
-        assert_eq!(harmless("\x1b[31mred", false), "red");
+        assert_eq!(sanitize("\x1b[8mhidden", true), "hidden");
+        assert_eq!(sanitize("\x1b[31mred", false), "red");
     }
 
     proptest! {
         #[test]
         fn harmless_text_has_no_control_character(line in any::<String>(), tail in "[\x1b\u{9b}\\[\\];0-9mHJ\x07a-z]*") {
             let line = line + &tail;
-            prop_assert!(!harmless(&line, false).chars().any(char::is_control));
-            let coloured = harmless(&line, true);
+            prop_assert!(!sanitize(&line, false).chars().any(char::is_control));
+            let coloured = sanitize(&line, true);
             prop_assert!(!console::strip_ansi_codes(&coloured).chars().any(char::is_control));
         }
 
         #[test]
         fn truncated_text_fits(text in "\\PC*", columns in 0_usize..60) {
-            prop_assert!(width(&truncate(&text, columns, PLAIN)) <= columns);
+            prop_assert!(display_width(&truncate(&text, columns, PLAIN)) <= columns);
         }
 
         #[test]
         fn pieces_fit_and_lose_nothing(text in "\\PC*", columns in 2_usize..60) {
-            let pieces = pieces(&text, columns);
+            let pieces = hard_wrap(&text, columns);
             prop_assert_eq!(pieces.concat(), text);
-            prop_assert!(pieces.iter().all(|piece| width(piece) <= columns));
+            prop_assert!(pieces.iter().all(|piece| display_width(piece) <= columns));
         }
     }
 }

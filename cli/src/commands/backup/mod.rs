@@ -8,16 +8,19 @@ use std::time::Duration;
 
 use chrono::Utc;
 use clap::{Args, Subcommand};
-use dm_backup::{Extent, Identities, Keep, Listed, Purpose, Recipients, Set, Store};
-use dm_core::error::{Exit, Result};
-use dm_operations::backup::{self, Pruning, restore};
-use dm_operations::{Desk, Project};
+use dm_backup::{
+    Backup, BackupEntry, BackupStore, Identities, Purpose, Recipients, RestoreScope,
+    RetentionPolicy,
+};
+use dm_core::error::{ExitStatus, Result};
+use dm_operations::backup::{self, PrunePlan, restore};
+use dm_operations::{Project, StackClients};
 
 use crate::context::Context;
 use crate::views;
 
 /// How long after a backup the next one is due where nobody says.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Create, verify and restore backups.
 ///
@@ -53,7 +56,7 @@ impl Arguments {
 }
 
 /// That `--identity` has no effect: the command reads no backup, or one that is not encrypted.
-fn identity_ignored(action: &Action) -> Option<&'static str> {
+fn ignored_identity_warning(action: &Action) -> Option<&'static str> {
     match action {
         Action::Restore { .. } | Action::Verify { restore: true, .. } => None,
         Action::Verify { restore: false, .. } => Some(
@@ -161,10 +164,10 @@ enum Action {
   dm backup schedule --every 12h --keep 14")]
     Schedule {
         /// Time between two scheduled backups, e.g. `12h` [default: backup.every, or 1d].
-        #[arg(long, value_name = "DURATION", value_parser = interval)]
+        #[arg(long, value_name = "DURATION", value_parser = parse_interval)]
         every: Option<Duration>,
         #[command(flatten)]
-        limits: Limits,
+        limits: RetentionArgs,
         /// Run as the stack's own schedule, with what `dm up` has written for it.
         #[arg(long, hide = true, exclusive = true)]
         in_container: bool,
@@ -184,7 +187,7 @@ enum Action {
   dm backup prune --keep-manual 30")]
     Prune {
         #[command(flatten)]
-        limits: Limits,
+        limits: RetentionArgs,
         /// Show the backups that would be removed without removing them.
         #[arg(long)]
         dry_run: bool,
@@ -196,7 +199,7 @@ enum Action {
 
 /// How many backups of each purpose stay.
 #[derive(Debug, Args)]
-struct Limits {
+struct RetentionArgs {
     /// Number of days of scheduled backups to keep [default: backup.keep].
     #[arg(long, value_name = "DAYS")]
     keep: Option<NonZeroU16>,
@@ -208,12 +211,12 @@ struct Limits {
     keep_manual: Option<NonZeroU16>,
 }
 
-impl Limits {
+impl RetentionArgs {
     /// What is asked for, and otherwise what the configuration says.
-    fn over(&self, config: &dm_config::Backup) -> Keep {
-        let configured = Keep::of(config);
+    fn to_policy(&self, config: &dm_config::BackupConfig) -> RetentionPolicy {
+        let configured = RetentionPolicy::from_config(config);
         let given = |limit: Option<NonZeroU16>| limit.map(|it| usize::from(it.get()));
-        Keep {
+        RetentionPolicy {
             days: given(self.keep).unwrap_or(configured.days),
             safety: given(self.keep_safety).unwrap_or(configured.safety),
             manual_days: given(self.keep_manual).or(configured.manual_days),
@@ -222,7 +225,7 @@ impl Limits {
 }
 
 /// A time between two backups.
-fn interval(text: &str) -> std::result::Result<Duration, String> {
+fn parse_interval(text: &str) -> std::result::Result<Duration, String> {
     let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if every < Duration::from_secs(1) {
         return Err("it must be at least 1 s".to_owned());
@@ -230,7 +233,7 @@ fn interval(text: &str) -> std::result::Result<Duration, String> {
     Ok(every)
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let session = &context.session;
     if let Action::Schedule {
         in_container: true, ..
@@ -238,18 +241,18 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     {
         // There is no project there.
         backup::schedule_in_container(session).await?;
-        return Ok(Exit::Interrupted);
+        return Ok(ExitStatus::Interrupted);
     }
     let printer = &context.printer;
     let project = session.project()?;
-    let store = backup::store(&project, arguments.dir);
+    let store = backup::open_store(&project, arguments.dir);
     if arguments.identity.is_some()
-        && let Some(warning) = identity_ignored(&arguments.action)
+        && let Some(warning) = ignored_identity_warning(&arguments.action)
     {
         printer.warn(warning);
     }
     // Not before they are needed: who makes backups need not have any.
-    let keys = Keys {
+    let keys = IdentitySource {
         project: &project,
         file: arguments.identity.as_deref(),
     };
@@ -258,20 +261,22 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
         Action::Ls => list(context, &store),
         Action::Show { id } => {
             show(context, &store.find(&id)?)?;
-            Ok(Exit::Success)
+            Ok(ExitStatus::Success)
         }
         Action::Schedule { every, limits, .. } => {
-            let every = every.or(settings.every.get()).unwrap_or(DAY);
-            let keep = limits.over(settings);
+            let every = every
+                .or(settings.every.as_duration())
+                .unwrap_or(DEFAULT_INTERVAL);
+            let keep = limits.to_policy(settings);
             backup::schedule(session, &project, &store, every, keep).await?;
-            Ok(Exit::Interrupted)
+            Ok(ExitStatus::Interrupted)
         }
         Action::Prune {
             limits,
             dry_run,
             yes,
         } => {
-            let pruning = Pruning::plan(&store, limits.over(settings))?;
+            let pruning = PrunePlan::new(&store, limits.to_policy(settings))?;
             prune(context, &project, &pruning, dry_run, yes).await
         }
         Action::Create { recipients } => {
@@ -282,29 +287,29 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             };
             let _guard = session.lock(&project, "dm backup create").await?;
             // Only now: whatever had the lock may have made the stack anew.
-            let desk = Desk::open(session).await?;
+            let desk = StackClients::open(session).await?;
             let purpose = Purpose::Manual;
             let set = backup::create(session, &desk, &store, &recipients, purpose).await?;
             show(context, &set)?;
-            Ok(Exit::Success)
+            Ok(ExitStatus::Success)
         }
         Action::Verify { id, restore } => {
             let set = store.find(&id)?;
-            set.check()?;
+            set.verify_files()?;
             printer.done(&format!(
                 "every file of {} matches its digest",
                 set.manifest.id
             ));
             if !restore {
-                return Ok(Exit::Success);
+                return Ok(ExitStatus::Success);
             }
             verify(context, &set, keys).await
         }
         Action::Restore { resume: true, .. } => {
-            let keys = keys.read()?;
+            let keys = keys.load()?;
             let _guard = session.lock(&project, "dm backup restore").await?;
             let account = restore::resume(session, &project, &store, &keys).await?;
-            views::reconcile::show_account(printer, account)
+            views::reconcile::print_restore_report(printer, account)
         }
         Action::Restore {
             id,
@@ -314,15 +319,15 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             schema,
             resume: false,
         } => {
-            let identities = keys.read()?;
+            let identities = keys.load()?;
             let set = store.find(&id)?;
-            keys.warn_unless_needed(context, &set);
-            restore::check(&project, &set, foreign)?;
-            let extent = Extent::of(&set, schema.as_deref())?;
+            keys.warn_if_unused(context, &set);
+            restore::check_restorable(&project, &set, foreign)?;
+            let extent = RestoreScope::new(&set, schema.as_deref())?;
             let opened = set.open(&identities)?;
-            if !yes && printer.can_ask() {
-                let now = restore::rows_now(&project).await?;
-                views::comparison::show(printer, &set, &now);
+            if !yes && printer.is_interactive() {
+                let now = restore::count_current_rows(&project).await?;
+                views::backup_comparison::print(printer, &set, &now);
             }
             restore::confirm(session, &project, extent, yes)?;
             // To the end: a command that waits must not find half a stack.
@@ -330,25 +335,25 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             let safety = !no_safety;
             let account =
                 restore::restore(session, &project, &store, &opened, extent, safety).await?;
-            views::reconcile::show_account(printer, account)
+            views::reconcile::print_restore_report(printer, account)
         }
     }
 }
 
 /// Where the keys to encrypted backups are.
 #[derive(Clone, Copy)]
-struct Keys<'a> {
+struct IdentitySource<'a> {
     project: &'a Project,
     file: Option<&'a Path>,
 }
 
-impl Keys<'_> {
-    fn read(self) -> Result<Identities> {
+impl IdentitySource<'_> {
+    fn load(self) -> Result<Identities> {
         backup::identities(self.project, self.file.map(Path::to_owned))
     }
 
     /// Warns where a key was given for what needs none.
-    fn warn_unless_needed(self, context: &Context, set: &Set) {
+    fn warn_if_unused(self, context: &Context, set: &Backup) {
         if self.file.is_some() && set.manifest.recipients.is_empty() {
             let id = &set.manifest.id;
             let warning = format!("--identity has no effect: backup {id} is not encrypted");
@@ -357,38 +362,44 @@ impl Keys<'_> {
     }
 }
 
-fn list(context: &Context, store: &Store) -> Result<Exit> {
+fn list(context: &Context, store: &BackupStore) -> Result<ExitStatus> {
     let sets = store.list()?;
-    let list = views::backup::List::new(store.folder(), &sets);
+    let list = views::backup::BackupListDocument::new(store.directory(), &sets);
     context
         .printer
-        .result(&dm_core::document::BACKUPS, &list, |canvas| {
-            views::backup::list(&list, canvas)
+        .print_result(&dm_core::document::BACKUPS, &list, |canvas| {
+            views::backup::render_list(&list, canvas)
         })?;
-    let broken = sets.iter().any(|it| matches!(it, Listed::Broken(..)));
-    Ok(if broken { Exit::Found } else { Exit::Success })
+    let broken = sets
+        .iter()
+        .any(|it| matches!(it, BackupEntry::Unreadable(..)));
+    Ok(if broken {
+        ExitStatus::Findings
+    } else {
+        ExitStatus::Success
+    })
 }
 
-fn show(context: &Context, set: &Set) -> Result<()> {
+fn show(context: &Context, set: &Backup) -> Result<()> {
     let printer = &context.printer;
     Ok(
-        printer.result(&dm_core::document::BACKUP, &set.manifest, |canvas| {
-            views::backup::show(set, canvas)
+        printer.print_result(&dm_core::document::BACKUP, &set.manifest, |canvas| {
+            views::backup::render_backup(set, canvas)
         })?,
     )
 }
 
-async fn verify(context: &Context, set: &Set, keys: Keys<'_>) -> Result<Exit> {
-    keys.warn_unless_needed(context, set);
-    let identities = keys.read()?;
+async fn verify(context: &Context, set: &Backup, keys: IdentitySource<'_>) -> Result<ExitStatus> {
+    keys.warn_if_unused(context, set);
+    let identities = keys.load()?;
     let proved = backup::verify(&context.session, &set.open(&identities)?).await?;
-    let exit = views::reconcile::show_account(&context.printer, proved)?;
-    if exit == Exit::Success {
-        set.prove(Utc::now())?;
+    let exit = views::reconcile::print_restore_report(&context.printer, proved)?;
+    if exit == ExitStatus::Success {
+        set.mark_verified(Utc::now())?;
         context.printer.done(&format!(
             "{} was restored: all {} rows are present, and no event is missing",
             set.manifest.id,
-            set.manifest.rows()
+            set.manifest.total_rows()
         ));
     }
     Ok(exit)
@@ -397,27 +408,27 @@ async fn verify(context: &Context, set: &Set, keys: Keys<'_>) -> Result<Exit> {
 async fn prune(
     context: &Context,
     project: &Project,
-    pruning: &Pruning<'_>,
+    pruning: &PrunePlan<'_>,
     dry_run: bool,
     yes: bool,
-) -> Result<Exit> {
+) -> Result<ExitStatus> {
     let (session, printer) = (&context.session, &context.printer);
     let (verdicts, unreadable) = (&pruning.verdicts, &pruning.unreadable);
-    let document = retention::Document::new(verdicts, unreadable, dry_run);
-    printer.result(&dm_core::document::BACKUP_PRUNE, &document, |canvas| {
+    let document = retention::PruneDocument::new(verdicts, unreadable, dry_run);
+    printer.print_result(&dm_core::document::BACKUP_PRUNE, &document, |canvas| {
         retention::render(verdicts, unreadable, canvas)
     })?;
     if dry_run {
-        return Ok(Exit::Success);
+        return Ok(ExitStatus::Success);
     }
     pruning.confirm(session, project, yes)?;
     let _guard = session.lock(project, "dm backup prune").await?;
-    let pruned = pruning.carry_out(session)?;
+    let pruned = pruning.execute(session)?;
     printer.done(&format!(
         "{} backups were removed, and {} were kept",
-        pruned.gone, pruned.stay
+        pruned.removed, pruned.kept
     ));
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
 #[cfg(test)]
@@ -440,7 +451,11 @@ mod tests {
             let words = ["backup"].iter().chain(line);
             let matches = command.try_get_matches_from(words).unwrap();
             let action = Action::from_arg_matches(&matches).unwrap();
-            assert_eq!(identity_ignored(&action).is_some(), ignored, "{line:?}");
+            assert_eq!(
+                ignored_identity_warning(&action).is_some(),
+                ignored,
+                "{line:?}"
+            );
         }
     }
 }

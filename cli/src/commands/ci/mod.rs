@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use dm_core::error::{Error, Exit, Result};
+use dm_core::error::{Error, ExitStatus, Result};
 use dm_core::instance;
 use dm_operations::ci::artifacts::{ArtifactError, Artifacts};
-use dm_operations::ci::line::Line;
-use dm_operations::ci::{self, Ended, Watcher, junit};
-use dm_smoke::report::Step;
-use dm_terminal::{Printer, annotation, json, report};
+use dm_operations::ci::event::CiEvent;
+use dm_operations::ci::{self, CiObserver, CiResult, junit};
+use dm_smoke::report::StepResult;
+use dm_terminal::{Printer, error_report, github_actions, json};
 
-use crate::arguments::proof::Proof;
+use crate::arguments::smoke_test::SmokeArgs;
 use crate::context::Context;
 use crate::views;
 
@@ -34,7 +34,7 @@ use crate::views;
   dm ci --keep-instance")]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    proof: Proof,
+    smoke: SmokeArgs,
     /// Write all reports to this directory.
     ///
     /// These are the JUnit file, the summary, the JSON lines, and, after a failure, the
@@ -61,13 +61,13 @@ pub(crate) struct Arguments {
     wait_timeout: Option<Duration>,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let session = &context.session;
     let name = match session.instance() {
-        instance::DEFAULT => ci::new_name(arguments.keep_instance),
+        instance::DEFAULT_INSTANCE => ci::new_instance_name(arguments.keep_instance),
         named => named.to_owned(),
     };
-    let project = session.project_of(&name)?.without_schedule();
+    let project = session.project_for_instance(&name)?.without_schedule();
     let step_summary = std::env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from);
     let artifacts = Artifacts::prepare(
         arguments.artifacts.as_deref(),
@@ -75,78 +75,80 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
         arguments.summary,
         step_summary,
     )?;
-    let request = ci::Request {
-        proof: arguments.proof.into(),
-        keep: arguments.keep_instance,
-        yes: arguments.yes,
-        wait: arguments.wait_timeout,
-        bundle: artifacts.bundle.clone(),
+    let request = ci::CiRequest {
+        smoke_test: arguments.smoke.into(),
+        keep_instance: arguments.keep_instance,
+        assume_yes: arguments.yes,
+        wait_timeout: arguments.wait_timeout,
+        bundle_path: artifacts.bundle.clone(),
     };
-    let mut shown = Shown {
+    let mut shown = JobReporter {
         printer: &context.printer,
         artifacts,
     };
     let ended = ci::run(session, &project, &request, &mut shown).await?;
-    shown.end(&ended)?;
+    shown.write_reports(&ended)?;
     Ok(ended.exit)
 }
 
 /// Shows a job, and keeps its files.
-struct Shown<'a> {
+struct JobReporter<'a> {
     printer: &'a Printer,
     artifacts: Artifacts,
 }
 
-impl Shown<'_> {
+impl JobReporter<'_> {
     /// Writes the reports and says how it ended.
-    fn end(mut self, ended: &Ended) -> Result<()> {
-        let junit = junit::xml(&ended.report).map_err(ArtifactError::from)?;
-        let summary = render::markdown(&ended.report);
-        self.artifacts.write(&junit, &summary)?;
+    fn write_reports(mut self, ended: &CiResult) -> Result<()> {
+        let junit = junit::to_xml(&ended.report).map_err(ArtifactError::from)?;
+        let summary = render::render_markdown(&ended.report);
+        self.artifacts.write_reports(&junit, &summary)?;
         let files = self.artifacts.files();
-        let line = Line::Ended {
-            ok: ended.report.ok(),
+        let line = CiEvent::Ended {
+            ok: ended.report.is_success(),
             seconds: ended.took.as_secs_f64(),
             artifacts: files.iter().map(|it| it.display().to_string()).collect(),
         };
-        self.line(&line)?;
+        self.on_event(&line)?;
         if !self.printer.is_json() {
-            let canvas = self.printer.out();
+            let canvas = self.printer.stdout_canvas();
             self.printer
-                .data(&render::sentence(&ended.report, &canvas))?;
+                .write_stdout(&render::render_sentence(&ended.report, &canvas))?;
         }
         Ok(())
     }
 }
 
-impl Watcher for Shown<'_> {
+impl CiObserver for JobReporter<'_> {
     /// Into the artifacts, and with `--json` on standard output.
-    fn line(&mut self, line: &Line<'_>) -> Result<()> {
+    fn on_event(&mut self, line: &CiEvent<'_>) -> Result<()> {
         let text = match line {
-            Line::Begun { .. } => json::line(&dm_core::document::CI, line)?,
-            _ => json::further_line(&dm_core::document::CI, line)?,
+            CiEvent::Begun { .. } => json::format_line(&dm_core::document::CI, line)?,
+            _ => json::format_continuation_line(&dm_core::document::CI, line)?,
         };
-        self.artifacts.line(&text)?;
+        self.artifacts.write_event_line(&text)?;
         if self.printer.is_json() {
-            self.printer.data(&text)?;
+            self.printer.write_stdout(&text)?;
         }
         Ok(())
     }
 
-    fn step(&mut self, step: &Step) {
-        views::smoke::show(self.printer, step);
+    fn on_step(&mut self, step: &StepResult) {
+        views::smoke::print_step(self.printer, step);
     }
 
-    fn failed(&mut self, error: &Error) {
+    fn on_error(&mut self, error: &Error) {
+        self.printer.write_stderr(&error_report::render_text(
+            error,
+            &self.printer.stderr_canvas(),
+        ));
+        let sentence = error.error_chain().join(": ");
         self.printer
-            .message(&report::text(error, &self.printer.err()));
-        let sentence = error.chain().join(": ");
-        self.printer
-            .annotate(&annotation::error("dm ci", &sentence, None));
+            .annotate(&github_actions::error_annotation("dm ci", &sentence, None));
     }
 
-    fn bundled(&mut self, path: &Path) {
-        let line = dm_console::failure::bundle(path, &self.printer.err());
-        self.printer.message(&line);
+    fn on_bundle_written(&mut self, path: &Path) {
+        let line = dm_console::failure::render_bundle_path(path, &self.printer.stderr_canvas());
+        self.printer.write_stderr(&line);
     }
 }

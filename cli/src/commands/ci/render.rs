@@ -5,22 +5,26 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use dm_gateway_client::describe;
-use dm_operations::ci::report::{Outcome, Report, StageName};
-use dm_smoke::report::Outcome as StepOutcome;
+use dm_gateway_client::describe_failure;
+use dm_operations::ci::report::{CiReport, NodeOutcome, StageName};
+use dm_smoke::report::StepOutcome;
 use dm_stack::timings::CriticalChain;
-use dm_terminal::style::{Canvas, Role};
+use dm_terminal::canvas::{Canvas, StyleRole};
 use dm_terminal::text;
 
 /// How many log lines of a failure are in the summary.
-const LOG_LINES: usize = 20;
+const MAX_LOG_LINES: usize = 20;
 /// Shorter phases tell nothing.
-const SHORT: Duration = Duration::from_millis(50);
+const MIN_PHASE: Duration = Duration::from_millis(50);
 
 /// The job in a sentence.
 #[must_use]
-pub(crate) fn sentence(report: &Report, canvas: &Canvas) -> String {
-    let role = if report.ok() { Role::Good } else { Role::Bad };
+pub(crate) fn render_sentence(report: &CiReport, canvas: &Canvas) -> String {
+    let role = if report.is_success() {
+        StyleRole::Success
+    } else {
+        StyleRole::Error
+    };
     let parts: Vec<_> = report
         .stages
         .iter()
@@ -29,23 +33,23 @@ pub(crate) fn sentence(report: &Report, canvas: &Canvas) -> String {
             format!(
                 "{}{end} {}",
                 stage.name.as_str(),
-                text::duration(stage.took)
+                text::format_duration(stage.took)
             )
         })
         .collect();
     let sentence = format!(
         "{} after {}: {}",
-        end(report),
-        text::duration(report.took()),
+        outcome_word(report),
+        text::format_duration(report.took()),
         parts.join(", ")
     );
     canvas.paint(role, &sentence)
 }
 
-fn end(report: &Report) -> &'static str {
+fn outcome_word(report: &CiReport) -> &'static str {
     if report.interrupted {
         "interrupted"
-    } else if report.ok() {
+    } else if report.is_success() {
         "passed"
     } else {
         "failed"
@@ -54,27 +58,27 @@ fn end(report: &Report) -> &'static str {
 
 /// The job in Markdown.
 #[must_use]
-pub(crate) fn markdown(report: &Report) -> String {
+pub(crate) fn render_markdown(report: &CiReport) -> String {
     let mut page = format!(
         "## dm ci {} after {}\n\n",
-        end(report),
-        text::duration(report.took())
+        outcome_word(report),
+        text::format_duration(report.took())
     );
     page.push_str("| part | result | time |\n|---|---|---:|\n");
     for stage in &report.stages {
         let result = match (&stage.error, stage.name) {
-            (Some(error), _) => format!("❌ {}", cell(error)),
+            (Some(error), _) => format!("❌ {}", escape_cell(error)),
             (None, StageName::Smoke) => {
-                let sentence = report.steps().summary(report.smoke.len());
-                format!("{} {sentence}", sign(stage.ok))
+                let sentence = report.step_counts().summary(report.smoke.len());
+                format!("{} {sentence}", outcome_emoji(stage.ok))
             }
-            (None, _) => sign(stage.ok).to_owned(),
+            (None, _) => outcome_emoji(stage.ok).to_owned(),
         };
-        let took = text::duration(stage.took);
-        row(&mut page, &[stage.name.as_str(), &result, &took]);
+        let took = text::format_duration(stage.took);
+        write_row(&mut page, &[stage.name.as_str(), &result, &took]);
     }
     for failure in report.failures() {
-        let log = failure.log.len().saturating_sub(LOG_LINES);
+        let log = failure.log.len().saturating_sub(MAX_LOG_LINES);
         let mut lines: Vec<String> = Vec::new();
         lines.extend(
             failure
@@ -84,27 +88,27 @@ pub(crate) fn markdown(report: &Report) -> String {
         );
         lines.extend(failure.source_errors.iter().map(|it| it.rendered.clone()));
         lines.extend(failure.log.iter().skip(log).cloned());
-        block(&mut page, &failure.name, &failure.what, &lines.join("\n"));
+        write_failure(&mut page, &failure.name, &failure.what, &lines.join("\n"));
     }
     for step in report.smoke.iter().flatten() {
         if let StepOutcome::Failed(fault) = &step.outcome {
             let title = format!("{}: {}", step.service, step.name);
-            block(&mut page, &title, &fault.what, &describe(fault));
+            write_failure(&mut page, &title, &fault.what, &describe_failure(fault));
         }
     }
     if let Some(timings) = &report.timings {
-        chain(&mut page, &timings.critical_chain);
+        write_critical_chain(&mut page, &timings.critical_chain);
     }
-    components(&mut page, report);
+    write_components(&mut page, report);
     page
 }
 
-const fn sign(ok: bool) -> &'static str {
+const fn outcome_emoji(ok: bool) -> &'static str {
     if ok { "✅" } else { "❌" }
 }
 
-fn chain(page: &mut String, chain: &CriticalChain) {
-    let total = text::duration(chain.total);
+fn write_critical_chain(page: &mut String, chain: &CriticalChain) {
+    let total = text::format_duration(chain.total);
     let _ = write!(
         page,
         "\n### What the start waited for: {total}\n\n\
@@ -114,16 +118,16 @@ fn chain(page: &mut String, chain: &CriticalChain) {
         let phases: Vec<_> = link
             .phases
             .iter()
-            .filter(|(_, length)| *length >= SHORT)
-            .map(|(doing, length)| format!("{doing} {}", text::duration(*length)))
+            .filter(|(_, length)| *length >= MIN_PHASE)
+            .map(|(doing, length)| format!("{doing} {}", text::format_duration(*length)))
             .collect();
-        let began = text::duration(link.began);
-        let took = text::duration(link.ready.saturating_sub(link.began));
-        row(page, &[&link.node, &began, &took, &phases.join(", ")]);
+        let began = text::format_duration(link.began);
+        let took = text::format_duration(link.ready.saturating_sub(link.began));
+        write_row(page, &[&link.node, &began, &took, &phases.join(", ")]);
     }
 }
 
-fn components(page: &mut String, report: &Report) {
+fn write_components(page: &mut String, report: &CiReport) {
     if report.components.is_empty() {
         return;
     }
@@ -131,34 +135,43 @@ fn components(page: &mut String, report: &Report) {
     page.push_str("| node | result | time |\n|---|---|---:|\n");
     for component in &report.components {
         let result = match &component.outcome {
-            Outcome::Ready => "✅ ready".to_owned(),
-            Outcome::Failed(failure) => format!("❌ {}", failure.what),
-            Outcome::NotReached => "not reached".to_owned(),
+            NodeOutcome::Ready => "✅ ready".to_owned(),
+            NodeOutcome::Failed(failure) => format!("❌ {}", failure.what),
+            NodeOutcome::NotReached => "not reached".to_owned(),
         };
-        row(
+        write_row(
             page,
-            &[&component.name, &result, &text::duration(component.took)],
+            &[
+                &component.name,
+                &result,
+                &text::format_duration(component.took),
+            ],
         );
     }
     page.push_str("\n</details>\n");
 }
 
-fn row(page: &mut String, cells: &[&str]) {
-    let cells: Vec<_> = cells.iter().map(|text| cell(text)).collect();
+fn write_row(page: &mut String, cells: &[&str]) {
+    let cells: Vec<_> = cells.iter().map(|text| escape_cell(text)).collect();
     let _ = writeln!(page, "| {} |", cells.join(" | "));
 }
 
 /// A text that stays in its cell, and in which nothing is markup.
-fn cell(text: &str) -> String {
-    text::harmless(text, false)
+fn escape_cell(text: &str) -> String {
+    text::sanitize(text, false)
         .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('|', "\\|")
 }
 
 /// A failure with what was seen of it, unfolded.
-fn block(page: &mut String, title: &str, what: &str, details: &str) {
-    let _ = write!(page, "\n### ❌ {}\n\n{}\n", cell(title), cell(what));
+fn write_failure(page: &mut String, title: &str, what: &str, details: &str) {
+    let _ = write!(
+        page,
+        "\n### ❌ {}\n\n{}\n",
+        escape_cell(title),
+        escape_cell(what)
+    );
     if details.is_empty() {
         return;
     }
@@ -171,7 +184,7 @@ fn block(page: &mut String, title: &str, what: &str, details: &str) {
     let fence = "`".repeat(longest.max(2) + 1);
     let lines: Vec<_> = details
         .lines()
-        .map(|line| text::harmless(line, false))
+        .map(|line| text::sanitize(line, false))
         .collect();
     let _ = write!(page, "\n{fence}text\n{}\n{fence}\n", lines.join("\n"));
 }
@@ -185,18 +198,18 @@ mod tests {
 
     #[test]
     fn the_summary_has_parts_failures_and_the_critical_chain() {
-        insta::assert_snapshot!("ci_summary", markdown(&report()));
+        insta::assert_snapshot!("ci_summary", render_markdown(&report()));
     }
 
     #[test]
     fn the_sentence_names_the_parts() {
-        insta::assert_snapshot!(sentence(&report(), &testing::pipe()), @"failed after 5.2s: up failed 4.0s, down 1.2s");
+        insta::assert_snapshot!(render_sentence(&report(), &testing::pipe_canvas()), @"failed after 5.2s: up failed 4.0s, down 1.2s");
     }
 
     #[test]
     fn a_fence_holds_what_has_a_fence() {
         let mut page = String::new();
-        block(&mut page, "order", "failed", "```\n# not a title");
+        write_failure(&mut page, "order", "failed", "```\n# not a title");
         assert!(
             page.contains("\n````text\n```\n# not a title\n````\n"),
             "{page}"
@@ -205,6 +218,6 @@ mod tests {
 
     #[test]
     fn a_cell_stays_a_cell() {
-        assert_eq!(cell("a | b\n<script>"), "a \\| b &lt;script>");
+        assert_eq!(escape_cell("a | b\n<script>"), "a \\| b &lt;script>");
     }
 }

@@ -3,7 +3,7 @@
 mod render;
 
 use clap::{Args, Subcommand};
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 
 use crate::context::Context;
 
@@ -43,26 +43,29 @@ enum Command {
     Schema,
 }
 
-pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let printer = &context.printer;
     match arguments.command {
         Command::Show { key, reveal } => {
-            let loaded = context.session.loaded()?;
-            let entries = loaded.show(key.as_deref(), reveal)?;
+            let loaded = context.session.load_config()?;
+            let entries = loaded.effective_values(key.as_deref(), reveal)?;
             if printer.is_json() {
-                printer.document(
+                printer.print_document(
                     &dm_core::document::CONFIG,
-                    &render::Document::new(&loaded.root, &entries),
+                    &render::ConfigDocument::new(&loaded.root, &entries),
                 )?;
             } else {
-                printer.data(&render::render(&entries, &printer.out()))?;
+                printer.write_stdout(&render::render(&entries, &printer.stdout_canvas()))?;
             }
         }
         Command::Check => {
-            let loaded = context.session.loaded()?;
+            let loaded = context.session.load_config()?;
             loaded.check_files()?;
             if printer.is_json() {
-                printer.document(&dm_core::document::CONFIG_CHECK, &render::Checked::new(&loaded.root))?;
+                printer.print_document(
+                    &dm_core::document::CONFIG_CHECK,
+                    &render::ConfigCheckDocument::new(&loaded.root),
+                )?;
             } else {
                 printer.done(&format!(
                     "the configuration in {} is valid",
@@ -70,7 +73,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
                 ));
             }
         }
-        Command::Schema => printer.data(&dm_config::schema_text())?,
+        Command::Schema => printer.write_stdout(&dm_config::json_schema_text())?,
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }

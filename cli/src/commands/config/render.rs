@@ -2,25 +2,25 @@
 
 use std::path::Path;
 
-use dm_config::{Entry, Origin};
-use dm_terminal::style::{Canvas, Role};
+use dm_config::{EffectiveValue, ValueOrigin};
+use dm_terminal::canvas::{Canvas, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
 use serde_json::Value;
 
 /// The values as a document, to be written under [`dm_core::document::CONFIG`].
 #[derive(Debug, Serialize)]
-pub(crate) struct Document<'a> {
+pub(crate) struct ConfigDocument<'a> {
     /// The project's directory.
     pub root: &'a Path,
     /// Keys, values and origins.
-    pub values: &'a [Entry],
+    pub values: &'a [EffectiveValue],
 }
 
-impl<'a> Document<'a> {
+impl<'a> ConfigDocument<'a> {
     /// The document of a project's values.
     #[must_use]
-    pub(crate) fn new(root: &'a Path, values: &'a [Entry]) -> Self {
+    pub(crate) fn new(root: &'a Path, values: &'a [EffectiveValue]) -> Self {
         Self { root, values }
     }
 }
@@ -28,14 +28,14 @@ impl<'a> Document<'a> {
 /// A check that found nothing, to be written under [`dm_core::document::CONFIG_CHECK`]; what it
 /// finds is a `dm.error/1`.
 #[derive(Debug, Serialize)]
-pub(crate) struct Checked<'a> {
+pub(crate) struct ConfigCheckDocument<'a> {
     /// Always true.
     pub ok: bool,
     /// The project's directory.
     pub root: &'a Path,
 }
 
-impl<'a> Checked<'a> {
+impl<'a> ConfigCheckDocument<'a> {
     /// The document of a project.
     #[must_use]
     pub(crate) fn new(root: &'a Path) -> Self {
@@ -45,37 +45,37 @@ impl<'a> Checked<'a> {
 
 /// The values as a table. What isn't a default stands out.
 #[must_use]
-pub(crate) fn render(entries: &[Entry], canvas: &Canvas) -> String {
+pub(crate) fn render(entries: &[EffectiveValue], canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
         // A key that is cut can't be copied.
-        Column::new("key").least(usize::MAX),
-        Column::new("value").least(12),
-        Column::new("from").least(10).rank(1),
+        Column::new("key").min_width(usize::MAX),
+        Column::new("value").min_width(12),
+        Column::new("from").min_width(10).drop_priority(1),
     ]);
     for entry in entries {
         let (value, from, role) = match &entry.origin {
-            None => ("-".to_owned(), String::new(), Some(Role::Muted)),
-            Some(Origin::Default) => {
-                let from = Origin::Default.to_string();
-                (toml(&entry.value), from, Some(Role::Muted))
+            None => ("-".to_owned(), String::new(), Some(StyleRole::Muted)),
+            Some(ValueOrigin::Default) => {
+                let from = ValueOrigin::Default.to_string();
+                (format_toml(&entry.value), from, Some(StyleRole::Muted))
             }
-            Some(origin) => (toml(&entry.value), origin.to_string(), None),
+            Some(origin) => (format_toml(&entry.value), origin.to_string(), None),
         };
         let cell = |text: &str| match role {
-            Some(role) => Cell::new(text).role(role),
+            Some(role) => Cell::new(text).with_role(role),
             None => Cell::new(text),
         };
-        table.row(vec![Cell::new(&entry.key), cell(&value), cell(&from)]);
+        table.add_row(vec![Cell::new(&entry.key), cell(&value), cell(&from)]);
     }
     table.render(canvas)
 }
 
 /// A value as it is written in TOML: strings, numbers, booleans and arrays of
 /// them are the same in JSON.
-fn toml(value: &Value) -> String {
+fn format_toml(value: &Value) -> String {
     match value {
         Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(toml).collect();
+            let items: Vec<String> = items.iter().map(format_toml).collect();
             format!("[{}]", items.join(", "))
         }
         value => value.to_string(),
@@ -84,27 +84,33 @@ fn toml(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use dm_terminal::testing::{pipe, terminal};
+    use dm_terminal::testing::{pipe_canvas, terminal_canvas};
 
     use super::*;
 
-    fn entries() -> Vec<Entry> {
-        let entry = |key: &str, value: Value, origin: Option<Origin>, secret: bool| Entry {
-            key: key.to_owned(),
-            value,
-            origin,
-            secret,
-        };
-        let file = |line| Origin::File {
+    fn entries() -> Vec<EffectiveValue> {
+        let entry =
+            |key: &str, value: Value, origin: Option<ValueOrigin>, secret: bool| EffectiveValue {
+                key: key.to_owned(),
+                value,
+                origin,
+                secret,
+            };
+        let file = |line| ValueOrigin::File {
             file: "dm.toml".to_owned(),
             line,
         };
-        let variable = Origin::Variable {
+        let variable = ValueOrigin::Variable {
             variable: "DM_POSTGRES__PASSWORD".to_owned(),
         };
         vec![
             entry("engine.host", Value::Null, None, false),
-            entry("timeouts.wait", "300s".into(), Some(Origin::Default), false),
+            entry(
+                "timeouts.wait",
+                "300s".into(),
+                Some(ValueOrigin::Default),
+                false,
+            ),
             entry("postgres.port", 5433.into(), Some(file(12)), false),
             entry("postgres.password", "***".into(), Some(variable), true),
             entry(
@@ -118,7 +124,7 @@ mod tests {
 
     #[test]
     fn values_with_their_origins() {
-        insta::assert_snapshot!(render(&entries(), &terminal(80)), @r#"
+        insta::assert_snapshot!(render(&entries(), &terminal_canvas(80)), @r#"
     key                           value                    from
     engine.host                   -
     timeouts.wait                 "300s"                   default
@@ -130,7 +136,7 @@ mod tests {
 
     #[test]
     fn values_on_a_narrow_terminal() {
-        insta::assert_snapshot!(render(&entries(), &terminal(50)), @r#"
+        insta::assert_snapshot!(render(&entries(), &terminal_canvas(50)), @r#"
     key                           value
     engine.host                   -
     timeouts.wait                 "300s"
@@ -142,7 +148,7 @@ mod tests {
 
     #[test]
     fn values_in_a_pipe() {
-        insta::assert_snapshot!(render(&entries(), &pipe()), @r#"
+        insta::assert_snapshot!(render(&entries(), &pipe_canvas()), @r#"
     key                           value                    from
     engine.host                   -
     timeouts.wait                 "300s"                   default
@@ -155,7 +161,7 @@ mod tests {
     #[test]
     fn values_as_a_document() {
         let entries = &entries()[2..4];
-        let document = Document::new(Path::new("/project"), entries);
+        let document = ConfigDocument::new(Path::new("/project"), entries);
         insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap(), @r#"
     {
       "root": "/project",

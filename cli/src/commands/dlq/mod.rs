@@ -5,21 +5,23 @@
 //! keep     copies, what is parked, and what is removed
 //! ```
 
-mod keep;
 mod render;
 mod replay;
+mod transfer;
 
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use dm_core::error::{Exit, Result};
-use dm_messaging::dead::{self, DeadLetter, Filter, Records, audit, look, parked};
-use dm_operations::Desk;
-use dm_operations::dead_letters::Selection;
+use dm_core::error::{ExitStatus, Result};
+use dm_messaging::dead_letters::{
+    self, DeadLetter, DeadLetterFilter, FailureRecords, browse, parking, replay_audit,
+};
+use dm_operations::StackClients;
+use dm_operations::dead_letters::DeadLetterSelection;
 use lapin::Connection;
 
-use crate::arguments::events::instant;
+use crate::arguments::event_filter::parse_instant;
 use crate::context::Context;
 
 /// Inspect, replay and remove dead letters.
@@ -49,7 +51,7 @@ enum Action {
   dm dlq ls --reason invalid-data --fail-if-any")]
     Ls {
         #[command(flatten)]
-        which: Which,
+        which: DeadLetterFilterArgs,
         /// List each dead letter instead of groups.
         #[arg(long)]
         each: bool,
@@ -74,7 +76,7 @@ enum Action {
         /// File to write, which must not exist; a pipe; or `-` for stdout.
         file: PathBuf,
         #[command(flatten)]
-        which: Which,
+        which: DeadLetterFilterArgs,
     },
     /// Put exported dead letters back into their dead-letter queues.
     ///
@@ -95,7 +97,7 @@ enum Action {
   dm dlq park --id evt_0f3c --yes")]
     Park {
         #[command(flatten)]
-        which: Which,
+        which: DeadLetterFilterArgs,
         /// Note to store with the dead letters.
         #[arg(
             long,
@@ -131,7 +133,7 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         copy: PathBuf,
         #[command(flatten)]
-        which: Which,
+        which: DeadLetterFilterArgs,
         /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
@@ -156,7 +158,7 @@ impl Arguments {
 
 /// Which dead letters.
 #[derive(Debug, Clone, Args)]
-struct Which {
+struct DeadLetterFilterArgs {
     /// Select dead letters of this work queue; may be repeated.
     #[arg(long, value_name = "QUEUE")]
     queue: Vec<String>,
@@ -174,27 +176,27 @@ struct Which {
     /// Select failures at or after this time: an age such as `2h`, or a timestamp.
     ///
     /// Timestamps have the form `2026-02-03T10:00:00Z`.
-    #[arg(long, value_name = "TIME", value_parser = instant)]
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     since: Option<DateTime<Utc>>,
     /// Select failures before this time: an age such as `2h`, or a timestamp.
-    #[arg(long, value_name = "TIME", value_parser = instant)]
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     until: Option<DateTime<Utc>>,
 }
 
-impl Which {
+impl DeadLetterFilterArgs {
     fn queues(&self) -> Result<Vec<&'static str>> {
-        Ok(dead::queues(&self.queue)?)
+        Ok(dead_letters::resolve_queue_names(&self.queue)?)
     }
 
-    fn selection(self) -> Result<Selection> {
-        Ok(Selection {
+    fn into_selection(self) -> Result<DeadLetterSelection> {
+        Ok(DeadLetterSelection {
             queues: self.queues()?,
-            filter: self.filter(),
+            filter: self.into_filter(),
         })
     }
 
-    fn filter(self) -> Filter {
-        Filter {
+    fn into_filter(self) -> DeadLetterFilter {
+        DeadLetterFilter {
             reasons: self.reason,
             types: self.event_type,
             ids: self.id,
@@ -204,8 +206,8 @@ impl Which {
     }
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let desk = Desk::open(&context.session).await?;
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
+    let desk = StackClients::open(&context.session).await?;
     match arguments.action {
         Action::Ls {
             which,
@@ -213,100 +215,106 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             fail_if_any,
         } => {
             let queues = which.queues()?;
-            let connection = desk.dead_letters().await?;
+            let connection = desk.lock_dead_letters().await?;
             let found = if each {
-                list(context, &connection, &queues, &which.filter()).await?
+                print_letters(context, &connection, &queues, &which.into_filter()).await?
             } else {
-                groups(context, &desk, &connection, &queues, &which.filter()).await?
+                print_groups(context, &desk, &connection, &queues, &which.into_filter()).await?
             };
             Ok(if fail_if_any && found {
-                Exit::Found
+                ExitStatus::Findings
             } else {
-                Exit::Success
+                ExitStatus::Success
             })
         }
         Action::Show { id } => {
-            let connection = desk.dead_letters().await?;
-            let found = look::show(&connection, &dead::queues(&[])?, &id).await?;
-            let document = render::Letters { letters: &found };
-            context
-                .printer
-                .result(&dm_core::document::DEAD_LETTER_DETAIL, &document, |canvas| {
-                    render::whole(&found, canvas)
-                })?;
-            Ok(Exit::Success)
+            let connection = desk.lock_dead_letters().await?;
+            let found =
+                browse::find_details(&connection, &dead_letters::resolve_queue_names(&[])?, &id)
+                    .await?;
+            let document = render::LettersDocument { letters: &found };
+            context.printer.print_result(
+                &dm_core::document::DEAD_LETTER_DETAIL,
+                &document,
+                |canvas| render::render_details(&found, canvas),
+            )?;
+            Ok(ExitStatus::Success)
         }
         Action::Replay(replay) => replay::run(context, &desk, replay).await,
-        Action::Export { file, which } => keep::export(context, &desk, &file, which).await,
-        Action::Import { file } => keep::import(context, &desk, &file).await,
-        Action::Purge { copy, which, yes } => keep::purge(context, &desk, &copy, which, yes).await,
-        Action::Park { which, note, yes } => keep::park(context, &desk, which, &note, yes).await,
-        Action::Parked => {
-            let database = desk.database().await?;
-            let parked = parked::list(&database).await?;
-            let document = render::ParkedLetters { letters: &parked };
-            context
-                .printer
-                .result(&dm_core::document::PARKED_LETTERS, &document, |canvas| {
-                    render::parked(&parked, Utc::now(), canvas)
-                })?;
-            Ok(Exit::Success)
+        Action::Export { file, which } => transfer::export(context, &desk, &file, which).await,
+        Action::Import { file } => transfer::import(context, &desk, &file).await,
+        Action::Purge { copy, which, yes } => {
+            transfer::purge(context, &desk, &copy, which, yes).await
         }
-        Action::Unpark { ids } => keep::unpark(context, &desk, &ids).await,
+        Action::Park { which, note, yes } => {
+            transfer::park(context, &desk, which, &note, yes).await
+        }
+        Action::Parked => {
+            let database = desk.connect_database().await?;
+            let parked = parking::list(&database).await?;
+            let document = render::ParkedDocument { letters: &parked };
+            context.printer.print_result(
+                &dm_core::document::PARKED_LETTERS,
+                &document,
+                |canvas| render::render_parked(&parked, Utc::now(), canvas),
+            )?;
+            Ok(ExitStatus::Success)
+        }
+        Action::Unpark { ids } => transfer::unpark(context, &desk, &ids).await,
         Action::History { limit } => {
-            let database = desk.database().await?;
-            let runs = audit::history(&database, limit.into()).await?;
-            let document = render::Runs { runs: &runs };
-            context
-                .printer
-                .result(&dm_core::document::REPLAY_HISTORY, &document, |canvas| {
-                    render::history(&runs, canvas)
-                })?;
-            Ok(Exit::Success)
+            let database = desk.connect_database().await?;
+            let runs = replay_audit::latest_runs(&database, limit.into()).await?;
+            let document = render::HistoryDocument { runs: &runs };
+            context.printer.print_result(
+                &dm_core::document::REPLAY_HISTORY,
+                &document,
+                |canvas| render::render_history(&runs, canvas),
+            )?;
+            Ok(ExitStatus::Success)
         }
     }
 }
 
 /// Shows what there is of each kind. Answers whether there is any.
-async fn groups(
+async fn print_groups(
     context: &Context,
-    desk: &Desk,
+    desk: &StackClients,
     connection: &Connection,
     queues: &[&'static str],
-    filter: &Filter,
+    filter: &DeadLetterFilter,
 ) -> Result<bool> {
     // Without the database the queues tell as much, and take longer.
-    let (database, stores) = (desk.database().await.ok(), desk.stores());
-    let records = database.as_ref().map(|database| Records {
+    let (database, stores) = (desk.connect_database().await.ok(), desk.stores());
+    let records = database.as_ref().map(|database| FailureRecords {
         database,
-        stores: &stores,
+        service_tables: &stores,
     });
-    let listing = look::listing(connection, records.as_ref(), queues, filter).await?;
+    let listing = browse::list_groups(connection, records.as_ref(), queues, filter).await?;
     for reading in &listing.read {
-        context.printer.note(&render::reading(reading));
+        context.printer.note(&render::reading_sentence(reading));
     }
     context
         .printer
-        .result(&dm_core::document::DEAD_LETTER_GROUPS, &listing, |canvas| {
-            render::groups(&listing.groups, Utc::now(), canvas)
+        .print_result(&dm_core::document::DEAD_LETTER_GROUPS, &listing, |canvas| {
+            render::render_groups(&listing.groups, Utc::now(), canvas)
         })?;
     Ok(!listing.groups.is_empty())
 }
 
 /// Shows each of them. Answers whether there is any.
-async fn list(
+async fn print_letters(
     context: &Context,
     connection: &Connection,
     queues: &[&'static str],
-    filter: &Filter,
+    filter: &DeadLetterFilter,
 ) -> Result<bool> {
     let mut letters: Vec<DeadLetter> = Vec::new();
-    look::each(connection, queues, filter, |letter| letters.push(letter)).await?;
-    let document = render::Letters { letters: &letters };
+    browse::for_each_letter(connection, queues, filter, |letter| letters.push(letter)).await?;
+    let document = render::LettersDocument { letters: &letters };
     context
         .printer
-        .result(&dm_core::document::DEAD_LETTERS, &document, |canvas| {
-            render::each(&letters, Utc::now(), canvas)
+        .print_result(&dm_core::document::DEAD_LETTERS, &document, |canvas| {
+            render::render_letters(&letters, Utc::now(), canvas)
         })?;
     Ok(!letters.is_empty())
 }

@@ -1,79 +1,85 @@
 //! Dead letters, and their way back.
 
 use chrono::{DateTime, Utc};
-use dm_messaging::dead::DeadLetter;
-use dm_messaging::dead::audit::{Outcome, Run};
-use dm_messaging::dead::look::{Group, Reading, Whole};
-use dm_messaging::dead::parked::Parked;
-use dm_messaging::dead::replay::{Plan, Refusal, Replayed, Told};
-use dm_terminal::style::{Canvas, Role};
+use dm_messaging::dead_letters::DeadLetter;
+use dm_messaging::dead_letters::browse::{DeadLetterDetail, DeadLetterGroup, ScannedQueue};
+use dm_messaging::dead_letters::parking::ParkedLetter;
+use dm_messaging::dead_letters::replay::{
+    ReplayPlan, ReplayProgress, ReplayRefusal, ReplaySummary,
+};
+use dm_messaging::dead_letters::replay_audit::{ReplayOutcome, ReplayRun};
+use dm_terminal::canvas::{Canvas, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
 /// Letters as a document.
 #[derive(Debug, Serialize)]
-pub(crate) struct Letters<'a, T> {
+pub(crate) struct LettersDocument<'a, T> {
     /// The letters.
     pub letters: &'a [T],
 }
 
 /// What is parked, as a document.
 #[derive(Debug, Serialize)]
-pub(crate) struct ParkedLetters<'a> {
+pub(crate) struct ParkedDocument<'a> {
     /// The letters.
-    pub letters: &'a [Parked],
+    pub letters: &'a [ParkedLetter],
 }
 
 /// Runs as a document.
 #[derive(Debug, Serialize)]
-pub(crate) struct Runs<'a> {
+pub(crate) struct HistoryDocument<'a> {
     /// The runs.
-    pub runs: &'a [Run],
+    pub runs: &'a [ReplayRun],
 }
 
 /// Why a queue was read.
 #[must_use]
-pub(crate) fn reading(reading: &Reading) -> String {
-    let Reading {
+pub(crate) fn reading_sentence(reading: &ScannedQueue) -> String {
+    let ScannedQueue {
         queue,
         letters,
         recorded,
     } = reading;
     let why = match recorded {
-        Some(recorded) => format!("{} and {recorded} records", count(*letters)),
-        None => format!("{} and no records", count(*letters)),
+        Some(recorded) => format!("{} and {recorded} records", count_dead_letters(*letters)),
+        None => format!("{} and no records", count_dead_letters(*letters)),
     };
     format!("read {queue}, because it has {why}")
 }
 
-fn count(letters: u64) -> String {
+fn count_dead_letters(letters: u64) -> String {
     let letters = usize::try_from(letters).unwrap_or(usize::MAX);
-    text::count(letters, "dead letter")
+    text::pluralize(letters, "dead letter")
 }
 
 /// What there is of each kind.
 #[must_use]
-pub(crate) fn groups(groups: &[Group], now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn render_groups(
+    groups: &[DeadLetterGroup],
+    now: DateTime<Utc>,
+    canvas: &Canvas,
+) -> String {
     if groups.is_empty() {
         return "no dead letters".to_owned();
     }
     let mut table = Table::new(vec![
-        Column::new("queue").least(20),
-        Column::new("reason").least(12),
-        Column::new("type").least(16),
-        Column::new("count").right(),
-        Column::new("oldest").rank(1),
-        Column::new("latest").rank(2),
+        Column::new("queue").min_width(20),
+        Column::new("reason").min_width(12),
+        Column::new("type").min_width(16),
+        Column::new("count").right_aligned(),
+        Column::new("oldest").drop_priority(1),
+        Column::new("latest").drop_priority(2),
     ]);
     for group in groups {
-        table.row(vec![
+        table.add_row(vec![
             Cell::new(&group.queue),
-            Cell::new(&group.reason).role(Role::Warn),
-            Cell::new(text::short_type(group.event_type.as_deref())),
+            Cell::new(&group.reason).with_role(StyleRole::Warning),
+            Cell::new(text::short_event_type(group.event_type.as_deref())),
             Cell::new(group.count.to_string()),
-            Cell::new(text::ago(group.oldest, now)),
-            Cell::new(text::ago(group.latest, now)),
+            Cell::new(text::format_ago(group.oldest, now)),
+            Cell::new(text::format_ago(group.latest, now)),
         ]);
     }
     table.render(canvas)
@@ -81,28 +87,32 @@ pub(crate) fn groups(groups: &[Group], now: DateTime<Utc>, canvas: &Canvas) -> S
 
 /// Each of them on a line.
 #[must_use]
-pub(crate) fn each(letters: &[DeadLetter], now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn render_letters(
+    letters: &[DeadLetter],
+    now: DateTime<Utc>,
+    canvas: &Canvas,
+) -> String {
     if letters.is_empty() {
         return "no dead letters".to_owned();
     }
     let mut table = Table::new(vec![
-        Column::new("id").least(36),
-        Column::new("queue").rank(2).least(20),
-        Column::new("reason").least(12),
-        Column::new("type").rank(3).least(16),
-        Column::new("failed").rank(1),
-        Column::new("rounds").right().rank(5),
-        Column::new("error").rank(4),
+        Column::new("id").min_width(36),
+        Column::new("queue").drop_priority(2).min_width(20),
+        Column::new("reason").min_width(12),
+        Column::new("type").drop_priority(3).min_width(16),
+        Column::new("failed").drop_priority(1),
+        Column::new("rounds").right_aligned().drop_priority(5),
+        Column::new("error").drop_priority(4),
     ]);
     for letter in letters {
-        table.row(vec![
+        table.add_row(vec![
             Cell::new(letter.id.as_deref().unwrap_or(&letter.fingerprint)),
             Cell::new(&letter.queue),
-            Cell::new(&letter.reason).role(Role::Warn),
-            Cell::new(text::short_type(letter.event_type.as_deref())),
-            Cell::new(text::ago(letter.failed_at, now)),
+            Cell::new(&letter.reason).with_role(StyleRole::Warning),
+            Cell::new(text::short_event_type(letter.event_type.as_deref())),
+            Cell::new(text::format_ago(letter.failed_at, now)),
             Cell::new(letter.replays.to_string()),
-            Cell::optional(letter.error.as_deref()),
+            Cell::from_option(letter.error.as_deref()),
         ]);
     }
     table.render(canvas)
@@ -110,21 +120,24 @@ pub(crate) fn each(letters: &[DeadLetter], now: DateTime<Utc>, canvas: &Canvas) 
 
 /// All that a letter is made of.
 #[must_use]
-pub(crate) fn whole(letters: &[Whole], canvas: &Canvas) -> String {
-    let blocks: Vec<String> = letters.iter().map(|letter| one(letter, canvas)).collect();
+pub(crate) fn render_details(letters: &[DeadLetterDetail], canvas: &Canvas) -> String {
+    let blocks: Vec<String> = letters
+        .iter()
+        .map(|letter| render_detail(letter, canvas))
+        .collect();
     blocks.join("\n\n")
 }
 
-fn one(whole: &Whole, canvas: &Canvas) -> String {
+fn render_detail(whole: &DeadLetterDetail, canvas: &Canvas) -> String {
     let letter = &whole.letter;
     let at = letter.failed_at.map(dm_contracts::time::format);
     let counts = format!(
         "{}, {}",
-        text::count(
+        text::pluralize(
             usize::try_from(letter.attempts).unwrap_or(usize::MAX),
             "attempt"
         ),
-        text::count(
+        text::pluralize(
             usize::try_from(letter.replays).unwrap_or(usize::MAX),
             "replay"
         ),
@@ -145,39 +158,39 @@ fn one(whole: &Whole, canvas: &Canvas) -> String {
         ("fingerprint", Some(letter.fingerprint.as_str())),
     ] {
         if let Some(value) = value {
-            let name = canvas.paint(Role::Muted, &text::pad(name, 12));
-            lines.push(format!("{name}{}", text::harmless(value, false)));
+            let name = canvas.paint(StyleRole::Muted, &text::pad_right(name, 12));
+            lines.push(format!("{name}{}", text::sanitize(value, false)));
         }
     }
-    lines.push(canvas.paint(Role::Muted, "properties"));
+    lines.push(canvas.paint(StyleRole::Muted, "properties"));
     for (name, value) in &whole.properties {
-        lines.push(format!("  {name}: {}", text::harmless(value, false)));
+        lines.push(format!("  {name}: {}", text::sanitize(value, false)));
     }
-    lines.push(canvas.paint(Role::Muted, "headers"));
+    lines.push(canvas.paint(StyleRole::Muted, "headers"));
     for (name, value) in &whole.headers {
-        lines.push(format!("  {name}: {}", text::harmless(value, false)));
+        lines.push(format!("  {name}: {}", text::sanitize(value, false)));
     }
-    lines.push(canvas.paint(Role::Muted, "body"));
+    lines.push(canvas.paint(StyleRole::Muted, "body"));
     lines.extend(
         whole
-            .shown
+            .body_text
             .lines()
-            .map(|line| format!("  {}", text::harmless(line, false))),
+            .map(|line| format!("  {}", text::sanitize(line, false))),
     );
     lines.join("\n")
 }
 
 /// A set that would go back.
 #[must_use]
-pub(crate) fn plan(plan: &Plan, now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn render_plan(plan: &ReplayPlan, now: DateTime<Utc>, canvas: &Canvas) -> String {
     let mut blocks = Vec::new();
     if !plan.letters.is_empty() {
-        blocks.push(each(&plan.letters, now, canvas));
+        blocks.push(render_letters(&plan.letters, now, canvas));
     }
     let refusals: Vec<String> = plan
         .refused
         .iter()
-        .map(|(letter, refusal)| canvas.wrap(&refused(letter, *refusal), "", "  "))
+        .map(|(letter, refusal)| canvas.wrap(&refusal_sentence(letter, *refusal), "", "  "))
         .collect();
     if !refusals.is_empty() {
         blocks.push(refusals.join("\n"));
@@ -187,7 +200,7 @@ pub(crate) fn plan(plan: &Plan, now: DateTime<Utc>, canvas: &Canvas) -> String {
     } else {
         format!(
             "{} would be replayed; dm dlq replay --expect {} refuses other dead letters",
-            text::count(plan.letters.len(), "dead letter"),
+            text::pluralize(plan.letters.len(), "dead letter"),
             plan.digest
         )
     };
@@ -197,17 +210,17 @@ pub(crate) fn plan(plan: &Plan, now: DateTime<Utc>, canvas: &Canvas) -> String {
 
 /// Why a letter stays.
 #[must_use]
-pub(crate) fn refused(letter: &DeadLetter, refusal: Refusal) -> String {
+pub(crate) fn refusal_sentence(letter: &DeadLetter, refusal: ReplayRefusal) -> String {
     let id = letter.id.as_deref().unwrap_or(&letter.fingerprint);
     match refusal {
-        Refusal::Rounds => format!(
+        ReplayRefusal::Rounds => format!(
             "{id} stays: it was replayed {} already (--max-rounds)",
-            text::count(
+            text::pluralize(
                 usize::try_from(letter.replays).unwrap_or(usize::MAX),
                 "time"
             )
         ),
-        Refusal::Age => format!(
+        ReplayRefusal::Age => format!(
             "{id} stays: its inbox may no longer know it, and it would be processed twice (--force)"
         ),
     }
@@ -215,43 +228,47 @@ pub(crate) fn refused(letter: &DeadLetter, refusal: Refusal) -> String {
 
 /// What became of one message of a replay.
 #[must_use]
-pub(crate) fn outcome(told: &Told<'_>) -> String {
-    let id = told.id.unwrap_or("a message without an id");
-    match told.outcome {
-        Outcome::Replayed => format!("{id} is back in {}", told.queue),
-        Outcome::Returned => format!("{id} stays: RabbitMQ has no queue for it"),
-        Outcome::Missing => format!("{id} was no longer in {}", told.queue),
+pub(crate) fn outcome_sentence(progress: &ReplayProgress<'_>) -> String {
+    let id = progress.id.unwrap_or("a message without an id");
+    match progress.outcome {
+        ReplayOutcome::Replayed => format!("{id} is back in {}", progress.queue),
+        ReplayOutcome::Returned => format!("{id} stays: RabbitMQ has no queue for it"),
+        ReplayOutcome::Missing => format!("{id} was no longer in {}", progress.queue),
     }
 }
 
 /// Why a letter was not parked.
 #[must_use]
-pub(crate) fn not_parked(letter: &DeadLetter, why: &str) -> String {
+pub(crate) fn parking_failure_sentence(letter: &DeadLetter, why: &str) -> String {
     let id = letter.id.as_deref().unwrap_or(&letter.fingerprint);
     format!("{id} stays: could not record it: {why}")
 }
 
 /// What is parked.
 #[must_use]
-pub(crate) fn parked(letters: &[Parked], now: DateTime<Utc>, canvas: &Canvas) -> String {
+pub(crate) fn render_parked(
+    letters: &[ParkedLetter],
+    now: DateTime<Utc>,
+    canvas: &Canvas,
+) -> String {
     if letters.is_empty() {
         return "no parked messages".to_owned();
     }
     let mut table = Table::new(vec![
-        Column::new("id").least(36),
-        Column::new("queue").rank(2).least(20),
-        Column::new("reason").least(12),
-        Column::new("type").rank(3).least(16),
-        Column::new("parked").rank(1),
-        Column::new("note").rank(4),
+        Column::new("id").min_width(36),
+        Column::new("queue").drop_priority(2).min_width(20),
+        Column::new("reason").min_width(12),
+        Column::new("type").drop_priority(3).min_width(16),
+        Column::new("parked").drop_priority(1),
+        Column::new("note").drop_priority(4),
     ]);
     for letter in letters {
-        table.row(vec![
+        table.add_row(vec![
             Cell::new(letter.event_id.as_deref().unwrap_or(&letter.fingerprint)),
             Cell::new(&letter.queue),
-            Cell::new(&letter.reason).role(Role::Warn),
-            Cell::new(text::short_type(letter.event_type.as_deref())),
-            Cell::new(text::ago(Some(letter.parked_at), now)),
+            Cell::new(&letter.reason).with_role(StyleRole::Warning),
+            Cell::new(text::short_event_type(letter.event_type.as_deref())),
+            Cell::new(text::format_ago(Some(letter.parked_at), now)),
             Cell::new(&letter.note),
         ]);
     }
@@ -260,7 +277,7 @@ pub(crate) fn parked(letters: &[Parked], now: DateTime<Utc>, canvas: &Canvas) ->
 
 /// What a replay did.
 #[must_use]
-pub(crate) fn replayed(done: &Replayed, canvas: &Canvas) -> String {
+pub(crate) fn replay_sentence(done: &ReplaySummary, canvas: &Canvas) -> String {
     let mut sentence = format!(
         "run {}: {} of {} back in the queue",
         done.run, done.replayed, done.messages
@@ -278,29 +295,29 @@ pub(crate) fn replayed(done: &Replayed, canvas: &Canvas) -> String {
 
 /// The replays of the past.
 #[must_use]
-pub(crate) fn history(runs: &[Run], canvas: &Canvas) -> String {
+pub(crate) fn render_history(runs: &[ReplayRun], canvas: &Canvas) -> String {
     if runs.is_empty() {
         return "no replay runs".to_owned();
     }
     let mut table = Table::new(vec![
-        Column::new("run").least(16),
-        Column::new("began").least(16),
-        Column::new("state").least(9),
-        Column::new("replayed").right(),
-        Column::new("of").right(),
-        Column::new("others").right().rank(2),
-        Column::new("to").rank(3),
-        Column::new("digest").rank(1),
+        Column::new("run").min_width(16),
+        Column::new("began").min_width(16),
+        Column::new("state").min_width(9),
+        Column::new("replayed").right_aligned(),
+        Column::new("of").right_aligned(),
+        Column::new("others").right_aligned().drop_priority(2),
+        Column::new("to").drop_priority(3),
+        Column::new("digest").drop_priority(1),
     ]);
     for run in runs {
         let (state, role) = match run.ended_at {
-            Some(_) => ("ended", Role::Good),
-            None => ("unfinished", Role::Warn),
+            Some(_) => ("ended", StyleRole::Success),
+            None => ("unfinished", StyleRole::Warning),
         };
-        table.row(vec![
+        table.add_row(vec![
             Cell::new(&run.run_id),
             Cell::new(run.began_at.format("%Y-%m-%d %H:%M").to_string()),
-            Cell::new(state).role(role),
+            Cell::new(state).with_role(role),
             Cell::new(run.replayed.to_string()),
             Cell::new(run.messages.to_string()),
             Cell::new(run.others.to_string()),
@@ -314,7 +331,7 @@ pub(crate) fn history(runs: &[Run], canvas: &Canvas) -> String {
 #[cfg(test)]
 mod tests {
     use dm_contracts::time;
-    use dm_terminal::testing::{assert_fits, terminal};
+    use dm_terminal::testing::{assert_fits, terminal_canvas};
     use lapin::BasicProperties;
     use serde_json::json;
 
@@ -335,7 +352,7 @@ mod tests {
             attempts: 1,
             failed_at: time::parse("2026-02-03T10:00:00Z"),
             fingerprint: "00112233445566778899aabbccddeeff".into(),
-            ..DeadLetter::read(
+            ..DeadLetter::from_message(
                 "inventory.order-events.q",
                 1,
                 &BasicProperties::default(),
@@ -344,17 +361,20 @@ mod tests {
         }
     }
 
-    fn plan_of_two() -> Plan {
-        Plan {
+    fn plan_of_two() -> ReplayPlan {
+        ReplayPlan {
             letters: vec![letter("1"), letter("2")],
-            refused: vec![(letter("3"), Refusal::Rounds), (letter("4"), Refusal::Age)],
+            refused: vec![
+                (letter("3"), ReplayRefusal::Rounds),
+                (letter("4"), ReplayRefusal::Age),
+            ],
             digest: "0123456789ab".into(),
         }
     }
 
     #[test]
     fn kinds_are_counted() {
-        let found = [Group {
+        let found = [DeadLetterGroup {
             queue: "inventory.order-events.q".into(),
             reason: "invalid-data".into(),
             event_type: Some("com.dundermifflin.order.created.v1".into()),
@@ -362,30 +382,48 @@ mod tests {
             oldest: time::parse("2026-02-03T10:00:00Z"),
             latest: time::parse("2026-02-03T11:59:30Z"),
         }];
-        insta::assert_snapshot!("dlq_groups_100", groups(&found, now(), &terminal(100)));
+        insta::assert_snapshot!(
+            "dlq_groups_100",
+            render_groups(&found, now(), &terminal_canvas(100))
+        );
         for width in [60, 80, 200] {
-            assert_fits(&groups(&found, now(), &terminal(width)), width);
+            assert_fits(
+                &render_groups(&found, now(), &terminal_canvas(width)),
+                width,
+            );
         }
-        assert_eq!(groups(&[], now(), &terminal(80)), "no dead letters");
+        assert_eq!(
+            render_groups(&[], now(), &terminal_canvas(80)),
+            "no dead letters"
+        );
     }
 
     #[test]
     fn a_set_says_what_goes_what_stays_and_its_digest() {
-        insta::assert_snapshot!("dlq_plan_120", plan(&plan_of_two(), now(), &terminal(120)));
+        insta::assert_snapshot!(
+            "dlq_plan_120",
+            render_plan(&plan_of_two(), now(), &terminal_canvas(120))
+        );
         for width in [60, 80, 200] {
-            assert_fits(&plan(&plan_of_two(), now(), &terminal(width)), width);
+            assert_fits(
+                &render_plan(&plan_of_two(), now(), &terminal_canvas(width)),
+                width,
+            );
         }
-        let nothing = Plan {
+        let nothing = ReplayPlan {
             letters: Vec::new(),
             refused: Vec::new(),
             digest: String::new(),
         };
-        assert_eq!(plan(&nothing, now(), &terminal(80)), "nothing to replay");
+        assert_eq!(
+            render_plan(&nothing, now(), &terminal_canvas(80)),
+            "nothing to replay"
+        );
     }
 
     #[test]
     fn a_letter_is_shown_whole_and_harmless() {
-        let whole_letter = Whole {
+        let whole_letter = DeadLetterDetail {
             letter: letter("1"),
             headers: [(
                 "x-dm-error".to_owned(),
@@ -396,16 +434,16 @@ mod tests {
             properties: [("message_id", "evt_1".to_owned())].into(),
             body: serde_json::value::to_raw_value(&json!({"id": "evt_1"})).unwrap(),
             body_base64: None,
-            shown: "{\n  \"id\": \"evt_1\",\n  \"amount\": 0.1000\n}".into(),
+            body_text: "{\n  \"id\": \"evt_1\",\n  \"amount\": 0.1000\n}".into(),
         };
-        let text = whole(&[whole_letter], &terminal(100));
+        let text = render_details(&[whole_letter], &terminal_canvas(100));
         assert!(!text.contains("\u{1b}[31m"));
         insta::assert_snapshot!("dlq_show_100", text);
     }
 
     #[test]
     fn a_run_that_was_cut_short_is_told_from_one_that_ended() {
-        let run = |ended: Option<&str>| Run {
+        let run = |ended: Option<&str>| ReplayRun {
             run_id: "rep_0123456789ab".into(),
             began_at: now(),
             ended_at: ended.and_then(time::parse),
@@ -416,15 +454,18 @@ mod tests {
             others: 1,
         };
         let runs = [run(None), run(Some("2026-02-03T12:00:01Z"))];
-        insta::assert_snapshot!("dlq_history_100", history(&runs, &terminal(100)));
+        insta::assert_snapshot!(
+            "dlq_history_100",
+            render_history(&runs, &terminal_canvas(100))
+        );
         for width in [60, 80, 200] {
-            assert_fits(&history(&runs, &terminal(width)), width);
+            assert_fits(&render_history(&runs, &terminal_canvas(width)), width);
         }
     }
 
     #[test]
     fn an_end_tells_of_what_stayed() {
-        let done = Replayed {
+        let done = ReplaySummary {
             run: "rep_1".into(),
             messages: 5,
             replayed: 2,
@@ -432,7 +473,7 @@ mod tests {
             missing: 2,
         };
         assert_eq!(
-            replayed(&done, &terminal(200)),
+            replay_sentence(&done, &terminal_canvas(200)),
             "run rep_1: 2 of 5 back in the queue; 1 had no queue and stayed; \
              2 were no longer there"
         );

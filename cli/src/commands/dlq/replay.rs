@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use chrono::Utc;
 use clap::Args;
-use dm_core::error::{Exit, Result};
-use dm_messaging::dead::{self, audit, edit, look, replay};
-use dm_messaging::{MessagingError, memory};
-use dm_operations::Desk;
-use dm_terminal::counter::Counter;
+use dm_core::error::{ExitStatus, Result};
+use dm_messaging::dead_letters::{self, browse, edit, replay, replay_audit};
+use dm_messaging::{MessagingError, retention};
+use dm_operations::StackClients;
 use dm_terminal::json;
+use dm_terminal::progress_counter::ProgressCounter;
 use lapin::Connection;
 
-use super::Which;
+use super::DeadLetterFilterArgs;
 use crate::context::Context;
 
 /// Send dead letters back to the queues where they failed.
@@ -29,7 +29,7 @@ use crate::context::Context;
   dm dlq replay --id evt_0f3c --edit")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    which: Which,
+    filter: DeadLetterFilterArgs,
     /// Maximum number of dead letters to replay, from the head of the queues [default: all].
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -69,11 +69,15 @@ pub(super) struct Arguments {
 }
 
 /// Sends dead letters back, or shows what would be.
-pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) -> Result<Exit> {
+pub(super) async fn run(
+    context: &Context,
+    desk: &StackClients,
+    arguments: Arguments,
+) -> Result<ExitStatus> {
     let printer = &context.printer;
-    let speed = replay::Speed {
-        rate: arguments.rate,
-        in_flight: arguments.max_in_flight,
+    let speed = replay::ReplayLimits {
+        max_per_second: arguments.rate,
+        max_in_flight: arguments.max_in_flight,
     };
     // What shows the set alone changes nothing, and waits for nobody.
     let _guard = if arguments.dry_run {
@@ -81,104 +85,107 @@ pub(super) async fn run(context: &Context, desk: &Desk, arguments: Arguments) ->
     } else {
         Some(context.session.lock(&desk.project, "dm dlq replay").await?)
     };
-    let connection = desk.dead_letters().await?;
-    let counter = Counter::new(printer, "replayed");
-    let told = |told: &replay::Told<'_>| {
-        counter.show(told.done, told.of);
+    let connection = desk.lock_dead_letters().await?;
+    let counter = ProgressCounter::new(printer, "replayed");
+    let told = |told: &replay::ReplayProgress<'_>| {
+        counter.update(told.done, told.of);
         // A reader that went away stops nothing: the end will find it gone, too.
-        let _ = one(context, told);
+        let _ = print_message_outcome(context, told);
     };
     let stores = desk.stores();
     if let Some(run) = &arguments.resume {
-        let database = desk.database().await?;
-        let site = replay::Site {
+        let database = desk.connect_database().await?;
+        let site = replay::ReplayContext {
             connection: &connection,
             database: &database,
-            stores: &stores,
+            service_tables: &stores,
             interrupt: &context.session.interrupt,
-            told: &told,
+            on_progress: &told,
         };
         let done = replay::resume(&site, run, speed).await?;
         drop(counter);
-        return ended(context, &done);
+        return print_result(context, &done);
     }
-    let request = replay::Request {
-        queues: arguments.which.queues()?,
-        filter: arguments.which.filter(),
+    let request = replay::ReplayRequest {
+        queues: arguments.filter.queues()?,
+        filter: arguments.filter.into_filter(),
         limit: arguments.limit,
         to_exchange: arguments.to_exchange,
         most_rounds: arguments.max_rounds,
-        memory: if arguments.force {
+        inbox_retention: if arguments.force {
             BTreeMap::new()
         } else {
-            memory::of_inboxes(desk.config())
+            retention::inbox_retention_by_queue(desk.config())
         },
     };
-    let mut selection = replay::select(&connection, &request, Utc::now()).await?;
+    let mut selection = replay::select_letters(&connection, &request, Utc::now()).await?;
     let plan = &selection.plan;
     if let Some(expected) = arguments.expect.filter(|digest| *digest != plan.digest) {
-        return Err(MessagingError::OtherSet {
+        return Err(MessagingError::DigestMismatch {
             expected,
             found: plan.digest.clone(),
         }
         .into());
     }
     if arguments.dry_run || plan.letters.is_empty() {
-        printer.result(&dm_core::document::REPLAY_PLAN, plan, |canvas| {
-            super::render::plan(plan, Utc::now(), canvas)
+        printer.print_result(&dm_core::document::REPLAY_PLAN, plan, |canvas| {
+            super::render::render_plan(plan, Utc::now(), canvas)
         })?;
-        return Ok(Exit::Success);
+        return Ok(ExitStatus::Success);
     }
     for (letter, refusal) in &plan.refused {
-        printer.warn(&super::render::refused(letter, *refusal));
+        printer.warn(&super::render::refusal_sentence(letter, *refusal));
     }
-    let database = desk.database().await?;
-    let site = replay::Site {
+    let database = desk.connect_database().await?;
+    let site = replay::ReplayContext {
         connection: &connection,
         database: &database,
-        stores: &stores,
+        service_tables: &stores,
         interrupt: &context.session.interrupt,
-        told: &told,
+        on_progress: &told,
     };
     let edited = if arguments.edit {
         // A person takes their time, and nothing is held meanwhile.
-        selection.give_back().await?;
-        Some(edit(context, &connection, &selection.plan).await?)
+        selection.requeue().await?;
+        Some(edit_letter(context, &connection, &selection.plan).await?)
     } else {
         None
     };
     let done = replay::run(&site, &request, selection, edited.as_ref(), speed).await?;
     drop(counter);
-    ended(context, &done)
+    print_result(context, &done)
 }
 
 /// What became of one message: a line of JSON, or a word where it is of interest.
-fn one(context: &Context, told: &replay::Told<'_>) -> Result<()> {
+fn print_message_outcome(context: &Context, progress: &replay::ReplayProgress<'_>) -> Result<()> {
     let printer = &context.printer;
     if printer.is_json() {
-        printer.data(&json::line(&dm_core::document::REPLAY_MESSAGE, told)?)?;
-    } else if told.outcome == audit::Outcome::Replayed {
-        printer.detail(&super::render::outcome(told));
+        printer.write_stdout(&json::format_line(
+            &dm_core::document::REPLAY_MESSAGE,
+            progress,
+        )?)?;
+    } else if progress.outcome == replay_audit::ReplayOutcome::Replayed {
+        printer.detail(&super::render::outcome_sentence(progress));
     } else {
-        printer.warn(&super::render::outcome(told));
+        printer.warn(&super::render::outcome_sentence(progress));
     }
     Ok(())
 }
 
 /// Has a person change the one letter of a plan, until it is an event.
-async fn edit(
+async fn edit_letter(
     context: &Context,
     connection: &Connection,
-    plan: &replay::Plan,
-) -> Result<audit::Edited> {
+    plan: &replay::ReplayPlan,
+) -> Result<replay_audit::EditedEvent> {
     let [letter] = plan.letters.as_slice() else {
-        return Err(MessagingError::NotOne(plan.letters.len()).into());
+        return Err(MessagingError::EditTargetNotUnique(plan.letters.len()).into());
     };
-    let queues = dead::queues(std::slice::from_ref(&letter.queue))?;
-    let whole = look::show(connection, &queues, &letter.fingerprint).await?;
+    let queues = dead_letters::resolve_queue_names(std::slice::from_ref(&letter.queue))?;
+    let whole = browse::find_details(connection, &queues, &letter.fingerprint).await?;
     let before = whole
         .first()
-        .map_or_else(String::new, |it| it.shown.clone());
+        .map_or_else(String::new, |it| it.body_text.clone());
     let file = tempfile::Builder::new()
         .prefix("dead-letter-")
         .suffix(".json")
@@ -189,7 +196,7 @@ async fn edit(
         let status = dm_host::editor::edit(file.path()).map_err(MessagingError::from)?;
         let after = std::fs::read_to_string(file.path()).map_err(MessagingError::from)?;
         let what = if status.success() {
-            match edit::accept(&letter.queue, &before, &after) {
+            match edit::validate_edit(&letter.queue, &before, &after) {
                 Ok(edited) => return Ok(edited),
                 Err(what) => what,
             }
@@ -197,7 +204,7 @@ async fn edit(
             format!("the editor ended with {status}")
         };
         let printer = &context.printer;
-        if printer.can_ask() {
+        if printer.is_interactive() {
             printer.warn(&what);
             if printer.confirm("Edit it again?")? {
                 continue;
@@ -207,21 +214,24 @@ async fn edit(
         let (_, draft) = file
             .keep()
             .map_err(|error| MessagingError::from(error.error))?;
-        return Err(MessagingError::Edit { what, draft }.into());
+        return Err(MessagingError::InvalidEdit { what, draft }.into());
     }
 }
 
-fn ended(context: &Context, done: &replay::Replayed) -> Result<Exit> {
+fn print_result(context: &Context, done: &replay::ReplaySummary) -> Result<ExitStatus> {
     let printer = &context.printer;
     if printer.is_json() {
         // The last of the lines that tell of each message.
-        printer.data(&json::line(&dm_core::document::REPLAY, done)?)?;
+        printer.write_stdout(&json::format_line(&dm_core::document::REPLAY, done)?)?;
     } else {
-        printer.data(&super::render::replayed(done, &printer.out()))?;
+        printer.write_stdout(&super::render::replay_sentence(
+            done,
+            &printer.stdout_canvas(),
+        ))?;
     }
     Ok(if done.returned == 0 {
-        Exit::Success
+        ExitStatus::Success
     } else {
-        Exit::Found
+        ExitStatus::Findings
     })
 }

@@ -5,8 +5,8 @@ mod render;
 use std::path::PathBuf;
 
 use clap::Args;
-use dm_core::error::{Exit, Result};
-use dm_doctor::{Status, bundle};
+use dm_core::error::{ExitStatus, Result};
+use dm_doctor::{CheckStatus, bundle};
 use dm_operations::doctor;
 
 use crate::context::Context;
@@ -29,16 +29,18 @@ pub(crate) struct Arguments {
     bundle: Option<Option<PathBuf>>,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let examined = doctor::examine(&context.session).await;
     let findings = examined.findings();
     let printer = &context.printer;
-    printer.result(&dm_core::document::DOCTOR, &render::Document::new(findings), |canvas| {
-        render::render(findings, canvas)
-    })?;
+    printer.print_result(
+        &dm_core::document::DOCTOR,
+        &render::DoctorDocument::new(findings),
+        |canvas| render::render(findings, canvas),
+    )?;
     if let Some(path) = arguments.bundle {
-        let path = path.unwrap_or_else(|| bundle::default_name(chrono::Utc::now()));
-        examined.bundle(&path).await?;
+        let path = path.unwrap_or_else(|| bundle::default_path(chrono::Utc::now()));
+        examined.write_bundle(&path).await?;
         printer.done(&format!(
             "wrote {}; review it before you share it",
             path.display()
@@ -46,10 +48,10 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     }
     let has_error = findings
         .iter()
-        .any(|finding| finding.status == Status::Error);
+        .any(|finding| finding.status == CheckStatus::Error);
     Ok(if has_error {
-        Exit::Found
+        ExitStatus::Findings
     } else {
-        Exit::Success
+        ExitStatus::Success
     })
 }

@@ -1,29 +1,29 @@
 //! What `dm doctor` found, as a list.
 
-use dm_terminal::report::next_steps;
-use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
+use dm_terminal::error_report::render_next_steps;
 use dm_terminal::text;
 use serde::Serialize;
 
-use dm_doctor::{Finding, Status};
+use dm_doctor::{CheckStatus, DoctorFinding};
 
 /// The findings as a document, to be written under [`dm_core::document::DOCTOR`].
 #[derive(Debug, Serialize)]
-pub(crate) struct Document<'a> {
+pub(crate) struct DoctorDocument<'a> {
     /// True where nothing is an error.
     pub ok: bool,
     /// What was found.
-    pub findings: &'a [Finding],
+    pub findings: &'a [DoctorFinding],
 }
 
-impl<'a> Document<'a> {
+impl<'a> DoctorDocument<'a> {
     /// The document of these findings.
     #[must_use]
-    pub(crate) fn new(findings: &'a [Finding]) -> Self {
+    pub(crate) fn new(findings: &'a [DoctorFinding]) -> Self {
         Self {
             ok: findings
                 .iter()
-                .all(|finding| finding.status != Status::Error),
+                .all(|finding| finding.status != CheckStatus::Error),
             findings,
         }
     }
@@ -31,78 +31,78 @@ impl<'a> Document<'a> {
 
 /// The findings as a list, with a line that sums them up.
 #[must_use]
-pub(crate) fn render(findings: &[Finding], canvas: &Canvas) -> String {
+pub(crate) fn render(findings: &[DoctorFinding], canvas: &Canvas) -> String {
     let longest = findings
         .iter()
-        .map(|finding| text::width(&finding.name))
+        .map(|finding| text::display_width(&finding.name))
         .max()
         .unwrap_or(0)
         .min(canvas.width / 3);
     let mut lines = Vec::new();
     for finding in findings {
-        let (role, glyph) = look(finding.status);
-        let name = text::pad(
+        let (role, glyph) = status_style(finding.status);
+        let name = text::pad_right(
             &text::truncate(&finding.name, longest, canvas.style),
             longest,
         );
-        let name = if finding.status == Status::Ok {
+        let name = if finding.status == CheckStatus::Ok {
             name
         } else {
             canvas.paint(role, &name)
         };
         lines.push(canvas.wrap(
-            &text::harmless(&finding.detail, false),
-            &format!("{} {name}  ", canvas.sign(role, glyph)),
+            &text::sanitize(&finding.detail, false),
+            &format!("{} {name}  ", canvas.paint_glyph(role, glyph)),
             &" ".repeat(longest + 4),
         ));
-        lines.extend(next_steps(&finding.next, canvas));
+        lines.extend(render_next_steps(&finding.next, canvas));
     }
     if !lines.is_empty() {
         lines.push(String::new());
     }
-    lines.push(summary(findings, canvas));
+    lines.push(render_summary(findings, canvas));
     lines.join("\n")
 }
 
-fn look(status: Status) -> (Role, Glyph) {
+fn status_style(status: CheckStatus) -> (StyleRole, Glyph) {
     match status {
-        Status::Ok => (Role::Good, Glyph::Ready),
-        Status::Warning => (Role::Warn, Glyph::Warning),
-        Status::Error => (Role::Bad, Glyph::Failed),
-        Status::Skipped => (Role::Muted, Glyph::Skipped),
+        CheckStatus::Ok => (StyleRole::Success, Glyph::Check),
+        CheckStatus::Warning => (StyleRole::Warning, Glyph::Warning),
+        CheckStatus::Error => (StyleRole::Error, Glyph::Failed),
+        CheckStatus::Skipped => (StyleRole::Muted, Glyph::Skipped),
     }
 }
 
-fn summary(findings: &[Finding], canvas: &Canvas) -> String {
+fn render_summary(findings: &[DoctorFinding], canvas: &Canvas) -> String {
     let of = |status| {
         findings
             .iter()
             .filter(|finding| finding.status == status)
             .count()
     };
-    let (errors, warnings) = (of(Status::Error), of(Status::Warning));
+    let (errors, warnings) = (of(CheckStatus::Error), of(CheckStatus::Warning));
     let mut parts = Vec::new();
     if errors > 0 {
-        parts.push(canvas.paint(Role::Bad, &text::count(errors, "error")));
+        parts.push(canvas.paint(StyleRole::Error, &text::pluralize(errors, "error")));
     }
     if warnings > 0 {
-        parts.push(canvas.paint(Role::Warn, &text::count(warnings, "warning")));
+        parts.push(canvas.paint(StyleRole::Warning, &text::pluralize(warnings, "warning")));
     }
-    if of(Status::Skipped) > 0 {
-        parts.push(format!("{} skipped", of(Status::Skipped)));
+    if of(CheckStatus::Skipped) > 0 {
+        parts.push(format!("{} skipped", of(CheckStatus::Skipped)));
     }
-    parts.push(canvas.paint(Role::Good, &format!("{} fine", of(Status::Ok))));
+    parts.push(canvas.paint(StyleRole::Success, &format!("{} fine", of(CheckStatus::Ok))));
     parts.join(", ")
 }
 
 #[cfg(test)]
 mod tests {
-    use dm_terminal::testing::{assert_fits, coloured, pipe, terminal};
+    use dm_terminal::testing::{assert_fits, coloured_canvas, pipe_canvas, terminal_canvas};
 
     use super::*;
 
-    fn findings() -> Vec<Finding> {
-        let finding = |name: &str, status, detail: &str, next: &[&str]| Finding {
+    fn findings() -> Vec<DoctorFinding> {
+        let finding = |name: &str, status, detail: &str, next: &[&str]| DoctorFinding {
             name: name.into(),
             status,
             detail: detail.into(),
@@ -111,25 +111,25 @@ mod tests {
         vec![
             finding(
                 "engine",
-                Status::Ok,
+                CheckStatus::Ok,
                 "Docker 20.10.24 at unix:///var/run/docker.sock, API 1.41 (default socket)",
                 &[],
             ),
             finding(
                 "port 5432",
-                Status::Error,
+                CheckStatus::Error,
                 "taken by postgres (process 4211)",
                 &["kill 4211", "dm up --ports auto"],
             ),
             finding(
                 "memory",
-                Status::Warning,
+                CheckStatus::Warning,
                 "2.1 GB free, the stack takes about 1.6 GB",
                 &["close what you don't need, or raise the memory of the engine's virtual machine"],
             ),
             finding(
                 "clock",
-                Status::Skipped,
+                CheckStatus::Skipped,
                 "no container to compare with",
                 &[],
             ),
@@ -138,22 +138,25 @@ mod tests {
 
     #[test]
     fn findings_at_each_width() {
-        insta::assert_snapshot!("doctor_80", render(&findings(), &terminal(80)));
-        insta::assert_snapshot!("doctor_200", render(&findings(), &terminal(200)));
-        insta::assert_snapshot!("doctor_40", render(&findings(), &terminal(40)));
-        insta::assert_snapshot!("doctor_pipe", render(&findings(), &pipe()));
-        assert_fits(&render(&findings(), &coloured(40)), 40);
+        insta::assert_snapshot!("doctor_80", render(&findings(), &terminal_canvas(80)));
+        insta::assert_snapshot!("doctor_200", render(&findings(), &terminal_canvas(200)));
+        insta::assert_snapshot!("doctor_40", render(&findings(), &terminal_canvas(40)));
+        insta::assert_snapshot!("doctor_pipe", render(&findings(), &pipe_canvas()));
+        assert_fits(&render(&findings(), &coloured_canvas(40)), 40);
     }
 
     #[test]
     fn the_document() {
-        let document = dm_terminal::json::document(&dm_core::document::DOCTOR, &Document::new(&findings()));
+        let document = dm_terminal::json::format_document(
+            &dm_core::document::DOCTOR,
+            &DoctorDocument::new(&findings()),
+        );
         insta::assert_snapshot!("doctor_json", document.unwrap());
     }
 
     #[test]
     fn only_an_error_is_not_ok() {
-        assert!(!Document::new(&findings()).ok);
-        assert!(Document::new(&findings()[2..]).ok);
+        assert!(!DoctorDocument::new(&findings()).ok);
+        assert!(DoctorDocument::new(&findings()[2..]).ok);
     }
 }

@@ -3,13 +3,13 @@
 mod render;
 
 use clap::{Args, Subcommand};
-use dm_config::Install;
-use dm_core::error::{Exit, Result};
+use dm_config::InstallPolicy;
+use dm_core::error::{ExitStatus, Result};
 use dm_engine::{Engine, EngineSettings};
 use dm_host::state::StateDir;
 use dm_operations::session::{engine_consent, engine_settings, is_outside_project};
-use dm_provision::daemon::Daemon;
-use dm_provision::setup::Setup;
+use dm_provision::daemon::ManagedDaemon;
+use dm_provision::engine_setup::EngineSetup;
 
 use crate::context::Context;
 
@@ -53,20 +53,20 @@ enum Command {
     },
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     // An engine can be looked after without a project.
-    let (settings, install) = match context.session.loaded() {
+    let (settings, install) = match context.session.load_config() {
         Ok(loaded) => (
             engine_settings(&loaded.config),
             loaded.config.engine.install,
         ),
-        Err(error) if is_outside_project(&error) => (EngineSettings::default(), Install::Ask),
+        Err(error) if is_outside_project(&error) => (EngineSettings::default(), InstallPolicy::Ask),
         Err(error) => return Err(error),
     };
     let state = StateDir::open()?;
     let printer = context.printer.clone();
     let progress = move |line: &str| printer.note(line);
-    let setup = |consent| Setup {
+    let setup = |consent| EngineSetup {
         settings: &settings,
         consent,
         state: &state,
@@ -76,28 +76,32 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     match arguments.command {
         Command::Status => {
             let engine = Engine::connect(&settings).await?;
-            let daemon = Daemon::new(state.clone()).running()?;
-            let facts = engine.facts().await?;
-            let report = render::Report::new(&engine, facts, daemon.as_ref());
+            let daemon = ManagedDaemon::new(state.clone()).running()?;
+            let facts = engine.info().await?;
+            let report = render::EngineReport::new(&engine, facts, daemon.as_ref());
             if context.printer.is_json() {
-                context.printer.document(&dm_core::document::ENGINE, &report)?;
+                context
+                    .printer
+                    .print_document(&dm_core::document::ENGINE, &report)?;
             } else {
                 context
                     .printer
-                    .data(&render::render(&report, &context.printer.out()))?;
+                    .write_stdout(&render::render(&report, &context.printer.stdout_canvas()))?;
             }
         }
         Command::Start { yes } => {
             let consent = engine_consent(install, context.session.consent(yes));
-            let (engine, outcome) = setup(&consent).ensure().await?;
+            let (engine, outcome) = setup(&consent).ensure_engine().await?;
             for note in &outcome.notes {
                 context.printer.note(note);
             }
-            context.printer.done(&render::started(&engine, &outcome));
+            context
+                .printer
+                .done(&render::start_sentence(&engine, &outcome));
         }
         Command::Stop { system, yes } => {
             let consent = context.session.consent(yes);
-            let sentence = if setup(&consent).stop(system).await? {
+            let sentence = if setup(&consent).stop_engine(system).await? {
                 "the engine is stopped"
             } else {
                 "no engine runs"
@@ -105,5 +109,5 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             context.printer.done(sentence);
         }
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }

@@ -1,43 +1,47 @@
 //! Which engine is used.
 
-use dm_engine::{Engine, Facts, Found, Version};
-use dm_provision::daemon::Running;
-use dm_provision::setup::Outcome;
-use dm_terminal::style::Canvas;
+use dm_engine::{Engine, EngineDiscovery, EngineInfo, EngineVersion};
+use dm_provision::daemon::RunningDaemon;
+use dm_provision::engine_setup::SetupReport;
+use dm_terminal::canvas::Canvas;
 use dm_terminal::text;
 use serde::Serialize;
 
 /// All that is known of the engine.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report<'a> {
+pub(crate) struct EngineReport<'a> {
     /// Which one, and why.
-    pub found: &'a Found,
+    pub found: &'a EngineDiscovery,
     /// Its versions.
-    pub version: &'a Version,
+    pub version: &'a EngineVersion,
     /// How it is set up.
-    pub facts: &'a Facts,
+    pub facts: &'a EngineInfo,
     /// The process, where `dm` started it.
-    pub daemon: Option<&'a Running>,
+    pub daemon: Option<&'a RunningDaemon>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> EngineReport<'a> {
     /// The report on an engine. A daemon of ours that is another engine than
     /// the one in use is left out.
     #[must_use]
-    pub(crate) fn new(engine: &'a Engine, facts: &'a Facts, daemon: Option<&'a Running>) -> Self {
+    pub(crate) fn new(
+        engine: &'a Engine,
+        facts: &'a EngineInfo,
+        daemon: Option<&'a RunningDaemon>,
+    ) -> Self {
         Self {
-            found: engine.found(),
+            found: engine.discovery(),
             version: engine.version(),
             facts,
-            daemon: daemon.filter(|daemon| daemon.address == engine.found().address),
+            daemon: daemon.filter(|daemon| daemon.address == engine.discovery().address),
         }
     }
 }
 
 /// The report as text.
 #[must_use]
-pub(crate) fn render(report: &Report<'_>, canvas: &Canvas) -> String {
-    let Report {
+pub(crate) fn render(report: &EngineReport<'_>, canvas: &Canvas) -> String {
+    let EngineReport {
         found,
         version,
         facts,
@@ -59,7 +63,7 @@ pub(crate) fn render(report: &Report<'_>, canvas: &Canvas) -> String {
             "resources",
             format!(
                 "{}, {:.1} GB of memory",
-                text::count(usize::try_from(facts.processors).unwrap_or(0), "processor"),
+                text::pluralize(usize::try_from(facts.processors).unwrap_or(0), "processor"),
                 bytes_as_gigabytes(facts.memory)
             ),
         ),
@@ -96,7 +100,7 @@ pub(crate) fn render(report: &Report<'_>, canvas: &Canvas) -> String {
     rows.iter()
         .map(|(name, value)| {
             text::wrap(
-                &text::harmless(value, false),
+                &text::sanitize(value, false),
                 canvas.width,
                 &format!("{name:longest$}  "),
                 &" ".repeat(longest + 2),
@@ -116,8 +120,8 @@ fn bytes_as_gigabytes(bytes: u64) -> f64 {
 
 /// What starting the engine came to, in a sentence.
 #[must_use]
-pub(crate) fn started(engine: &Engine, outcome: &Outcome) -> String {
-    let (version, address) = (engine.version(), &engine.found().address);
+pub(crate) fn start_sentence(engine: &Engine, outcome: &SetupReport) -> String {
+    let (version, address) = (engine.version(), &engine.discovery().address);
     let what = format!("{} {} at {address}", version.kind, version.engine);
     let installed = if outcome.installed.is_empty() {
         String::new()
@@ -132,30 +136,30 @@ pub(crate) fn started(engine: &Engine, outcome: &Outcome) -> String {
 
 #[cfg(test)]
 mod tests {
-    use dm_engine::{Kind, Source};
-    use dm_terminal::testing::{assert_fits, terminal};
+    use dm_engine::{DiscoverySource, EngineKind};
+    use dm_terminal::testing::{assert_fits, terminal_canvas};
 
     use super::*;
 
     #[test]
     fn the_engine_is_shown_with_why_it_was_chosen() {
-        let found = Found {
+        let found = EngineDiscovery {
             address: "unix:///var/run/docker.sock".into(),
-            source: Source::DefaultSocket,
+            source: DiscoverySource::DefaultSocket,
             why: "default socket, the first candidate".into(),
             tried: vec![(
                 "unix:///run/user/0/docker.sock".into(),
                 "no such socket".into(),
             )],
         };
-        let version = Version {
-            kind: Kind::Docker,
+        let version = EngineVersion {
+            kind: EngineKind::Docker,
             engine: "20.10.24".into(),
             api: "1.41".into(),
             os: "linux".into(),
             arch: "amd64".into(),
         };
-        let facts = Facts {
+        let facts = EngineInfo {
             root_dir: "/var/lib/docker".into(),
             storage_driver: "overlay2".into(),
             backing_filesystem: Some("extfs".into()),
@@ -168,20 +172,20 @@ mod tests {
             time: None,
             warnings: Vec::new(),
         };
-        let daemon = Running {
+        let daemon = RunningDaemon {
             pid: 4211,
             address: found.address.clone(),
             log: "/var/log/dockerd.log".into(),
         };
-        let report = Report {
+        let report = EngineReport {
             found: &found,
             version: &version,
             facts: &facts,
             daemon: Some(&daemon),
         };
-        let shown = render(&report, &terminal(80));
+        let shown = render(&report, &terminal_canvas(80));
         assert_fits(&shown, 80);
-        assert_fits(&render(&report, &terminal(40)), 40);
+        assert_fits(&render(&report, &terminal_canvas(40)), 40);
         insta::assert_snapshot!(shown, @r"
         engine          Docker 20.10.24
         address         unix:///var/run/docker.sock

@@ -5,9 +5,9 @@ mod render;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use dm_core::error::{Exit, Result};
-use dm_images::Acquired;
-use dm_images::archive::Transferred;
+use dm_core::error::{ExitStatus, Result};
+use dm_images::AcquiredImage;
+use dm_images::archive::ArchiveSummary;
 use dm_operations::{Project, images};
 use dm_terminal::text;
 use serde::Serialize;
@@ -88,7 +88,7 @@ enum Command {
     },
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let session = &context.session;
     let project = session.project()?;
     match arguments.command {
@@ -117,77 +117,84 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     }
 }
 
-async fn list(context: &Context, project: &Project) -> Result<Exit> {
-    let rows = images::images(&context.session, project)
+async fn list(context: &Context, project: &Project) -> Result<ExitStatus> {
+    let rows = images::open(&context.session, project)
         .await?
-        .list()
+        .list_images()
         .await?;
     let printer = &context.printer;
     if printer.is_json() {
-        let document = render::Document { images: &rows };
-        printer.document(&dm_core::document::IMAGES, &document)?;
+        let document = render::ImagesDocument { images: &rows };
+        printer.print_document(&dm_core::document::IMAGES, &document)?;
     } else if rows.is_empty() {
         printer.note("there are no images yet; obtain them: dm images build");
     } else {
-        printer.data(&render::render(&rows, &printer.out()))?;
+        printer.write_stdout(&render::render(&rows, &printer.stdout_canvas()))?;
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
 #[derive(Serialize)]
-struct Obtained {
-    images: Vec<Acquired>,
+struct ObtainedDocument {
+    images: Vec<AcquiredImage>,
 }
 
-fn show_obtained(context: &Context, obtained: Vec<Acquired>) -> Result<Exit> {
+fn show_obtained(context: &Context, obtained: Vec<AcquiredImage>) -> Result<ExitStatus> {
     let printer = &context.printer;
     if printer.is_json() {
-        printer.document(&dm_core::document::IMAGES_OBTAINED, &Obtained { images: obtained })?;
+        printer.print_document(
+            &dm_core::document::IMAGES_OBTAINED,
+            &ObtainedDocument { images: obtained },
+        )?;
     } else {
         for image in &obtained {
-            printer.data(&image.reference)?;
+            printer.write_stdout(&image.reference)?;
         }
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
-async fn prune(context: &Context, project: &Project, all: bool) -> Result<Exit> {
-    let pruned = images::images(&context.session, project)
+async fn prune(context: &Context, project: &Project, all: bool) -> Result<ExitStatus> {
+    let pruned = images::open(&context.session, project)
         .await?
         .prune(all)
         .await?;
     let printer = &context.printer;
     if printer.is_json() {
-        printer.document(&dm_core::document::IMAGES_PRUNED, &pruned)?;
-        return Ok(Exit::Success);
+        printer.print_document(&dm_core::document::IMAGES_PRUNED, &pruned)?;
+        return Ok(ExitStatus::Success);
     }
     for row in &pruned.removed {
-        printer.data(row.reference.as_deref().unwrap_or(&row.id))?;
+        printer.write_stdout(row.reference.as_deref().unwrap_or(&row.id))?;
     }
     printer.done(&format!(
         "{} removed, {} freed",
-        text::count(pruned.removed.len(), "image"),
-        text::bytes(pruned.freed)
+        text::pluralize(pruned.removed.len(), "image"),
+        text::format_bytes(pruned.freed)
     ));
     if !pruned.kept.is_empty() {
         printer.note(&format!(
             "{} kept, because containers or other images need them",
-            text::count(pruned.kept.len(), "image")
+            text::pluralize(pruned.kept.len(), "image")
         ));
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
-fn show_transferred(context: &Context, transferred: &Transferred, done: &str) -> Result<Exit> {
+fn show_transferred(
+    context: &Context,
+    transferred: &ArchiveSummary,
+    done: &str,
+) -> Result<ExitStatus> {
     let printer = &context.printer;
     if printer.is_json() {
-        printer.document(&dm_core::document::IMAGES_TRANSFERRED, transferred)?;
+        printer.print_document(&dm_core::document::IMAGES_TRANSFERRED, transferred)?;
     } else {
         printer.done(&format!(
             "{} {done}, {}",
-            text::count(transferred.images.len(), "image"),
-            text::bytes(transferred.size)
+            text::pluralize(transferred.images.len(), "image"),
+            text::format_bytes(transferred.size)
         ));
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }

@@ -1,61 +1,61 @@
 //! The table of images.
 
-use dm_images::inventory::{ImageRow, Standing};
-use dm_terminal::style::{Canvas, Role};
+use dm_images::inventory::{ImageInfo, ImageStatus};
+use dm_terminal::canvas::{Canvas, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
 /// How many digits of a digest are shown.
-const DIGITS: usize = 12;
+const DIGEST_DIGITS: usize = 12;
 
 /// The list as a document.
 #[derive(Debug, Serialize)]
-pub(crate) struct Document<'a> {
+pub(crate) struct ImagesDocument<'a> {
     /// The images.
-    pub images: &'a [ImageRow],
+    pub images: &'a [ImageInfo],
 }
 
 /// The images as a table.
 #[must_use]
-pub(crate) fn render(rows: &[ImageRow], canvas: &Canvas) -> String {
+pub(crate) fn render(rows: &[ImageInfo], canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
         Column::new("component"),
-        Column::new("image").least(20),
+        Column::new("image").min_width(20),
         Column::new("state"),
-        Column::new("size").right(),
-        Column::new("created").rank(2),
-        Column::new("digest").rank(4),
-        Column::new("origin").rank(3),
-        Column::new("in use by").rank(1),
+        Column::new("size").right_aligned(),
+        Column::new("created").drop_priority(2),
+        Column::new("digest").drop_priority(4),
+        Column::new("origin").drop_priority(3),
+        Column::new("in use by").drop_priority(1),
     ]);
     for row in rows {
         let (standing, role) = match row.standing {
-            Standing::Current if row.golden => ("golden", Role::Good),
-            Standing::Current => ("current", Role::Good),
-            Standing::Stale => ("stale", Role::Warn),
-            Standing::Dangling => ("dangling", Role::Warn),
+            ImageStatus::Current if row.golden => ("golden", StyleRole::Success),
+            ImageStatus::Current => ("current", StyleRole::Success),
+            ImageStatus::Stale => ("stale", StyleRole::Warning),
+            ImageStatus::Dangling => ("dangling", StyleRole::Warning),
         };
         let digest = row
             .digest
             .as_deref()
-            .and_then(|digest| digest.get(..DIGITS));
-        table.row(vec![
+            .and_then(|digest| digest.get(..DIGEST_DIGITS));
+        table.add_row(vec![
             Cell::new(&row.component),
             Cell::new(row.reference.as_deref().unwrap_or("-")),
-            Cell::new(standing).role(role),
-            Cell::new(text::bytes(row.size)),
+            Cell::new(standing).with_role(role),
+            Cell::new(text::format_bytes(row.size)),
             Cell::new(row.created.format("%Y-%m-%d %H:%M").to_string()),
-            Cell::optional(digest),
+            Cell::from_option(digest),
             Cell::new(&row.origin),
-            Cell::new(users(row)),
+            Cell::new(format_users(row)),
         ]);
     }
     table.render(canvas)
 }
 
 /// The instances whose containers use an image; a foreign container by its name.
-fn users(row: &ImageRow) -> String {
+fn format_users(row: &ImageInfo) -> String {
     let mut users: Vec<_> = row
         .in_use
         .iter()
@@ -67,13 +67,13 @@ fn users(row: &ImageRow) -> String {
 
 #[cfg(test)]
 mod tests {
-    use dm_images::inventory::InUse;
-    use dm_terminal::testing::terminal;
+    use dm_images::inventory::ContainerUse;
+    use dm_terminal::testing::terminal_canvas;
 
     use super::*;
 
-    fn rows() -> Vec<ImageRow> {
-        let row = |component: &str, reference: Option<&str>, standing, golden: bool| ImageRow {
+    fn rows() -> Vec<ImageInfo> {
+        let row = |component: &str, reference: Option<&str>, standing, golden: bool| ImageInfo {
             component: component.into(),
             reference: reference.map(str::to_owned),
             id: "sha256:1".into(),
@@ -89,19 +89,19 @@ mod tests {
             row(
                 "postgres",
                 Some("dm/postgres:3a08f05dd385"),
-                Standing::Current,
+                ImageStatus::Current,
                 false,
             ),
             row(
                 "postgres",
                 Some("dm/postgres:golden-cd1fe802b1db"),
-                Standing::Current,
+                ImageStatus::Current,
                 true,
             ),
-            row("postgres", None, Standing::Dangling, false),
+            row("postgres", None, ImageStatus::Dangling, false),
         ];
         rows[0].in_use = ["default", "default", "demo"]
-            .map(|instance| InUse {
+            .map(|instance| ContainerUse {
                 instance: Some(instance.into()),
                 container: format!("dm-{instance}-postgres"),
             })
@@ -111,11 +111,11 @@ mod tests {
 
     #[test]
     fn a_wide_table_shows_who_uses_what() {
-        insta::assert_snapshot!(render(&rows(), &terminal(130)));
+        insta::assert_snapshot!(render(&rows(), &terminal_canvas(130)));
     }
 
     #[test]
     fn a_narrow_table_keeps_what_matters() {
-        insta::assert_snapshot!(render(&rows(), &terminal(60)));
+        insta::assert_snapshot!(render(&rows(), &terminal_canvas(60)));
     }
 }

@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use chrono::Utc;
 use clap::{Args, Subcommand};
-use dm_core::error::{Exit, Result};
-use dm_messaging::inbox::page::{self, Place};
+use dm_core::error::{ExitStatus, Result};
+use dm_messaging::inbox::page::{self, InboxCursor};
 use dm_messaging::inbox::retry;
-use dm_messaging::inbox::stats::{self, Limits};
-use dm_messaging::{queues, stores};
-use dm_operations::{Desk, story};
-use dm_terminal::{text, watch};
+use dm_messaging::inbox::stats::{self, InboxThresholds};
+use dm_messaging::{queues, service_tables};
+use dm_operations::{StackClients, trace};
+use dm_terminal::{live_table, text};
 
-use crate::arguments::events::Which;
+use crate::arguments::event_filter::EventFilterArgs;
 use crate::context::Context;
 use crate::views;
 
 /// How often `--watch` looks again.
-const WATCH: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Inspect the processed events and the work queues.
 ///
@@ -41,7 +41,7 @@ enum Action {
   dm inbox ls --since 10m
   dm inbox ls --aggregate order/ord_9001
   dm inbox ls --queue inventory.order-events.q --limit 100")]
-    Ls(List),
+    Ls(InboxListArgs),
     /// Show an event: its envelope, its state, and its deliveries.
     #[command(after_long_help = "Examples:
   dm inbox show evt_0f3c
@@ -89,41 +89,41 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
-struct List {
+struct InboxListArgs {
     #[command(flatten)]
-    which: Which,
+    filter: EventFilterArgs,
     /// Show only events that arrived through this work queue; may be repeated.
     #[arg(long, value_name = "QUEUE")]
     queue: Vec<String>,
     /// Continue after the previous page, at the cursor that it printed.
     #[arg(long, value_name = "CURSOR")]
-    cursor: Option<Place>,
+    cursor: Option<InboxCursor>,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
-    let desk = Desk::open(&context.session).await?;
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
+    let desk = StackClients::open(&context.session).await?;
     let all = desk.stores();
     match arguments.action {
         Action::Ls(list) => {
-            let services = stores::named(&all, &list.which.service)?;
-            queues::named(&list.queue)?;
-            let database = desk.database().await?;
-            let wanted = page::Wanted {
+            let services = service_tables::resolve_services(&all, &list.filter.service)?;
+            queues::resolve_work_queues(&list.queue)?;
+            let database = desk.connect_database().await?;
+            let wanted = page::InboxPageRequest {
                 queues: list.queue,
-                limit: list.which.limit,
-                filter: list.which.filter(),
-                from: list.cursor,
+                limit: list.filter.limit,
+                filter: list.filter.into_filter(),
+                cursor: list.cursor,
             };
-            let page = page::read(&database, &all, &services, &wanted).await?;
+            let page = page::load_page(&database, &all, &services, &wanted).await?;
             context
                 .printer
-                .result(&dm_core::document::INBOX, &page, |canvas| {
-                    render::page(&page, Utc::now(), canvas)
+                .print_result(&dm_core::document::INBOX, &page, |canvas| {
+                    render::render_page(&page, Utc::now(), canvas)
                 })?;
         }
         Action::Show { id } => {
-            let whole = story::whole(&context.session, &desk, &id).await?;
-            views::events::show(&context.printer, &whole)?;
+            let whole = trace::load_event(&context.session, &desk, &id).await?;
+            views::events::print_event(&context.printer, &whole)?;
         }
         Action::Stats {
             queue,
@@ -132,51 +132,54 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
             max_retrying,
             max_dead,
         } => {
-            let queues = queues::named(&queue)?;
-            let database = desk.database().await?;
-            let connection = desk.broker().await?;
+            let queues = queues::resolve_work_queues(&queue)?;
+            let database = desk.connect_database().await?;
+            let connection = desk.connect_broker().await?;
             if watch {
-                let mut screen = watch::Watch::new(&context.printer);
+                let mut screen = live_table::LiveTable::new(&context.printer);
                 loop {
-                    let found = stats::read(&connection, &database, &all, &queues).await?;
-                    let document = render::Queues { queues: &found };
+                    let found = stats::load_stats(&connection, &database, &all, &queues).await?;
+                    let document = render::QueuesDocument { queues: &found };
                     let state = format!("{found:?}");
-                    screen.show(&dm_core::document::INBOX_STATS, &document, state, |canvas| {
-                        render::queues(&found, Utc::now(), canvas)
-                    })?;
-                    tokio::time::sleep(WATCH).await;
+                    screen.update(
+                        &dm_core::document::INBOX_STATS,
+                        &document,
+                        state,
+                        |canvas| render::render_queues(&found, Utc::now(), canvas),
+                    )?;
+                    tokio::time::sleep(REFRESH_INTERVAL).await;
                 }
             }
-            let found = stats::read(&connection, &database, &all, &queues).await?;
-            let document = render::Queues { queues: &found };
+            let found = stats::load_stats(&connection, &database, &all, &queues).await?;
+            let document = render::QueuesDocument { queues: &found };
             context
                 .printer
-                .result(&dm_core::document::INBOX_STATS, &document, |canvas| {
-                    render::queues(&found, Utc::now(), canvas)
+                .print_result(&dm_core::document::INBOX_STATS, &document, |canvas| {
+                    render::render_queues(&found, Utc::now(), canvas)
                 })?;
-            let limits = Limits {
+            let limits = InboxThresholds {
                 ready: max_ready,
                 retrying: max_retrying,
                 dead: max_dead,
             };
             let beyond: Vec<String> = found
                 .iter()
-                .flat_map(|queue| queue.beyond(&limits))
+                .flat_map(|queue| queue.describe_exceeded(&limits))
                 .collect();
-            return Ok(views::limits::show(&context.printer, &beyond));
+            return Ok(views::limit_violations::print(&context.printer, &beyond));
         }
         Action::Retry { queue } => {
-            let queues = queues::named(&queue)?;
+            let queues = queues::resolve_work_queues(&queue)?;
             let _guard = context
                 .session
                 .lock(&desk.project, "dm inbox retry")
                 .await?;
-            let connection = desk.broker().await?;
-            let moved = retry::retry(&connection, &queues).await?;
+            let connection = desk.connect_broker().await?;
+            let moved = retry::requeue_waiting(&connection, &queues).await?;
             let moved = usize::try_from(moved).unwrap_or(usize::MAX);
-            let what = text::count(moved, "event");
+            let what = text::pluralize(moved, "event");
             context.printer.done(&format!("{what} requeued"));
         }
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }

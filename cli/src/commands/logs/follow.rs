@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use dm_core::error::Result;
-use dm_engine::containers::{Container, State};
+use dm_engine::containers::{Container, ContainerState};
 use dm_engine::logs::{LogLine, LogQuery};
 use dm_engine::{Engine, EngineError};
 use dm_terminal::Printer;
@@ -15,54 +15,54 @@ use futures_util::stream::{self, SelectAll};
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::Lines;
+use super::LogLineWriter;
 
 /// How often it is looked which containers run.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What a container's log brings.
-enum Brought {
+enum LogItem {
     Line(Result<LogLine, EngineError>),
     End,
 }
 
-type Logs = Pin<Box<dyn Stream<Item = (String, Brought)> + Send>>;
+type LogItemStream = Pin<Box<dyn Stream<Item = (String, LogItem)> + Send>>;
 
 /// What is known of a container whose log is or was followed.
 #[derive(Debug)]
-struct Followed {
+struct FollowedContainer {
     component: String,
     /// Whether its log is read now.
-    is_read: bool,
+    is_open: bool,
     /// When the last line that was shown was written.
-    last: Option<DateTime<Utc>>,
+    last_line_at: Option<DateTime<Utc>>,
 }
 
 /// Follows the logs of an instance.
-pub(super) struct Follow<'a> {
+pub(super) struct LogFollower<'a> {
     pub(super) engine: &'a Engine,
     pub(super) filter: &'a [(&'a str, &'a str)],
     pub(super) printer: &'a Printer,
     pub(super) is_wanted: &'a dyn Fn(&str) -> bool,
 }
 
-impl Follow<'_> {
+impl LogFollower<'_> {
     /// Shows lines until the process is interrupted.
-    pub(super) async fn run(&self, query: LogQuery, lines: &mut Lines) -> Result<()> {
-        let mut followed: BTreeMap<String, Followed> = BTreeMap::new();
-        let mut merged: SelectAll<Logs> = SelectAll::new();
-        let mut look = interval(LOOK);
+    pub(super) async fn run(&self, query: LogQuery, lines: &mut LogLineWriter) -> Result<()> {
+        let mut followed: BTreeMap<String, FollowedContainer> = BTreeMap::new();
+        let mut merged: SelectAll<LogItemStream> = SelectAll::new();
+        let mut look = interval(POLL_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_first = true;
         loop {
             tokio::select! {
                 _ = look.tick() => {
-                    let containers = self.containers().await?;
-                    if is_first && containers.iter().all(|it| it.state != State::Running) {
+                    let containers = self.wanted_containers().await?;
+                    if is_first && containers.iter().all(|it| it.state != ContainerState::Running) {
                         self.printer.note("no component is running; waiting for a start");
                     }
                     for container in containers {
-                        if let Some(logs) = self.attach(&container, &query, is_first, &mut followed) {
+                        if let Some(logs) = self.open_log(&container, &query, is_first, &mut followed) {
                             merged.push(logs);
                         }
                     }
@@ -71,20 +71,20 @@ impl Follow<'_> {
                 Some((id, brought)) = merged.next() => {
                     let Some(of) = followed.get_mut(&id) else { continue };
                     match brought {
-                        Brought::Line(Ok(line)) => {
+                        LogItem::Line(Ok(line)) => {
                             // Asked for again from a whole second on.
-                            if line.time.is_some() && line.time <= of.last {
+                            if line.time.is_some() && line.time <= of.last_line_at {
                                 continue;
                             }
-                            of.last = line.time.or(of.last);
-                            lines.show(&of.component, line)?;
+                            of.last_line_at = line.time.or(of.last_line_at);
+                            lines.write_line(&of.component, line)?;
                         }
                         // Its container went away in the middle; a log that can't be read
                         // at all is an error.
-                        Brought::Line(Err(error)) if of.last.is_none() => return Err(error.into()),
-                        Brought::Line(Err(_)) => {}
-                        Brought::End => {
-                            of.is_read = false;
+                        LogItem::Line(Err(error)) if of.last_line_at.is_none() => return Err(error.into()),
+                        LogItem::Line(Err(_)) => {}
+                        LogItem::End => {
+                            of.is_open = false;
                             self.printer.note(&format!("{} has stopped; waiting for it", of.component));
                         }
                     }
@@ -93,30 +93,30 @@ impl Follow<'_> {
         }
     }
 
-    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
-        let mut containers = self.engine.containers(self.filter).await?;
+    async fn wanted_containers(&self) -> Result<Vec<Container>, EngineError> {
+        let mut containers = self.engine.list_containers(self.filter).await?;
         containers.retain(|container| (self.is_wanted)(&container.component));
         Ok(containers)
     }
 
     /// The log of a container that is not read yet, or not any more.
-    fn attach(
+    fn open_log(
         &self,
         container: &Container,
         query: &LogQuery,
         is_first: bool,
-        followed: &mut BTreeMap<String, Followed>,
-    ) -> Option<Logs> {
+        followed: &mut BTreeMap<String, FollowedContainer>,
+    ) -> Option<LogItemStream> {
         let before = followed.get(&container.id);
         // What a stopped one wrote is shown once, as what was there.
         let is_due = match before {
-            Some(before) => !before.is_read && container.state == State::Running,
-            None => is_first || container.state == State::Running,
+            Some(before) => !before.is_open && container.state == ContainerState::Running,
+            None => is_first || container.state == ContainerState::Running,
         };
         if !is_due {
             return None;
         }
-        let last = before.and_then(|before| before.last);
+        let last = before.and_then(|before| before.last_line_at);
         let query = match before {
             // All since its last line; of one that came later all.
             Some(_) => LogQuery {
@@ -137,18 +137,18 @@ impl Follow<'_> {
                 container.component
             ));
         }
-        let of = Followed {
+        let of = FollowedContainer {
             component: container.component.clone(),
-            is_read: true,
-            last,
+            is_open: true,
+            last_line_at: last,
         };
         followed.insert(container.id.clone(), of);
         let (id, end) = (container.id.clone(), container.id.clone());
         let log = self
             .engine
             .log_lines(&container.id, &query)
-            .map(move |line| (id.clone(), Brought::Line(line)));
-        let end = stream::once(async move { (end, Brought::End) });
+            .map(move |line| (id.clone(), LogItem::Line(line)));
+        let end = stream::once(async move { (end, LogItem::End) });
         Some(Box::pin(log.chain(end)))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use dm_components::Component;
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 use dm_engine::logs::{LogLine, LogQuery};
 use dm_terminal::OutputError;
 use futures_util::StreamExt as _;
@@ -17,9 +17,9 @@ use futures_util::stream::SelectAll;
 
 use dm_operations::exec::NotRunning;
 
-use crate::arguments::events::instant;
+use crate::arguments::event_filter::parse_instant;
 use crate::context::Context;
-use follow::Follow;
+use follow::LogFollower;
 use render::LogPrinter;
 
 /// Show the logs of all components in one stream.
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     /// Show only lines at or after this time: an age such as `10m`, or a timestamp.
     ///
     /// Timestamps have the form `2026-02-03T10:00:00Z`.
-    #[arg(long, value_name = "TIME", value_parser = instant)]
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     since: Option<DateTime<Utc>>,
     /// Show only the last N lines of each component.
     #[arg(long, value_name = "N")]
@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
     timestamps: bool,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let project = context.session.project()?;
     for name in &arguments.names {
         project.check_component(name)?;
@@ -67,8 +67,8 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     let is_wanted = |name: &str| {
         arguments.names.is_empty() || arguments.names.iter().any(|wanted| wanted == name)
     };
-    let filter = project.instance.filter();
-    let mut containers = engine.containers(&filter).await?;
+    let filter = project.instance.label_filter();
+    let mut containers = engine.list_containers(&filter).await?;
     containers.retain(|container| is_wanted(&container.component));
     let mut names: Vec<String> = containers.iter().map(|it| it.component.clone()).collect();
     if arguments.follow {
@@ -82,13 +82,13 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
         return Err(NotRunning::new(component.map(String::as_str)).into());
     }
     let printer = LogPrinter::new(&context.printer, &names, arguments.timestamps);
-    let mut lines = Lines {
+    let mut lines = LogLineWriter {
         printer,
         is_json: context.printer.is_json(),
         components: known.iter().map(|it| (it.name(), Arc::clone(it))).collect(),
     };
     if arguments.follow {
-        let follow = Follow {
+        let follow = LogFollower {
             engine: &engine,
             filter: &filter,
             printer: &context.printer,
@@ -111,28 +111,28 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
         }
         all.sort_by_key(|(_, line)| line.time);
         for (component, line) in all {
-            lines.show(&component, line)?;
+            lines.write_line(&component, line)?;
         }
     }
     lines.printer.finish()?;
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
 /// Where lines go.
-struct Lines {
+struct LogLineWriter {
     printer: LogPrinter,
     is_json: bool,
     components: BTreeMap<&'static str, Arc<dyn Component>>,
 }
 
-impl Lines {
+impl LogLineWriter {
     /// Shows a line of a component.
-    fn show(&mut self, component: &str, line: LogLine) -> Result<(), OutputError> {
+    fn write_line(&mut self, component: &str, line: LogLine) -> Result<(), OutputError> {
         let text = match self.components.get(component) {
-            Some(known) if !self.is_json => known.readable(line.text),
+            Some(known) if !self.is_json => known.format_log_line(line.text),
             _ => line.text,
         };
         self.printer
-            .feed(component, format!("{text}\n").as_bytes(), line.time)
+            .write_chunk(component, format!("{text}\n").as_bytes(), line.time)
     }
 }

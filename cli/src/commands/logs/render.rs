@@ -4,35 +4,35 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use dm_terminal::style::{DISTINCT, Glyph, Role};
+use dm_terminal::canvas::{Glyph, SERIES_COLOURS, StyleRole};
 use dm_terminal::{OutputError, Printer, json, text};
 use serde::Serialize;
 
 /// A line that does not end is written after so many bytes all the same.
-const LONGEST_LINE: usize = 64 * 1024;
+const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// Writes the logs of several components to stdout as they come, in whole
 /// lines.
 #[derive(Debug)]
 pub(crate) struct LogPrinter {
     printer: Printer,
-    prefix: bool,
+    has_prefix: bool,
     timestamps: bool,
     name_width: usize,
-    partial: BTreeMap<String, Partial>,
-    first: bool,
+    partial_lines: BTreeMap<String, PartialLine>,
+    is_first: bool,
 }
 
 /// A line whose end has not come yet.
 #[derive(Debug, Default)]
-struct Partial {
+struct PartialLine {
     bytes: Vec<u8>,
     time: Option<DateTime<Utc>>,
 }
 
 /// A line as JSON.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct LogLineDocument<'a> {
     component: &'a str,
     time: Option<String>,
     line: &'a str,
@@ -45,15 +45,15 @@ impl LogPrinter {
     pub(crate) fn new(printer: &Printer, components: &[String], timestamps: bool) -> Self {
         Self {
             printer: printer.clone(),
-            prefix: components.len() != 1,
+            has_prefix: components.len() != 1,
             timestamps,
             name_width: components
                 .iter()
-                .map(|name| text::width(name))
+                .map(|name| text::display_width(name))
                 .max()
                 .unwrap_or(0),
-            partial: BTreeMap::new(),
-            first: true,
+            partial_lines: BTreeMap::new(),
+            is_first: true,
         }
     }
 
@@ -62,28 +62,28 @@ impl LogPrinter {
     ///
     /// # Errors
     /// As for [`Printer::data`].
-    pub(crate) fn feed(
+    pub(crate) fn write_chunk(
         &mut self,
         component: &str,
         bytes: &[u8],
         time: Option<DateTime<Utc>>,
     ) -> Result<(), OutputError> {
-        let mut partial = self.partial.remove(component).unwrap_or_default();
+        let mut partial = self.partial_lines.remove(component).unwrap_or_default();
         let mut lines = String::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             if partial.bytes.is_empty() {
                 partial.time = time;
             }
             partial.bytes.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || partial.bytes.len() >= LONGEST_LINE {
-                lines.push_str(&self.line(component, &partial)?);
-                partial = Partial::default();
+            if piece.ends_with(b"\n") || partial.bytes.len() >= MAX_LINE_BYTES {
+                lines.push_str(&self.render_line(component, &partial)?);
+                partial = PartialLine::default();
             }
         }
         if !partial.bytes.is_empty() {
-            self.partial.insert(component.to_owned(), partial);
+            self.partial_lines.insert(component.to_owned(), partial);
         }
-        self.printer.data(&lines)
+        self.printer.write_stdout(&lines)
     }
 
     /// Writes the lines whose end never came. To be called when the logs end.
@@ -92,13 +92,17 @@ impl LogPrinter {
     /// As for [`Printer::data`].
     pub(crate) fn finish(mut self) -> Result<(), OutputError> {
         let mut lines = String::new();
-        for (component, partial) in std::mem::take(&mut self.partial) {
-            lines.push_str(&self.line(&component, &partial)?);
+        for (component, partial) in std::mem::take(&mut self.partial_lines) {
+            lines.push_str(&self.render_line(&component, &partial)?);
         }
-        self.printer.data(&lines)
+        self.printer.write_stdout(&lines)
     }
 
-    fn line(&mut self, component: &str, partial: &Partial) -> Result<String, OutputError> {
+    fn render_line(
+        &mut self,
+        component: &str,
+        partial: &PartialLine,
+    ) -> Result<String, OutputError> {
         let raw = String::from_utf8_lossy(&partial.bytes);
         let raw = raw.strip_suffix('\n').unwrap_or(&raw);
         let raw = raw.strip_suffix('\r').unwrap_or(raw);
@@ -107,33 +111,33 @@ impl LogPrinter {
             .map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true));
         if self.printer.is_json() {
             // JSON escapes what a terminal would act on; a reader gets it all.
-            let body = Line {
+            let body = LogLineDocument {
                 component,
                 time,
                 line: raw,
             };
-            let first = std::mem::take(&mut self.first);
+            let first = std::mem::take(&mut self.is_first);
             let mut line = if first {
-                json::line(&dm_core::document::LOGS, &body)?
+                json::format_line(&dm_core::document::LOGS, &body)?
             } else {
-                json::further_line(&dm_core::document::LOGS, &body)?
+                json::format_continuation_line(&dm_core::document::LOGS, &body)?
             };
             line.push('\n');
             return Ok(line);
         }
-        let canvas = self.printer.out();
+        let canvas = self.printer.stdout_canvas();
         let mut line = String::new();
-        if self.prefix {
-            let name = text::pad(&text::harmless(component, false), self.name_width);
-            let bar = canvas.style.glyph(Glyph::Bar);
-            line.push_str(&canvas.paint(look(component), &format!("{name} {bar}")));
+        if self.has_prefix {
+            let name = text::pad_right(&text::sanitize(component, false), self.name_width);
+            let bar = canvas.style.glyph(Glyph::QuoteBar);
+            line.push_str(&canvas.paint(component_role(component), &format!("{name} {bar}")));
             line.push(' ');
         }
         if let Some(time) = time.filter(|_| self.timestamps) {
-            line.push_str(&canvas.paint(Role::Muted, &time));
+            line.push_str(&canvas.paint(StyleRole::Muted, &time));
             line.push(' ');
         }
-        line.push_str(&text::harmless(raw, canvas.style.colour));
+        line.push_str(&text::sanitize(raw, canvas.style.colour));
         line.push('\n');
         Ok(line)
     }
@@ -141,17 +145,17 @@ impl LogPrinter {
 
 /// A component looks the same in every run, whichever others are shown: its
 /// look follows from its name alone (FNV-1a).
-fn look(component: &str) -> Role {
+fn component_role(component: &str) -> StyleRole {
     let hash = component.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
-    Role::Distinct(u8::try_from(hash % u32::from(DISTINCT)).unwrap_or_default())
+    StyleRole::Series(u8::try_from(hash % u32::from(SERIES_COLOURS)).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
-    use dm_terminal::testing::{Captured, captured, pipe_env, visible};
-    use dm_terminal::{ColorChoice, Flags};
+    use dm_terminal::testing::{CapturedOutput, captured_printer, escape_sgr, pipe_env};
+    use dm_terminal::{ColorChoice, OutputFlags};
 
     use super::*;
 
@@ -159,8 +163,8 @@ mod tests {
         vec!["postgres".into(), "mq".into()]
     }
 
-    fn logs(flags: &Flags, timestamps: bool) -> (LogPrinter, Captured) {
-        let (printer, out, _) = captured(flags, &pipe_env());
+    fn logs(flags: &OutputFlags, timestamps: bool) -> (LogPrinter, CapturedOutput) {
+        let (printer, out, _) = captured_printer(flags, &pipe_env());
         (LogPrinter::new(&printer, &names(), timestamps), out)
     }
 
@@ -170,65 +174,68 @@ mod tests {
 
     #[test]
     fn lines_stand_behind_padded_names() {
-        let (mut logs, out) = logs(&Flags::default(), true);
-        logs.feed("postgres", b"one\r\ntwo\n", noon()).unwrap();
-        logs.feed("mq", b"\x1b[31mred\x1b[0m\x1b[2J\n", noon())
+        let (mut logs, out) = logs(&OutputFlags::default(), true);
+        logs.write_chunk("postgres", b"one\r\ntwo\n", noon())
+            .unwrap();
+        logs.write_chunk("mq", b"\x1b[31mred\x1b[0m\x1b[2J\n", noon())
             .unwrap();
         logs.finish().unwrap();
-        insta::assert_snapshot!(out.text());
+        insta::assert_snapshot!(out.contents());
     }
 
     #[test]
     fn partial_lines_wait_for_their_end() {
-        let (mut logs, out) = logs(&Flags::default(), false);
+        let (mut logs, out) = logs(&OutputFlags::default(), false);
         // The euro sign comes in two parts, with another component between.
-        logs.feed("postgres", b"price \xe2\x82", None).unwrap();
-        logs.feed("mq", b"whole\n", None).unwrap();
-        logs.feed("postgres", b"\xac 5\nlast", None).unwrap();
-        assert_eq!(out.text(), "mq       │ whole\npostgres │ price € 5\n");
+        logs.write_chunk("postgres", b"price \xe2\x82", None)
+            .unwrap();
+        logs.write_chunk("mq", b"whole\n", None).unwrap();
+        logs.write_chunk("postgres", b"\xac 5\nlast", None).unwrap();
+        assert_eq!(out.contents(), "mq       │ whole\npostgres │ price € 5\n");
         logs.finish().unwrap();
-        assert!(out.text().ends_with("postgres │ last\n"));
+        assert!(out.contents().ends_with("postgres │ last\n"));
     }
 
     #[test]
     fn a_line_without_an_end_does_not_fill_the_memory() {
-        let (mut logs, out) = logs(&Flags::default(), false);
+        let (mut logs, out) = logs(&OutputFlags::default(), false);
         for _ in 0..3 {
-            logs.feed("mq", &vec![b'x'; LONGEST_LINE / 2], None)
+            logs.write_chunk("mq", &vec![b'x'; MAX_LINE_BYTES / 2], None)
                 .unwrap();
         }
-        assert_eq!(out.text().lines().count(), 1);
+        assert_eq!(out.contents().lines().count(), 1);
         logs.finish().unwrap();
-        assert_eq!(out.text().matches('x').count(), LONGEST_LINE / 2 * 3);
+        assert_eq!(out.contents().matches('x').count(), MAX_LINE_BYTES / 2 * 3);
     }
 
     #[test]
     fn colours_pass_where_colour_is_wanted() {
-        let flags = Flags {
+        let flags = OutputFlags {
             color: ColorChoice::Always,
-            ..Flags::default()
+            ..OutputFlags::default()
         };
         let (mut logs, out) = logs(&flags, false);
-        logs.feed("mq", b"\x1b[31mred\x1b[H\n", None).unwrap();
-        insta::assert_snapshot!(visible(&out.text()));
+        logs.write_chunk("mq", b"\x1b[31mred\x1b[H\n", None)
+            .unwrap();
+        insta::assert_snapshot!(escape_sgr(&out.contents()));
     }
 
     #[test]
     fn one_component_alone_needs_no_name() {
-        let (printer, out, _) = captured(&Flags::default(), &pipe_env());
+        let (printer, out, _) = captured_printer(&OutputFlags::default(), &pipe_env());
         let mut logs = LogPrinter::new(&printer, &["mq".to_owned()], false);
-        logs.feed("mq", b"text\n", None).unwrap();
-        assert_eq!(out.text(), "text\n");
+        logs.write_chunk("mq", b"text\n", None).unwrap();
+        assert_eq!(out.contents(), "text\n");
     }
 
     #[test]
     fn json_lines_keep_everything() {
-        let flags = Flags {
+        let flags = OutputFlags {
             json: true,
-            ..Flags::default()
+            ..OutputFlags::default()
         };
         let (mut logs, out) = logs(&flags, false);
-        logs.feed("mq", b"a\x1b[2J\nb\n", noon()).unwrap();
-        insta::assert_snapshot!(out.text());
+        logs.write_chunk("mq", b"a\x1b[2J\nb\n", noon()).unwrap();
+        insta::assert_snapshot!(out.contents());
     }
 }

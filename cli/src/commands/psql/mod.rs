@@ -1,10 +1,10 @@
 //! `dm psql`.
 
-mod input;
+mod stdin_usage;
 
 use clap::Args;
-use dm_components::{database, postgres};
-use dm_core::error::{Coded, Exit, Result};
+use dm_components::{database_setup, postgres};
+use dm_core::error::{ExitStatus, Result, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_engine::exec::ExecSpec;
 use thiserror::Error;
@@ -13,7 +13,7 @@ use crate::attach;
 use crate::context::Context;
 
 /// Ends a query whose psql is gone, also one that was killed.
-const CHECK_CLIENT: &str = "-c client_connection_check_interval=1s";
+const CONNECTION_CHECK_OPTION: &str = "-c client_connection_check_interval=1s";
 
 /// Open psql on the database of the stack.
 ///
@@ -43,34 +43,34 @@ pub(crate) struct Arguments {
 /// There is no such schema.
 #[derive(Debug, Error)]
 #[error("there is no schema `{name}`")]
-struct UnknownSchema {
+struct UnknownSchemaError {
     name: String,
     known: Vec<String>,
 }
 
-impl Coded for UnknownSchema {
+impl UserError for UnknownSchemaError {
     fn code(&self) -> ErrorCode {
         ErrorCode::SchemaUnknown
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         vec![format!("the schemas are {}", self.known.join(", "))]
     }
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let project = context.session.project()?;
     let config = &project.config().postgres;
-    let mut options = vec![CHECK_CLIENT.to_owned()];
+    let mut options = vec![CONNECTION_CHECK_OPTION.to_owned()];
     if let Some(schema) = &arguments.schema {
-        let users = database::schema_users(project.config());
+        let users = database_setup::schema_users(project.config());
         let Some(user) = users.get(schema) else {
             let known = users.into_keys().collect();
-            return Err(UnknownSchema {
+            return Err(UnknownSchemaError {
                 name: schema.clone(),
                 known,
             }
@@ -91,7 +91,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
         given.extend(["--command".to_owned(), sql]);
     }
     given.extend(arguments.rest);
-    let stdin = input::reads_input(&given);
+    let stdin = stdin_usage::reads_stdin(&given);
     command.extend(given);
     let spec = ExecSpec {
         stdin,
@@ -100,5 +100,5 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
         user: Some("postgres".into()),
         ..ExecSpec::default()
     };
-    attach::run(&context.session, &project, postgres::NAME, spec).await
+    attach::run_attached(&context.session, &project, postgres::NAME, spec).await
 }

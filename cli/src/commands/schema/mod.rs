@@ -5,9 +5,9 @@ mod render;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use dm_core::error::{Exit, Result};
-use dm_operations::{Desk, schema};
-use dm_schema::{Document, Folder, Source};
+use dm_core::error::{ExitStatus, Result};
+use dm_operations::{StackClients, schema};
+use dm_schema::{SchemaDocument, SchemaSource, SnapshotDir};
 
 use crate::context::Context;
 
@@ -45,10 +45,10 @@ enum Action {
     Diff {
         /// Source to compare from.
         #[arg(value_enum, default_value = "snapshot")]
-        from: Source,
+        from: SchemaSource,
         /// Source to compare to.
         #[arg(value_enum, default_value = "live")]
-        to: Source,
+        to: SchemaSource,
         /// Exit with code 1 only if there are breaking differences.
         #[arg(long)]
         breaking: bool,
@@ -68,94 +68,106 @@ enum Action {
     Check,
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let session = &context.session;
-    let desk = Desk::open(session).await?;
+    let desk = StackClients::open(session).await?;
     let folder = match &arguments.dir {
-        Some(path) => Folder::at(path),
-        None => Folder::of(&desk.project.loaded.root),
+        Some(path) => SnapshotDir::new(path),
+        None => SnapshotDir::in_project(&desk.project.loaded.root),
     };
     let printer = &context.printer;
     match arguments.action {
         Action::Snapshot => {
-            let documents = schema::documents(session, &desk, Source::Live, &folder).await?;
+            let documents =
+                schema::load_documents(session, &desk, SchemaSource::Live, &folder).await?;
             let written = folder.write(&documents)?;
-            let document = render::Snapshot { files: written };
+            let document = render::SnapshotDocument { files: written };
             if printer.is_json() {
-                printer.document(&dm_core::document::SCHEMA_SNAPSHOT, &document)?;
+                printer.print_document(&dm_core::document::SCHEMA_SNAPSHOT, &document)?;
             } else {
-                printer.data(&render::snapshot(&document, &printer.out()))?;
+                printer.write_stdout(&render::render_snapshot(
+                    &document,
+                    &printer.stdout_canvas(),
+                ))?;
             }
-            Ok(Exit::Success)
+            Ok(ExitStatus::Success)
         }
         Action::Diff { from, to, breaking } => {
-            let before = schema::documents(session, &desk, from, &folder).await?;
-            let after = schema::documents(session, &desk, to, &folder).await?;
-            let differences = compared(&before, from, &after, to);
-            let report = render::Diff::new(from, to, differences);
+            let before = schema::load_documents(session, &desk, from, &folder).await?;
+            let after = schema::load_documents(session, &desk, to, &folder).await?;
+            let differences = compare_common(&before, from, &after, to);
+            let report = render::DiffDocument::new(from, to, differences);
             if printer.is_json() {
-                printer.document(&dm_core::document::SCHEMA_DIFF, &report)?;
+                printer.print_document(&dm_core::document::SCHEMA_DIFF, &report)?;
             } else {
-                printer.data(&render::diff(&report, &printer.out()))?;
+                printer.write_stdout(&render::render_diff(&report, &printer.stdout_canvas()))?;
             }
             let found = if breaking {
-                report.breaks()
+                report.is_breaking()
             } else {
                 !report.is_same()
             };
-            Ok(if found { Exit::Found } else { Exit::Success })
+            Ok(if found {
+                ExitStatus::Findings
+            } else {
+                ExitStatus::Success
+            })
         }
         Action::Ls => {
             let snapshots = folder.read()?;
-            let live = schema::documents(session, &desk, Source::Live, &folder).await?;
-            let list = render::List::new(&snapshots, &live);
+            let live = schema::load_documents(session, &desk, SchemaSource::Live, &folder).await?;
+            let list = render::SchemaListDocument::new(&snapshots, &live);
             if printer.is_json() {
-                printer.document(&dm_core::document::SCHEMA_LIST, &list)?;
+                printer.print_document(&dm_core::document::SCHEMA_LIST, &list)?;
             } else {
-                printer.data(&render::list(&list, &printer.out()))?;
+                printer.write_stdout(&render::render_list(&list, &printer.stdout_canvas()))?;
             }
-            Ok(Exit::Success)
+            Ok(ExitStatus::Success)
         }
         Action::Check => check(context, &desk, &folder).await,
     }
 }
 
 /// What is compared of two sources: what both can tell.
-fn compared(
-    before: &[Document],
-    from: Source,
-    after: &[Document],
-    to: Source,
+fn compare_common(
+    before: &[SchemaDocument],
+    from: SchemaSource,
+    after: &[SchemaDocument],
+    to: SchemaSource,
 ) -> Vec<dm_schema::Difference> {
-    let told = |documents: &[Document], other: Source| -> Vec<Document> {
-        let told = documents.iter().filter(|it| other.tells(it));
+    let told = |documents: &[SchemaDocument], other: SchemaSource| -> Vec<SchemaDocument> {
+        let told = documents.iter().filter(|it| other.covers(it));
         told.cloned().collect()
     };
     dm_schema::compare(&told(before, to), &told(after, from))
 }
 
-async fn check(context: &Context, desk: &Desk, folder: &Folder) -> Result<Exit> {
+async fn check(context: &Context, desk: &StackClients, folder: &SnapshotDir) -> Result<ExitStatus> {
     let session = &context.session;
     let snapshots = folder.read()?;
     let mut checks = Vec::new();
-    for to in [Source::Migrations, Source::Live] {
-        let other = schema::documents(session, desk, to, folder).await?;
-        let differences = compared(&snapshots, Source::Snapshot, &other, to);
-        checks.push(render::Diff::new(Source::Snapshot, to, differences));
+    for to in [SchemaSource::Migrations, SchemaSource::Live] {
+        let other = schema::load_documents(session, desk, to, folder).await?;
+        let differences = compare_common(&snapshots, SchemaSource::Snapshot, &other, to);
+        checks.push(render::DiffDocument::new(
+            SchemaSource::Snapshot,
+            to,
+            differences,
+        ));
     }
-    let report = render::Check {
-        stale_pictures: folder.stale_pictures(&snapshots),
+    let report = render::SchemaCheckDocument {
+        stale_pictures: folder.stale_diagrams(&snapshots),
         checks,
     };
     let printer = &context.printer;
     if printer.is_json() {
-        printer.document(&dm_core::document::SCHEMA_CHECK, &report)?;
+        printer.print_document(&dm_core::document::SCHEMA_CHECK, &report)?;
     } else {
-        printer.data(&render::check(&report, &printer.out()))?;
+        printer.write_stdout(&render::render_check(&report, &printer.stdout_canvas()))?;
     }
     Ok(if report.is_clean() {
-        Exit::Success
+        ExitStatus::Success
     } else {
-        Exit::Found
+        ExitStatus::Findings
     })
 }

@@ -1,24 +1,26 @@
 //! Schemas, and what is other about them.
 
-use dm_schema::{Change, Class, Difference, Document, Source, Written, compare};
-use dm_terminal::style::{Canvas, Glyph, Role};
+use dm_schema::{
+    ChangeKind, Compatibility, Difference, SchemaDocument, SchemaSource, WrittenFile, compare,
+};
+use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
 
 /// How many lines of a part are shown.
-const LINES: usize = 12;
+const MAX_LINES: usize = 12;
 
 /// What a snapshot wrote.
 #[derive(Debug, Serialize)]
-pub(crate) struct Snapshot {
+pub(crate) struct SnapshotDocument {
     /// Its files.
-    pub files: Vec<Written>,
+    pub files: Vec<WrittenFile>,
 }
 
 /// The files for a person.
 #[must_use]
-pub(crate) fn snapshot(snapshot: &Snapshot, canvas: &Canvas) -> String {
-    let changed: Vec<&Written> = snapshot.files.iter().filter(|it| it.changed).collect();
+pub(crate) fn render_snapshot(snapshot: &SnapshotDocument, canvas: &Canvas) -> String {
+    let changed: Vec<&WrittenFile> = snapshot.files.iter().filter(|it| it.changed).collect();
     let mut lines: Vec<String> = changed
         .iter()
         .map(|it| format!("wrote {}", it.file))
@@ -29,13 +31,13 @@ pub(crate) fn snapshot(snapshot: &Snapshot, canvas: &Canvas) -> String {
         (_, 0) => format!("{} files", changed.len()),
         (changed, same) => format!("{changed} files changed, {same} unchanged"),
     };
-    lines.push(canvas.paint(Role::Muted, &sentence));
+    lines.push(canvas.paint(StyleRole::Muted, &sentence));
     lines.join("\n")
 }
 
 /// What is other about two sources.
 #[derive(Debug, Serialize)]
-pub(crate) struct Diff {
+pub(crate) struct DiffDocument {
     /// From here …
     from: &'static str,
     /// … to here.
@@ -48,15 +50,17 @@ pub(crate) struct Diff {
     differences: Vec<Difference>,
 }
 
-impl Diff {
+impl DiffDocument {
     /// The differences between two sources.
     #[must_use]
-    pub(crate) fn new(from: Source, to: Source, differences: Vec<Difference>) -> Self {
+    pub(crate) fn new(from: SchemaSource, to: SchemaSource, differences: Vec<Difference>) -> Self {
         Self {
             from: from.as_str(),
             to: to.as_str(),
             same: differences.is_empty(),
-            breaking: differences.iter().any(|it| it.class == Class::Breaking),
+            breaking: differences
+                .iter()
+                .any(|it| it.class == Compatibility::Breaking),
             differences,
         }
     }
@@ -69,23 +73,23 @@ impl Diff {
 
     /// Whether something may break somebody.
     #[must_use]
-    pub(crate) const fn breaks(&self) -> bool {
+    pub(crate) const fn is_breaking(&self) -> bool {
         self.breaking
     }
 }
 
 /// The differences for a person.
 #[must_use]
-pub(crate) fn diff(diff: &Diff, canvas: &Canvas) -> String {
+pub(crate) fn render_diff(diff: &DiffDocument, canvas: &Canvas) -> String {
     let (from, to) = (diff.from, diff.to);
     if diff.same {
-        let sign = canvas.sign(Role::Good, Glyph::Ready);
+        let sign = canvas.paint_glyph(StyleRole::Success, Glyph::Check);
         return format!("{sign} no differences between {from} and {to}");
     }
     let mut blocks: Vec<String> = diff
         .differences
         .iter()
-        .map(|it| difference(it, canvas))
+        .map(|it| render_difference(it, canvas))
         .collect();
     let count = |class| {
         diff.differences
@@ -99,45 +103,48 @@ pub(crate) fn diff(diff: &Diff, canvas: &Canvas) -> String {
             1 => "1 difference".to_owned(),
             count => format!("{count} differences"),
         },
-        count(Class::Additive),
-        count(Class::Breaking)
+        count(Compatibility::Additive),
+        count(Compatibility::Breaking)
     ));
     blocks.join("\n\n")
 }
 
-fn difference(difference: &Difference, canvas: &Canvas) -> String {
+fn render_difference(difference: &Difference, canvas: &Canvas) -> String {
     let word = match difference.change {
-        Change::Added => "added",
-        Change::Removed => "removed",
-        Change::Changed => "changed",
+        ChangeKind::Added => "added",
+        ChangeKind::Removed => "removed",
+        ChangeKind::Changed => "changed",
     };
     let class = match difference.class {
-        Class::Additive => canvas.paint(Role::Good, "additive"),
-        Class::Breaking => canvas.paint(Role::Bad, "breaking"),
+        Compatibility::Additive => canvas.paint(StyleRole::Success, "additive"),
+        Compatibility::Breaking => canvas.paint(StyleRole::Error, "breaking"),
     };
     let heading = format!(
         "{}: {} {} {word}",
-        visible(&difference.document),
+        escape_control_characters(&difference.document),
         difference.kind.to_lowercase(),
-        visible(&difference.name)
+        escape_control_characters(&difference.name)
     );
-    let mut lines = vec![format!("{} {class}", canvas.paint(Role::Strong, &heading))];
+    let mut lines = vec![format!(
+        "{} {class}",
+        canvas.paint(StyleRole::Emphasis, &heading)
+    )];
     for (sign, role, texts) in [
-        ("-", Role::Bad, &difference.before),
-        ("+", Role::Good, &difference.after),
+        ("-", StyleRole::Error, &difference.before),
+        ("+", StyleRole::Success, &difference.after),
     ] {
-        for text in texts.iter().take(LINES) {
-            lines.push(canvas.paint(role, &format!("{sign} {}", visible(text))));
+        for text in texts.iter().take(MAX_LINES) {
+            lines.push(canvas.paint(role, &format!("{sign} {}", escape_control_characters(text))));
         }
-        if let Some(more) = texts.len().checked_sub(LINES).filter(|more| *more > 0) {
-            lines.push(canvas.paint(Role::Muted, &format!("{sign} {more} more lines")));
+        if let Some(more) = texts.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
+            lines.push(canvas.paint(StyleRole::Muted, &format!("{sign} {more} more lines")));
         }
     }
     lines.join("\n")
 }
 
 /// A text on one line, in which what a terminal would obey is written out.
-fn visible(text: &str) -> String {
+fn escape_control_characters(text: &str) -> String {
     let mut visible = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control() && letter != '\t' {
@@ -151,12 +158,12 @@ fn visible(text: &str) -> String {
 
 /// What there is a snapshot of.
 #[derive(Debug, Serialize)]
-pub(crate) struct List {
-    schemas: Vec<Listed>,
+pub(crate) struct SchemaListDocument {
+    schemas: Vec<SchemaListEntry>,
 }
 
 #[derive(Debug, Serialize)]
-struct Listed {
+struct SchemaListEntry {
     name: String,
     tables: usize,
     parts: usize,
@@ -165,20 +172,20 @@ struct Listed {
     snapshot: bool,
 }
 
-impl List {
+impl SchemaListDocument {
     /// The snapshots and the running stack's schemas, side by side.
     #[must_use]
-    pub(crate) fn new(snapshots: &[Document], live: &[Document]) -> Self {
+    pub(crate) fn new(snapshots: &[SchemaDocument], live: &[SchemaDocument]) -> Self {
         let differences = compare(snapshots, live);
-        let mut all: Vec<&Document> = live.iter().collect();
+        let mut all: Vec<&SchemaDocument> = live.iter().collect();
         all.extend(
             snapshots
                 .iter()
-                .filter(|it| live.iter().all(|one| !one.is_of(it))),
+                .filter(|it| live.iter().all(|one| !one.is_same_document(it))),
         );
         let schemas = all.into_iter().map(|document| {
             let of_it = || differences.iter().filter(|it| it.document == document.name);
-            Listed {
+            SchemaListEntry {
                 name: document.name.clone(),
                 tables: document
                     .objects
@@ -187,8 +194,10 @@ impl List {
                     .count(),
                 parts: document.objects.len(),
                 differences: of_it().count(),
-                breaking: of_it().filter(|it| it.class == Class::Breaking).count(),
-                snapshot: snapshots.iter().any(|it| it.is_of(document)),
+                breaking: of_it()
+                    .filter(|it| it.class == Compatibility::Breaking)
+                    .count(),
+                snapshot: snapshots.iter().any(|it| it.is_same_document(document)),
             }
         });
         Self {
@@ -199,27 +208,30 @@ impl List {
 
 /// The list for a person.
 #[must_use]
-pub(crate) fn list(list: &List, canvas: &Canvas) -> String {
+pub(crate) fn render_list(list: &SchemaListDocument, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
-        Column::new("schema").least(10),
-        Column::new("tables").right(),
-        Column::new("parts").right(),
-        Column::new("snapshot").least(10),
+        Column::new("schema").min_width(10),
+        Column::new("tables").right_aligned(),
+        Column::new("parts").right_aligned(),
+        Column::new("snapshot").min_width(10),
     ]);
     for it in &list.schemas {
         let state = match (it.snapshot, it.differences, it.breaking) {
-            (false, ..) => Cell::new("none").role(Role::Warn),
-            (true, 0, _) => Cell::new("the same").role(Role::Good),
-            (true, count, 0) => Cell::new(format!("{count} additive")).role(Role::Warn),
+            (false, ..) => Cell::new("none").with_role(StyleRole::Warning),
+            (true, 0, _) => Cell::new("the same").with_role(StyleRole::Success),
+            (true, count, 0) => {
+                Cell::new(format!("{count} additive")).with_role(StyleRole::Warning)
+            }
             (true, count, breaking) => {
-                Cell::new(format!("{count} differences, {breaking} breaking")).role(Role::Bad)
+                Cell::new(format!("{count} differences, {breaking} breaking"))
+                    .with_role(StyleRole::Error)
             }
         };
         let tables = match it.tables {
             0 => Cell::default(),
             tables => Cell::new(tables.to_string()),
         };
-        table.row(vec![
+        table.add_row(vec![
             Cell::new(&it.name),
             tables,
             Cell::new(it.parts.to_string()),
@@ -231,30 +243,34 @@ pub(crate) fn list(list: &List, canvas: &Canvas) -> String {
 
 /// What a check found.
 #[derive(Debug, Serialize)]
-pub(crate) struct Check {
+pub(crate) struct SchemaCheckDocument {
     /// The snapshots beside the migrations, and beside the running stack.
-    pub checks: Vec<Diff>,
+    pub checks: Vec<DiffDocument>,
     /// Pictures that don't show what their snapshot says.
     pub stale_pictures: Vec<String>,
 }
 
-impl Check {
+impl SchemaCheckDocument {
     /// Whether nothing is other.
     #[must_use]
     pub(crate) fn is_clean(&self) -> bool {
-        self.stale_pictures.is_empty() && self.checks.iter().all(Diff::is_same)
+        self.stale_pictures.is_empty() && self.checks.iter().all(DiffDocument::is_same)
     }
 }
 
 /// The check for a person.
 #[must_use]
-pub(crate) fn check(check: &Check, canvas: &Canvas) -> String {
-    let mut blocks: Vec<String> = check.checks.iter().map(|it| diff(it, canvas)).collect();
+pub(crate) fn render_check(check: &SchemaCheckDocument, canvas: &Canvas) -> String {
+    let mut blocks: Vec<String> = check
+        .checks
+        .iter()
+        .map(|it| render_diff(it, canvas))
+        .collect();
     if check.stale_pictures.is_empty() {
-        let sign = canvas.sign(Role::Good, Glyph::Ready);
+        let sign = canvas.paint_glyph(StyleRole::Success, Glyph::Check);
         blocks.push(format!("{sign} every diagram is current"));
     } else {
-        let sign = canvas.sign(Role::Bad, Glyph::Failed);
+        let sign = canvas.paint_glyph(StyleRole::Error, Glyph::Failed);
         blocks.push(format!("{sign} stale: {}", check.stale_pictures.join(", ")));
     }
     if !check.is_clean() {

@@ -5,9 +5,9 @@ mod plan;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use dm_core::error::{Exit, Result};
+use dm_core::error::{ExitStatus, Result};
 use dm_operations::up::Up;
-use dm_operations::{Brought, Project, golden};
+use dm_operations::{Project, RunResult, golden};
 use dm_stack::timings::Timings;
 
 use crate::context::Context;
@@ -65,25 +65,25 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    fn request(&self) -> Up {
+    fn to_request(&self) -> Up {
         Up {
             only: self.only.clone(),
             free_ports: self.ports == PortChoice::Auto,
-            golden: !self.no_golden,
-            wait: self.wait_timeout,
+            use_golden_images: !self.no_golden,
+            wait_timeout: self.wait_timeout,
         }
     }
 
     /// Whether the next fresh start may begin with what this one has made.
-    fn is_usual(&self) -> bool {
+    fn is_full_start(&self) -> bool {
         !self.no_golden && self.only.is_empty()
     }
 }
 
-pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let session = &context.session;
     let project = session.project()?;
-    for warning in project.config().rabbitmq.policies.warnings() {
+    for warning in project.config().rabbitmq.policies.data_loss_warnings() {
         context.printer.warn(&warning);
     }
     if arguments.dry_run {
@@ -93,32 +93,42 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<Exit>
     let _guard = session
         .lock_within(&project, "dm up", arguments.wait_timeout)
         .await?;
-    let up = arguments.request().run(session, &project, consent).await?;
-    let brought = up.complete()?;
+    let up = arguments
+        .to_request()
+        .run(session, &project, consent)
+        .await?;
+    let brought = up.into_result()?;
     if arguments.timings {
         show_timings(context, &brought);
     }
     let rows = brought.status().await?;
-    views::status::show(&context.printer, &brought.stack.instance.name, &rows)?;
-    if arguments.is_usual() {
+    views::status::print(&context.printer, &brought.stack.instance.name, &rows)?;
+    if arguments.is_full_start() {
         golden::prepare(session, &project, &brought).await?;
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
 /// Shows what waited for what.
-fn show_timings(context: &Context, brought: &Brought) {
+fn show_timings(context: &Context, brought: &RunResult) {
     let printer = &context.printer;
-    match Timings::of(&brought.recording.events) {
-        Some(timings) => printer.message(&dm_console::timings::render(&timings, &printer.err())),
+    match Timings::from_events(&brought.recording.events) {
+        Some(timings) => printer.write_stderr(&dm_console::timings::render(
+            &timings,
+            &printer.stderr_canvas(),
+        )),
         None => printer.warn("--timings has no effect: no component had to be waited for"),
     }
 }
 
 /// Shows the plan. Changes nothing, neither here nor in the engine.
-async fn dry_run(context: &Context, project: &Project, arguments: &Arguments) -> Result<Exit> {
+async fn dry_run(
+    context: &Context,
+    project: &Project,
+    arguments: &Arguments,
+) -> Result<ExitStatus> {
     let preview = arguments
-        .request()
+        .to_request()
         .preview(&context.session, project)
         .await?;
     let printer = &context.printer;
@@ -137,8 +147,10 @@ async fn dry_run(context: &Context, project: &Project, arguments: &Arguments) ->
         reason: step.reason.clone(),
     });
     let rows: Vec<PlanRow> = images.chain(steps).collect();
-    printer.result(&dm_core::document::PLAN, &plan::Document::new(&rows), |canvas| {
-        plan::render(&rows, canvas)
-    })?;
-    Ok(Exit::Success)
+    printer.print_result(
+        &dm_core::document::PLAN,
+        &plan::PlanDocument::new(&rows),
+        |canvas| plan::render(&rows, canvas),
+    )?;
+    Ok(ExitStatus::Success)
 }

@@ -1,6 +1,6 @@
 //! The plan that `dm up --dry-run` prints.
 
-use dm_terminal::style::{Canvas, Role};
+use dm_terminal::canvas::{Canvas, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
 
@@ -18,14 +18,14 @@ pub(crate) struct PlanRow {
 
 /// The plan as a document, to be written under [`dm_core::document::PLAN`].
 #[derive(Debug, Serialize)]
-pub(crate) struct Document<'a> {
+pub(crate) struct PlanDocument<'a> {
     /// True where nothing would be done.
     pub unchanged: bool,
     /// What would be done to each node.
     pub plan: &'a [PlanRow],
 }
 
-impl<'a> Document<'a> {
+impl<'a> PlanDocument<'a> {
     /// The document of a plan.
     #[must_use]
     pub(crate) fn new(plan: &'a [PlanRow]) -> Self {
@@ -40,22 +40,22 @@ impl<'a> Document<'a> {
 #[must_use]
 pub(crate) fn render(plan: &[PlanRow], canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
-        Column::new("action").least(8),
-        Column::new("node").least(14),
-        Column::new("reason").least(12).wraps(),
+        Column::new("action").min_width(8),
+        Column::new("node").min_width(14),
+        Column::new("reason").min_width(12).wrapped(),
     ]);
     for row in plan {
         let cell = Cell::new(&row.action);
-        table.row(vec![
-            match role(&row.action) {
-                Some(role) => cell.role(role),
+        table.add_row(vec![
+            match action_role(&row.action) {
+                Some(role) => cell.with_role(role),
                 None => cell,
             },
             Cell::new(&row.node),
-            Cell::optional(row.reason.as_deref()).role(Role::Muted),
+            Cell::from_option(row.reason.as_deref()).with_role(StyleRole::Muted),
         ]);
     }
-    let summary = canvas.wrap(&summary(plan), "", "");
+    let summary = canvas.wrap(&render_summary(plan), "", "");
     if plan.is_empty() {
         summary
     } else {
@@ -63,18 +63,18 @@ pub(crate) fn render(plan: &[PlanRow], canvas: &Canvas) -> String {
     }
 }
 
-fn role(action: &str) -> Option<Role> {
+fn action_role(action: &str) -> Option<StyleRole> {
     match action {
-        "keep" => Some(Role::Muted),
-        "remove" => Some(Role::Bad),
-        "recreate" => Some(Role::Warn),
-        "start" | "create" | "build" | "pull" => Some(Role::Good),
+        "keep" => Some(StyleRole::Muted),
+        "remove" => Some(StyleRole::Error),
+        "recreate" => Some(StyleRole::Warning),
+        "start" | "create" | "build" | "pull" => Some(StyleRole::Success),
         _ => None,
     }
 }
 
 /// How often each action occurs, in the order of their first occurrence.
-fn summary(plan: &[PlanRow]) -> String {
+fn render_summary(plan: &[PlanRow]) -> String {
     if plan.iter().all(|row| row.action == "keep") {
         return "nothing to do".into();
     }
@@ -94,7 +94,7 @@ fn summary(plan: &[PlanRow]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use dm_terminal::testing::{assert_fits, coloured, pipe, terminal};
+    use dm_terminal::testing::{assert_fits, coloured_canvas, pipe_canvas, terminal_canvas};
 
     use super::*;
 
@@ -120,24 +120,27 @@ mod tests {
 
     #[test]
     fn a_plan_at_each_width() {
-        insta::assert_snapshot!("plan_80", render(&plan(), &terminal(80)));
-        insta::assert_snapshot!("plan_200", render(&plan(), &terminal(200)));
-        insta::assert_snapshot!("plan_40", render(&plan(), &terminal(40)));
-        insta::assert_snapshot!("plan_pipe", render(&plan(), &pipe()));
-        assert_fits(&render(&plan(), &coloured(40)), 40);
+        insta::assert_snapshot!("plan_80", render(&plan(), &terminal_canvas(80)));
+        insta::assert_snapshot!("plan_200", render(&plan(), &terminal_canvas(200)));
+        insta::assert_snapshot!("plan_40", render(&plan(), &terminal_canvas(40)));
+        insta::assert_snapshot!("plan_pipe", render(&plan(), &pipe_canvas()));
+        assert_fits(&render(&plan(), &coloured_canvas(40)), 40);
     }
 
     #[test]
     fn the_document() {
-        let document = dm_terminal::json::document(&dm_core::document::PLAN, &Document::new(&plan()));
+        let document = dm_terminal::json::format_document(
+            &dm_core::document::PLAN,
+            &PlanDocument::new(&plan()),
+        );
         insta::assert_snapshot!("plan_json", document.unwrap());
     }
 
     #[test]
     fn nothing_to_do() {
-        assert_eq!(render(&[], &pipe()), "nothing to do");
-        assert!(render(&plan()[1..2], &pipe()).ends_with("nothing to do"));
-        assert!(Document::new(&plan()[1..2]).unchanged);
-        assert!(!Document::new(&plan()).unchanged);
+        assert_eq!(render(&[], &pipe_canvas()), "nothing to do");
+        assert!(render(&plan()[1..2], &pipe_canvas()).ends_with("nothing to do"));
+        assert!(PlanDocument::new(&plan()[1..2]).unchanged);
+        assert!(!PlanDocument::new(&plan()).unchanged);
     }
 }

@@ -14,7 +14,7 @@ pub(super) struct ConfigKeys(Value);
 
 impl ConfigKeys {
     pub(super) fn new() -> Self {
-        Self(dm_config::schema())
+        Self(dm_config::json_schema())
     }
 
     /// Returns true for a key, a section, and an entry of a table with free keys.
@@ -32,7 +32,7 @@ impl ConfigKeys {
     }
 
     fn sections() -> Vec<String> {
-        let schema = dm_config::schema();
+        let schema = dm_config::json_schema();
         let sections = schema["properties"].as_object().unwrap();
         sections.keys().cloned().collect()
     }

@@ -200,17 +200,20 @@ fn every_port_has_a_configuration_key() {
         overrides: Vec::new(),
     };
     let loaded = dm_config::Config::load(&options, []).unwrap();
-    let components = dm_components::all(&loaded.config, repository());
+    let components = dm_components::all_components(&loaded.config, repository());
     let ports: Vec<_> = components
         .iter()
         .flat_map(|component| component.ports())
         .collect();
     assert!(ports.len() > 10, "{ports:?}");
     for port in ports {
-        let key = dm_core::keys::port_key(port.name);
+        let key = dm_core::config_keys::port_key(port.name);
         assert!(known.contains(&key), "{key}");
-        let entry = loaded.show(Some(&key), false).unwrap().remove(0);
-        assert_eq!(entry.value, port.host, "{key}");
+        let entry = loaded
+            .effective_values(Some(&key), false)
+            .unwrap()
+            .remove(0);
+        assert_eq!(entry.value, port.host_port, "{key}");
     }
 }
 

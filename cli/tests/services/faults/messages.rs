@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dm_contracts::topology::{EVENTS, INVENTORY_QUEUE, WUPHF_QUEUE};
+use dm_contracts::topology::{EVENT_EXCHANGE, INVENTORY_QUEUE, WUPHF_QUEUE};
 use lapin::BasicProperties;
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, BasicRejectOptions, QueueBindOptions, QueueDeleteOptions,
@@ -111,14 +111,19 @@ fn reconcile_repairs_events_lost_by_a_deleted_binding() -> Result<usize, Failed>
         let (connection, channel) = channel().await?;
         let none = FieldTable::default;
         channel
-            .queue_unbind(INVENTORY_QUEUE.into(), EVENTS.into(), key.into(), none())
+            .queue_unbind(
+                INVENTORY_QUEUE.into(),
+                EVENT_EXCHANGE.into(),
+                key.into(),
+                none(),
+            )
             .await?;
         tokio::task::block_in_place(|| wait_for_more_published(10))?;
         let options = QueueBindOptions::default();
         channel
             .queue_bind(
                 INVENTORY_QUEUE.into(),
-                EVENTS.into(),
+                EVENT_EXCHANGE.into(),
                 key.into(),
                 options,
                 none(),

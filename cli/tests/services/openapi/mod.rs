@@ -14,7 +14,7 @@ mod value;
 
 use std::collections::BTreeSet;
 
-use dm_gateway_client::{Person, Site, describe};
+use dm_gateway_client::{BrowserSession, StackEndpoints, describe_failure};
 use libtest_mimic::Failed;
 use reqwest::header::{CONTENT_TYPE, COOKIE};
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -59,19 +59,19 @@ pub(crate) fn services_answer_as_their_openapi_documents_describe() -> Result<()
 pub(crate) fn gateway_answers_as_its_openapi_document_describes() -> Result<(), Failed> {
     block_on(async {
         let (gateway, keycloak) = (stack::address("gateway"), stack::address("keycloak"));
-        let site = Site {
-            gateway: gateway.to_owned(),
-            keycloak: keycloak.to_owned(),
+        let site = StackEndpoints {
+            gateway_url: gateway.to_owned(),
+            keycloak_url: keycloak.to_owned(),
             realm: "dundermifflin".into(),
             password: "password".into(),
-            services: Vec::new(),
+            service_urls: Vec::new(),
             gateway_secret: String::new(),
         };
         let mut cookies = Vec::new();
         for user in ["mscott", "dphilbin", "amartin"] {
-            let failed = |fault| Failed::from(describe(&fault));
-            let person = Person::sign_in(&site, user).await.map_err(failed)?;
-            cookies.push(person.cookie().map_err(failed)?);
+            let failed = |fault| Failed::from(describe_failure(&fault));
+            let person = BrowserSession::sign_in(&site, user).await.map_err(failed)?;
+            cookies.push(person.session_cookie().map_err(failed)?);
         }
         let client = Client::builder()
             .no_proxy()

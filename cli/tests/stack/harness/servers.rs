@@ -59,7 +59,7 @@ impl Servers {
 
     /// Logs in to the broker.
     pub(crate) async fn broker(&self, user: &str, password: &str) -> lapin::Result<Connection> {
-        let uri = dm_amqp::uri(user, password, "127.0.0.1", self.rabbitmq, "/");
+        let uri = dm_amqp::build_uri(user, password, "127.0.0.1", self.rabbitmq, "/");
         Connection::connect_uri(uri, ConnectionProperties::default()).await
     }
 

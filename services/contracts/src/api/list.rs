@@ -21,7 +21,7 @@ pub struct List<T> {
 impl<T> List<T> {
     /// A list that is all there is.
     #[must_use]
-    pub fn whole(items: Vec<T>) -> Self {
+    pub fn unpaged(items: Vec<T>) -> Self {
         Self {
             total: u64::try_from(items.len()).unwrap_or(u64::MAX),
             items,
@@ -37,9 +37,9 @@ mod tests {
 
     #[test]
     fn a_whole_list_knows_of_no_pages() {
-        let text = serde_json::to_string(&List::whole(vec![7, 8])).unwrap();
+        let text = serde_json::to_string(&List::unpaged(vec![7, 8])).unwrap();
         assert_eq!(text, r#"{"items":[7,8],"total":2}"#);
         let read: List<i32> = serde_json::from_str(&text).unwrap();
-        assert_eq!(read, List::whole(vec![7, 8]));
+        assert_eq!(read, List::unpaged(vec![7, 8]));
     }
 }

@@ -52,7 +52,7 @@ impl OrderStatus {
 
     /// The status of that word, letter for letter.
     #[must_use]
-    pub fn of(word: &str) -> Option<Self> {
+    pub fn from_name(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 }
@@ -205,9 +205,9 @@ mod tests {
     fn a_status_is_one_word_everywhere() {
         for status in OrderStatus::ALL {
             assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
-            assert_eq!(OrderStatus::of(status.as_str()), Some(status));
+            assert_eq!(OrderStatus::from_name(status.as_str()), Some(status));
         }
-        assert_eq!(OrderStatus::of("shipped"), None);
+        assert_eq!(OrderStatus::from_name("shipped"), None);
     }
 
     #[test]

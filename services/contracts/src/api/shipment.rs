@@ -37,7 +37,7 @@ impl ShipmentStatus {
 
     /// The status of that word, letter for letter.
     #[must_use]
-    pub fn of(word: &str) -> Option<Self> {
+    pub fn from_name(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 }
@@ -154,7 +154,7 @@ mod tests {
     fn a_status_is_one_word_everywhere() {
         for status in ShipmentStatus::ALL {
             assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
-            assert_eq!(ShipmentStatus::of(status.as_str()), Some(status));
+            assert_eq!(ShipmentStatus::from_name(status.as_str()), Some(status));
         }
     }
 }

@@ -12,7 +12,7 @@ mod sales;
 
 pub use crate::envelope::DomainEvent;
 use crate::envelope::{Envelope, EnvelopeError};
-use crate::topology::EVENTS;
+use crate::topology::EVENT_EXCHANGE;
 
 pub use finance::{ExpenseDecided, ExpenseSubmitted};
 pub use inventory::{MissingItem, ShipmentDispatched, StockFailed, StockReserved, stock};
@@ -23,7 +23,7 @@ pub use sales::LeadConverted;
 
 /// A kind of event, without an event.
 #[derive(Debug, Clone, Copy)]
-pub struct Kind {
+pub struct EventDefinition {
     /// The type in the envelope.
     pub event_type: &'static str,
     /// The routing key.
@@ -33,13 +33,13 @@ pub struct Kind {
     validate: fn(&Envelope) -> Result<(), EnvelopeError>,
 }
 
-impl Kind {
-    const fn of<E: DomainEvent>() -> Self {
+impl EventDefinition {
+    const fn new<E: DomainEvent>() -> Self {
         Self {
             event_type: E::TYPE,
             routing_key: E::ROUTING_KEY,
             source: E::SOURCE,
-            validate: |envelope| envelope.data::<E>().map(drop),
+            validate: |envelope| envelope.parse_data::<E>().map(drop),
         }
     }
 
@@ -53,22 +53,22 @@ impl Kind {
 }
 
 /// The catalogue.
-pub(crate) const CATALOGUE: [Kind; 10] = [
-    Kind::of::<OrderCreated>(),
-    Kind::of::<OrderStatusChanged>(),
-    Kind::of::<StockReserved>(),
-    Kind::of::<StockFailed>(),
-    Kind::of::<ShipmentDispatched>(),
-    Kind::of::<LeadConverted>(),
-    Kind::of::<ExpenseSubmitted>(),
-    Kind::of::<ExpenseDecided>(),
-    Kind::of::<ProfileUpdated>(),
-    Kind::of::<NotificationCreated>(),
+pub(crate) const CATALOGUE: [EventDefinition; 10] = [
+    EventDefinition::new::<OrderCreated>(),
+    EventDefinition::new::<OrderStatusChanged>(),
+    EventDefinition::new::<StockReserved>(),
+    EventDefinition::new::<StockFailed>(),
+    EventDefinition::new::<ShipmentDispatched>(),
+    EventDefinition::new::<LeadConverted>(),
+    EventDefinition::new::<ExpenseSubmitted>(),
+    EventDefinition::new::<ExpenseDecided>(),
+    EventDefinition::new::<ProfileUpdated>(),
+    EventDefinition::new::<NotificationCreated>(),
 ];
 
 /// The kind of that type, if it is in the catalogue.
 #[must_use]
-pub fn kind(event_type: &str) -> Option<&'static Kind> {
+pub fn find_definition(event_type: &str) -> Option<&'static EventDefinition> {
     CATALOGUE.iter().find(|kind| kind.event_type == event_type)
 }
 
@@ -78,14 +78,14 @@ pub fn kind(event_type: &str) -> Option<&'static Kind> {
 ///
 /// # Errors
 /// [`EnvelopeError::RoutingKey`].
-pub fn check_route(
+pub fn check_routing_key(
     exchange: &str,
     routing_key: &str,
     envelope: &Envelope,
 ) -> Result<(), EnvelopeError> {
-    match kind(&envelope.event_type) {
-        Some(kind) if exchange == EVENTS && kind.routing_key != routing_key => {
-            Err(EnvelopeError::RoutingKey {
+    match find_definition(&envelope.event_type) {
+        Some(kind) if exchange == EVENT_EXCHANGE && kind.routing_key != routing_key => {
+            Err(EnvelopeError::WrongRoutingKey {
                 event_type: envelope.event_type.clone(),
                 expected: kind.routing_key,
                 routing_key: routing_key.to_owned(),
@@ -125,25 +125,25 @@ mod tests {
         };
         let decided = event("com.dundermifflin.expense.decided.v1");
         let check = |exchange: &str, key: &str, event: &Envelope| {
-            check_route(exchange, key, event).map_err(|error| error.code())
+            check_routing_key(exchange, key, event).map_err(|error| error.reason())
         };
         assert_eq!(
-            check(EVENTS, "finance.expense.decided.v1", &decided),
+            check(EVENT_EXCHANGE, "finance.expense.decided.v1", &decided),
             Ok(())
         );
         for key in ["order.created.v1", "expense.decided.v1", ""] {
-            let found = check(EVENTS, key, &decided);
+            let found = check(EVENT_EXCHANGE, key, &decided);
             assert_eq!(found, Err("wrong-routing-key"), "{key}");
         }
         // Back from a retry, or replayed: straight to the queue.
         assert_eq!(check("", "wuphf.domain-events.q", &decided), Ok(()));
         let unknown = event("com.dundermifflin.order.recalled.v1");
-        assert_eq!(check(EVENTS, "order.created.v1", &unknown), Ok(()));
+        assert_eq!(check(EVENT_EXCHANGE, "order.created.v1", &unknown), Ok(()));
     }
 
     #[test]
     fn finance_has_a_key_that_its_type_lacks() {
-        let kind = kind("com.dundermifflin.expense.decided.v1").unwrap();
+        let kind = find_definition("com.dundermifflin.expense.decided.v1").unwrap();
         assert_eq!(kind.routing_key, "finance.expense.decided.v1");
     }
 }

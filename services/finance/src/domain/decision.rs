@@ -2,24 +2,24 @@
 
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::finance::DecideExpense;
-use dm_contracts::rules::LONGEST_REMARK;
+use dm_contracts::validation::MAX_REMARK_LENGTH;
 use dm_kit::http::trimmed;
 
-use super::{ExpenseStatus, no_body, too_long};
+use super::{ExpenseStatus, max_length_issue, missing_body};
 
 /// A decision that may be taken.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Decision {
+pub(crate) struct NewDecision {
     /// Approved or rejected.
     pub(crate) status: ExpenseStatus,
     /// Why; empty where nothing was said.
     pub(crate) comment: String,
 }
 
-impl Decision {
+impl NewDecision {
     /// Checks a request.
-    pub(crate) fn of(request: Option<DecideExpense>) -> Result<Self, Vec<FieldIssue>> {
-        let request = request.ok_or_else(no_body)?;
+    pub(crate) fn from_request(request: Option<DecideExpense>) -> Result<Self, Vec<FieldIssue>> {
+        let request = request.ok_or_else(missing_body)?;
         let comment = trimmed(request.comment.as_deref());
         let name = request.decision.unwrap_or_default();
         if name.trim().is_empty() {
@@ -27,13 +27,16 @@ impl Decision {
         }
         let status = [ExpenseStatus::Approved, ExpenseStatus::Rejected]
             .into_iter()
-            .find(|status| status.name() == name)
+            .find(|status| status.as_str() == name)
             .ok_or_else(|| vec![FieldIssue::new("decision", "must be APPROVED or REJECTED")])?;
         if status == ExpenseStatus::Rejected && comment.is_empty() {
             return Err(vec![FieldIssue::new("comment", "required for REJECTED")]);
         }
-        if comment.chars().count() > LONGEST_REMARK {
-            return Err(vec![FieldIssue::new("comment", too_long(LONGEST_REMARK))]);
+        if comment.chars().count() > MAX_REMARK_LENGTH {
+            return Err(vec![FieldIssue::new(
+                "comment",
+                max_length_issue(MAX_REMARK_LENGTH),
+            )]);
         }
         Ok(Self { status, comment })
     }
@@ -43,11 +46,11 @@ impl Decision {
 mod tests {
     use super::*;
 
-    fn of(
+    fn check_request(
         decision: Option<&str>,
         comment: Option<&str>,
-    ) -> Result<Decision, Vec<(String, String)>> {
-        Decision::of(Some(DecideExpense {
+    ) -> Result<NewDecision, Vec<(String, String)>> {
+        NewDecision::from_request(Some(DecideExpense {
             decision: decision.map(str::to_owned),
             comment: comment.map(str::to_owned),
         }))
@@ -67,8 +70,8 @@ mod tests {
     fn approval_needs_no_comment() {
         for (given, kept) in [(None, ""), (Some("  "), ""), (Some(" fine "), "fine")] {
             assert_eq!(
-                of(Some("APPROVED"), given),
-                Ok(Decision {
+                check_request(Some("APPROVED"), given),
+                Ok(NewDecision {
                     status: ExpenseStatus::Approved,
                     comment: kept.into()
                 })
@@ -80,13 +83,13 @@ mod tests {
     fn rejection_needs_one() {
         for blank in [None, Some(""), Some(" \n")] {
             assert_eq!(
-                of(Some("REJECTED"), blank),
+                check_request(Some("REJECTED"), blank),
                 Err(issue("comment", "required for REJECTED"))
             );
         }
         assert_eq!(
-            of(Some("REJECTED"), Some(" no receipt ")),
-            Ok(Decision {
+            check_request(Some("REJECTED"), Some(" no receipt ")),
+            Ok(NewDecision {
                 status: ExpenseStatus::Rejected,
                 comment: "no receipt".into()
             })
@@ -95,10 +98,10 @@ mod tests {
 
     #[test]
     fn a_comment_has_a_longest_length() {
-        let longest = "x".repeat(LONGEST_REMARK);
-        assert!(of(Some("REJECTED"), Some(&longest)).is_ok());
+        let longest = "x".repeat(MAX_REMARK_LENGTH);
+        assert!(check_request(Some("REJECTED"), Some(&longest)).is_ok());
         assert_eq!(
-            of(Some("REJECTED"), Some(&format!("{longest}x"))),
+            check_request(Some("REJECTED"), Some(&format!("{longest}x"))),
             Err(issue("comment", "max:2000"))
         );
     }
@@ -106,16 +109,19 @@ mod tests {
     #[test]
     fn decisions_are_exact() {
         for missing in [None, Some(""), Some(" ")] {
-            assert_eq!(of(missing, None), Err(issue("decision", "required")));
+            assert_eq!(
+                check_request(missing, None),
+                Err(issue("decision", "required"))
+            );
         }
         for unknown in ["approved", "APPROVED ", "PENDING", "MAYBE"] {
             assert_eq!(
-                of(Some(unknown), Some("x")),
+                check_request(Some(unknown), Some("x")),
                 Err(issue("decision", "must be APPROVED or REJECTED"))
             );
         }
         assert_eq!(
-            Decision::of(None),
+            NewDecision::from_request(None),
             Err(vec![FieldIssue::new("body", "required")])
         );
     }

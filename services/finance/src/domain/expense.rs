@@ -2,18 +2,18 @@
 
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::finance::CreateExpense;
-use dm_contracts::rules::{
-    LONGEST_CATEGORY, LONGEST_CURRENCY, LONGEST_REMARK, LONGEST_USER_ID, amount,
+use dm_contracts::validation::{
+    MAX_CATEGORY_LENGTH, MAX_CURRENCY_LENGTH, MAX_REMARK_LENGTH, MAX_USER_ID_LENGTH, parse_amount,
 };
-use dm_kit::http::{Issues, trimmed};
+use dm_kit::http::{FieldIssues, trimmed};
 use rust_decimal::Decimal;
 use url::Url;
 
-use super::{no_body, too_long};
+use super::{max_length_issue, missing_body};
 
 /// Whether a text is an address that a browser may be led to: another scheme could run
 /// something there.
-fn is_link(text: &str) -> bool {
+fn is_http_url(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }
 
@@ -30,19 +30,20 @@ pub(crate) struct NewExpense {
 
 impl NewExpense {
     /// Checks a request of a caller.
-    pub(crate) fn of(
+    pub(crate) fn from_request(
         request: Option<CreateExpense>,
         caller: &str,
     ) -> Result<Self, Vec<FieldIssue>> {
-        let request = request.ok_or_else(no_body)?;
-        let mut issues = Issues::default();
-        let category = issues.text("category", request.category.as_deref(), "required");
-        let amount = amount(request.amount.as_ref()).unwrap_or_else(|issue| {
+        let request = request.ok_or_else(missing_body)?;
+        let mut issues = FieldIssues::default();
+        let category = issues.required_text("category", request.category.as_deref(), "required");
+        let amount = parse_amount(request.amount.as_ref()).unwrap_or_else(|issue| {
             issues.add("amount", issue);
             Decimal::ZERO
         });
-        let currency = issues.text("currency", request.currency.as_deref(), "required");
-        let description = issues.text("description", request.description.as_deref(), "required");
+        let currency = issues.required_text("currency", request.currency.as_deref(), "required");
+        let description =
+            issues.required_text("description", request.description.as_deref(), "required");
         let filled = |value: Option<&str>| Some(trimmed(value)).filter(|text| !text.is_empty());
         let submitter_user_id = filled(request.submitter_user_id.as_deref());
         let receipt_url = filled(request.receipt_url.as_deref());
@@ -51,20 +52,20 @@ impl NewExpense {
             (
                 "submitterUserId",
                 submitter_user_id.as_deref(),
-                LONGEST_USER_ID,
+                MAX_USER_ID_LENGTH,
             ),
-            ("category", Some(&*category), LONGEST_CATEGORY),
-            ("currency", Some(&*currency), LONGEST_CURRENCY),
-            ("description", Some(&*description), LONGEST_REMARK),
-            ("receiptUrl", receipt_url.as_deref(), LONGEST_REMARK),
+            ("category", Some(&*category), MAX_CATEGORY_LENGTH),
+            ("currency", Some(&*currency), MAX_CURRENCY_LENGTH),
+            ("description", Some(&*description), MAX_REMARK_LENGTH),
+            ("receiptUrl", receipt_url.as_deref(), MAX_REMARK_LENGTH),
         ] {
             let text = text.unwrap_or_default();
-            issues.longest(field, text, most, too_long(most));
+            issues.check_length(field, text, most, max_length_issue(most));
         }
-        if receipt_url.as_deref().is_some_and(|url| !is_link(url)) {
+        if receipt_url.as_deref().is_some_and(|url| !is_http_url(url)) {
             issues.add("receiptUrl", "must be an http or https URL");
         }
-        issues.check(Self {
+        issues.into_result(Self {
             submitter_user_id: submitter_user_id.unwrap_or_else(|| caller.to_owned()),
             category,
             amount,
@@ -81,13 +82,15 @@ mod tests {
 
     use super::*;
 
-    fn of(body: serde_json::Value) -> Result<NewExpense, Vec<(String, String)>> {
-        NewExpense::of(serde_json::from_value(body).unwrap(), "amartin").map_err(|issues| {
-            issues
-                .into_iter()
-                .map(|FieldIssue { field, issue }| (field, issue))
-                .collect()
-        })
+    fn check_request(body: serde_json::Value) -> Result<NewExpense, Vec<(String, String)>> {
+        NewExpense::from_request(serde_json::from_value(body).unwrap(), "amartin").map_err(
+            |issues| {
+                issues
+                    .into_iter()
+                    .map(|FieldIssue { field, issue }| (field, issue))
+                    .collect()
+            },
+        )
     }
 
     fn issue(field: &str, issue: &str) -> (String, String) {
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_whole_expense_is_trimmed_and_completed() {
-        let expense = of(json!({
+        let expense = check_request(json!({
             "category": " OFFICE_SUPPLIES ", "amount": 12.345, "currency": " usd",
             "description": "staples ", "receiptUrl": " ", "submitterUserId": "  "
         }));
@@ -115,7 +118,7 @@ mod tests {
 
     #[test]
     fn somebody_else_may_have_paid() {
-        let expense = of(json!({
+        let expense = check_request(json!({
             "submitterUserId": " kmalone ", "category": "x", "amount": 1, "currency": "EUR",
             "description": "y", "receiptUrl": " http://localhost/r "
         }))
@@ -127,13 +130,13 @@ mod tests {
     #[test]
     fn an_id_that_no_user_can_have_is_refused() {
         let of_length = |length: usize| {
-            of(json!({
+            check_request(json!({
                 "submitterUserId": "ü".repeat(length), "category": "x", "amount": 1,
                 "currency": "EUR", "description": "y"
             }))
         };
-        assert!(of_length(LONGEST_USER_ID).is_ok());
-        let refused = of_length(LONGEST_USER_ID + 1);
+        assert!(of_length(MAX_USER_ID_LENGTH).is_ok());
+        let refused = of_length(MAX_USER_ID_LENGTH + 1);
         assert_eq!(refused, Err(vec![issue("submitterUserId", "max:255")]));
     }
 
@@ -144,7 +147,7 @@ mod tests {
                 "category": "x", "amount": 1, "currency": "EUR", "description": "y"
             });
             body[field] = json!(text);
-            of(body)
+            check_request(body)
         };
         for (field, most) in [
             ("submitterUserId", 255),
@@ -174,14 +177,17 @@ mod tests {
 
     #[test]
     fn every_broken_field_is_told() {
-        assert_eq!(of(json!(null)), Err(vec![issue("body", "required")]));
+        assert_eq!(
+            check_request(json!(null)),
+            Err(vec![issue("body", "required")])
+        );
         for body in [
             json!({}),
             json!({"category": " ", "amount": 0, "currency": "\t", "description": ""}),
             json!({"category": null, "amount": null, "currency": null, "description": null}),
         ] {
             assert_eq!(
-                of(body),
+                check_request(body),
                 Err(vec![
                     issue("category", "required"),
                     issue("amount", "must be greater than 0"),

@@ -13,7 +13,7 @@ impl ExpenseStatus {
     pub(crate) const ALL: [Self; 3] = [Self::Pending, Self::Approved, Self::Rejected];
 
     /// Its name on the wire and in the table.
-    pub(crate) const fn name(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
             Self::Approved => "APPROVED",
@@ -22,10 +22,10 @@ impl ExpenseStatus {
     }
 
     /// The status of that name in any case, as filters have it.
-    pub(crate) fn of_any_case(name: &str) -> Option<Self> {
+    pub(crate) fn from_name_ignore_case(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
-            .find(|status| status.name().eq_ignore_ascii_case(name))
+            .find(|status| status.as_str().eq_ignore_ascii_case(name))
     }
 }
 
@@ -36,12 +36,15 @@ mod tests {
     #[test]
     fn filters_take_any_case() {
         for status in ExpenseStatus::ALL {
-            assert_eq!(ExpenseStatus::of_any_case(status.name()), Some(status));
-            let lower = status.name().to_lowercase();
-            assert_eq!(ExpenseStatus::of_any_case(&lower), Some(status));
+            assert_eq!(
+                ExpenseStatus::from_name_ignore_case(status.as_str()),
+                Some(status)
+            );
+            let lower = status.as_str().to_lowercase();
+            assert_eq!(ExpenseStatus::from_name_ignore_case(&lower), Some(status));
         }
         for name in ["", "PAID", "PENDING,APPROVED"] {
-            assert_eq!(ExpenseStatus::of_any_case(name), None, "{name:?}");
+            assert_eq!(ExpenseStatus::from_name_ignore_case(name), None, "{name:?}");
         }
     }
 }

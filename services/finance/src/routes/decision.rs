@@ -7,10 +7,10 @@ use dm_contracts::api::finance::{DecideExpense, Expense};
 use dm_contracts::events::ExpenseDecided;
 use dm_contracts::time;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id};
+use dm_kit::http::{ApiError, Caller, CurrentTrace, JsonBody, PathId};
 use dm_kit::outbox;
 
-use crate::domain::Decision;
+use crate::domain::NewDecision;
 use crate::store::expenses;
 
 /// Approves or rejects an expense, once
@@ -35,15 +35,15 @@ pub(super) async fn decide(
     State(database): State<Database>,
     Caller(caller): Caller,
     CurrentTrace(trace): CurrentTrace,
-    Id(id): Id,
-    Body(request): Body<DecideExpense>,
+    PathId(id): PathId,
+    JsonBody(request): JsonBody<DecideExpense>,
 ) -> Result<Json<Expense>, ApiError> {
-    let decision = Decision::of(request)
+    let decision = NewDecision::from_request(request)
         .map_err(|issues| ApiError::validation("Expense decision validation failed", issues))?;
     let mut transaction = database.begin().await?;
     let decided = expenses::decide(&mut transaction, &id, &decision, &caller).await?;
     let Some(expense) = decided else {
-        let status = expenses::status(&mut transaction, &id).await?;
+        let status = expenses::find_status(&mut transaction, &id).await?;
         return Err(match status {
             Some(status) => {
                 ApiError::conflict("INVALID_STATE", format!("Expense {id} is already {status}"))

@@ -8,7 +8,7 @@ use dm_contracts::api::finance::{CreateExpense, Expense};
 use dm_contracts::api::list::List;
 use dm_contracts::events::ExpenseSubmitted;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Paging, Params, whole};
+use dm_kit::http::{ApiError, Caller, CurrentTrace, JsonBody, Paging, QueryParams, list_response};
 use dm_kit::outbox;
 use http::StatusCode;
 use sqlx::PgPool;
@@ -36,25 +36,25 @@ use crate::store::expenses;
 pub(super) async fn list(
     State(database): State<Database>,
     _caller: Caller,
-    params: Params,
+    params: QueryParams,
     paging: Paging,
 ) -> Result<Response, ApiError> {
     let status = params
         .get("status")
         .map(|name| {
-            ExpenseStatus::of_any_case(name).ok_or_else(|| {
-                let names = ExpenseStatus::ALL.map(ExpenseStatus::name).join(", ");
+            ExpenseStatus::from_name_ignore_case(name).ok_or_else(|| {
+                let names = ExpenseStatus::ALL.map(ExpenseStatus::as_str).join(", ");
                 ApiError::invalid(format!("status must be one of {names}"))
             })
         })
         .transpose()?;
-    if !paging.is_on() {
+    if !paging.is_requested() {
         let pool = PgPool::clone(&database);
-        return whole(expenses::Listed { pool, status }).await;
+        return list_response(expenses::ExpenseListSource { pool, status }).await;
     }
-    let items = expenses::list(&database, status, paging).await?;
+    let items = expenses::fetch_page(&database, status, paging).await?;
     let matching = expenses::count(&database, status).await?;
-    Ok(Json(paging.list(items, matching)).into_response())
+    Ok(Json(paging.into_list(items, matching)).into_response())
 }
 
 /// Submits an expense
@@ -74,9 +74,9 @@ pub(super) async fn create(
     State(database): State<Database>,
     Caller(caller): Caller,
     CurrentTrace(trace): CurrentTrace,
-    Body(request): Body<CreateExpense>,
+    JsonBody(request): JsonBody<CreateExpense>,
 ) -> Result<(StatusCode, Json<Expense>), ApiError> {
-    let expense = NewExpense::of(request, &caller)
+    let expense = NewExpense::from_request(request, &caller)
         .map_err(|issues| ApiError::validation("Expense request validation failed", issues))?;
     let mut transaction = database.begin().await?;
     let expense = expenses::insert(&mut transaction, &expense).await?;

@@ -8,7 +8,7 @@ use dm_kit::http::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// Every route of the service.
-pub(crate) fn all() -> OpenApiRouter<Database> {
+pub(crate) fn router() -> OpenApiRouter<Database> {
     OpenApiRouter::new()
         .routes(routes!(expenses::list, expenses::create))
         .routes(routes!(decision::decide))
@@ -20,9 +20,9 @@ mod tests {
 
     #[test]
     fn the_description_has_every_endpoint_with_its_answers() {
-        let (_, api) = all().split_for_parts();
+        let (_, api) = router().split_for_parts();
         assert_eq!(
-            dm_kit::http::endpoints(&api),
+            dm_kit::http::list_endpoints(&api),
             [
                 "GET /internal/expenses listExpenses 200 400 401",
                 "POST /internal/expenses createExpense 201 400 401",

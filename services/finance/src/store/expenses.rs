@@ -2,15 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::finance::Expense;
-use dm_kit::http::{Chunk, Paging, Rows};
+use dm_kit::http::{ListChunk, ListSource, Paging};
 use rust_decimal::Decimal;
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::{Decision, ExpenseStatus, NewExpense};
+use crate::domain::{ExpenseStatus, NewDecision, NewExpense};
 
 #[derive(Debug, FromRow)]
-struct Row {
+struct ExpenseRow {
     expense_id: String,
     submitter_user_id: String,
     category: String,
@@ -25,8 +25,8 @@ struct Row {
     decision_comment: Option<String>,
 }
 
-impl From<Row> for Expense {
-    fn from(row: Row) -> Self {
+impl From<ExpenseRow> for Expense {
+    fn from(row: ExpenseRow) -> Self {
         Self {
             expense_id: row.expense_id,
             submitter_user_id: row.submitter_user_id,
@@ -50,7 +50,7 @@ pub(crate) async fn insert(
     transaction: &mut PgConnection,
     expense: &NewExpense,
 ) -> Result<Expense, sqlx::Error> {
-    let row: Row = sqlx::query_as(
+    let row: ExpenseRow = sqlx::query_as(
         "INSERT INTO expenses (submitter_user_id, category, amount, currency, description,
                                receipt_url, status, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())
@@ -62,27 +62,27 @@ pub(crate) async fn insert(
     .bind(&expense.currency)
     .bind(&expense.description)
     .bind(expense.receipt_url.as_deref())
-    .bind(ExpenseStatus::Pending.name())
+    .bind(ExpenseStatus::Pending.as_str())
     .fetch_one(transaction)
     .await?;
     Ok(row.into())
 }
 
 /// All expenses, newest first, perhaps of one status alone.
-pub(crate) struct Listed {
+pub(crate) struct ExpenseListSource {
     pub(crate) pool: PgPool,
     pub(crate) status: Option<ExpenseStatus>,
 }
 
-impl Rows for Listed {
+impl ListSource for ExpenseListSource {
     type Item = Expense;
     type Key = (DateTime<Utc>, String);
 
-    async fn after(
+    async fn fetch_after(
         &self,
         key: Option<&Self::Key>,
         limit: i64,
-    ) -> Result<Chunk<Expense>, sqlx::Error> {
+    ) -> Result<ListChunk<Expense>, sqlx::Error> {
         // Two statements rather than one that allows for both: each has its index.
         let statement = match self.status {
             None => {
@@ -99,11 +99,11 @@ impl Rows for Listed {
             }
         };
         let query = sqlx::query(statement)
-            .bind(self.status.map(ExpenseStatus::name))
+            .bind(self.status.map(ExpenseStatus::as_str))
             .bind(key.map(|(at, _)| *at))
             .bind(key.map_or("", |(_, id)| id))
             .bind(limit);
-        let chunk = Chunk::<Row>::read(&self.pool, query, limit).await?;
+        let chunk = ListChunk::<ExpenseRow>::read(&self.pool, query, limit).await?;
         Ok(chunk.map(Expense::from))
     }
 
@@ -113,7 +113,7 @@ impl Rows for Listed {
 }
 
 /// A page of the expenses, newest first, perhaps of one status alone.
-pub(crate) async fn list(
+pub(crate) async fn fetch_page(
     pool: &PgPool,
     status: Option<ExpenseStatus>,
     paging: Paging,
@@ -131,8 +131,8 @@ pub(crate) async fn list(
               ORDER BY created_at DESC, expense_id DESC LIMIT $2 OFFSET $3"
         }
     };
-    let rows: Vec<Row> = sqlx::query_as(statement)
-        .bind(status.map(ExpenseStatus::name))
+    let rows: Vec<ExpenseRow> = sqlx::query_as(statement)
+        .bind(status.map(ExpenseStatus::as_str))
         .bind(paging.limit())
         .bind(paging.offset())
         .fetch_all(pool)
@@ -146,7 +146,7 @@ pub(crate) async fn count(
     status: Option<ExpenseStatus>,
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("SELECT count(*) FROM expenses WHERE $1::text IS NULL OR status = $1")
-        .bind(status.map(ExpenseStatus::name))
+        .bind(status.map(ExpenseStatus::as_str))
         .fetch_one(pool)
         .await
 }
@@ -156,10 +156,10 @@ pub(crate) async fn count(
 pub(crate) async fn decide(
     transaction: &mut PgConnection,
     id: &str,
-    decision: &Decision,
+    decision: &NewDecision,
     decided_by: &str,
 ) -> Result<Option<Expense>, sqlx::Error> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<ExpenseRow> = sqlx::query_as(
         "UPDATE expenses
             SET status = $2, decision_comment = $3, decided_by = $4,
                 decided_at = clock_timestamp()
@@ -167,17 +167,17 @@ pub(crate) async fn decide(
          RETURNING *",
     )
     .bind(id)
-    .bind(decision.status.name())
+    .bind(decision.status.as_str())
     .bind(&decision.comment)
     .bind(decided_by)
-    .bind(ExpenseStatus::Pending.name())
+    .bind(ExpenseStatus::Pending.as_str())
     .fetch_optional(transaction)
     .await?;
     Ok(row.map(Expense::from))
 }
 
 /// The status of an expense, by name.
-pub(crate) async fn status(
+pub(crate) async fn find_status(
     transaction: &mut PgConnection,
     id: &str,
 ) -> Result<Option<String>, sqlx::Error> {

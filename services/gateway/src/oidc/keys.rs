@@ -13,34 +13,34 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use crate::downstream::in_full;
+use crate::downstream::error_chain;
 
 /// How often Keycloak is asked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
+pub(crate) struct FetchIntervals {
     /// The least time between two fetches: whoever sends made-up key ids can't make
     /// the gateway ask more often.
-    pub between: Duration,
+    pub min_interval: Duration,
     /// The same while there are no keys at all: Keycloak starts last, or the realm has issued
     /// no token yet and makes its first key with that.
-    pub at_first: Duration,
+    pub initial_interval: Duration,
     /// Older keys are fetched again, so that one that was withdrawn is not taken
     /// for ever.
-    pub fresh: Duration,
+    pub max_age: Duration,
 }
 
-impl Default for Pace {
+impl Default for FetchIntervals {
     fn default() -> Self {
         Self {
-            between: Duration::from_secs(10),
-            at_first: Duration::from_secs(1),
-            fresh: Duration::from_secs(600),
+            min_interval: Duration::from_secs(10),
+            initial_interval: Duration::from_secs(1),
+            max_age: Duration::from_secs(600),
         }
     }
 }
 
 /// How long Keycloak may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A public key of the realm.
 pub(crate) struct PublicKey {
@@ -72,34 +72,34 @@ pub(crate) enum KeyError {
 
 /// The keys of a realm.
 #[derive(Debug, Clone)]
-pub(crate) struct Keys(Arc<Inner>);
+pub(crate) struct RealmKeys(Arc<KeyCache>);
 
 #[derive(Debug)]
-struct Inner {
+struct KeyCache {
     client: reqwest::Client,
     url: String,
-    pace: Pace,
-    known: RwLock<Known>,
+    intervals: FetchIntervals,
+    cached: RwLock<CachedKeys>,
     /// Held while Keycloak is asked: once for all who wait.
-    asking: Mutex<Option<Instant>>,
+    last_fetch: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Known {
+struct CachedKeys {
     keys: Arc<HashMap<String, Arc<PublicKey>>>,
-    fetched: Option<Instant>,
+    fetched_at: Option<Instant>,
 }
 
-impl Keys {
+impl RealmKeys {
     /// The keys at this address. None is fetched yet.
     #[must_use]
-    pub(crate) fn at(client: reqwest::Client, url: String, pace: Pace) -> Self {
-        Self(Arc::new(Inner {
+    pub(crate) fn new(client: reqwest::Client, url: String, pace: FetchIntervals) -> Self {
+        Self(Arc::new(KeyCache {
             client,
             url,
-            pace,
-            known: RwLock::default(),
-            asking: Mutex::default(),
+            intervals: pace,
+            cached: RwLock::default(),
+            last_fetch: Mutex::default(),
         }))
     }
 
@@ -108,34 +108,34 @@ impl Keys {
     /// # Errors
     /// [`KeyError`] where there is none.
     pub(crate) async fn find(&self, id: &str) -> Result<Arc<PublicKey>, KeyError> {
-        let known = self.known();
+        let known = self.cached();
         if let Some(key) = known.keys.get(id) {
-            let fresh = self.0.pace.fresh;
-            let stale = known.fetched.is_some_and(|at| at.elapsed() > fresh);
-            if stale && self.0.asking.try_lock().is_ok() {
+            let fresh = self.0.intervals.max_age;
+            let stale = known.fetched_at.is_some_and(|at| at.elapsed() > fresh);
+            if stale && self.0.last_fetch.try_lock().is_ok() {
                 let keys = self.clone();
                 // Nobody needs to wait for it.
-                tokio::spawn(async move { keys.ask().await });
+                tokio::spawn(async move { keys.refresh().await });
             }
             return Ok(Arc::clone(key));
         }
-        self.ask().await;
-        let known = self.known();
+        self.refresh().await;
+        let known = self.cached();
         match known.keys.get(id) {
             Some(key) => Ok(Arc::clone(key)),
-            None if known.fetched.is_some() => Err(KeyError::Unknown),
+            None if known.fetched_at.is_some() => Err(KeyError::Unknown),
             None => Err(KeyError::Unavailable),
         }
     }
 
     /// Asks Keycloak unless it was asked just now. Where it is away, what is known
     /// is kept.
-    async fn ask(&self) {
-        let mut asked = self.0.asking.lock().await;
-        let pace = if self.known().keys.is_empty() {
-            self.0.pace.at_first
+    async fn refresh(&self) {
+        let mut asked = self.0.last_fetch.lock().await;
+        let pace = if self.cached().keys.is_empty() {
+            self.0.intervals.initial_interval
         } else {
-            self.0.pace.between
+            self.0.intervals.min_interval
         };
         if asked.is_some_and(|at| at.elapsed() < pace) {
             return;
@@ -143,15 +143,19 @@ impl Keys {
         match self.fetch().await {
             Ok(keys) => {
                 info!(keys = keys.len(), "the keys of the realm were fetched");
-                let known = Known {
+                let known = CachedKeys {
                     keys: Arc::new(keys),
-                    fetched: Some(Instant::now()),
+                    fetched_at: Some(Instant::now()),
                 };
-                *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+                *self
+                    .0
+                    .cached
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner) = known;
             }
             Err(error) => {
                 warn!(
-                    cause = in_full(&error),
+                    cause = error_chain(&error),
                     "could not fetch the keys of the realm"
                 );
             }
@@ -160,22 +164,22 @@ impl Keys {
     }
 
     async fn fetch(&self) -> Result<HashMap<String, Arc<PublicKey>>, reqwest::Error> {
-        let set: Set = self
+        let set: KeySet = self
             .0
             .client
             .get(&self.0.url)
-            .timeout(PATIENCE)
+            .timeout(FETCH_TIMEOUT)
             .send()
             .await?
             .error_for_status()?
             .json()
             .await?;
-        Ok(set.usable())
+        Ok(set.into_signing_keys())
     }
 
-    fn known(&self) -> Known {
+    fn cached(&self) -> CachedKeys {
         self.0
-            .known
+            .cached
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -184,22 +188,22 @@ impl Keys {
 
 /// A key set as it comes. One key that isn't understood must not spoil the others.
 #[derive(Debug, Deserialize)]
-struct Set {
+struct KeySet {
     keys: Vec<Value>,
 }
 
-impl Set {
+impl KeySet {
     /// The keys that can verify a signature, by id.
-    fn usable(self) -> HashMap<String, Arc<PublicKey>> {
+    fn into_signing_keys(self) -> HashMap<String, Arc<PublicKey>> {
         self.keys
             .into_iter()
-            .filter_map(|value| usable(&serde_json::from_value(value).ok()?))
+            .filter_map(|value| signing_key(&serde_json::from_value(value).ok()?))
             .map(|(id, key)| (id, Arc::new(key)))
             .collect()
     }
 }
 
-fn usable(jwk: &Jwk) -> Option<(String, PublicKey)> {
+fn signing_key(jwk: &Jwk) -> Option<(String, PublicKey)> {
     use jsonwebtoken::jwk::AlgorithmParameters as Kind;
 
     if matches!(&jwk.common.public_key_use, Some(purpose) if *purpose != PublicKeyUse::Signature) {

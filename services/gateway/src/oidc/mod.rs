@@ -1,7 +1,7 @@
 //! Keycloak: how people sign in, and how what it says is proved.
 
 pub(crate) mod keys;
-pub(crate) mod pending;
+pub(crate) mod login_cookie;
 pub(crate) mod provider;
 pub(crate) mod tokens;
 

@@ -10,21 +10,21 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use url::form_urlencoded;
 
-use super::keys::{Keys, Pace};
-use super::pending::{Login, Pending};
-use super::tokens::{AccessClaims, TokenError, Verifier};
-use crate::downstream::in_full;
-use crate::origin::Origin;
-use crate::random::{self, NoRandomness};
+use super::keys::{FetchIntervals, RealmKeys};
+use super::login_cookie::{LoginCookies, PendingLogin};
+use super::tokens::{AccessClaims, TokenError, TokenVerifier};
+use crate::downstream::error_chain;
+use crate::origin::RequestOrigin;
+use crate::random::{self, RandomError};
 use crate::return_to::ReturnTo;
 use crate::sessions::User;
 use crate::settings::OidcSettings;
 
 /// How long the exchange of a code may take.
-const EXCHANGE: Duration = Duration::from_secs(10);
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where Keycloak sends the browser back to.
-pub(crate) const CALLBACK: &str = "/login/oauth2/code/keycloak";
+pub(crate) const CALLBACK_PATH: &str = "/login/oauth2/code/keycloak";
 
 /// Why a login can't be ended. Nobody but the log is told.
 #[derive(Debug, Error)]
@@ -52,15 +52,15 @@ pub(crate) enum LoginError {
 
 /// Keycloak.
 #[derive(Debug)]
-pub(crate) struct Provider {
+pub(crate) struct OidcProvider {
     settings: OidcSettings,
     client: reqwest::Client,
-    verifier: Verifier,
+    verifier: TokenVerifier,
     /// Logins that have begun.
-    pub pending: Pending,
+    pub login_cookies: LoginCookies,
 }
 
-impl Provider {
+impl OidcProvider {
     /// Keycloak as it is set.
     ///
     /// # Errors
@@ -69,18 +69,18 @@ impl Provider {
         settings: OidcSettings,
         client: reqwest::Client,
         login_life: Duration,
-    ) -> Result<Self, NoRandomness> {
-        let keys = Keys::at(
+    ) -> Result<Self, RandomError> {
+        let keys = RealmKeys::new(
             client.clone(),
-            endpoint(&settings, "certs"),
-            Pace::default(),
+            endpoint_url(&settings, "certs"),
+            FetchIntervals::default(),
         );
-        let verifier = Verifier::new(keys, settings.realm.as_str());
+        let verifier = TokenVerifier::new(keys, settings.realm.as_str());
         Ok(Self {
             settings,
             client,
             verifier,
-            pending: Pending::new(login_life)?,
+            login_cookies: LoginCookies::new(login_life)?,
         })
     }
 
@@ -88,32 +88,36 @@ impl Provider {
     ///
     /// # Errors
     /// [`NoRandomness`].
-    pub(crate) fn begin(
+    pub(crate) fn begin_login(
         &self,
-        origin: &Origin,
+        origin: &RequestOrigin,
         return_to: &ReturnTo,
-    ) -> Result<(String, Login), NoRandomness> {
-        let login = Login {
-            state: random::text::<18>()?,
+    ) -> Result<(String, PendingLogin), RandomError> {
+        let login = PendingLogin {
+            state: random::token::<18>()?,
             return_to: return_to.as_str().to_owned(),
-            redirect_uri: format!("{}{CALLBACK}", origin.to_text()),
-            nonce: random::text::<18>()?,
-            verifier: random::text::<32>()?,
-            until: self.pending.end_of_new(),
+            redirect_uri: format!("{}{CALLBACK_PATH}", origin.to_text()),
+            nonce: random::token::<18>()?,
+            verifier: random::token::<32>()?,
+            until: self.login_cookies.next_expiry(),
         };
-        Ok((self.authorization(origin, &login), login))
+        Ok((self.authorization_url(origin, &login), login))
     }
 
     /// Ends a login with the code that Keycloak gave the browser.
     ///
     /// # Errors
     /// [`LoginError`].
-    pub(crate) async fn end(&self, login: &Login, code: &str) -> Result<User, LoginError> {
-        let tokens = self.exchange(login, code).await?;
-        let client = self.settings.client.as_str();
+    pub(crate) async fn complete_login(
+        &self,
+        login: &PendingLogin,
+        code: &str,
+    ) -> Result<User, LoginError> {
+        let tokens = self.exchange_code(login, code).await?;
+        let client = self.settings.client_id.as_str();
         let identity = self
             .verifier
-            .identity(&tokens.id_token, client, &login.nonce)
+            .verify_id_token(&tokens.id_token, client, &login.nonce)
             .await
             .map_err(|cause| LoginError::Token {
                 what: "the identity token",
@@ -125,11 +129,11 @@ impl Provider {
         };
         let access = self
             .verifier
-            .access(&tokens.access_token, &[client])
+            .verify_access_token(&tokens.access_token, &[client])
             .await
             .map_err(of_access)?;
         if access.sub.is_none() || access.sub != identity.sub {
-            return Err(of_access(TokenError::Claim("subject")));
+            return Err(of_access(TokenError::InvalidClaim("subject")));
         }
         Ok(access.into_user())
     }
@@ -138,41 +142,45 @@ impl Provider {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub(crate) async fn bearer(&self, token: &str) -> Result<AccessClaims, TokenError> {
+    pub(crate) async fn verify_bearer(&self, token: &str) -> Result<AccessClaims, TokenError> {
         self.verifier
-            .access(token, &self.settings.bearer_clients)
+            .verify_access_token(token, &self.settings.bearer_clients)
             .await
     }
 
     /// Where the browser goes: Keycloak on the visitor's own host name.
-    fn authorization(&self, origin: &Origin, login: &Login) -> String {
+    fn authorization_url(&self, origin: &RequestOrigin, login: &PendingLogin) -> String {
         let keycloak = origin.with_port(self.settings.public_port).to_text();
         let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("client_id", &self.settings.client)
+            .append_pair("client_id", &self.settings.client_id)
             .append_pair("response_type", "code")
             .append_pair("scope", "openid profile email")
             .append_pair("redirect_uri", &login.redirect_uri)
             .append_pair("state", &login.state)
             .append_pair("nonce", &login.nonce)
-            .append_pair("code_challenge", &challenge(&login.verifier))
+            .append_pair("code_challenge", &code_challenge(&login.verifier))
             .append_pair("code_challenge_method", "S256")
             .finish();
         let realm = self.settings.realm.as_str();
         format!("{keycloak}/realms/{realm}/protocol/openid-connect/auth?{query}")
     }
 
-    async fn exchange(&self, login: &Login, code: &str) -> Result<Tokens, LoginError> {
-        let unreachable = |error: reqwest::Error| LoginError::Unreachable(in_full(&error));
+    async fn exchange_code(
+        &self,
+        login: &PendingLogin,
+        code: &str,
+    ) -> Result<OidcTokens, LoginError> {
+        let unreachable = |error: reqwest::Error| LoginError::Unreachable(error_chain(&error));
         let response = self
             .client
-            .post(endpoint(&self.settings, "token"))
-            .timeout(EXCHANGE)
+            .post(endpoint_url(&self.settings, "token"))
+            .timeout(EXCHANGE_TIMEOUT)
             .form(&[
                 ("grant_type", "authorization_code"),
                 ("code", code),
                 ("redirect_uri", &login.redirect_uri),
-                ("client_id", &self.settings.client),
-                ("client_secret", self.settings.secret.expose()),
+                ("client_id", &self.settings.client_id),
+                ("client_secret", self.settings.client_secret.expose()),
                 ("code_verifier", &login.verifier),
             ])
             .send()
@@ -187,7 +195,7 @@ impl Provider {
         if status.is_success() {
             serde_json::from_slice(&body).map_err(|error| refused(error.to_string()))
         } else {
-            let refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
+            let refusal: TokenEndpointError = serde_json::from_slice(&body).unwrap_or_default();
             Err(refused(refusal.error))
         }
     }
@@ -195,26 +203,26 @@ impl Provider {
 
 /// What the token endpoint answers.
 #[derive(Deserialize)]
-struct Tokens {
+struct OidcTokens {
     access_token: String,
     id_token: String,
 }
 
 /// What it answers where it doesn't take the code.
 #[derive(Default, Deserialize)]
-struct Refusal {
+struct TokenEndpointError {
     #[serde(default)]
     error: String,
 }
 
 /// An endpoint of the realm as this process reaches it.
-fn endpoint(settings: &OidcSettings, name: &str) -> String {
-    let (base, realm) = (settings.internal.as_str(), settings.realm.as_str());
+fn endpoint_url(settings: &OidcSettings, name: &str) -> String {
+    let (base, realm) = (settings.internal_url.as_str(), settings.realm.as_str());
     format!("{base}/realms/{realm}/protocol/openid-connect/{name}")
 }
 
 /// What of the verifier is shown before the code is given (RFC 7636 section 4.2).
-fn challenge(verifier: &str) -> String {
+fn code_challenge(verifier: &str) -> String {
     BASE64URL.encode(Sha256::digest(verifier))
 }
 
@@ -229,17 +237,20 @@ mod tests {
     use super::*;
     use crate::settings::Settings;
 
-    fn provider() -> Provider {
-        let settings = Settings::read(&mut Environment::default());
-        let client = crate::downstream::client().unwrap();
-        Provider::new(settings.oidc, client, settings.login_life).unwrap()
+    fn provider() -> OidcProvider {
+        let settings = Settings::from_env(&mut Environment::default());
+        let client = crate::downstream::build_client().unwrap();
+        OidcProvider::new(settings.oidc, client, settings.login_lifetime).unwrap()
     }
 
-    fn begin(provider: &Provider, host: &'static str) -> (Url, HashMap<String, String>, Login) {
+    fn begin(
+        provider: &OidcProvider,
+        host: &'static str,
+    ) -> (Url, HashMap<String, String>, PendingLogin) {
         let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
-        let origin = Origin::of_request(&headers).unwrap();
+        let origin = RequestOrigin::from_headers(&headers).unwrap();
         let return_to = ReturnTo::new(Some("/portal?a=b"));
-        let (text, login) = provider.begin(&origin, &return_to).unwrap();
+        let (text, login) = provider.begin_login(&origin, &return_to).unwrap();
         let url = Url::parse(&text).unwrap();
         let query = url.query_pairs().into_owned().collect();
         (url, query, login)
@@ -275,7 +286,7 @@ mod tests {
         assert_eq!(login.state, query["state"]);
         assert_eq!(login.return_to, "/portal?a=b");
         assert_eq!(login.nonce, query["nonce"]);
-        assert_eq!(challenge(&login.verifier), query["code_challenge"]);
+        assert_eq!(code_challenge(&login.verifier), query["code_challenge"]);
         assert_ne!(login.verifier, query["code_challenge"]);
     }
 
@@ -283,7 +294,7 @@ mod tests {
     fn the_challenge_is_that_of_the_standard() {
         // RFC 7636, appendix B.
         assert_eq!(
-            challenge("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+            code_challenge("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
             "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
         );
     }

@@ -15,16 +15,16 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::keys::{Keys, Pace};
+use super::keys::{FetchIntervals, RealmKeys};
 
 /// A key of a realm, with both halves.
-pub(crate) struct Signer {
+pub(crate) struct SigningKey {
     id: &'static str,
     pub(crate) key: EncodingKey,
     pub(crate) public: Jwk,
 }
 
-impl Signer {
+impl SigningKey {
     pub(crate) fn new(id: &'static str) -> Self {
         let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
         let wrapped = pair.as_der().unwrap();
@@ -48,22 +48,22 @@ impl Signer {
 }
 
 /// A realm's endpoints, and what they were asked.
-pub(crate) struct Realm {
+pub(crate) struct TestRealm {
     /// Where it is.
     pub(crate) base: String,
     /// What the key endpoint answers.
-    pub(crate) shown: Arc<Mutex<Value>>,
+    pub(crate) published_keys: Arc<Mutex<Value>>,
     /// What the token endpoint answers; it refuses while there is nothing.
-    pub(crate) tokens: Arc<Mutex<Option<Value>>>,
+    pub(crate) token_response: Arc<Mutex<Option<Value>>>,
     /// What the token endpoint was sent last.
-    pub(crate) sent: Arc<Mutex<HashMap<String, String>>>,
-    asked: Arc<AtomicUsize>,
+    pub(crate) last_token_request: Arc<Mutex<HashMap<String, String>>>,
+    key_requests: Arc<AtomicUsize>,
     /// The process of it.
     pub(crate) server: JoinHandle<()>,
 }
 
-impl Realm {
-    pub(crate) async fn showing(signers: &[&Signer]) -> Self {
+impl TestRealm {
+    pub(crate) async fn with_keys(signers: &[&SigningKey]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let shown = Arc::<Mutex<Value>>::default();
@@ -99,18 +99,18 @@ impl Realm {
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let realm = Self {
             base,
-            shown,
-            tokens,
-            sent,
-            asked,
+            published_keys: shown,
+            token_response: tokens,
+            last_token_request: sent,
+            key_requests: asked,
             server,
         };
-        realm.show(signers);
+        realm.publish_keys(signers);
         realm
     }
 
     /// Shows these keys from now on.
-    pub(crate) fn show(&self, signers: &[&Signer]) {
+    pub(crate) fn publish_keys(&self, signers: &[&SigningKey]) {
         let mut keys: Vec<Value> = signers
             .iter()
             .map(|signer| serde_json::to_value(&signer.public).unwrap())
@@ -120,25 +120,25 @@ impl Realm {
             "kid": "enc", "kty": "RSA", "alg": "RSA-OAEP", "use": "enc", "n": "AQAB", "e": "AQAB",
         }));
         keys.push(json!({"kid": "new", "kty": "LATTICE", "alg": "ML-DSA-65"}));
-        *self.shown.lock().unwrap() = json!({ "keys": keys });
+        *self.published_keys.lock().unwrap() = json!({ "keys": keys });
     }
 
-    pub(crate) fn keys(&self, pace: Pace) -> Keys {
+    pub(crate) fn keys(&self, pace: FetchIntervals) -> RealmKeys {
         let url = format!(
             "{}/realms/scranton-branch/protocol/openid-connect/certs",
             self.base
         );
-        Keys::at(crate::downstream::client().unwrap(), url, pace)
+        RealmKeys::new(crate::downstream::build_client().unwrap(), url, pace)
     }
 
     /// How often it was asked for keys.
-    pub(crate) fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+    pub(crate) fn key_request_count(&self) -> usize {
+        self.key_requests.load(Ordering::Relaxed)
     }
 }
 
 /// What Keycloak says in an access token, with some of it changed.
-pub(crate) fn claims(changes: Value) -> Value {
+pub(crate) fn access_claims(changes: Value) -> Value {
     let mut claims = json!({
         "iss": "http://localhost:8080/realms/scranton-branch",
         "exp": get_current_timestamp() + 300,

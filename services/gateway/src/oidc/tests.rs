@@ -9,30 +9,30 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::keys::{KeyError, Keys, Pace};
-use super::testing::{Realm, Signer, claims};
-use super::tokens::{AccessClaims, TokenError, Verifier};
+use super::keys::{FetchIntervals, KeyError, RealmKeys};
+use super::testing::{SigningKey, TestRealm, access_claims};
+use super::tokens::{AccessClaims, TokenError, TokenVerifier};
 
-const MOBILE: &[&str] = &["warehouse-mobile"];
+const MOBILE_CLIENTS: &[&str] = &["warehouse-mobile"];
 
 /// Ask whenever there is a reason to.
-const EAGER: Pace = Pace {
-    between: Duration::ZERO,
-    at_first: Duration::ZERO,
-    fresh: Duration::from_secs(600),
+const NO_WAIT: FetchIntervals = FetchIntervals {
+    min_interval: Duration::ZERO,
+    initial_interval: Duration::ZERO,
+    max_age: Duration::from_secs(600),
 };
 
-impl Realm {
-    fn verifier(&self) -> Verifier {
-        Verifier::new(self.keys(EAGER), "scranton-branch")
+impl TestRealm {
+    fn verifier(&self) -> TokenVerifier {
+        TokenVerifier::new(self.keys(NO_WAIT), "scranton-branch")
     }
 }
 
-async fn access(verifier: &Verifier, token: &str) -> Result<AccessClaims, TokenError> {
-    verifier.access(token, MOBILE).await
+async fn verify_access(verifier: &TokenVerifier, token: &str) -> Result<AccessClaims, TokenError> {
+    verifier.verify_access_token(token, MOBILE_CLIENTS).await
 }
 
-fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
+fn forge_token(header: &Value, claims: &Value, signature: &[u8]) -> String {
     let part = |value: &Value| BASE64URL.encode(value.to_string());
     format!(
         "{}.{}.{}",
@@ -44,15 +44,15 @@ fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_good_token_is_taken_under_any_host_name() {
-    let signer = Signer::new("one");
-    let verifier = Realm::showing(&[&signer]).await.verifier();
+    let signer = SigningKey::new("one");
+    let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
     for issuer in [
         "http://localhost:8080/realms/scranton-branch",
         "http://host.docker.internal:8080/realms/scranton-branch",
         "https://sso.dundermifflin.example/realms/scranton-branch",
     ] {
-        let token = signer.sign(&claims(json!({ "iss": issuer })));
-        let user = access(&verifier, &token).await.unwrap().into_user();
+        let token = signer.sign(&access_claims(json!({ "iss": issuer })));
+        let user = verify_access(&verifier, &token).await.unwrap().into_user();
         assert_eq!(user.id, "dphilbin");
         assert_eq!(user.display_name, "Darryl Philbin");
         assert_eq!(user.roles, ["warehouse-operator"]);
@@ -61,8 +61,8 @@ async fn a_good_token_is_taken_under_any_host_name() {
 
 #[tokio::test]
 async fn tokens_that_say_the_wrong_thing_are_refused() {
-    let signer = Signer::new("one");
-    let verifier = Realm::showing(&[&signer]).await.verifier();
+    let signer = SigningKey::new("one");
+    let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
     let now = get_current_timestamp();
     for changes in [
         json!({"exp": now - 60}),
@@ -83,24 +83,24 @@ async fn tokens_that_say_the_wrong_thing_are_refused() {
         json!({"azp": null}),
         json!({"realm_access": "manager"}),
     ] {
-        let token = signer.sign(&claims(changes.clone()));
+        let token = signer.sign(&access_claims(changes.clone()));
         assert!(
-            access(&verifier, &token).await.is_err(),
+            verify_access(&verifier, &token).await.is_err(),
             "{changes} is taken"
         );
     }
-    let nearly = signer.sign(&claims(json!({"exp": now - 2})));
-    assert!(access(&verifier, &nearly).await.is_ok(), "no leeway");
+    let nearly = signer.sign(&access_claims(json!({"exp": now - 2})));
+    assert!(verify_access(&verifier, &nearly).await.is_ok(), "no leeway");
 }
 
 #[tokio::test]
 async fn signatures_that_are_not_the_keys_are_refused() {
-    let signer = Signer::new("one");
-    let other = Signer::new("one");
-    let unknown = Signer::new("two");
-    let verifier = Realm::showing(&[&signer]).await.verifier();
-    let wanted = claims(json!({"preferred_username": "mscott"}));
-    let good = signer.sign(&claims(json!({})));
+    let signer = SigningKey::new("one");
+    let other = SigningKey::new("one");
+    let unknown = SigningKey::new("two");
+    let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
+    let wanted = access_claims(json!({"preferred_username": "mscott"}));
+    let good = signer.sign(&access_claims(json!({})));
     let mut parts = good.split('.');
     let (head, signature) = (parts.next().unwrap(), parts.nth(1).unwrap());
     let body = BASE64URL.encode(wanted.to_string());
@@ -112,23 +112,29 @@ async fn signatures_that_are_not_the_keys_are_refused() {
         good[..good.len() - 5].to_owned(),
         "x".repeat(100_000),
     ] {
-        assert!(access(&verifier, &token).await.is_err(), "{token:.60}");
+        assert!(
+            verify_access(&verifier, &token).await.is_err(),
+            "{token:.60}"
+        );
     }
     assert!(matches!(
-        access(&verifier, &unknown.sign(&wanted)).await,
+        verify_access(&verifier, &unknown.sign(&wanted)).await,
         Err(TokenError::Key(KeyError::Unknown))
     ));
 }
 
 #[tokio::test]
 async fn the_token_does_not_choose_the_algorithm() {
-    let signer = Signer::new("one");
-    let verifier = Realm::showing(&[&signer]).await.verifier();
-    let wanted = claims(json!({"preferred_username": "mscott"}));
+    let signer = SigningKey::new("one");
+    let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
+    let wanted = access_claims(json!({"preferred_username": "mscott"}));
     for algorithm in ["none", "None", "NONE", ""] {
         let header = json!({"alg": algorithm, "typ": "JWT", "kid": "one"});
-        let token = forged(&header, &wanted, b"");
-        assert!(access(&verifier, &token).await.is_err(), "{algorithm}");
+        let token = forge_token(&header, &wanted, b"");
+        assert!(
+            verify_access(&verifier, &token).await.is_err(),
+            "{algorithm}"
+        );
     }
     // The public key as a shared secret, in every form it is known in.
     let AlgorithmParameters::RSA(public) = &signer.public.algorithm else {
@@ -142,7 +148,7 @@ async fn the_token_does_not_choose_the_algorithm() {
             ..Header::new(Algorithm::HS256)
         };
         let token = encode(&header, &wanted, &EncodingKey::from_secret(secret)).unwrap();
-        assert!(access(&verifier, &token).await.is_err());
+        assert!(verify_access(&verifier, &token).await.is_err());
     }
     // The key says RS256: neither another hash nor another padding.
     for algorithm in [Algorithm::RS512, Algorithm::PS256] {
@@ -151,50 +157,58 @@ async fn the_token_does_not_choose_the_algorithm() {
             ..Header::new(algorithm)
         };
         let token = encode(&header, &wanted, &signer.key).unwrap();
-        assert!(access(&verifier, &token).await.is_err(), "{algorithm:?}");
+        assert!(
+            verify_access(&verifier, &token).await.is_err(),
+            "{algorithm:?}"
+        );
     }
     let without = encode(&Header::new(Algorithm::RS256), &wanted, &signer.key).unwrap();
-    assert!(access(&verifier, &without).await.is_err(), "names no key");
+    assert!(
+        verify_access(&verifier, &without).await.is_err(),
+        "names no key"
+    );
 }
 
 #[tokio::test]
 async fn a_token_may_be_good_and_name_nobody() {
-    let signer = Signer::new("one");
-    let verifier = Realm::showing(&[&signer]).await.verifier();
+    let signer = SigningKey::new("one");
+    let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
     for name in [json!(null), json!(""), json!("  ")] {
-        let token = signer.sign(&claims(json!({"preferred_username": name})));
-        let claims = access(&verifier, &token).await.unwrap();
-        assert!(!claims.names_a_user());
+        let token = signer.sign(&access_claims(json!({"preferred_username": name})));
+        let claims = verify_access(&verifier, &token).await.unwrap();
+        assert!(!claims.has_username());
         assert_eq!(claims.into_user().id, "unknown-user");
     }
 }
 
 #[tokio::test]
 async fn the_display_name_falls_back() {
-    let signer = Signer::new("one");
-    let verifier = Realm::showing(&[&signer]).await.verifier();
+    let signer = SigningKey::new("one");
+    let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
     for (changes, name) in [
         (json!({"name": "Darryl P"}), "Darryl P"),
         (json!({"name": null, "given_name": "Darryl"}), "Darryl"),
         (json!({"name": " ", "given_name": null}), "dphilbin"),
     ] {
-        let token = signer.sign(&claims(changes));
-        let user = access(&verifier, &token).await.unwrap().into_user();
+        let token = signer.sign(&access_claims(changes));
+        let user = verify_access(&verifier, &token).await.unwrap().into_user();
         assert_eq!(user.display_name, name);
     }
 }
 
 #[tokio::test]
 async fn an_identity_token_is_for_this_client_and_this_login() {
-    let signer = Signer::new("one");
-    let verifier = Realm::showing(&[&signer]).await.verifier();
+    let signer = SigningKey::new("one");
+    let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
     let good = json!({"typ": "ID", "aud": "gateway", "azp": "gateway", "nonce": "n"});
     let prove = async |changes: Value| {
-        let mut said = claims(good.clone());
+        let mut said = access_claims(good.clone());
         for (name, value) in changes.as_object().unwrap() {
             said[name] = value.clone();
         }
-        verifier.identity(&signer.sign(&said), "gateway", "n").await
+        verifier
+            .verify_id_token(&signer.sign(&said), "gateway", "n")
+            .await
     };
     assert_eq!(prove(json!({})).await.unwrap().sub.as_deref(), Some("8d2f"));
     assert!(prove(json!({"aud": ["account", "gateway"]})).await.is_ok());
@@ -213,60 +227,60 @@ async fn an_identity_token_is_for_this_client_and_this_login() {
 
 #[tokio::test]
 async fn made_up_key_ids_do_not_reach_keycloak() {
-    let signer = Signer::new("one");
-    let realm = Realm::showing(&[&signer]).await;
-    let keys = realm.keys(Pace::default());
+    let signer = SigningKey::new("one");
+    let realm = TestRealm::with_keys(&[&signer]).await;
+    let keys = realm.keys(FetchIntervals::default());
     for _ in 0..50 {
         assert_eq!(keys.find("made-up").await.unwrap_err(), KeyError::Unknown);
         assert!(keys.find("one").await.is_ok());
     }
-    assert_eq!(realm.asked(), 1);
+    assert_eq!(realm.key_request_count(), 1);
 }
 
 #[tokio::test]
 async fn many_who_wait_for_a_key_ask_once() {
-    let signer = Signer::new("one");
-    let realm = Realm::showing(&[&signer]).await;
-    let keys = realm.keys(Pace::default());
+    let signer = SigningKey::new("one");
+    let realm = TestRealm::with_keys(&[&signer]).await;
+    let keys = realm.keys(FetchIntervals::default());
     let asking = (0..20).map(|_| keys.find("one"));
     let found = futures_util::future::join_all(asking).await;
     assert!(found.iter().all(Result::is_ok));
-    assert_eq!(realm.asked(), 1);
+    assert_eq!(realm.key_request_count(), 1);
 }
 
 #[tokio::test]
 async fn a_new_key_is_fetched_and_a_withdrawn_one_is_forgotten() {
-    let (old, new) = (Signer::new("old"), Signer::new("new-key"));
-    let realm = Realm::showing(&[&old]).await;
-    let keys = realm.keys(EAGER);
+    let (old, new) = (SigningKey::new("old"), SigningKey::new("new-key"));
+    let realm = TestRealm::with_keys(&[&old]).await;
+    let keys = realm.keys(NO_WAIT);
     assert!(keys.find("old").await.is_ok());
-    realm.show(&[&new]);
+    realm.publish_keys(&[&new]);
     assert!(keys.find("new-key").await.is_ok());
     assert_eq!(keys.find("old").await.unwrap_err(), KeyError::Unknown);
 }
 
 #[tokio::test]
 async fn the_first_key_of_a_realm_is_fetched_soon() {
-    let realm = Realm::showing(&[]).await;
-    let keys = realm.keys(Pace {
-        at_first: Duration::ZERO,
-        ..Pace::default()
+    let realm = TestRealm::with_keys(&[]).await;
+    let keys = realm.keys(FetchIntervals {
+        initial_interval: Duration::ZERO,
+        ..FetchIntervals::default()
     });
     assert_eq!(keys.find("one").await.unwrap_err(), KeyError::Unknown);
-    realm.show(&[&Signer::new("one")]);
+    realm.publish_keys(&[&SigningKey::new("one")]);
     assert!(keys.find("one").await.is_ok());
 }
 
 #[tokio::test]
 async fn old_keys_are_used_while_they_are_fetched_again() {
-    let signer = Signer::new("one");
-    let realm = Realm::showing(&[&signer]).await;
-    let keys = realm.keys(Pace {
-        fresh: Duration::ZERO,
-        ..EAGER
+    let signer = SigningKey::new("one");
+    let realm = TestRealm::with_keys(&[&signer]).await;
+    let keys = realm.keys(FetchIntervals {
+        max_age: Duration::ZERO,
+        ..NO_WAIT
     });
     assert!(keys.find("one").await.is_ok());
-    realm.show(&[]);
+    realm.publish_keys(&[]);
     assert!(keys.find("one").await.is_ok(), "the caller had to wait");
     // A withdrawn key is gone once the fetch behind the scenes has ended.
     tokio::time::timeout(Duration::from_secs(30), async {
@@ -280,11 +294,11 @@ async fn old_keys_are_used_while_they_are_fetched_again() {
 
 #[tokio::test]
 async fn keys_are_kept_while_keycloak_is_away() {
-    let signer = Signer::new("one");
-    let realm = Realm::showing(&[&signer]).await;
-    let keys = realm.keys(EAGER);
+    let signer = SigningKey::new("one");
+    let realm = TestRealm::with_keys(&[&signer]).await;
+    let keys = realm.keys(NO_WAIT);
     assert!(keys.find("one").await.is_ok());
-    *realm.shown.lock().unwrap() = json!("an error page");
+    *realm.published_keys.lock().unwrap() = json!("an error page");
     assert_eq!(keys.find("two").await.unwrap_err(), KeyError::Unknown);
     realm.server.abort();
     assert_eq!(keys.find("two").await.unwrap_err(), KeyError::Unknown);
@@ -293,14 +307,14 @@ async fn keys_are_kept_while_keycloak_is_away() {
 
 #[tokio::test]
 async fn without_any_key_nothing_is_decided() {
-    let realm = Realm::showing(&[]).await;
-    *realm.shown.lock().unwrap() = json!("an error page");
-    let keys = realm.keys(EAGER);
+    let realm = TestRealm::with_keys(&[]).await;
+    *realm.published_keys.lock().unwrap() = json!("an error page");
+    let keys = realm.keys(NO_WAIT);
     assert_eq!(keys.find("one").await.unwrap_err(), KeyError::Unavailable);
-    let signer = Signer::new("one");
-    let token = signer.sign(&claims(json!({})));
-    let refusal = access(&realm.verifier(), &token).await.unwrap_err();
-    assert!(refusal.is_undecided());
+    let signer = SigningKey::new("one");
+    let token = signer.sign(&access_claims(json!({})));
+    let refusal = verify_access(&realm.verifier(), &token).await.unwrap_err();
+    assert!(refusal.is_keys_unavailable());
 }
 
 proptest! {
@@ -309,13 +323,13 @@ proptest! {
     fn any_text_is_refused_and_breaks_nothing(token in "[A-Za-z0-9_.=-]{0,80}|\\PC{0,40}") {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let unreachable = Keys::at(
-                crate::downstream::client().unwrap(),
+            let unreachable = RealmKeys::new(
+                crate::downstream::build_client().unwrap(),
                 "http://127.0.0.1:1/certs".to_owned(),
-                Pace::default(),
+                FetchIntervals::default(),
             );
-            let verifier = Verifier::new(unreachable, "scranton-branch");
-            assert!(access(&verifier, &token).await.is_err());
+            let verifier = TokenVerifier::new(unreachable, "scranton-branch");
+            assert!(verify_access(&verifier, &token).await.is_err());
         });
     }
 }

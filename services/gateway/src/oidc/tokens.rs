@@ -6,14 +6,14 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use url::Url;
 
-use super::keys::{KeyError, Keys, PublicKey};
+use super::keys::{KeyError, PublicKey, RealmKeys};
 use crate::sessions::User;
 
 /// How far two clocks may be apart, in seconds.
 const LEEWAY: u64 = 5;
 
 /// Longer texts are no tokens of ours.
-const LONGEST: usize = 16 * 1024;
+const MAX_TOKEN_LENGTH: usize = 16 * 1024;
 
 /// Why a token is not taken. Nobody but the log is told.
 #[derive(Debug, Error)]
@@ -29,13 +29,13 @@ pub(crate) enum TokenError {
     Key(#[from] KeyError),
     /// Something that it says is not as it must be.
     #[error("the {0} of the token is not valid")]
-    Claim(&'static str),
+    InvalidClaim(&'static str),
 }
 
 impl TokenError {
     /// Whether the fault may be ours: then nothing is said about the token.
     #[must_use]
-    pub(crate) const fn is_undecided(&self) -> bool {
+    pub(crate) const fn is_keys_unavailable(&self) -> bool {
         matches!(self, Self::Key(KeyError::Unavailable))
     }
 }
@@ -66,18 +66,18 @@ struct RealmAccess {
 impl AccessClaims {
     /// Whether it has a user's name.
     #[must_use]
-    pub(crate) fn names_a_user(&self) -> bool {
-        present(self.preferred_username.as_ref()).is_some()
+    pub(crate) fn has_username(&self) -> bool {
+        non_blank(self.preferred_username.as_ref()).is_some()
     }
 
     /// Whose it is, for the gateway.
     #[must_use]
     pub(crate) fn into_user(self) -> User {
-        let id = present(self.preferred_username.as_ref())
+        let id = non_blank(self.preferred_username.as_ref())
             .unwrap_or("unknown-user")
             .to_owned();
-        let display_name = present(self.name.as_ref())
-            .or_else(|| present(self.given_name.as_ref()))
+        let display_name = non_blank(self.name.as_ref())
+            .or_else(|| non_blank(self.given_name.as_ref()))
             .unwrap_or(&id)
             .to_owned();
         User {
@@ -89,7 +89,7 @@ impl AccessClaims {
     }
 }
 
-fn present(text: Option<&String>) -> Option<&str> {
+fn non_blank(text: Option<&String>) -> Option<&str> {
     text.map(|text| text.trim()).filter(|text| !text.is_empty())
 }
 
@@ -105,15 +105,15 @@ pub(crate) struct IdClaims {
 
 /// Proves tokens of one realm.
 #[derive(Debug, Clone)]
-pub(crate) struct Verifier {
-    keys: Keys,
+pub(crate) struct TokenVerifier {
+    keys: RealmKeys,
     issuer_path: String,
 }
 
-impl Verifier {
+impl TokenVerifier {
     /// Proves tokens of this realm.
     #[must_use]
-    pub(crate) fn new(keys: Keys, realm: &str) -> Self {
+    pub(crate) fn new(keys: RealmKeys, realm: &str) -> Self {
         Self {
             keys,
             issuer_path: format!("/realms/{realm}"),
@@ -124,21 +124,21 @@ impl Verifier {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub(crate) async fn access<C: AsRef<str>>(
+    pub(crate) async fn verify_access_token<C: AsRef<str>>(
         &self,
         token: &str,
         clients: &[C],
     ) -> Result<AccessClaims, TokenError> {
-        let claims: AccessClaims = self.signed(token, None).await?;
-        self.issuer(&claims.iss)?;
+        let claims: AccessClaims = self.verify_signature(token, None).await?;
+        self.check_issuer(&claims.iss)?;
         // Keycloak's identity and refresh tokens are signed, too.
         if claims.typ.as_deref() != Some("Bearer") {
-            return Err(TokenError::Claim("type"));
+            return Err(TokenError::InvalidClaim("type"));
         }
         // Keycloak names the client here; its audience is `account` for all.
         let party = claims.azp.as_deref();
         if !clients.iter().any(|client| party == Some(client.as_ref())) {
-            return Err(TokenError::Claim("authorized party"));
+            return Err(TokenError::InvalidClaim("authorized party"));
         }
         Ok(claims)
     }
@@ -147,50 +147,54 @@ impl Verifier {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub(crate) async fn identity(
+    pub(crate) async fn verify_id_token(
         &self,
         token: &str,
         client: &str,
         nonce: &str,
     ) -> Result<IdClaims, TokenError> {
-        let claims: IdClaims = self.signed(token, Some(client)).await?;
-        self.issuer(&claims.iss)?;
+        let claims: IdClaims = self.verify_signature(token, Some(client)).await?;
+        self.check_issuer(&claims.iss)?;
         if claims.azp.as_deref().is_some_and(|party| party != client) {
-            return Err(TokenError::Claim("authorized party"));
+            return Err(TokenError::InvalidClaim("authorized party"));
         }
         if claims.nonce.as_deref() != Some(nonce) {
-            return Err(TokenError::Claim("nonce"));
+            return Err(TokenError::InvalidClaim("nonce"));
         }
         Ok(claims)
     }
 
-    async fn signed<T>(&self, token: &str, audience: Option<&str>) -> Result<T, TokenError>
+    async fn verify_signature<T>(
+        &self,
+        token: &str,
+        audience: Option<&str>,
+    ) -> Result<T, TokenError>
     where
         T: DeserializeOwned,
     {
-        if token.len() > LONGEST {
+        if token.len() > MAX_TOKEN_LENGTH {
             return Err(TokenError::Malformed("too long"));
         }
         let id = decode_header(token)?
             .kid
             .ok_or(TokenError::Malformed("names no key"))?;
         let key = self.keys.find(&id).await?;
-        Ok(prove(token, &key, audience)?)
+        Ok(decode_token(token, &key, audience)?)
     }
 
     /// The realm is reached by several host names: the path alone is known.
-    fn issuer(&self, issuer: &str) -> Result<(), TokenError> {
+    fn check_issuer(&self, issuer: &str) -> Result<(), TokenError> {
         let ours = Url::parse(issuer).is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https")
                 && url.path() == self.issuer_path
                 && url.query().is_none()
                 && url.fragment().is_none()
         });
-        ours.then_some(()).ok_or(TokenError::Claim("issuer"))
+        ours.then_some(()).ok_or(TokenError::InvalidClaim("issuer"))
     }
 }
 
-fn prove<T: DeserializeOwned>(
+fn decode_token<T: DeserializeOwned>(
     token: &str,
     key: &PublicKey,
     audience: Option<&str>,

@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use utoipa_axum::routes;
 
 use crate::Gateway;
-use crate::access::apps_of;
+use crate::access::apps_for_roles;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     OpenApiRouter::new().routes(routes!(me))
@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     )
 )]
 async fn me(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    let Some(session) = gateway.sessions.of_request(&headers) else {
+    let Some(session) = gateway.sessions.find(&headers) else {
         return (StatusCode::UNAUTHORIZED, Json(NotSignedIn::default())).into_response();
     };
     let user = &session.user;
@@ -38,7 +38,7 @@ async fn me(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response
         display_name: user.display_name.clone(),
         roles: user.roles.clone(),
         groups: user.groups.clone(),
-        apps: apps_of(&user.roles),
+        apps: apps_for_roles(&user.roles),
         session_expires_at: session.expires_at,
     })
     .into_response()

@@ -5,30 +5,30 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use dm_kit::http::{OpenApiRouter, Params};
-use dm_kit::telemetry::cut;
+use dm_kit::http::{OpenApiRouter, QueryParams};
+use dm_kit::telemetry::truncate;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tracing::{error, info, warn};
 use url::form_urlencoded;
 use utoipa_axum::routes;
 
-use super::pages::found;
-use crate::oidc::pending::Login;
-use crate::origin::Origin;
-use crate::random::NoRandomness;
+use super::pages::redirect;
+use crate::oidc::login_cookie::PendingLogin;
+use crate::origin::RequestOrigin;
+use crate::random::RandomError;
 use crate::return_to::ReturnTo;
 use crate::{Gateway, cookies, html};
 
 /// Where a login begins.
-const BEGIN: &str = "/oauth2/authorization/keycloak";
+const BEGIN_PATH: &str = "/oauth2/authorization/keycloak";
 
 /// How many other logins of a browser stay open. Their cookies come with every request.
-const OTHERS: usize = 4;
+const MAX_OTHER_LOGINS: usize = 4;
 
 /// How much of the state the name of a login's cookie has.
-const TAG: usize = 8;
+const COOKIE_STATE_LENGTH: usize = 8;
 
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     OpenApiRouter::new()
@@ -53,10 +53,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
 async fn begin(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
-    params: Params,
+    params: QueryParams,
 ) -> Response {
-    let Some(origin) = Origin::of_request(&headers) else {
-        return html::login_failed(
+    let Some(origin) = RequestOrigin::from_headers(&headers) else {
+        return html::login_failed_page(
             StatusCode::BAD_REQUEST,
             "Unusable address",
             "The address of this page is not usable for signing in.",
@@ -65,31 +65,37 @@ async fn begin(
     let return_to = ReturnTo::new(params.get("returnTo"));
     if let Some(canonical) = origin.canonical() {
         let here: String = form_urlencoded::byte_serialize(return_to.as_str().as_bytes()).collect();
-        return found(&format!("{}{BEGIN}?returnTo={here}", canonical.to_text()));
+        return redirect(&format!(
+            "{}{BEGIN_PATH}?returnTo={here}",
+            canonical.to_text()
+        ));
     }
-    match send_out(&gateway, &headers, &origin, &return_to) {
+    match redirect_to_keycloak(&gateway, &headers, &origin, &return_to) {
         Ok(response) => response,
-        Err(cause) => out_of_order(&cause),
+        Err(cause) => login_unavailable(&cause),
     }
 }
 
-fn send_out(
+fn redirect_to_keycloak(
     gateway: &Gateway,
     headers: &HeaderMap,
-    origin: &Origin,
+    origin: &RequestOrigin,
     return_to: &ReturnTo,
-) -> Result<Response, NoRandomness> {
-    let (url, login) = gateway.provider.begin(origin, return_to)?;
-    let pending = &gateway.provider.pending;
+) -> Result<Response, RandomError> {
+    let (url, login) = gateway.provider.begin_login(origin, return_to)?;
+    let pending = &gateway.provider.login_cookies;
     let name = cookie_name(gateway, &login.state);
-    let cookie = cookies::set(&name, &pending.seal(&login)?, pending.life());
-    let mut response = found(&url);
+    let cookie = cookies::set_cookie_header(&name, &pending.seal(&login)?, pending.lifetime());
+    let mut response = redirect(&url);
     set_cookie(&mut response, cookie);
     // A second tab's login must not spoil the first one's, and many of them must not make
     // requests too large to be read.
-    let others: Vec<_> = cookies::names(headers, &gateway.login_cookie).collect();
-    for old in &others[..others.len().saturating_sub(OTHERS)] {
-        set_cookie(&mut response, cookies::set(old, "", Duration::ZERO));
+    let others: Vec<_> = cookies::names(headers, &gateway.login_cookie_prefix).collect();
+    for old in &others[..others.len().saturating_sub(MAX_OTHER_LOGINS)] {
+        set_cookie(
+            &mut response,
+            cookies::set_cookie_header(old, "", Duration::ZERO),
+        );
     }
     Ok(response)
 }
@@ -98,18 +104,18 @@ fn send_out(
 fn cookie_name(gateway: &Gateway, state: &str) -> String {
     format!(
         "{}{}",
-        gateway.login_cookie,
-        state.get(..TAG).unwrap_or(state)
+        gateway.login_cookie_prefix,
+        state.get(..COOKIE_STATE_LENGTH).unwrap_or(state)
     )
 }
 
 /// The login of a state that was begun in this browser, once.
-fn take(gateway: &Gateway, state: &str, headers: &HeaderMap) -> Option<Login> {
+fn redeem_login(gateway: &Gateway, state: &str, headers: &HeaderMap) -> Option<PendingLogin> {
     let name = cookie_name(gateway, state);
     gateway
         .provider
-        .pending
-        .take(state, cookies::values(headers, &name))
+        .login_cookies
+        .redeem(state, cookies::values(headers, &name))
 }
 
 /// Ends a login: Keycloak sends the browser here.
@@ -131,50 +137,53 @@ fn take(gateway: &Gateway, state: &str, headers: &HeaderMap) -> Option<Login> {
 async fn callback(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
-    params: Params,
+    params: QueryParams,
 ) -> Response {
     let state = params.get("state");
     if let Some(error) = params.get("error") {
         // Whatever comes of it, that login is over.
-        let _ = state.and_then(|state| take(&gateway, state, &headers));
-        warn!(error = %cut(error), "Keycloak refused a login");
-        return failed();
+        let _ = state.and_then(|state| redeem_login(&gateway, state, &headers));
+        warn!(error = %truncate(error), "Keycloak refused a login");
+        return login_failed();
     }
     let (Some(state), Some(code)) = (state, params.get("code")) else {
-        return html::login_failed(
+        return html::login_failed_page(
             StatusCode::BAD_REQUEST,
             "Login incomplete",
             "The answer of the login is incomplete.",
         );
     };
-    let Some(login) = take(&gateway, state, &headers) else {
-        return html::login_failed(
+    let Some(login) = redeem_login(&gateway, state, &headers) else {
+        return html::login_failed_page(
             StatusCode::BAD_REQUEST,
             "Login state expired",
             "This login took too long, was used already, or was begun in another browser.",
         );
     };
-    let user = match gateway.provider.end(&login, code).await {
+    let user = match gateway.provider.complete_login(&login, code).await {
         Ok(user) => user,
         Err(cause) => {
             warn!(%cause, "a login failed");
-            return failed();
+            return login_failed();
         }
     };
     // Whoever was signed in in this browser is so no more.
-    gateway.sessions.end(&headers);
-    match gateway.sessions.begin(user) {
+    gateway.sessions.invalidate(&headers);
+    match gateway.sessions.create(user) {
         Ok(session) => {
             info!(user = session.user.id, "signed in");
-            let mut response = found(&login.return_to);
-            let name = gateway.sessions.cookie();
-            let cookie = cookies::set(name, &session.id, gateway.sessions.life());
+            let mut response = redirect(&login.return_to);
+            let name = gateway.sessions.cookie_name();
+            let cookie = cookies::set_cookie_header(name, &session.id, gateway.sessions.lifetime());
             set_cookie(&mut response, cookie);
             let name = cookie_name(&gateway, &login.state);
-            set_cookie(&mut response, cookies::set(&name, "", Duration::ZERO));
+            set_cookie(
+                &mut response,
+                cookies::set_cookie_header(&name, "", Duration::ZERO),
+            );
             response
         }
-        Err(cause) => out_of_order(&cause),
+        Err(cause) => login_unavailable(&cause),
     }
 }
 
@@ -188,16 +197,16 @@ async fn callback(
     responses((status = 302, description = "To the gateway's home."))
 )]
 async fn logout(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    let mut response = found("/");
+    let mut response = redirect("/");
     // The apps are of the same site, whatever their port.
     if headers
-        .get(FETCH_SITE)
+        .get(SEC_FETCH_SITE)
         .is_some_and(|site| site == "cross-site")
     {
         return response;
     }
-    gateway.sessions.end(&headers);
-    let cookie = cookies::set(gateway.sessions.cookie(), "", Duration::ZERO);
+    gateway.sessions.invalidate(&headers);
+    let cookie = cookies::set_cookie_header(gateway.sessions.cookie_name(), "", Duration::ZERO);
     set_cookie(&mut response, cookie);
     response
 }
@@ -208,17 +217,17 @@ fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
     }
 }
 
-fn failed() -> Response {
-    html::login_failed(
+fn login_failed() -> Response {
+    html::login_failed_page(
         StatusCode::UNAUTHORIZED,
         "Login failed",
         "The login did not succeed.",
     )
 }
 
-fn out_of_order(cause: &NoRandomness) -> Response {
+fn login_unavailable(cause: &RandomError) -> Response {
     error!(%cause, "sign-in is not possible");
-    html::login_failed(
+    html::login_failed_page(
         StatusCode::INTERNAL_SERVER_ERROR,
         "Login failed",
         "Signing in is not possible right now.",

@@ -1,17 +1,17 @@
 //! The routes, a file a kind.
 
 mod auth;
-mod changes;
-mod describe;
-mod entry;
+mod authorization;
+mod body_schema;
 mod login;
+mod openapi;
 mod pages;
 mod proxy;
-mod shape;
+mod route_table;
 mod stream;
-mod table;
 #[cfg(test)]
 mod tests;
+mod timeline_diff;
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use dm_kit::http::OpenApiRouter;
 use crate::Gateway;
 
 /// All of the gateway's own routes.
-pub(crate) fn all(gateway: Arc<Gateway>) -> OpenApiRouter {
+pub(crate) fn router(gateway: Arc<Gateway>) -> OpenApiRouter {
     OpenApiRouter::new()
         .merge(pages::routes())
         .merge(login::routes())

@@ -11,9 +11,9 @@ use url::form_urlencoded;
 use utoipa_axum::routes;
 
 use crate::Gateway;
-use crate::access::area;
+use crate::access::area_of_app;
 use crate::html;
-use crate::return_to::header_safe;
+use crate::return_to::percent_encode_header;
 use crate::settings::BaseUrl;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
@@ -29,11 +29,11 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
 }
 
 /// A redirect that nobody remembers.
-pub(super) fn found(location: &str) -> Response {
+pub(super) fn redirect(location: &str) -> Response {
     let mut response = StatusCode::FOUND.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(location) = HeaderValue::from_str(&header_safe(location)) {
+    if let Ok(location) = HeaderValue::from_str(&percent_encode_header(location)) {
         headers.insert(header::LOCATION, location);
     }
     response
@@ -42,7 +42,7 @@ pub(super) fn found(location: &str) -> Response {
 /// The gateway's home.
 #[utoipa::path(get, path = "/", tag = "pages", responses((status = 200, content_type = "text/html")))]
 async fn home(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    let notice = match gateway.sessions.of_request(&headers) {
+    let notice = match gateway.sessions.find(&headers) {
         Some(session) => format!(
             "<p>You are signed in as {}. <a href=\"/logout\">Sign out</a></p>",
             html::escape(&session.user.display_name)
@@ -55,7 +55,7 @@ async fn home(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Respon
         "{notice}<nav><a href=\"/portal\">Portal</a><a href=\"/infinity\">Infinity</a>\
          <a href=\"/accounting\">Accounting</a></nav>"
     );
-    html::page(StatusCode::OK, "Dunder Mifflin Gateway", &content)
+    html::render_page(StatusCode::OK, "Dunder Mifflin Gateway", &content)
 }
 
 /// The gateway's home by its other name.
@@ -67,7 +67,7 @@ async fn index(state: State<Arc<Gateway>>, headers: HeaderMap) -> Response {
 /// To the portal.
 #[utoipa::path(get, path = "/portal", tag = "pages", responses((status = 302, description = "To the app, or to the login.")))]
 async fn portal(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
-    go(&gateway, &headers, &uri, App::Portal, &gateway.apps.portal)
+    redirect_to_app(&gateway, &headers, &uri, App::Portal, &gateway.apps.portal)
 }
 
 /// To the sales app.
@@ -76,7 +76,7 @@ async fn portal(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Ur
     (status = 403, description = "Neither sales nor manager.", content_type = "text/html"),
 ))]
 async fn infinity(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
-    go(
+    redirect_to_app(
         &gateway,
         &headers,
         &uri,
@@ -91,7 +91,7 @@ async fn infinity(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: 
     (status = 403, description = "Neither accounting nor manager.", content_type = "text/html"),
 ))]
 async fn accounting(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
-    go(
+    redirect_to_app(
         &gateway,
         &headers,
         &uri,
@@ -103,37 +103,43 @@ async fn accounting(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri
 /// The portal by its older address.
 #[utoipa::path(get, path = "/apps/portal", tag = "pages", responses((status = 302, description = "To `/portal`.")))]
 async fn apps_portal() -> Response {
-    found("/portal")
+    redirect("/portal")
 }
 
 /// The sales app by its older address.
 #[utoipa::path(get, path = "/apps/infinity", tag = "pages", responses((status = 302, description = "To `/infinity`.")))]
 async fn apps_infinity() -> Response {
-    found("/infinity")
+    redirect("/infinity")
 }
 
 /// The accounting app by its older address.
 #[utoipa::path(get, path = "/apps/accounting", tag = "pages", responses((status = 302, description = "To `/accounting`.")))]
 async fn apps_accounting() -> Response {
-    found("/accounting")
+    redirect("/accounting")
 }
 
-fn go(gateway: &Gateway, headers: &HeaderMap, uri: &Uri, app: App, base: &BaseUrl) -> Response {
-    let Some(session) = gateway.sessions.of_request(headers) else {
+fn redirect_to_app(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    uri: &Uri,
+    app: App,
+    base: &BaseUrl,
+) -> Response {
+    let Some(session) = gateway.sessions.find(headers) else {
         let here = uri.path_and_query().map_or("/", |here| here.as_str());
         let here: String = form_urlencoded::byte_serialize(here.as_bytes()).collect();
-        return found(&format!("/oauth2/authorization/keycloak?returnTo={here}"));
+        return redirect(&format!("/oauth2/authorization/keycloak?returnTo={here}"));
     };
-    if !area(app).permits(&session.user.roles) {
-        return denied(app);
+    if !area_of_app(app).permits(&session.user.roles) {
+        return access_denied_page(app);
     }
     let query = uri
         .query()
         .map_or_else(String::new, |query| format!("?{query}"));
-    found(&format!("{}/{query}", base.as_str()))
+    redirect(&format!("{}/{query}", base.as_str()))
 }
 
-fn denied(app: App) -> Response {
+fn access_denied_page(app: App) -> Response {
     let name = match app {
         App::Infinity => "Sales",
         App::Accounting => "Accounting",
@@ -143,5 +149,5 @@ fn denied(app: App) -> Response {
         "<p>Your account has no access to the {name} app.</p>\
          <nav><a href=\"/portal\">Portal</a><a href=\"/logout\">Sign out</a></nav>"
     );
-    html::page(StatusCode::FORBIDDEN, "Access denied", &content)
+    html::render_page(StatusCode::FORBIDDEN, "Access denied", &content)
 }

@@ -8,14 +8,14 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use bytes::Bytes;
 use dm_kit::Trace;
-use dm_kit::http::{ApiError, OpenApiRouter, Raw};
+use dm_kit::http::{ApiError, OpenApiRouter, RawBody};
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::describe;
-use super::entry::enter;
-use super::table::{ROUTES, Route, Sends};
+use super::authorization::require_user;
+use super::openapi;
+use super::route_table::{Forwarded, ROUTES, ServiceRoute};
 use crate::Gateway;
-use crate::downstream::{self, Call, IDEMPOTENCY_KEY};
+use crate::downstream::{self, IDEMPOTENCY_KEY, ServiceRequest};
 use crate::sessions::User;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -32,47 +32,53 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
             forward(&gateway, route, request).await
         };
         router = router.route(route.path, on(filter, handler));
-        describe::add(router.get_openapi_mut(), route);
+        openapi::add_route(router.get_openapi_mut(), route);
     }
     router
 }
 
-async fn forward(gateway: &Gateway, route: &Route, request: Request) -> Result<Response, ApiError> {
+async fn forward(
+    gateway: &Gateway,
+    route: &ServiceRoute,
+    request: Request,
+) -> Result<Response, ApiError> {
     // Nobody's body is read before it is known whose it is.
-    let user = enter(gateway, route.area, request.headers()).await?;
-    let call = call(gateway, route, &user, request).await?;
-    let answer = downstream::open(&gateway.client, call)
+    let user = require_user(gateway, route.area, request.headers()).await?;
+    let call = build_request(gateway, route, &user, request).await?;
+    let answer = downstream::send_streaming(&gateway.client, call)
         .await
         .map_err(|cause| ApiError::internal(format!("{}: {cause}", route.service.name())))?;
-    Ok(respond(answer))
+    Ok(proxy_response(answer))
 }
 
-async fn call(
+async fn build_request(
     gateway: &Gateway,
-    route: &Route,
+    route: &ServiceRoute,
     user: &User,
     request: Request,
-) -> Result<Call, ApiError> {
-    let trace = trace_of(&request);
-    let query = match route.sends {
-        Sends::Query => request.uri().query(),
-        Sends::Body | Sends::BodyAndKey | Sends::Nothing => None,
+) -> Result<ServiceRequest, ApiError> {
+    let trace = request_trace(&request);
+    let query = match route.forwards {
+        Forwarded::Query => request.uri().query(),
+        Forwarded::Body | Forwarded::BodyAndIdempotencyKey | Forwarded::Nothing => None,
     };
-    let base = gateway.services.of(route.service);
-    let url = downstream::target(base, request.uri().path(), query)
+    let base = gateway.services.base_url(route.service);
+    let url = downstream::service_url(base, request.uri().path(), query)
         .ok_or_else(|| ApiError::not_found("NOT_FOUND", "There is nothing here"))?;
-    let mut headers = downstream::headers(&gateway.secret, route.service, user, &trace)
+    let mut headers = downstream::service_headers(&gateway.secret, route.service, user, &trace)
         .ok_or_else(|| ApiError::internal("a user's name can't stand in a header"))?;
-    if route.sends == Sends::BodyAndKey
+    if route.forwards == Forwarded::BodyAndIdempotencyKey
         && let Some(key) = idempotency_key(request.headers())
     {
         headers.insert(IDEMPOTENCY_KEY, key.clone());
     }
-    let body = match route.sends {
-        Sends::Body | Sends::BodyAndKey => Raw::from_request(request, &()).await?.0,
-        Sends::Query | Sends::Nothing => Bytes::new(),
+    let body = match route.forwards {
+        Forwarded::Body | Forwarded::BodyAndIdempotencyKey => {
+            RawBody::from_request(request, &()).await?.0
+        }
+        Forwarded::Query | Forwarded::Nothing => Bytes::new(),
     };
-    Ok(Call {
+    Ok(ServiceRequest {
         method: route.method.clone(),
         url,
         headers,
@@ -81,9 +87,9 @@ async fn call(
 }
 
 /// The trace that the kit gave the request.
-pub(super) fn trace_of(request: &Request) -> Trace {
+pub(super) fn request_trace(request: &Request) -> Trace {
     let given = request.extensions().get::<Trace>().cloned();
-    given.unwrap_or_else(|| Trace::of_request(request.headers()))
+    given.unwrap_or_else(|| Trace::from_headers(request.headers()))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Option<&HeaderValue> {
@@ -93,7 +99,7 @@ fn idempotency_key(headers: &HeaderMap) -> Option<&HeaderValue> {
 
 /// Status and body of the service, and no header of it. The body goes through as it
 /// comes: a long list is never whole here.
-fn respond(answer: reqwest::Response) -> Response {
+fn proxy_response(answer: reqwest::Response) -> Response {
     let status = answer.status();
     let length = answer.content_length();
     let mut response = Response::new(Body::from_stream(answer.bytes_stream()));

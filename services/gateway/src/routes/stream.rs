@@ -19,16 +19,16 @@ use tracing::warn;
 use url::Url;
 use utoipa_axum::routes;
 
-use super::changes::{Changes, Look, News};
-use super::entry::permit;
-use super::proxy::trace_of;
+use super::authorization::require_session;
+use super::proxy::request_trace;
+use super::timeline_diff::{PollResult, StreamEvent, TimelineDiff};
 use crate::Gateway;
 use crate::access::Area;
-use crate::downstream::{self, Call, Service};
-use crate::sessions::Session;
+use crate::downstream::{self, DownstreamService, ServiceRequest};
+use crate::sessions::UserSession;
 
 /// How often a silent stream says that it is there.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     OpenApiRouter::new()
@@ -58,7 +58,7 @@ async fn timeline(
     Path(order): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    watch(gateway, Changes::whole(order), &request, "/stream", "")
+    stream_timeline(gateway, TimelineDiff::full(order), &request, "/stream", "")
 }
 
 /// What happens to an order, step by step.
@@ -83,29 +83,34 @@ async fn steps(
     Path(order): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let changes = Changes::by_step(order);
-    watch(gateway, changes, &request, "/stream", "/timeline")
+    let changes = TimelineDiff::by_step(order);
+    stream_timeline(gateway, changes, &request, "/stream", "/timeline")
 }
 
 /// Streams what changes. The timeline is where the request's path, without `suffix`
 /// and with `instead`, leads.
-fn watch(
+fn stream_timeline(
     gateway: Arc<Gateway>,
-    changes: Changes,
+    changes: TimelineDiff,
     request: &Request,
     suffix: &str,
     instead: &str,
 ) -> Result<Response, ApiError> {
-    let session = permit(&gateway, Area::Sales, request.headers())?;
-    let trace = trace_of(request);
-    let headers = downstream::headers(&gateway.secret, Service::Order, &session.user, &trace)
-        .ok_or_else(|| ApiError::internal("a user's name can't stand in a header"))?;
-    let base = gateway.services.of(Service::Order);
+    let session = require_session(&gateway, Area::Sales, request.headers())?;
+    let trace = request_trace(request);
+    let headers = downstream::service_headers(
+        &gateway.secret,
+        DownstreamService::Order,
+        &session.user,
+        &trace,
+    )
+    .ok_or_else(|| ApiError::internal("a user's name can't stand in a header"))?;
+    let base = gateway.services.base_url(DownstreamService::Order);
     let url = request
         .uri()
         .path()
         .strip_suffix(suffix)
-        .and_then(|path| downstream::target(base, &format!("{path}{instead}"), None))
+        .and_then(|path| downstream::service_url(base, &format!("{path}{instead}"), None))
         .ok_or_else(|| ApiError::not_found("NOT_FOUND", "There is nothing here"))?;
     let permits =
         [&gateway.streams, &session.streams].map(|all| Arc::clone(all).try_acquire_owned());
@@ -116,23 +121,23 @@ fn watch(
             "There are too many streams already",
         ));
     };
-    let watch = Watch {
+    let watch = TimelineStream {
         _permits: [of_all, of_session],
         url,
         headers,
-        ticks: ticks(gateway.stream_pace),
+        poll_timer: poll_timer(gateway.stream_poll_interval),
         session: Arc::clone(&session),
         gateway: Arc::clone(&gateway),
-        changes,
+        diff: changes,
     };
     let over = async move {
         tokio::select! {
             () = gateway.stop.cancelled() => {}
-            () = tokio::time::sleep_until(session.expires.into()) => {}
+            () = tokio::time::sleep_until(session.deadline.into()) => {}
         }
     };
-    let events = watch.events().take_until(Box::pin(over));
-    let keep_alive = KeepAlive::new().interval(SIGN_OF_LIFE);
+    let events = watch.into_events().take_until(Box::pin(over));
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL);
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     response
         .headers_mut()
@@ -140,7 +145,7 @@ fn watch(
     Ok(response)
 }
 
-fn ticks(pace: Duration) -> Interval {
+fn poll_timer(pace: Duration) -> Interval {
     let mut ticks = tokio::time::interval(pace);
     // Looks that a slow service holds up are not made up for.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -148,62 +153,62 @@ fn ticks(pace: Duration) -> Interval {
 }
 
 /// One client that watches one order.
-struct Watch {
+struct TimelineStream {
     gateway: Arc<Gateway>,
-    session: Arc<Session>,
+    session: Arc<UserSession>,
     url: Url,
     headers: HeaderMap,
-    ticks: Interval,
-    changes: Changes,
+    poll_timer: Interval,
+    diff: TimelineDiff,
     /// Given back with the stream.
     _permits: [OwnedSemaphorePermit; 2],
 }
 
-impl Watch {
+impl TimelineStream {
     /// All that the client is told, until the session is over.
-    fn events(self) -> impl Stream<Item = Result<Event, Infallible>> {
+    fn into_events(self) -> impl Stream<Item = Result<Event, Infallible>> {
         let looks = stream::unfold(Some(self), async |watch| {
             let mut watch = watch?;
-            watch.ticks.tick().await;
-            if !watch.gateway.sessions.is_live(&watch.session) {
+            watch.poll_timer.tick().await;
+            if !watch.gateway.sessions.is_active(&watch.session) {
                 return None;
             }
-            let look = watch.look().await;
-            let news = watch.changes.after(look);
-            let over = news.iter().any(News::is_last);
+            let look = watch.poll_timeline().await;
+            let news = watch.diff.update(look);
+            let over = news.iter().any(StreamEvent::is_last);
             Some((news, (!over).then_some(watch)))
         });
-        looks.flat_map(|news| stream::iter(news.into_iter().map(|news| Ok(event(news)))))
+        looks.flat_map(|news| stream::iter(news.into_iter().map(|news| Ok(to_sse_event(news)))))
     }
 
-    async fn look(&self) -> Look {
-        let call = Call {
+    async fn poll_timeline(&self) -> PollResult {
+        let call = ServiceRequest {
             method: Method::GET,
             url: self.url.clone(),
             headers: self.headers.clone(),
             body: Bytes::new(),
         };
         match downstream::send(&self.gateway.client, call).await {
-            Ok(answer) => Look::of(answer),
+            Ok(answer) => PollResult::from_response(answer),
             Err(cause) => {
                 warn!(%cause, "could not fetch the timeline of an order");
-                Look::Failed
+                PollResult::Failed
             }
         }
     }
 }
 
-fn event(news: News) -> Event {
+fn to_sse_event(news: StreamEvent) -> Event {
     let error = |message: &str| {
         let data = json!({ "message": message }).to_string();
         Event::default().event("error").data(data)
     };
     match news {
-        News::Timeline(text) => Event::default().event("timeline").data(text),
-        News::Step(step) => Event::default()
+        StreamEvent::Timeline(text) => Event::default().event("timeline").data(text),
+        StreamEvent::Step(step) => Event::default()
             .event("order.status.changed")
             .data(step.to_string()),
-        News::Unknown { order } => error(&format!("Order {order} was not found")),
-        News::Failed => error("Unable to stream order timeline"),
+        StreamEvent::NotFound { order } => error(&format!("Order {order} was not found")),
+        StreamEvent::Failed => error("Unable to stream order timeline"),
     }
 }

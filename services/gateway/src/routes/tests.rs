@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::Response;
 use dm_kit::Environment;
-use dm_kit::http::{Door, Health, Server};
+use dm_kit::http::{AccessGuard, HttpServer, ServiceHealth};
 use dm_kit::telemetry::Metrics;
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -18,24 +18,24 @@ use tower::ServiceExt as _;
 use url::Url;
 
 use crate::Gateway;
-use crate::oidc::testing::{Realm, Signer, claims};
+use crate::oidc::testing::{SigningKey, TestRealm, access_claims};
 use crate::sessions::User;
 
 const SECRET: &str = "0123456789abcdef";
-const CALLBACK: &str = "/login/oauth2/code/keycloak";
+const CALLBACK_PATH: &str = "/login/oauth2/code/keycloak";
 
 /// A gateway, and what is behind it.
-struct Stack {
+struct TestGateway {
     router: Router,
     gateway: Arc<Gateway>,
-    realm: Realm,
-    signer: Signer,
+    realm: TestRealm,
+    signer: SigningKey,
 }
 
-impl Stack {
-    async fn up() -> Self {
-        let signer = Signer::new("one");
-        let realm = Realm::showing(&[&signer]).await;
+impl TestGateway {
+    async fn start() -> Self {
+        let signer = SigningKey::new("one");
+        let realm = TestRealm::with_keys(&[&signer]).await;
         let service = echo().await;
         let mut environment: Environment = [("KEYCLOAK_INTERNAL_BASE_URL", &realm.base)]
             .into_iter()
@@ -52,16 +52,17 @@ impl Stack {
             .map(|(name, value)| (name.to_owned(), value.clone()))
             .collect();
         let stop = CancellationToken::new();
-        let (gateway, front) = crate::assemble(&mut environment, SECRET.into(), &stop).unwrap();
+        let (gateway, front) =
+            crate::build_gateway(&mut environment, SECRET.into(), &stop).unwrap();
         let (routes, api) = front.routes.split_for_parts();
-        let server = Server {
+        let server = HttpServer {
             routes,
             api,
-            health: Health::default(),
-            details: crate::SERVICE.details,
+            health: ServiceHealth::default(),
+            details_style: crate::SERVICE.details_style,
             metrics: Metrics::default(),
-            around: front.around,
-            door: Door::of(&mut environment, crate::SERVICE.name, None),
+            middleware: front.middleware,
+            guard: AccessGuard::from_env(&mut environment, crate::SERVICE.name, None),
         };
         Self {
             router: server.into_router(),
@@ -71,7 +72,7 @@ impl Stack {
         }
     }
 
-    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+    async fn request(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -84,23 +85,23 @@ impl Stack {
     }
 
     async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
-        self.ask(Method::GET, path, headers).await
+        self.request(Method::GET, path, headers).await
     }
 
     /// The cookie of somebody who is signed in.
-    fn signed_in(&self, user: &str, role: &str) -> String {
+    fn session_cookie(&self, user: &str, role: &str) -> String {
         let user = User {
             id: user.to_owned(),
             display_name: format!("Mx {user}"),
             roles: vec![role.to_owned()],
             groups: Vec::new(),
         };
-        let session = self.gateway.sessions.begin(user).unwrap();
+        let session = self.gateway.sessions.create(user).unwrap();
         format!("dmf_session={}", session.id)
     }
 
     fn bearer(&self, changes: Value) -> String {
-        format!("Bearer {}", self.signer.sign(&claims(changes)))
+        format!("Bearer {}", self.signer.sign(&access_claims(changes)))
     }
 
     /// Begins a login: the query that Keycloak gets, and the browser's cookie.
@@ -108,20 +109,24 @@ impl Stack {
         let path = format!("/oauth2/authorization/keycloak?returnTo={return_to}");
         let response = self.get(&path, &[]).await;
         assert_eq!(response.status(), StatusCode::FOUND);
-        let url = Url::parse(text(&response, "location")).unwrap();
-        let cookie = text(&response, "set-cookie").split(';').next().unwrap();
+        let url = Url::parse(header_text(&response, "location")).unwrap();
+        let cookie = header_text(&response, "set-cookie")
+            .split(';')
+            .next()
+            .unwrap();
         (url, cookie.to_owned())
     }
 
     /// Makes the realm answer a code as it should.
-    fn grant(&self, nonce: &str, access: Value) {
+    fn answer_code(&self, nonce: &str, access: Value) {
         let party = "dunder-mifflin-gateway";
-        let identity = claims(json!({"typ": "ID", "aud": party, "azp": party, "nonce": nonce}));
-        let mut said = claims(json!({ "azp": party }));
+        let identity =
+            access_claims(json!({"typ": "ID", "aud": party, "azp": party, "nonce": nonce}));
+        let mut said = access_claims(json!({ "azp": party }));
         for (name, value) in access.as_object().unwrap() {
             said[name] = value.clone();
         }
-        *self.realm.tokens.lock().unwrap() = Some(json!({
+        *self.realm.token_response.lock().unwrap() = Some(json!({
             "access_token": self.signer.sign(&said),
             "id_token": self.signer.sign(&identity),
         }));
@@ -154,7 +159,7 @@ async fn echo() -> String {
     base
 }
 
-fn text<'a>(response: &'a Response, name: &str) -> &'a str {
+fn header_text<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers()[name].to_str().unwrap()
 }
 
@@ -178,33 +183,36 @@ async fn message(response: Response) -> String {
 
 #[tokio::test]
 async fn a_login_leads_back_with_its_query_and_a_session() {
-    let stack = Stack::up().await;
+    let stack = TestGateway::start().await;
     let response = stack.get("/infinity?orderId=ord_9001&x=%26", &[]).await;
     assert_eq!(
-        text(&response, "location"),
+        header_text(&response, "location"),
         "/oauth2/authorization/keycloak?returnTo=%2Finfinity%3ForderId%3Dord_9001%26x%3D%2526"
     );
     let (url, browser) = stack
         .begin("%2Finfinity%3ForderId%3Dord_9001%26x%3D%2526")
         .await;
-    stack.grant(
+    stack.answer_code(
         &parameter(&url, "nonce"),
         json!({"realm_access": {"roles": ["manager"]}}),
     );
 
-    let path = format!("{CALLBACK}?state={}&code=c0de", parameter(&url, "state"));
+    let path = format!(
+        "{CALLBACK_PATH}?state={}&code=c0de",
+        parameter(&url, "state")
+    );
     let response = stack.get(&path, &[("cookie", &browser)]).await;
     assert_eq!(response.status(), StatusCode::FOUND);
     assert_eq!(
-        text(&response, "location"),
+        header_text(&response, "location"),
         "/infinity?orderId=ord_9001&x=%26"
     );
-    assert_eq!(text(&response, "cache-control"), "no-store");
-    let cookie = text(&response, "set-cookie");
+    assert_eq!(header_text(&response, "cache-control"), "no-store");
+    let cookie = header_text(&response, "set-cookie");
     let (cookie, attributes) = cookie.split_once("; ").unwrap();
     assert_eq!(attributes, "HttpOnly; SameSite=Lax; Path=/; Max-Age=1800");
 
-    let sent = stack.realm.sent.lock().unwrap().clone();
+    let sent = stack.realm.last_token_request.lock().unwrap().clone();
     assert_eq!(sent["grant_type"], "authorization_code");
     assert_eq!(sent["code"], "c0de");
     assert_eq!(sent["redirect_uri"], parameter(&url, "redirect_uri"));
@@ -212,10 +220,10 @@ async fn a_login_leads_back_with_its_query_and_a_session() {
     assert_eq!(sent["code_verifier"].len(), 43);
 
     let response = stack
-        .get(text(&response, "location"), &[("cookie", cookie)])
+        .get(header_text(&response, "location"), &[("cookie", cookie)])
         .await;
     assert_eq!(
-        text(&response, "location"),
+        header_text(&response, "location"),
         "http://localhost:3001/?orderId=ord_9001&x=%26"
     );
     let me = body(stack.get("/api/v1/auth/me", &[("cookie", cookie)]).await).await;
@@ -231,8 +239,8 @@ async fn a_login_leads_back_with_its_query_and_a_session() {
     assert!(body(again).await.contains("Login state expired"));
 
     let response = stack.get("/logout", &[("cookie", cookie)]).await;
-    assert_eq!(text(&response, "location"), "/");
-    assert!(text(&response, "set-cookie").ends_with("; Max-Age=0"));
+    assert_eq!(header_text(&response, "location"), "/");
+    assert!(header_text(&response, "set-cookie").ends_with("; Max-Age=0"));
     let response = stack.get("/api/v1/auth/me", &[("cookie", cookie)]).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(body(response).await, r#"{"error":"unauthenticated"}"#);
@@ -240,7 +248,7 @@ async fn a_login_leads_back_with_its_query_and_a_session() {
 
 #[tokio::test]
 async fn a_login_of_another_browser_or_realm_does_not_end_here() {
-    let stack = Stack::up().await;
+    let stack = TestGateway::start().await;
     for (cookie, nonce, access, status) in [
         (Some("dmf_login=another"), None, json!({}), 400),
         (None, None, json!({}), 400),
@@ -251,13 +259,13 @@ async fn a_login_of_another_browser_or_realm_does_not_end_here() {
     ] {
         let (url, browser) = stack.begin("/portal").await;
         let own = parameter(&url, "nonce");
-        stack.grant(nonce.unwrap_or(&own), access.clone());
+        stack.answer_code(nonce.unwrap_or(&own), access.clone());
         let cookie = cookie.map(|cookie| if cookie.is_empty() { &browser } else { cookie });
         let headers: Vec<_> = cookie
             .map(|cookie| ("cookie", cookie))
             .into_iter()
             .collect();
-        let path = format!("{CALLBACK}?state={}&code=c", parameter(&url, "state"));
+        let path = format!("{CALLBACK_PATH}?state={}&code=c", parameter(&url, "state"));
         let response = stack.get(&path, &headers).await;
         assert_eq!(response.status(), status, "{cookie:?} {access}");
         assert!(!response.headers().contains_key("set-cookie"));
@@ -266,7 +274,7 @@ async fn a_login_of_another_browser_or_realm_does_not_end_here() {
 
 #[tokio::test]
 async fn what_keycloak_refuses_is_a_page() {
-    let stack = Stack::up().await;
+    let stack = TestGateway::start().await;
     let (url, browser) = stack.begin("/portal").await;
     let state = parameter(&url, "state");
     for (query, status) in [
@@ -278,24 +286,27 @@ async fn what_keycloak_refuses_is_a_page() {
         (format!("state={state}&code=stale"), 401),
     ] {
         let response = stack
-            .get(&format!("{CALLBACK}?{query}"), &[("cookie", &browser)])
+            .get(&format!("{CALLBACK_PATH}?{query}"), &[("cookie", &browser)])
             .await;
         assert_eq!(response.status(), status, "{query}");
-        assert!(text(&response, "content-type").starts_with("text/html"));
+        assert!(header_text(&response, "content-type").starts_with("text/html"));
     }
 }
 
 #[tokio::test]
 async fn a_second_tab_does_not_spoil_the_first_ones_login() {
-    let stack = Stack::up().await;
+    let stack = TestGateway::start().await;
     let (url, browser) = stack.begin("/portal").await;
     let second = stack
         .get("/oauth2/authorization/keycloak", &[("cookie", &browser)])
         .await;
-    let other = text(&second, "set-cookie").split(';').next().unwrap();
+    let other = header_text(&second, "set-cookie")
+        .split(';')
+        .next()
+        .unwrap();
     assert_ne!(other, browser);
-    stack.grant(&parameter(&url, "nonce"), json!({}));
-    let path = format!("{CALLBACK}?state={}&code=c", parameter(&url, "state"));
+    stack.answer_code(&parameter(&url, "nonce"), json!({}));
+    let path = format!("{CALLBACK_PATH}?state={}&code=c", parameter(&url, "state"));
     let both = format!("{browser}; {other}");
     let response = stack.get(&path, &[("cookie", &both)]).await;
     assert_eq!(response.status(), StatusCode::FOUND);
@@ -303,20 +314,20 @@ async fn a_second_tab_does_not_spoil_the_first_ones_login() {
 
 #[tokio::test]
 async fn many_logins_push_nobody_elses_out() {
-    let stack = Stack::up().await;
+    let stack = TestGateway::start().await;
     let (url, browser) = stack.begin("/portal").await;
     for _ in 0..10_001 {
         stack.get("/oauth2/authorization/keycloak", &[]).await;
     }
-    stack.grant(&parameter(&url, "nonce"), json!({}));
-    let path = format!("{CALLBACK}?state={}&code=c", parameter(&url, "state"));
+    stack.answer_code(&parameter(&url, "nonce"), json!({}));
+    let path = format!("{CALLBACK_PATH}?state={}&code=c", parameter(&url, "state"));
     let response = stack.get(&path, &[("cookie", &browser)]).await;
     assert_eq!(response.status(), StatusCode::FOUND);
 }
 
 #[tokio::test]
 async fn a_browser_keeps_few_logins() {
-    let stack = Stack::up().await;
+    let stack = TestGateway::start().await;
     let mut jar: Vec<String> = Vec::new();
     for _ in 0..20 {
         let cookies = jar.join("; ");
@@ -338,7 +349,7 @@ async fn a_browser_keeps_few_logins() {
 
 #[tokio::test]
 async fn a_login_begins_on_the_name_that_cookies_belong_to() {
-    let stack = Stack::up().await;
+    let stack = TestGateway::start().await;
     let path = "/oauth2/authorization/keycloak?returnTo=%2Fportal%3Fa%3D1";
     let request = |host| {
         let request = Request::builder().uri(path).header(header::HOST, host);
@@ -350,7 +361,7 @@ async fn a_login_begins_on_the_name_that_cookies_belong_to() {
     for host in ["127.0.0.1:8081", "[::1]:8081"] {
         let response = request(host).await.unwrap();
         assert_eq!(
-            text(&response, "location"),
+            header_text(&response, "location"),
             format!("http://localhost:8081{path}")
         );
         assert!(!response.headers().contains_key("set-cookie"));
@@ -361,12 +372,12 @@ async fn a_login_begins_on_the_name_that_cookies_belong_to() {
 
 #[tokio::test]
 async fn a_page_of_another_site_ends_no_session() {
-    let stack = Stack::up().await;
-    let cookie = stack.signed_in("jhalpert", "manager");
+    let stack = TestGateway::start().await;
+    let cookie = stack.session_cookie("jhalpert", "manager");
     for (site, status) in [("cross-site", 200), ("same-site", 401)] {
         let headers = [("cookie", cookie.as_str()), ("sec-fetch-site", site)];
         let response = stack.get("/logout", &headers).await;
-        assert_eq!(text(&response, "location"), "/");
+        assert_eq!(header_text(&response, "location"), "/");
         let me = stack.get("/api/v1/auth/me", &[("cookie", &cookie)]).await;
         assert_eq!(me.status(), status, "{site}");
     }
@@ -374,8 +385,8 @@ async fn a_page_of_another_site_ends_no_session() {
 
 #[tokio::test]
 async fn a_session_has_few_streams() {
-    let stack = Stack::up().await;
-    let cookie = stack.signed_in("jhalpert", "manager");
+    let stack = TestGateway::start().await;
+    let cookie = stack.session_cookie("jhalpert", "manager");
     let mut open = Vec::new();
     for number in 0.. {
         let path = "/api/v1/orders/ord_1/stream";
@@ -387,7 +398,7 @@ async fn a_session_has_few_streams() {
         assert_eq!(response.status(), StatusCode::OK);
         open.push(response);
     }
-    let other = stack.signed_in("pbeesly", "manager");
+    let other = stack.session_cookie("pbeesly", "manager");
     let path = "/api/v1/orders/ord_1/timeline/stream";
     for cookie in [&other, &cookie] {
         // One that ends makes room for another.
@@ -400,7 +411,7 @@ async fn a_session_has_few_streams() {
 
 #[tokio::test]
 async fn every_answer_tells_browsers_what_not_to_do() {
-    let stack = Stack::up().await;
+    let stack = TestGateway::start().await;
     for path in [
         "/",
         "/api/v1/auth/me",
@@ -410,19 +421,19 @@ async fn every_answer_tells_browsers_what_not_to_do() {
     ] {
         let response = stack.get(path, &[]).await;
         assert_eq!(
-            text(&response, "x-content-type-options"),
+            header_text(&response, "x-content-type-options"),
             "nosniff",
             "{path}"
         );
-        assert_eq!(text(&response, "x-frame-options"), "DENY", "{path}");
-        let policy = text(&response, "content-security-policy");
+        assert_eq!(header_text(&response, "x-frame-options"), "DENY", "{path}");
+        let policy = header_text(&response, "content-security-policy");
         assert!(policy.contains("frame-ancestors 'none'"), "{path}");
     }
 }
 
 #[tokio::test]
 async fn apps_are_for_those_who_have_the_role() {
-    let stack = Stack::up().await;
+    let stack = TestGateway::start().await;
     for (role, path, status, named) in [
         ("sales-associate", "/portal", 302, ""),
         ("sales-associate", "/infinity", 302, ""),
@@ -433,11 +444,11 @@ async fn apps_are_for_those_who_have_the_role() {
         ("warehouse-operator", "/infinity", 403, "Sales"),
         ("portal-user", "/portal", 302, ""),
     ] {
-        let cookie = stack.signed_in("somebody", role);
+        let cookie = stack.session_cookie("somebody", role);
         let response = stack.get(path, &[("cookie", &cookie)]).await;
         assert_eq!(response.status(), status, "{role} {path}");
         if status == 403 {
-            assert!(text(&response, "content-type").starts_with("text/html"));
+            assert!(header_text(&response, "content-type").starts_with("text/html"));
             let page = body(response).await;
             assert!(page.contains("<h1>Access denied</h1>") && page.contains(named));
         }
@@ -446,11 +457,11 @@ async fn apps_are_for_those_who_have_the_role() {
 
 #[tokio::test]
 async fn a_request_goes_on_with_the_headers_of_the_contract_alone() {
-    let stack = Stack::up().await;
-    let cookie = stack.signed_in("jhalpert", "sales-associate");
+    let stack = TestGateway::start().await;
+    let cookie = stack.session_cookie("jhalpert", "sales-associate");
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let response = stack
-        .ask(
+        .request(
             Method::POST,
             "/api/v1/orders?x=1",
             &[
@@ -463,12 +474,12 @@ async fn a_request_goes_on_with_the_headers_of_the_contract_alone() {
         )
         .await;
     assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
-    assert_eq!(text(&response, "cache-control"), "no-store");
+    assert_eq!(header_text(&response, "cache-control"), "no-store");
     assert_eq!(
-        text(&response, "content-type"),
+        header_text(&response, "content-type"),
         "application/json; charset=utf-8"
     );
-    assert_eq!(text(&response, "x-trace-id"), trace);
+    assert_eq!(header_text(&response, "x-trace-id"), trace);
     for inner in ["set-cookie", "x-inner"] {
         assert!(!response.headers().contains_key(inner), "{inner}");
     }
@@ -499,8 +510,8 @@ async fn a_request_goes_on_with_the_headers_of_the_contract_alone() {
 
 #[tokio::test]
 async fn a_bearer_wins_where_it_is_usable_and_bearers_are_taken() {
-    let stack = Stack::up().await;
-    let foreman = stack.signed_in("foreman", "warehouse-operator");
+    let stack = TestGateway::start().await;
+    let foreman = stack.session_cookie("foreman", "warehouse-operator");
     let own = stack.bearer(json!({}));
     let sales = stack.bearer(json!({"realm_access": {"roles": ["sales-associate"]}}));
     let nameless = stack.bearer(json!({"preferred_username": null}));
@@ -531,10 +542,10 @@ async fn a_bearer_wins_where_it_is_usable_and_bearers_are_taken() {
 
 #[tokio::test]
 async fn without_keycloaks_keys_a_bearer_is_nobodys_fault() {
-    let stack = Stack::up().await;
+    let stack = TestGateway::start().await;
     stack.realm.server.abort();
     let own = stack.bearer(json!({}));
-    let foreman = stack.signed_in("foreman", "warehouse-operator");
+    let foreman = stack.session_cookie("foreman", "warehouse-operator");
     let shipments = "/api/v1/warehouse/shipments";
     let response = stack.get(shipments, &[("authorization", &own)]).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -546,14 +557,17 @@ async fn without_keycloaks_keys_a_bearer_is_nobodys_fault() {
 
 #[tokio::test]
 async fn a_service_that_is_away_is_an_error_without_a_word_of_it() {
-    let stack = Stack::up().await;
-    let cookie = stack.signed_in("amartin", "accountant");
+    let stack = TestGateway::start().await;
+    let cookie = stack.session_cookie("amartin", "accountant");
     let origin = ("origin", "http://localhost:3002");
     let response = stack
         .get("/api/v1/expenses", &[("cookie", &cookie), origin])
         .await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(text(&response, "access-control-allow-origin"), origin.1);
+    assert_eq!(
+        header_text(&response, "access-control-allow-origin"),
+        origin.1
+    );
     let body = body(response).await;
     assert!(
         body.contains("INTERNAL_ERROR") && !body.contains("127.0.0.1"),
@@ -563,16 +577,19 @@ async fn a_service_that_is_away_is_an_error_without_a_word_of_it() {
 
 #[tokio::test]
 async fn unknown_paths_and_verbs_are_refused_in_the_envelope() {
-    let stack = Stack::up().await;
+    let stack = TestGateway::start().await;
     let origin = [("origin", "http://localhost:3000")];
     for (method, path, status) in [
         (Method::GET, "/api/v1/nothing", 404),
         (Method::DELETE, "/api/v1/orders", 405),
         (Method::PUT, "/api/v1/auth/me", 405),
     ] {
-        let response = stack.ask(method, path, &origin).await;
+        let response = stack.request(method, path, &origin).await;
         assert_eq!(response.status(), status);
-        assert_eq!(text(&response, "access-control-allow-origin"), origin[0].1);
+        assert_eq!(
+            header_text(&response, "access-control-allow-origin"),
+            origin[0].1
+        );
         assert!(!message(response).await.is_empty());
     }
 }

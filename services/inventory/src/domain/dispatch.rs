@@ -2,41 +2,41 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::shipment::Dispatch;
-use dm_contracts::rules::LONGEST_TRUCK_ID;
 use dm_contracts::time;
+use dm_contracts::validation::MAX_TRUCK_ID_LENGTH;
 use uuid::Uuid;
 
 /// A dispatch that can be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Departure {
+pub(crate) struct NewDispatch {
     pub(crate) truck_id: String,
     pub(crate) dispatched_at: DateTime<Utc>,
 }
 
 /// What is wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum DispatchError {
     /// A field is missing or blank.
-    Incomplete,
+    MissingField,
     /// The truck's id is too long.
-    Truck,
+    TruckIdTooLong,
     /// The time is none.
-    Time,
+    InvalidTime,
 }
 
-impl Fault {
+impl DispatchError {
     /// For the caller.
     pub(crate) const fn message(self) -> &'static str {
         match self {
-            Self::Incomplete => "Dispatch payload validation failed",
-            Self::Truck => "truckId must have at most 100 characters",
-            Self::Time => "dispatchedAt must be an ISO-8601 timestamp",
+            Self::MissingField => "Dispatch payload validation failed",
+            Self::TruckIdTooLong => "truckId must have at most 100 characters",
+            Self::InvalidTime => "dispatchedAt must be an ISO-8601 timestamp",
         }
     }
 }
 
 /// Checks a request.
-pub(crate) fn check(request: Option<Dispatch>) -> Result<Departure, Fault> {
+pub(crate) fn validate(request: Option<Dispatch>) -> Result<NewDispatch, DispatchError> {
     let Dispatch {
         truck_id,
         dispatched_at,
@@ -44,15 +44,15 @@ pub(crate) fn check(request: Option<Dispatch>) -> Result<Departure, Fault> {
     let filled = |text: Option<String>| {
         text.map(|text| text.trim().to_owned())
             .filter(|text| !text.is_empty())
-            .ok_or(Fault::Incomplete)
+            .ok_or(DispatchError::MissingField)
     };
     let (truck_id, dispatched_at) = (filled(truck_id)?, filled(dispatched_at)?);
-    if truck_id.chars().count() > LONGEST_TRUCK_ID {
-        return Err(Fault::Truck);
+    if truck_id.chars().count() > MAX_TRUCK_ID_LENGTH {
+        return Err(DispatchError::TruckIdTooLong);
     }
-    Ok(Departure {
+    Ok(NewDispatch {
         truck_id,
-        dispatched_at: time::parse(&dispatched_at).ok_or(Fault::Time)?,
+        dispatched_at: time::parse(&dispatched_at).ok_or(DispatchError::InvalidTime)?,
     })
 }
 
@@ -65,8 +65,8 @@ pub(crate) fn new_id() -> String {
 mod tests {
     use super::*;
 
-    fn dispatch(truck: &str, at: &str) -> Result<Departure, Fault> {
-        check(Some(Dispatch {
+    fn dispatch(truck: &str, at: &str) -> Result<NewDispatch, DispatchError> {
+        validate(Some(Dispatch {
             truck_id: Some(truck.into()),
             dispatched_at: Some(at.into()),
         }))
@@ -80,22 +80,26 @@ mod tests {
             time::format(departure.dispatched_at),
             "2026-02-03T10:00:00.123Z"
         );
-        assert_eq!(check(None), Err(Fault::Incomplete));
+        assert_eq!(validate(None), Err(DispatchError::MissingField));
         assert_eq!(
-            check(Some(Dispatch::default())),
-            Err(Fault::Incomplete),
+            validate(Some(Dispatch::default())),
+            Err(DispatchError::MissingField),
             "{{}}"
         );
         for (truck, at, fault) in [
-            (" ", "2026-02-03T10:00:00Z", Fault::Incomplete),
-            ("t", " ", Fault::Incomplete),
+            (" ", "2026-02-03T10:00:00Z", DispatchError::MissingField),
+            ("t", " ", DispatchError::MissingField),
             // What is missing comes first.
-            ("", "yesterday", Fault::Incomplete),
-            (&*"t".repeat(101), "yesterday", Fault::Truck),
-            ("t", "yesterday", Fault::Time),
-            ("t", "2026-02-31T10:00:00Z", Fault::Time),
-            ("t", "2026-02-03", Fault::Time),
-            ("t", "2026-02-03T10:00:00", Fault::Time),
+            ("", "yesterday", DispatchError::MissingField),
+            (
+                &*"t".repeat(101),
+                "yesterday",
+                DispatchError::TruckIdTooLong,
+            ),
+            ("t", "yesterday", DispatchError::InvalidTime),
+            ("t", "2026-02-31T10:00:00Z", DispatchError::InvalidTime),
+            ("t", "2026-02-03", DispatchError::InvalidTime),
+            ("t", "2026-02-03T10:00:00", DispatchError::InvalidTime),
         ] {
             assert_eq!(dispatch(truck, at), Err(fault), "{truck:?} {at:?}");
         }

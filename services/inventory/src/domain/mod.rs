@@ -1,7 +1,7 @@
 //! The rules, without database or wire.
 
 pub(crate) mod dispatch;
-pub(crate) mod key;
+pub(crate) mod idempotency_key;
 pub(crate) mod product;
 pub(crate) mod scan;
 pub(crate) mod shipment;

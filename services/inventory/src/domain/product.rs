@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// A product and how many there are at first.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Product {
+pub(crate) struct CatalogueProduct {
     pub(crate) sku: String,
     pub(crate) name: String,
     pub(crate) category: String,
@@ -25,8 +25,8 @@ pub(crate) enum CatalogueError {
 }
 
 /// Reads a catalogue: CSV with a header. Answers the products by SKU.
-pub(crate) fn read(text: &str) -> Result<Vec<Product>, CatalogueError> {
-    let mut products: Vec<Product> = csv::ReaderBuilder::new()
+pub(crate) fn parse(text: &str) -> Result<Vec<CatalogueProduct>, CatalogueError> {
+    let mut products: Vec<CatalogueProduct> = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_reader(text.as_bytes())
         .deserialize()
@@ -36,7 +36,7 @@ pub(crate) fn read(text: &str) -> Result<Vec<Product>, CatalogueError> {
     let fault = twice.map(|pair| (&pair[0], "duplicate SKU")).or_else(|| {
         products
             .iter()
-            .find_map(|product| Some((product, product.fault()?)))
+            .find_map(|product| Some((product, product.find_problem()?)))
     });
     match fault {
         Some((product, fault)) => Err(CatalogueError::Product {
@@ -47,8 +47,8 @@ pub(crate) fn read(text: &str) -> Result<Vec<Product>, CatalogueError> {
     }
 }
 
-impl Product {
-    fn fault(&self) -> Option<&'static str> {
+impl CatalogueProduct {
+    fn find_problem(&self) -> Option<&'static str> {
         let texts = [&self.sku, &self.name, &self.category, &self.unit];
         if texts.iter().any(|text| text.is_empty()) {
             Some("a text is empty")
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn names_may_hold_commas_and_products_come_by_sku() {
         let text = format!("{HEADER}B,\"b, white\",Paper,ream,5.49,3\n A , a ,Paper,box,0.10,0\n");
-        let products = read(&text).unwrap();
+        let products = parse(&text).unwrap();
         assert_eq!(products[0].name, "a");
         assert_eq!(products[1].name, "b, white");
     }
@@ -94,10 +94,10 @@ mod tests {
             ),
             ("A,a,P,u,1.50,1\nA,b,P,u,1.50,1", "A: duplicate SKU"),
         ] {
-            let error = read(&format!("{HEADER}{line}\n")).unwrap_err();
+            let error = parse(&format!("{HEADER}{line}\n")).unwrap_err();
             assert_eq!(error.to_string(), fault);
         }
-        assert!(read(&format!("{HEADER}A,a,P,u,1.00\n")).is_err());
-        assert!(read(&format!("{HEADER}A,a,P,u,1.00,some\n")).is_err());
+        assert!(parse(&format!("{HEADER}A,a,P,u,1.00\n")).is_err());
+        assert!(parse(&format!("{HEADER}A,a,P,u,1.00,some\n")).is_err());
     }
 }

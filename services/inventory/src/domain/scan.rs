@@ -1,25 +1,25 @@
 //! What a scan must have.
 
 use dm_contracts::api::shipment::Scan;
-use dm_contracts::rules::LONGEST_BARCODE;
+use dm_contracts::validation::MAX_BARCODE_LENGTH;
 
 /// A scan that can be noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Parcel {
+pub(crate) struct NewScan {
     pub(crate) barcode: String,
     pub(crate) quantity: i32,
 }
 
 /// Checks a request; the message where anything is wrong with it. The barcode is not
 /// compared with the order: people scan what is in their hands.
-pub(crate) fn check(request: Option<Scan>) -> Result<Parcel, &'static str> {
+pub(crate) fn validate(request: Option<Scan>) -> Result<NewScan, &'static str> {
     let Scan { barcode, quantity } = request.unwrap_or_default();
     let barcode = barcode.unwrap_or_default().trim().to_owned();
-    if barcode.chars().count() > LONGEST_BARCODE {
+    if barcode.chars().count() > MAX_BARCODE_LENGTH {
         return Err("barcode must have at most 200 characters");
     }
     match quantity.filter(|quantity| *quantity >= 1) {
-        Some(quantity) if !barcode.is_empty() => Ok(Parcel { barcode, quantity }),
+        Some(quantity) if !barcode.is_empty() => Ok(NewScan { barcode, quantity }),
         _ => Err("Scan payload validation failed"),
     }
 }
@@ -31,14 +31,14 @@ mod tests {
     #[test]
     fn a_barcode_and_at_least_one() {
         let scan = |barcode: Option<&str>, quantity| {
-            check(Some(Scan {
+            validate(Some(Scan {
                 barcode: barcode.map(str::to_owned),
                 quantity,
             }))
         };
         assert_eq!(
             scan(Some(" SKU:PPR-A4-WHT-500 "), Some(1)),
-            Ok(Parcel {
+            Ok(NewScan {
                 barcode: "SKU:PPR-A4-WHT-500".into(),
                 quantity: 1
             })
@@ -53,8 +53,8 @@ mod tests {
             let failed = Err("Scan payload validation failed");
             assert_eq!(scan(barcode, quantity), failed, "{barcode:?} {quantity:?}");
         }
-        assert_eq!(check(None), Err("Scan payload validation failed"));
-        let longest = "x".repeat(LONGEST_BARCODE);
+        assert_eq!(validate(None), Err("Scan payload validation failed"));
+        let longest = "x".repeat(MAX_BARCODE_LENGTH);
         assert!(scan(Some(&longest), Some(1)).is_ok());
         let told = scan(Some(&format!("{longest}x")), Some(1)).unwrap_err();
         assert!(told.starts_with("barcode"), "{told}");

@@ -16,7 +16,7 @@ pub(crate) struct NewShipment {
 }
 
 /// The shipment of an order: it has the same number.
-pub(crate) fn id_of(order_id: &str) -> String {
+pub(crate) fn id_for_order(order_id: &str) -> String {
     format!("ship_{}", order_id.strip_prefix("ord_").unwrap_or(order_id))
 }
 
@@ -33,9 +33,9 @@ mod tests {
 
     #[test]
     fn a_shipment_has_its_orders_number() {
-        assert_eq!(id_of("ord_9001"), "ship_9001");
-        assert_eq!(id_of("9001x"), "ship_9001x");
-        assert_eq!(id_of("ord_ord_1"), "ship_ord_1");
+        assert_eq!(id_for_order("ord_9001"), "ship_9001");
+        assert_eq!(id_for_order("9001x"), "ship_9001x");
+        assert_eq!(id_for_order("ord_ord_1"), "ship_ord_1");
     }
 
     #[test]

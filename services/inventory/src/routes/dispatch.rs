@@ -7,15 +7,15 @@ use dm_contracts::api::order::OrderStatus;
 use dm_contracts::api::shipment::{Dispatch, Dispatched, ShipmentStatus};
 use dm_contracts::events::ShipmentDispatched;
 use dm_contracts::time;
-use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id};
+use dm_kit::http::{ApiError, Caller, CurrentTrace, JsonBody, PathId};
 use dm_kit::{Database, Trace, Transaction, outbox};
 
-use super::key::IdempotencyKey;
-use super::{key_is_taken, not_found};
+use super::idempotency_key::IdempotencyKey;
+use super::{idempotency_key_reused, not_found};
 use crate::domain::dispatch as rules;
 use crate::domain::{shipment, stock as arithmetic};
-use crate::store::idempotency::{self, Operation};
-use crate::store::shipments::{self, Departed, Locked};
+use crate::store::idempotency::{self, IdempotentOperation};
+use crate::store::shipments::{self, DispatchRecord, LockedShipment};
 use crate::store::{reservations, stock};
 
 /// Sends a shipment off. A repetition answers the same and changes nothing; another
@@ -42,44 +42,47 @@ pub(super) async fn dispatch(
     Caller(user): Caller,
     State(database): State<Database>,
     CurrentTrace(trace): CurrentTrace,
-    Id(shipment_id): Id,
+    PathId(shipment_id): PathId,
     key: IdempotencyKey,
     request: Request,
 ) -> Result<Json<Dispatched>, ApiError> {
     // The header is checked before the body is so much as read.
     let key = key.required()?;
-    let Body(request) = Body::from_request(request, &()).await?;
-    let departure = rules::check(request).map_err(|fault| ApiError::invalid(fault.message()))?;
+    let JsonBody(request) = JsonBody::from_request(request, &()).await?;
+    let departure = rules::validate(request).map_err(|fault| ApiError::invalid(fault.message()))?;
 
     let mut transaction = database.begin().await?;
-    let before = idempotency::claim(&mut transaction, Operation::Dispatch, &key).await?;
+    let before =
+        idempotency::claim_key(&mut transaction, IdempotentOperation::Dispatch, &key).await?;
     if let Some(dispatched) = before {
         let dispatched: Dispatched = dispatched;
         // Who asked after it had left is not in the answer, which anybody may have.
         let same_user = dispatched.already_dispatched || dispatched.dispatched_by == user;
         let same = same_user && dispatched.shipment_id == shipment_id;
-        return same.then_some(Json(dispatched)).ok_or_else(key_is_taken);
+        return same
+            .then_some(Json(dispatched))
+            .ok_or_else(idempotency_key_reused);
     }
     let found = shipments::lock(&mut transaction, &shipment_id)
         .await?
         .ok_or_else(|| not_found(&shipment_id))?;
-    let answer = match found.departed.clone() {
-        Some(departed) => answer(found, departed, true),
+    let answer = match found.dispatch.clone() {
+        Some(departed) => dispatch_response(found, departed, true),
         None if shipment::is_open(found.status) => {
-            let departed = Departed {
+            let departed = DispatchRecord {
                 dispatched_at: departure.dispatched_at,
                 dispatched_by: user,
                 truck_id: departure.truck_id,
                 dispatch_id: rules::new_id(),
             };
-            send_off(&mut transaction, &found, &departed, &trace).await?;
-            answer(found, departed, false)
+            dispatch_shipment(&mut transaction, &found, &departed, &trace).await?;
+            dispatch_response(found, departed, false)
         }
         None => return Err(not_found(&shipment_id)),
     };
-    idempotency::record(
+    idempotency::store_response(
         &mut transaction,
-        Operation::Dispatch,
+        IdempotentOperation::Dispatch,
         &key,
         &shipment_id,
         &answer,
@@ -90,18 +93,18 @@ pub(super) async fn dispatch(
 }
 
 /// The shipment leaves, and with it what was reserved for its order.
-async fn send_off(
+async fn dispatch_shipment(
     transaction: &mut Transaction,
-    found: &Locked,
-    departed: &Departed,
+    found: &LockedShipment,
+    departed: &DispatchRecord,
     trace: &Trace,
 ) -> Result<(), ApiError> {
     let now = time::now();
     let needs = reservations::close(transaction, &found.order_id, now).await?;
     let levels = stock::lock(transaction, &needs).await?;
-    let levels = arithmetic::send_off(&needs, &levels).map_err(ApiError::internal)?;
-    stock::write(transaction, &levels, now).await?;
-    shipments::depart(transaction, &found.shipment_id, departed).await?;
+    let levels = arithmetic::ship(&needs, &levels).map_err(ApiError::internal)?;
+    stock::update_counts(transaction, &levels, now).await?;
+    shipments::mark_dispatched(transaction, &found.shipment_id, departed).await?;
     let event = ShipmentDispatched {
         shipment_id: found.shipment_id.clone(),
         order_id: found.order_id.clone(),
@@ -114,7 +117,11 @@ async fn send_off(
     Ok(())
 }
 
-fn answer(found: Locked, departed: Departed, already_dispatched: bool) -> Dispatched {
+fn dispatch_response(
+    found: LockedShipment,
+    departed: DispatchRecord,
+    already_dispatched: bool,
+) -> Dispatched {
     Dispatched {
         shipment_id: found.shipment_id,
         order_id: found.order_id,

@@ -1,7 +1,7 @@
 //! HTTP.
 
 mod dispatch;
-mod key;
+mod idempotency_key;
 mod scan;
 mod shipments;
 mod stock;
@@ -11,7 +11,7 @@ use dm_kit::http::{ApiError, OpenApiRouter};
 use utoipa_axum::routes;
 
 /// All routes.
-pub(crate) fn all(database: Database) -> OpenApiRouter {
+pub(crate) fn router(database: Database) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(shipments::list))
         .routes(routes!(scan::scan))
@@ -23,7 +23,7 @@ pub(crate) fn all(database: Database) -> OpenApiRouter {
 }
 
 /// A key that belongs to another shipment or another user.
-fn key_is_taken() -> ApiError {
+fn idempotency_key_reused() -> ApiError {
     ApiError::conflict(
         "IDEMPOTENCY_KEY_REUSED",
         "Idempotency-Key was used for another shipment or by another user",

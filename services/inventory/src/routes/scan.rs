@@ -6,12 +6,12 @@ use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::shipment::{LastScan, Scan, Scanned, ShipmentStatus};
 use dm_contracts::time;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Body, Caller, Id};
+use dm_kit::http::{ApiError, Caller, JsonBody, PathId};
 
-use super::key::IdempotencyKey;
-use super::{key_is_taken, not_found};
+use super::idempotency_key::IdempotencyKey;
+use super::{idempotency_key_reused, not_found};
 use crate::domain::{scan as rules, shipment};
-use crate::store::idempotency::{self, Operation};
+use crate::store::idempotency::{self, IdempotentOperation};
 use crate::store::{scans, shipments};
 
 /// Scans a parcel. With a key, a repetition answers the same and changes nothing.
@@ -36,19 +36,22 @@ use crate::store::{scans, shipments};
 pub(super) async fn scan(
     Caller(user): Caller,
     State(database): State<Database>,
-    Id(shipment_id): Id,
+    PathId(shipment_id): PathId,
     key: IdempotencyKey,
-    Body(request): Body<Scan>,
+    JsonBody(request): JsonBody<Scan>,
 ) -> Result<Json<Scanned>, ApiError> {
-    let parcel = rules::check(request).map_err(ApiError::invalid)?;
+    let parcel = rules::validate(request).map_err(ApiError::invalid)?;
     let key = key.optional()?;
     let mut transaction = database.begin().await?;
     if let Some(key) = &key {
-        let before = idempotency::claim(&mut transaction, Operation::Scan, key).await?;
+        let before =
+            idempotency::claim_key(&mut transaction, IdempotentOperation::Scan, key).await?;
         if let Some(scanned) = before {
             let scanned: Scanned = scanned;
             let same = scanned.shipment_id == shipment_id && scanned.last_scan.scanned_by == user;
-            return same.then_some(Json(scanned)).ok_or_else(key_is_taken);
+            return same
+                .then_some(Json(scanned))
+                .ok_or_else(idempotency_key_reused);
         }
     }
     let found = shipments::lock(&mut transaction, &shipment_id).await?;
@@ -75,7 +78,14 @@ pub(super) async fn scan(
     };
     if let Some(key) = &key {
         let shipment = &answer.shipment_id;
-        idempotency::record(&mut transaction, Operation::Scan, key, shipment, &answer).await?;
+        idempotency::store_response(
+            &mut transaction,
+            IdempotentOperation::Scan,
+            key,
+            shipment,
+            &answer,
+        )
+        .await?;
     }
     transaction.commit().await?;
     Ok(Json(answer))

@@ -5,10 +5,10 @@ use axum::response::Response;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::shipment::{ShipmentList, ShipmentStatus};
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, Params, whole};
+use dm_kit::http::{ApiError, Caller, QueryParams, list_response};
 use sqlx::PgPool;
 
-use crate::store::shipments::{self, Which};
+use crate::store::shipments::{self, ShipmentFilter};
 
 /// Shipments, oldest first. `status=PENDING` means those that can still be sent off,
 /// so that those that are being loaded are among them.
@@ -29,16 +29,16 @@ use crate::store::shipments::{self, Which};
 pub(super) async fn list(
     _: Caller,
     State(database): State<Database>,
-    params: Params,
+    params: QueryParams,
 ) -> Result<Response, ApiError> {
-    let which = match params.get("status") {
-        None => Which::All,
-        Some(word) if word == ShipmentStatus::Pending.as_str() => Which::Open,
+    let filter = match params.get("status") {
+        None => ShipmentFilter::All,
+        Some(word) if word == ShipmentStatus::Pending.as_str() => ShipmentFilter::Open,
         Some(_) => {
             let message = "Only status=PENDING is supported for this demo";
             return Err(ApiError::invalid(message));
         }
     };
     let pool = PgPool::clone(&database);
-    whole(shipments::Listed { pool, which }).await
+    list_response(shipments::ShipmentListSource { pool, filter }).await
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::stock::{ProductList, StockLevel, StockList};
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, Id};
+use dm_kit::http::{ApiError, Caller, PathId};
 
 use crate::store;
 
@@ -65,7 +65,7 @@ pub(super) async fn levels(
 pub(super) async fn level(
     _: Caller,
     State(database): State<Database>,
-    Id(sku): Id,
+    PathId(sku): PathId,
 ) -> Result<Json<StockLevel>, ApiError> {
     let level = store::stock::find(&database, &sku).await?;
     level.map(Json).ok_or_else(|| {

@@ -7,12 +7,12 @@ use sqlx::types::Json;
 
 /// A kind of operation: each has keys of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operation {
+pub(crate) enum IdempotentOperation {
     Scan,
     Dispatch,
 }
 
-impl Operation {
+impl IdempotentOperation {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Scan => "SCAN",
@@ -24,9 +24,9 @@ impl Operation {
 /// Keeps others with the same key waiting until the transaction ends, and answers
 /// what the key was answered before. So of two requests at once one does the work
 /// and the other gets its answer; if the first fails, the second does the work.
-pub(crate) async fn claim<T: DeserializeOwned + Send + Unpin + 'static>(
+pub(crate) async fn claim_key<T: DeserializeOwned + Send + Unpin + 'static>(
     transaction: &mut PgConnection,
-    operation: Operation,
+    operation: IdempotentOperation,
     key: &str,
 ) -> Result<Option<T>, sqlx::Error> {
     // A row can't be locked that isn't there. Two keys of one hash only wait for
@@ -49,9 +49,9 @@ pub(crate) async fn claim<T: DeserializeOwned + Send + Unpin + 'static>(
 }
 
 /// Notes what a key was answered. The key must be claimed.
-pub(crate) async fn record<T: Serialize + Sync>(
+pub(crate) async fn store_response<T: Serialize + Sync>(
     transaction: &mut PgConnection,
-    operation: Operation,
+    operation: IdempotentOperation,
     key: &str,
     shipment_id: &str,
     answer: &T,

@@ -4,16 +4,17 @@ use dm_contracts::api::stock as api;
 use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
 
-use crate::domain::product::Product;
+use crate::domain::product::CatalogueProduct;
 
 /// Adds the products that are not there yet, and the stock of those that have none.
 /// Answers how many products were new. They must come by SKU: instances that start
 /// at once then never wait for each other in a circle.
 pub(crate) async fn add_missing(
     transaction: &mut PgConnection,
-    products: &[Product],
+    products: &[CatalogueProduct],
 ) -> Result<u64, sqlx::Error> {
-    let texts = |text: fn(&Product) -> &str| -> Vec<&str> { products.iter().map(text).collect() };
+    let texts =
+        |text: fn(&CatalogueProduct) -> &str| -> Vec<&str> { products.iter().map(text).collect() };
     let skus = texts(|product| &product.sku);
     let added = sqlx::query(
         "INSERT INTO products (sku, name, category, unit, price)

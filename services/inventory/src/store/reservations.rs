@@ -6,7 +6,7 @@ use dm_contracts::events::stock as outcome;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use crate::domain::stock::{self, Needs};
+use crate::domain::stock::{self, RequiredQuantities};
 
 /// What became of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(crate) async fn insert(
     transaction: &mut PgConnection,
     order_id: &str,
     status: ReservationStatus,
-    needs: &Needs,
+    needs: &RequiredQuantities,
     at: DateTime<Utc>,
 ) -> Result<String, sqlx::Error> {
     let items: Vec<OrderItem> = needs
@@ -67,7 +67,7 @@ pub(crate) async fn close(
     transaction: &mut PgConnection,
     order_id: &str,
     at: DateTime<Utc>,
-) -> Result<Needs, sqlx::Error> {
+) -> Result<RequiredQuantities, sqlx::Error> {
     let items: Json<Vec<OrderItem>> = sqlx::query_scalar(
         "UPDATE reservations SET status = $3, updated_at = $4
           WHERE order_id = $1 AND status = $2
@@ -79,5 +79,5 @@ pub(crate) async fn close(
     .bind(at)
     .fetch_one(transaction)
     .await?;
-    Ok(stock::needs(&items))
+    Ok(stock::required_quantities(&items))
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::api::order::OrderItem;
 use dm_contracts::api::shipment::{Shipment, ShipmentStatus};
 use dm_contracts::time;
-use dm_kit::http::{Chunk, Rows};
+use dm_kit::http::{ListChunk, ListSource};
 use sqlx::postgres::PgPool;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
@@ -13,7 +13,7 @@ use crate::domain::shipment::{self, NewShipment};
 
 /// How a shipment left.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub(crate) struct Departed {
+pub(crate) struct DispatchRecord {
     pub(crate) dispatched_at: DateTime<Utc>,
     pub(crate) dispatched_by: String,
     pub(crate) truck_id: String,
@@ -22,17 +22,17 @@ pub(crate) struct Departed {
 
 /// A shipment that is locked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Locked {
+pub(crate) struct LockedShipment {
     pub(crate) shipment_id: String,
     pub(crate) order_id: String,
     pub(crate) created_by: String,
     pub(crate) status: ShipmentStatus,
     /// There where it is dispatched.
-    pub(crate) departed: Option<Departed>,
+    pub(crate) dispatch: Option<DispatchRecord>,
 }
 
 #[derive(FromRow)]
-struct ListRow {
+struct ShipmentRow {
     shipment_id: String,
     order_id: String,
     client_id: String,
@@ -43,7 +43,7 @@ struct ListRow {
 }
 
 #[derive(FromRow)]
-struct LockedRow {
+struct LockedShipmentRow {
     shipment_id: String,
     order_id: String,
     created_by: String,
@@ -55,8 +55,8 @@ struct LockedRow {
 }
 
 /// A status as it stands in the table.
-fn status(word: &str) -> Result<ShipmentStatus, sqlx::Error> {
-    ShipmentStatus::of(word).ok_or_else(|| {
+fn parse_status(word: &str) -> Result<ShipmentStatus, sqlx::Error> {
+    ShipmentStatus::from_name(word).ok_or_else(|| {
         sqlx::Error::Decode(format!("`{word}` is not a status of a shipment").into())
     })
 }
@@ -73,7 +73,7 @@ pub(crate) async fn insert(
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT (order_id) DO NOTHING",
     )
-    .bind(shipment::id_of(&order.order_id))
+    .bind(shipment::id_for_order(&order.order_id))
     .bind(&order.order_id)
     .bind(&order.client_id)
     .bind(order.requested_ship_date)
@@ -89,7 +89,7 @@ pub(crate) async fn insert(
 
 /// Which shipments are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
+pub(crate) enum ShipmentFilter {
     /// All of them.
     All,
     /// Those that have not left and can: pending or loading.
@@ -97,21 +97,21 @@ pub(crate) enum Which {
 }
 
 /// Shipments, oldest first.
-pub(crate) struct Listed {
+pub(crate) struct ShipmentListSource {
     pub(crate) pool: PgPool,
-    pub(crate) which: Which,
+    pub(crate) filter: ShipmentFilter,
 }
 
-impl Rows for Listed {
+impl ListSource for ShipmentListSource {
     type Item = Shipment;
     type Key = (DateTime<Utc>, String);
 
-    async fn after(
+    async fn fetch_after(
         &self,
         key: Option<&Self::Key>,
         limit: i64,
-    ) -> Result<Chunk<Shipment>, sqlx::Error> {
-        list(&self.pool, self.which, key, limit).await
+    ) -> Result<ListChunk<Shipment>, sqlx::Error> {
+        fetch_chunk(&self.pool, self.filter, key, limit).await
     }
 
     fn key(item: &Shipment) -> Self::Key {
@@ -120,15 +120,15 @@ impl Rows for Listed {
 }
 
 /// The next of the list after a shipment.
-async fn list(
+async fn fetch_chunk(
     pool: &PgPool,
-    which: Which,
+    which: ShipmentFilter,
     after: Option<&(DateTime<Utc>, String)>,
     limit: i64,
-) -> Result<Chunk<Shipment>, sqlx::Error> {
+) -> Result<ListChunk<Shipment>, sqlx::Error> {
     // Ids of one instant go by number, which their text does not.
     let statement = match which {
-        Which::All => {
+        ShipmentFilter::All => {
             "SELECT shipment_id, order_id, client_id, status, requested_ship_date,
                     created_at, items
                FROM shipments
@@ -138,7 +138,7 @@ async fn list(
               ORDER BY created_at, length(shipment_id), shipment_id
               LIMIT $3"
         }
-        Which::Open => {
+        ShipmentFilter::Open => {
             "SELECT shipment_id, order_id, client_id, status, requested_ship_date,
                     created_at, items
                FROM shipments
@@ -154,11 +154,11 @@ async fn list(
         .bind(after.map(|(at, _)| *at))
         .bind(after.map_or("", |(_, id)| id))
         .bind(limit);
-    Chunk::<ListRow>::read(pool, query, limit)
+    ListChunk::<ShipmentRow>::read(pool, query, limit)
         .await?
         .try_map(|row| {
             Ok(Shipment {
-                status: status(&row.status)?,
+                status: parse_status(&row.status)?,
                 shipment_id: row.shipment_id,
                 order_id: row.order_id,
                 client_id: row.client_id,
@@ -173,8 +173,8 @@ async fn list(
 pub(crate) async fn lock(
     transaction: &mut PgConnection,
     shipment_id: &str,
-) -> Result<Option<Locked>, sqlx::Error> {
-    let row: Option<LockedRow> = sqlx::query_as(
+) -> Result<Option<LockedShipment>, sqlx::Error> {
+    let row: Option<LockedShipmentRow> = sqlx::query_as(
         "SELECT shipment_id, order_id, created_by, status, dispatched_at, dispatched_by,
                 truck_id, dispatch_id
            FROM shipments
@@ -192,7 +192,7 @@ pub(crate) async fn lock(
             row.dispatch_id,
         ) {
             (Some(dispatched_at), Some(dispatched_by), Some(truck_id), Some(dispatch_id)) => {
-                Some(Departed {
+                Some(DispatchRecord {
                     dispatched_at,
                     dispatched_by,
                     truck_id,
@@ -201,12 +201,12 @@ pub(crate) async fn lock(
             }
             _ => None,
         };
-        Ok(Locked {
-            status: status(&row.status)?,
+        Ok(LockedShipment {
+            status: parse_status(&row.status)?,
             shipment_id: row.shipment_id,
             order_id: row.order_id,
             created_by: row.created_by,
-            departed,
+            dispatch: departed,
         })
     })
     .transpose()
@@ -230,10 +230,10 @@ pub(crate) async fn set_status(
 
 /// Notes that a shipment left. When it did is what the caller says; when that was noted goes
 /// by the database's clock.
-pub(crate) async fn depart(
+pub(crate) async fn mark_dispatched(
     transaction: &mut PgConnection,
     shipment_id: &str,
-    departed: &Departed,
+    departed: &DispatchRecord,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE shipments

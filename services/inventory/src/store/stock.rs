@@ -5,10 +5,10 @@ use dm_contracts::api::stock::StockLevel;
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::stock::{Level, Levels, Needs};
+use crate::domain::stock::{RequiredQuantities, StockCounts, StockCountsBySku};
 
 #[derive(FromRow)]
-struct Row {
+struct StockRow {
     sku: String,
     on_hand: i64,
     reserved: i64,
@@ -16,9 +16,9 @@ struct Row {
     updated_at: DateTime<Utc>,
 }
 
-impl From<Row> for StockLevel {
-    fn from(row: Row) -> Self {
-        let level = Level {
+impl From<StockRow> for StockLevel {
+    fn from(row: StockRow) -> Self {
+        let level = StockCounts {
             on_hand: row.on_hand,
             reserved: row.reserved,
             shipped: row.shipped,
@@ -38,10 +38,10 @@ impl From<Row> for StockLevel {
 /// levels; an unknown SKU has none.
 pub(crate) async fn lock(
     transaction: &mut PgConnection,
-    needs: &Needs,
-) -> Result<Levels, sqlx::Error> {
+    needs: &RequiredQuantities,
+) -> Result<StockCountsBySku, sqlx::Error> {
     let skus: Vec<&str> = needs.keys().map(String::as_str).collect();
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<StockRow> = sqlx::query_as(
         "SELECT sku, on_hand, reserved, shipped, updated_at
            FROM stock
           WHERE sku = ANY($1)
@@ -54,7 +54,7 @@ pub(crate) async fn lock(
     Ok(rows
         .into_iter()
         .map(|row| {
-            let level = Level {
+            let level = StockCounts {
                 on_hand: row.on_hand,
                 reserved: row.reserved,
                 shipped: row.shipped,
@@ -65,13 +65,14 @@ pub(crate) async fn lock(
 }
 
 /// Writes levels that are locked.
-pub(crate) async fn write(
+pub(crate) async fn update_counts(
     transaction: &mut PgConnection,
-    levels: &Levels,
+    levels: &StockCountsBySku,
     at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     let skus: Vec<&str> = levels.keys().map(String::as_str).collect();
-    let column = |value: fn(&Level) -> i64| -> Vec<i64> { levels.values().map(value).collect() };
+    let column =
+        |value: fn(&StockCounts) -> i64| -> Vec<i64> { levels.values().map(value).collect() };
     sqlx::query(
         "UPDATE stock
             SET on_hand = new.on_hand, reserved = new.reserved, shipped = new.shipped,
@@ -92,7 +93,7 @@ pub(crate) async fn write(
 
 /// The whole stock, by SKU.
 pub(crate) async fn list(pool: &PgPool) -> Result<Vec<StockLevel>, sqlx::Error> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<StockRow> = sqlx::query_as(
         "SELECT sku, on_hand, reserved, shipped, updated_at FROM stock ORDER BY sku",
     )
     .fetch_all(pool)
@@ -102,7 +103,7 @@ pub(crate) async fn list(pool: &PgPool) -> Result<Vec<StockLevel>, sqlx::Error> 
 
 /// How much there is of a product.
 pub(crate) async fn find(pool: &PgPool, sku: &str) -> Result<Option<StockLevel>, sqlx::Error> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<StockRow> = sqlx::query_as(
         "SELECT sku, on_hand, reserved, shipped, updated_at FROM stock WHERE sku = $1",
     )
     .bind(sku)

@@ -15,17 +15,17 @@ use crate::environment::Environment;
 pub use transaction::{Database, Transaction};
 
 /// The migrations of outbox and inbox, which the schema of every service has.
-static EVENTS: Migrator = sqlx::migrate!("../../migrations/events");
+static EVENT_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/events");
 
 /// Why a schema can't be used.
 #[derive(Debug, Error)]
-pub enum SchemaError {
+pub enum SchemaCheckError {
     /// The database refused.
     #[error("could not query PostgreSQL: {0}")]
-    Sql(#[from] sqlx::Error),
+    Database(#[from] sqlx::Error),
     /// A migration that this build needs was not applied.
     #[error("migration {version} ({description}) is not in {record}: this service needs it")]
-    Missing {
+    MissingMigration {
         /// The table that records what was applied.
         record: &'static str,
         /// The migration's number.
@@ -35,7 +35,7 @@ pub enum SchemaError {
     },
     /// A migration was applied that this build doesn't know.
     #[error("{record} has migration {version}, which is newer than this service")]
-    Newer {
+    UnknownMigration {
         /// The table that records what was applied.
         record: &'static str,
         /// The migration's number.
@@ -46,7 +46,7 @@ pub enum SchemaError {
         "migration {version} of {record} was applied with other contents than this service was \
          built with"
     )]
-    Changed {
+    ChangedMigration {
         /// The table that records what was applied.
         record: &'static str,
         /// The migration's number.
@@ -59,11 +59,11 @@ pub enum SchemaError {
 /// for each question until somebody analyses it, and an outbox is empty and full from
 /// one moment to the next. What a service asks is answered by an index, or is the
 /// whole table; and no question of it is worth being compiled.
-const PLANNING: [(&str, &str); 2] = [("enable_seqscan", "off"), ("jit", "off")];
+const PLANNER_SETTINGS: [(&str, &str); 2] = [("enable_seqscan", "off"), ("jit", "off")];
 
 /// How to reach the database: `POSTGRES_*`.
 #[must_use]
-pub(crate) fn options(environment: &mut Environment, service: &str) -> PgConnectOptions {
+pub(crate) fn connect_options(environment: &mut Environment, service: &str) -> PgConnectOptions {
     let options = PgConnectOptions::new_without_pgpass()
         .host(&environment.text_or("POSTGRES_HOST", "postgres"))
         .port(environment.get("POSTGRES_PORT", 5432))
@@ -82,7 +82,7 @@ pub(crate) fn options(environment: &mut Environment, service: &str) -> PgConnect
             ("tcp_keepalives_count", "3"),
             ("tcp_user_timeout", "10000"),
         ])
-        .options(PLANNING)
+        .options(PLANNER_SETTINGS)
 }
 
 /// A pool that has connected once. Waits for a database that isn't there yet.
@@ -92,18 +92,20 @@ pub(crate) fn options(environment: &mut Environment, service: &str) -> PgConnect
 pub(crate) async fn connect(
     options: PgConnectOptions,
     connections: u32,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<PgPool, sqlx::Error> {
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .min_connections(1)
         .acquire_timeout(Duration::from_secs(5))
         .connect_lazy_with(options);
-    let deadline = tokio::time::Instant::now() + patience;
+    let deadline = tokio::time::Instant::now() + timeout;
     loop {
         match pool.acquire().await {
             Ok(_) => return Ok(pool),
-            Err(error) if is_refused(&error) || tokio::time::Instant::now() >= deadline => {
+            Err(error)
+                if is_authentication_error(&error) || tokio::time::Instant::now() >= deadline =>
+            {
                 return Err(error);
             }
             Err(error) => {
@@ -115,7 +117,7 @@ pub(crate) async fn connect(
 }
 
 /// Whether the database answers and refuses the role or its password: waiting is no use.
-fn is_refused(error: &sqlx::Error) -> bool {
+fn is_authentication_error(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     matches!(code.as_deref(), Some("28P01" | "28000"))
 }
@@ -129,17 +131,17 @@ pub(crate) async fn check_schema(
     pool: &PgPool,
     schema: &str,
     migrations: &Migrator,
-) -> Result<(), SchemaError> {
-    check_record(pool, schema, "event_migrations", &EVENTS).await?;
-    check_record(pool, schema, "schema_migrations", migrations).await
+) -> Result<(), SchemaCheckError> {
+    check_migration_table(pool, schema, "event_migrations", &EVENT_MIGRATIONS).await?;
+    check_migration_table(pool, schema, "schema_migrations", migrations).await
 }
 
-async fn check_record(
+async fn check_migration_table(
     pool: &PgPool,
     schema: &str,
     record: &'static str,
     migrations: &Migrator,
-) -> Result<(), SchemaError> {
+) -> Result<(), SchemaCheckError> {
     let table = format!("{schema}.{record}");
     let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(&table)
@@ -154,27 +156,27 @@ async fn check_record(
     } else {
         Vec::new()
     };
-    compare(record, &applied, migrations)
+    compare_migrations(record, &applied, migrations)
 }
 
 /// Compares what is recorded, by number and checksum, with what should be.
-fn compare(
+fn compare_migrations(
     record: &'static str,
     applied: &[(i64, Vec<u8>)],
     migrations: &Migrator,
-) -> Result<(), SchemaError> {
+) -> Result<(), SchemaCheckError> {
     for migration in migrations.iter() {
         let version = migration.version;
         match applied.iter().find(|(number, _)| *number == version) {
             None => {
-                return Err(SchemaError::Missing {
+                return Err(SchemaCheckError::MissingMigration {
                     record,
                     version,
                     description: migration.description.to_string(),
                 });
             }
             Some((_, checksum)) if *checksum != *migration.checksum => {
-                return Err(SchemaError::Changed { record, version });
+                return Err(SchemaCheckError::ChangedMigration { record, version });
             }
             Some(_) => {}
         }
@@ -183,7 +185,7 @@ fn compare(
         .iter()
         .find(|(version, _)| !migrations.version_exists(*version));
     match newer {
-        Some(&(version, _)) => Err(SchemaError::Newer { record, version }),
+        Some(&(version, _)) => Err(SchemaCheckError::UnknownMigration { record, version }),
         None => Ok(()),
     }
 }
@@ -191,7 +193,7 @@ fn compare(
 /// Whether an error says that the database is away, and not that it dislikes
 /// what it was asked.
 #[must_use]
-pub(crate) fn is_away(error: &sqlx::Error) -> bool {
+pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
@@ -216,10 +218,10 @@ mod tests {
 
     #[test]
     fn a_schema_is_as_the_service_was_built_for_or_refused() {
-        let events = EVENTS.iter().next().unwrap();
+        let events = EVENT_MIGRATIONS.iter().next().unwrap();
         let checksum = events.checksum.to_vec();
         let refusal = |applied: &[(i64, Vec<u8>)]| {
-            let compared = compare("event_migrations", applied, &EVENTS);
+            let compared = compare_migrations("event_migrations", applied, &EVENT_MIGRATIONS);
             compared.map_err(|error| error.to_string())
         };
         assert_eq!(refusal(&[(events.version, checksum.clone())]), Ok(()));

@@ -4,19 +4,22 @@ use std::ops::{Deref, DerefMut};
 
 use sqlx::postgres::{PgConnection, PgPool, Postgres};
 
-use crate::waker::Waker;
+use crate::relay_notifier::RelayNotifier;
 
 /// A service's database: its connections, and transactions whose events are relayed
 /// as soon as they are committed.
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: PgPool,
-    waker: Waker,
+    notifier: RelayNotifier,
 }
 
 impl Database {
-    pub(crate) const fn new(pool: PgPool, waker: Waker) -> Self {
-        Self { pool, waker }
+    pub(crate) const fn new(pool: PgPool, waker: RelayNotifier) -> Self {
+        Self {
+            pool,
+            notifier: waker,
+        }
     }
 
     /// Begins a transaction. It is rolled back when it is dropped.
@@ -26,7 +29,7 @@ impl Database {
     pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
         Ok(Transaction {
             inner: self.pool.begin().await?,
-            waker: self.waker.clone(),
+            notifier: self.notifier.clone(),
             has_events: false,
         })
     }
@@ -44,7 +47,7 @@ impl Deref for Database {
 #[derive(Debug)]
 pub struct Transaction {
     inner: sqlx::Transaction<'static, Postgres>,
-    waker: Waker,
+    notifier: RelayNotifier,
     has_events: bool,
 }
 
@@ -58,13 +61,13 @@ impl Transaction {
         let committed = self.inner.commit().await;
         // What may have been committed may have to be relayed.
         if self.has_events {
-            self.waker.wake();
+            self.notifier.notify();
         }
         committed
     }
 
     /// Notes that there are events in it.
-    pub(crate) fn note_events(&mut self) {
+    pub(crate) fn mark_has_events(&mut self) {
         self.has_events = true;
     }
 }

@@ -10,18 +10,18 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::ApiError;
-use crate::telemetry::cut;
+use crate::telemetry::truncate;
 
 /// How long a body may take to come.
-const BODY_TIME: Duration = Duration::from_secs(20);
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A JSON body; `None` where it is empty or `null`, which is the endpoint's to
 /// complain about. It must be an object; unknown fields are ignored, and so is the
 /// content type.
 #[derive(Debug)]
-pub struct Body<T>(pub Option<T>);
+pub struct JsonBody<T>(pub Option<T>);
 
-impl<T, S> FromRequest<S> for Body<T>
+impl<T, S> FromRequest<S> for JsonBody<T>
 where
     T: DeserializeOwned,
     S: Send + Sync,
@@ -29,21 +29,21 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
-        let Raw(bytes) = Raw::from_request(request, state).await?;
-        parse(&bytes).map(Self)
+        let RawBody(bytes) = RawBody::from_request(request, state).await?;
+        parse_json(&bytes).map(Self)
     }
 }
 
 /// A body as it came, within the limit.
 #[derive(Debug)]
-pub struct Raw(pub Bytes);
+pub struct RawBody(pub Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Raw {
+impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let bytes = Bytes::from_request(request, state);
-        let Ok(bytes) = tokio::time::timeout(BODY_TIME, bytes).await else {
+        let Ok(bytes) = tokio::time::timeout(BODY_TIMEOUT, bytes).await else {
             return Err(ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "REQUEST_TIMEOUT",
@@ -64,7 +64,7 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> {
+fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
@@ -73,7 +73,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> {
             cause: None,
             ..ApiError::invalid_json()
         }
-        .because(error.to_string())
+        .log_parse_error(error.to_string())
     };
     let value: Value = serde_json::from_slice(bytes).map_err(|error| invalid(&error))?;
     if value.is_null() {
@@ -93,8 +93,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> {
 
 impl ApiError {
     /// Says to a developer's log, at debug level alone, what the parser said.
-    fn because(self, reason: String) -> Self {
-        tracing::debug!(reason = %cut(&reason), "could not read a body");
+    fn log_parse_error(self, reason: String) -> Self {
+        tracing::debug!(reason = %truncate(&reason), "could not read a body");
         self
     }
 }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn code(body: &[u8]) -> Result<Option<Order>, &'static str> {
-        parse(body).map_err(|error| error.code)
+        parse_json(body).map_err(|error| error.code)
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
         let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
         let body = axum::body::Body::from_stream(never);
         let request = Request::new(body);
-        let error = Raw::from_request(request, &()).await.unwrap_err();
+        let error = RawBody::from_request(request, &()).await.unwrap_err();
         assert_eq!(error.status, StatusCode::REQUEST_TIMEOUT);
     }
 

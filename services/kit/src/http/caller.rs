@@ -9,7 +9,7 @@ use super::error::ApiError;
 /// The header in which the gateway says who is signed in.
 pub(crate) const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 
-pub use dm_contracts::rules::LONGEST_USER_ID;
+pub use dm_contracts::validation::MAX_USER_ID_LENGTH;
 
 /// The signed-in user, as the gateway says. Services are reached through it alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             .filter(|user| !user.is_empty())
             .ok_or_else(|| ApiError::unauthenticated("Missing x-user-id header"))
             .and_then(|user| {
-                if user.chars().count() > LONGEST_USER_ID {
+                if user.chars().count() > MAX_USER_ID_LENGTH {
                     Err(ApiError::unauthenticated("Unusable x-user-id header"))
                 } else {
                     Ok(Self(user))
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(caller(Some(b"  ")).await, missing);
         assert_eq!(caller(Some(b" jhalpert ")).await, Ok("jhalpert".into()));
         assert_eq!(caller(Some("zoë".as_bytes())).await, Ok("zoë".into()));
-        let longest = "x".repeat(LONGEST_USER_ID);
+        let longest = "x".repeat(MAX_USER_ID_LENGTH);
         assert_eq!(caller(Some(longest.as_bytes())).await, Ok(longest.clone()));
         assert_eq!(
             caller(Some(format!("{longest}x").as_bytes())).await,

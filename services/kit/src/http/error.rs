@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn details_follow_the_services_style() {
-        let trace = Trace::begin();
+        let trace = Trace::new_root();
         let text = |error: &ApiError, style| {
             let mut body = error.body(style, &trace);
             body.error.trace_id = None;
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_fault_of_our_own_keeps_its_cause_to_itself() {
         let error = ApiError::from(sqlx::Error::ColumnNotFound("secret_column".into()));
-        let body = error.body(DetailsStyle::Null, &Trace::begin());
+        let body = error.body(DetailsStyle::Null, &Trace::new_root());
         assert!(!serde_json::to_string(&body).unwrap().contains("secret"));
         assert!(error.cause.unwrap().contains("secret_column"));
     }

@@ -15,13 +15,13 @@ use serde::Serialize;
 use sqlx::postgres::PgPool;
 
 /// How long the database may take to answer before it counts as away.
-const PATIENCE: Duration = Duration::from_secs(2);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One thing that a service needs, and whether it has it right now.
 #[derive(Debug, Clone, Default)]
-pub struct Indicator(Arc<AtomicBool>);
+pub struct HealthIndicator(Arc<AtomicBool>);
 
-impl Indicator {
+impl HealthIndicator {
     /// Says whether it is there.
     pub(crate) fn set(&self, up: bool) {
         self.0.store(up, Ordering::Relaxed);
@@ -36,12 +36,12 @@ impl Indicator {
 
 /// All that a service needs.
 #[derive(Debug, Clone, Default)]
-pub struct Health {
+pub struct ServiceHealth {
     database: Option<PgPool>,
-    indicators: Vec<(&'static str, Indicator)>,
+    indicators: Vec<(&'static str, HealthIndicator)>,
 }
 
-impl Health {
+impl ServiceHealth {
     /// Asks this database, too.
     #[must_use]
     pub(crate) fn with_database(mut self, pool: PgPool) -> Self {
@@ -50,51 +50,51 @@ impl Health {
     }
 
     /// A new indicator of that name. Those of one name are up together.
-    pub(crate) fn indicator(&mut self, name: &'static str) -> Indicator {
-        let indicator = Indicator::default();
+    pub(crate) fn indicator(&mut self, name: &'static str) -> HealthIndicator {
+        let indicator = HealthIndicator::default();
         self.indicators.push((name, indicator.clone()));
         indicator
     }
 
     /// The routes. They ask for no caller.
     pub(super) fn routes(self) -> Router {
-        let live = || async { Json(Status::default()) };
+        let live = || async { Json(HealthStatus::default()) };
         Router::new()
             .route("/actuator/health/liveness", get(live))
             .route("/health/live", get(live))
-            .route("/actuator/health", get(ready))
-            .route("/actuator/health/readiness", get(ready))
-            .route("/health/ready", get(ready))
+            .route("/actuator/health", get(readiness))
+            .route("/actuator/health/readiness", get(readiness))
+            .route("/health/ready", get(readiness))
             .with_state(Arc::new(self))
     }
 }
 
 #[derive(Debug, Serialize)]
-struct Status {
+struct HealthStatus {
     status: &'static str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    components: BTreeMap<&'static str, Component>,
+    components: BTreeMap<&'static str, ComponentHealth>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
-struct Component {
+struct ComponentHealth {
     status: &'static str,
 }
 
-impl Default for Status {
+impl Default for HealthStatus {
     fn default() -> Self {
         Self {
-            status: word(true),
+            status: status_name(true),
             components: BTreeMap::new(),
         }
     }
 }
 
-const fn word(up: bool) -> &'static str {
+const fn status_name(up: bool) -> &'static str {
     if up { "UP" } else { "DOWN" }
 }
 
-async fn ready(State(health): State<Arc<Health>>) -> Response {
+async fn readiness(State(health): State<Arc<ServiceHealth>>) -> Response {
     let mut found: BTreeMap<&'static str, bool> = BTreeMap::new();
     for (name, indicator) in &health.indicators {
         let up = found.entry(name).or_insert(true);
@@ -102,7 +102,7 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     }
     if let Some(pool) = &health.database {
         let asked = sqlx::query("SELECT 1").execute(pool);
-        let answered = tokio::time::timeout(PATIENCE, asked).await;
+        let answered = tokio::time::timeout(DATABASE_TIMEOUT, asked).await;
         found.insert("db", matches!(answered, Ok(Ok(_))));
     }
     let up = found.values().all(|up| *up);
@@ -113,10 +113,17 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     };
     let components = found
         .into_iter()
-        .map(|(name, up)| (name, Component { status: word(up) }))
+        .map(|(name, up)| {
+            (
+                name,
+                ComponentHealth {
+                    status: status_name(up),
+                },
+            )
+        })
         .collect();
-    let status = Status {
-        status: word(up),
+    let status = HealthStatus {
+        status: status_name(up),
         components,
     };
     (code, Json(status)).into_response()

@@ -22,25 +22,25 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tracing::{debug, info};
 
-use super::seats::{Busy, Seat, Seats};
+use super::connection_limit::{ConnectionLimiter, ConnectionSlot, RequestGuard};
 
 /// How many connections there may be at once.
-const CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 512;
 
 /// How long a request's head may take, from the end of the request before it.
-const HEAD_TIME: Duration = Duration::from_secs(20);
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The largest head of a request, in bytes.
-const HEAD_LIMIT: usize = 64 * 1024;
+const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// How long a client may leave unread what was sent to it.
-const UNREAD_TIME: Duration = Duration::from_secs(30);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long requests may take to end after the service was asked to.
-const DRAIN_LIMIT: Duration = Duration::from_secs(8);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long to wait where a connection can't be had: the process is out of something.
-const REST: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Serves until it is asked to stop, and lets requests end.
 ///
@@ -53,11 +53,22 @@ pub(crate) async fn serve(
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     info!(%address, "listening");
-    accept(listener, router, Seats::new(CONNECTIONS), stop).await;
+    accept_connections(
+        listener,
+        router,
+        ConnectionLimiter::new(MAX_CONNECTIONS),
+        stop,
+    )
+    .await;
     Ok(())
 }
 
-async fn accept(listener: TcpListener, router: Router, seats: Seats, stop: CancellationToken) {
+async fn accept_connections(
+    listener: TcpListener,
+    router: Router,
+    seats: ConnectionLimiter,
+    stop: CancellationToken,
+) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -65,39 +76,47 @@ async fn accept(listener: TcpListener, router: Router, seats: Seats, stop: Cance
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => match seats.take() {
+            Ok((stream, _)) => match seats.acquire() {
                 Some(seat) => {
-                    connections.spawn(connection(stream, router.clone(), seat, stop.clone()));
+                    connections.spawn(serve_connection(stream, router.clone(), seat, stop.clone()));
                 }
                 None => debug!("a connection is refused: there are too many"),
             },
             Err(cause) => {
                 debug!(%cause, "no connection");
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
     drop(listener);
     connections.close();
     // Streams have no end of their own.
-    let _ = tokio::time::timeout(DRAIN_LIMIT, connections.wait()).await;
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, connections.wait()).await;
 }
 
-async fn connection(stream: TcpStream, router: Router, seat: Arc<Seat>, stop: CancellationToken) {
-    set_up(&stream);
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    seat: Arc<ConnectionSlot>,
+    stop: CancellationToken,
+) {
+    configure_socket(&stream);
     let service = service_fn(|request: Request<Incoming>| {
-        let busy = seat.busy();
+        let busy = seat.begin_request();
         let answer = router.clone().oneshot(request.map(Body::new));
         async move {
             let answer = answer.await?;
-            Ok::<Response<Seated>, Infallible>(answer.map(|body| Seated { body, _busy: busy }))
+            Ok::<Response<TrackedBody>, Infallible>(answer.map(|body| TrackedBody {
+                body,
+                _request_guard: busy,
+            }))
         }
     });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIME)
-            .max_buf_size(HEAD_LIMIT)
+            .header_read_timeout(HEADER_READ_TIMEOUT)
+            .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(stream), service)
     );
     let mut asked = false;
@@ -113,29 +132,29 @@ async fn connection(stream: TcpStream, router: Router, seat: Arc<Seat>, stop: Ca
                 asked = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = seat.given_up() => return,
+            () = seat.evicted() => return,
         }
     }
 }
 
-fn set_up(stream: &TcpStream) {
+fn configure_socket(stream: &TcpStream) {
     // Answers and events are small, and somebody waits for each.
     if let Err(cause) = stream.set_nodelay(true) {
         debug!(%cause, "a connection stays with Nagle's algorithm");
     }
-    let unread = u32::try_from(UNREAD_TIME.as_millis()).unwrap_or(u32::MAX);
+    let unread = u32::try_from(TCP_USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
     if let Err(cause) = rustix::net::sockopt::set_tcp_user_timeout(stream, unread) {
         debug!(%cause, "a connection may stay unread");
     }
 }
 
 /// A body that keeps its connection busy until it is sent.
-struct Seated {
+struct TrackedBody {
     body: Body,
-    _busy: Busy,
+    _request_guard: RequestGuard,
 }
 
-impl HttpBody for Seated {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -178,7 +197,12 @@ mod tests {
             .route("/quick", get(|| async { "quick" }))
             .route("/slow", get(slow));
         let stop = CancellationToken::new();
-        tokio::spawn(accept(listener, router, Seats::new(seats), stop.clone()));
+        tokio::spawn(accept_connections(
+            listener,
+            router,
+            ConnectionLimiter::new(seats),
+            stop.clone(),
+        ));
         (address, stop, asked)
     }
 
@@ -234,7 +258,7 @@ mod tests {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let text = format!(
             "GET /{} HTTP/1.1\r\nhost: x\r\n\r\n",
-            "a".repeat(HEAD_LIMIT)
+            "a".repeat(MAX_HEADER_BYTES)
         );
         let answer = ask(&mut stream, &text).await;
         let refused = ["HTTP/1.1 431", "HTTP/1.1 414"];

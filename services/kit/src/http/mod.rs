@@ -1,35 +1,35 @@
 //! HTTP as every service speaks it.
 
+mod access_guard;
+mod api_docs;
 mod body;
 mod caller;
-mod docs;
-mod door;
+mod connection_limit;
 mod error;
+mod field_issues;
 mod health;
-mod issues;
 mod listen;
-mod listing;
 mod observe;
 mod paging;
 mod params;
-mod seats;
+mod security_headers;
 mod server;
-mod shield;
+mod streamed_list;
 
-pub use body::{Body, Raw};
-pub use caller::{Caller, LONGEST_USER_ID};
-pub(crate) use docs::complete;
-pub use docs::endpoints;
-pub use door::{Door, GATEWAY_SECRET, GatewaySecret};
+pub use access_guard::{AccessGuard, GATEWAY_SECRET, GatewaySecret};
+pub(crate) use api_docs::add_common_responses;
+pub use api_docs::list_endpoints;
+pub use body::{JsonBody, RawBody};
+pub use caller::{Caller, MAX_USER_ID_LENGTH};
 pub use error::{ApiError, DetailsStyle};
-pub use health::{Health, Indicator};
-pub use issues::{Issues, trimmed};
+pub use field_issues::{FieldIssues, trimmed};
+pub use health::{HealthIndicator, ServiceHealth};
 pub(crate) use listen::serve;
-pub use listing::{Chunk, Rows, whole};
 pub use observe::CurrentTrace;
 pub use paging::Paging;
-pub use params::{Id, Params};
-pub use server::{Around, Server};
+pub use params::{PathId, QueryParams};
+pub use server::{HttpServer, Middleware};
+pub use streamed_list::{ListChunk, ListSource, list_response};
 
 /// What [`utoipa_axum`] calls a router that describes itself.
 pub use utoipa_axum::router::OpenApiRouter;

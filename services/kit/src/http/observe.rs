@@ -11,15 +11,15 @@ use http::request::Parts;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
 use super::error::{ApiError, DetailsStyle};
-use super::shield;
+use super::security_headers;
 use crate::telemetry::metrics::{RequestLabels, method_label};
-use crate::telemetry::{Metrics, cut};
+use crate::telemetry::{Metrics, truncate};
 use crate::trace::Trace;
 
 /// What the layer needs.
 #[derive(Debug, Clone)]
-pub(super) struct Observer {
-    pub(super) details: DetailsStyle,
+pub(super) struct RequestObserver {
+    pub(super) details_style: DetailsStyle,
     pub(super) metrics: Metrics,
 }
 
@@ -33,22 +33,22 @@ impl<S: Sync> FromRequestParts<S> for CurrentTrace {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let trace = parts.extensions.get::<Trace>().cloned();
         Ok(Self(
-            trace.unwrap_or_else(|| Trace::of_request(&parts.headers)),
+            trace.unwrap_or_else(|| Trace::from_headers(&parts.headers)),
         ))
     }
 }
 
 pub(super) async fn observe(
-    State(observer): State<Observer>,
+    State(observer): State<RequestObserver>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let began = Instant::now();
-    let trace = Trace::of_request(request.headers());
+    let trace = Trace::from_headers(request.headers());
     request.extensions_mut().insert(trace.clone());
     // Whoever makes up methods and paths must fill neither the memory nor the log.
     let method = method_label(request.method());
-    let path = cut(request.uri().path()).into_owned();
+    let path = truncate(request.uri().path()).into_owned();
     let route = request.extensions().get::<MatchedPath>().map_or_else(
         || "unmatched".to_owned(),
         |matched| matched.as_str().to_owned(),
@@ -64,15 +64,15 @@ pub(super) async fn observe(
         let fault = response.extensions_mut().remove::<Arc<ApiError>>();
         if let Some(fault) = &fault {
             let headers = std::mem::take(response.headers_mut());
-            response = fault.render(observer.details, &trace);
+            response = fault.render(observer.details_style, &trace);
             for (name, value) in &headers {
                 if !matches!(name.as_str(), "content-type" | "content-length") {
                     response.headers_mut().append(name, value.clone());
                 }
             }
         }
-        trace.write(response.headers_mut());
-        shield::add(response.headers_mut());
+        trace.write_headers(response.headers_mut());
+        security_headers::add_missing(response.headers_mut());
         let took = began.elapsed();
         // Whole microseconds: more digits say nothing.
         let ms = (took.as_secs_f64() * 1_000_000.0).round() / 1000.0;
@@ -83,7 +83,7 @@ pub(super) async fn observe(
             None if status >= 500 => error!(method, path, status, ms, code, "failed"),
             None if status >= 400 => warn!(method, path, status, ms, code, "refused"),
             // Asked ten times a second while a stack comes up.
-            None if is_of_the_kit(&route) => debug!(method, path, status, ms, "answered"),
+            None if is_probe_route(&route) => debug!(method, path, status, ms, "answered"),
             None => info!(method, path, status, ms, "answered"),
         }
         let labels = RequestLabels {
@@ -91,7 +91,7 @@ pub(super) async fn observe(
             route,
             status,
         };
-        observer.metrics.request(labels, took);
+        observer.metrics.record_request(labels, took);
         response
     }
     .instrument(span)
@@ -99,7 +99,7 @@ pub(super) async fn observe(
 }
 
 /// Whether a route is one that machines ask all the time.
-fn is_of_the_kit(route: &str) -> bool {
+fn is_probe_route(route: &str) -> bool {
     ["/health/", "/actuator/", "/metrics"]
         .iter()
         .any(|start| route.starts_with(start))

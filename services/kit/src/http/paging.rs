@@ -5,22 +5,22 @@ use dm_contracts::api::list::List;
 use http::request::Parts;
 
 use super::error::ApiError;
-use super::issues::Issues;
-use super::params::Params;
+use super::field_issues::FieldIssues;
+use super::params::QueryParams;
 
 /// How many items a page has unless `size` says otherwise.
-const SIZE: u32 = 50;
+const DEFAULT_PAGE_SIZE: u32 = 50;
 
 /// The most items that a page can have.
-const LARGEST: u32 = 500;
+const MAX_PAGE_SIZE: u32 = 500;
 
 /// Which page is asked for by `page` (from 0) and `size`; all of the list where
 /// the query has neither.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Paging(Option<Page>);
+pub struct Paging(Option<PageParams>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Page {
+struct PageParams {
     number: u32,
     size: u32,
 }
@@ -30,33 +30,38 @@ impl Paging {
     ///
     /// # Errors
     /// A validation error where one can't be used.
-    pub(crate) fn of(params: &Params) -> Result<Self, ApiError> {
+    pub(crate) fn from_params(params: &QueryParams) -> Result<Self, ApiError> {
         let (page, size) = (params.get("page"), params.get("size"));
         if page.is_none() && size.is_none() {
             return Ok(Self(None));
         }
-        let mut issues = Issues::default();
+        let mut issues = FieldIssues::default();
         let number = page.map_or(Some(0), |text| text.parse().ok());
         if number.is_none() {
             issues.add("page", "page must be a number of at least 0");
         }
-        let size = size.map_or(Some(SIZE), |text| {
+        let size = size.map_or(Some(DEFAULT_PAGE_SIZE), |text| {
             text.parse()
                 .ok()
-                .filter(|size| (1..=LARGEST).contains(size))
+                .filter(|size| (1..=MAX_PAGE_SIZE).contains(size))
         });
         if size.is_none() {
-            issues.add("size", format!("size must be a number from 1 to {LARGEST}"));
+            issues.add(
+                "size",
+                format!("size must be a number from 1 to {MAX_PAGE_SIZE}"),
+            );
         }
-        let page = number.zip(size).map(|(number, size)| Page { number, size });
+        let page = number
+            .zip(size)
+            .map(|(number, size)| PageParams { number, size });
         issues
-            .check(Self(page))
+            .into_result(Self(page))
             .map_err(|issues| ApiError::validation("Invalid paging", issues))
     }
 
     /// Whether a page is asked for, so that somebody has to count.
     #[must_use]
-    pub const fn is_on(self) -> bool {
+    pub const fn is_requested(self) -> bool {
         self.0.is_some()
     }
 
@@ -77,9 +82,9 @@ impl Paging {
     /// The answer: of a page with the number of items on all pages, which doesn't
     /// matter for all of a list.
     #[must_use]
-    pub fn list<T>(self, items: Vec<T>, matching: i64) -> List<T> {
+    pub fn into_list<T>(self, items: Vec<T>, matching: i64) -> List<T> {
         match self.0 {
-            None => List::whole(items),
+            None => List::unpaged(items),
             Some(page) => List {
                 items,
                 total: u64::try_from(matching).unwrap_or_default(),
@@ -94,7 +99,7 @@ impl<S: Sync> FromRequestParts<S> for Paging {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Self::of(&Params::parse(parts.uri.query().unwrap_or_default()))
+        Self::from_params(&QueryParams::parse(parts.uri.query().unwrap_or_default()))
     }
 }
 
@@ -104,8 +109,8 @@ mod tests {
 
     use super::*;
 
-    fn of(query: &str) -> Result<Paging, Vec<String>> {
-        Paging::of(&Params::parse(query)).map_err(|error| {
+    fn parse_query(query: &str) -> Result<Paging, Vec<String>> {
+        Paging::from_params(&QueryParams::parse(query)).map_err(|error| {
             error
                 .issues
                 .into_iter()
@@ -117,18 +122,21 @@ mod tests {
 
     #[test]
     fn without_parameters_all_of_the_list_is_asked_for() {
-        let all = of("status=NEW&page=&size=+").unwrap();
-        assert_eq!((all.is_on(), all.limit(), all.offset()), (false, None, 0));
-        assert_eq!(all.list(vec![1], 9), List::whole(vec![1]));
+        let all = parse_query("status=NEW&page=&size=+").unwrap();
+        assert_eq!(
+            (all.is_requested(), all.limit(), all.offset()),
+            (false, None, 0)
+        );
+        assert_eq!(all.into_list(vec![1], 9), List::unpaged(vec![1]));
     }
 
     #[test]
     fn one_parameter_is_enough() {
-        let second = of("page=1").unwrap();
+        let second = parse_query("page=1").unwrap();
         assert_eq!((second.limit(), second.offset()), (Some(50), 50));
-        let first = of("size=3").unwrap();
+        let first = parse_query("size=3").unwrap();
         assert_eq!((first.limit(), first.offset()), (Some(3), 0));
-        let text = serde_json::to_string(&first.list(vec![1], 9)).unwrap();
+        let text = serde_json::to_string(&first.into_list(vec![1], 9)).unwrap();
         assert_eq!(text, r#"{"items":[1],"total":9,"page":0,"size":3}"#);
     }
 
@@ -136,16 +144,19 @@ mod tests {
     fn what_is_no_page_is_told_at_once() {
         let page = "page must be a number of at least 0".to_owned();
         let size = "size must be a number from 1 to 500".to_owned();
-        assert_eq!(of("page=-1&size=0"), Err(vec![page.clone(), size.clone()]));
-        assert_eq!(of("page=99999999999"), Err(vec![page]));
-        assert_eq!(of("page=0&size=501"), Err(vec![size]));
+        assert_eq!(
+            parse_query("page=-1&size=0"),
+            Err(vec![page.clone(), size.clone()])
+        );
+        assert_eq!(parse_query("page=99999999999"), Err(vec![page]));
+        assert_eq!(parse_query("page=0&size=501"), Err(vec![size]));
     }
 
     proptest! {
         /// Pages next to each other lie next to each other in the list.
         #[test]
-        fn pages_neither_overlap_nor_leave_gaps(page: u32, size in 1..=LARGEST) {
-            let at = |page: u32| of(&format!("page={page}&size={size}")).unwrap();
+        fn pages_neither_overlap_nor_leave_gaps(page: u32, size in 1..=MAX_PAGE_SIZE) {
+            let at = |page: u32| parse_query(&format!("page={page}&size={size}")).unwrap();
             let (here, next) = (at(page), at(page.saturating_add(1)));
             let gap = if page == u32::MAX { 0 } else { i64::from(size) };
             prop_assert_eq!(here.offset() + gap, next.offset());

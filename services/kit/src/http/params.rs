@@ -8,27 +8,27 @@ use http::request::Parts;
 use super::error::ApiError;
 
 /// A sign that is in no id.
-const ODD: &str = "\u{fffd}";
+const REPLACEMENT: &str = "\u{fffd}";
 
 /// What can't be in a text of the database becomes a sign that is in no id.
-fn storable(text: &str) -> String {
-    text.replace('\0', ODD)
+fn replace_nul(text: &str) -> String {
+    text.replace('\0', REPLACEMENT)
 }
 
 /// The one id in a path. Any text: one that is no id isn't found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Id(pub String);
+pub struct PathId(pub String);
 
-impl<S: Send + Sync> FromRequestParts<S> for Id {
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         match Path::<String>::from_request_parts(parts, state).await {
-            Ok(Path(text)) => Ok(Self(storable(&text))),
+            Ok(Path(text)) => Ok(Self(replace_nul(&text))),
             Err(PathRejection::FailedToDeserializePathParams(error))
                 if matches!(error.kind(), ErrorKind::InvalidUtf8InPathParam { .. }) =>
             {
-                Ok(Self(ODD.to_owned()))
+                Ok(Self(REPLACEMENT.to_owned()))
             }
             Err(error) => Err(ApiError::internal(error)),
         }
@@ -37,15 +37,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
 /// The parameters of a query string. Of a repeated one the first counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Params(Vec<(String, String)>);
+pub struct QueryParams(Vec<(String, String)>);
 
-impl Params {
+impl QueryParams {
     /// The parameters of a query string.
     #[must_use]
     pub fn parse(query: &str) -> Self {
         Self(
             url::form_urlencoded::parse(query.as_bytes())
-                .map(|(name, value)| (name.into_owned(), storable(&value)))
+                .map(|(name, value)| (name.into_owned(), replace_nul(&value)))
                 .collect(),
         )
     }
@@ -61,7 +61,7 @@ impl Params {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Params {
+impl<S: Sync> FromRequestParts<S> for QueryParams {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
@@ -80,7 +80,7 @@ mod tests {
         use http::Request;
         use tower::ServiceExt as _;
 
-        let app = axum::Router::new().route("/{id}", get(|Id(id): Id| async move { id }));
+        let app = axum::Router::new().route("/{id}", get(|PathId(id): PathId| async move { id }));
         for (path, id) in [
             ("/ord_9001", "ord_9001"),
             ("/a%2Fb", "a/b"),
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn blank_is_missing_and_the_first_counts() {
-        let params = Params::parse("status=%20&clientId=+client_1+&clientId=x&odd=%00");
+        let params = QueryParams::parse("status=%20&clientId=+client_1+&clientId=x&odd=%00");
         assert_eq!(params.get("status"), None);
         assert_eq!(params.get("clientId"), Some("client_1"));
         assert_eq!(params.get("odd"), Some("\u{fffd}"));

@@ -11,53 +11,53 @@ use http::{StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 
-use super::docs;
-use super::door::{Door, guard};
+use super::access_guard::{AccessGuard, check_access};
+use super::api_docs;
 use super::error::{ApiError, DetailsStyle};
-use super::health::Health;
-use super::observe::{Observer, observe};
+use super::health::ServiceHealth;
+use super::observe::{RequestObserver, observe};
 use crate::telemetry::{Metrics, metrics};
 
 /// The largest body that is read, in bytes.
-const BODY_LIMIT: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Lays middleware around a router.
-pub type Around = Box<dyn FnOnce(Router) -> Router + Send>;
+pub type Middleware = Box<dyn FnOnce(Router) -> Router + Send>;
 
 /// A server before it listens.
-pub struct Server {
+pub struct HttpServer {
     /// The service's own routes.
     pub routes: Router,
     /// What they are.
     pub api: OpenApi,
     /// What it needs to be healthy.
-    pub health: Health,
+    pub health: ServiceHealth,
     /// How it fills `details`.
-    pub details: DetailsStyle,
+    pub details_style: DetailsStyle,
     /// What it counts.
     pub metrics: Metrics,
     /// The service's own middleware, around all routes.
-    pub around: Around,
+    pub middleware: Middleware,
     /// Who may call.
-    pub door: Door,
+    pub guard: AccessGuard,
 }
 
-impl Server {
+impl HttpServer {
     /// All routes with all layers.
     pub fn into_router(self) -> Router {
-        let observer = Observer {
-            details: self.details,
+        let observer = RequestObserver {
+            details_style: self.details_style,
             metrics: self.metrics.clone(),
         };
         let metrics = self.metrics;
         let scrape = get(move || {
-            let text = metrics.text();
+            let text = metrics.encode_text();
             async move { ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text) }
         });
         let routes = Router::new()
             .merge(self.routes)
             .merge(self.health.routes())
-            .merge(docs::routes(&self.api))
+            .merge(api_docs::routes(&self.api))
             .route("/metrics", scrape.clone())
             .route("/actuator/prometheus", scrape)
             .fallback(|| async { ApiError::not_found("NOT_FOUND", "There is nothing here") })
@@ -68,15 +68,15 @@ impl Server {
                     "This path does not take that method",
                 )
             })
-            .layer(DefaultBodyLimit::max(BODY_LIMIT))
-            .layer(CatchPanicLayer::custom(panicked));
-        (self.around)(routes)
-            .layer(from_fn_with_state(self.door, guard))
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+            .layer(CatchPanicLayer::custom(panic_response));
+        (self.middleware)(routes)
+            .layer(from_fn_with_state(self.guard, check_access))
             .layer(from_fn_with_state(observer, observe))
     }
 }
 
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
+fn panic_response(panic: Box<dyn Any + Send>) -> Response {
     let cause = panic
         .downcast_ref::<String>()
         .map(String::as_str)

@@ -1,17 +1,17 @@
 //! What becomes of a message that could not be handled.
 
 use dm_contracts::envelope::EnvelopeError;
-use dm_contracts::topology::Tier;
+use dm_contracts::topology::RetryTier;
 
 use super::HandlerError;
 
 /// How often an event is tried before it is a dead letter: nine times, over about
 /// two and a half minutes.
-const ATTEMPTS: u32 = 9;
+const MAX_ATTEMPTS: u32 = 9;
 
 /// A failed attempt.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct ProcessingFailure {
     /// A stable word for it.
     pub(super) reason: &'static str,
     /// What went wrong.
@@ -20,18 +20,18 @@ pub(super) struct Failure {
     pub(super) transient: bool,
 }
 
-impl Failure {
+impl ProcessingFailure {
     /// A message that is no event: another attempt won't help.
-    pub(super) fn of(error: &EnvelopeError) -> Self {
+    pub(super) fn from_envelope_error(error: &EnvelopeError) -> Self {
         Self {
-            reason: error.code(),
+            reason: error.reason(),
             error: error.to_string(),
             transient: false,
         }
     }
 }
 
-impl From<&HandlerError> for Failure {
+impl From<&HandlerError> for ProcessingFailure {
     fn from(error: &HandlerError) -> Self {
         let (reason, transient) = match error {
             HandlerError::Permanent { reason, .. } => (*reason, false),
@@ -49,33 +49,33 @@ impl From<&HandlerError> for Failure {
 
 /// Where a failed message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum FailureDisposition {
     /// Back to its queue, after a while.
-    Retry(Tier),
+    Retry(RetryTier),
     /// To the dead letters.
-    Dead,
+    DeadLetter,
 }
 
 /// The fate of a message that failed so often, this time included.
-pub(super) fn fate(failure: &Failure, attempts: u32) -> Fate {
-    if failure.transient && attempts < ATTEMPTS {
-        Fate::retry(attempts)
+pub(super) fn decide_disposition(failure: &ProcessingFailure, attempts: u32) -> FailureDisposition {
+    if failure.transient && attempts < MAX_ATTEMPTS {
+        FailureDisposition::retry_after(attempts)
     } else {
-        Fate::Dead
+        FailureDisposition::DeadLetter
     }
 }
 
-impl Fate {
+impl FailureDisposition {
     /// Tried again, after so many failures.
-    pub(super) const fn retry(attempts: u32) -> Self {
-        Self::Retry(Tier::after(attempts))
+    pub(super) const fn retry_after(attempts: u32) -> Self {
+        Self::Retry(RetryTier::after_failures(attempts))
     }
 }
 
 /// Headers share a frame: an error as long as a page has no place there.
-pub(super) fn shorten(error: &str) -> String {
-    const LONGEST: usize = 1000;
-    match error.char_indices().nth(LONGEST) {
+pub(super) fn truncate_error(error: &str) -> String {
+    const MAX_CHARACTERS: usize = 1000;
+    match error.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{}…", &error[..end]),
         None => error.to_owned(),
     }
@@ -85,8 +85,8 @@ pub(super) fn shorten(error: &str) -> String {
 mod tests {
     use super::*;
 
-    fn failure(transient: bool) -> Failure {
-        Failure {
+    fn failure(transient: bool) -> ProcessingFailure {
+        ProcessingFailure {
             reason: "database",
             error: "it went away".into(),
             transient,
@@ -95,15 +95,27 @@ mod tests {
 
     #[test]
     fn a_fault_of_the_event_is_dead_at_once_and_others_are_tried_nine_times() {
-        assert_eq!(fate(&failure(false), 1), Fate::Dead);
-        assert_eq!(fate(&failure(true), 1), Fate::Retry(Tier::Second));
-        assert_eq!(fate(&failure(true), 8), Fate::Retry(Tier::Minute));
-        assert_eq!(fate(&failure(true), 9), Fate::Dead);
+        assert_eq!(
+            decide_disposition(&failure(false), 1),
+            FailureDisposition::DeadLetter
+        );
+        assert_eq!(
+            decide_disposition(&failure(true), 1),
+            FailureDisposition::Retry(RetryTier::Second)
+        );
+        assert_eq!(
+            decide_disposition(&failure(true), 8),
+            FailureDisposition::Retry(RetryTier::Minute)
+        );
+        assert_eq!(
+            decide_disposition(&failure(true), 9),
+            FailureDisposition::DeadLetter
+        );
     }
 
     #[test]
     fn a_long_error_is_cut_between_characters() {
-        let short = shorten(&"ü".repeat(2000));
+        let short = truncate_error(&"ü".repeat(2000));
         assert_eq!(short.chars().count(), 1001);
     }
 }

@@ -1,26 +1,26 @@
 //! A delivery, understood.
 
-use dm_amqp::Original;
-use dm_amqp::header::number;
-use dm_amqp::letter::Message;
-use dm_contracts::envelope::{EnvelopeError, Heading};
+use dm_amqp::OriginalMessage;
+use dm_amqp::header::get_number;
+use dm_amqp::letter_id::LetterMessage;
+use dm_contracts::envelope::{EnvelopeError, EventAttributes};
 use dm_contracts::{Envelope, events, headers};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::FieldTable;
 
 /// What the broker wrote of a delivery: no part of the message.
-const OF_DELIVERY: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
+const DELIVERY_HEADERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
 /// A message of a work queue, and which one it is.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(super) struct IncomingMessage {
     /// Its properties as its publisher gave them, with the headers of ours.
-    pub(super) original: Original,
+    pub(super) original: OriginalMessage,
     /// The event, or why it is none.
     pub(super) event: Result<Envelope, EnvelopeError>,
     /// Which dead letter it is, or would be; nothing where it has no id at all.
-    pub(super) letter: Option<String>,
+    pub(super) letter_id: Option<String>,
     /// The id that it is known by.
     pub(super) id: Option<String>,
     /// Its type, as far as it says.
@@ -35,8 +35,8 @@ pub(super) struct Incoming {
     body: Vec<u8>,
 }
 
-impl Incoming {
-    pub(super) fn of(queue: &str, delivery: &Delivery) -> Self {
+impl IncomingMessage {
+    pub(super) fn from_delivery(queue: &str, delivery: &Delivery) -> Self {
         let Delivery {
             exchange,
             routing_key,
@@ -44,28 +44,29 @@ impl Incoming {
             data,
             ..
         } = delivery;
-        let mut original = Original::of(exchange.as_str(), routing_key.as_str(), properties);
+        let mut original =
+            OriginalMessage::from_message(exchange.as_str(), routing_key.as_str(), properties);
         if let Some(table) = original.properties.headers() {
             let mut kept = FieldTable::default();
             for (name, value) in table.inner() {
-                if !OF_DELIVERY.contains(&name.as_str()) {
+                if !DELIVERY_HEADERS.contains(&name.as_str()) {
                     kept.insert(name.clone(), value.clone());
                 }
             }
             original.properties = original.properties.with_headers(kept);
         }
-        let heading = Heading::read(data);
-        let message = Message {
+        let heading = EventAttributes::from_body(data);
+        let message = LetterMessage {
             queue,
             properties: &original.properties,
             body: data,
         };
-        let (letter, round) = (message.letter(), message.round());
+        let (letter, round) = (message.letter_id(), message.round());
         let attempts = original
             .properties
             .headers()
             .as_ref()
-            .and_then(|headers| number(headers, headers::ATTEMPTS));
+            .and_then(|headers| get_number(headers, headers::ATTEMPTS));
         let kind = || {
             let kind = original.properties.kind().as_ref();
             kind.map(ToString::to_string)
@@ -77,10 +78,10 @@ impl Incoming {
         };
         Self {
             event: Envelope::parse(data).and_then(|event| {
-                events::check_route(exchange.as_str(), routing_key.as_str(), &event)?;
+                events::check_routing_key(exchange.as_str(), routing_key.as_str(), &event)?;
                 Ok(event)
             }),
-            letter,
+            letter_id: letter,
             id: heading.id.filter(filled).or_else(message_id),
             event_type: heading.event_type.or_else(kind),
             round: i64::try_from(round).unwrap_or(i64::MAX),
@@ -95,23 +96,23 @@ impl Incoming {
     }
 
     /// The letter that it becomes: its own, or a new one where it has no id at all.
-    pub(super) fn letter(&self) -> String {
-        self.letter
+    pub(super) fn letter_id_or_new(&self) -> String {
+        self.letter_id
             .clone()
-            .unwrap_or_else(|| self.message().new_letter())
+            .unwrap_or_else(|| self.message().random_letter_id())
     }
 
     /// What it is known by where it has no id at all.
-    pub(super) fn content(&self) -> String {
-        self.message().content()
+    pub(super) fn fingerprint(&self) -> String {
+        self.message().content_digest()
     }
 
     pub(super) fn properties(&self) -> &BasicProperties {
         &self.original.properties
     }
 
-    fn message(&self) -> Message<'_> {
-        Message {
+    fn message(&self) -> LetterMessage<'_> {
+        LetterMessage {
             queue: &self.queue,
             properties: &self.original.properties,
             body: &self.body,

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// The lane of a subject: the same one always, so that events of one aggregate
 /// are applied in the order in which they came.
-pub(super) fn lane(subject: &str, lanes: usize) -> usize {
+pub(super) fn lane_for(subject: &str, lanes: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     subject.hash(&mut hasher);
     let lanes = u64::try_from(lanes.max(1)).unwrap_or(1);
@@ -22,11 +22,11 @@ mod tests {
         let lanes: HashSet<_> = (0..100)
             .map(|number| {
                 let subject = format!("order/ord_{number}");
-                assert_eq!(lane(&subject, 4), lane(&subject, 4));
-                lane(&subject, 4)
+                assert_eq!(lane_for(&subject, 4), lane_for(&subject, 4));
+                lane_for(&subject, 4)
             })
             .collect();
         assert_eq!(lanes, HashSet::from([0, 1, 2, 3]));
-        assert_eq!(lane("x", 0), 0);
+        assert_eq!(lane_for("x", 0), 0);
     }
 }

@@ -7,11 +7,11 @@
 //! and never both applied and dead.
 
 mod consumer;
-mod copy;
+mod failed_message;
 mod failure;
+mod failure_record;
 mod incoming;
 mod lanes;
-mod record;
 
 use std::future::Future;
 
@@ -23,7 +23,7 @@ use crate::database::Transaction;
 use crate::trace::Trace;
 
 pub(crate) use consumer::Consumer;
-pub(crate) use consumer::Site;
+pub(crate) use consumer::ConsumerContext;
 
 /// Why an event could not be applied.
 #[derive(Debug, Error)]
@@ -49,7 +49,7 @@ pub enum HandlerError {
 
 impl HandlerError {
     /// An event whose data break a rule.
-    pub fn invalid(message: impl Into<String>) -> Self {
+    pub fn invalid_data(message: impl Into<String>) -> Self {
         Self::Permanent {
             reason: "invalid-data",
             message: message.into(),
@@ -60,14 +60,14 @@ impl HandlerError {
 impl From<EnvelopeError> for HandlerError {
     fn from(error: EnvelopeError) -> Self {
         Self::Permanent {
-            reason: error.code(),
+            reason: error.reason(),
             message: error.to_string(),
         }
     }
 }
 
 /// What a service does with the events of a queue.
-pub trait Handler: Send + Sync + 'static {
+pub trait EventHandler: Send + Sync + 'static {
     /// Applies an event within the transaction that also notes it as handled. An
     /// unknown type is no fault: it is left alone.
     fn handle(

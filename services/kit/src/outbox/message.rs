@@ -1,34 +1,34 @@
 //! The message of an event.
 
-use dm_amqp::Event;
+use dm_amqp::EventProperties;
 use dm_contracts::topology;
 
-use super::store::Pending;
-use crate::broker::Outgoing;
+use super::store::PendingEvent;
+use crate::broker::OutgoingMessage;
 
 /// The longest text that AMQP has room for in a routing key, a type or an id, in bytes.
-const SHORT: usize = 255;
+const SHORT_STRING_LIMIT: usize = 255;
 
 /// What is said of an event that AMQP has no room for.
-pub(super) const UNFIT: &str = "its routing key, type or id is longer than AMQP allows";
+pub(super) const TOO_LONG_ERROR: &str = "its routing key, type or id is longer than AMQP allows";
 
 /// Whether a row's texts fit into a message. To try one that doesn't costs the connection.
-pub(super) fn is_fit(pending: &Pending) -> bool {
+pub(super) fn is_publishable(pending: &PendingEvent) -> bool {
     [&pending.routing_key, &pending.event_type, &pending.event_id]
         .iter()
-        .all(|text| text.len() <= SHORT)
+        .all(|text| text.len() <= SHORT_STRING_LIMIT)
 }
 
 /// The message of a row. It takes the envelope with it.
-pub(super) fn message(pending: &mut Pending) -> Outgoing {
-    let event = Event {
+pub(super) fn build_message(pending: &mut PendingEvent) -> OutgoingMessage {
+    let event = EventProperties {
         id: &pending.event_id,
         event_type: &pending.event_type,
         traceparent: pending.traceparent.as_deref(),
     };
-    let properties = event.properties();
-    Outgoing {
-        exchange: topology::EVENTS.to_owned(),
+    let properties = event.to_basic_properties();
+    OutgoingMessage {
+        exchange: topology::EVENT_EXCHANGE.to_owned(),
         // Some events are for outside use: no queue here takes them.
         mandatory: topology::queues_for(&pending.routing_key).next().is_some(),
         routing_key: pending.routing_key.clone(),
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn the_body_is_the_text_that_was_written() {
         let text = r#"{"z":1.0,  "a":1,"a":2e-7,"n":12345678901234567890.50,"t":"\u00fc\/"} "#;
-        let mut pending = Pending {
+        let mut pending = PendingEvent {
             sequence: 1,
             event_id: "evt_1".into(),
             event_type: "t.v1".into(),
@@ -59,7 +59,7 @@ mod tests {
             created_at: Utc::now(),
             held: false,
         };
-        let message = message(&mut pending);
+        let message = build_message(&mut pending);
         assert_eq!(message.body, text.as_bytes());
         assert_eq!(
             message.properties.message_id().as_ref().unwrap().as_str(),

@@ -4,14 +4,14 @@
 //! One relay a schema publishes at a time, whichever instance of the service it
 //! runs in, so that events of one aggregate keep their order.
 
-mod delivery;
+mod batch_publisher;
 mod error;
-mod look;
 mod message;
-mod parts;
+mod ordering;
+mod pending;
 mod relay;
+mod send_queue;
 mod store;
-mod waves;
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub async fn append<E: DomainEvent>(
     event: &E,
     trace: &Trace,
 ) -> Result<String, sqlx::Error> {
-    append_held(transaction, event, trace, Duration::ZERO).await
+    append_delayed(transaction, event, trace, Duration::ZERO).await
 }
 
 /// Like [`append`], but the event is held back for a while, and with it those of
@@ -40,13 +40,13 @@ pub async fn append<E: DomainEvent>(
 ///
 /// # Errors
 /// Where the database refuses; the transaction is then of no use any more.
-pub async fn append_held<E: DomainEvent>(
+pub async fn append_delayed<E: DomainEvent>(
     transaction: &mut Transaction,
     event: &E,
     trace: &Trace,
     hold: Duration,
 ) -> Result<String, sqlx::Error> {
-    let envelope = Envelope::of(event);
+    let envelope = Envelope::new(event);
     store::insert(
         transaction,
         &envelope,
@@ -55,6 +55,6 @@ pub async fn append_held<E: DomainEvent>(
         hold,
     )
     .await?;
-    transaction.note_events();
+    transaction.mark_has_events();
     Ok(envelope.id)
 }

@@ -10,34 +10,34 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::delivery::{CHANNELS, Delivery};
-use super::error::{RelayError, in_time};
-use super::look::{Look, look};
+use super::batch_publisher::{BatchPublisher, CHANNELS};
+use super::error::{RelayError, with_query_timeout};
+use super::pending::{PendingBatch, read_pending};
 use super::store;
-use crate::broker::{Broker, Publisher};
+use crate::broker::{BrokerConnector, Publisher};
 use crate::fail_point;
-use crate::http::Indicator;
+use crate::http::HealthIndicator;
+use crate::relay_notifier::{RelayNotifier, notify_channel};
 use crate::telemetry::Metrics;
-use crate::waker::{Waker, channel};
 
 /// How many events are read at once: what is small whole, of the rest the heading.
-const BATCH: u16 = 2000;
+const BATCH_SIZE: u16 = 2000;
 
 /// A mark that is lost when the database server crashes costs no more than sending the
 /// event again, and so needn't wait for the disk. Nothing else is written here.
-const MARKS: [(&str, &str); 1] = [("synchronous_commit", "off")];
+const SESSION_SETTINGS: [(&str, &str); 1] = [("synchronous_commit", "off")];
 
 /// How long to trust in being woken: who commits can be killed before the call.
-const POLL: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often an instance that doesn't relay asks whether it should.
-const STANDBY: Duration = Duration::from_millis(500);
+const STANDBY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long to stand by until it is said who relays, and how often it is said again.
-const REMIND: Duration = Duration::from_secs(30);
+const REMINDER_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long to wait for the database's goodbye.
-const GOODBYE: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Publishes what is in the outbox.
 #[derive(Debug)]
@@ -47,13 +47,13 @@ pub(crate) struct Relay {
     /// The database.
     pub database: PgConnectOptions,
     /// The broker.
-    pub broker: Broker,
+    pub broker: BrokerConnector,
     /// Whether the broker is there.
-    pub indicator: Indicator,
+    pub indicator: HealthIndicator,
     /// What is counted.
     pub metrics: Metrics,
     /// What wakes it.
-    pub(crate) waker: Waker,
+    pub(crate) notifier: RelayNotifier,
 }
 
 impl Relay {
@@ -64,95 +64,100 @@ impl Relay {
             warn!(%error, "the relay restarts");
             self.indicator.set(false);
         };
-        supervise(&stop, || self.session(&careful, &stop), broken).await;
+        supervise(&stop, || self.run_session(&careful, &stop), broken).await;
     }
 
     /// One session with the database and one with the broker.
-    async fn session(
+    async fn run_session(
         &self,
         careful: &AtomicBool,
         stop: &CancellationToken,
     ) -> Result<(), RelayError> {
-        let publisher = Arc::new(self.broker.publisher("relay", CHANNELS).await?);
+        let publisher = Arc::new(self.broker.open_publisher("relay", CHANNELS).await?);
         self.indicator.set(true);
         // Of its own, and closed with it: the lock lives as long as the session, and
         // whoever lost it can't mark anything any more.
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(5))
-            .connect_with(self.database.clone().options(MARKS))
+            .connect_with(self.database.clone().options(SESSION_SETTINGS))
             .await?;
-        let result = self.relay(&pool, &publisher, careful, stop).await;
-        self.relays(false);
+        let result = self.relay_events(&pool, &publisher, careful, stop).await;
+        self.set_relaying(false);
         publisher.close().await;
         // A session that is cut off can't be closed, and needn't be: the server ends it.
-        let _ = tokio::time::timeout(GOODBYE, pool.close()).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
         result
     }
 
-    async fn relay(
+    async fn relay_events(
         &self,
         pool: &PgPool,
         publisher: &Arc<Publisher>,
         careful: &AtomicBool,
         stop: &CancellationToken,
     ) -> Result<(), RelayError> {
-        let mut session = in_time(PgListener::connect_with(pool)).await?;
+        let mut session = with_query_timeout(PgListener::connect_with(pool)).await?;
         session.eager_reconnect(false);
         session.ignore_pool_close_event(true);
-        in_time(session.listen(&channel(self.schema))).await?;
-        let mut reminder = Instant::now() + REMIND;
-        while !in_time(self.lock(&mut session)).await? {
+        with_query_timeout(session.listen(&notify_channel(self.schema))).await?;
+        let mut reminder = Instant::now() + REMINDER_INTERVAL;
+        while !with_query_timeout(self.try_lock(&mut session)).await? {
             if Instant::now() >= reminder {
-                reminder += REMIND;
-                self.tell_who_relays(&mut session).await?;
+                reminder += REMINDER_INTERVAL;
+                self.log_lock_holder(&mut session).await?;
             }
             if !publisher.is_connected() {
-                return Err(RelayError::ConnectionLost);
+                return Err(RelayError::BrokerConnectionLost);
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(STANDBY) => {}
+                () = tokio::time::sleep(STANDBY_INTERVAL) => {}
             }
         }
         info!(schema = self.schema, "relaying the outbox");
-        self.relays(true);
+        self.set_relaying(true);
         while !stop.is_cancelled() {
             if !publisher.is_connected() {
-                return Err(RelayError::ConnectionLost);
+                return Err(RelayError::BrokerConnectionLost);
             }
             // Nothing is taken up that could not be sent.
             if publisher.is_blocked() {
-                self.wait(&mut session, POLL, stop).await?;
+                self.wait_for_work(&mut session, POLL_INTERVAL, stop)
+                    .await?;
                 continue;
             }
-            let Look {
+            let PendingBatch {
                 due,
-                next,
+                next_due_in: next,
                 complete,
-            } = in_time(look(&mut session, BATCH)).await?;
+            } = with_query_timeout(read_pending(&mut session, BATCH_SIZE)).await?;
             if !due.is_empty() {
                 fail_point::reached("relay.claimed").await;
             }
-            let delivery = Delivery {
+            let delivery = BatchPublisher {
                 session: &mut session,
                 publisher,
                 metrics: &self.metrics,
-                careful,
+                isolating: careful,
             };
             let again = delivery.publish(due).await?;
             // What is committed after a look wakes this relay, so that no second look is
             // needed where the first one saw everything.
             if complete {
-                let pause = [next, again].into_iter().flatten().min().unwrap_or(POLL);
-                self.wait(&mut session, pause, stop).await?;
+                let pause = [next, again]
+                    .into_iter()
+                    .flatten()
+                    .min()
+                    .unwrap_or(POLL_INTERVAL);
+                self.wait_for_work(&mut session, pause, stop).await?;
             }
         }
         Ok(())
     }
 
     /// Whether this session is the one that relays.
-    async fn lock(&self, session: &mut PgListener) -> Result<bool, sqlx::Error> {
+    async fn try_lock(&self, session: &mut PgListener) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('outbox'), hashtext($1))")
             .bind(self.schema)
             .fetch_one(session)
@@ -161,9 +166,10 @@ impl Relay {
 
     /// Says which session has the lock. Every role of the database can take it: one that
     /// is no relay of this schema keeps its events in the outbox.
-    async fn tell_who_relays(&self, session: &mut PgListener) -> Result<(), RelayError> {
+    async fn log_lock_holder(&self, session: &mut PgListener) -> Result<(), RelayError> {
         let schema = self.schema;
-        let Some(holder) = in_time(store::holder(session, schema)).await? else {
+        let Some(holder) = with_query_timeout(store::find_lock_holder(session, schema)).await?
+        else {
             return Ok(());
         };
         let (pid, role) = (holder.pid, holder.role.unwrap_or_default());
@@ -186,13 +192,13 @@ impl Relay {
     }
 
     /// Notes whether it is this instance that relays.
-    fn relays(&self, here: bool) {
-        self.waker.relays(here);
+    fn set_relaying(&self, here: bool) {
+        self.notifier.set_relaying(here);
         self.metrics.relaying.set(here.into());
     }
 
     /// Waits until there may be something to do.
-    async fn wait(
+    async fn wait_for_work(
         &self,
         session: &mut PgListener,
         pause: Duration,
@@ -200,11 +206,11 @@ impl Relay {
     ) -> Result<(), RelayError> {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause.clamp(Duration::from_millis(1), POLL)) => {}
-            () = self.waker.woken() => {}
+            () = tokio::time::sleep(pause.clamp(Duration::from_millis(1), POLL_INTERVAL)) => {}
+            () = self.notifier.notified() => {}
             woken = session.try_recv() => {
                 if woken?.is_none() {
-                    return Err(RelayError::SessionLost);
+                    return Err(RelayError::DatabaseSessionLost);
                 }
             }
         }

@@ -9,7 +9,7 @@ use sqlx::{FromRow, PgConnection};
 
 /// An event that waits to be published.
 #[derive(Debug, Clone, FromRow)]
-pub(super) struct Pending {
+pub(super) struct PendingEvent {
     pub(super) sequence: i64,
     pub(super) event_id: String,
     pub(super) event_type: String,
@@ -28,11 +28,11 @@ pub(super) struct Pending {
 
 /// A row that is pending, whether or not it can be published now.
 #[derive(Debug, Clone, FromRow)]
-pub(super) struct Row {
+pub(super) struct PendingRow {
     /// In how many seconds it is due, where it was kept back.
     pub(super) wait: Option<f64>,
     #[sqlx(flatten)]
-    pub(super) pending: Pending,
+    pub(super) pending: PendingEvent,
 }
 
 /// Writes the row. Its text of the envelope is what will be published.
@@ -69,11 +69,11 @@ pub(super) async fn insert(
 /// Of a larger one only the weight is told: to know its length would be to read it. What
 /// is stored compressed is taken for a hundred times as long, about the most that `pglz`
 /// can do.
-pub(super) async fn pending(
+pub(super) async fn fetch_pending(
     session: &mut PgListener,
     after: i64,
     limit: i64,
-) -> Result<Vec<Row>, sqlx::Error> {
+) -> Result<Vec<PendingRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT sequence, event_id, event_type, routing_key, subject, traceparent,
                 CASE WHEN (not_before > statement_timestamp()) IS NOT TRUE
@@ -97,7 +97,7 @@ pub(super) async fn pending(
 }
 
 /// The envelopes of these events.
-pub(super) async fn payloads(
+pub(super) async fn fetch_payloads(
     session: &mut PgListener,
     sequences: &[i64],
 ) -> Result<Vec<(i64, String)>, sqlx::Error> {
@@ -109,7 +109,7 @@ pub(super) async fn payloads(
 
 /// Who holds the lock of a relay.
 #[derive(Debug, Clone, FromRow)]
-pub(super) struct Holder {
+pub(super) struct AdvisoryLockHolder {
     pub(super) pid: i32,
     pub(super) role: Option<String>,
     pub(super) application: Option<String>,
@@ -118,10 +118,10 @@ pub(super) struct Holder {
 }
 
 /// Who holds the lock under which this schema is relayed, if anyone does.
-pub(super) async fn holder(
+pub(super) async fn find_lock_holder(
     session: &mut PgListener,
     schema: &str,
-) -> Result<Option<Holder>, sqlx::Error> {
+) -> Result<Option<AdvisoryLockHolder>, sqlx::Error> {
     sqlx::query_as(
         "SELECT lock.pid, activity.usename::text AS role,
                 activity.application_name AS application,
@@ -139,7 +139,7 @@ pub(super) async fn holder(
 }
 
 /// Notes that the broker has these.
-pub(super) async fn published(
+pub(super) async fn mark_published(
     session: &mut PgListener,
     sequences: &[i64],
 ) -> Result<(), sqlx::Error> {
@@ -155,7 +155,7 @@ pub(super) async fn published(
 }
 
 /// Notes that the broker didn't take this one, and when to try again.
-pub(super) async fn refused(
+pub(super) async fn mark_refused(
     session: &mut PgListener,
     sequence: i64,
     error: &str,

@@ -9,10 +9,10 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
 /// The longest text of a caller in a line, in bytes.
-const TEXT: usize = 256;
+const MAX_TEXT_BYTES: usize = 256;
 
 /// The longest line, in bytes: far more than any line should have.
-const LINE: usize = 8 * 1024;
+const MAX_LINE_BYTES: usize = 8 * 1024;
 
 /// Begins to log. `LOG_LEVEL` filters, e.g. `debug` or `info,lapin=warn`.
 pub fn init() {
@@ -22,7 +22,7 @@ pub fn init() {
         .flatten_event(true)
         .with_current_span(true)
         .with_span_list(false)
-        .with_writer(|| Lines);
+        .with_writer(|| BoundedLineWriter);
     // A second call, as from tests in one process, changes nothing.
     let _ = tracing_subscriber::registry()
         .with(filter)
@@ -32,11 +32,11 @@ pub fn init() {
 
 /// A text that a caller sent, short enough for a line of the log.
 #[must_use]
-pub fn cut(text: &str) -> Cow<'_, str> {
-    if text.len() <= TEXT {
+pub fn truncate(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_TEXT_BYTES {
         return Cow::Borrowed(text);
     }
-    let mut end = TEXT;
+    let mut end = MAX_TEXT_BYTES;
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -44,15 +44,15 @@ pub fn cut(text: &str) -> Cow<'_, str> {
 }
 
 /// Where lines go. The formatter writes each one at once.
-struct Lines;
+struct BoundedLineWriter;
 
-impl Write for Lines {
+impl Write for BoundedLineWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut out = io::stdout().lock();
-        if line.len() <= LINE {
+        if line.len() <= MAX_LINE_BYTES {
             out.write_all(line)?;
         } else {
-            out.write_all(shorter(line).as_bytes())?;
+            out.write_all(shorten_line(line).as_bytes())?;
         }
         // What was written of the line that came: all of it, in whatever form.
         Ok(line.len())
@@ -64,11 +64,11 @@ impl Write for Lines {
 }
 
 /// The same line with its texts cut.
-fn shorter(line: &[u8]) -> String {
+fn shorten_line(line: &[u8]) -> String {
     let mut value: Value = serde_json::from_slice(line).unwrap_or_default();
-    cut_all(&mut value);
+    truncate_strings(&mut value);
     let text = value.to_string();
-    if value.is_object() && text.len() <= LINE {
+    if value.is_object() && text.len() <= MAX_LINE_BYTES {
         format!("{text}\n")
     } else {
         let message = format!("a line of {} bytes is left out", line.len());
@@ -79,11 +79,11 @@ fn shorter(line: &[u8]) -> String {
     }
 }
 
-fn cut_all(value: &mut Value) {
+fn truncate_strings(value: &mut Value) {
     match value {
-        Value::String(text) => *text = cut(text).into_owned(),
-        Value::Array(items) => items.iter_mut().for_each(cut_all),
-        Value::Object(fields) => fields.values_mut().for_each(cut_all),
+        Value::String(text) => *text = truncate(text).into_owned(),
+        Value::Array(items) => items.iter_mut().for_each(truncate_strings),
+        Value::Object(fields) => fields.values_mut().for_each(truncate_strings),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn a_long_line_stays_a_line_of_json() {
         let line = json!({"level": "INFO", "path": "a".repeat(60_000), "span": {"id": "x"}});
-        let text = shorter(format!("{line}\n").as_bytes());
+        let text = shorten_line(format!("{line}\n").as_bytes());
         assert!(text.len() < 1000 && text.ends_with('\n'), "{text}");
         let read: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(read["level"], "INFO");
@@ -109,8 +109,11 @@ mod tests {
     #[test]
     fn what_can_not_be_cut_is_left_out() {
         let many: Vec<_> = (0..10_000).collect();
-        for line in [json!({ "many": many }).to_string(), "x".repeat(LINE + 1)] {
-            let read: Value = serde_json::from_str(&shorter(line.as_bytes())).unwrap();
+        for line in [
+            json!({ "many": many }).to_string(),
+            "x".repeat(MAX_LINE_BYTES + 1),
+        ] {
+            let read: Value = serde_json::from_str(&shorten_line(line.as_bytes())).unwrap();
             let message = read["message"].as_str().unwrap();
             assert!(message.ends_with("bytes is left out"), "{message}");
         }
@@ -119,9 +122,9 @@ mod tests {
     proptest! {
         #[test]
         fn a_text_is_cut_between_characters(text in "\\PC{0,400}") {
-            let short = cut(&text);
-            prop_assert!(short.len() <= TEXT + 40);
-            prop_assert!(text.len() > TEXT || short == text);
+            let short = truncate(&text);
+            prop_assert!(short.len() <= MAX_TEXT_BYTES + 40);
+            prop_assert!(text.len() > MAX_TEXT_BYTES || short == text);
         }
     }
 }

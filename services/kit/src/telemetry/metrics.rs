@@ -62,7 +62,7 @@ pub(crate) struct EventLabels {
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
     requests: Family<RequestLabels, Counter>,
-    durations: Histogram,
+    request_duration: Histogram,
     /// Events that the broker confirmed.
     pub published: Counter,
     /// Events that the broker refused or could not route.
@@ -71,7 +71,7 @@ pub struct Metrics {
     pub publish_lag: Histogram,
     /// Whether this instance relays the outbox: 1 or 0.
     pub relaying: Gauge,
-    handled: Family<EventLabels, Counter>,
+    processed: Family<EventLabels, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -89,12 +89,12 @@ impl Default for Metrics {
         let metrics = Self {
             registry: Arc::default(),
             requests: Family::default(),
-            durations: Histogram::new(buckets.clone()),
+            request_duration: Histogram::new(buckets.clone()),
             published: Counter::default(),
             refused: Counter::default(),
             publish_lag: Histogram::new(buckets),
             relaying: Gauge::default(),
-            handled: Family::default(),
+            processed: Family::default(),
         };
         {
             let mut registry = metrics
@@ -109,7 +109,7 @@ impl Default for Metrics {
             registry.register(
                 "http_request_seconds",
                 "How long requests took",
-                metrics.durations.clone(),
+                metrics.request_duration.clone(),
             );
             registry.register(
                 "outbox_published",
@@ -134,7 +134,7 @@ impl Default for Metrics {
             registry.register(
                 "inbox_events",
                 "Handled events by queue and outcome",
-                metrics.handled.clone(),
+                metrics.processed.clone(),
             );
         }
         metrics
@@ -143,23 +143,23 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Counts a request.
-    pub(crate) fn request(&self, labels: RequestLabels, took: Duration) {
+    pub(crate) fn record_request(&self, labels: RequestLabels, took: Duration) {
         self.requests.get_or_create(&labels).inc();
-        self.durations.observe(took.as_secs_f64());
+        self.request_duration.observe(took.as_secs_f64());
     }
 
     /// Counts a handled event.
-    pub(crate) fn handled(&self, queue: &str, outcome: &str) {
+    pub(crate) fn record_event(&self, queue: &str, outcome: &str) {
         let labels = EventLabels {
             queue: queue.to_owned(),
             outcome: outcome.to_owned(),
         };
-        self.handled.get_or_create(&labels).inc();
+        self.processed.get_or_create(&labels).inc();
     }
 
     /// Everything as text.
     #[must_use]
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn encode_text(&self) -> String {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         // Writing to a string can't fail.
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn what_was_counted_is_told() {
         let metrics = Metrics::default();
-        metrics.request(
+        metrics.record_request(
             RequestLabels {
                 method: "GET",
                 route: "/internal/orders/{orderId}".into(),
@@ -192,8 +192,8 @@ mod tests {
             },
             Duration::from_millis(3),
         );
-        metrics.handled("order.inventory-events.q", "applied");
-        let text = metrics.text();
+        metrics.record_event("order.inventory-events.q", "applied");
+        let text = metrics.encode_text();
         for line in [
             r#"http_requests_total{method="GET",route="/internal/orders/{orderId}",status="200"} 1"#,
             r#"http_request_seconds_bucket{le="0.005"} 1"#,

@@ -3,5 +3,5 @@
 mod logs;
 pub(crate) mod metrics;
 
-pub use logs::{cut, init as init_logs};
+pub use logs::{init as init_logs, truncate};
 pub use metrics::Metrics;

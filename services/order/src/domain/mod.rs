@@ -1,5 +1,5 @@
 //! The rules, without database or wire.
 
 pub(crate) mod placement;
-pub(crate) mod progress;
 pub(crate) mod shortage;
+pub(crate) mod transition;

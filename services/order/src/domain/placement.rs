@@ -3,12 +3,14 @@
 use chrono::NaiveDate;
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::order::{OrderItem, PlaceOrder, PlaceOrderItem};
-use dm_contracts::rules::{LONGEST_CLIENT_ID, LONGEST_NOTES, LONGEST_SKU, MOST_ITEMS};
 use dm_contracts::time;
+use dm_contracts::validation::{
+    MAX_CLIENT_ID_LENGTH, MAX_NOTES_LENGTH, MAX_ORDER_ITEMS, MAX_SKU_LENGTH,
+};
 
 /// An order that can be placed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Placement {
+pub(crate) struct NewOrder {
     pub(crate) client_id: String,
     pub(crate) requested_ship_date: NaiveDate,
     pub(crate) items: Vec<OrderItem>,
@@ -16,7 +18,7 @@ pub(crate) struct Placement {
 }
 
 /// Checks a request. Answers every field that breaks a rule.
-pub(crate) fn check(request: Option<PlaceOrder>) -> Result<Placement, Vec<FieldIssue>> {
+pub(crate) fn validate(request: Option<PlaceOrder>) -> Result<NewOrder, Vec<FieldIssue>> {
     let Some(request) = request else {
         return Err(vec![FieldIssue::new("body", "required")]);
     };
@@ -25,12 +27,12 @@ pub(crate) fn check(request: Option<PlaceOrder>) -> Result<Placement, Vec<FieldI
     let date = ship_date(request.requested_ship_date.as_deref(), &mut issues);
     let items = items(request.items.unwrap_or_default(), &mut issues);
     let notes = request.notes.unwrap_or_default();
-    if notes.chars().count() > LONGEST_NOTES {
-        let issue = format!("max:{LONGEST_NOTES}");
+    if notes.chars().count() > MAX_NOTES_LENGTH {
+        let issue = format!("max:{MAX_NOTES_LENGTH}");
         issues.push(FieldIssue::new("notes", issue));
     }
     match date {
-        Some(requested_ship_date) if issues.is_empty() => Ok(Placement {
+        Some(requested_ship_date) if issues.is_empty() => Ok(NewOrder {
             client_id,
             requested_ship_date,
             items,
@@ -44,8 +46,8 @@ fn client_id(text: Option<&str>, issues: &mut Vec<FieldIssue>) -> String {
     let id = text.unwrap_or_default().trim();
     if id.is_empty() {
         issues.push(FieldIssue::new("clientId", "required"));
-    } else if id.chars().count() > LONGEST_CLIENT_ID {
-        let issue = format!("max:{LONGEST_CLIENT_ID}");
+    } else if id.chars().count() > MAX_CLIENT_ID_LENGTH {
+        let issue = format!("max:{MAX_CLIENT_ID_LENGTH}");
         issues.push(FieldIssue::new("clientId", issue));
     }
     id.to_owned()
@@ -58,7 +60,7 @@ fn ship_date(text: Option<&str>, issues: &mut Vec<FieldIssue>) -> Option<NaiveDa
     } else {
         "format:YYYY-MM-DD"
     };
-    let date = time::date(text);
+    let date = time::parse_date(text);
     if date.is_none() {
         issues.push(FieldIssue::new("requestedShipDate", issue));
     }
@@ -68,8 +70,8 @@ fn ship_date(text: Option<&str>, issues: &mut Vec<FieldIssue>) -> Option<NaiveDa
 fn items(lines: Vec<Option<PlaceOrderItem>>, issues: &mut Vec<FieldIssue>) -> Vec<OrderItem> {
     if lines.is_empty() {
         issues.push(FieldIssue::new("items", "min:1"));
-    } else if lines.len() > MOST_ITEMS {
-        let issue = format!("max:{MOST_ITEMS}");
+    } else if lines.len() > MAX_ORDER_ITEMS {
+        let issue = format!("max:{MAX_ORDER_ITEMS}");
         issues.push(FieldIssue::new("items", issue));
         return Vec::new();
     }
@@ -81,8 +83,8 @@ fn items(lines: Vec<Option<PlaceOrderItem>>, issues: &mut Vec<FieldIssue>) -> Ve
             let sku = line.sku.unwrap_or_default().trim().to_owned();
             if sku.is_empty() {
                 issues.push(FieldIssue::new(format!("items[{at}].sku"), "required"));
-            } else if sku.chars().count() > LONGEST_SKU {
-                let issue = format!("max:{LONGEST_SKU}");
+            } else if sku.chars().count() > MAX_SKU_LENGTH {
+                let issue = format!("max:{MAX_SKU_LENGTH}");
                 issues.push(FieldIssue::new(format!("items[{at}].sku"), issue));
             }
             let quantity = i64::from(line.quantity.unwrap_or_default());
@@ -110,8 +112,8 @@ mod tests {
         })
     }
 
-    fn check_json(body: Value) -> Result<Placement, Vec<(String, String)>> {
-        check(serde_json::from_value(body).unwrap()).map_err(|issues| {
+    fn check_json(body: Value) -> Result<NewOrder, Vec<(String, String)>> {
+        validate(serde_json::from_value(body).unwrap()).map_err(|issues| {
             issues
                 .into_iter()
                 .map(|issue| (issue.field, issue.issue))
@@ -175,7 +177,7 @@ mod tests {
 
     #[test]
     fn no_body_is_one_issue() {
-        let issues = check(None).unwrap_err();
+        let issues = validate(None).unwrap_err();
         assert_eq!(issues, [FieldIssue::new("body", "required")]);
     }
 
@@ -261,7 +263,7 @@ mod tests {
                 items: Some(lines.into_iter().map(|line| line.map(|(sku, quantity)| PlaceOrderItem { sku, quantity })).collect()),
                 notes: None,
             };
-            match check(Some(request)) {
+            match validate(Some(request)) {
                 Ok(placement) => {
                     prop_assert!(!placement.client_id.trim().is_empty());
                     prop_assert!(!placement.items.is_empty());

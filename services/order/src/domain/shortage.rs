@@ -3,7 +3,7 @@
 use dm_contracts::events::MissingItem;
 
 /// How many products are named.
-const NAMED: usize = 3;
+const MAX_NAMED_PRODUCTS: usize = 3;
 
 /// The reason of an order that lacks these.
 pub(crate) fn reason(missing: &[MissingItem]) -> String {
@@ -12,10 +12,14 @@ pub(crate) fn reason(missing: &[MissingItem]) -> String {
     }
     let mut parts: Vec<String> = missing
         .iter()
-        .take(NAMED)
+        .take(MAX_NAMED_PRODUCTS)
         .map(|item| format!("{} of {}", item.missing_quantity, item.sku))
         .collect();
-    if let Some(more) = missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    if let Some(more) = missing
+        .len()
+        .checked_sub(MAX_NAMED_PRODUCTS)
+        .filter(|more| *more > 0)
+    {
         parts.push(format!("{more} more products"));
     }
     format!("insufficient stock: {} missing", parts.join(", "))

@@ -8,7 +8,7 @@ use dm_kit::http::{ApiError, OpenApiRouter};
 use utoipa_axum::routes;
 
 /// All routes.
-pub(crate) fn all(database: Database) -> OpenApiRouter {
+pub(crate) fn router(database: Database) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(orders::list, orders::place))
         .routes(routes!(orders::detail))

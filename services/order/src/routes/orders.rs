@@ -7,7 +7,7 @@ use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::order::{OrderDetail, OrderList, OrderPlaced, OrderStatus, PlaceOrder};
 use dm_contracts::events::OrderCreated;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Body, Caller, CurrentTrace, Id, Params, whole};
+use dm_kit::http::{ApiError, Caller, CurrentTrace, JsonBody, PathId, QueryParams, list_response};
 use dm_kit::outbox;
 use http::StatusCode;
 use sqlx::PgPool;
@@ -34,9 +34,9 @@ use crate::store::{orders, timeline};
 pub(super) async fn list(
     _: Caller,
     State(database): State<Database>,
-    params: Params,
+    params: QueryParams,
 ) -> Result<Response, ApiError> {
-    whole(orders::Listed {
+    list_response(orders::OrderListSource {
         pool: PgPool::clone(&database),
         client_id: params.get("clientId").map(str::to_owned),
     })
@@ -60,9 +60,9 @@ pub(super) async fn place(
     Caller(user): Caller,
     State(database): State<Database>,
     CurrentTrace(trace): CurrentTrace,
-    Body(request): Body<PlaceOrder>,
+    JsonBody(request): JsonBody<PlaceOrder>,
 ) -> Result<(StatusCode, Json<OrderPlaced>), ApiError> {
-    let placement = placement::check(request)
+    let placement = placement::validate(request)
         .map_err(|issues| ApiError::validation("Order request validation failed", issues))?;
     let status = OrderStatus::Created;
     let mut transaction = database.begin().await?;
@@ -111,7 +111,7 @@ pub(super) async fn place(
 pub(super) async fn detail(
     _: Caller,
     State(database): State<Database>,
-    Id(order_id): Id,
+    PathId(order_id): PathId,
 ) -> Result<Json<OrderDetail>, ApiError> {
     let order = orders::find(&database, &order_id).await?;
     order.map(Json).ok_or_else(|| not_found(&order_id))

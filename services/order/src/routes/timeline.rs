@@ -5,7 +5,7 @@ use axum::extract::State;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::order::OrderTimeline;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, Id};
+use dm_kit::http::{ApiError, Caller, PathId};
 
 use super::not_found;
 use crate::store;
@@ -28,7 +28,7 @@ use crate::store;
 pub(super) async fn timeline(
     _: Caller,
     State(database): State<Database>,
-    Id(order_id): Id,
+    PathId(order_id): PathId,
 ) -> Result<Json<OrderTimeline>, ApiError> {
     let events = store::timeline::list(&database, &order_id).await?;
     if events.is_empty() {

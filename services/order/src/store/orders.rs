@@ -2,16 +2,16 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::api::order::{OrderDetail, OrderItem, OrderStatus, OrderSummary};
-use dm_kit::http::{Chunk, Rows};
+use dm_kit::http::{ListChunk, ListSource};
 use sqlx::postgres::PgPool;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
-use super::status;
-use crate::domain::placement::Placement;
+use super::parse_status;
+use crate::domain::placement::NewOrder;
 
 #[derive(FromRow)]
-struct Row {
+struct OrderRow {
     order_id: String,
     client_id: String,
     requested_ship_date: NaiveDate,
@@ -36,7 +36,7 @@ struct SummaryRow {
 /// that is held against its events.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
-    placement: &Placement,
+    placement: &NewOrder,
     created_by: &str,
 ) -> Result<(String, DateTime<Utc>), sqlx::Error> {
     sqlx::query_as(
@@ -56,21 +56,21 @@ pub(crate) async fn insert(
 }
 
 /// The orders of a client, or all of them, oldest first.
-pub(crate) struct Listed {
+pub(crate) struct OrderListSource {
     pub(crate) pool: PgPool,
     pub(crate) client_id: Option<String>,
 }
 
-impl Rows for Listed {
+impl ListSource for OrderListSource {
     type Item = OrderSummary;
     type Key = (DateTime<Utc>, String);
 
-    async fn after(
+    async fn fetch_after(
         &self,
         key: Option<&Self::Key>,
         limit: i64,
-    ) -> Result<Chunk<OrderSummary>, sqlx::Error> {
-        list(&self.pool, self.client_id.as_deref(), key, limit).await
+    ) -> Result<ListChunk<OrderSummary>, sqlx::Error> {
+        fetch_chunk(&self.pool, self.client_id.as_deref(), key, limit).await
     }
 
     fn key(item: &OrderSummary) -> Self::Key {
@@ -79,12 +79,12 @@ impl Rows for Listed {
 }
 
 /// The next of the list after an order.
-async fn list(
+async fn fetch_chunk(
     pool: &PgPool,
     client_id: Option<&str>,
     after: Option<&(DateTime<Utc>, String)>,
     limit: i64,
-) -> Result<Chunk<OrderSummary>, sqlx::Error> {
+) -> Result<ListChunk<OrderSummary>, sqlx::Error> {
     // Two statements: with "$1 IS NULL OR" neither would have a plan of its own.
     // Ids of one instant go by number, which their text does not.
     let statement = match client_id {
@@ -112,11 +112,11 @@ async fn list(
         .bind(after.map(|(at, _)| *at))
         .bind(after.map_or("", |(_, id)| id))
         .bind(limit);
-    Chunk::<SummaryRow>::read(pool, query, limit)
+    ListChunk::<SummaryRow>::read(pool, query, limit)
         .await?
         .try_map(|row| {
             Ok(OrderSummary {
-                status: status(&row.status)?,
+                status: parse_status(&row.status)?,
                 order_id: row.order_id,
                 client_id: row.client_id,
                 requested_ship_date: row.requested_ship_date,
@@ -130,7 +130,7 @@ pub(crate) async fn find(
     pool: &PgPool,
     order_id: &str,
 ) -> Result<Option<OrderDetail>, sqlx::Error> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<OrderRow> = sqlx::query_as(
         "SELECT order_id, client_id, requested_ship_date, items, notes, created_by, status,
                 created_at, shipment_id
            FROM orders
@@ -141,7 +141,7 @@ pub(crate) async fn find(
     .await?;
     row.map(|row| {
         Ok(OrderDetail {
-            status: status(&row.status)?,
+            status: parse_status(&row.status)?,
             order_id: row.order_id,
             client_id: row.client_id,
             requested_ship_date: row.requested_ship_date,
@@ -165,11 +165,11 @@ pub(crate) async fn lock(
             .bind(order_id)
             .fetch_optional(transaction)
             .await?;
-    word.as_deref().map(status).transpose()
+    word.as_deref().map(parse_status).transpose()
 }
 
 /// Sets an order's status, and its shipment where there is one.
-pub(crate) async fn advance(
+pub(crate) async fn set_status(
     transaction: &mut PgConnection,
     order_id: &str,
     status: OrderStatus,

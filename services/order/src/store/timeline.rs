@@ -5,7 +5,7 @@ use dm_contracts::api::order::{OrderStatus, TimelineEntry};
 use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
 
-use super::status;
+use super::parse_status;
 
 /// Adds an entry.
 pub(crate) async fn append(
@@ -28,7 +28,7 @@ pub(crate) async fn append(
 }
 
 /// Whether an order has such an entry. The order must be locked.
-pub(crate) async fn has(
+pub(crate) async fn has_status(
     transaction: &mut PgConnection,
     order_id: &str,
     status: OrderStatus,
@@ -54,7 +54,7 @@ pub(crate) async fn list(pool: &PgPool, order_id: &str) -> Result<Vec<TimelineEn
     rows.into_iter()
         .map(|(word, at, source)| {
             Ok(TimelineEntry {
-                status: status(&word)?,
+                status: parse_status(&word)?,
                 at,
                 source,
             })

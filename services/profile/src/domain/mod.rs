@@ -1,5 +1,5 @@
 //! The rules.
 
-mod settings;
+mod profile_settings;
 
-pub(crate) use settings::Settings;
+pub(crate) use profile_settings::ProfileSettings;

@@ -6,11 +6,11 @@ use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::profile::{Profile, SaveProfile};
 use dm_contracts::events::ProfileUpdated;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Body, Caller, CurrentTrace};
+use dm_kit::http::{ApiError, Caller, CurrentTrace, JsonBody};
 use dm_kit::outbox;
 
 use super::display_name::DisplayName;
-use crate::domain::Settings;
+use crate::domain::ProfileSettings;
 use crate::store::profiles;
 
 /// Answers the caller's profile, made on the first request
@@ -27,7 +27,7 @@ use crate::store::profiles;
         (status = 401, description = "Nobody is signed in", body = ErrorBody),
     )
 )]
-pub(super) async fn answer(
+pub(super) async fn get(
     State(database): State<Database>,
     Caller(caller): Caller,
     DisplayName(name): DisplayName,
@@ -36,8 +36,8 @@ pub(super) async fn answer(
         return Ok(Json(profile));
     }
     // Several first requests at a time all come to this; one of them stores.
-    let settings = Settings::initial(&caller, name.as_deref());
-    profiles::begin(&database, &caller, &settings).await?;
+    let settings = ProfileSettings::initial(&caller, name.as_deref());
+    profiles::insert_if_absent(&database, &caller, &settings).await?;
     profiles::find(&database, &caller)
         .await?
         .map(Json)
@@ -61,9 +61,9 @@ pub(super) async fn save(
     State(database): State<Database>,
     Caller(caller): Caller,
     CurrentTrace(trace): CurrentTrace,
-    Body(request): Body<SaveProfile>,
+    JsonBody(request): JsonBody<SaveProfile>,
 ) -> Result<Json<Profile>, ApiError> {
-    let settings = Settings::of(request)
+    let settings = ProfileSettings::from_request(request)
         .map_err(|issues| ApiError::validation("Profile update validation failed", issues))?;
     let mut transaction = database.begin().await?;
     let saved = profiles::save(&mut transaction, &caller, &settings).await?;

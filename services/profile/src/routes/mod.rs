@@ -8,8 +8,8 @@ use dm_kit::http::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// Every route of the service.
-pub(crate) fn all() -> OpenApiRouter<Database> {
-    OpenApiRouter::new().routes(routes!(me::answer, me::save))
+pub(crate) fn router() -> OpenApiRouter<Database> {
+    OpenApiRouter::new().routes(routes!(me::get, me::save))
 }
 
 #[cfg(test)]
@@ -18,9 +18,9 @@ mod tests {
 
     #[test]
     fn the_description_has_every_endpoint_with_its_answers() {
-        let (_, api) = all().split_for_parts();
+        let (_, api) = router().split_for_parts();
         assert_eq!(
-            dm_kit::http::endpoints(&api),
+            dm_kit::http::list_endpoints(&api),
             [
                 "GET /internal/profile/me getProfile 200 401",
                 "POST /internal/profile/me saveProfile 200 400 401",

@@ -6,10 +6,10 @@ use dm_contracts::api::profile::{Person, Preferences, Profile};
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::Settings;
+use crate::domain::ProfileSettings;
 
 #[derive(Debug, FromRow)]
-struct Row {
+struct ProfileRow {
     user_id: String,
     full_name: String,
     email: String,
@@ -21,10 +21,10 @@ struct Row {
     updated_at: DateTime<Utc>,
 }
 
-impl From<Row> for Profile {
-    fn from(row: Row) -> Self {
+impl From<ProfileRow> for Profile {
+    fn from(row: ProfileRow) -> Self {
         // The table takes no other names.
-        let app = App::of_stored(&row.default_app).unwrap_or(App::Portal);
+        let app = App::from_stored_name(&row.default_app).unwrap_or(App::Portal);
         Self {
             user_id: row.user_id,
             profile: Person {
@@ -45,7 +45,7 @@ impl From<Row> for Profile {
 
 /// A user's profile.
 pub(crate) async fn find(pool: &PgPool, user_id: &str) -> Result<Option<Profile>, sqlx::Error> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM user_profiles WHERE user_id = $1")
+    let row: Option<ProfileRow> = sqlx::query_as("SELECT * FROM user_profiles WHERE user_id = $1")
         .bind(user_id)
         .fetch_optional(pool)
         .await?;
@@ -53,10 +53,10 @@ pub(crate) async fn find(pool: &PgPool, user_id: &str) -> Result<Option<Profile>
 }
 
 /// Stores what a user begins with; what is there stays.
-pub(crate) async fn begin(
+pub(crate) async fn insert_if_absent(
     pool: &PgPool,
     user_id: &str,
-    settings: &Settings,
+    settings: &ProfileSettings,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO user_profiles (user_id, full_name, email, title, phone, default_app,
@@ -69,7 +69,7 @@ pub(crate) async fn begin(
     .bind(&settings.email)
     .bind(&settings.title)
     .bind(&settings.phone)
-    .bind(settings.default_app.stored())
+    .bind(settings.default_app.stored_name())
     .bind(settings.notifications_enabled)
     .execute(pool)
     .await?;
@@ -81,9 +81,9 @@ pub(crate) async fn begin(
 pub(crate) async fn save(
     transaction: &mut PgConnection,
     user_id: &str,
-    settings: &Settings,
+    settings: &ProfileSettings,
 ) -> Result<Profile, sqlx::Error> {
-    let row: Row = sqlx::query_as(
+    let row: ProfileRow = sqlx::query_as(
         "INSERT INTO user_profiles AS saved
                 (user_id, full_name, email, title, phone, default_app,
                  notifications_enabled, created_at, updated_at)
@@ -102,7 +102,7 @@ pub(crate) async fn save(
     .bind(&settings.email)
     .bind(&settings.title)
     .bind(&settings.phone)
-    .bind(settings.default_app.stored())
+    .bind(settings.default_app.stored_name())
     .bind(settings.notifications_enabled)
     .fetch_one(transaction)
     .await?;

@@ -6,7 +6,7 @@ use super::LeadStatus;
 
 /// The client that a lead is already.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Converted {
+pub(crate) struct ConvertedClient {
     pub(crate) client_id: String,
     pub(crate) at: DateTime<Utc>,
 }
@@ -15,9 +15,9 @@ pub(crate) struct Converted {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Conversion {
     /// The lead is a client already, whatever was made of its status since.
-    Done(Converted),
+    AlreadyConverted(ConvertedClient),
     /// The client is to be made.
-    Due,
+    Required,
 }
 
 /// The lead is not far enough.
@@ -28,13 +28,15 @@ pub(crate) struct NotQualified {
 }
 
 /// What a conversion of a lead with this status has to do.
-pub(crate) fn conversion(
+pub(crate) fn check_conversion(
     status: &str,
-    before: Option<Converted>,
+    before: Option<ConvertedClient>,
 ) -> Result<Conversion, NotQualified> {
     match before {
-        Some(converted) => Ok(Conversion::Done(converted)),
-        None if LeadStatus::of(status) == Some(LeadStatus::Qualified) => Ok(Conversion::Due),
+        Some(converted) => Ok(Conversion::AlreadyConverted(converted)),
+        None if LeadStatus::from_name(status) == Some(LeadStatus::Qualified) => {
+            Ok(Conversion::Required)
+        }
         None => Err(NotQualified {
             status: status.to_owned(),
         }),
@@ -48,12 +50,12 @@ mod tests {
     #[test]
     fn only_a_qualified_lead_becomes_a_client() {
         for status in LeadStatus::ALL {
-            let found = conversion(status.name(), None);
+            let found = check_conversion(status.as_str(), None);
             if status == LeadStatus::Qualified {
-                assert_eq!(found, Ok(Conversion::Due));
+                assert_eq!(found, Ok(Conversion::Required));
             } else {
                 // CONVERTED as well: an update can set it without a client.
-                let status = status.name().to_owned();
+                let status = status.as_str().to_owned();
                 assert_eq!(found, Err(NotQualified { status }));
             }
         }
@@ -61,14 +63,14 @@ mod tests {
 
     #[test]
     fn a_client_stays_the_same_one_whatever_the_status() {
-        let client = Converted {
+        let client = ConvertedClient {
             client_id: "client_7001".into(),
             at: dm_contracts::time::now(),
         };
         for status in LeadStatus::ALL {
             assert_eq!(
-                conversion(status.name(), Some(client.clone())),
-                Ok(Conversion::Done(client.clone()))
+                check_conversion(status.as_str(), Some(client.clone())),
+                Ok(Conversion::AlreadyConverted(client.clone()))
             );
         }
     }

@@ -2,8 +2,8 @@
 
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::sales::{CreateLead, PatchLead, UpdateLead};
-use dm_contracts::rules::{LONGEST_EMAIL, LONGEST_LINE, LONGEST_NOTES};
-use dm_kit::http::{Issues, trimmed};
+use dm_contracts::validation::{MAX_EMAIL_LENGTH, MAX_LINE_LENGTH, MAX_NOTES_LENGTH};
+use dm_kit::http::{FieldIssues, trimmed};
 
 use super::LeadStatus;
 
@@ -19,18 +19,18 @@ pub(crate) struct NewLead {
 
 impl NewLead {
     /// Checks a request.
-    pub(crate) fn of(request: Option<CreateLead>) -> Result<Self, Vec<FieldIssue>> {
-        let request = request.ok_or_else(no_body)?;
-        let mut issues = Issues::default();
-        let text = |issues: &mut Issues, field: &str, value: Option<&str>| {
-            let text = issues.text(field, value, &format!("{field} is required"));
-            within(issues, field, &text, LONGEST_LINE);
+    pub(crate) fn from_request(request: Option<CreateLead>) -> Result<Self, Vec<FieldIssue>> {
+        let request = request.ok_or_else(missing_body)?;
+        let mut issues = FieldIssues::default();
+        let text = |issues: &mut FieldIssues, field: &str, value: Option<&str>| {
+            let text = issues.required_text(field, value, &format!("{field} is required"));
+            check_length(issues, field, &text, MAX_LINE_LENGTH);
             text
         };
         let lead = Self {
             company_name: text(&mut issues, "companyName", request.company_name.as_deref()),
             contact_name: text(&mut issues, "contactName", request.contact_name.as_deref()),
-            contact_email: issues.email(
+            contact_email: issues.required_email(
                 "contactEmail",
                 request.contact_email.as_deref(),
                 "contactEmail is required",
@@ -39,28 +39,28 @@ impl NewLead {
             phone: text(&mut issues, "phone", request.phone.as_deref()),
             notes: trimmed(request.notes.as_deref()),
         };
-        within(
+        check_length(
             &mut issues,
             "contactEmail",
             &lead.contact_email,
-            LONGEST_EMAIL,
+            MAX_EMAIL_LENGTH,
         );
-        within(&mut issues, "notes", &lead.notes, LONGEST_NOTES);
-        issues.check(lead)
+        check_length(&mut issues, "notes", &lead.notes, MAX_NOTES_LENGTH);
+        issues.into_result(lead)
     }
 }
 
 /// What replaces a lead's status and notes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct LeadUpdate {
     pub(crate) status: LeadStatus,
     pub(crate) notes: String,
 }
 
-impl Change {
+impl LeadUpdate {
     /// Checks a request. Missing notes are empty ones.
-    pub(crate) fn of(request: Option<UpdateLead>) -> Result<Self, Vec<FieldIssue>> {
-        let change = PartialChange::of(request.map(|request| PatchLead {
+    pub(crate) fn from_request(request: Option<UpdateLead>) -> Result<Self, Vec<FieldIssue>> {
+        let change = LeadPatch::from_request(request.map(|request| PatchLead {
             status: request.status,
             notes: request.notes,
         }))?;
@@ -75,41 +75,45 @@ impl Change {
 
 /// What is to change of a lead; the rest stays.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct PartialChange {
+pub(crate) struct LeadPatch {
     pub(crate) status: Option<LeadStatus>,
     pub(crate) notes: Option<String>,
 }
 
-impl PartialChange {
+impl LeadPatch {
     /// Checks a request. A blank status is a missing one.
-    pub(crate) fn of(request: Option<PatchLead>) -> Result<Self, Vec<FieldIssue>> {
-        let request = request.ok_or_else(no_body)?;
+    pub(crate) fn from_request(request: Option<PatchLead>) -> Result<Self, Vec<FieldIssue>> {
+        let request = request.ok_or_else(missing_body)?;
         let status = request
             .status
             .filter(|name| !name.trim().is_empty())
             .map(|name| {
-                LeadStatus::of(&name)
-                    .ok_or_else(|| vec![FieldIssue::new("status", LeadStatus::issue())])
+                LeadStatus::from_name(&name).ok_or_else(|| {
+                    vec![FieldIssue::new(
+                        "status",
+                        LeadStatus::invalid_name_message(),
+                    )]
+                })
             })
             .transpose()?;
         let notes = request.notes.map(|notes| notes.trim().to_owned());
-        let mut issues = Issues::default();
-        within(
+        let mut issues = FieldIssues::default();
+        check_length(
             &mut issues,
             "notes",
             notes.as_deref().unwrap_or_default(),
-            LONGEST_NOTES,
+            MAX_NOTES_LENGTH,
         );
-        issues.check(Self { status, notes })
+        issues.into_result(Self { status, notes })
     }
 }
 
-fn within(issues: &mut Issues, field: &str, text: &str, most: usize) {
+fn check_length(issues: &mut FieldIssues, field: &str, text: &str, most: usize) {
     let issue = format!("{field} must have at most {most} characters");
-    issues.longest(field, text, most, issue);
+    issues.check_length(field, text, most, issue);
 }
 
-fn no_body() -> Vec<FieldIssue> {
+fn missing_body() -> Vec<FieldIssue> {
     vec![FieldIssue::new("body", "request body is required")]
 }
 
@@ -144,7 +148,7 @@ mod tests {
     #[test]
     fn texts_are_trimmed_and_notes_may_be_missing() {
         assert_eq!(
-            NewLead::of(Some(whole())),
+            NewLead::from_request(Some(whole())),
             Ok(NewLead {
                 company_name: "Lackawanna County".into(),
                 contact_name: "Al".into(),
@@ -157,21 +161,24 @@ mod tests {
             notes: Some(" call back ".into()),
             ..whole()
         };
-        assert_eq!(NewLead::of(Some(noted)).unwrap().notes, "call back");
+        assert_eq!(
+            NewLead::from_request(Some(noted)).unwrap().notes,
+            "call back"
+        );
     }
 
     #[test]
     fn texts_have_a_longest_length() {
         let long = |most: usize| Some("x".repeat(most + 1));
         let lead = CreateLead {
-            company_name: long(LONGEST_LINE),
-            contact_name: Some("x".repeat(LONGEST_LINE)),
-            contact_email: Some(format!("@{}", "x".repeat(LONGEST_EMAIL))),
-            phone: long(LONGEST_LINE),
-            notes: long(LONGEST_NOTES),
+            company_name: long(MAX_LINE_LENGTH),
+            contact_name: Some("x".repeat(MAX_LINE_LENGTH)),
+            contact_email: Some(format!("@{}", "x".repeat(MAX_EMAIL_LENGTH))),
+            phone: long(MAX_LINE_LENGTH),
+            notes: long(MAX_NOTES_LENGTH),
         };
         assert_eq!(
-            issues(NewLead::of(Some(lead))),
+            issues(NewLead::from_request(Some(lead))),
             [
                 issue(
                     "companyName",
@@ -187,23 +194,23 @@ mod tests {
         );
         let change = PatchLead {
             status: None,
-            notes: long(LONGEST_NOTES),
+            notes: long(MAX_NOTES_LENGTH),
         };
-        assert_eq!(issues(PartialChange::of(Some(change))).len(), 1);
+        assert_eq!(issues(LeadPatch::from_request(Some(change))).len(), 1);
     }
 
     #[test]
     fn without_a_body_the_body_is_at_fault() {
         let missing = vec![issue("body", "request body is required")];
-        assert_eq!(issues(NewLead::of(None)), missing);
-        assert_eq!(issues(Change::of(None)), missing);
-        assert_eq!(issues(PartialChange::of(None)), missing);
+        assert_eq!(issues(NewLead::from_request(None)), missing);
+        assert_eq!(issues(LeadUpdate::from_request(None)), missing);
+        assert_eq!(issues(LeadPatch::from_request(None)), missing);
     }
 
     #[test]
     fn every_broken_field_is_told() {
         assert_eq!(
-            issues(NewLead::of(Some(CreateLead::default()))),
+            issues(NewLead::from_request(Some(CreateLead::default()))),
             [
                 issue("companyName", "companyName is required"),
                 issue("contactName", "contactName is required"),
@@ -218,7 +225,7 @@ mod tests {
             ..whole()
         };
         assert_eq!(
-            issues(NewLead::of(Some(blank))),
+            issues(NewLead::from_request(Some(blank))),
             [
                 issue("companyName", "companyName is required"),
                 issue("contactEmail", "contactEmail must be a valid email"),
@@ -244,26 +251,28 @@ mod tests {
     #[test]
     fn a_change_replaces_both() {
         assert_eq!(
-            Change::of(update(Some("CONTACTED"), Some(" x "))),
-            Ok(Change {
+            LeadUpdate::from_request(update(Some("CONTACTED"), Some(" x "))),
+            Ok(LeadUpdate {
                 status: LeadStatus::Contacted,
                 notes: "x".into()
             })
         );
         assert_eq!(
-            Change::of(update(Some("NEW"), None)).unwrap().notes,
+            LeadUpdate::from_request(update(Some("NEW"), None))
+                .unwrap()
+                .notes,
             String::new()
         );
         for missing in [None, Some(""), Some("  ")] {
             assert_eq!(
-                issues(Change::of(update(missing, None))),
+                issues(LeadUpdate::from_request(update(missing, None))),
                 [issue("status", "status is required")]
             );
         }
         for unknown in ["new", "NEW ", "WON"] {
             assert_eq!(
-                issues(Change::of(update(Some(unknown), None))),
-                [issue("status", &LeadStatus::issue())]
+                issues(LeadUpdate::from_request(update(Some(unknown), None))),
+                [issue("status", &LeadStatus::invalid_name_message())]
             );
         }
     }
@@ -271,15 +280,15 @@ mod tests {
     #[test]
     fn a_partial_change_leaves_the_rest() {
         assert_eq!(
-            PartialChange::of(patch(None, Some(""))),
-            Ok(PartialChange {
+            LeadPatch::from_request(patch(None, Some(""))),
+            Ok(LeadPatch {
                 status: None,
                 notes: Some(String::new())
             })
         );
         assert_eq!(
-            issues(PartialChange::of(patch(Some("LOST"), None))),
-            [issue("status", &LeadStatus::issue())]
+            issues(LeadPatch::from_request(patch(Some("LOST"), None))),
+            [issue("status", &LeadStatus::invalid_name_message())]
         );
     }
 
@@ -290,7 +299,7 @@ mod tests {
             fields in proptest::array::uniform4(proptest::option::of("[ a@\\t]{0,4}")),
         ) {
             let [company_name, contact_name, contact_email, phone] = fields;
-            match NewLead::of(Some(CreateLead {
+            match NewLead::from_request(Some(CreateLead {
                 company_name, contact_name, contact_email, phone, notes: None,
             })) {
                 Ok(lead) => {

@@ -22,7 +22,7 @@ impl LeadStatus {
     ];
 
     /// Its name on the wire and in the table.
-    pub(crate) const fn name(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::New => "NEW",
             Self::Contacted => "CONTACTED",
@@ -33,15 +33,15 @@ impl LeadStatus {
     }
 
     /// The status of exactly that name.
-    pub(crate) fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 
     /// What to say of a name that is none.
-    pub(crate) fn issue() -> String {
+    pub(crate) fn invalid_name_message() -> String {
         format!(
             "status must be one of: {}",
-            Self::ALL.map(Self::name).join(", ")
+            Self::ALL.map(Self::as_str).join(", ")
         )
     }
 }
@@ -53,13 +53,13 @@ mod tests {
     #[test]
     fn names_are_exact() {
         for status in LeadStatus::ALL {
-            assert_eq!(LeadStatus::of(status.name()), Some(status));
+            assert_eq!(LeadStatus::from_name(status.as_str()), Some(status));
         }
         for name in ["new", " NEW", "", "WON"] {
-            assert_eq!(LeadStatus::of(name), None, "{name:?}");
+            assert_eq!(LeadStatus::from_name(name), None, "{name:?}");
         }
         assert_eq!(
-            LeadStatus::issue(),
+            LeadStatus::invalid_name_message(),
             "status must be one of: NEW, CONTACTED, QUALIFIED, DISQUALIFIED, CONVERTED"
         );
     }

@@ -7,7 +7,7 @@ use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::list::List;
 use dm_contracts::api::sales::ClientSummary;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, Paging, whole};
+use dm_kit::http::{ApiError, Caller, Paging, list_response};
 use sqlx::PgPool;
 
 use crate::store::clients;
@@ -33,10 +33,10 @@ pub(super) async fn list(
     _caller: Caller,
     paging: Paging,
 ) -> Result<Response, ApiError> {
-    if !paging.is_on() {
-        return whole(clients::Listed(PgPool::clone(&database))).await;
+    if !paging.is_requested() {
+        return list_response(clients::ClientListSource(PgPool::clone(&database))).await;
     }
-    let items = clients::list(&database, paging).await?;
+    let items = clients::fetch_page(&database, paging).await?;
     let matching = clients::count(&database).await?;
-    Ok(Json(paging.list(items, matching)).into_response())
+    Ok(Json(paging.into_list(items, matching)).into_response())
 }

@@ -6,11 +6,11 @@ use dm_contracts::api::error::{ErrorBody, FieldIssue};
 use dm_contracts::api::sales::ConvertedLead;
 use dm_contracts::events::LeadConverted;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, CurrentTrace, Id};
+use dm_kit::http::{ApiError, Caller, CurrentTrace, PathId};
 use dm_kit::outbox;
 
-use super::no_lead;
-use crate::domain::{Conversion, NotQualified, conversion};
+use super::lead_not_found;
+use crate::domain::{Conversion, NotQualified, check_conversion};
 use crate::store::{clients, leads};
 
 /// Makes a client of a qualified lead, once
@@ -33,19 +33,20 @@ pub(super) async fn convert(
     State(database): State<Database>,
     Caller(caller): Caller,
     CurrentTrace(trace): CurrentTrace,
-    Id(id): Id,
+    PathId(id): PathId,
 ) -> Result<Json<ConvertedLead>, ApiError> {
     let mut transaction = database.begin().await?;
     // Whoever asks at the same time waits here, and then finds the client.
     let lead = leads::lock(&mut transaction, &id)
         .await?
-        .ok_or_else(|| no_lead(&id))?;
-    let due = conversion(&lead.status, lead.converted()).map_err(|reason| refused(&id, &reason))?;
+        .ok_or_else(|| lead_not_found(&id))?;
+    let due = check_conversion(&lead.status, lead.converted_client())
+        .map_err(|reason| not_qualified_error(&id, &reason))?;
     let (client, already_converted) = match due {
-        Conversion::Done(client) => (client, true),
-        Conversion::Due => {
+        Conversion::AlreadyConverted(client) => (client, true),
+        Conversion::Required => {
             let client = clients::insert(&mut transaction, &lead, &caller).await?;
-            leads::converted(&mut transaction, &id, &client).await?;
+            leads::mark_converted(&mut transaction, &id, &client).await?;
             let event = LeadConverted {
                 lead_id: lead.lead_id,
                 client_id: client.client_id.clone(),
@@ -68,7 +69,7 @@ pub(super) async fn convert(
     }))
 }
 
-fn refused(id: &str, NotQualified { status }: &NotQualified) -> ApiError {
+fn not_qualified_error(id: &str, NotQualified { status }: &NotQualified) -> ApiError {
     ApiError {
         issues: Some(vec![FieldIssue::new(
             "status",

@@ -7,12 +7,12 @@ use dm_contracts::api::error::{ErrorBody, FieldIssue};
 use dm_contracts::api::list::List;
 use dm_contracts::api::sales::{CreateLead, LeadDetail, LeadSummary, PatchLead, UpdateLead};
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Body, Caller, Id, Paging, Params, whole};
+use dm_kit::http::{ApiError, Caller, JsonBody, Paging, PathId, QueryParams, list_response};
 use http::StatusCode;
 use sqlx::PgPool;
 
-use super::no_lead;
-use crate::domain::{Change, LeadStatus, NewLead, PartialChange};
+use super::lead_not_found;
+use crate::domain::{LeadPatch, LeadStatus, LeadUpdate, NewLead};
 use crate::store::leads;
 
 /// Lists the leads, newest first
@@ -35,28 +35,31 @@ use crate::store::leads;
 pub(super) async fn list(
     State(database): State<Database>,
     _caller: Caller,
-    params: Params,
+    params: QueryParams,
     paging: Paging,
 ) -> Result<Response, ApiError> {
     let status = params
         .get("status")
         .map(|name| {
-            LeadStatus::of(name).ok_or_else(|| {
+            LeadStatus::from_name(name).ok_or_else(|| {
                 ApiError::validation(
                     "Invalid status filter",
-                    vec![FieldIssue::new("status", LeadStatus::issue())],
+                    vec![FieldIssue::new(
+                        "status",
+                        LeadStatus::invalid_name_message(),
+                    )],
                 )
             })
         })
         .transpose()?;
-    if !paging.is_on() {
+    if !paging.is_requested() {
         let pool = PgPool::clone(&database);
-        return whole(leads::Listed { pool, status }).await;
+        return list_response(leads::LeadListSource { pool, status }).await;
     }
-    let found = leads::list(&database, status, paging).await?;
+    let found = leads::fetch_page(&database, status, paging).await?;
     let matching = leads::count(&database, status).await?;
     let items: Vec<_> = found.into_iter().map(LeadSummary::from).collect();
-    Ok(Json(paging.list(items, matching)).into_response())
+    Ok(Json(paging.into_list(items, matching)).into_response())
 }
 
 /// Notes a lead
@@ -75,9 +78,9 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(database): State<Database>,
     Caller(caller): Caller,
-    Body(request): Body<CreateLead>,
+    JsonBody(request): JsonBody<CreateLead>,
 ) -> Result<(StatusCode, Json<LeadDetail>), ApiError> {
-    let lead = NewLead::of(request)
+    let lead = NewLead::from_request(request)
         .map_err(|issues| ApiError::validation("Lead request validation failed", issues))?;
     let lead = leads::insert(&database, &lead, &caller).await?;
     Ok((StatusCode::CREATED, Json(lead.into())))
@@ -101,11 +104,11 @@ pub(super) async fn create(
 pub(super) async fn detail(
     State(database): State<Database>,
     _caller: Caller,
-    Id(id): Id,
+    PathId(id): PathId,
 ) -> Result<Json<LeadDetail>, ApiError> {
     let lead = leads::find(&database, &id)
         .await?
-        .ok_or_else(|| no_lead(&id))?;
+        .ok_or_else(|| lead_not_found(&id))?;
     Ok(Json(lead.into()))
 }
 
@@ -129,15 +132,15 @@ pub(super) async fn detail(
 pub(super) async fn update(
     State(database): State<Database>,
     _caller: Caller,
-    Id(id): Id,
-    Body(request): Body<UpdateLead>,
+    PathId(id): PathId,
+    JsonBody(request): JsonBody<UpdateLead>,
 ) -> Result<Json<LeadDetail>, ApiError> {
-    let Change { status, notes } = Change::of(request).map_err(invalid)?;
-    let change = PartialChange {
+    let LeadUpdate { status, notes } = LeadUpdate::from_request(request).map_err(invalid_update)?;
+    let change = LeadPatch {
         status: Some(status),
         notes: Some(notes),
     };
-    apply(&database, &id, &change).await
+    apply_patch(&database, &id, &change).await
 }
 
 /// Changes what is given of a lead's status and notes
@@ -160,24 +163,24 @@ pub(super) async fn update(
 pub(super) async fn patch(
     State(database): State<Database>,
     _caller: Caller,
-    Id(id): Id,
-    Body(request): Body<PatchLead>,
+    PathId(id): PathId,
+    JsonBody(request): JsonBody<PatchLead>,
 ) -> Result<Json<LeadDetail>, ApiError> {
-    let change = PartialChange::of(request).map_err(invalid)?;
-    apply(&database, &id, &change).await
+    let change = LeadPatch::from_request(request).map_err(invalid_update)?;
+    apply_patch(&database, &id, &change).await
 }
 
-async fn apply(
+async fn apply_patch(
     database: &Database,
     id: &str,
-    change: &PartialChange,
+    change: &LeadPatch,
 ) -> Result<Json<LeadDetail>, ApiError> {
     let lead = leads::update(database, id, change)
         .await?
-        .ok_or_else(|| no_lead(id))?;
+        .ok_or_else(|| lead_not_found(id))?;
     Ok(Json(lead.into()))
 }
 
-fn invalid(issues: Vec<FieldIssue>) -> ApiError {
+fn invalid_update(issues: Vec<FieldIssue>) -> ApiError {
     ApiError::validation("Lead update request validation failed", issues)
 }

@@ -9,7 +9,7 @@ use dm_kit::http::{ApiError, OpenApiRouter};
 use utoipa_axum::routes;
 
 /// Every route of the service.
-pub(crate) fn all() -> OpenApiRouter<Database> {
+pub(crate) fn router() -> OpenApiRouter<Database> {
     OpenApiRouter::new()
         .routes(routes!(leads::list, leads::create))
         .routes(routes!(leads::detail, leads::update, leads::patch))
@@ -17,7 +17,7 @@ pub(crate) fn all() -> OpenApiRouter<Database> {
         .routes(routes!(clients::list))
 }
 
-fn no_lead(id: &str) -> ApiError {
+fn lead_not_found(id: &str) -> ApiError {
     ApiError::not_found("LEAD_NOT_FOUND", format!("Lead {id} was not found"))
 }
 
@@ -27,9 +27,9 @@ mod tests {
 
     #[test]
     fn the_description_has_every_endpoint_with_its_answers() {
-        let (_, api) = all().split_for_parts();
+        let (_, api) = router().split_for_parts();
         assert_eq!(
-            dm_kit::http::endpoints(&api),
+            dm_kit::http::list_endpoints(&api),
             [
                 "GET /internal/sales/clients listClients 200 400 401",
                 "GET /internal/sales/leads listLeads 200 400 401",

@@ -2,15 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::sales::ClientSummary;
-use dm_kit::http::{Chunk, Paging, Rows};
+use dm_kit::http::{ListChunk, ListSource, Paging};
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
-use super::leads::Lead;
-use crate::domain::Converted;
+use super::leads::LeadRow;
+use crate::domain::ConvertedClient;
 
 #[derive(Debug, FromRow)]
-struct Client {
+struct ClientRow {
     client_id: String,
     source_lead_id: String,
     company_name: String,
@@ -19,8 +19,8 @@ struct Client {
     created_at: DateTime<Utc>,
 }
 
-impl From<Client> for ClientSummary {
-    fn from(client: Client) -> Self {
+impl From<ClientRow> for ClientSummary {
+    fn from(client: ClientRow) -> Self {
         Self {
             client_id: client.client_id,
             source_lead_id: client.source_lead_id,
@@ -36,9 +36,9 @@ impl From<Client> for ClientSummary {
 /// clock, and so does whoever asks what of this is still in the outbox.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
-    lead: &Lead,
+    lead: &LeadRow,
     created_by: &str,
-) -> Result<Converted, sqlx::Error> {
+) -> Result<ConvertedClient, sqlx::Error> {
     let (client_id, at) = sqlx::query_as(
         "INSERT INTO clients (source_lead_id, company_name, contact_name, contact_email, phone,
                               created_by, created_at)
@@ -53,21 +53,21 @@ pub(crate) async fn insert(
     .bind(created_by)
     .fetch_one(transaction)
     .await?;
-    Ok(Converted { client_id, at })
+    Ok(ConvertedClient { client_id, at })
 }
 
 /// All clients, newest first.
-pub(crate) struct Listed(pub(crate) PgPool);
+pub(crate) struct ClientListSource(pub(crate) PgPool);
 
-impl Rows for Listed {
+impl ListSource for ClientListSource {
     type Item = ClientSummary;
     type Key = (DateTime<Utc>, String);
 
-    async fn after(
+    async fn fetch_after(
         &self,
         key: Option<&Self::Key>,
         limit: i64,
-    ) -> Result<Chunk<ClientSummary>, sqlx::Error> {
+    ) -> Result<ListChunk<ClientSummary>, sqlx::Error> {
         let query = sqlx::query(
             "SELECT client_id, source_lead_id, company_name, contact_name, contact_email,
                     created_at
@@ -78,7 +78,7 @@ impl Rows for Listed {
         .bind(key.map(|(at, _)| *at))
         .bind(key.map_or("", |(_, id)| id))
         .bind(limit);
-        let chunk = Chunk::<Client>::read(&self.0, query, limit).await?;
+        let chunk = ListChunk::<ClientRow>::read(&self.0, query, limit).await?;
         Ok(chunk.map(ClientSummary::from))
     }
 
@@ -88,8 +88,11 @@ impl Rows for Listed {
 }
 
 /// A page of the clients, newest first.
-pub(crate) async fn list(pool: &PgPool, paging: Paging) -> Result<Vec<ClientSummary>, sqlx::Error> {
-    let clients: Vec<Client> = sqlx::query_as(
+pub(crate) async fn fetch_page(
+    pool: &PgPool,
+    paging: Paging,
+) -> Result<Vec<ClientSummary>, sqlx::Error> {
+    let clients: Vec<ClientRow> = sqlx::query_as(
         "SELECT client_id, source_lead_id, company_name, contact_name, contact_email, created_at
            FROM clients
           ORDER BY created_at DESC, client_id DESC LIMIT $1 OFFSET $2",

@@ -2,15 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::sales::{LeadDetail, LeadSummary};
-use dm_kit::http::{Chunk, Paging, Rows};
+use dm_kit::http::{ListChunk, ListSource, Paging};
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::{Converted, LeadStatus, NewLead, PartialChange};
+use crate::domain::{ConvertedClient, LeadPatch, LeadStatus, NewLead};
 
 /// A lead.
 #[derive(Debug, FromRow)]
-pub(crate) struct Lead {
+pub(crate) struct LeadRow {
     pub(crate) lead_id: String,
     pub(crate) company_name: String,
     pub(crate) contact_name: String,
@@ -25,19 +25,19 @@ pub(crate) struct Lead {
     converted_at: Option<DateTime<Utc>>,
 }
 
-impl Lead {
+impl LeadRow {
     /// The client that it became, if it did.
-    pub(crate) fn converted(&self) -> Option<Converted> {
+    pub(crate) fn converted_client(&self) -> Option<ConvertedClient> {
         let client_id = self.converted_client_id.clone()?;
-        Some(Converted {
+        Some(ConvertedClient {
             client_id,
             at: self.converted_at?,
         })
     }
 }
 
-impl From<Lead> for LeadDetail {
-    fn from(lead: Lead) -> Self {
+impl From<LeadRow> for LeadDetail {
+    fn from(lead: LeadRow) -> Self {
         Self {
             lead_id: lead.lead_id,
             company_name: lead.company_name,
@@ -55,8 +55,8 @@ impl From<Lead> for LeadDetail {
     }
 }
 
-impl From<Lead> for LeadSummary {
-    fn from(lead: Lead) -> Self {
+impl From<LeadRow> for LeadSummary {
+    fn from(lead: LeadRow) -> Self {
         Self {
             lead_id: lead.lead_id,
             company_name: lead.company_name,
@@ -74,7 +74,7 @@ pub(crate) async fn insert(
     pool: &PgPool,
     lead: &NewLead,
     created_by: &str,
-) -> Result<Lead, sqlx::Error> {
+) -> Result<LeadRow, sqlx::Error> {
     sqlx::query_as(
         "INSERT INTO leads (company_name, contact_name, contact_email, phone, notes,
                             status, created_by, created_at, updated_at)
@@ -86,27 +86,27 @@ pub(crate) async fn insert(
     .bind(&lead.contact_email)
     .bind(&lead.phone)
     .bind(&lead.notes)
-    .bind(LeadStatus::New.name())
+    .bind(LeadStatus::New.as_str())
     .bind(created_by)
     .fetch_one(pool)
     .await
 }
 
 /// All leads, newest first, perhaps of one status alone.
-pub(crate) struct Listed {
+pub(crate) struct LeadListSource {
     pub(crate) pool: PgPool,
     pub(crate) status: Option<LeadStatus>,
 }
 
-impl Rows for Listed {
+impl ListSource for LeadListSource {
     type Item = LeadSummary;
     type Key = (DateTime<Utc>, String);
 
-    async fn after(
+    async fn fetch_after(
         &self,
         key: Option<&Self::Key>,
         limit: i64,
-    ) -> Result<Chunk<LeadSummary>, sqlx::Error> {
+    ) -> Result<ListChunk<LeadSummary>, sqlx::Error> {
         // Two statements rather than one that allows for both: each has its index.
         let statement = match self.status {
             None => {
@@ -123,11 +123,11 @@ impl Rows for Listed {
             }
         };
         let query = sqlx::query(statement)
-            .bind(self.status.map(LeadStatus::name))
+            .bind(self.status.map(LeadStatus::as_str))
             .bind(key.map(|(at, _)| *at))
             .bind(key.map_or("", |(_, id)| id))
             .bind(limit);
-        let chunk = Chunk::<Lead>::read(&self.pool, query, limit).await?;
+        let chunk = ListChunk::<LeadRow>::read(&self.pool, query, limit).await?;
         Ok(chunk.map(LeadSummary::from))
     }
 
@@ -137,11 +137,11 @@ impl Rows for Listed {
 }
 
 /// A page of the leads, newest first, perhaps of one status alone.
-pub(crate) async fn list(
+pub(crate) async fn fetch_page(
     pool: &PgPool,
     status: Option<LeadStatus>,
     paging: Paging,
-) -> Result<Vec<Lead>, sqlx::Error> {
+) -> Result<Vec<LeadRow>, sqlx::Error> {
     // Two statements rather than one that allows for both: each has its index.
     let statement = match status {
         None => {
@@ -156,7 +156,7 @@ pub(crate) async fn list(
         }
     };
     sqlx::query_as(statement)
-        .bind(status.map(LeadStatus::name))
+        .bind(status.map(LeadStatus::as_str))
         .bind(paging.limit())
         .bind(paging.offset())
         .fetch_all(pool)
@@ -166,13 +166,13 @@ pub(crate) async fn list(
 /// How many leads there are, perhaps of one status alone.
 pub(crate) async fn count(pool: &PgPool, status: Option<LeadStatus>) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("SELECT count(*) FROM leads WHERE $1::text IS NULL OR status = $1")
-        .bind(status.map(LeadStatus::name))
+        .bind(status.map(LeadStatus::as_str))
         .fetch_one(pool)
         .await
 }
 
 /// A lead.
-pub(crate) async fn find(pool: &PgPool, id: &str) -> Result<Option<Lead>, sqlx::Error> {
+pub(crate) async fn find(pool: &PgPool, id: &str) -> Result<Option<LeadRow>, sqlx::Error> {
     sqlx::query_as("SELECT * FROM leads WHERE lead_id = $1")
         .bind(id)
         .fetch_optional(pool)
@@ -183,7 +183,7 @@ pub(crate) async fn find(pool: &PgPool, id: &str) -> Result<Option<Lead>, sqlx::
 pub(crate) async fn lock(
     transaction: &mut PgConnection,
     id: &str,
-) -> Result<Option<Lead>, sqlx::Error> {
+) -> Result<Option<LeadRow>, sqlx::Error> {
     sqlx::query_as("SELECT * FROM leads WHERE lead_id = $1 FOR UPDATE")
         .bind(id)
         .fetch_optional(transaction)
@@ -195,8 +195,8 @@ pub(crate) async fn lock(
 pub(crate) async fn update(
     pool: &PgPool,
     id: &str,
-    change: &PartialChange,
-) -> Result<Option<Lead>, sqlx::Error> {
+    change: &LeadPatch,
+) -> Result<Option<LeadRow>, sqlx::Error> {
     sqlx::query_as(
         "UPDATE leads
             SET status = coalesce($2, status), notes = coalesce($3, notes),
@@ -207,17 +207,17 @@ pub(crate) async fn update(
          RETURNING *",
     )
     .bind(id)
-    .bind(change.status.map(LeadStatus::name))
+    .bind(change.status.map(LeadStatus::as_str))
     .bind(change.notes.as_deref())
     .fetch_optional(pool)
     .await
 }
 
 /// Notes that a lead is a client now.
-pub(crate) async fn converted(
+pub(crate) async fn mark_converted(
     transaction: &mut PgConnection,
     id: &str,
-    client: &Converted,
+    client: &ConvertedClient,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE leads
@@ -225,7 +225,7 @@ pub(crate) async fn converted(
           WHERE lead_id = $1",
     )
     .bind(id)
-    .bind(LeadStatus::Converted.name())
+    .bind(LeadStatus::Converted.as_str())
     .bind(&client.client_id)
     .bind(client.at)
     .execute(transaction)

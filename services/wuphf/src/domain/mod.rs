@@ -1,7 +1,7 @@
 //! The rules.
 
-mod facts;
-mod telling;
+mod event_data;
+mod notification;
 
-pub(crate) use facts::Missing;
-pub(crate) use telling::{Draft, Telling, telling};
+pub(crate) use event_data::MissingField;
+pub(crate) use notification::{NotificationDecision, NotificationDraft, decide_notification};

@@ -7,10 +7,10 @@ use dm_kit::http::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// Every route of the service.
-pub(crate) fn all() -> OpenApiRouter<Database> {
+pub(crate) fn router() -> OpenApiRouter<Database> {
     OpenApiRouter::new()
         .routes(routes!(notifications::list))
-        .routes(routes!(notifications::read))
+        .routes(routes!(notifications::mark_read))
 }
 
 #[cfg(test)]
@@ -19,9 +19,9 @@ mod tests {
 
     #[test]
     fn the_description_has_every_endpoint_with_its_answers() {
-        let (_, api) = all().split_for_parts();
+        let (_, api) = router().split_for_parts();
         assert_eq!(
-            dm_kit::http::endpoints(&api),
+            dm_kit::http::list_endpoints(&api),
             [
                 "GET /internal/notifications listNotifications 200 400 401",
                 "POST /internal/notifications/{notificationId}/read readNotification 200 401 404",

@@ -6,7 +6,7 @@ use dm_contracts::api::error::{ErrorBody, FieldIssue};
 use dm_contracts::api::notification::{Notification, Notifications};
 use dm_contracts::time;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, Id, Params};
+use dm_kit::http::{ApiError, Caller, PathId, QueryParams};
 
 use crate::store::notifications;
 
@@ -28,11 +28,11 @@ use crate::store::notifications;
 pub(super) async fn list(
     State(database): State<Database>,
     Caller(caller): Caller,
-    params: Params,
+    params: QueryParams,
 ) -> Result<Json<Notifications>, ApiError> {
     let unread_only = unread_only(&params)?;
     let items = notifications::list(&database, &caller, unread_only).await?;
-    Ok(Json(answer(items)))
+    Ok(Json(to_response(items)))
 }
 
 /// Marks one of the caller's notifications as read
@@ -50,12 +50,12 @@ pub(super) async fn list(
         (status = 404, description = "The caller has no such notification", body = ErrorBody),
     )
 )]
-pub(super) async fn read(
+pub(super) async fn mark_read(
     State(database): State<Database>,
     Caller(caller): Caller,
-    Id(id): Id,
+    PathId(id): PathId,
 ) -> Result<Json<Notification>, ApiError> {
-    notifications::read(&database, &id, &caller, time::now())
+    notifications::mark_read(&database, &id, &caller, time::now())
         .await?
         .map(Json)
         .ok_or_else(|| {
@@ -66,7 +66,7 @@ pub(super) async fn read(
         })
 }
 
-fn unread_only(params: &Params) -> Result<bool, ApiError> {
+fn unread_only(params: &QueryParams) -> Result<bool, ApiError> {
     match params.get("unreadOnly") {
         None => Ok(false),
         Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
@@ -81,7 +81,7 @@ fn unread_only(params: &Params) -> Result<bool, ApiError> {
     }
 }
 
-fn answer(items: Vec<Notification>) -> Notifications {
+fn to_response(items: Vec<Notification>) -> Notifications {
     let unread = items.iter().filter(|item| !item.is_read).count();
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     Notifications {
@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn a_filter_is_true_or_false() {
-        let of = |query: &str| unread_only(&Params::parse(query)).map_err(|error| error.message);
+        let of =
+            |query: &str| unread_only(&QueryParams::parse(query)).map_err(|error| error.message);
         assert_eq!(of(""), Ok(false));
         assert_eq!(of("unreadOnly="), Ok(false));
         assert_eq!(of("unreadOnly=false"), Ok(false));
@@ -123,7 +124,7 @@ mod tests {
             created_at: time::now(),
             read_at: None,
         };
-        let answer = answer(vec![item(true), item(false), item(false)]);
+        let answer = to_response(vec![item(true), item(false), item(false)]);
         assert_eq!((answer.total, answer.unread_count), (3, 2));
     }
 }

@@ -5,13 +5,13 @@ use dm_contracts::api::notification::Notification;
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::Draft;
+use crate::domain::NotificationDraft;
 
 /// How many notifications a list has at most.
-const NEWEST: i64 = 100;
+const MAX_LISTED: i64 = 100;
 
 #[derive(Debug, FromRow)]
-struct Row {
+struct NotificationRow {
     notification_id: String,
     user_id: String,
     kind: String,
@@ -23,8 +23,8 @@ struct Row {
     read_at: Option<DateTime<Utc>>,
 }
 
-impl From<Row> for Notification {
-    fn from(row: Row) -> Self {
+impl From<NotificationRow> for Notification {
+    fn from(row: NotificationRow) -> Self {
         Self {
             notification_id: row.notification_id,
             user_id: row.user_id,
@@ -42,10 +42,10 @@ impl From<Row> for Notification {
 /// Stores a notification. `None` where the user was told of that event before.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
-    draft: &Draft,
+    draft: &NotificationDraft,
     event_id: &str,
 ) -> Result<Option<Notification>, sqlx::Error> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<NotificationRow> = sqlx::query_as(
         "INSERT INTO notifications (user_id, kind, title, body, deep_link, created_at,
                                     source_event_id)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -80,9 +80,9 @@ pub(crate) async fn list(
           WHERE user_id = $1
           ORDER BY created_at DESC, notification_id DESC LIMIT $2"
     };
-    let rows: Vec<Row> = sqlx::query_as(statement)
+    let rows: Vec<NotificationRow> = sqlx::query_as(statement)
         .bind(user_id)
-        .bind(NEWEST)
+        .bind(MAX_LISTED)
         .fetch_all(pool)
         .await?;
     Ok(rows.into_iter().map(Notification::from).collect())
@@ -90,13 +90,13 @@ pub(crate) async fn list(
 
 /// Marks a user's notification as read; the first time stays. `None` where the
 /// user has no such notification.
-pub(crate) async fn read(
+pub(crate) async fn mark_read(
     pool: &PgPool,
     id: &str,
     user_id: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Notification>, sqlx::Error> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<NotificationRow> = sqlx::query_as(
         "UPDATE notifications
             SET is_read = true, read_at = coalesce(read_at, $3)
           WHERE notification_id = $1 AND user_id = $2

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use dm_components::http_client;
 use dm_components::service::{GATEWAY, base_url};
-use dm_gateway_client::{Fault, GATEWAY_SECRET, Person};
+use dm_gateway_client::{BrowserSession, GATEWAY_SECRET, RequestFailure};
 use reqwest::header::HeaderValue;
 use reqwest::{Client, Method, Request};
 
-use super::{Figure, Stack, load, percentile};
+use super::{BenchStack, Metric, http_load, percentile};
 use crate::error::BenchError;
 
 /// Who asks.
@@ -21,23 +21,27 @@ const CONNECTIONS: usize = 8;
 const DURATION: Duration = Duration::from_secs(2);
 
 /// The share of the rate, and the delay.
-pub(super) async fn measure(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>, BenchError> {
-    let client = http_client().build().map_err(|error| BenchError::Request {
-        request: "creating an HTTP client".into(),
-        what: error.to_string(),
-    })?;
-    let refused = |fault: Fault| BenchError::Request {
+pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>, BenchError> {
+    let client = http_client()
+        .build()
+        .map_err(|error| BenchError::RequestFailed {
+            request: "creating an HTTP client".into(),
+            reason: error.to_string(),
+        })?;
+    let refused = |fault: RequestFailure| BenchError::RequestFailed {
         request: format!("signing in as {USER}"),
-        what: fault.what,
+        reason: fault.what,
     };
-    let person = Person::sign_in(&stack.site, USER).await.map_err(refused)?;
-    let cookie = person.cookie().map_err(refused)?;
-    let by_gateway = request(
+    let person = BrowserSession::sign_in(&stack.endpoints, USER)
+        .await
+        .map_err(refused)?;
+    let cookie = person.session_cookie().map_err(refused)?;
+    let by_gateway = build_request(
         &client,
         &format!("{}/api/v1/orders{QUERY}", base_url(GATEWAY, stack.ports())),
         ("cookie", &cookie),
     )?;
-    let mut direct = request(
+    let mut direct = build_request(
         &client,
         &format!(
             "{}/internal/orders{QUERY}",
@@ -45,39 +49,41 @@ pub(super) async fn measure(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>, Ben
         ),
         ("x-user-id", USER),
     )?;
-    let secret = HeaderValue::from_str(&stack.site.gateway_secret);
-    let secret = secret.map_err(|error| BenchError::Request {
+    let secret = HeaderValue::from_str(&stack.endpoints.gateway_secret);
+    let secret = secret.map_err(|error| BenchError::RequestFailed {
         request: "creating a request".into(),
-        what: error.to_string(),
+        reason: error.to_string(),
     })?;
     direct.headers_mut().insert(GATEWAY_SECRET, secret);
     // Connections, caches and keys, which are not measured.
     for side in [&direct, &by_gateway] {
-        load::closed(&client, side, CONNECTIONS, DURATION / 4).await?;
+        http_load::run_closed_loop(&client, side, CONNECTIONS, DURATION / 4).await?;
     }
     let one = async |side: &Request| {
-        let mut took = load::closed(&client, side, 1, DURATION).await?.took;
+        let mut took = http_load::run_closed_loop(&client, side, 1, DURATION)
+            .await?
+            .latencies;
         Ok::<_, BenchError>(percentile(&mut took, 50.0))
     };
     let many = async |side: &Request| {
-        let load = load::closed(&client, side, CONNECTIONS, DURATION).await?;
+        let load = http_load::run_closed_loop(&client, side, CONNECTIONS, DURATION).await?;
         Ok::<_, BenchError>(load.rate)
     };
     let delay = one(&by_gateway).await? - one(&direct).await?;
     let share = many(&by_gateway).await? / many(&direct).await?;
     Ok(vec![
-        (Figure::GatewayRate, share),
-        (Figure::GatewayDelay, delay),
+        (Metric::GatewayRate, share),
+        (Metric::GatewayDelay, delay),
     ])
 }
 
-fn request(client: &Client, url: &str, header: (&str, &str)) -> Result<Request, BenchError> {
+fn build_request(client: &Client, url: &str, header: (&str, &str)) -> Result<Request, BenchError> {
     client
         .request(Method::GET, url)
         .header(header.0, header.1)
         .build()
-        .map_err(|error| BenchError::Request {
+        .map_err(|error| BenchError::RequestFailed {
             request: format!("GET {url}"),
-            what: error.to_string(),
+            reason: error.to_string(),
         })
 }

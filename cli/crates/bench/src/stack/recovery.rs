@@ -12,44 +12,44 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
-use super::{Figure, Stack};
+use super::{BenchStack, Metric};
 use crate::error::BenchError;
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// How often something is looked at.
-const LOOK: Duration = Duration::from_millis(25);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 /// After a restart of the broker, and of the database: from when it answers until an
 /// order that is then placed has its reservation.
-pub(super) async fn measure(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
+pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
     let mut figures = Vec::new();
     for (component, figure) in [
-        ("rabbitmq", Figure::BrokerRecovery),
-        ("postgres", Figure::DatabaseRecovery),
+        ("rabbitmq", Metric::BrokerRecovery),
+        ("postgres", Metric::DatabaseRecovery),
     ] {
         let container = stack.container(component);
         let engine = stack.engine();
-        engine.kill(&container, "SIGKILL").await?;
+        engine.kill_container(&container, "SIGKILL").await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        engine.start(&container).await?;
-        ready(stack, component).await?;
+        engine.start_container(&container).await?;
+        wait_until_ready(stack, component).await?;
         let began = Instant::now();
-        let order = placed(stack).await?;
-        reserved(stack, &order).await?;
+        let order = place_order(stack).await?;
+        wait_until_reserved(stack, &order).await?;
         figures.push((figure, began.elapsed().as_secs_f64()));
     }
     Ok(figures)
 }
 
 /// Waits until a server answers what it is there for.
-async fn ready(stack: &Stack<'_>, component: &str) -> Result<(), BenchError> {
-    let options = postgres::connect_options(&stack.config().postgres, stack.ports());
+async fn wait_until_ready(stack: &BenchStack<'_>, component: &str) -> Result<(), BenchError> {
+    let options = postgres::superuser_connect_options(&stack.config().postgres, stack.ports());
     let answers = async || match component {
-        "rabbitmq" => match broker::connect(&stack.broker).await {
+        "rabbitmq" => match broker::connect(&stack.broker_uri).await {
             Ok(connection) => {
                 let all = dm_contracts::topology::WORK_QUEUES;
-                let there = queues::depths(&connection, &all).await.is_ok();
+                let there = queues::load_depths(&connection, &all).await.is_ok();
                 // It was only asked.
                 let _ = connection.close(200, "done".into()).await;
                 there
@@ -61,33 +61,33 @@ async fn ready(stack: &Stack<'_>, component: &str) -> Result<(), BenchError> {
             Err(_) => false,
         },
     };
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while !answers().await {
         if Instant::now() > until {
-            return Err(BenchError::Missing {
-                what: format!("{component} was not available again"),
-                patience: PATIENCE,
+            return Err(BenchError::Timeout {
+                reason: format!("{component} was not available again"),
+                timeout: TIMEOUT,
             });
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }
 
 /// Places an order, as soon as the service takes one.
-async fn placed(stack: &Stack<'_>) -> Result<String, BenchError> {
-    let refused = |error: reqwest::Error| BenchError::Request {
+async fn place_order(stack: &BenchStack<'_>) -> Result<String, BenchError> {
+    let refused = |error: reqwest::Error| BenchError::RequestFailed {
         request: "POST /internal/orders".into(),
-        what: error.to_string(),
+        reason: error.to_string(),
     };
     let client = http_client().build().map_err(refused)?;
     let url = format!("{}/internal/orders", base_url("order", stack.ports()));
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     loop {
         let answer = client
             .request(Method::POST, &url)
             .header("x-user-id", "jhalpert")
-            .header(GATEWAY_SECRET, &stack.site.gateway_secret)
+            .header(GATEWAY_SECRET, &stack.endpoints.gateway_secret)
             .json(&json!({
                 "clientId": "client_501",
                 "requestedShipDate": "2030-01-31",
@@ -102,17 +102,17 @@ async fn placed(stack: &Stack<'_>) -> Result<String, BenchError> {
             return Ok(body["orderId"].as_str().unwrap_or_default().to_owned());
         }
         if Instant::now() > until {
-            return Err(BenchError::Missing {
-                what: "no order was accepted".into(),
-                patience: PATIENCE,
+            return Err(BenchError::Timeout {
+                reason: "no order was accepted".into(),
+                timeout: TIMEOUT,
             });
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-async fn reserved(stack: &Stack<'_>, order: &str) -> Result<(), BenchError> {
-    let until = Instant::now() + PATIENCE;
+async fn wait_until_reserved(stack: &BenchStack<'_>, order: &str) -> Result<(), BenchError> {
+    let until = Instant::now() + TIMEOUT;
     loop {
         let status: Option<String> =
             sqlx::query_scalar("SELECT status FROM orders.orders WHERE order_id = $1")
@@ -123,11 +123,11 @@ async fn reserved(stack: &Stack<'_>, order: &str) -> Result<(), BenchError> {
             return Ok(());
         }
         if Instant::now() > until {
-            return Err(BenchError::Missing {
-                what: format!("order {order} is not reserved"),
-                patience: PATIENCE,
+            return Err(BenchError::Timeout {
+                reason: format!("order {order} is not reserved"),
+                timeout: TIMEOUT,
             });
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

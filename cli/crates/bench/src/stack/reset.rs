@@ -2,14 +2,19 @@
 
 use dm_core::error::Result;
 
-use super::{Figure, Stack};
+use super::{BenchStack, Metric};
 
 /// `dm reset` of a stack with all services and a small past, beside the `dm up` that had
 /// brought it up on golden images. On an instance of its own.
-pub(super) async fn measure(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
-    let instance = instance(stack.instance());
-    let interrupt = &stack.bench.session.interrupt;
-    let dm = async |arguments: &[&str]| stack.dm.run(&instance, arguments, interrupt).await;
+pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
+    let instance = reset_instance_name(stack.instance());
+    let interrupt = &stack.context.session.interrupt;
+    let dm = async |arguments: &[&str]| {
+        stack
+            .dm
+            .run_on_instance(&instance, arguments, interrupt)
+            .await
+    };
     // What a killed round or the one before has left.
     dm(&["down", "--volumes"]).await?;
     dm(&["golden", "make"]).await?;
@@ -17,11 +22,11 @@ pub(super) async fn measure(stack: &Stack<'_>) -> Result<Vec<(Figure, f64)>> {
     dm(&["seed", "--scale", "small", "--append"]).await?;
     let reset = dm(&["reset", "--yes"]).await?;
     dm(&["down", "--volumes"]).await?;
-    let ratio = reset.took.as_secs_f64() / up.took.as_secs_f64();
-    Ok(vec![(Figure::ResetWithServices, ratio)])
+    let ratio = reset.duration.as_secs_f64() / up.duration.as_secs_f64();
+    Ok(vec![(Metric::ResetWithServices, ratio)])
 }
 
 /// The instance that is reset, beside one that is not.
-pub(super) fn instance(beside: &str) -> String {
+pub(super) fn reset_instance_name(beside: &str) -> String {
     format!("{beside}-reset")
 }

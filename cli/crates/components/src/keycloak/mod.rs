@@ -1,24 +1,24 @@
 //! Keycloak: who somebody is, by the realm and its LDAP federation.
 
-pub mod admin;
-mod diagnosis;
-mod files;
-pub(crate) mod stored;
-pub mod token;
+pub mod admin_client;
+mod secret_files;
+pub mod sign_in;
+mod start_failure;
+pub(crate) mod stored_secrets;
 
 use std::time::Duration;
 
 use dm_config::Config;
-use dm_engine::spec::{ContainerSpec, File};
+use dm_engine::spec::{ContainerFile, ContainerSpec};
 use serde::Deserialize;
 
-use super::reach::Reach;
-use super::recorded::RecordedSchema;
+use super::client_location::ClientLocation;
+use super::prebuilt_schema::PrebuiltSchema;
 use super::{
-    Component, ComponentError, PortWish, Ports, Probe, Refused, Renewal, Site, container,
-    http_client, http_origin, innermost, read,
+    Component, ComponentError, HostPorts, InstanceLayout, Misconfiguration, PortSpec, ProbeFuture,
+    ResetStrategy, base_container_spec, http_client, http_origin, read_fixture, root_cause,
 };
-use crate::{names, openldap, postgres};
+use crate::{node_names, openldap, postgres};
 
 /// The component's name.
 pub const NAME: &str = "keycloak";
@@ -30,24 +30,24 @@ const PORT: u16 = 8080;
 pub const DATABASE_ROLE: &str = "keycloak";
 
 /// Where the image that is built here keeps the schema as its migrations leave it.
-const RECORDED_SCHEMA: &str = "/opt/keycloak/schema/keycloak.sql";
+const PREBUILT_SCHEMA_SCRIPT: &str = "/opt/keycloak/schema/keycloak.sql";
 
 /// Who the server is in its container, in the official image and the built one.
 const UID: u32 = 1000;
 
 /// The file of the realm, which is imported into a new database.
-const REALM: &str = "/opt/keycloak/data/import/realm.json";
+const REALM_PATH: &str = "/opt/keycloak/data/import/realm.json";
 /// The options that are secret.
-const CONF: &str = "/opt/keycloak/conf/keycloak.conf";
+const CONF_PATH: &str = "/opt/keycloak/conf/keycloak.conf";
 /// The password of the database, in the way of PostgreSQL's own clients: as an option
 /// Keycloak would replace expressions in it twice.
-const PGPASS: &str = "/opt/keycloak/conf/pgpass";
+const PGPASS_PATH: &str = "/opt/keycloak/conf/pgpass";
 
 /// Keycloak.
 #[derive(Debug, Clone)]
 pub struct Keycloak {
-    config: dm_config::Keycloak,
-    postgres: dm_config::Postgres,
+    config: dm_config::KeycloakConfig,
+    postgres: dm_config::PostgresConfig,
     ldap_bind_dn: String,
     ldap_bind_password: String,
 }
@@ -70,20 +70,20 @@ impl Keycloak {
 /// `localhost` and not `127.0.0.1`: the issuer follows the request's host, and
 /// the redirect addresses of the realm's clients say `localhost`.
 #[must_use]
-pub fn base_url(ports: &Ports) -> String {
-    base_url_of(Reach::Published(ports))
+pub fn base_url(ports: &HostPorts) -> String {
+    base_url_from(ClientLocation::Host(ports))
 }
 
 /// The address of Keycloak, from there.
 #[must_use]
-pub fn base_url_of(reach: Reach<'_>) -> String {
-    let address = reach.address(NAME, "localhost", NAME, PORT);
+pub fn base_url_from(reach: ClientLocation<'_>) -> String {
+    let address = reach.server_address(NAME, "localhost", NAME, PORT);
     http_origin(&address.host, address.port)
 }
 
 /// The part of an OpenID Connect discovery document that proves the realm.
 #[derive(Debug, Deserialize)]
-struct Discovery {
+struct DiscoveryDocument {
     issuer: String,
 }
 
@@ -92,31 +92,31 @@ impl Component for Keycloak {
         NAME
     }
 
-    fn after(&self) -> &'static [&'static str] {
+    fn start_dependencies(&self) -> &'static [&'static str] {
         // Not after OpenLDAP: Keycloak binds to it at the first login.
-        &[names::DATABASE]
+        &[node_names::DATABASE]
     }
 
-    fn needs(&self) -> &'static [&'static str] {
+    fn runtime_dependencies(&self) -> &'static [&'static str] {
         // Whoever logs in is looked up there.
         &[openldap::NAME]
     }
 
-    fn ports(&self) -> Vec<PortWish> {
-        vec![PortWish {
+    fn ports(&self) -> Vec<PortSpec> {
+        vec![PortSpec {
             name: NAME,
-            container: PORT,
-            host: self.config.port.get(),
+            container_port: PORT,
+            host_port: self.config.port.get(),
         }]
     }
 
-    fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
-        let realm = read(
-            site.root,
+    fn container_spec(&self, layout: &InstanceLayout<'_>) -> Result<ContainerSpec, ComponentError> {
+        let realm = read_fixture(
+            layout.root,
             self.config.realm_file.as_path(),
             "keycloak.realm_file",
         )?;
-        let realm = files::realm(
+        let realm = secret_files::realm_json(
             &realm,
             &[
                 (
@@ -130,17 +130,20 @@ impl Component for Keycloak {
                 ("DM_LDAP_BIND_DN", &self.ldap_bind_dn),
                 ("DM_LDAP_BIND_PASSWORD", &self.ldap_bind_password),
             ],
-            &self.config.realm_file.in_project(site.root),
+            &self.config.realm_file.in_project(layout.root),
         )?;
-        let conf = files::conf(&[
+        let conf = secret_files::keycloak_conf(&[
             ("bootstrap-admin-username", self.config.admin_user.as_str()),
             (
                 "bootstrap-admin-password",
                 self.config.admin_password.reveal(),
             ),
         ]);
-        let pgpass = files::pgpass(DATABASE_ROLE, &self.config.database_password.for_postgres());
-        let mut spec = container(self, site);
+        let pgpass = secret_files::pgpass(
+            DATABASE_ROLE,
+            &self.config.database_password.to_postgres_password(),
+        );
+        let mut spec = base_container_spec(self, layout);
         spec.env.extend([
             ("KC_DB".into(), "postgres".into()),
             ("KC_DB_URL_HOST".into(), "postgres".into()),
@@ -150,7 +153,7 @@ impl Component for Keycloak {
             ),
             ("KC_DB_SCHEMA".into(), DATABASE_ROLE.into()),
             ("KC_DB_USERNAME".into(), DATABASE_ROLE.into()),
-            ("PGPASSFILE".into(), PGPASS.into()),
+            ("PGPASSFILE".into(), PGPASS_PATH.into()),
             ("KC_HTTP_ENABLED".into(), "true".into()),
             ("KC_HOSTNAME_STRICT".into(), "false".into()),
             ("KC_CACHE".into(), "local".into()),
@@ -166,7 +169,10 @@ impl Component for Keycloak {
                 "KC_SPI_PASSWORD_HASHING__ARGON2__ITERATIONS".into(),
                 "1".into(),
             ),
-            ("JAVA_OPTS_KC_HEAP".into(), heap(self.config.heap.bytes())),
+            (
+                "JAVA_OPTS_KC_HEAP".into(),
+                jvm_heap_options(self.config.heap.bytes()),
+            ),
             // A database that was made anew has another address; Java's own memory of it
             // lasts half a minute.
             ("JAVA_OPTS_APPEND".into(), "-Dsun.net.inetaddr.ttl=1".into()),
@@ -177,15 +183,15 @@ impl Component for Keycloak {
             "--import-realm".into(),
         ];
         spec.files = vec![
-            File::secret(REALM, UID, realm),
-            File::secret(CONF, UID, conf),
-            File::secret(PGPASS, UID, pgpass),
+            ContainerFile::secret(REALM_PATH, UID, realm),
+            ContainerFile::secret(CONF_PATH, UID, conf),
+            ContainerFile::secret(PGPASS_PATH, UID, pgpass),
         ];
         spec.memory = self.config.memory.map(|size| size.bytes());
         Ok(spec)
     }
 
-    fn probe(&self, ports: &Ports) -> Probe {
+    fn probe(&self, ports: &HostPorts) -> ProbeFuture {
         let issuer = format!("{}/realms/{}", base_url(ports), self.config.realm);
         Box::pin(async move {
             let client = http_client().build().map_err(|error| error.to_string())?;
@@ -193,12 +199,13 @@ impl Component for Keycloak {
                 .get(format!("{issuer}/.well-known/openid-configuration"))
                 .send()
                 .await
-                .map_err(|error| innermost(&error))?;
+                .map_err(|error| root_cause(&error))?;
             if !response.status().is_success() {
                 let status = response.status();
                 return Err(format!("the discovery document of the realm returns {status}").into());
             }
-            let discovery: Discovery = response.json().await.map_err(|error| innermost(&error))?;
+            let discovery: DiscoveryDocument =
+                response.json().await.map_err(|error| root_cause(&error))?;
             if discovery.issuer == issuer {
                 Ok(())
             } else {
@@ -207,50 +214,53 @@ impl Component for Keycloak {
         })
     }
 
-    fn addresses(&self, ports: &Ports) -> Vec<String> {
+    fn addresses(&self, ports: &HostPorts) -> Vec<String> {
         vec![format!("{}/realms/{}", base_url(ports), self.config.realm)]
     }
 
-    fn page(&self, ports: &Ports) -> Option<String> {
+    fn page_url(&self, ports: &HostPorts) -> Option<String> {
         Some(format!("{}/admin/", base_url(ports)))
     }
 
-    fn recorded_schema(&self, ports: &Ports) -> Option<RecordedSchema> {
-        let owner = postgres::connect_options(&self.postgres, ports)
+    fn prebuilt_schema(&self, ports: &HostPorts) -> Option<PrebuiltSchema> {
+        let owner = postgres::superuser_connect_options(&self.postgres, ports)
             .username(DATABASE_ROLE)
-            .password(&self.config.database_password.for_postgres());
-        Some(RecordedSchema {
-            script: RECORDED_SCHEMA,
+            .password(&self.config.database_password.to_postgres_password());
+        Some(PrebuiltSchema {
+            script: PREBUILT_SCHEMA_SCRIPT,
             schema: DATABASE_ROLE,
-            owner,
+            owner_options: owner,
         })
     }
 
-    fn renewal(&self, ports: &Ports) -> Option<Renewal> {
+    fn reset_strategy(&self, ports: &HostPorts) -> Option<ResetStrategy> {
         let (base, config) = (base_url(ports), self.config.clone());
-        Some(Renewal::Running(Box::pin(async move {
-            let admin = admin::Admin {
-                base: &base,
+        Some(ResetStrategy::WhileRunning(Box::pin(async move {
+            let admin = admin_client::AdminClient {
+                base_url: &base,
                 realm: config.realm.as_str(),
                 user: config.admin_user.as_str(),
                 password: config.admin_password.reveal(),
             };
-            admin.forget().await.map_err(|error| innermost(&error))
+            admin
+                .clear_sessions_and_caches()
+                .await
+                .map_err(|error| root_cause(&error))
         })))
     }
 
-    fn diagnosis(&self, log: &[String]) -> Option<Refused> {
-        diagnosis::of(log, self.config.realm_file.as_path())
+    fn diagnose_log(&self, log: &[String]) -> Option<Misconfiguration> {
+        start_failure::diagnose(log, self.config.realm_file.as_path())
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(|wait| wait.get())
+        self.config.wait_timeout.map(|wait| wait.as_duration())
     }
 }
 
 /// The JVM's heap options. What a login needs is there from the start, so that
 /// the start itself has to collect nothing.
-fn heap(bytes: u64) -> String {
+fn jvm_heap_options(bytes: u64) -> String {
     let most = bytes >> 20;
     let least = most.min(192);
     format!("-Xms{least}m -Xmn{}m -Xmx{most}m", least / 2)

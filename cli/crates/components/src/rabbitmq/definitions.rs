@@ -21,38 +21,39 @@ use crate::ComponentError;
 #[derive(Debug, Clone)]
 pub(super) struct Definitions {
     path: PathBuf,
-    contents: Result<Arc<Value>, Unusable>,
-    topology: Result<Arc<Topology>, String>,
+    contents: Result<Arc<Value>, DefinitionsError>,
+    topology: Result<Arc<DeclaredTopology>, String>,
 }
 
 /// Why the definitions can't be used.
 #[derive(Debug, Clone)]
-enum Unusable {
+enum DefinitionsError {
     Unreadable(Arc<io::Error>),
-    Wrong(String),
+    Invalid(String),
 }
 
-impl Unusable {
-    fn text(&self) -> String {
+impl DefinitionsError {
+    fn message(&self) -> String {
         match self {
             Self::Unreadable(error) => error.to_string(),
-            Self::Wrong(reason) => reason.clone(),
+            Self::Invalid(reason) => reason.clone(),
         }
     }
 }
 
 impl Definitions {
     /// Reads them.
-    pub(super) fn read(path: PathBuf) -> Self {
+    pub(super) fn load(path: PathBuf) -> Self {
         let contents = std::fs::read(&path)
-            .map_err(|error| Unusable::Unreadable(Arc::new(error)))
+            .map_err(|error| DefinitionsError::Unreadable(Arc::new(error)))
             .and_then(|text| {
-                serde_json::from_slice(&text).map_err(|error| Unusable::Wrong(error.to_string()))
+                serde_json::from_slice(&text)
+                    .map_err(|error| DefinitionsError::Invalid(error.to_string()))
             });
         let topology = contents
             .as_ref()
-            .map_err(Unusable::text)
-            .and_then(Topology::of)
+            .map_err(DefinitionsError::message)
+            .and_then(DeclaredTopology::from_definitions)
             .map(Arc::new)
             .map_err(|reason| format!("{}: {reason}", path.display()));
         Self {
@@ -63,7 +64,7 @@ impl Definitions {
     }
 
     /// The names that must be there for the broker to be ready.
-    pub(super) fn topology(&self) -> Result<Arc<Topology>, String> {
+    pub(super) fn topology(&self) -> Result<Arc<DeclaredTopology>, String> {
         self.topology.clone()
     }
 
@@ -72,15 +73,15 @@ impl Definitions {
         &self,
         passwords: &BTreeMap<String, String>,
     ) -> Result<Value, ComponentError> {
-        let broken = |reason: String| ComponentError::Content {
+        let broken = |reason: String| ComponentError::InvalidFile {
             path: self.path.clone(),
             reason,
         };
         let mut definitions = match &self.contents {
             Ok(contents) => Value::clone(contents),
-            Err(Unusable::Wrong(reason)) => return Err(broken(reason.clone())),
-            Err(Unusable::Unreadable(source)) => {
-                return Err(ComponentError::File {
+            Err(DefinitionsError::Invalid(reason)) => return Err(broken(reason.clone())),
+            Err(DefinitionsError::Unreadable(source)) => {
+                return Err(ComponentError::UnreadableFile {
                     path: self.path.clone(),
                     key: "rabbitmq.definitions",
                     source: source.clone(),
@@ -109,25 +110,25 @@ impl Definitions {
 
 /// The names that must be there for the broker to be ready.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Topology {
+pub(super) struct DeclaredTopology {
     #[serde(default)]
-    exchanges: Vec<Named>,
+    exchanges: Vec<NamedObject>,
     #[serde(default)]
-    queues: Vec<Named>,
+    queues: Vec<NamedObject>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Named {
+struct NamedObject {
     name: String,
 }
 
-impl Topology {
-    fn of(definitions: &Value) -> Result<Self, String> {
+impl DeclaredTopology {
+    fn from_definitions(definitions: &Value) -> Result<Self, String> {
         Self::deserialize(definitions).map_err(|error: serde_json::Error| error.to_string())
     }
 
     /// Asks for everything by name. Passively: that makes nothing.
-    pub(super) async fn is_there(&self, uri: &str) -> Result<(), lapin::Error> {
+    pub(super) async fn check_exists(&self, uri: &str) -> Result<(), lapin::Error> {
         let connection = dm_amqp::connect(uri, "dm readiness").await?;
         let channel = connection.create_channel().await?;
         for exchange in &self.exchanges {
@@ -193,7 +194,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         Definitions {
             path: "d.json".into(),
-            ..Definitions::read(path)
+            ..Definitions::load(path)
         }
     }
 
@@ -243,8 +244,11 @@ mod tests {
         assert!(told.starts_with("could not use d.json: EOF"), "{told}");
         let probed = read("{").topology().unwrap_err();
         assert!(probed.contains("d.json: EOF"), "{probed}");
-        let absent = Definitions::read("nowhere/d.json".into());
+        let absent = Definitions::load("nowhere/d.json".into());
         let told = absent.with_passwords(&BTreeMap::new()).unwrap_err();
-        assert!(matches!(told, ComponentError::File { .. }), "{told}");
+        assert!(
+            matches!(told, ComponentError::UnreadableFile { .. }),
+            "{told}"
+        );
     }
 }

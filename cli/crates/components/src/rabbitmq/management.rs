@@ -11,45 +11,47 @@ use thiserror::Error;
 use crate::http_client;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What connections of `dm` are called.
-const OWN_NAME: &str = "dm";
+const OWN_CONNECTION_NAME: &str = "dm";
 /// What a connection is told that ends.
-const REASON: &str = "a backup is being restored";
+const CLOSE_REASON: &str = "a backup is being restored";
 
 /// Why the interface can't be asked.
 #[derive(Debug, Error)]
-pub enum ManagementError {
+pub enum ManagementApiError {
     /// It is away, or refuses.
     #[error("could not query the management API of RabbitMQ")]
     Http(#[from] reqwest::Error),
     /// Its address is none.
     #[error("the URL of the management API of RabbitMQ is invalid")]
-    Address(#[from] url::ParseError),
+    InvalidUrl(#[from] url::ParseError),
 }
 
 /// The interface, for its administrator.
 #[derive(Debug)]
-pub struct Management {
+pub struct ManagementClient {
     client: Client,
-    base: String,
+    base_url: String,
     user: String,
     password: String,
 }
 
-impl Management {
+impl ManagementClient {
     /// The interface at an address.
     ///
     /// # Errors
     /// No client can be made.
-    pub fn new(base: String, user: &str, password: &str) -> Result<Self, ManagementError> {
+    pub fn new(base: String, user: &str, password: &str) -> Result<Self, ManagementApiError> {
         // The interface closes a connection that idles for five seconds, which may be the
         // moment of the next request.
-        let client = http_client().timeout(PATIENCE).pool_max_idle_per_host(0);
+        let client = http_client()
+            .timeout(REQUEST_TIMEOUT)
+            .pool_max_idle_per_host(0);
         Ok(Self {
             client: client.build()?,
-            base,
+            base_url: base,
             user: user.to_owned(),
             password: password.to_owned(),
         })
@@ -62,7 +64,7 @@ impl Management {
     ///
     /// # Errors
     /// The broker is away.
-    pub async fn close_all(&self) -> Result<usize, ManagementError> {
+    pub async fn close_all_connections(&self) -> Result<usize, ManagementApiError> {
         #[derive(Deserialize)]
         struct User {
             name: String,
@@ -70,7 +72,7 @@ impl Management {
         let users: Vec<User> = self.get("users").await?;
         let mut closed = 0;
         for User { name } in users {
-            let connections = self.connections_of(&name).await?;
+            let connections = self.list_user_connections(&name).await?;
             let request = self.request(Method::DELETE, ["connections", "username", &name])?;
             let answer = request.header("x-reason", "dm chaos").send().await?;
             if answer.status().is_success() {
@@ -81,7 +83,7 @@ impl Management {
     }
 
     /// The names of a user's connections, those of this instant.
-    async fn connections_of(&self, user: &str) -> Result<Vec<String>, ManagementError> {
+    async fn list_user_connections(&self, user: &str) -> Result<Vec<String>, ManagementApiError> {
         #[derive(Deserialize)]
         struct Connection {
             name: String,
@@ -96,7 +98,7 @@ impl Management {
     ///
     /// # Errors
     /// The broker is away, or refuses.
-    pub async fn remove_rights(&self, user: &str) -> Result<(), ManagementError> {
+    pub async fn revoke_permissions(&self, user: &str) -> Result<(), ManagementApiError> {
         let request = self.request(Method::DELETE, ["permissions", "/", user])?;
         let answer = request.send().await?;
         if answer.status() != StatusCode::NOT_FOUND {
@@ -104,7 +106,7 @@ impl Management {
         }
         // At once, where the list of connections is not up to date yet.
         let request = self.request(Method::DELETE, ["connections", "username", user])?;
-        let answer = request.header("x-reason", REASON).send().await?;
+        let answer = request.header("x-reason", CLOSE_REASON).send().await?;
         if answer.status() != StatusCode::NOT_FOUND {
             answer.error_for_status()?;
         }
@@ -117,7 +119,7 @@ impl Management {
     ///
     /// # Errors
     /// The broker is away.
-    pub async fn close_others(&self) -> Result<Vec<String>, ManagementError> {
+    pub async fn close_foreign_connections(&self) -> Result<Vec<String>, ManagementApiError> {
         #[derive(Deserialize)]
         struct Connection {
             name: String,
@@ -127,7 +129,7 @@ impl Management {
             user_provided_name: String,
         }
         let connections: Vec<Connection> = self.get("connections").await?;
-        let now = self.connections_of(&self.user).await?;
+        let now = self.list_user_connections(&self.user).await?;
         // Of one that is not listed yet nothing is known but its user.
         let unlisted = now
             .into_iter()
@@ -136,10 +138,10 @@ impl Management {
         let mut closed: Vec<String> = unlisted.collect();
         let others = connections
             .iter()
-            .filter(|it| it.user_provided_name != OWN_NAME);
+            .filter(|it| it.user_provided_name != OWN_CONNECTION_NAME);
         for connection in others {
             let request = self.request(Method::DELETE, ["connections", &connection.name])?;
-            request.header("x-reason", REASON).send().await?;
+            request.header("x-reason", CLOSE_REASON).send().await?;
             closed.push(format!(
                 "{} ({})",
                 connection.user, connection.user_provided_name
@@ -152,7 +154,7 @@ impl Management {
     ///
     /// # Errors
     /// The broker is away.
-    pub async fn definitions(&self) -> Result<Value, ManagementError> {
+    pub async fn export_definitions(&self) -> Result<Value, ManagementApiError> {
         self.get("definitions").await
     }
 
@@ -160,7 +162,7 @@ impl Management {
     ///
     /// # Errors
     /// The broker is away, or refuses.
-    pub async fn declare(&self, definitions: &Value) -> Result<(), ManagementError> {
+    pub async fn import_definitions(&self, definitions: &Value) -> Result<(), ManagementApiError> {
         let request = self.request(Method::POST, ["definitions"])?;
         request.json(definitions).send().await?.error_for_status()?;
         Ok(())
@@ -171,13 +173,16 @@ impl Management {
     ///
     /// # Errors
     /// The broker is away, or refuses.
-    pub(crate) async fn begin_anew(&self, definitions: &Value) -> Result<(), ManagementError> {
+    pub(crate) async fn reset_to_definitions(
+        &self,
+        definitions: &Value,
+    ) -> Result<(), ManagementApiError> {
         let names = |of: &Value, list: &str| -> Vec<String> {
             let listed = of[list].as_array().into_iter().flatten();
             let names = listed.filter_map(|it| it["name"].as_str());
             names.map(str::to_owned).collect()
         };
-        let there = self.definitions().await?;
+        let there = self.export_definitions().await?;
         let wanted = names(definitions, "users");
         // Queues, exchanges, bindings, policies and rights are a virtual host's.
         for host in names(&there, "vhosts") {
@@ -188,14 +193,14 @@ impl Management {
                 self.delete(["users", &user]).await?;
             }
         }
-        self.declare(definitions).await
+        self.import_definitions(definitions).await
     }
 
     /// The policies.
     ///
     /// # Errors
     /// The broker is away.
-    pub(crate) async fn policies(&self) -> Result<Vec<Value>, ManagementError> {
+    pub(crate) async fn list_policies(&self) -> Result<Vec<Value>, ManagementApiError> {
         self.get("policies/%2F").await
     }
 
@@ -207,7 +212,7 @@ impl Management {
         &self,
         name: &str,
         policy: &Value,
-    ) -> Result<(), ManagementError> {
+    ) -> Result<(), ManagementApiError> {
         let request = self.request(Method::PUT, ["policies", "/", name])?;
         request.json(policy).send().await?.error_for_status()?;
         Ok(())
@@ -217,12 +222,15 @@ impl Management {
     ///
     /// # Errors
     /// The broker is away, or has none of that name.
-    pub(crate) async fn remove_policy(&self, name: &str) -> Result<(), ManagementError> {
+    pub(crate) async fn remove_policy(&self, name: &str) -> Result<(), ManagementApiError> {
         self.delete(["policies", "/", name]).await?;
         Ok(())
     }
 
-    async fn delete<const N: usize>(&self, path: [&str; N]) -> Result<Response, ManagementError> {
+    async fn delete<const N: usize>(
+        &self,
+        path: [&str; N],
+    ) -> Result<Response, ManagementApiError> {
         let answer = self.request(Method::DELETE, path)?.send().await?;
         Ok(answer.error_for_status()?)
     }
@@ -231,8 +239,8 @@ impl Management {
         &self,
         method: Method,
         path: [&str; N],
-    ) -> Result<RequestBuilder, ManagementError> {
-        let mut url = url::Url::parse(&self.base)?;
+    ) -> Result<RequestBuilder, ManagementApiError> {
+        let mut url = url::Url::parse(&self.base_url)?;
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push("api").extend(path);
         }
@@ -240,10 +248,10 @@ impl Management {
         Ok(request.basic_auth(&self.user, Some(&self.password)))
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ManagementError> {
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ManagementApiError> {
         let answer = self
             .client
-            .get(format!("{}/api/{path}", self.base))
+            .get(format!("{}/api/{path}", self.base_url))
             .basic_auth(&self.user, Some(&self.password))
             .send()
             .await?;

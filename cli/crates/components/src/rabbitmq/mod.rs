@@ -2,7 +2,7 @@
 
 mod definitions;
 pub mod management;
-pub mod policies;
+pub mod queue_policies;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,22 +11,23 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use dm_config::Config;
-use dm_engine::spec::{ContainerSpec, File, Mount};
+use dm_engine::spec::{ContainerFile, ContainerSpec, VolumeMount};
 use regex::{Captures, Regex};
 use serde_json::Value;
 
 use self::definitions::Definitions;
-use self::management::Management;
-use super::reach::Reach;
+use self::management::ManagementClient;
+use super::client_location::ClientLocation;
 use super::{
-    Adjustment, Component, ComponentError, GoldenPart, PortWish, Ports, Probe, Refused, Renewal,
-    Site, Unready, container, host_port, http_origin, innermost,
+    Component, ComponentError, GoldenData, HostPorts, InstanceLayout, Misconfiguration, PortSpec,
+    ProbeError, ProbeFuture, ReconfigureFuture, ResetStrategy, base_container_spec, host_port,
+    http_origin, root_cause,
 };
 
 /// The component's name.
 pub const NAME: &str = "rabbitmq";
 /// The name of its management port in allocations.
-pub(crate) const MANAGEMENT: &str = "rabbitmq-management";
+pub(crate) const MANAGEMENT_PORT_NAME: &str = "rabbitmq-management";
 
 /// Where it listens in its container.
 const PORT: u16 = 5672;
@@ -35,9 +36,9 @@ const MANAGEMENT_PORT: u16 = 15672;
 /// Who the broker is in its container, in the official image (Debian) and the built one.
 const UID: u32 = 999;
 
-const DATA: &str = "/var/lib/rabbitmq";
-const DEFINITIONS: &str = "/etc/rabbitmq/definitions.json";
-const CONFIG: &str = "/etc/rabbitmq/conf.d/20-dm.conf";
+const DATA_DIR: &str = "/var/lib/rabbitmq";
+const DEFINITIONS_PATH: &str = "/etc/rabbitmq/definitions.json";
+const CONFIG_PATH: &str = "/etc/rabbitmq/conf.d/20-dm.conf";
 
 /// The broker's settings.
 ///
@@ -46,7 +47,7 @@ const CONFIG: &str = "/etc/rabbitmq/conf.d/20-dm.conf";
 /// and would not bring back a queue that somebody deleted. The defaults of memory
 /// and log are shares of the host's memory, which is the wrong measure for one of
 /// several programs on it.
-const SETTINGS: &str = "\
+const BROKER_CONFIG: &str = "\
 definitions.import_backend = local_filesystem
 definitions.local.path = /etc/rabbitmq/definitions.json
 anonymous_login_user = none
@@ -58,9 +59,9 @@ raft.wal_max_size_bytes = 64000000
 /// RabbitMQ.
 #[derive(Debug, Clone)]
 pub struct RabbitMq {
-    config: dm_config::Rabbitmq,
+    config: dm_config::RabbitMqConfig,
     /// The broker passwords by user.
-    users: BTreeMap<String, String>,
+    passwords: BTreeMap<String, String>,
     definitions: Definitions,
 }
 
@@ -84,8 +85,8 @@ impl RabbitMq {
             .collect();
         Self {
             config: config.rabbitmq.clone(),
-            users,
-            definitions: Definitions::read(config.rabbitmq.definitions.in_project(root)),
+            passwords: users,
+            definitions: Definitions::load(config.rabbitmq.definitions.in_project(root)),
         }
     }
 
@@ -94,9 +95,9 @@ impl RabbitMq {
     ///
     /// # Errors
     /// An unreadable fixture.
-    pub fn declared(&self) -> Result<Value, ComponentError> {
-        let mut definitions = self.definitions.with_passwords(&self.users)?;
-        policies::add_to(&mut definitions, &self.config.policies);
+    pub fn definitions_with_policies(&self) -> Result<Value, ComponentError> {
+        let mut definitions = self.definitions.with_passwords(&self.passwords)?;
+        queue_policies::add_policies(&mut definitions, &self.config.policies);
         Ok(definitions)
     }
 }
@@ -109,28 +110,28 @@ pub fn broker_user(service: &str) -> String {
 
 /// The URI by which the host reaches the broker as its administrator.
 #[must_use]
-pub fn uri(config: &dm_config::Rabbitmq, ports: &Ports) -> String {
+pub fn admin_uri(config: &dm_config::RabbitMqConfig, ports: &HostPorts) -> String {
     let (user, password) = (config.user.as_str(), config.password.reveal());
-    uri_of(Reach::Published(ports), user, password)
+    amqp_uri(ClientLocation::Host(ports), user, password)
 }
 
 /// The URI by which the broker is reached from there, by this user.
 #[must_use]
-pub fn uri_of(reach: Reach<'_>, user: &str, password: &str) -> String {
-    let address = reach.address(NAME, "127.0.0.1", NAME, PORT);
-    dm_amqp::uri(user, password, &address.host, address.port, "/").to_string()
+pub fn amqp_uri(reach: ClientLocation<'_>, user: &str, password: &str) -> String {
+    let address = reach.server_address(NAME, "127.0.0.1", NAME, PORT);
+    dm_amqp::build_uri(user, password, &address.host, address.port, "/").to_string()
 }
 
 /// Where the host reaches the broker's management interface.
 #[must_use]
-pub fn management_url(ports: &Ports) -> String {
-    management_url_of(Reach::Published(ports))
+pub fn management_url(ports: &HostPorts) -> String {
+    management_url_from(ClientLocation::Host(ports))
 }
 
 /// Where the broker's management interface is reached from there.
 #[must_use]
-pub fn management_url_of(reach: Reach<'_>) -> String {
-    let address = reach.address(NAME, "localhost", MANAGEMENT, MANAGEMENT_PORT);
+pub fn management_url_from(reach: ClientLocation<'_>) -> String {
+    let address = reach.server_address(NAME, "localhost", MANAGEMENT_PORT_NAME, MANAGEMENT_PORT);
     http_origin(&address.host, address.port)
 }
 
@@ -139,56 +140,56 @@ impl Component for RabbitMq {
         NAME
     }
 
-    fn ports(&self) -> Vec<PortWish> {
+    fn ports(&self) -> Vec<PortSpec> {
         vec![
-            PortWish {
+            PortSpec {
                 name: NAME,
-                container: PORT,
-                host: self.config.port.get(),
+                container_port: PORT,
+                host_port: self.config.port.get(),
             },
-            PortWish {
-                name: MANAGEMENT,
-                container: MANAGEMENT_PORT,
-                host: self.config.management_port.get(),
+            PortSpec {
+                name: MANAGEMENT_PORT_NAME,
+                container_port: MANAGEMENT_PORT,
+                host_port: self.config.management_port.get(),
             },
         ]
     }
 
-    fn specify(&self, site: &Site<'_>) -> Result<ContainerSpec, ComponentError> {
-        let definitions = self.definitions.with_passwords(&self.users)?;
-        let mut spec = container(self, site);
+    fn container_spec(&self, layout: &InstanceLayout<'_>) -> Result<ContainerSpec, ComponentError> {
+        let definitions = self.definitions.with_passwords(&self.passwords)?;
+        let mut spec = base_container_spec(self, layout);
         spec.files = vec![
-            File::readable(CONFIG, SETTINGS),
+            ContainerFile::world_readable(CONFIG_PATH, BROKER_CONFIG),
             // It has the hashes of all passwords.
-            File::secret(DEFINITIONS, UID, format!("{definitions:#}")),
+            ContainerFile::secret(DEFINITIONS_PATH, UID, format!("{definitions:#}")),
         ];
-        spec.mounts.push(Mount {
-            volume: site.instance.volume(NAME),
-            path: DATA.into(),
+        spec.mounts.push(VolumeMount {
+            volume: layout.instance.volume_name(NAME),
+            path: DATA_DIR.into(),
         });
         spec.memory = self.config.memory.map(|size| size.bytes());
         spec.stop_timeout = 30;
         Ok(spec)
     }
 
-    fn probe(&self, ports: &Ports) -> Probe {
-        let (uri, user) = (uri(&self.config, ports), self.config.user.to_string());
+    fn probe(&self, ports: &HostPorts) -> ProbeFuture {
+        let (uri, user) = (admin_uri(&self.config, ports), self.config.user.to_string());
         let topology = self.definitions.topology();
         Box::pin(async move {
             let topology = topology?;
-            topology.is_there(&uri).await.map_err(|error| {
+            topology.check_exists(&uri).await.map_err(|error| {
                 let answer = error.to_string();
                 // Users are declared before it listens.
                 if answer.contains("ACCESS_REFUSED") {
-                    Unready::Refused(refused(&user, &answer))
+                    ProbeError::Misconfigured(authentication_misconfiguration(&user, &answer))
                 } else {
-                    Unready::Yet(answer)
+                    ProbeError::NotReady(answer)
                 }
             })
         })
     }
 
-    fn addresses(&self, ports: &Ports) -> Vec<String> {
+    fn addresses(&self, ports: &HostPorts) -> Vec<String> {
         vec![
             format!(
                 "amqp://{}@127.0.0.1:{}",
@@ -199,60 +200,64 @@ impl Component for RabbitMq {
         ]
     }
 
-    fn page(&self, ports: &Ports) -> Option<String> {
+    fn page_url(&self, ports: &HostPorts) -> Option<String> {
         Some(format!("{}/", management_url(ports)))
     }
 
-    fn golden(&self) -> Option<GoldenPart> {
-        Some(GoldenPart::Data(DATA))
+    fn golden_data(&self) -> Option<GoldenData> {
+        Some(GoldenData::InPlace(DATA_DIR))
     }
 
-    fn adjustment(&self, ports: &Ports) -> Option<Adjustment> {
+    fn reconfigure(&self, ports: &HostPorts) -> Option<ReconfigureFuture> {
         let (config, base) = (self.config.clone(), management_url(ports));
-        let uri = uri(&self.config, ports);
+        let uri = admin_uri(&self.config, ports);
         Some(Box::pin(async move {
             let applied = async {
                 let (user, password) = (config.user.as_str(), config.password.reveal());
-                let management = Management::new(base, user, password)?;
-                policies::apply(&management, &uri, &config.policies).await
+                let management = ManagementClient::new(base, user, password)?;
+                queue_policies::apply_policies(&management, &uri, &config.policies).await
             };
             applied.await.map_err(|error| Box::new(error) as _)
         }))
     }
 
-    fn renewal(&self, ports: &Ports) -> Option<Renewal> {
+    fn reset_strategy(&self, ports: &HostPorts) -> Option<ResetStrategy> {
         let (component, base) = (self.clone(), management_url(ports));
-        Some(Renewal::Running(Box::pin(async move {
-            let definitions = component.declared().map_err(|error| error.to_string())?;
+        Some(ResetStrategy::WhileRunning(Box::pin(async move {
+            let definitions = component
+                .definitions_with_policies()
+                .map_err(|error| error.to_string())?;
             let config = &component.config;
-            Management::new(base, config.user.as_str(), config.password.reveal())
-                .map_err(|error| innermost(&error))?
-                .begin_anew(&definitions)
+            ManagementClient::new(base, config.user.as_str(), config.password.reveal())
+                .map_err(|error| root_cause(&error))?
+                .reset_to_definitions(&definitions)
                 .await
-                .map_err(|error| innermost(&error))
+                .map_err(|error| root_cause(&error))
         })))
     }
 
-    fn readable(&self, line: String) -> String {
-        erlang_text(&line).into_owned()
+    fn format_log_line(&self, line: String) -> String {
+        decode_erlang_binaries(&line).into_owned()
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(|wait| wait.get())
+        self.config.wait_timeout.map(|wait| wait.as_duration())
     }
 }
 
 /// A broker that does not let its administrator in.
-fn refused(user: &str, answer: &str) -> Refused {
-    Refused {
-        what: format!("RabbitMQ rejects the password of `{user}` (rabbitmq.password): {answer}"),
-        next: vec!["declare the users and passwords of dm.toml again: dm restart rabbitmq".into()],
+fn authentication_misconfiguration(user: &str, answer: &str) -> Misconfiguration {
+    Misconfiguration {
+        problem: format!("RabbitMQ rejects the password of `{user}` (rabbitmq.password): {answer}"),
+        suggestions: vec![
+            "declare the users and passwords of dm.toml again: dm restart rabbitmq".into(),
+        ],
     }
 }
 
 /// A line of Erlang terms with its binaries as text. A node that can't boot
 /// prints why as numbers: `<<118,97,110,99,101>>`.
-fn erlang_text(line: &str) -> Cow<'_, str> {
+fn decode_erlang_binaries(line: &str) -> Cow<'_, str> {
     static BINARY: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"<<(\d{1,3}(?:,\d{1,3})+)>>").ok());
     let Some(binary) = BINARY.as_ref() else {
@@ -279,7 +284,9 @@ mod tests {
     #[test]
     fn numbers_that_are_text_become_text() {
         assert_eq!(
-            erlang_text("{exit,{4538,{error,<<110,111,10,32,32,113>>}},[{rabbit,start_it,1}]}"),
+            decode_erlang_binaries(
+                "{exit,{4538,{error,<<110,111,10,32,32,113>>}},[{rabbit,start_it,1}]}"
+            ),
             r#"{exit,{4538,{error,"no q"}},[{rabbit,start_it,1}]}"#
         );
         for other in [
@@ -288,7 +295,7 @@ mod tests {
             "[{line,452}]",
             "<<\"text\">>",
         ] {
-            assert_eq!(erlang_text(other), other);
+            assert_eq!(decode_erlang_binaries(other), other);
         }
     }
 }

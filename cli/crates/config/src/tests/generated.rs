@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Project;
-use crate::{Config, schema, schema_text};
+use super::TestProject;
+use crate::{Config, json_schema, json_schema_text};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
@@ -28,19 +28,22 @@ fn assert_generated(file: &str, expected: &str) {
 
 #[test]
 fn the_schema_is_that_of_the_types() {
-    assert_generated("docs/dm.schema.json", &schema_text());
+    assert_generated("docs/dm.schema.json", &json_schema_text());
 }
 
 #[test]
 fn the_reference_is_that_of_the_types() {
-    assert_generated("docs/configuration.md", &crate::reference::reference());
+    assert_generated(
+        "docs/configuration.md",
+        &crate::reference::render_reference(),
+    );
 }
 
 #[test]
 fn every_key_is_documented_and_has_a_default_or_may_be_left_out() {
-    let defaults = Project::new("").loaded();
+    let defaults = TestProject::new("").load_valid();
     let config = serde_json::to_value(&defaults.config).unwrap();
-    for key in crate::schema::keys() {
+    for key in crate::json_schema::config_keys() {
         let name = key.path.join(".");
         let description = key.schema.get("description").and_then(|text| text.as_str());
         assert!(description.is_some_and(|text| text.len() > 10), "{name}");
@@ -53,8 +56,8 @@ fn every_key_is_documented_and_has_a_default_or_may_be_left_out() {
 #[test]
 fn the_projects_own_file_says_what_the_defaults_say() {
     let file = std::fs::read_to_string(repository().join("dm.toml")).unwrap();
-    let defaults = Project::new("").loaded().config;
-    assert_eq!(Project::new(&file).loaded().config, defaults);
+    let defaults = TestProject::new("").load_valid().config;
+    assert_eq!(TestProject::new(&file).load_valid().config, defaults);
 
     // A comment that begins without a space is a key that was commented out.
     let shown: String = file
@@ -64,9 +67,9 @@ fn the_projects_own_file_says_what_the_defaults_say() {
             _ => format!("{line}\n"),
         })
         .collect();
-    let loaded = Project::new(&shown).loaded();
+    let loaded = TestProject::new(&shown).load_valid();
     assert_eq!(loaded.config, defaults);
-    let from_file = loaded.show(None, false).unwrap();
+    let from_file = loaded.effective_values(None, false).unwrap();
     let from_file = from_file
         .iter()
         .filter_map(|entry| entry.origin.as_ref())
@@ -89,12 +92,12 @@ fn the_schema_refuses_unknown_keys_in_every_table() {
             check(&format!("{at}.{key}"), schema);
         }
     }
-    check("", &schema());
+    check("", &json_schema());
 }
 
 #[test]
 fn the_defaults_fill_the_whole_type() {
-    let config: Config = Project::new("").loaded().config;
+    let config: Config = TestProject::new("").load_valid().config;
     assert_eq!(config.services.all().len(), 7);
     let contract = [
         ("gateway", 8081, None),

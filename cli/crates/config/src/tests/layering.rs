@@ -1,45 +1,45 @@
 //! Which layer wins, how the project is found, what variables and flags mean.
 
-use dm_core::error::{Coded, Exit};
+use dm_core::error::{ExitStatus, UserError};
 
-use super::Project;
+use super::TestProject;
 use crate::values::CaCertificates;
-use crate::{Config, ConfigError, LoadOptions, Origin};
+use crate::{Config, ConfigError, LoadOptions, ValueOrigin};
 
 #[test]
 fn an_empty_file_is_the_defaults() {
-    let loaded = Project::new("").loaded();
+    let loaded = TestProject::new("").load_valid();
     assert_eq!(loaded.config.postgres.port.get(), 5432);
-    assert_eq!(loaded.origin("postgres.port"), Some(Origin::Default));
-    assert_eq!(loaded.config.timeouts.poll.get().as_millis(), 75);
+    assert_eq!(loaded.origin("postgres.port"), Some(ValueOrigin::Default));
+    assert_eq!(loaded.config.timeouts.poll.as_duration().as_millis(), 75);
     assert!(loaded.warnings.is_empty());
 }
 
 #[test]
 fn each_layer_wins_over_those_below() {
-    let port = |project: &Project| {
-        let loaded = project.loaded();
+    let port = |project: &TestProject| {
+        let loaded = project.load_valid();
         let origin = loaded.origin("postgres.port").unwrap().to_string();
         (loaded.config.postgres.port.get(), origin)
     };
-    let project = Project::new("[postgres]\nport = 1\n");
+    let project = TestProject::new("[postgres]\nport = 1\n");
     assert_eq!(port(&project), (1, "dm.toml:2".into()));
-    let project = project.local("\n\npostgres.port = 2\n");
+    let project = project.with_local_config("\n\npostgres.port = 2\n");
     assert_eq!(port(&project), (2, "dm.local.toml:3".into()));
-    let project = project.variable("DM_POSTGRES__PORT", "3");
+    let project = project.with_variable("DM_POSTGRES__PORT", "3");
     assert_eq!(port(&project), (3, "env DM_POSTGRES__PORT".into()));
-    let project = project.set("postgres.port=4");
+    let project = project.with_override("postgres.port=4");
     assert_eq!(port(&project), (4, "flag --set".into()));
-    let project = project.set("postgres.port=5");
+    let project = project.with_override("postgres.port=5");
     assert_eq!(port(&project), (5, "flag --set".into()));
 }
 
 #[test]
 fn a_variable_of_a_service_keeps_its_capitals() {
-    let loaded = Project::new("[services.order.environment]\nRETRIES = \"1\"\n")
-        .variable("DM_SERVICES__ORDER__ENVIRONMENT__RETRIES", "2")
-        .variable("DM_SERVICES__ORDER__ENVIRONMENT__LOG_LEVEL", "debug")
-        .loaded();
+    let loaded = TestProject::new("[services.order.environment]\nRETRIES = \"1\"\n")
+        .with_variable("DM_SERVICES__ORDER__ENVIRONMENT__RETRIES", "2")
+        .with_variable("DM_SERVICES__ORDER__ENVIRONMENT__LOG_LEVEL", "debug")
+        .load_valid();
     let environment = &loaded.config.services.order.environment;
     let found: Vec<_> = environment
         .iter()
@@ -50,62 +50,64 @@ fn a_variable_of_a_service_keeps_its_capitals() {
 
 #[test]
 fn a_flag_of_its_own_is_named_as_the_origin() {
-    let mut project = Project::new("");
-    let flag = crate::Override::flag("--wait-timeout", "timeouts.wait", "90s");
+    let mut project = TestProject::new("");
+    let flag = crate::ConfigOverride::from_flag("--wait-timeout", "timeouts.wait", "90s");
     project.overrides.push(flag);
-    let loaded = project.loaded();
-    assert_eq!(loaded.config.timeouts.wait.get().as_secs(), 90);
+    let loaded = project.load_valid();
+    assert_eq!(loaded.config.timeouts.wait.as_duration().as_secs(), 90);
     let origin = loaded.origin("timeouts.wait").unwrap();
     assert_eq!(origin.to_string(), "flag --wait-timeout");
 }
 
 #[test]
 fn strings_from_outside_stay_strings_where_strings_are_wanted() {
-    let loaded = Project::new("")
-        .variable("DM_POSTGRES__PASSWORD", "12345")
-        .set("rabbitmq.password=true=yes")
-        .loaded();
+    let loaded = TestProject::new("")
+        .with_variable("DM_POSTGRES__PASSWORD", "12345")
+        .with_override("rabbitmq.password=true=yes")
+        .load_valid();
     assert_eq!(loaded.config.postgres.password.reveal(), "12345");
     assert_eq!(loaded.config.rabbitmq.password.reveal(), "true=yes");
 }
 
 #[test]
 fn an_empty_variable_takes_back_an_optional_key() {
-    let project = Project::new("[images]\nmirror = \"mirror.example:5000\"\n");
-    assert!(project.loaded().config.images.mirror.is_some());
-    let project = project.variable("DM_IMAGES__MIRROR", "");
-    assert_eq!(project.loaded().config.images.mirror, None);
+    let project = TestProject::new("[images]\nmirror = \"mirror.example:5000\"\n");
+    assert!(project.load_valid().config.images.mirror.is_some());
+    let project = project.with_variable("DM_IMAGES__MIRROR", "");
+    assert_eq!(project.load_valid().config.images.mirror, None);
 }
 
 #[test]
 fn credentials_may_come_from_two_layers() {
     let project =
-        Project::new("[images.credentials]\nregistry = \"quay.io\"\nusername = \"jim\"\n")
-            .variable("DM_IMAGES__CREDENTIALS__PASSWORD", "s3cret");
-    let credentials = project.loaded().config.images.credentials.unwrap();
+        TestProject::new("[images.credentials]\nregistry = \"quay.io\"\nusername = \"jim\"\n")
+            .with_variable("DM_IMAGES__CREDENTIALS__PASSWORD", "s3cret");
+    let credentials = project.load_valid().config.images.credentials.unwrap();
     assert_eq!(credentials.username.as_str(), "jim");
     assert_eq!(credentials.password.reveal(), "s3cret");
 }
 
 #[test]
 fn certificates_are_a_word_or_a_list() {
-    let certificates = |project: Project| project.loaded().config.images.extra_ca_certificates;
-    let file = |text: &str| Project::new(&format!("images.extra_ca_certificates = {text}"));
+    let certificates =
+        |project: TestProject| project.load_valid().config.images.extra_ca_certificates;
+    let file = |text: &str| TestProject::new(&format!("images.extra_ca_certificates = {text}"));
     assert_eq!(certificates(file("\"host\"")), CaCertificates::Host);
     let listed = certificates(file("[\"a.pem\", \"b.pem\"]"));
-    let split = Project::new("").variable("DM_IMAGES__EXTRA_CA_CERTIFICATES", "a.pem,b.pem");
+    let split =
+        TestProject::new("").with_variable("DM_IMAGES__EXTRA_CA_CERTIFICATES", "a.pem,b.pem");
     assert_eq!(listed, certificates(split));
     assert!(matches!(listed, CaCertificates::Files(files) if files.len() == 2));
 }
 
 #[test]
 fn settings_of_an_extension_keep_their_dot() {
-    let loaded = Project::new(
+    let loaded = TestProject::new(
         "[postgres.settings]\nmax_connections = 200\nlog_statement = \"all\"\n\
          auto_explain.log_analyze = true\n",
     )
-    .local("[postgres.settings]\nmax_connections = 300\n")
-    .loaded();
+    .with_local_config("[postgres.settings]\nmax_connections = 300\n")
+    .load_valid();
     let settings: Vec<_> = loaded.config.postgres.settings.iter().collect();
     assert_eq!(
         settings,
@@ -119,12 +121,12 @@ fn settings_of_an_extension_keep_their_dot() {
 
 #[test]
 fn the_project_is_found_from_below() {
-    let project = Project::new("");
+    let project = TestProject::new("");
     let below = project.root().join("services/order");
     std::fs::create_dir_all(&below).unwrap();
     let options = LoadOptions {
         current_dir: below.clone(),
-        ..project.options()
+        ..project.load_options()
     };
     let loaded = Config::load(&options, []).unwrap();
     assert_eq!(loaded.root, project.root());
@@ -134,7 +136,7 @@ fn the_project_is_found_from_below() {
 
 #[test]
 fn the_project_can_be_named() {
-    let project = Project::new("[postgres]\nport = 7\n");
+    let project = TestProject::new("[postgres]\nport = 7\n");
     let elsewhere = tempfile::tempdir().unwrap();
     let by_flag = LoadOptions {
         project_dir: Some(project.root().to_owned()),
@@ -160,11 +162,11 @@ fn no_project_is_an_error_that_says_what_to_do() {
         ..LoadOptions::default()
     };
     let error = Config::load(&options, []).unwrap_err();
-    assert!(matches!(error, ConfigError::NoProject { .. }));
-    assert_eq!(error.exit(), Exit::Usage);
+    assert!(matches!(error, ConfigError::ProjectNotFound { .. }));
+    assert_eq!(error.exit_status(), ExitStatus::Usage);
     assert!(
         error
-            .next()
+            .suggestions()
             .iter()
             .any(|next| next.contains("--project-directory"))
     );
@@ -179,7 +181,7 @@ fn no_project_is_an_error_that_says_what_to_do() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_not_taken_for_none() {
-    let project = Project::new("");
+    let project = TestProject::new("");
     std::fs::create_dir(project.root().join("dm.local.toml")).unwrap();
     let error = project.load().unwrap_err();
     assert!(matches!(error, ConfigError::Unreadable { .. }));
@@ -187,12 +189,12 @@ fn a_file_that_cannot_be_read_is_not_taken_for_none() {
 
 #[test]
 fn variables_of_others_are_left_alone() {
-    let loaded = Project::new("")
-        .variable("DM_ASSUME_YES", "1")
-        .variable("DM_PROJECT_DIR", "")
-        .variable("PATH", "/bin")
-        .variable("DM_UDEV_RULES", "1")
-        .loaded();
+    let loaded = TestProject::new("")
+        .with_variable("DM_ASSUME_YES", "1")
+        .with_variable("DM_PROJECT_DIR", "")
+        .with_variable("PATH", "/bin")
+        .with_variable("DM_UDEV_RULES", "1")
+        .load_valid();
     let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings, ["unknown variable `DM_UDEV_RULES` is ignored"]);
 }

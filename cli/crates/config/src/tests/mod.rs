@@ -1,25 +1,25 @@
 //! Tests of the configuration as a whole.
 
+mod diagnostics;
+mod effective_values;
 mod fuzz;
 mod generated;
-mod laws;
 mod layering;
-mod reports;
-mod showing;
+mod properties;
 
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::{Config, ConfigError, LoadOptions, Loaded, Override};
+use super::{Config, ConfigError, ConfigOverride, LoadOptions, LoadedConfig};
 
 /// A project in a directory of its own.
-struct Project {
+struct TestProject {
     directory: tempfile::TempDir,
     variables: Vec<(OsString, OsString)>,
-    overrides: Vec<Override>,
+    overrides: Vec<ConfigOverride>,
 }
 
-impl Project {
+impl TestProject {
     /// One with this `dm.toml`.
     fn new(file: &str) -> Self {
         let project = Self {
@@ -27,25 +27,25 @@ impl Project {
             variables: Vec::new(),
             overrides: Vec::new(),
         };
-        project.write("dm.toml", file)
+        project.with_file("dm.toml", file)
     }
 
-    fn write(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+    fn with_file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
         std::fs::write(self.root().join(name), text).unwrap();
         self
     }
 
-    fn local(self, file: &str) -> Self {
-        self.write("dm.local.toml", file)
+    fn with_local_config(self, file: &str) -> Self {
+        self.with_file("dm.local.toml", file)
     }
 
-    fn variable(mut self, name: &str, value: &str) -> Self {
+    fn with_variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.into(), value.into()));
         self
     }
 
-    fn set(mut self, pair: &str) -> Self {
-        self.overrides.push(Override::set(pair));
+    fn with_override(mut self, pair: &str) -> Self {
+        self.overrides.push(ConfigOverride::from_set_option(pair));
         self
     }
 
@@ -53,7 +53,7 @@ impl Project {
         self.directory.path()
     }
 
-    fn options(&self) -> LoadOptions {
+    fn load_options(&self) -> LoadOptions {
         LoadOptions {
             project_dir: None,
             current_dir: self.root().to_owned(),
@@ -61,12 +61,12 @@ impl Project {
         }
     }
 
-    fn load(&self) -> Result<Loaded, ConfigError> {
-        Config::load(&self.options(), self.variables.clone())
+    fn load(&self) -> Result<LoadedConfig, ConfigError> {
+        Config::load(&self.load_options(), self.variables.clone())
     }
 
-    fn loaded(&self) -> Loaded {
+    fn load_valid(&self) -> LoadedConfig {
         self.load()
-            .unwrap_or_else(|error| panic!("{error}: {:#?}", error.problems()))
+            .unwrap_or_else(|error| panic!("{error}: {:#?}", error.diagnostics()))
     }
 }

@@ -2,32 +2,32 @@
 //! sentence what is wrong with anything else, and describes itself in the JSON
 //! Schema.
 //!
-//! A refusal is a [`Refusal`]: one sentence, and where there is something to
+//! A refusal is a [`InvalidValue`]: one sentence, and where there is something to
 //! say, what to write instead.
 
-mod cadence;
-mod certificates;
-mod image;
-mod location;
+mod age_recipients;
+mod bounded_duration;
+mod ca_certificates;
+mod image_reference;
+mod memory_size;
 mod names;
 mod network;
-mod period;
-mod recipients;
+mod postgres_settings;
+mod project_path;
+mod repeat_interval;
 mod secret;
-mod setting;
-mod size;
 
-pub use cadence::Cadence;
-pub use certificates::CaCertificates;
-pub(crate) use image::{ImageReference, RegistryPrefix};
-pub(crate) use location::ProjectPath;
-pub(crate) use names::{AccountName, DomainName, Identifier, Line, ProjectName};
-pub(crate) use network::{EngineAddress, MirrorUrl, Port};
-pub use period::{Period, every, words};
-pub(crate) use recipients::Recipients;
+pub(crate) use age_recipients::AgeRecipients;
+pub use bounded_duration::{BoundedDuration, format_exact_duration, format_interval};
+pub use ca_certificates::CaCertificates;
+pub(crate) use image_reference::{ImageReference, RegistryPrefix};
+pub(crate) use memory_size::MemorySize;
+pub(crate) use names::{AccountName, DomainName, ProjectName, SingleLine, SqlIdentifier};
+pub(crate) use network::{EngineAddress, MirrorUrl, PortNumber};
+pub(crate) use postgres_settings::PostgresSettings;
+pub(crate) use project_path::ProjectPath;
+pub use repeat_interval::RepeatInterval;
 pub use secret::Secret;
-pub(crate) use setting::Settings;
-pub(crate) use size::Size;
 
 use serde::{Deserializer, de};
 
@@ -35,21 +35,21 @@ use serde::{Deserializer, de};
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// How long something may take to become ready.
-pub type Wait = Period<1_000, DAY_MS>;
+pub type WaitTimeout = BoundedDuration<1_000, DAY_MS>;
 
 /// A limit on a component's memory.
-pub type Memory = Size<64>;
+pub type MemoryLimit = MemorySize<64>;
 
 /// Why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct InvalidValue {
     /// What is wrong, as a lower-case fragment.
     pub reason: String,
     /// What to write instead.
     pub help: Option<String>,
 }
 
-impl Refusal {
+impl InvalidValue {
     /// A refusal for `reason`.
     pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Refusal {
 
     /// The same, with what to write instead.
     #[must_use]
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -68,7 +68,7 @@ impl Refusal {
 
 /// One line for the reason and, as serde passes on nothing but a text, a second
 /// one for the help; the configuration's own deserializer takes them apart.
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for InvalidValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.reason)?;
         match &self.help {
@@ -78,18 +78,18 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for InvalidValue {}
 
 /// Reads a quantity from a string. A bare number is taken for one without its
 /// unit, as the type itself then says best.
-fn deserialize_with_unit<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+fn deserialize_quantity<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
-    T: TryFrom<String, Error = Refusal>,
+    T: TryFrom<String, Error = InvalidValue>,
     D: Deserializer<'de>,
 {
     struct Visitor<T>(std::marker::PhantomData<T>);
 
-    impl<T: TryFrom<String, Error = Refusal>> de::Visitor<'_> for Visitor<T> {
+    impl<T: TryFrom<String, Error = InvalidValue>> de::Visitor<'_> for Visitor<T> {
         type Value = T;
 
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -110,7 +110,7 @@ where
 
 /// Gives a newtype around `String` what all of them have: checked
 /// construction, reading, writing and a JSON Schema of a given pattern.
-macro_rules! text_value {
+macro_rules! string_newtype {
     ($type:ident, $check:path, title: $title:literal, pattern: $pattern:literal) => {
         impl $type {
             /// The text as it was written.
@@ -122,7 +122,7 @@ macro_rules! text_value {
         }
 
         impl TryFrom<String> for $type {
-            type Error = $crate::values::Refusal;
+            type Error = $crate::values::InvalidValue;
 
             fn try_from(text: String) -> Result<Self, Self::Error> {
                 $check(&text)?;
@@ -131,7 +131,7 @@ macro_rules! text_value {
         }
 
         impl std::str::FromStr for $type {
-            type Err = $crate::values::Refusal;
+            type Err = $crate::values::InvalidValue;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Self::try_from(text.to_owned())
@@ -158,4 +158,4 @@ macro_rules! text_value {
     };
 }
 
-pub(crate) use text_value;
+pub(crate) use string_newtype;

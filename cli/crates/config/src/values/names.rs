@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, text_value};
+use super::{InvalidValue, string_newtype};
 
 /// The most characters of a project's name: it begins the host names of
 /// containers, which end at 63.
 const PROJECT_NAME_MAX: usize = 32;
 /// The most bytes of a PostgreSQL identifier.
-const IDENTIFIER_MAX: usize = 63;
+const SQL_IDENTIFIER_MAX: usize = 63;
 /// The most characters of an account's name.
 const ACCOUNT_NAME_MAX: usize = 64;
 
@@ -21,7 +21,7 @@ pub struct ProjectName(String);
 /// An unquoted PostgreSQL identifier: a database, a schema or a role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Identifier(String);
+pub struct SqlIdentifier(String);
 
 /// The name of a user or a realm, safe in URLs and command lines.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,27 +36,27 @@ pub struct DomainName(String);
 /// A text of one line that is not empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Line(String);
+pub struct SingleLine(String);
 
-text_value!(ProjectName, project_name, title: "Name",
+string_newtype!(ProjectName, validate_project_name, title: "Name",
     pattern: "^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$");
-text_value!(Identifier, identifier, title: "Identifier",
+string_newtype!(SqlIdentifier, validate_sql_identifier, title: "Identifier",
     pattern: "^[a-z_][a-z0-9_]{0,62}$");
-text_value!(AccountName, account_name, title: "Name",
+string_newtype!(AccountName, validate_account_name, title: "Name",
     pattern: "^[A-Za-z0-9._-]{1,64}$");
-text_value!(DomainName, domain_name, title: "Domain name",
+string_newtype!(DomainName, validate_domain_name, title: "Domain name",
     pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$");
-text_value!(Line, line, title: "Text", pattern: "^[^\\u0000-\\u001f\\u007f]+$");
+string_newtype!(SingleLine, validate_single_line, title: "Text", pattern: "^[^\\u0000-\\u001f\\u007f]+$");
 
-fn project_name(text: &str) -> Result<(), Refusal> {
+fn validate_project_name(text: &str) -> Result<(), InvalidValue> {
     let suggestion = || {
-        let label = to_label(text);
+        let label = to_dns_label(text);
         (!label.is_empty()).then(|| format!("write `{label}`"))
     };
     let refuse = |reason: &str| {
-        let refusal = Refusal::new(reason);
+        let refusal = InvalidValue::new(reason);
         Err(match suggestion() {
-            Some(help) => refusal.help(help),
+            Some(help) => refusal.with_help(help),
             None => refusal,
         })
     };
@@ -66,7 +66,7 @@ fn project_name(text: &str) -> Result<(), Refusal> {
     if text.len() > PROJECT_NAME_MAX {
         return refuse("a project name has at most 32 characters");
     }
-    if is_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase()) {
+    if is_dns_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase()) {
         return Ok(());
     }
     refuse(
@@ -76,7 +76,7 @@ fn project_name(text: &str) -> Result<(), Refusal> {
 }
 
 /// The nearest valid project name to `text`; empty where nothing is left of it.
-fn to_label(text: &str) -> String {
+fn to_dns_label(text: &str) -> String {
     let dashed: String = text
         .to_lowercase()
         .chars()
@@ -89,7 +89,7 @@ fn to_label(text: &str) -> String {
         .to_owned()
 }
 
-fn is_label(text: &str) -> bool {
+fn is_dns_label(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
         && !text.ends_with('-')
@@ -98,17 +98,17 @@ fn is_label(text: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
-fn identifier(text: &str) -> Result<(), Refusal> {
+fn validate_sql_identifier(text: &str) -> Result<(), InvalidValue> {
     if text.is_empty() {
-        return Err(Refusal::new("a database identifier cannot be empty"));
+        return Err(InvalidValue::new("a database identifier cannot be empty"));
     }
-    if text.len() > IDENTIFIER_MAX {
-        return Err(Refusal::new(
+    if text.len() > SQL_IDENTIFIER_MAX {
+        return Err(InvalidValue::new(
             "a database identifier has at most 63 characters",
         ));
     }
     if text.starts_with("pg_") {
-        return Err(Refusal::new(
+        return Err(InvalidValue::new(
             "names that begin with `pg_` are reserved by PostgreSQL",
         ));
     }
@@ -117,18 +117,18 @@ fn identifier(text: &str) -> Result<(), Refusal> {
     if text.starts_with(first) && text.chars().all(rest) {
         return Ok(());
     }
-    Err(Refusal::new(
+    Err(InvalidValue::new(
         "a database identifier consists of lower-case letters, digits and underscores, \
          and doesn't begin with a digit",
     ))
 }
 
-fn account_name(text: &str) -> Result<(), Refusal> {
+fn validate_account_name(text: &str) -> Result<(), InvalidValue> {
     if text.is_empty() {
-        return Err(Refusal::new("a name cannot be empty"));
+        return Err(InvalidValue::new("a name cannot be empty"));
     }
     if text.len() > ACCOUNT_NAME_MAX {
-        return Err(Refusal::new("a name has at most 64 characters"));
+        return Err(InvalidValue::new("a name has at most 64 characters"));
     }
     if text
         .chars()
@@ -136,27 +136,27 @@ fn account_name(text: &str) -> Result<(), Refusal> {
     {
         return Ok(());
     }
-    Err(Refusal::new(
+    Err(InvalidValue::new(
         "a name consists of letters, digits, dots, dashes and underscores",
     ))
 }
 
-fn domain_name(text: &str) -> Result<(), Refusal> {
-    if text.split('.').all(is_label) {
+fn validate_domain_name(text: &str) -> Result<(), InvalidValue> {
+    if text.split('.').all(is_dns_label) {
         return Ok(());
     }
     Err(
-        Refusal::new("a domain name consists of lower-case labels joined by dots")
-            .help("for example `dundermifflin.com`"),
+        InvalidValue::new("a domain name consists of lower-case labels joined by dots")
+            .with_help("for example `dundermifflin.com`"),
     )
 }
 
-fn line(text: &str) -> Result<(), Refusal> {
+fn validate_single_line(text: &str) -> Result<(), InvalidValue> {
     if text.trim().is_empty() {
-        return Err(Refusal::new("the text cannot be empty"));
+        return Err(InvalidValue::new("the text cannot be empty"));
     }
     if text.contains(char::is_control) {
-        return Err(Refusal::new(
+        return Err(InvalidValue::new(
             "the text is a single line without control characters",
         ));
     }
@@ -164,7 +164,7 @@ fn line(text: &str) -> Result<(), Refusal> {
 }
 
 /// Displays the names as they are written.
-macro_rules! display {
+macro_rules! display_as_written {
     ($($type:ident),*) => {$(
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -174,4 +174,10 @@ macro_rules! display {
     )*};
 }
 
-display!(ProjectName, Identifier, AccountName, DomainName, Line);
+display_as_written!(
+    ProjectName,
+    SqlIdentifier,
+    AccountName,
+    DomainName,
+    SingleLine
+);

@@ -7,14 +7,14 @@ use dm_core::mask;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, text_value};
+use super::{InvalidValue, string_newtype};
 
 /// A TCP port, 1 to 65535.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "i64")]
-pub struct Port(NonZeroU16);
+pub struct PortNumber(NonZeroU16);
 
-impl Port {
+impl PortNumber {
     /// The number.
     #[must_use]
     pub const fn get(self) -> u16 {
@@ -22,28 +22,28 @@ impl Port {
     }
 }
 
-impl TryFrom<i64> for Port {
-    type Error = Refusal;
+impl TryFrom<i64> for PortNumber {
+    type Error = InvalidValue;
 
-    fn try_from(number: i64) -> Result<Self, Refusal> {
+    fn try_from(number: i64) -> Result<Self, InvalidValue> {
         u16::try_from(number)
             .ok()
             .and_then(NonZeroU16::new)
             .map(Self)
             .ok_or_else(|| {
-                Refusal::new(format!("{number} is not a port"))
-                    .help("write a number from 1 to 65535")
+                InvalidValue::new(format!("{number} is not a port"))
+                    .with_help("write a number from 1 to 65535")
             })
     }
 }
 
-impl std::fmt::Display for Port {
+impl std::fmt::Display for PortNumber {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl JsonSchema for Port {
+impl JsonSchema for PortNumber {
     fn schema_name() -> Cow<'static, str> {
         "Port".into()
     }
@@ -62,7 +62,7 @@ impl JsonSchema for Port {
 #[serde(try_from = "String")]
 pub struct EngineAddress(String);
 
-text_value!(EngineAddress, engine_address, title: "Engine address",
+string_newtype!(EngineAddress, validate_engine_address, title: "Engine address",
     pattern: "^(unix|npipe|tcp|http|https)://.+$");
 
 impl std::fmt::Display for EngineAddress {
@@ -71,30 +71,33 @@ impl std::fmt::Display for EngineAddress {
     }
 }
 
-fn engine_address(text: &str) -> Result<(), Refusal> {
+fn validate_engine_address(text: &str) -> Result<(), InvalidValue> {
     let example = "for example `unix:///var/run/docker.sock` or `tcp://127.0.0.1:2375`";
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(Refusal::new("an engine address begins with a scheme").help(
-            if text.starts_with('/') {
-                format!("write `unix://{text}`")
-            } else {
-                example.to_owned()
-            },
-        ));
+        return Err(
+            InvalidValue::new("an engine address begins with a scheme").with_help(
+                if text.starts_with('/') {
+                    format!("write `unix://{text}`")
+                } else {
+                    example.to_owned()
+                },
+            ),
+        );
     };
     match scheme {
         _ if rest.is_empty() => {
-            Err(Refusal::new("nothing follows the scheme of the address").help(example))
+            Err(InvalidValue::new("nothing follows the scheme of the address").with_help(example))
         }
         "unix" | "npipe" | "tcp" | "http" | "https" => Ok(()),
         "ssh" => Err(
-            Refusal::new("an engine cannot be reached by SSH directly").help(
+            InvalidValue::new("an engine cannot be reached by SSH directly").with_help(
                 "forward its socket: ssh -NL /tmp/engine.sock:/var/run/docker.sock HOST, \
                    then write `unix:///tmp/engine.sock`",
             ),
         ),
         _ => Err(
-            Refusal::new(format!("`{scheme}` is not a scheme of an engine address")).help(example),
+            InvalidValue::new(format!("`{scheme}` is not a scheme of an engine address"))
+                .with_help(example),
         ),
     }
 }
@@ -105,11 +108,11 @@ fn engine_address(text: &str) -> Result<(), Refusal> {
 #[serde(try_from = "String")]
 pub struct MirrorUrl(String);
 
-text_value!(MirrorUrl, mirror_url, title: "URL", pattern: "^https?://.+$");
+string_newtype!(MirrorUrl, validate_mirror_url, title: "URL", pattern: "^https?://.+$");
 
 impl std::fmt::Display for MirrorUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&mask::urls(&self.0))
+        f.write_str(&mask::mask_url_passwords(&self.0))
     }
 }
 
@@ -125,16 +128,16 @@ impl Serialize for MirrorUrl {
     }
 }
 
-fn mirror_url(text: &str) -> Result<(), Refusal> {
+fn validate_mirror_url(text: &str) -> Result<(), InvalidValue> {
     let url = url::Url::parse(text).map_err(|error| {
-        Refusal::new(format!("not a URL: {error}"))
-            .help("for example `https://mirror.example/debian`")
+        InvalidValue::new(format!("not a URL: {error}"))
+            .with_help("for example `https://mirror.example/debian`")
     })?;
     match url.scheme() {
         "http" | "https" => Ok(()),
-        scheme => Err(Refusal::new(format!(
+        scheme => Err(InvalidValue::new(format!(
             "a mirror is reached by http or https, not `{scheme}`"
         ))
-        .help("for example `https://mirror.example/debian`")),
+        .with_help("for example `https://mirror.example/debian`")),
     }
 }

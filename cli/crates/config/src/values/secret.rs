@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::Refusal;
+use super::InvalidValue;
 
 /// A password or the like. Debug, Display and Serialize give [`MASK`]; only
 /// [`reveal`](Secret::reveal) gives the text.
@@ -28,7 +28,7 @@ impl Secret {
     /// that SASLprep refuses, such as an emoji. Some clients then send it as it is and others
     /// send nothing, so that it stands for a password that all of them send alike.
     #[must_use]
-    pub fn for_postgres(&self) -> Cow<'_, str> {
+    pub fn to_postgres_password(&self) -> Cow<'_, str> {
         match stringprep::saslprep(&self.0) {
             Ok(prepared) if !prepared.is_empty() => Cow::Borrowed(&self.0),
             _ => Cow::Owned(HEXLOWER.encode(&Sha256::digest(&self.0))),
@@ -37,16 +37,16 @@ impl Secret {
 }
 
 impl TryFrom<String> for Secret {
-    type Error = Refusal;
+    type Error = InvalidValue;
 
-    fn try_from(text: String) -> Result<Self, Refusal> {
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
         if text.is_empty() {
-            return Err(Refusal::new("a password cannot be empty")
-                .help("remove the key to use the default"));
+            return Err(InvalidValue::new("a password cannot be empty")
+                .with_help("remove the key to use the default"));
         }
         // It stands on one line of a file.
         if text.contains(char::is_control) {
-            return Err(Refusal::new(
+            return Err(InvalidValue::new(
                 "a password is a single line without control characters",
             ));
         }
@@ -106,8 +106,12 @@ mod tests {
             ("אa", false),
         ] {
             let secret = Secret::try_from(password.to_owned()).unwrap();
-            assert_eq!(secret.for_postgres() == password, same, "{password}");
-            assert!(stringprep::saslprep(&secret.for_postgres()).is_ok());
+            assert_eq!(
+                secret.to_postgres_password() == password,
+                same,
+                "{password}"
+            );
+            assert!(stringprep::saslprep(&secret.to_postgres_password()).is_ok());
         }
     }
 }

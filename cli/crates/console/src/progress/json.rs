@@ -3,41 +3,41 @@
 
 use std::time::Duration;
 
-use dm_stack::event::Event;
+use dm_stack::event::RunEvent;
 use dm_terminal::{Printer, json};
 
 use super::Reporter;
 
 /// Writes each event as a line of JSON.
-pub(crate) struct Json {
+pub(crate) struct JsonReporter {
     printer: Printer,
-    first: bool,
+    is_first: bool,
 }
 
-impl Json {
+impl JsonReporter {
     /// A reporter to this printer.
     pub(crate) fn new(printer: &Printer) -> Self {
         Self {
             printer: printer.clone(),
-            first: true,
+            is_first: true,
         }
     }
 }
 
-impl Reporter for Json {
-    fn event(&mut self, event: &Event, _: Duration) {
-        let line = if std::mem::take(&mut self.first) {
-            json::line(&dm_core::document::PROGRESS, event)
+impl Reporter for JsonReporter {
+    fn on_event(&mut self, event: &RunEvent, _: Duration) {
+        let line = if std::mem::take(&mut self.is_first) {
+            json::format_line(&dm_core::document::PROGRESS, event)
         } else {
-            json::further_line(&dm_core::document::PROGRESS, event)
+            json::format_continuation_line(&dm_core::document::PROGRESS, event)
         };
         // Only a path that is no UTF-8 can't be expressed; the run matters more.
         if let Ok(line) = line {
-            self.printer.message(&line);
+            self.printer.write_stderr(&line);
         }
     }
 
-    fn tick(&mut self, _: Duration) {}
+    fn on_tick(&mut self, _: Duration) {}
 
-    fn end(&mut self, _: Duration) {}
+    fn finish(&mut self, _: Duration) {}
 }

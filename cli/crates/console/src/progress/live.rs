@@ -2,98 +2,98 @@
 
 use std::time::Duration;
 
-use dm_stack::event::{Event, NodeState};
-use dm_terminal::style::{Glyph, Role};
+use dm_stack::event::{NodeState, RunEvent};
+use dm_terminal::canvas::{Glyph, StyleRole};
 use dm_terminal::{Printer, text};
 
-use super::board::Board;
-use super::{Options, Reporter, view};
+use super::run_state::RunState;
+use super::{ReportOptions, Reporter, layout};
 use crate::failure;
 
 /// Redraws the run at each beat; what should stay is written above.
-pub(crate) struct Live {
+pub(crate) struct LiveReporter {
     printer: Printer,
-    board: Board,
-    options: Options,
+    run: RunState,
+    options: ReportOptions,
 }
 
-impl Live {
+impl LiveReporter {
     /// A reporter to this printer.
-    pub(crate) fn new(printer: &Printer, options: Options) -> Self {
+    pub(crate) fn new(printer: &Printer, options: ReportOptions) -> Self {
         Self {
             printer: printer.clone(),
-            board: Board::default(),
+            run: RunState::default(),
             options,
         }
     }
 
     fn draw(&self, now: Duration, turn: bool) {
-        if self.board.rows.is_empty() {
+        if self.run.rows.is_empty() {
             return;
         }
         let canvas = self.printer.live_canvas();
-        let rows = self.printer.rows();
-        let frame = view::frame(&self.board, now, self.options.deadline, &canvas, rows);
-        self.printer.live(frame, turn);
+        let rows = self.printer.terminal_rows();
+        let frame = layout::render_frame(&self.run, now, self.options.deadline, &canvas, rows);
+        self.printer.show_live_lines(frame, turn);
     }
 
     /// The list that stays, and how the run ended.
-    fn close(&self, at: Duration) {
-        self.printer.live(Vec::new(), false);
-        let canvas = self.printer.err();
-        let mut lines = if self.board.unchanged() {
+    fn print_summary(&self, at: Duration) {
+        self.printer.show_live_lines(Vec::new(), false);
+        let canvas = self.printer.stderr_canvas();
+        let mut lines = if self.run.is_unchanged() {
             Vec::new()
         } else {
-            view::summary(&self.board, at, &canvas)
+            layout::render_summary(&self.run, at, &canvas)
         };
-        if let Some(path) = &self.board.bundle {
-            lines.push(failure::bundle(path, &canvas));
+        if let Some(path) = &self.run.bundle_path {
+            lines.push(failure::render_bundle_path(path, &canvas));
         }
-        if let Some((ok, at)) = self.board.finished
-            && let Some(outcome) = self.board.outcome(ok, at)
+        if let Some((ok, at)) = self.run.finished
+            && let Some(outcome) = self.run.outcome_sentence(ok, at)
         {
-            let (role, glyph) = match (ok, self.board.interrupted) {
-                (true, _) => (Role::Good, Glyph::Ready),
-                (false, true) => (Role::Warn, Glyph::Warning),
-                (false, false) => (Role::Bad, Glyph::Failed),
+            let (role, glyph) = match (ok, self.run.interrupted) {
+                (true, _) => (StyleRole::Success, Glyph::Check),
+                (false, true) => (StyleRole::Warning, Glyph::Warning),
+                (false, false) => (StyleRole::Error, Glyph::Failed),
             };
-            let sign = canvas.sign(role, glyph);
+            let sign = canvas.paint_glyph(role, glyph);
             let outcome = canvas.paint(role, &outcome);
             lines.push(canvas.wrap(&outcome, &format!("{sign} "), "  "));
         }
-        self.printer.message(&lines.join("\n"));
+        self.printer.write_stderr(&lines.join("\n"));
     }
 }
 
-impl Reporter for Live {
-    fn event(&mut self, event: &Event, elapsed: Duration) {
-        self.board.apply(event);
+impl Reporter for LiveReporter {
+    fn on_event(&mut self, event: &RunEvent, elapsed: Duration) {
+        self.run.apply(event);
         match event {
-            Event::Failed(it) => failure::show(it, &self.printer),
-            Event::Note { name, text, .. } => {
+            RunEvent::Failed(it) => failure::print(it, &self.printer),
+            RunEvent::Note { name, text, .. } => {
                 let about = name
                     .as_ref()
                     .map_or(String::new(), |name| format!("{name}: "));
                 self.printer
-                    .note(&text::harmless(&format!("{about}{text}"), false));
+                    .note(&text::sanitize(&format!("{about}{text}"), false));
             }
             // These a person should see at once; the rest can wait for the beat.
-            Event::Node { state, .. } if state.is_final() => self.draw(elapsed, false),
-            Event::Node {
+            RunEvent::Node { state, .. } if state.is_final() => self.draw(elapsed, false),
+            RunEvent::Node {
                 state: NodeState::Waiting { .. },
                 ..
             } => {}
-            Event::Interrupted => self.draw(elapsed, false),
+            RunEvent::Interrupted => self.draw(elapsed, false),
             _ => {}
         }
     }
 
-    fn tick(&mut self, elapsed: Duration) {
+    fn on_tick(&mut self, elapsed: Duration) {
         self.draw(elapsed, true);
     }
 
-    fn end(&mut self, elapsed: Duration) {
-        let at = self.board.finished.map_or(elapsed, |(_, at)| at);
-        self.close(at);
+    fn finish(&mut self, elapsed: Duration) {
+        let at = self.run.finished.map_or(elapsed, |(_, at)| at);
+        self.print_summary(at);
     }
 }

@@ -1,49 +1,49 @@
 //! How a run is reported while it lasts: from the events of the run to live
 //! lines, plain lines or JSON lines on stderr.
 
-mod board;
 mod json;
+mod layout;
 mod live;
 mod plain;
-mod silent;
-mod view;
+mod quiet;
+mod run_state;
 
 use std::future::Future;
 use std::time::Duration;
 
-use dm_operations::Recording;
-use dm_stack::event::Event;
+use dm_operations::RunRecording;
+use dm_stack::event::RunEvent;
 use dm_terminal::{Printer, ProgressChoice};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 /// How often live lines are redrawn: often enough for a spinner, seldom enough
 /// to cost nothing.
-const BEAT: Duration = Duration::from_millis(100);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the others look whether to say that they still wait.
-const SLOW_BEAT: Duration = Duration::from_secs(1);
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where events come from: either kind of tokio's channels.
 pub(crate) trait EventSource: Send {
     /// The next event; none when all senders are gone.
-    fn next(&mut self) -> impl Future<Output = Option<Event>> + Send;
+    fn next_event(&mut self) -> impl Future<Output = Option<RunEvent>> + Send;
 }
 
-impl EventSource for mpsc::Receiver<Event> {
-    fn next(&mut self) -> impl Future<Output = Option<Event>> + Send {
+impl EventSource for mpsc::Receiver<RunEvent> {
+    fn next_event(&mut self) -> impl Future<Output = Option<RunEvent>> + Send {
         self.recv()
     }
 }
 
-impl EventSource for mpsc::UnboundedReceiver<Event> {
-    fn next(&mut self) -> impl Future<Output = Option<Event>> + Send {
+impl EventSource for mpsc::UnboundedReceiver<RunEvent> {
+    fn next_event(&mut self) -> impl Future<Output = Option<RunEvent>> + Send {
         self.recv()
     }
 }
 
 /// What the reporter needs to know of the run besides its events.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Options {
+pub(crate) struct ReportOptions {
     /// When the run gives up, counted from its start.
     pub deadline: Option<Duration>,
 }
@@ -52,11 +52,11 @@ pub(crate) struct Options {
 /// the run began.
 trait Reporter: Send {
     /// Something happened.
-    fn event(&mut self, event: &Event, elapsed: Duration);
+    fn on_event(&mut self, event: &RunEvent, elapsed: Duration);
     /// A beat passed.
-    fn tick(&mut self, elapsed: Duration);
+    fn on_tick(&mut self, elapsed: Duration);
     /// Nothing more will come.
-    fn end(&mut self, elapsed: Duration);
+    fn finish(&mut self, elapsed: Duration);
 }
 
 /// Reports a run until it is finished or all senders of its events are gone.
@@ -64,17 +64,20 @@ trait Reporter: Send {
 ///
 /// To be run beside the executor, e.g. by `tokio::join!` or in a task of its
 /// own. Events sent after [`Event::Finished`] are not read.
-pub(crate) async fn report(
+pub(crate) async fn report_run(
     printer: &Printer,
     mut source: impl EventSource,
-    options: Options,
-) -> Recording {
+    options: ReportOptions,
+) -> RunRecording {
     let (mut reporter, beat): (Box<dyn Reporter>, Duration) = match printer.settings().progress {
-        ProgressChoice::Live => (Box::new(live::Live::new(printer, options)), BEAT),
-        ProgressChoice::Json => (Box::new(json::Json::new(printer)), SLOW_BEAT),
-        ProgressChoice::None => (Box::new(silent::Silent::new(printer)), SLOW_BEAT),
+        ProgressChoice::Live => (
+            Box::new(live::LiveReporter::new(printer, options)),
+            REDRAW_INTERVAL,
+        ),
+        ProgressChoice::Json => (Box::new(json::JsonReporter::new(printer)), TICK_INTERVAL),
+        ProgressChoice::None => (Box::new(quiet::QuietReporter::new(printer)), TICK_INTERVAL),
         ProgressChoice::Auto | ProgressChoice::Plain => {
-            (Box::new(plain::Plain::new(printer)), SLOW_BEAT)
+            (Box::new(plain::PlainReporter::new(printer)), TICK_INTERVAL)
         }
     };
     let start = Instant::now();
@@ -82,22 +85,22 @@ pub(crate) async fn report(
     // flickers.
     let mut beats = tokio::time::interval_at(start + beat, beat);
     beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut recording = Recording::default();
+    let mut recording = RunRecording::default();
     loop {
         tokio::select! {
-            event = source.next() => {
+            event = source.next_event() => {
                 let Some(event) = event else { break };
-                reporter.event(&event, start.elapsed());
-                let last = matches!(event, Event::Finished { .. });
+                reporter.on_event(&event, start.elapsed());
+                let last = matches!(event, RunEvent::Finished { .. });
                 recording.add(event);
                 if last {
                     break;
                 }
             }
-            _ = beats.tick() => reporter.tick(start.elapsed()),
+            _ = beats.tick() => reporter.on_tick(start.elapsed()),
         }
     }
-    reporter.end(start.elapsed());
+    reporter.finish(start.elapsed());
     recording
 }
 

@@ -6,38 +6,41 @@ use std::path::Path;
 use dm_core::error::Error;
 use dm_core::labels::PROJECT;
 use dm_engine::Engine;
-use dm_engine::inventory::{ObjectKind, Owned};
+use dm_engine::labelled_objects::{EngineObjectKind, LabelledObject};
 
 use super::NO_ENGINE;
-use crate::Finding;
+use crate::DoctorFinding;
 
 /// Objects that no `dm down` finds any more, for want of a project to run it in.
-pub(crate) async fn leftovers(engine: Option<&Engine>) -> Vec<Finding> {
+pub(crate) async fn check_leftovers(engine: Option<&Engine>) -> Vec<DoctorFinding> {
     let name = "leftovers";
     let Some(engine) = engine else {
-        return vec![Finding::skipped(name, NO_ENGINE)];
+        return vec![DoctorFinding::skipped(name, NO_ENGINE)];
     };
     if !engine.is_local() {
-        return vec![Finding::skipped(
+        return vec![DoctorFinding::skipped(
             name,
             "the engine may run stacks of other machines",
         )];
     }
-    match engine.owned().await {
-        Ok(owned) => tell(&owned, |root| Path::new(root).exists()),
+    match engine.list_labelled_objects().await {
+        Ok(owned) => leftover_findings(&owned, |root| Path::new(root).exists()),
         Err(error) => {
             let error = Error::from(error);
-            vec![Finding::warning(
+            vec![DoctorFinding::warning(
                 name,
-                error.chain().join(": "),
+                error.error_chain().join(": "),
                 ["dm engine status"],
             )]
         }
     }
 }
 
-fn tell(owned: &[Owned], exists: impl Fn(&str) -> bool) -> Vec<Finding> {
-    let mut gone: BTreeMap<(&str, &str), Vec<ObjectKind>> = BTreeMap::new();
+fn leftover_findings(
+    owned: &[LabelledObject],
+    exists: impl Fn(&str) -> bool,
+) -> Vec<DoctorFinding> {
+    let mut gone: BTreeMap<(&str, &str), Vec<EngineObjectKind>> = BTreeMap::new();
     for object in owned {
         if let Some(root) = &object.root
             && !exists(root)
@@ -48,7 +51,7 @@ fn tell(owned: &[Owned], exists: impl Fn(&str) -> bool) -> Vec<Finding> {
         }
     }
     if gone.is_empty() {
-        return vec![Finding::ok("leftovers", "none")];
+        return vec![DoctorFinding::ok("leftovers", "none")];
     }
     gone.into_iter()
         .map(|((project, root), kinds)| {
@@ -58,17 +61,17 @@ fn tell(owned: &[Owned], exists: impl Fn(&str) -> bool) -> Vec<Finding> {
             let mut next = Vec::new();
             for (kind, noun, command) in [
                 (
-                    ObjectKind::Container,
+                    EngineObjectKind::Container,
                     "container",
                     format!("docker ps -aq {filter} | xargs docker rm -f"),
                 ),
                 (
-                    ObjectKind::Network,
+                    EngineObjectKind::Network,
                     "network",
                     format!("docker network ls -q {filter} | xargs docker network rm"),
                 ),
                 (
-                    ObjectKind::Volume,
+                    EngineObjectKind::Volume,
                     "volume",
                     format!("docker volume ls -q {filter} | xargs docker volume rm"),
                 ),
@@ -80,7 +83,7 @@ fn tell(owned: &[Owned], exists: impl Fn(&str) -> bool) -> Vec<Finding> {
                     next.push(command);
                 }
             }
-            Finding::warning(
+            DoctorFinding::warning(
                 "leftovers",
                 format!(
                     "{} of a stack in {root}, which no longer exists",
@@ -96,8 +99,8 @@ fn tell(owned: &[Owned], exists: impl Fn(&str) -> bool) -> Vec<Finding> {
 mod tests {
     use super::*;
 
-    fn object(kind: ObjectKind, project: &str, root: Option<&str>) -> Owned {
-        Owned {
+    fn object(kind: EngineObjectKind, project: &str, root: Option<&str>) -> LabelledObject {
+        LabelledObject {
             kind,
             name: "x".into(),
             project: project.into(),
@@ -109,13 +112,13 @@ mod tests {
     #[test]
     fn only_what_lost_its_project_is_left_over() {
         let owned = [
-            object(ObjectKind::Container, "dm-1", Some("/gone")),
-            object(ObjectKind::Volume, "dm-1", Some("/gone")),
-            object(ObjectKind::Volume, "dm-1", Some("/gone")),
-            object(ObjectKind::Container, "dm-2", Some("/here")),
-            object(ObjectKind::Volume, "dm-3", None),
+            object(EngineObjectKind::Container, "dm-1", Some("/gone")),
+            object(EngineObjectKind::Volume, "dm-1", Some("/gone")),
+            object(EngineObjectKind::Volume, "dm-1", Some("/gone")),
+            object(EngineObjectKind::Container, "dm-2", Some("/here")),
+            object(EngineObjectKind::Volume, "dm-3", None),
         ];
-        let found = tell(&owned, |root| root == "/here");
+        let found = leftover_findings(&owned, |root| root == "/here");
         assert_eq!(found.len(), 1);
         assert_eq!(
             found[0].detail,
@@ -125,6 +128,9 @@ mod tests {
         docker ps -aq --filter label=com.dundermifflin.dm.project=dm-1 | xargs docker rm -f
         docker volume ls -q --filter label=com.dundermifflin.dm.project=dm-1 | xargs docker volume rm
         ");
-        assert_eq!(tell(&owned[3..], |root| root == "/here")[0].detail, "none");
+        assert_eq!(
+            leftover_findings(&owned[3..], |root| root == "/here")[0].detail,
+            "none"
+        );
     }
 }

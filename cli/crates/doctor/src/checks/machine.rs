@@ -4,51 +4,51 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use chrono::{DateTime, Datelike, Utc};
 use dm_engine::Engine;
-use dm_host::resources::{self, Memory};
+use dm_host::resources::{self, MemoryInfo};
 use dm_host::{network, state::StateDir};
 
-use super::{GIGABYTE, NO_ENGINE, gigabytes};
-use crate::Finding;
+use super::{GIGABYTE, NO_ENGINE, format_gigabytes};
+use crate::DoctorFinding;
 
 /// The whole stack takes less; Keycloak's start and builds come on top.
-const MEMORY: u64 = 4 * GIGABYTE;
+const MIN_MEMORY: u64 = 4 * GIGABYTE;
 
 /// Clocks that differ by more make timestamps of services misleading.
-const SKEW_WARNING: i64 = 2;
+const SKEW_WARNING_SECONDS: i64 = 2;
 
 /// Clocks that differ by more make tokens of Keycloak invalid at once.
-const SKEW_ERROR: i64 = 60;
+const SKEW_ERROR_SECONDS: i64 = 60;
 
 /// Before this year nothing of this was written.
-const EARLIEST: i32 = 2025;
+const EARLIEST_YEAR: i32 = 2025;
 
 /// Memory of whatever machine the containers run on.
-pub(crate) async fn memory(engine: Option<&Engine>) -> Vec<Finding> {
+pub(crate) async fn check_memory(engine: Option<&Engine>) -> Vec<DoctorFinding> {
     let is_local = engine.is_none_or(Engine::is_local);
     if is_local {
-        return vec![local_memory(resources::memory())];
+        return vec![local_memory_finding(resources::read_memory_info())];
     }
     let facts = match engine {
-        Some(engine) => engine.facts().await.ok(),
+        Some(engine) => engine.info().await.ok(),
         None => None,
     };
     vec![facts.map_or_else(
-        || Finding::skipped("memory", "the engine does not report it"),
-        |facts| virtual_memory(facts.memory),
+        || DoctorFinding::skipped("memory", "the engine does not report it"),
+        |facts| engine_memory_finding(facts.memory),
     )]
 }
 
-fn local_memory(memory: Option<Memory>) -> Finding {
+fn local_memory_finding(memory: Option<MemoryInfo>) -> DoctorFinding {
     let Some(memory) = memory else {
-        return Finding::skipped("memory", "this system does not report it");
+        return DoctorFinding::skipped("memory", "this system does not report it");
     };
     let detail = format!(
         "{} of {} available",
-        gigabytes(memory.available),
-        gigabytes(memory.total)
+        format_gigabytes(memory.available),
+        format_gigabytes(memory.total)
     );
-    if memory.available < MEMORY {
-        Finding::warning(
+    if memory.available < MIN_MEMORY {
+        DoctorFinding::warning(
             "memory",
             detail,
             [
@@ -57,29 +57,29 @@ fn local_memory(memory: Option<Memory>) -> Finding {
             ],
         )
     } else {
-        Finding::ok("memory", detail)
+        DoctorFinding::ok("memory", detail)
     }
 }
 
-fn virtual_memory(total: u64) -> Finding {
-    let detail = format!("the engine's machine has {}", gigabytes(total));
-    if total < MEMORY {
-        Finding::warning(
+fn engine_memory_finding(total: u64) -> DoctorFinding {
+    let detail = format!("the engine's machine has {}", format_gigabytes(total));
+    if total < MIN_MEMORY {
+        DoctorFinding::warning(
             "memory",
             detail,
             ["assign 4 GB or more in the settings of Docker Desktop, colima or OrbStack"],
         )
     } else {
-        Finding::ok("memory", detail)
+        DoctorFinding::ok("memory", detail)
     }
 }
 
 /// This machine's clock, and how far the engine's is from it.
-pub(crate) async fn clock(engine: Option<&Engine>) -> Vec<Finding> {
+pub(crate) async fn check_clock(engine: Option<&Engine>) -> Vec<DoctorFinding> {
     let before = Utc::now();
     let theirs = match engine {
         Some(engine) => engine
-            .facts()
+            .info()
             .await
             .ok()
             .and_then(|facts| facts.time.clone()),
@@ -89,20 +89,20 @@ pub(crate) async fn clock(engine: Option<&Engine>) -> Vec<Finding> {
     let theirs = theirs
         .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
         .map(|time| time.with_timezone(&Utc));
-    vec![compare(before, theirs, after, engine.is_some())]
+    vec![clock_finding(before, theirs, after, engine.is_some())]
 }
 
 /// `theirs` was read somewhere between `before` and `after`: what lies between
 /// them is no skew.
-fn compare(
+fn clock_finding(
     before: DateTime<Utc>,
     theirs: Option<DateTime<Utc>>,
     after: DateTime<Utc>,
     has_engine: bool,
-) -> Finding {
+) -> DoctorFinding {
     let set = "synchronize the clock: timedatectl set-ntp true";
-    if before.year() < EARLIEST {
-        return Finding::error(
+    if before.year() < EARLIEST_YEAR {
+        return DoctorFinding::error(
             "clock",
             format!(
                 "the clock shows {}, which is in the past: certificates and tokens are not valid yet",
@@ -117,7 +117,7 @@ fn compare(
         } else {
             NO_ENGINE
         };
-        return Finding::skipped("clock", detail);
+        return DoctorFinding::skipped("clock", detail);
     };
     let early = (before - theirs).num_seconds();
     let late = (theirs - after).num_seconds();
@@ -126,24 +126,24 @@ fn compare(
     let detail = format!("the engine's clock is {skew} s {direction} this machine's");
     let restart =
         "restart the engine's virtual machine: its clock stands still while a laptop sleeps";
-    if skew > SKEW_ERROR {
-        Finding::error("clock", detail, [restart, set])
-    } else if skew > SKEW_WARNING {
-        Finding::warning("clock", detail, [restart, set])
+    if skew > SKEW_ERROR_SECONDS {
+        DoctorFinding::error("clock", detail, [restart, set])
+    } else if skew > SKEW_WARNING_SECONDS {
+        DoctorFinding::warning("clock", detail, [restart, set])
     } else {
-        Finding::ok("clock", "the same as the engine's")
+        DoctorFinding::ok("clock", "the same as the engine's")
     }
 }
 
 /// Names that must resolve.
-pub(crate) async fn names() -> Vec<Finding> {
+pub(crate) async fn check_name_resolution() -> Vec<DoctorFinding> {
     let resolved: Vec<IpAddr> = tokio::net::lookup_host(("localhost", 0))
         .await
         .map(|found| found.map(|address| address.ip()).collect())
         .unwrap_or_default();
-    let mut findings = vec![localhost(&resolved)];
+    let mut findings = vec![localhost_finding(&resolved)];
     if let Err(loopback) = network::container_resolvers() {
-        findings.push(Finding::warning(
+        findings.push(DoctorFinding::warning(
             "name servers",
             format!(
                 "containers cannot reach the name server {}, so that the engine uses public ones",
@@ -158,27 +158,27 @@ pub(crate) async fn names() -> Vec<Finding> {
     findings
 }
 
-fn localhost(resolved: &[IpAddr]) -> Finding {
+fn localhost_finding(resolved: &[IpAddr]) -> DoctorFinding {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let add = ["add this line to /etc/hosts: 127.0.0.1 localhost"];
     if resolved.contains(&loopback) {
-        Finding::ok("localhost", "resolves to 127.0.0.1")
+        DoctorFinding::ok("localhost", "resolves to 127.0.0.1")
     } else if let Some(first) = resolved.first() {
-        Finding::error(
+        DoctorFinding::error(
             "localhost",
             format!("resolves to {first} instead of 127.0.0.1, the address of the stack"),
             add,
         )
     } else {
-        Finding::error("localhost", "does not resolve", add)
+        DoctorFinding::error("localhost", "does not resolve", add)
     }
 }
 
 /// Where `dm` remembers things.
-pub(crate) fn state(state: Option<&StateDir>) -> Vec<Finding> {
+pub(crate) fn check_state_dir(state: Option<&StateDir>) -> Vec<DoctorFinding> {
     // Where it can't be opened, that is a finding of whoever tried.
     state
-        .map(|state| Finding::ok("state", state.path().display().to_string()))
+        .map(|state| DoctorFinding::ok("state", state.path().display().to_string()))
         .into_iter()
         .collect()
 }
@@ -186,7 +186,7 @@ pub(crate) fn state(state: Option<&StateDir>) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Status;
+    use crate::CheckStatus;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
@@ -194,46 +194,55 @@ mod tests {
 
     #[test]
     fn clocks_are_compared_within_the_time_that_asking_took() {
-        let found = |theirs, after| compare(at(0), Some(at(theirs)), at(after), true);
-        assert_eq!(found(0, 0).status, Status::Ok);
-        assert_eq!(found(9, 10).status, Status::Ok);
+        let found = |theirs, after| clock_finding(at(0), Some(at(theirs)), at(after), true);
+        assert_eq!(found(0, 0).status, CheckStatus::Ok);
+        assert_eq!(found(9, 10).status, CheckStatus::Ok);
         assert_eq!(
             found(13, 10).detail,
             "the engine's clock is 3 s ahead of this machine's"
         );
-        assert_eq!(found(13, 10).status, Status::Warning);
+        assert_eq!(found(13, 10).status, CheckStatus::Warning);
         assert_eq!(
             found(-61, 0).detail,
             "the engine's clock is 61 s behind this machine's"
         );
-        assert_eq!(found(-61, 0).status, Status::Error);
-        assert_eq!(compare(at(0), None, at(0), false).status, Status::Skipped);
+        assert_eq!(found(-61, 0).status, CheckStatus::Error);
+        assert_eq!(
+            clock_finding(at(0), None, at(0), false).status,
+            CheckStatus::Skipped
+        );
         let past = DateTime::from_timestamp(0, 0).unwrap();
-        assert_eq!(compare(past, None, past, false).status, Status::Error);
+        assert_eq!(
+            clock_finding(past, None, past, false).status,
+            CheckStatus::Error
+        );
     }
 
     #[test]
     fn little_memory_is_a_warning() {
         let memory = |available| {
-            local_memory(Some(Memory {
+            local_memory_finding(Some(MemoryInfo {
                 total: 8 * GIGABYTE,
                 available,
             }))
         };
-        assert_eq!(memory(MEMORY).status, Status::Ok);
-        assert_eq!(memory(MEMORY - 1).status, Status::Warning);
-        assert_eq!(memory(MEMORY - 1).detail, "3.9 GB of 8.0 GB available");
-        assert_eq!(virtual_memory(2 * GIGABYTE).status, Status::Warning);
+        assert_eq!(memory(MIN_MEMORY).status, CheckStatus::Ok);
+        assert_eq!(memory(MIN_MEMORY - 1).status, CheckStatus::Warning);
+        assert_eq!(memory(MIN_MEMORY - 1).detail, "3.9 GB of 8.0 GB available");
+        assert_eq!(
+            engine_memory_finding(2 * GIGABYTE).status,
+            CheckStatus::Warning
+        );
     }
 
     #[test]
     fn localhost_must_be_where_the_stack_listens() {
         assert_eq!(
-            localhost(&["127.0.0.1".parse().unwrap()]).status,
-            Status::Ok
+            localhost_finding(&["127.0.0.1".parse().unwrap()]).status,
+            CheckStatus::Ok
         );
-        let only_six = localhost(&["::1".parse().unwrap()]);
+        let only_six = localhost_finding(&["::1".parse().unwrap()]);
         assert!(only_six.detail.starts_with("resolves to ::1, and not"));
-        assert_eq!(localhost(&[]).status, Status::Error);
+        assert_eq!(localhost_finding(&[]).status, CheckStatus::Error);
     }
 }

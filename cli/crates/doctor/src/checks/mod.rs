@@ -6,7 +6,7 @@ pub(super) mod machine;
 pub(super) mod ports;
 
 /// Bytes as a person reads them, in decimal gigabytes.
-fn gigabytes(bytes: u64) -> String {
+fn format_gigabytes(bytes: u64) -> String {
     let tenths = bytes / 100_000_000;
     format!("{}.{} GB", tenths / 10, tenths % 10)
 }
@@ -21,7 +21,7 @@ const NO_ENGINE: &str = "no engine answers";
 mod tests {
     #[test]
     fn sizes_are_told_to_a_tenth() {
-        assert_eq!(super::gigabytes(12_345_000_000), "12.3 GB");
-        assert_eq!(super::gigabytes(99_999_999), "0.0 GB");
+        assert_eq!(super::format_gigabytes(12_345_000_000), "12.3 GB");
+        assert_eq!(super::format_gigabytes(99_999_999), "0.0 GB");
     }
 }

@@ -2,37 +2,40 @@
 
 use std::collections::BTreeMap;
 
-use dm_core::error::Coded;
-use dm_core::instance::DEFAULT;
-use dm_core::keys::port_key;
+use dm_core::config_keys::port_key;
+use dm_core::error::UserError;
+use dm_core::instance::DEFAULT_INSTANCE;
 use dm_engine::Engine;
-use dm_engine::published::Publisher;
-use dm_host::ports::{self, Owner, PortError};
+use dm_engine::published_ports::PortPublisher;
+use dm_host::ports::{self, PortError, PortOwner};
 
-use crate::{Finding, Subject};
+use crate::{DoctorFinding, DoctorInput};
 
 /// What is known of a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Use {
+enum PortAvailability {
     Free,
-    Ours,
+    OwnStack,
     Taken {
-        owner: Option<Owner>,
+        owner: Option<PortOwner>,
         container: Option<String>,
     },
 }
 
 /// Each port: free, ours, or whose.
-pub(crate) async fn ports(engine: Option<&Engine>, subject: &Subject) -> Vec<Finding> {
-    let remote = engine.is_some_and(|engine| !engine.found().address.starts_with("unix://"));
+pub(crate) async fn check_ports(
+    engine: Option<&Engine>,
+    subject: &DoctorInput,
+) -> Vec<DoctorFinding> {
+    let remote = engine.is_some_and(|engine| !engine.discovery().address.starts_with("unix://"));
     if remote {
-        return vec![Finding::skipped(
+        return vec![DoctorFinding::skipped(
             "ports",
             "the engine is on another machine",
         )];
     }
     let published = match engine {
-        Some(engine) => engine.published_ports().await.unwrap_or_default(),
+        Some(engine) => engine.list_published_ports().await.unwrap_or_default(),
         None => BTreeMap::new(),
     };
     let mut findings = Vec::new();
@@ -40,55 +43,60 @@ pub(crate) async fn ports(engine: Option<&Engine>, subject: &Subject) -> Vec<Fin
         let port = *port;
         let publisher = published.get(&port).cloned();
         let found = match publisher {
-            Some(publisher) => by_container(&publisher, subject),
+            Some(publisher) => classify_container(&publisher, subject),
             // Reading who listens goes through every process: not on this
             // thread.
-            None => tokio::task::spawn_blocking(move || by_process(port))
+            None => tokio::task::spawn_blocking(move || classify_process(port))
                 .await
-                .unwrap_or(Use::Free),
+                .unwrap_or(PortAvailability::Free),
         };
-        findings.push(tell(component, port, found, &subject.instance));
+        findings.push(port_finding(component, port, found, &subject.instance));
     }
     findings
 }
 
-fn by_container(publisher: &Publisher, subject: &Subject) -> Use {
+fn classify_container(publisher: &PortPublisher, subject: &DoctorInput) -> PortAvailability {
     let is_ours = publisher.project.as_deref() == Some(&subject.project)
         && publisher.instance.as_deref() == Some(&subject.instance);
     if is_ours {
-        Use::Ours
+        PortAvailability::OwnStack
     } else {
-        Use::Taken {
+        PortAvailability::Taken {
             owner: None,
             container: Some(publisher.container.clone()),
         }
     }
 }
 
-fn by_process(port: u16) -> Use {
+fn classify_process(port: u16) -> PortAvailability {
     if ports::is_free(port) {
-        return Use::Free;
+        return PortAvailability::Free;
     }
-    Use::Taken {
-        owner: ports::owner(port),
+    PortAvailability::Taken {
+        owner: ports::find_port_owner(port),
         container: None,
     }
 }
 
-fn tell(component: &str, port: u16, found: Use, instance: &str) -> Finding {
+fn port_finding(
+    component: &str,
+    port: u16,
+    found: PortAvailability,
+    instance: &str,
+) -> DoctorFinding {
     let name = format!("port {port}");
     let key = port_key(component);
     match found {
-        Use::Free => Finding::ok(name, format!("free for {component} ({key})")),
-        Use::Ours => {
+        PortAvailability::Free => DoctorFinding::ok(name, format!("free for {component} ({key})")),
+        PortAvailability::OwnStack => {
             let detail = format!("in use by {component} of this stack ({key})");
-            Finding::ok(name, detail)
+            DoctorFinding::ok(name, detail)
         }
-        Use::Taken { owner, container } => {
+        PortAvailability::Taken { owner, container } => {
             let command = owner
                 .as_ref()
                 .filter(|_| container.is_none())
-                .map(|owner| format!(": {}", shorten(&owner.command)))
+                .map(|owner| format!(": {}", shorten_command(&owner.command)))
                 .unwrap_or_default();
             let error = PortError::Taken {
                 port,
@@ -101,13 +109,13 @@ fn tell(component: &str, port: u16, found: Use, instance: &str) -> Finding {
             let detail = text
                 .split_once(" of ")
                 .map_or(text.as_str(), |(_, rest)| rest);
-            let next = if instance == DEFAULT {
-                error.next()
+            let next = if instance == DEFAULT_INSTANCE {
+                error.suggestions()
             } else {
                 // It has ports of its own, which no key sets.
                 vec![format!("choose another port: dm up --instance {instance}")]
             };
-            Finding::error(
+            DoctorFinding::error(
                 name,
                 format!(
                     "required by {}{command}",
@@ -120,13 +128,13 @@ fn tell(component: &str, port: u16, found: Use, instance: &str) -> Finding {
 }
 
 /// A command line may be long, and hold anything.
-fn shorten(command: &str) -> String {
-    const ENOUGH: usize = 80;
-    let masked = dm_core::mask::Masker::default().text(command);
-    if masked.chars().count() <= ENOUGH {
+fn shorten_command(command: &str) -> String {
+    const MAX_LENGTH: usize = 80;
+    let masked = dm_core::mask::Masker::default().mask_text(command);
+    if masked.chars().count() <= MAX_LENGTH {
         return masked;
     }
-    masked.chars().take(ENOUGH).chain(['…']).collect()
+    masked.chars().take(MAX_LENGTH).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -135,23 +143,33 @@ mod tests {
 
     #[test]
     fn each_port_is_told_with_what_to_do() {
-        let owner = Owner {
+        let owner = PortOwner {
             pid: 4211,
             name: "postgres".into(),
             command: "/usr/lib/postgresql/17/bin/postgres -D /data --password=geheim".into(),
         };
-        let taken = |owner, container: Option<&str>| Use::Taken {
+        let taken = |owner, container: Option<&str>| PortAvailability::Taken {
             owner,
             container: container.map(str::to_owned),
         };
         let text: Vec<String> = [
-            tell("postgres", 5432, Use::Free, DEFAULT),
-            tell("postgres", 5432, Use::Ours, DEFAULT),
-            tell("postgres", 5432, taken(Some(owner), None), DEFAULT),
-            tell("postgres", 5432, taken(None, Some("shop-db-1")), DEFAULT),
-            tell("postgres", 5432, taken(None, None), DEFAULT),
-            tell("order", 8093, taken(None, None), DEFAULT),
-            tell("order", 24093, taken(None, None), "review"),
+            port_finding("postgres", 5432, PortAvailability::Free, DEFAULT_INSTANCE),
+            port_finding(
+                "postgres",
+                5432,
+                PortAvailability::OwnStack,
+                DEFAULT_INSTANCE,
+            ),
+            port_finding("postgres", 5432, taken(Some(owner), None), DEFAULT_INSTANCE),
+            port_finding(
+                "postgres",
+                5432,
+                taken(None, Some("shop-db-1")),
+                DEFAULT_INSTANCE,
+            ),
+            port_finding("postgres", 5432, taken(None, None), DEFAULT_INSTANCE),
+            port_finding("order", 8093, taken(None, None), DEFAULT_INSTANCE),
+            port_finding("order", 24093, taken(None, None), "review"),
         ]
         .into_iter()
         .map(|finding| format!("{}: {} {:?}", finding.name, finding.detail, finding.next))

@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use distribution::Distribution;
 
-use dm_core::error::{Coded, Exit};
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 
-use super::consent::{Consent, ConsentError, Proposal};
+use super::consent::{Consent, ConsentError, ProposedChange};
 use super::privilege::Privilege;
-use super::process::program;
+use super::process::find_program;
 
 /// Something to install: the program that shows it is there, and the package that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Package {
     /// Its name at Debian and its kin.
     pub name: &'static str,
     /// What to read where `dm` does not install it.
-    pub guide: Option<&'static str>,
+    pub guide_url: Option<&'static str>,
 }
 
 impl Package {
@@ -31,20 +31,20 @@ impl Package {
         Self {
             program,
             name,
-            guide: None,
+            guide_url: None,
         }
     }
 
     /// The Docker engine.
     pub const DOCKER: Self = Self {
-        guide: Some("https://docs.docker.com/engine/install/"),
+        guide_url: Some("https://docs.docker.com/engine/install/"),
         ..Self::new("dockerd", "docker.io")
     };
     /// The packet filter that the engine drives.
     pub const IPTABLES: Self = Self::new("iptables", "iptables");
     /// What `dm bench` compares with.
     pub const COMPOSE: Self = Self {
-        guide: Some("https://docs.docker.com/compose/install/"),
+        guide_url: Some("https://docs.docker.com/compose/install/"),
         ..Self::new("docker-compose", "docker-compose")
     };
     /// Makes a Debian root file system.
@@ -57,15 +57,15 @@ impl Package {
     /// Whether its program is there.
     #[must_use]
     pub(crate) fn is_installed(&self) -> bool {
-        program(self.program).is_some()
+        find_program(self.program).is_some()
     }
 }
 
 /// What [`ensure`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Installed {
+pub struct InstallReport {
     /// Packages that were installed now.
-    pub added: Vec<String>,
+    pub installed: Vec<String>,
     /// Things that did not keep it from succeeding, but that somebody should
     /// look at, e.g. a package source that doesn't answer.
     pub warnings: Vec<String>,
@@ -78,7 +78,7 @@ pub enum PackageError {
     #[error(transparent)]
     Consent(#[from] ConsentError),
     /// `dm` doesn't install on this system by itself.
-    #[error("{} missing, and dm does not install packages on {system}", missing(.programs))]
+    #[error("{} missing, and dm does not install packages on {system}", describe_missing(.programs))]
     Unsupported {
         /// The programs that are missing.
         programs: Vec<String>,
@@ -107,7 +107,7 @@ pub enum PackageError {
     },
     /// It succeeded, and the program still isn't there.
     #[error("package {package} was installed, but does not provide {program}")]
-    Ineffective {
+    ProgramMissing {
         /// The package.
         package: String,
         /// The program that it should have brought.
@@ -121,33 +121,33 @@ pub enum PackageError {
     },
 }
 
-fn missing(programs: &[String]) -> String {
+fn describe_missing(programs: &[String]) -> String {
     let verb = if programs.len() == 1 { "is" } else { "are" };
     format!("{} {verb}", programs.join(" and "))
 }
 
-impl Coded for PackageError {
+impl UserError for PackageError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Consent(error) => error.code(),
             Self::Unsupported { .. } => ErrorCode::PackagesUnsupported,
             Self::NotRoot { .. } => ErrorCode::PackagesNeedRoot,
             Self::Failed { .. } => ErrorCode::PackagesFailed,
-            Self::Ineffective { .. } => ErrorCode::PackagesProgramMissing,
+            Self::ProgramMissing { .. } => ErrorCode::PackagesProgramMissing,
             Self::Interrupted { .. } => ErrorCode::Interrupted,
         }
     }
 
-    fn exit(&self) -> Exit {
+    fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Interrupted { .. } => Exit::Interrupted,
-            _ => Exit::Engine,
+            Self::Interrupted { .. } => ExitStatus::Interrupted,
+            _ => ExitStatus::Engine,
         }
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::Consent(error) => error.next(),
+            Self::Consent(error) => error.suggestions(),
             Self::Unsupported { guides, .. } => {
                 let own = "use the package manager of this system".to_owned();
                 let guides = guides.iter().map(|guide| format!("see {guide}"));
@@ -160,7 +160,7 @@ impl Coded for PackageError {
                 next.push(format!("run the command yourself: {command}"));
                 next
             }
-            Self::Ineffective { .. } => vec!["dm doctor".into()],
+            Self::ProgramMissing { .. } => vec!["dm doctor".into()],
             Self::Interrupted { .. } => Vec::new(),
         }
     }
@@ -171,19 +171,19 @@ impl Coded for PackageError {
 ///
 /// # Errors
 /// [`PackageError`]; it always says which command to run by hand.
-pub async fn ensure(
+pub async fn ensure_installed(
     packages: &[Package],
     consent: &Consent,
     cancel: &CancellationToken,
     progress: &(dyn Fn(&str) + Sync),
-) -> Result<Installed, PackageError> {
+) -> Result<InstallReport, PackageError> {
     let missing: Vec<Package> = packages
         .iter()
         .filter(|package| !package.is_installed())
         .copied()
         .collect();
     if missing.is_empty() {
-        return Ok(Installed::default());
+        return Ok(InstallReport::default());
     }
     let privilege = Privilege::current();
     let distribution = Distribution::current();
@@ -194,16 +194,19 @@ pub async fn ensure(
                 .map(|package| package.program.into())
                 .collect(),
             system: distribution.name,
-            guides: missing.iter().filter_map(|package| package.guide).collect(),
+            guides: missing
+                .iter()
+                .filter_map(|package| package.guide_url)
+                .collect(),
         });
     }
     let names: Vec<String> = missing.iter().map(|package| package.name.into()).collect();
-    let command = privilege.shown(&format!(
+    let command = privilege.format_command(&format!(
         "apt-get install -y --no-install-recommends {}",
         names.join(" ")
     ));
-    consent.obtain(&Proposal {
-        what: format!("install {}", names.join(" and ")),
+    consent.obtain(&ProposedChange {
+        summary: format!("install {}", names.join(" and ")),
         commands: vec![command.clone()],
     })?;
     if !privilege.acquire(consent.is_interactive()).await {
@@ -214,13 +217,13 @@ pub async fn ensure(
     }
     let warnings = apt::install(&names, privilege, cancel, progress).await?;
     if let Some(package) = missing.iter().find(|package| !package.is_installed()) {
-        return Err(PackageError::Ineffective {
+        return Err(PackageError::ProgramMissing {
             package: package.name.into(),
             program: package.program.into(),
         });
     }
-    Ok(Installed {
-        added: names,
+    Ok(InstallReport {
+        installed: names,
         warnings,
     })
 }
@@ -232,28 +235,32 @@ mod tests {
     #[tokio::test]
     async fn what_is_there_needs_neither_consent_nor_root() {
         let shell = Package::new("sh", "dash");
-        let done = ensure(
+        let done = ensure_installed(
             &[shell],
-            &Consent::Missing,
+            &Consent::NonInteractive,
             &CancellationToken::new(),
             &|_| {},
         )
         .await;
-        assert_eq!(done.unwrap(), Installed::default());
+        assert_eq!(done.unwrap(), InstallReport::default());
     }
 
     #[tokio::test]
     async fn what_is_missing_is_not_installed_without_consent() {
         let absent = Package::new("no-such-program-anywhere", "hello");
-        let error = ensure(
+        let error = ensure_installed(
             &[absent],
-            &Consent::Missing,
+            &Consent::NonInteractive,
             &CancellationToken::new(),
             &|_| {},
         )
         .await
         .unwrap_err();
-        assert!(error.next()[0].contains("hello"), "{:?}", error.next());
+        assert!(
+            error.suggestions()[0].contains("hello"),
+            "{:?}",
+            error.suggestions()
+        );
     }
 
     /// Changes the machine: by hand, as root on Debian.
@@ -261,7 +268,7 @@ mod tests {
     #[ignore = "installs a package"]
     async fn a_package_is_installed_and_once_only() {
         let hello = Package::new("hello", "hello");
-        let consent = Consent::Given { by: "the test" };
+        let consent = Consent::Granted { by: "the test" };
         let lines = std::sync::Mutex::new(Vec::new());
         let progress = |line: &str| {
             if let Ok(mut lines) = lines.lock() {
@@ -269,16 +276,16 @@ mod tests {
             }
         };
         let cancel = CancellationToken::new();
-        let done = ensure(&[hello], &consent, &cancel, &progress)
+        let done = ensure_installed(&[hello], &consent, &cancel, &progress)
             .await
             .unwrap();
-        assert_eq!(done.added, ["hello"]);
+        assert_eq!(done.installed, ["hello"]);
         assert!(!lines.lock().unwrap().is_empty());
         println!("{done:?}\n{}", lines.lock().unwrap().join("\n"));
-        let again = ensure(&[hello], &consent, &cancel, &progress)
+        let again = ensure_installed(&[hello], &consent, &cancel, &progress)
             .await
             .unwrap();
-        assert_eq!(again, Installed::default());
+        assert_eq!(again, InstallReport::default());
     }
 
     #[test]
@@ -286,9 +293,9 @@ mod tests {
         let error = PackageError::Unsupported {
             programs: vec!["dockerd".into(), "iptables".into()],
             system: "Rocky Linux 9".into(),
-            guides: Package::DOCKER.guide.into_iter().collect(),
+            guides: Package::DOCKER.guide_url.into_iter().collect(),
         };
-        insta::assert_snapshot!(format!("{error}\n{}", error.next().join("\n")), @r"
+        insta::assert_snapshot!(format!("{error}\n{}", error.suggestions().join("\n")), @r"
         dockerd and iptables are missing, and dm does not install packages on Rocky Linux 9
         use the package manager of this system
         see https://docs.docker.com/engine/install/
@@ -302,7 +309,7 @@ mod tests {
             reason: "the disk is full".into(),
             log: vec!["dpkg: error: no space left".into()],
         };
-        insta::assert_snapshot!(format!("{error}\n{}", error.next().join("\n")), @r"
+        insta::assert_snapshot!(format!("{error}\n{}", error.suggestions().join("\n")), @r"
         apt-get install -y maven failed: the disk is full
         output: dpkg: error: no space left
         run the command yourself: apt-get install -y maven

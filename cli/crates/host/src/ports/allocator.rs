@@ -9,29 +9,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use dm_core::error::{Coded, Exit};
+use dm_core::config_keys::port_key;
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
-use dm_core::keys::port_key;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::{Owner, is_free, owner};
+use super::{PortOwner, find_port_owner, is_free};
 use crate::lock::LockError;
 use crate::state::{StateDir, StateError};
 
-const RECORD: &str = "ports.json";
+const REGISTRY_FILE: &str = "ports.json";
 
 /// The first port that is given out by [`Mode::Auto`].
-const FIRST: u16 = 20_000;
+const FIRST_AUTO_PORT: u16 = 20_000;
 
 /// The last one where the system's ephemeral range begins so low that nothing
 /// is left below it.
-const LAST_RESORT: u16 = 29_999;
+const LAST_FALLBACK_PORT: u16 = 29_999;
 
 /// How ports are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum PortMode {
     /// Exactly the wanted ones, or an error that names who has them.
     Fixed,
     /// The wanted ones where `customary` and they are free, else others.
@@ -39,13 +39,13 @@ pub enum Mode {
         /// Whether the instance may take the customary numbers at all: true
         /// for the default one, so that a second instance never keeps the
         /// first from starting.
-        customary: bool,
+        prefer_requested: bool,
     },
 }
 
 /// What ports are asked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub struct PortRequest<'a> {
     /// The project's identity, see [`crate::state::project_id`].
     pub project: &'a str,
     /// Where the project lies; once that is gone, its ports are free again.
@@ -54,17 +54,17 @@ pub struct Request<'a> {
     pub instance: &'a str,
     /// The wanted port of each component, by what it is called in messages,
     /// e.g. `postgres`.
-    pub wanted: &'a BTreeMap<String, u16>,
+    pub requested: &'a BTreeMap<String, u16>,
     /// How to choose.
-    pub mode: Mode,
+    pub mode: PortMode,
     /// Ports that this instance's own containers publish right now: in use,
     /// and rightly so.
-    pub ours: &'a BTreeSet<u16>,
+    pub published: &'a BTreeSet<u16>,
 }
 
 /// The ports of one instance, as recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Allocation {
+pub struct PortAllocation {
     /// The project's identity.
     pub project: String,
     /// Where the project lies.
@@ -79,14 +79,14 @@ pub struct Allocation {
 #[derive(Debug, Error)]
 pub enum PortError {
     /// Somebody listens on a wanted port.
-    #[error("port {port} of {component} is taken by {}", who(.owner.as_ref(), .container.as_deref()))]
+    #[error("port {port} of {component} is taken by {}", describe_owner(.owner.as_ref(), .container.as_deref()))]
     Taken {
         /// The port.
         port: u16,
         /// The component that wants it.
         component: String,
         /// Who has it; `None` where the system doesn't say.
-        owner: Option<Owner>,
+        owner: Option<PortOwner>,
         /// The container behind it, where the owner is the engine and the
         /// caller found out which ([`PortError::with_container`]).
         container: Option<String>,
@@ -105,7 +105,7 @@ pub enum PortError {
     },
     /// Two components of the same instance want the same port.
     #[error("{first} and {second} both require port {port}")]
-    Twice {
+    DuplicateRequest {
         /// The port.
         port: u16,
         /// One of them.
@@ -127,7 +127,7 @@ pub enum PortError {
     Lock(#[from] LockError),
 }
 
-fn who(owner: Option<&Owner>, container: Option<&str>) -> String {
+fn describe_owner(owner: Option<&PortOwner>, container: Option<&str>) -> String {
     match (container, owner) {
         (Some(container), _) => format!("container {container}"),
         (None, Some(owner)) => owner.to_string(),
@@ -149,27 +149,27 @@ impl PortError {
     }
 }
 
-impl Coded for PortError {
+impl UserError for PortError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Taken { .. } => ErrorCode::PortTaken,
             Self::Reserved { .. } => ErrorCode::PortReserved,
-            Self::Twice { .. } => ErrorCode::PortTwice,
+            Self::DuplicateRequest { .. } => ErrorCode::PortTwice,
             Self::Exhausted { .. } => ErrorCode::PortExhausted,
             Self::State(error) => error.code(),
             Self::Lock(error) => error.code(),
         }
     }
 
-    fn exit(&self) -> Exit {
+    fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::State(error) => error.exit(),
-            Self::Lock(error) => error.exit(),
-            _ => Exit::Usage,
+            Self::State(error) => error.exit_status(),
+            Self::Lock(error) => error.exit_status(),
+            _ => ExitStatus::Usage,
         }
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         let auto = || "let dm choose free ports: dm up --ports auto".to_owned();
         let set =
             |component: &str| format!("or set another port in dm.toml: {}", port_key(component));
@@ -200,30 +200,30 @@ impl Coded for PortError {
                 ),
                 set(component),
             ],
-            Self::Twice { second, .. } => {
+            Self::DuplicateRequest { second, .. } => {
                 vec![format!("set another port in dm.toml: {}", port_key(second))]
             }
             Self::Exhausted { .. } => vec!["dm doctor".into()],
-            Self::State(error) => error.next(),
-            Self::Lock(error) => error.next(),
+            Self::State(error) => error.suggestions(),
+            Self::Lock(error) => error.suggestions(),
         }
     }
 }
 
 /// Gives ports to instances and remembers them.
 #[derive(Debug, Clone)]
-pub struct Allocator {
+pub struct PortAllocator {
     state: StateDir,
     range: RangeInclusive<u16>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Record {
-    allocations: Vec<Allocation>,
+struct PortRegistry {
+    allocations: Vec<PortAllocation>,
 }
 
-impl Record {
-    fn of(&self, project: &str, instance: &str) -> Option<&Allocation> {
+impl PortRegistry {
+    fn find(&self, project: &str, instance: &str) -> Option<&PortAllocation> {
         self.allocations
             .iter()
             .find(|one| one.project == project && one.instance == instance)
@@ -234,14 +234,14 @@ impl Record {
             .retain(|one| one.project != project || one.instance != instance);
     }
 
-    fn holder(&self, port: u16) -> Option<&Allocation> {
+    fn find_by_port(&self, port: u16) -> Option<&PortAllocation> {
         self.allocations
             .iter()
             .find(|one| one.ports.values().any(|held| *held == port))
     }
 }
 
-impl Allocator {
+impl PortAllocator {
     /// The allocator whose record lies in `state`.
     #[must_use]
     pub fn new(state: StateDir) -> Self {
@@ -258,16 +258,16 @@ impl Allocator {
     ///
     /// # Errors
     /// [`PortError`]; nothing is recorded then.
-    pub fn allocate(&self, request: &Request<'_>) -> Result<BTreeMap<String, u16>, PortError> {
-        distinct(request.wanted)?;
+    pub fn allocate(&self, request: &PortRequest<'_>) -> Result<BTreeMap<String, u16>, PortError> {
+        ensure_distinct(request.requested)?;
         let _guard = self
             .state
             .lock("the record of ports", "ports")
             .lock_blocking()?;
-        let mut record: Record = self.state.read(RECORD)?.unwrap_or_default();
+        let mut record: PortRegistry = self.state.read(REGISTRY_FILE)?.unwrap_or_default();
         record.allocations.retain(|one| one.root.exists());
         let before = record
-            .of(request.project, request.instance)
+            .find(request.project, request.instance)
             .map(|one| one.ports.clone())
             .unwrap_or_default();
         record.remove(request.project, request.instance);
@@ -275,17 +275,19 @@ impl Allocator {
         // What isn't wanted this time keeps its port: an earlier run gave it.
         let mut ports: BTreeMap<String, u16> = before
             .iter()
-            .filter(|(component, _)| !request.wanted.contains_key(*component))
+            .filter(|(component, _)| !request.requested.contains_key(*component))
             .map(|(component, port)| (component.clone(), *port))
             .collect();
-        for (component, wanted) in request.wanted {
+        for (component, wanted) in request.requested {
             let port = match request.mode {
-                Mode::Fixed => fixed(request, &record, component, *wanted)?,
-                Mode::Auto { customary } => {
+                PortMode::Fixed => check_fixed_port(request, &record, component, *wanted)?,
+                PortMode::Auto {
+                    prefer_requested: customary,
+                } => {
                     let fits = |port: u16| {
-                        record.holder(port).is_none()
+                        record.find_by_port(port).is_none()
                             && !ports.values().any(|given| *given == port)
-                            && (request.ours.contains(&port) || is_free(port))
+                            && (request.published.contains(&port) || is_free(port))
                     };
                     before
                         .get(component)
@@ -293,7 +295,7 @@ impl Allocator {
                         .into_iter()
                         .chain(customary.then_some(*wanted))
                         .find(|port| fits(*port))
-                        .or_else(|| self.search(request, component, fits))
+                        .or_else(|| self.find_free_port(request, component, fits))
                         .ok_or_else(|| PortError::Exhausted {
                             range: self.range.clone(),
                         })?
@@ -301,21 +303,21 @@ impl Allocator {
             };
             ports.insert(component.clone(), port);
         }
-        record.allocations.push(Allocation {
+        record.allocations.push(PortAllocation {
             project: request.project.into(),
             root: request.root.into(),
             instance: request.instance.into(),
             ports: ports.clone(),
         });
-        self.state.write(RECORD, &record)?;
+        self.state.write(REGISTRY_FILE, &record)?;
         Ok(ports)
     }
 
     /// The first port that fits, beginning at one that depends on who asks:
     /// so an instance that is made anew tends to get the same ports.
-    fn search(
+    fn find_free_port(
         &self,
-        request: &Request<'_>,
+        request: &PortRequest<'_>,
         component: &str,
         fits: impl Fn(u16) -> bool,
     ) -> Option<u16> {
@@ -344,7 +346,7 @@ impl Allocator {
     ///
     /// # Errors
     /// [`PortError::State`] when the record can't be read.
-    pub fn recorded(
+    pub fn allocated_ports(
         &self,
         project: &str,
         instance: &str,
@@ -360,9 +362,9 @@ impl Allocator {
     ///
     /// # Errors
     /// [`PortError::State`] when the record can't be read.
-    pub(crate) fn list(&self) -> Result<Vec<Allocation>, PortError> {
+    pub(crate) fn list(&self) -> Result<Vec<PortAllocation>, PortError> {
         // Reading needs no lock: the file is replaced whole.
-        let record: Option<Record> = self.state.read(RECORD)?;
+        let record: Option<PortRegistry> = self.state.read(REGISTRY_FILE)?;
         Ok(record.unwrap_or_default().allocations)
     }
 
@@ -375,33 +377,33 @@ impl Allocator {
             .state
             .lock("the record of ports", "ports")
             .lock_blocking()?;
-        let mut record: Record = self.state.read(RECORD)?.unwrap_or_default();
-        if record.of(project, instance).is_some() {
+        let mut record: PortRegistry = self.state.read(REGISTRY_FILE)?.unwrap_or_default();
+        if record.find(project, instance).is_some() {
             record.remove(project, instance);
-            self.state.write(RECORD, &record)?;
+            self.state.write(REGISTRY_FILE, &record)?;
         }
         Ok(())
     }
 }
 
-fn fixed(
-    request: &Request<'_>,
-    record: &Record,
+fn check_fixed_port(
+    request: &PortRequest<'_>,
+    record: &PortRegistry,
     component: &str,
     port: u16,
 ) -> Result<u16, PortError> {
-    if request.ours.contains(&port) {
+    if request.published.contains(&port) {
         return Ok(port);
     }
     if !is_free(port) {
         return Err(PortError::Taken {
             port,
             component: component.into(),
-            owner: owner(port),
+            owner: find_port_owner(port),
             container: None,
         });
     }
-    match record.holder(port) {
+    match record.find_by_port(port) {
         None => Ok(port),
         Some(other) => Err(PortError::Reserved {
             port,
@@ -412,11 +414,11 @@ fn fixed(
     }
 }
 
-fn distinct(wanted: &BTreeMap<String, u16>) -> Result<(), PortError> {
+fn ensure_distinct(wanted: &BTreeMap<String, u16>) -> Result<(), PortError> {
     let mut seen = BTreeMap::new();
     for (component, port) in wanted {
         if let Some(first) = seen.insert(*port, component) {
-            return Err(PortError::Twice {
+            return Err(PortError::DuplicateRequest {
                 port: *port,
                 first: first.clone(),
                 second: component.clone(),
@@ -438,10 +440,10 @@ fn ephemeral_start() -> u16 {
 
 fn below_ephemeral(start: u16) -> RangeInclusive<u16> {
     const ENOUGH: u16 = 1_000;
-    if start >= FIRST + ENOUGH {
-        FIRST..=start - 1
+    if start >= FIRST_AUTO_PORT + ENOUGH {
+        FIRST_AUTO_PORT..=start - 1
     } else {
-        FIRST..=LAST_RESORT
+        FIRST_AUTO_PORT..=LAST_FALLBACK_PORT
     }
 }
 

@@ -4,5 +4,5 @@
 mod allocator;
 mod owner;
 
-pub use allocator::{Allocation, Allocator, Mode, PortError, Request};
-pub use owner::{Owner, is_free, owner};
+pub use allocator::{PortAllocation, PortAllocator, PortError, PortMode, PortRequest};
+pub use owner::{PortOwner, find_port_owner, is_free};

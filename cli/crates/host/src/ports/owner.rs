@@ -8,7 +8,7 @@ use crate::process;
 
 /// The process that listens on a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Owner {
+pub struct PortOwner {
     /// Its process id.
     pub pid: u32,
     /// Its short name, e.g. `postgres`.
@@ -17,7 +17,7 @@ pub struct Owner {
     pub command: String,
 }
 
-impl Owner {
+impl PortOwner {
     /// Whether it is the engine's forwarder for a container's published port,
     /// so that the engine must be asked which container it is.
     #[must_use]
@@ -30,7 +30,7 @@ impl Owner {
     }
 }
 
-impl std::fmt::Display for Owner {
+impl std::fmt::Display for PortOwner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} (pid {})", self.name, self.pid)
     }
@@ -57,7 +57,7 @@ pub fn is_free(port: u16) -> bool {
 /// The process that keeps 127.0.0.1:`port` from being bound; `None` if nobody
 /// does, or it belongs to another user and we are not root.
 #[must_use]
-pub fn owner(port: u16) -> Option<Owner> {
+pub fn find_port_owner(port: u16) -> Option<PortOwner> {
     let listeners = listeners::get_all().ok()?;
     let listener = listeners.into_iter().find(|listener| {
         listener.protocol == listeners::Protocol::TCP
@@ -66,8 +66,8 @@ pub fn owner(port: u16) -> Option<Owner> {
     })?;
     let process = listener.process;
     let command =
-        process::arguments(process.pid).map_or(process.path, |arguments| arguments.join(" "));
-    Some(Owner {
+        process::command_line(process.pid).map_or(process.path, |arguments| arguments.join(" "));
+    Some(PortOwner {
         pid: process.pid,
         name: process.name,
         command,
@@ -96,7 +96,7 @@ mod tests {
             };
             let port = listener.local_addr().unwrap().port();
             assert!(!is_free(port), "{address}");
-            let owner = owner(port).unwrap();
+            let owner = find_port_owner(port).unwrap();
             assert_eq!(owner.pid, std::process::id(), "{address}");
             assert!(!owner.name.is_empty() && !owner.command.is_empty());
             assert!(!owner.is_engine_proxy());

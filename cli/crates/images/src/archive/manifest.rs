@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 /// What is in a file of images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Manifest {
+pub(crate) struct ArchiveManifest {
     /// Name and version of the format.
     pub format: String,
     /// When the file was made.
     pub created: DateTime<Utc>,
     /// The images.
-    pub images: Vec<Saved>,
+    pub images: Vec<ArchivedImage>,
     /// The digest of the sources that the services' images were compiled from,
     /// where all of those are in the file.
     #[serde(default)]
@@ -22,7 +22,7 @@ pub(crate) struct Manifest {
 /// One image of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Saved {
+pub struct ArchivedImage {
     /// The component.
     pub component: String,
     /// The reference that it has after loading.

@@ -5,12 +5,12 @@
 //! checksum over all entries before. An engine's own `load` takes it, too, once
 //! it is decompressed. Nothing of it is ever in memory as a whole.
 
-mod contents;
-mod fault;
+mod error;
 mod format;
 mod manifest;
-mod meter;
-mod stream;
+mod readers;
+mod transfer_progress;
+mod validator;
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Seek as _};
@@ -18,32 +18,32 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
-use dm_host::target;
+use dm_host::output_target;
 use futures_util::StreamExt;
 use serde::Serialize;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use self::fault::Fault;
-use self::format::{FORMAT, unpack, verify, write};
-use self::meter::{Meter, NAME};
-use self::stream::Counted;
-use super::context::produce;
+use self::error::ImageArchiveError;
+use self::format::{FORMAT, unpack_archive, verify_archive, write_archive};
+use self::readers::CountingReader;
+use self::transfer_progress::{PROGRESS_NAME, TransferProgress};
+use super::build_context::stream_from_writer;
 use super::error::ImageError;
-use super::inventory::Standing;
-use super::store::Images;
+use super::inventory::ImageStatus;
+use super::store::ImageStore;
 
-pub(crate) use self::manifest::{Manifest, Saved};
+pub(crate) use self::manifest::{ArchiveManifest, ArchivedImage};
 
 /// What was saved or loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Transferred {
+pub struct ArchiveSummary {
     /// The images.
-    pub images: Vec<Saved>,
+    pub images: Vec<ArchivedImage>,
     /// The size of the file, in bytes.
     pub size: u64,
 }
 
-impl Images {
+impl ImageStore {
     /// Saves all current images to one file, which its owner alone may read; those
     /// that hold the state after a first start, with its keys and hashes of passwords,
     /// only where `golden` is set. The file appears when it is complete.
@@ -51,15 +51,19 @@ impl Images {
     /// # Errors
     /// Where there are none, the engine fails or the file can't be written, or on
     /// cancellation.
-    pub async fn save(&self, path: &Path, golden: bool) -> Result<Transferred, ImageError> {
-        target::regular(path).map_err(ImageError::named_file(path))?;
+    pub async fn save_archive(
+        &self,
+        path: &Path,
+        golden: bool,
+    ) -> Result<ArchiveSummary, ImageError> {
+        output_target::require_regular_file(path).map_err(ImageError::archive_io(path))?;
         let images: Vec<_> = self
-            .list()
+            .list_images()
             .await?
             .into_iter()
-            .filter(|row| row.standing == Standing::Current && (golden || !row.golden))
+            .filter(|row| row.standing == ImageStatus::Current && (golden || !row.golden))
             .filter_map(|row| {
-                Some(Saved {
+                Some(ArchivedImage {
                     component: row.component,
                     reference: row.reference?,
                     id: row.id,
@@ -80,14 +84,14 @@ impl Images {
             .save_images(&references)
             .map(|chunk| chunk.map_err(io::Error::other));
         let tar = SyncIoBridge::new(StreamReader::new(stream));
-        let services = self.complete_services().await?;
-        let manifest = Manifest {
+        let services = self.complete_services_digest().await?;
+        let manifest = ArchiveManifest {
             format: FORMAT.to_owned(),
             created: Utc::now(),
             images,
             sources: services.map(|sources| sources.to_string()),
         };
-        let (target, meter) = (path.to_owned(), self.meter("saving", None));
+        let (target, meter) = (path.to_owned(), self.transfer_progress("saving", None));
         let contents = manifest.clone();
         let size = tokio::task::spawn_blocking(move || {
             let parent = match target.parent() {
@@ -99,7 +103,7 @@ impl Images {
                 .suffix(".partial")
                 // Its owner's alone, as temporary files are: golden images hold keys.
                 .tempfile_in(parent)?;
-            write(&contents, tar, BufWriter::new(file.as_file()), meter)?;
+            write_archive(&contents, tar, BufWriter::new(file.as_file()), meter)?;
             file.as_file().sync_all()?;
             let size = file.as_file().metadata()?.len();
             file.persist(&target)?;
@@ -113,10 +117,10 @@ impl Images {
             io::ErrorKind::NotFound
             | io::ErrorKind::PermissionDenied
             | io::ErrorKind::NotADirectory
-            | io::ErrorKind::IsADirectory => ImageError::named_file(path)(error),
-            _ => self.transfer_failed(format!("save images to {}", path.display()), error),
+            | io::ErrorKind::IsADirectory => ImageError::archive_io(path)(error),
+            _ => self.transfer_error(format!("save images to {}", path.display()), error),
         })?;
-        Ok(Transferred {
+        Ok(ArchiveSummary {
             images: manifest.images,
             size,
         })
@@ -128,23 +132,28 @@ impl Images {
     /// # Errors
     /// Where the file is none of ours, cut short or damaged, or the engine fails,
     /// or on cancellation.
-    pub async fn load(&self, path: &Path) -> Result<Transferred, ImageError> {
-        let file = File::open(path).map_err(ImageError::named_file(path))?;
+    pub async fn load_archive(&self, path: &Path) -> Result<ArchiveSummary, ImageError> {
+        let file = File::open(path).map_err(ImageError::archive_io(path))?;
         let size = file
             .metadata()
             .map_err(ImageError::io(format!("read {}", path.display())))?
             .len();
-        let meter = self.meter("verifying", Some(size));
+        let meter = self.transfer_progress("verifying", Some(size));
         // The very file is read twice, whatever becomes of its name.
         let again = file
             .try_clone()
             .map_err(ImageError::io(format!("read {}", path.display())))?;
-        let verified = tokio::task::spawn_blocking(move || verify(BufReader::new(file), meter))
-            .await
-            .map_err(|error| ImageError::io("verify the archive")(io::Error::other(error)))?
-            .map_err(|fault| self.refuse(path, fault))?;
+        let verified =
+            tokio::task::spawn_blocking(move || verify_archive(BufReader::new(file), meter))
+                .await
+                .map_err(|error| ImageError::io("verify the archive")(io::Error::other(error)))?
+                .map_err(|fault| self.to_image_error(path, fault))?;
         let manifest = verified.manifest;
-        if let Some(other) = manifest.images.iter().find(|image| !self.is_ours(image)) {
+        if let Some(other) = manifest
+            .images
+            .iter()
+            .find(|image| !self.is_stack_image(image))
+        {
             return Err(ImageError::Archive {
                 path: path.to_owned(),
                 reason: format!(
@@ -157,22 +166,22 @@ impl Images {
                 ],
             });
         }
-        let mut meter = self.meter("loading", Some(size));
-        let digest = verified.digest;
-        let body = produce(move |engine| {
+        let mut meter = self.transfer_progress("loading", Some(size));
+        let digest = verified.unpacked_digest;
+        let body = stream_from_writer(move |engine| {
             let mut file = again;
             file.rewind()?;
-            let counted = Counted::new(BufReader::new(file), move |done| meter.tell(done));
-            unpack(counted, &digest, engine)
+            let counted = CountingReader::new(BufReader::new(file), move |done| meter.report(done));
+            unpack_archive(counted, &digest, engine)
         });
         tokio::select! {
             () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
             loaded = self.engine.load_images(body) => loaded?,
         }
         for image in &manifest.images {
-            let loaded = self.engine.image(&image.reference).await?;
+            let loaded = self.engine.inspect_image(&image.reference).await?;
             if let Some(loaded) = &loaded {
-                self.adopt_official(&image.component, &image.reference, loaded)?;
+                self.pin_loaded_image(&image.component, &image.reference, loaded)?;
             } else {
                 return Err(ImageError::Archive {
                     path: path.to_owned(),
@@ -188,12 +197,12 @@ impl Images {
                 .filter(|image| self.is_service(&image.component))
                 .map(|image| (image.component.clone(), image.reference.clone()))
                 .collect();
-            if !self.adopt_services(sources, references)? {
+            if !self.record_loaded_services(sources, references)? {
                 let text = "the sources of the services differ from those of the archive; the next dm up compiles them";
-                self.progress.note(NAME, text.to_owned());
+                self.progress.on_note(PROGRESS_NAME, text.to_owned());
             }
         }
-        Ok(Transferred {
+        Ok(ArchiveSummary {
             images: manifest.images,
             size,
         })
@@ -201,7 +210,7 @@ impl Images {
 
     /// Whether a reference is one that `save` writes: one of ours, or the official one of a
     /// component.
-    fn is_ours(&self, image: &Saved) -> bool {
+    fn is_stack_image(&self, image: &ArchivedImage) -> bool {
         let local = image.reference.strip_prefix("dm/");
         let local = local.and_then(|local| local.split_once(':'));
         if let Some((component, tag)) = local {
@@ -210,20 +219,20 @@ impl Images {
                 && !tag.is_empty();
         }
         let official = self.catalog.get(&image.component).ok();
-        let official = official.and_then(|spec| self.official(spec));
+        let official = official.and_then(|spec| self.official_reference(spec));
         official.is_some_and(|official| official.to_string() == image.reference)
     }
 
-    fn meter(&self, doing: &'static str, total: Option<u64>) -> Meter {
-        Meter {
+    fn transfer_progress(&self, doing: &'static str, total: Option<u64>) -> TransferProgress {
+        TransferProgress {
             progress: Arc::clone(&self.progress),
             cancel: self.cancel.clone(),
-            doing,
+            activity: doing,
             total,
         }
     }
 
-    fn transfer_failed(&self, doing: String, error: io::Error) -> ImageError {
+    fn transfer_error(&self, doing: String, error: io::Error) -> ImageError {
         if self.cancel.is_cancelled() {
             ImageError::Cancelled
         } else {
@@ -234,25 +243,25 @@ impl Images {
         }
     }
 
-    fn refuse(&self, path: &Path, fault: Fault) -> ImageError {
+    fn to_image_error(&self, path: &Path, fault: ImageArchiveError) -> ImageError {
         let (reason, hint) = match fault {
             _ if self.cancel.is_cancelled() => return ImageError::Cancelled,
-            Fault::Io(error) => {
+            ImageArchiveError::Io(error) => {
                 return ImageError::io(format!("read {}", path.display()))(error);
             }
-            Fault::Foreign => (
+            ImageArchiveError::NotAnArchive => (
                 "it was not written by dm images save".to_owned(),
                 "write an archive: dm images save FILE",
             ),
-            Fault::Version(format) => (
+            ImageArchiveError::UnsupportedFormat(format) => (
                 format!("its format is {format}, and this version of dm reads {FORMAT}"),
                 "use the version of dm that saved the archive",
             ),
-            Fault::CutShort => (
+            ImageArchiveError::Truncated => (
                 "it is truncated".to_owned(),
                 "copy the archive again, and compare the sizes",
             ),
-            Fault::Damaged(what) => (
+            ImageArchiveError::Corrupt(what) => (
                 format!("it is damaged: {what}"),
                 "copy or save the archive again",
             ),

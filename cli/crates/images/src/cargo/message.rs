@@ -4,28 +4,28 @@
 
 use std::path::PathBuf;
 
-use dm_core::error::{Place, SourceError};
+use dm_core::error::{CompilerError, SourceLocation};
 use serde::Deserialize;
 
 /// A line of it, as far as it matters here.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum CargoOutputLine {
     /// Something is made, or was made before.
-    Made {
+    Artifact {
         /// The crate's target.
         target: String,
         /// The program, where it is one.
         executable: Option<PathBuf>,
     },
     /// The compiler found an error.
-    Wrong {
+    CompileError {
         /// The crate's target.
         target: String,
         /// The error.
-        error: SourceError,
+        error: CompilerError,
     },
     /// The progress bar.
-    Bar {
+    Progress {
         /// How many crates, build scripts and runs of them are done.
         done: u64,
         /// Of how many in all.
@@ -37,31 +37,31 @@ pub(super) enum Line {
     Text,
 }
 
-impl Line {
+impl CargoOutputLine {
     /// Reads a line.
     pub(super) fn parse(line: &str) -> Self {
         if !line.starts_with('{') {
-            return Self::of_status(line.trim_start());
+            return Self::parse_status(line.trim_start());
         }
         match serde_json::from_str(line) {
-            Ok(Message::Artifact { target, executable }) => Self::Made {
+            Ok(CargoMessage::Artifact { target, executable }) => Self::Artifact {
                 target: target.name,
                 executable,
             },
-            Ok(Message::Diagnostic { target, message }) => match message.into_error() {
-                Some(error) => Self::Wrong {
+            Ok(CargoMessage::Diagnostic { target, message }) => match message.into_source_error() {
+                Some(error) => Self::CompileError {
                     target: target.name,
                     error,
                 },
                 None => Self::Other,
             },
-            Ok(Message::Other) => Self::Other,
+            Ok(CargoMessage::Other) => Self::Other,
             Err(_) => Self::Text,
         }
     }
 
     /// A line of standard error, e.g. `Building [==>   ] 37/120: serde, syn`.
-    fn of_status(line: &str) -> Self {
+    fn parse_status(line: &str) -> Self {
         if line.starts_with("Compiling ") {
             return Self::Other;
         }
@@ -69,7 +69,7 @@ impl Line {
         let count = bar.and_then(|bar| bar.split_once("] "));
         let numbers = count.and_then(|(_, count)| count.split([':', ' ']).next()?.split_once('/'));
         match numbers.map(|(done, total)| (done.parse(), total.parse())) {
-            Some((Ok(done), Ok(total))) => Self::Bar { done, total },
+            Some((Ok(done), Ok(total))) => Self::Progress { done, total },
             _ if bar.is_some() => Self::Other,
             _ => Self::Text,
         }
@@ -78,43 +78,46 @@ impl Line {
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "reason")]
-enum Message {
+enum CargoMessage {
     #[serde(rename = "compiler-artifact")]
     Artifact {
-        target: Target,
+        target: CargoTarget,
         executable: Option<PathBuf>,
     },
     #[serde(rename = "compiler-message")]
-    Diagnostic { target: Target, message: Diagnostic },
+    Diagnostic {
+        target: CargoTarget,
+        message: CompilerDiagnostic,
+    },
     #[serde(other)]
     Other,
 }
 
 #[derive(Debug, Deserialize)]
-struct Target {
+struct CargoTarget {
     name: String,
 }
 
 /// <https://doc.rust-lang.org/rustc/json.html#diagnostics>
 #[derive(Debug, Deserialize)]
-struct Diagnostic {
+struct CompilerDiagnostic {
     level: String,
     message: String,
     rendered: Option<String>,
-    spans: Vec<Span>,
+    spans: Vec<DiagnosticSpan>,
     code: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Span {
+struct DiagnosticSpan {
     file_name: String,
     line_start: u32,
     column_start: u32,
     is_primary: bool,
 }
 
-impl Diagnostic {
-    fn into_error(self) -> Option<SourceError> {
+impl CompilerDiagnostic {
+    fn into_source_error(self) -> Option<CompilerError> {
         if !self.level.starts_with("error") {
             return None;
         }
@@ -123,10 +126,10 @@ impl Diagnostic {
             return None;
         }
         let place = self.spans.into_iter().find(|span| span.is_primary);
-        Some(SourceError {
+        Some(CompilerError {
             rendered: self.rendered.unwrap_or_else(|| self.message.clone()),
             message: self.message,
-            place: place.map(|span| Place {
+            place: place.map(|span| SourceLocation {
                 file: span.file_name,
                 line: span.line_start,
                 column: span.column_start,
@@ -143,17 +146,17 @@ mod tests {
     fn artifacts_are_told_from_what_is_for_a_person() {
         let line = r#"{"reason":"compiler-artifact","package_id":"x","target":{"kind":["bin"],"name":"order-service"},"fresh":true,"executable":"/t/order-service"}"#;
         assert_eq!(
-            Line::parse(line),
-            Line::Made {
+            CargoOutputLine::parse(line),
+            CargoOutputLine::Artifact {
                 target: "order-service".into(),
                 executable: Some("/t/order-service".into()),
             }
         );
         let finished = r#"{"reason":"build-finished","success":true}"#;
-        assert_eq!(Line::parse(finished), Line::Other);
+        assert_eq!(CargoOutputLine::parse(finished), CargoOutputLine::Other);
         assert_eq!(
-            Line::parse("error: could not compile `order-service`"),
-            Line::Text
+            CargoOutputLine::parse("error: could not compile `order-service`"),
+            CargoOutputLine::Text
         );
     }
 
@@ -161,14 +164,26 @@ mod tests {
     fn the_progress_bar_is_a_count() {
         let bar = "    Building [=======>              ] 37/120: serde(build), syn\u{2026} ";
         let (done, total) = (37, 120);
-        assert_eq!(Line::parse(bar), Line::Bar { done, total });
         assert_eq!(
-            Line::parse("Building [==>] 37/120"),
-            Line::Bar { done, total }
+            CargoOutputLine::parse(bar),
+            CargoOutputLine::Progress { done, total }
         );
-        assert_eq!(Line::parse("Building [=>  "), Line::Other);
-        assert_eq!(Line::parse("   Compiling serde v1.0.0"), Line::Other);
-        assert_eq!(Line::parse("error: Building [x] failed"), Line::Text);
+        assert_eq!(
+            CargoOutputLine::parse("Building [==>] 37/120"),
+            CargoOutputLine::Progress { done, total }
+        );
+        assert_eq!(
+            CargoOutputLine::parse("Building [=>  "),
+            CargoOutputLine::Other
+        );
+        assert_eq!(
+            CargoOutputLine::parse("   Compiling serde v1.0.0"),
+            CargoOutputLine::Other
+        );
+        assert_eq!(
+            CargoOutputLine::parse("error: Building [x] failed"),
+            CargoOutputLine::Text
+        );
     }
 
     #[test]
@@ -179,12 +194,12 @@ mod tests {
             )
         };
         assert_eq!(
-            Line::parse(&line("error")),
-            Line::Wrong {
+            CargoOutputLine::parse(&line("error")),
+            CargoOutputLine::CompileError {
                 target: "order-service".into(),
-                error: SourceError {
+                error: CompilerError {
                     message: "mismatched types".into(),
-                    place: Some(Place {
+                    place: Some(SourceLocation {
                         file: "services/order/src/main.rs".into(),
                         line: 7,
                         column: 3,
@@ -193,12 +208,15 @@ mod tests {
                 },
             }
         );
-        assert_eq!(Line::parse(&line("warning")), Line::Other);
+        assert_eq!(
+            CargoOutputLine::parse(&line("warning")),
+            CargoOutputLine::Other
+        );
     }
 
     #[test]
     fn a_count_of_errors_is_none() {
         let line = r#"{"reason":"compiler-message","target":{"name":"x"},"message":{"level":"error","message":"aborting due to 1 previous error","rendered":"error: aborting","code":null,"spans":[]}}"#;
-        assert_eq!(Line::parse(line), Line::Other);
+        assert_eq!(CargoOutputLine::parse(line), CargoOutputLine::Other);
     }
 }

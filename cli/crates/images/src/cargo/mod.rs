@@ -10,18 +10,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ImageError;
 use super::process;
-use super::recipe::Digest;
-use message::Line;
+use super::recipe::Sha256Digest;
+use message::CargoOutputLine;
 
 /// What makes a binary need nothing beside itself. This variable wins over all other
 /// places of flags, which could take it back: RUSTFLAGS, and cargo's own files of
 /// configuration. They are the flags of `.cargo/config.toml`, which `dm` is built with:
 /// with others every dependency would be compiled again.
-const FLAGS: (&str, &str) = ("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+const STATIC_LINK_RUSTFLAGS: (&str, &str) =
+    ("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
 
 /// This machine's own target, as cargo calls it. Named, so that the flags concern neither
 /// build scripts nor macros.
-const TARGET: &str = "host-tuple";
+const HOST_TARGET: &str = "host-tuple";
 
 /// Cargo in the workspace of a project.
 #[derive(Debug)]
@@ -29,10 +30,10 @@ pub struct Cargo<'a> {
     /// The program.
     pub program: PathBuf,
     /// The folder of the workspace.
-    pub root: &'a Path,
+    pub workspace_root: &'a Path,
     /// The folder of `dm` for what can be made again. It gets what cargo makes where the
     /// workspace can't have it.
-    pub cache: &'a Path,
+    pub cache_dir: &'a Path,
     /// Features of packages, e.g. `dm-kit/fail-points`.
     pub features: &'a [&'a str],
     /// Ends the build.
@@ -49,23 +50,23 @@ impl Cargo<'_> {
     pub async fn build(
         &self,
         binaries: &[String],
-        progress: &(dyn Fn(u64, u64) + Send + Sync),
+        on_progress: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<BTreeMap<String, PathBuf>, ImageError> {
         let mut command = Command::new(&self.program);
         command
-            .current_dir(self.root)
+            .current_dir(self.workspace_root)
             // All of the workspace at once, whichever changed, as for `dm` itself: cargo
             // unifies the features of what it is asked to build, and would compile most
             // dependencies again for another choice of packages.
-            .args(["build", "--locked", "--workspace", "--target", TARGET])
+            .args(["build", "--locked", "--workspace", "--target", HOST_TARGET])
             .args(["--message-format", "json"])
             .args(binaries.iter().flat_map(|name| ["--bin", name.as_str()]))
-            .env(FLAGS.0, FLAGS.1)
+            .env(STATIC_LINK_RUSTFLAGS.0, STATIC_LINK_RUSTFLAGS.1)
             // How much there is to do is in cargo's progress bar alone.
             .env("CARGO_TERM_COLOR", "never")
             .env("CARGO_TERM_PROGRESS_WHEN", "always")
             .env("CARGO_TERM_PROGRESS_WIDTH", "80");
-        if let Some(folder) = target_folder(self.root, self.cache) {
+        if let Some(folder) = fallback_target_dir(self.workspace_root, self.cache_dir) {
             command.arg("--target-dir").arg(folder);
         }
         for feature in self.features {
@@ -73,16 +74,16 @@ impl Cargo<'_> {
         }
         let mut found = BTreeMap::new();
         let (mut targets, mut errors) = (BTreeSet::new(), Vec::new());
-        let built = process::run_filtered("cargo", command, self.cancel, |line| {
-            match Line::parse(line) {
-                Line::Text => return true,
-                Line::Other => {}
-                Line::Bar { done, total } => progress(done, total),
-                Line::Wrong { target, error } => {
+        let built = process::run_program_filtered("cargo", command, self.cancel, |line| {
+            match CargoOutputLine::parse(line) {
+                CargoOutputLine::Text => return true,
+                CargoOutputLine::Other => {}
+                CargoOutputLine::Progress { done, total } => on_progress(done, total),
+                CargoOutputLine::CompileError { target, error } => {
                     targets.insert(target);
                     errors.push(error);
                 }
-                Line::Made { target, executable } => {
+                CargoOutputLine::Artifact { target, executable } => {
                     if let Some(executable) = executable {
                         found.insert(target, executable);
                     }
@@ -116,18 +117,22 @@ impl Cargo<'_> {
 
 /// The folder of what cargo makes, where the usual one can't be: cargo refuses to build
 /// below a colon, which separates paths in its variables.
-fn target_folder(root: &Path, cache: &Path) -> Option<PathBuf> {
+fn fallback_target_dir(root: &Path, cache: &Path) -> Option<PathBuf> {
     let is_set = std::env::var_os("CARGO_TARGET_DIR").is_some();
     let name = root.as_os_str().as_encoded_bytes();
     if is_set || !name.contains(&b':') {
         return None;
     }
-    Some(cache.join("target").join(Digest::of(name).short()))
+    Some(
+        cache
+            .join("target")
+            .join(Sha256Digest::compute(name).short_hex()),
+    )
 }
 
 /// A workspace of one program, whose configuration of cargo takes static linking back.
 #[cfg(test)]
-pub(crate) fn project(program: &str) -> tempfile::TempDir {
+pub(crate) fn temp_workspace(program: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let flags = r#"rustflags = ["-Ctarget-feature=-crt-static"]"#;
     let package = format!("name = \"{program}\"\nversion = \"0.1.0\"\n");
@@ -159,11 +164,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_fresh_is_found_without_a_word() {
-        let (project, cancel) = (project("tool"), CancellationToken::new());
+        let (project, cancel) = (temp_workspace("tool"), CancellationToken::new());
         let cargo = Cargo {
             program: env!("CARGO").into(),
-            root: project.path(),
-            cache: project.path(),
+            workspace_root: project.path(),
+            cache_dir: project.path(),
             features: &[],
             cancel: &cancel,
         };
@@ -187,15 +192,15 @@ mod tests {
         let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
         let config = read(".cargo/config.toml");
         assert!(
-            config.contains(&format!("rustflags = [\"{}\"]", FLAGS.1)),
+            config.contains(&format!("rustflags = [\"{}\"]", STATIC_LINK_RUSTFLAGS.1)),
             "{config}"
         );
         assert!(
-            config.contains(&format!("target = \"{TARGET}\"")),
+            config.contains(&format!("target = \"{HOST_TARGET}\"")),
             "{config}"
         );
         let environment = read("scripts/build-environment.sh");
-        for (variable, value) in [FLAGS, ("CARGO_BUILD_TARGET", TARGET)] {
+        for (variable, value) in [STATIC_LINK_RUSTFLAGS, ("CARGO_BUILD_TARGET", HOST_TARGET)] {
             let line = format!("export {variable}={value}\n");
             assert!(environment.contains(&line), "{environment}");
         }
@@ -204,7 +209,7 @@ mod tests {
     #[test]
     fn a_path_that_cargo_refuses_gets_another_target_folder() {
         let cache = Path::new("/cache");
-        let of = |root: &str| target_folder(Path::new(root), cache);
+        let of = |root: &str| fallback_target_dir(Path::new(root), cache);
         if std::env::var_os("CARGO_TARGET_DIR").is_none() {
             assert_eq!(of("/home/jim/dm"), None);
             assert!(of("/home/jim/a:b").unwrap().starts_with("/cache/target"));

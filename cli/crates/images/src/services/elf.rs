@@ -5,30 +5,30 @@
 const PT_INTERP: u32 = 3;
 
 /// Where the program headers are, by the class of the file.
-struct Layout {
-    offset: usize,
-    entry_size: usize,
-    count: usize,
+struct ElfLayout {
+    e_phoff: usize,
+    e_phentsize: usize,
+    e_phnum: usize,
     /// Offset and size of the contents, in a program header.
-    contents: (usize, usize),
+    segment_offset_and_size: (usize, usize),
     /// How wide addresses are, in bytes.
-    width: usize,
+    address_width: usize,
 }
 
-const LAYOUT_32: Layout = Layout {
-    offset: 0x1c,
-    entry_size: 0x2a,
-    count: 0x2c,
-    contents: (0x04, 0x10),
-    width: 4,
+const LAYOUT_32: ElfLayout = ElfLayout {
+    e_phoff: 0x1c,
+    e_phentsize: 0x2a,
+    e_phnum: 0x2c,
+    segment_offset_and_size: (0x04, 0x10),
+    address_width: 4,
 };
 
-const LAYOUT_64: Layout = Layout {
-    offset: 0x20,
-    entry_size: 0x36,
-    count: 0x38,
-    contents: (0x08, 0x20),
-    width: 8,
+const LAYOUT_64: ElfLayout = ElfLayout {
+    e_phoff: 0x20,
+    e_phentsize: 0x36,
+    e_phnum: 0x38,
+    segment_offset_and_size: (0x08, 0x20),
+    address_width: 8,
 };
 
 /// The interpreter that a program needs, `None` where it is static. The error says why
@@ -42,30 +42,36 @@ pub(super) fn interpreter(program: &[u8]) -> Result<Option<String>, &'static str
         Some(2) => LAYOUT_64,
         _ => return Err("its ELF class is unknown"),
     };
-    let file = File {
+    let file = ElfFile {
         bytes: program,
-        is_little: program.get(5) == Some(&1),
+        is_little_endian: program.get(5) == Some(&1),
     };
     file.interpreter(&layout)
         .ok_or("its program headers are truncated")
 }
 
-struct File<'a> {
+struct ElfFile<'a> {
     bytes: &'a [u8],
-    is_little: bool,
+    is_little_endian: bool,
 }
 
-impl File<'_> {
-    fn interpreter(&self, layout: &Layout) -> Option<Option<String>> {
-        let start = self.number(layout.offset, layout.width)?;
-        let size = self.number(layout.entry_size, 2)?;
-        for index in 0..self.number(layout.count, 2)? {
+impl ElfFile<'_> {
+    fn interpreter(&self, layout: &ElfLayout) -> Option<Option<String>> {
+        let start = self.read_uint(layout.e_phoff, layout.address_width)?;
+        let size = self.read_uint(layout.e_phentsize, 2)?;
+        for index in 0..self.read_uint(layout.e_phnum, 2)? {
             let header = start.checked_add(index.checked_mul(size)?)?;
-            if self.number(header, 4)? != PT_INTERP as usize {
+            if self.read_uint(header, 4)? != PT_INTERP as usize {
                 continue;
             }
-            let at = self.number(header.checked_add(layout.contents.0)?, layout.width)?;
-            let length = self.number(header.checked_add(layout.contents.1)?, layout.width)?;
+            let at = self.read_uint(
+                header.checked_add(layout.segment_offset_and_size.0)?,
+                layout.address_width,
+            )?;
+            let length = self.read_uint(
+                header.checked_add(layout.segment_offset_and_size.1)?,
+                layout.address_width,
+            )?;
             let name = self.bytes.get(at..at.checked_add(length)?)?;
             let name = String::from_utf8_lossy(name);
             return Some(Some(name.trim_end_matches('\0').to_owned()));
@@ -73,10 +79,10 @@ impl File<'_> {
         Some(None)
     }
 
-    fn number(&self, at: usize, width: usize) -> Option<usize> {
+    fn read_uint(&self, at: usize, width: usize) -> Option<usize> {
         let bytes = self.bytes.get(at..at.checked_add(width)?)?;
         let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
-        let number = if self.is_little {
+        let number = if self.is_little_endian {
             bytes.iter().rev().fold(0, join)
         } else {
             bytes.iter().fold(0, join)

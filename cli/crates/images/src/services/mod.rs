@@ -10,9 +10,9 @@
 //! An image is named by its binary and not by the sources, so that a change
 //! which leaves a binary as it was makes no new image and restarts nothing.
 
+mod build_record;
 mod compile;
 mod elf;
-mod record;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,13 +23,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::cargo::Cargo;
 use super::error::ImageError;
-use super::progress::Progress;
-use super::recipe::Digest;
-use record::Record;
-pub use sources::{SOURCES, is_editors_rest};
+use super::progress::ImageProgress;
+use super::recipe::Sha256Digest;
+use build_record::ServiceBuildRecord;
+pub use sources::{SERVICE_SOURCES, is_editor_temp_file};
 
 /// The name under which progress of the whole is told.
-pub const SERVICES: &str = "services";
+pub const SERVICES_PROGRESS_NAME: &str = "services";
 
 /// The services of a project, as something to make images of.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub struct ServiceImages {
     root: PathBuf,
     names: Vec<&'static str>,
     fail_points: bool,
-    sources: Mutex<Option<Digest>>,
+    last_digest: Mutex<Option<Sha256Digest>>,
 }
 
 impl ServiceImages {
@@ -48,7 +48,7 @@ impl ServiceImages {
             root: root.to_owned(),
             names: names.into_iter().collect(),
             fail_points: false,
-            sources: Mutex::default(),
+            last_digest: Mutex::default(),
         }
     }
 
@@ -66,31 +66,38 @@ impl ServiceImages {
     }
 
     /// The digest of the sources, as they were when it was last read.
-    pub(crate) fn digest(&self) -> Result<Digest, ImageError> {
+    pub(crate) fn sources_digest(&self) -> Result<Sha256Digest, ImageError> {
         let known = self
-            .sources
+            .last_digest
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        known.map_or_else(|| self.read_digest(), Ok)
+        known.map_or_else(|| self.refresh_digest(), Ok)
     }
 
     /// The digest of the sources as they are now.
-    pub(crate) fn read_digest(&self) -> Result<Digest, ImageError> {
+    pub(crate) fn refresh_digest(&self) -> Result<Sha256Digest, ImageError> {
         let mut digest = sources_digest(&self.root)?;
         if self.fail_points {
-            digest = Digest::of(format!("{digest} with fail points").as_bytes());
+            digest = Sha256Digest::compute(format!("{digest} with fail points").as_bytes());
         }
-        let mut known = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .last_digest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *known = Some(digest.clone());
         Ok(digest)
     }
 
     /// The reference of the image that a service of these sources became, if they were
     /// compiled before.
-    pub(crate) fn recorded(&self, state: &Path, name: &str) -> Result<Option<String>, ImageError> {
-        let record = Record::of(state, &self.digest()?);
-        Ok(record.and_then(|record| record.image(name).map(str::to_owned)))
+    pub(crate) fn recorded_reference(
+        &self,
+        state: &Path,
+        name: &str,
+    ) -> Result<Option<String>, ImageError> {
+        let record = ServiceBuildRecord::load(state, &self.sources_digest()?);
+        Ok(record.and_then(|record| record.image_reference(name).map(str::to_owned)))
     }
 
     /// Compiles the services. Answers with the digest of the sources that the binaries are of.
@@ -98,26 +105,26 @@ impl ServiceImages {
         &self,
         cargo: PathBuf,
         cache: &Path,
-        progress: &dyn Progress,
+        progress: &dyn ImageProgress,
         cancel: &CancellationToken,
-    ) -> Result<(Digest, BTreeMap<&'static str, PathBuf>), ImageError> {
+    ) -> Result<(Sha256Digest, BTreeMap<&'static str, PathBuf>), ImageError> {
         let features: &[&str] = if self.fail_points {
-            &[compile::FAIL_POINTS]
+            &[compile::FAIL_POINTS_FEATURE]
         } else {
             &[]
         };
         let cargo = Cargo {
             program: cargo,
-            root: &self.root,
-            cache,
+            workspace_root: &self.root,
+            cache_dir: cache,
             features,
             cancel,
         };
-        let mut sources = self.read_digest()?;
+        let mut sources = self.refresh_digest()?;
         loop {
-            let binaries = compile::compile(&cargo, &self.names, progress).await?;
+            let binaries = compile::compile_services(&cargo, &self.names, progress).await?;
             // Of sources that changed meanwhile nobody knows what was compiled.
-            let now = self.read_digest()?;
+            let now = self.refresh_digest()?;
             if now == sources {
                 return Ok((sources, binaries));
             }
@@ -127,21 +134,21 @@ impl ServiceImages {
 }
 
 /// Keeps which images these sources became.
-pub(crate) fn record(
+pub(crate) fn record_images(
     state: &Path,
-    sources: &Digest,
+    sources: &Sha256Digest,
     references: BTreeMap<String, String>,
 ) -> Result<(), ImageError> {
-    Record::new(sources, references).write(state, sources)
+    ServiceBuildRecord::new(sources, references).save(state, sources)
 }
 
 /// The images that any of the recorded sources became.
-pub(crate) fn all_recorded(state: &Path) -> BTreeSet<String> {
-    record::all_references(state)
+pub(crate) fn all_recorded_references(state: &Path) -> BTreeSet<String> {
+    build_record::all_references(state)
 }
 
 /// A binary, which needs nothing beside itself.
-pub(crate) async fn program(name: &str, binary: &Path) -> Result<Vec<u8>, ImageError> {
+pub(crate) async fn read_static_binary(name: &str, binary: &Path) -> Result<Vec<u8>, ImageError> {
     let doing = || ImageError::io(format!("read {}", binary.display()));
     let program = tokio::fs::read(binary).await.map_err(doing())?;
     let reason = match elf::interpreter(&program) {
@@ -161,6 +168,6 @@ pub(crate) async fn program(name: &str, binary: &Path) -> Result<Vec<u8>, ImageE
 ///
 /// # Errors
 /// Where something can't be read.
-pub fn sources_digest(root: &Path) -> Result<Digest, ImageError> {
-    sources::digest(root).map_err(ImageError::io("read the services' sources"))
+pub fn sources_digest(root: &Path) -> Result<Sha256Digest, ImageError> {
+    sources::hash_sources(root).map_err(ImageError::io("read the services' sources"))
 }

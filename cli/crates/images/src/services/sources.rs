@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::recipe::Digest;
+use super::super::recipe::Sha256Digest;
 
 /// The files and folders of a project that the services are compiled from.
 /// Migrations are compiled in, and so is the product catalogue.
-pub const SOURCES: [&str; 5] = [
+pub const SERVICE_SOURCES: [&str; 5] = [
     "Cargo.toml",
     "Cargo.lock",
     "services",
@@ -21,10 +21,10 @@ pub const SOURCES: [&str; 5] = [
 ///
 /// # Errors
 /// Where something can't be read.
-pub(super) fn digest(root: &Path) -> io::Result<Digest> {
+pub(super) fn hash_sources(root: &Path) -> io::Result<Sha256Digest> {
     let mut files = Vec::new();
-    for input in SOURCES {
-        collect(&root.join(input), &mut files)?;
+    for input in SERVICE_SOURCES {
+        collect_files(&root.join(input), &mut files)?;
     }
     files.sort();
     let mut hash = Sha256::new_with_prefix("dm services 1");
@@ -40,12 +40,12 @@ pub(super) fn digest(root: &Path) -> io::Result<Digest> {
         hash.update(contents.len().to_be_bytes());
         hash.update(contents);
     }
-    Ok(Digest::from_hash(hash))
+    Ok(Sha256Digest::from_hasher(hash))
 }
 
 /// Adds the file, or every file below the folder, without what editors leave behind.
 /// A file that is gone meanwhile is none.
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+fn collect_files(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let found = match std::fs::metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -57,8 +57,8 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     }
     for entry in std::fs::read_dir(path)? {
         let path = entry?.path();
-        if !is_editors_rest(&path) {
-            collect(&path, files)?;
+        if !is_editor_temp_file(&path) {
+            collect_files(&path, files)?;
         }
     }
     Ok(())
@@ -66,7 +66,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 
 /// True for what editors leave behind: names that begin with a dot or end in `~`.
 #[must_use]
-pub fn is_editors_rest(path: &Path) -> bool {
+pub fn is_editor_temp_file(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with('.') || name.ends_with('~')
 }
@@ -85,17 +85,17 @@ mod tests {
         };
         write("Cargo.toml", "[workspace]");
         write("services/order/src/main.rs", "fn main() {}");
-        let before = digest(project.path()).unwrap();
+        let before = hash_sources(project.path()).unwrap();
         write("services/order/src/.main.rs.swp", "x");
         write("cli/src/main.rs", "fn main() {}");
-        assert_eq!(digest(project.path()).unwrap(), before);
+        assert_eq!(hash_sources(project.path()).unwrap(), before);
         write(
             "migrations/orders/0002_orders.sql",
             "CREATE TABLE orders ()",
         );
-        let after = digest(project.path()).unwrap();
+        let after = hash_sources(project.path()).unwrap();
         assert_ne!(after, before);
         write("services/order/src/main.rs", "fn main() { run() }");
-        assert_ne!(digest(project.path()).unwrap(), after);
+        assert_ne!(hash_sources(project.path()).unwrap(), after);
     }
 }

@@ -7,7 +7,7 @@ use dm_engine::images::Image;
 /// The way in which an image was obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum How {
+pub enum ImageOrigin {
     /// It was here already.
     Local,
     /// It was pulled.
@@ -18,7 +18,7 @@ pub enum How {
 
 /// An image that can be used now.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Acquired {
+pub struct AcquiredImage {
     /// The component.
     pub name: String,
     /// What a container is made from.
@@ -26,30 +26,30 @@ pub struct Acquired {
     /// The image's id.
     pub id: String,
     /// The way it took.
-    pub how: How,
+    pub how: ImageOrigin,
     /// Why it took that way, as a sentence's end.
     pub why: String,
 }
 
-impl fmt::Display for Acquired {
+impl fmt::Display for AcquiredImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.how {
-            How::Local => "is present",
-            How::Pulled => "was pulled",
-            How::Built => "was built",
+            ImageOrigin::Local => "is present",
+            ImageOrigin::Pulled => "was pulled",
+            ImageOrigin::Built => "was built",
         };
         write!(f, "{} {how}: {}", self.reference, self.why)
     }
 }
 
-pub(crate) fn acquired(
+pub(crate) fn acquired_image(
     name: &str,
     reference: &str,
     image: Image,
-    how: How,
+    how: ImageOrigin,
     why: impl Into<String>,
-) -> Acquired {
-    Acquired {
+) -> AcquiredImage {
+    AcquiredImage {
         name: name.to_owned(),
         reference: reference.to_owned(),
         id: image.id,

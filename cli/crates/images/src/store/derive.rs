@@ -7,15 +7,15 @@ use dm_engine::images::BuildOptions;
 use futures_util::{Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 
-use super::{Again, Images};
-use crate::build::Builder;
-use crate::context::{self, Contents, Entry};
-use crate::derived::{Derivation, LABEL_FROM, LABEL_GOLDEN};
+use super::{ImageStore, ReusePolicy};
+use crate::build_context::{self, ContextEntry, EntrySource};
+use crate::derived::{DerivedImageSpec, LABEL_DERIVED_FROM, LABEL_GOLDEN};
 use crate::error::ImageError;
-use crate::progress::Update;
-use crate::recipe::{Digest, LABEL_COMPONENT};
+use crate::image_builder::ImageBuilder;
+use crate::progress::ProgressUpdate;
+use crate::recipe::{LABEL_COMPONENT, Sha256Digest};
 
-impl Images {
+impl ImageStore {
     /// Makes an image of another and a tar of files, at most once for its
     /// reference, and returns that. Owners and modes are taken from the tar. The
     /// files go through a temporary file, not through memory.
@@ -24,14 +24,14 @@ impl Images {
     /// Where the files can't be read, or the build fails, or on cancellation.
     pub async fn build_derived(
         &self,
-        derivation: &Derivation,
+        derivation: &DerivedImageSpec,
         files: impl Stream<Item = io::Result<Bytes>> + Send + Unpin,
     ) -> Result<String, ImageError> {
         let reference = derivation.reference();
-        let name = derivation.told_as.as_str();
-        let digest = Digest::of(reference.as_bytes());
+        let name = derivation.progress_name.as_str();
+        let digest = Sha256Digest::compute(reference.as_bytes());
         let Some((_turn, lock)) = self
-            .exclusively(name, &reference, &digest, Again::Keep, &self.cancel)
+            .acquire_build_lock(name, &reference, &digest, ReusePolicy::Reuse, &self.cancel)
             .await?
         else {
             return Ok(reference);
@@ -47,7 +47,7 @@ impl Images {
                 file.write_all(&chunk).await.map_err(doing())?;
                 done += chunk.len() as u64;
                 self.progress
-                    .working(name, Update::doing("packing").bytes(done, None));
+                    .on_progress(name, ProgressUpdate::new("packing").with_bytes(done, None));
             }
             file.flush().await.map_err(doing())
         };
@@ -57,41 +57,41 @@ impl Images {
         }
         let mut instructions = format!(
             "FROM {}\nADD files.tar {}\n",
-            derivation.from, derivation.to
+            derivation.base_image, derivation.target_dir
         );
-        for change in &derivation.changes {
+        for change in &derivation.instructions {
             instructions.push_str(change);
             instructions.push('\n');
         }
         let mut entries = vec![
-            Entry::text(context::DOCKERFILE, instructions),
-            Entry {
+            ContextEntry::from_text(build_context::DOCKERFILE, instructions),
+            ContextEntry {
                 path: "files.tar".into(),
                 mode: 0o600,
-                contents: Contents::File(spooled),
+                source: EntrySource::File(spooled),
             },
         ];
         let mut labels = derivation.labels.clone();
         labels.insert(LABEL_COMPONENT.to_owned(), derivation.component.clone());
-        labels.insert(LABEL_FROM.to_owned(), derivation.from.clone());
+        labels.insert(LABEL_DERIVED_FROM.to_owned(), derivation.base_image.clone());
         if derivation.golden {
             labels.insert(LABEL_GOLDEN.to_owned(), "true".to_owned());
         }
-        context::label(&mut entries, &labels);
-        let builder = Builder {
+        build_context::append_labels(&mut entries, &labels);
+        let builder = ImageBuilder {
             engine: &self.engine,
             progress: self.progress.as_ref(),
             cancel: &self.cancel,
         };
         let options = BuildOptions {
-            dockerfile: context::DOCKERFILE.into(),
+            dockerfile: build_context::DOCKERFILE.into(),
             ..BuildOptions::default()
         };
-        let _slot = self.slot(name, &self.cancel).await?;
+        let _slot = self.acquire_build_slot(name, &self.cancel).await?;
         let id = builder
-            .build(name, options, context::stream(entries))
+            .build(name, options, build_context::tar_stream(entries))
             .await?;
-        self.publish(&id, &reference, &lock).await?;
+        self.tag_finished(&id, &reference, &lock).await?;
         Ok(reference)
     }
 }

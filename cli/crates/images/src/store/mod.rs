@@ -12,12 +12,12 @@
 //! ```
 
 mod acquired;
+mod build;
+mod concurrency;
 mod derive;
-mod make;
 mod official;
 mod services;
-mod superseded;
-mod turn;
+mod stale_services;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -28,48 +28,48 @@ use futures_util::future::join_all;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::official::Version;
+use self::official::PullVersion;
 use super::catalog::Catalog;
 use super::error::ImageError;
-use super::process::{InstalledTools, Tools};
-use super::progress::{Progress, Silent};
-use super::pull::Registries;
+use super::process::{PathTools, ToolProvider};
+use super::progress::{ImageProgress, NoImageProgress};
+use super::pull::RegistryStates;
 use super::services::ServiceImages;
-use super::settings::{Dirs, ImageSettings, Source};
+use super::settings::{ImageDirs, ImageSettings, SourcePolicy};
 
-pub(super) use acquired::acquired;
-pub use acquired::{Acquired, How};
+pub(super) use acquired::acquired_image;
+pub use acquired::{AcquiredImage, ImageOrigin};
 
 /// How many builds run at once. More gain nothing: they wait for the same disk and
 /// network.
-const PARALLEL_BUILDS: usize = 3;
+const MAX_PARALLEL_BUILDS: usize = 3;
 
 /// What is done about an image that is here already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum ReusePolicy {
     /// It is used.
-    Keep,
+    Reuse,
     /// It is built anew, every step.
     Rebuild,
 }
 
 /// The images of the stack on one engine.
-pub struct Images {
+pub struct ImageStore {
     pub(super) engine: Engine,
     pub(super) catalog: Catalog,
     pub(super) settings: ImageSettings,
-    pub(super) dirs: Dirs,
-    pub(super) tools: Arc<dyn Tools>,
-    pub(super) progress: Arc<dyn Progress>,
+    pub(super) dirs: ImageDirs,
+    pub(super) tools: Arc<dyn ToolProvider>,
+    pub(super) progress: Arc<dyn ImageProgress>,
     pub(super) cancel: CancellationToken,
     pub(super) components: BTreeSet<String>,
     pub(super) services: Option<ServiceImages>,
-    registries: Registries,
-    builds: Semaphore,
-    under_way: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    registries: RegistryStates,
+    build_slots: Semaphore,
+    builds_in_progress: Mutex<HashMap<String, Arc<Mutex<()>>>>,
 }
 
-impl fmt::Debug for Images {
+impl fmt::Debug for ImageStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Images")
             .field("catalog", &self.catalog)
@@ -78,37 +78,37 @@ impl fmt::Debug for Images {
     }
 }
 
-impl Images {
+impl ImageStore {
     /// The images of a catalogue. They are obtained silently, with the programs
     /// that are installed, until told otherwise.
     #[must_use]
-    pub fn new(engine: Engine, catalog: Catalog, settings: ImageSettings, dirs: Dirs) -> Self {
+    pub fn new(engine: Engine, catalog: Catalog, settings: ImageSettings, dirs: ImageDirs) -> Self {
         Self {
             engine,
-            components: catalog.names().map(str::to_owned).collect(),
+            components: catalog.image_names().map(str::to_owned).collect(),
             services: None,
             catalog,
             settings,
             dirs,
-            tools: Arc::new(InstalledTools),
-            progress: Arc::new(Silent),
+            tools: Arc::new(PathTools),
+            progress: Arc::new(NoImageProgress),
             cancel: CancellationToken::new(),
-            registries: Registries::default(),
-            builds: Semaphore::new(PARALLEL_BUILDS),
-            under_way: Mutex::default(),
+            registries: RegistryStates::default(),
+            build_slots: Semaphore::new(MAX_PARALLEL_BUILDS),
+            builds_in_progress: Mutex::default(),
         }
     }
 
     /// The same, getting programs by these means.
     #[must_use]
-    pub fn with_tools(mut self, tools: Arc<dyn Tools>) -> Self {
+    pub fn with_tools(mut self, tools: Arc<dyn ToolProvider>) -> Self {
         self.tools = tools;
         self
     }
 
     /// The same, telling what happens.
     #[must_use]
-    pub fn with_progress(mut self, progress: Arc<dyn Progress>) -> Self {
+    pub fn with_progress(mut self, progress: Arc<dyn ImageProgress>) -> Self {
         self.progress = progress;
         self
     }
@@ -149,7 +149,7 @@ impl Images {
     /// # Errors
     /// Where there is no such image.
     pub fn identity(&self, name: &str) -> Result<String, ImageError> {
-        if let Some(services) = self.services_with(name) {
+        if let Some(services) = self.services_containing(name) {
             return self.service_identity(services, name);
         }
         let official = self
@@ -160,20 +160,20 @@ impl Images {
             .unwrap_or_default();
         let built = self.catalog.local_reference(name)?;
         Ok(match self.settings.source {
-            Source::Auto => format!("{built} {official}"),
-            Source::Build => built,
-            Source::Pull => official.to_owned(),
+            SourcePolicy::Auto => format!("{built} {official}"),
+            SourcePolicy::Build => built,
+            SourcePolicy::Pull => official.to_owned(),
         })
     }
 
     /// Whether the name is a service's: those images are built together.
     #[must_use]
     pub fn is_service(&self, name: &str) -> bool {
-        self.services_with(name).is_some()
+        self.services_containing(name).is_some()
     }
 
     /// The services, if the name is one of theirs.
-    fn services_with(&self, name: &str) -> Option<&ServiceImages> {
+    fn services_containing(&self, name: &str) -> Option<&ServiceImages> {
         self.services
             .as_ref()
             .filter(|services| services.names().contains(&name))
@@ -184,18 +184,18 @@ impl Images {
     ///
     /// # Errors
     /// Where there is no such image, or the engine fails.
-    pub async fn local(&self, name: &str) -> Result<Option<Acquired>, ImageError> {
-        if let Some(services) = self.services_with(name) {
-            return self.local_service(services, name).await;
+    pub async fn find_local(&self, name: &str) -> Result<Option<AcquiredImage>, ImageError> {
+        if let Some(services) = self.services_containing(name) {
+            return self.find_local_service(services, name).await;
         }
         let spec = self.catalog.get(name)?;
-        if self.settings.source != Source::Pull
-            && let Some(found) = self.local_build(name).await?
+        if self.settings.source != SourcePolicy::Pull
+            && let Some(found) = self.find_local_build(name).await?
         {
             return Ok(Some(found));
         }
-        if self.settings.source != Source::Build {
-            return self.local_official(spec).await;
+        if self.settings.source != SourcePolicy::Build {
+            return self.find_local_official(spec).await;
         }
         Ok(None)
     }
@@ -204,8 +204,8 @@ impl Images {
     ///
     /// # Errors
     /// Where none of the allowed ways leads to it, or on cancellation.
-    pub async fn acquire(&self, name: &str) -> Result<Acquired, ImageError> {
-        self.obtain(name, &self.cancel).await
+    pub async fn acquire(&self, name: &str) -> Result<AcquiredImage, ImageError> {
+        self.acquire_cancellable(name, &self.cancel).await
     }
 
     /// Builds images whatever the source, those that are here already only where
@@ -213,12 +213,16 @@ impl Images {
     ///
     /// # Errors
     /// The first failure; what else was under way is stopped.
-    pub async fn build(&self, names: &[&str], no_cache: bool) -> Result<Vec<Acquired>, ImageError> {
+    pub async fn build(
+        &self,
+        names: &[&str],
+        no_cache: bool,
+    ) -> Result<Vec<AcquiredImage>, ImageError> {
         let (services, recipes): (Vec<&str>, Vec<&str>) =
             names.iter().partition(|name| self.is_service(name));
         let (built, compiled) = tokio::join!(
-            self.stopping_others(self.build_recipes(&recipes, no_cache)),
-            self.stopping_others(async {
+            self.cancel_all_on_error(self.build_recipes(&recipes, no_cache)),
+            self.cancel_all_on_error(async {
                 if services.is_empty() {
                     return Ok(Vec::new());
                 }
@@ -244,24 +248,24 @@ impl Images {
         &self,
         names: &[&str],
         no_cache: bool,
-    ) -> Result<Vec<Acquired>, ImageError> {
+    ) -> Result<Vec<AcquiredImage>, ImageError> {
         let again = if no_cache {
-            Again::Rebuild
+            ReusePolicy::Rebuild
         } else {
-            Again::Keep
+            ReusePolicy::Reuse
         };
-        self.together(names, async |name, cancel| {
-            if let (Again::Keep, Some(found)) = (again, self.local_build(name).await?) {
+        self.run_concurrently(names, async |name, cancel| {
+            if let (ReusePolicy::Reuse, Some(found)) = (again, self.find_local_build(name).await?) {
                 return Ok(found);
             }
-            self.make(name, "it was requested".into(), again, cancel)
+            self.build_with_base(name, "it was requested".into(), again, cancel)
                 .await
         })
         .await
     }
 
     /// Ends everything that is under way for images where this fails.
-    async fn stopping_others<T>(
+    async fn cancel_all_on_error<T>(
         &self,
         work: impl Future<Output = Result<T, ImageError>>,
     ) -> Result<T, ImageError> {
@@ -276,14 +280,14 @@ impl Images {
     ///
     /// # Errors
     /// [`ImageError::Unknown`] with the names that there are.
-    pub fn check(&self, name: &str) -> Result<(), ImageError> {
+    pub fn check_name(&self, name: &str) -> Result<(), ImageError> {
         if self.is_service(name) {
             return Ok(());
         }
         match self.catalog.get(name) {
-            Err(ImageError::Unknown { name, mut known }) => {
+            Err(ImageError::UnknownImage { name, mut known }) => {
                 known.extend(self.service_names().iter().map(|&name| name.to_owned()));
-                Err(ImageError::Unknown { name, known })
+                Err(ImageError::UnknownImage { name, known })
             }
             found => found.map(drop),
         }
@@ -302,15 +306,15 @@ impl Images {
     ///
     /// # Errors
     /// The first failure.
-    pub async fn pull(&self, names: &[&str]) -> Result<Vec<Acquired>, ImageError> {
+    pub async fn pull(&self, names: &[&str]) -> Result<Vec<AcquiredImage>, ImageError> {
         if let Some(service) = names.iter().find(|name| self.is_service(name)) {
             return Err(ImageError::NotPublished {
                 name: (*service).to_owned(),
             });
         }
-        self.together(names, async |name, cancel| {
+        self.run_concurrently(names, async |name, cancel| {
             let spec = self.catalog.get(name)?;
-            self.pull_official(spec, "it was requested".into(), Version::Newest, cancel)
+            self.pull_official(spec, "it was requested".into(), PullVersion::Latest, cancel)
                 .await
         })
         .await
@@ -318,7 +322,7 @@ impl Images {
 
     /// The names of the images that a registry has.
     #[must_use]
-    pub fn published(&self) -> Vec<&str> {
+    pub fn official_image_names(&self) -> Vec<&str> {
         self.catalog
             .specs()
             .filter(|spec| spec.official.is_some())
@@ -326,11 +330,11 @@ impl Images {
             .collect()
     }
 
-    async fn together(
+    async fn run_concurrently(
         &self,
         names: &[&str],
-        one: impl AsyncFn(&str, &CancellationToken) -> Result<Acquired, ImageError>,
-    ) -> Result<Vec<Acquired>, ImageError> {
+        one: impl AsyncFn(&str, &CancellationToken) -> Result<AcquiredImage, ImageError>,
+    ) -> Result<Vec<AcquiredImage>, ImageError> {
         // A wrong name must not cost a build first.
         for name in names {
             self.catalog.get(name)?;
@@ -339,7 +343,9 @@ impl Images {
         let all = join_all(names.iter().map(async |name| {
             let result = one(name, &cancel).await;
             match &result {
-                Ok(image) => self.progress.obtained(name, image.how == How::Local),
+                Ok(image) => self
+                    .progress
+                    .on_acquired(name, image.how == ImageOrigin::Local),
                 Err(_) => cancel.cancel(),
             }
             result
@@ -361,26 +367,32 @@ impl Images {
         failure.map_or(Ok(acquired), Err)
     }
 
-    async fn obtain(&self, name: &str, cancel: &CancellationToken) -> Result<Acquired, ImageError> {
+    async fn acquire_cancellable(
+        &self,
+        name: &str,
+        cancel: &CancellationToken,
+    ) -> Result<AcquiredImage, ImageError> {
         let spec = self.catalog.get(name)?;
-        if let Some(found) = self.local(name).await? {
+        if let Some(found) = self.find_local(name).await? {
             return Ok(found);
         }
         match self.settings.source {
-            Source::Pull => {
+            SourcePolicy::Pull => {
                 let why = "images.source is \"pull\"".into();
-                self.pull_official(spec, why, Version::Pinned, cancel).await
+                self.pull_official(spec, why, PullVersion::Pinned, cancel)
+                    .await
             }
-            Source::Build => {
+            SourcePolicy::Build => {
                 let why = "images.source is \"build\"".into();
-                self.make(name, why, Again::Keep, cancel).await
+                self.build_with_base(name, why, ReusePolicy::Reuse, cancel)
+                    .await
             }
-            Source::Auto => {
+            SourcePolicy::Auto => {
                 let why = match self
                     .pull_official(
                         spec,
                         "it was not on the engine".into(),
-                        Version::Pinned,
+                        PullVersion::Pinned,
                         cancel,
                     )
                     .await
@@ -392,7 +404,7 @@ impl Images {
                         source,
                         ..
                     }) => {
-                        self.tell_of_refusal(name, &reference, &refusal, &source.0);
+                        self.report_pull_failure(name, &reference, &refusal, &source.0);
                         format!("could not pull {reference}")
                     }
                     Err(ImageError::NotPublished { .. }) => {
@@ -400,14 +412,23 @@ impl Images {
                     }
                     Err(error) => return Err(error),
                 };
-                self.make(name, why, Again::Keep, cancel).await
+                self.build_with_base(name, why, ReusePolicy::Reuse, cancel)
+                    .await
             }
         }
     }
 
-    async fn local_build(&self, name: &str) -> Result<Option<Acquired>, ImageError> {
+    async fn find_local_build(&self, name: &str) -> Result<Option<AcquiredImage>, ImageError> {
         let reference = self.catalog.local_reference(name)?;
-        let image = self.engine.image(&reference).await?;
-        Ok(image.map(|image| acquired(name, &reference, image, How::Local, "it is on the engine")))
+        let image = self.engine.inspect_image(&reference).await?;
+        Ok(image.map(|image| {
+            acquired_image(
+                name,
+                &reference,
+                image,
+                ImageOrigin::Local,
+                "it is on the engine",
+            )
+        }))
     }
 }

@@ -3,71 +3,71 @@
 use dm_engine::images::Image;
 use tokio_util::sync::CancellationToken;
 
-use super::{Acquired, Again, How, Images, acquired};
+use super::{AcquiredImage, ImageOrigin, ImageStore, ReusePolicy, acquired_image};
 use crate::catalog::ImageSpec;
-use crate::error::{ImageError, PullRefusal};
-use crate::pin::Pin;
-use crate::pull::Puller;
+use crate::error::{ImageError, PullFailure};
+use crate::pin::ImagePin;
+use crate::pull::ImagePuller;
 use crate::recipe::local_reference;
-use crate::reference::Reference;
+use crate::reference::RegistryReference;
 
 /// Which version of a reference is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+pub(super) enum PullVersion {
     /// The one that it stood for when it was used first.
     Pinned,
     /// The one that it stands for now.
-    Newest,
+    Latest,
 }
 
-impl Images {
-    pub(super) fn tell_of_refusal(
+impl ImageStore {
+    pub(super) fn report_pull_failure(
         &self,
         name: &str,
         reference: &str,
-        refusal: &PullRefusal,
+        refusal: &PullFailure,
         said: &str,
     ) {
         let text = match refusal {
-            PullRefusal::Unreachable | PullRefusal::TimedOut { .. } => {
+            PullFailure::Unreachable | PullFailure::TimedOut { .. } => {
                 format!(
                     "could not reach the registry {}: building {name} here",
-                    Reference::parse(reference).registry()
+                    RegistryReference::parse(reference).registry()
                 )
             }
             // It answered, so somebody may want to know what.
             _ => format!("could not pull {reference} ({said}): building {name} here"),
         };
-        self.progress.note(name, text);
+        self.progress.on_note(name, text);
     }
 
     /// The official reference of an image, behind the mirror if there is one.
-    pub(crate) fn official(&self, spec: &ImageSpec) -> Option<Reference> {
-        let official = Reference::parse(spec.official.as_ref()?);
-        Some(official.mirrored(self.settings.mirror.as_deref()))
+    pub(crate) fn official_reference(&self, spec: &ImageSpec) -> Option<RegistryReference> {
+        let official = RegistryReference::parse(spec.official.as_ref()?);
+        Some(official.with_mirror(self.settings.mirror.as_deref()))
     }
 
-    pub(super) async fn local_official(
+    pub(super) async fn find_local_official(
         &self,
         spec: &ImageSpec,
-    ) -> Result<Option<Acquired>, ImageError> {
-        let Some(official) = self.official(spec) else {
+    ) -> Result<Option<AcquiredImage>, ImageError> {
+        let Some(official) = self.official_reference(spec) else {
             return Ok(None);
         };
-        let reference = match self.engine.image(&official.to_string()).await? {
+        let reference = match self.engine.inspect_image(&official.to_string()).await? {
             None => return Ok(None),
             Some(image) => {
                 self.check_pin(&spec.recipe.name, &official, &image)?;
-                self.usable_reference(spec, &official, &image)
+                self.container_reference(spec, &official, &image)
             }
         };
-        let image = self.engine.image(&reference).await?;
+        let image = self.engine.inspect_image(&reference).await?;
         Ok(image.map(|image| {
-            acquired(
+            acquired_image(
                 &spec.recipe.name,
                 &reference,
                 image,
-                How::Local,
+                ImageOrigin::Local,
                 "it is on the engine",
             )
         }))
@@ -75,16 +75,16 @@ impl Images {
 
     /// What a container is made from once an official image is here: that image,
     /// or what stands on top of it.
-    pub(crate) fn usable_reference(
+    pub(crate) fn container_reference(
         &self,
         spec: &ImageSpec,
-        official: &Reference,
+        official: &RegistryReference,
         image: &Image,
     ) -> String {
-        let own = match (&spec.on_top, spec.recipe.base.is_none()) {
+        let own = match (&spec.overlay, spec.recipe.base.is_none()) {
             (Some(on_top), _) => Some(on_top.digest(Some(&image.id))),
             // A base is known by its recipe however it was obtained.
-            (None, true) => self.catalog.digest(&spec.recipe.name).ok(),
+            (None, true) => self.catalog.recipe_digest(&spec.recipe.name).ok(),
             (None, false) => None,
         };
         own.map_or_else(
@@ -95,74 +95,84 @@ impl Images {
 
     /// Compares an image with the one that its reference stood for first; the first one is
     /// recorded.
-    fn check_pin(&self, name: &str, official: &Reference, image: &Image) -> Result<(), ImageError> {
+    fn check_pin(
+        &self,
+        name: &str,
+        official: &RegistryReference,
+        image: &Image,
+    ) -> Result<(), ImageError> {
         if official.has_digest() {
             // The engine has compared it.
             return Ok(());
         }
-        let found = Pin::of(official, image);
-        match Pin::read(&self.dirs.state, official)? {
-            Some(pin) if pin.is(image) => Ok(()),
-            Some(pin) => Err(ImageError::Moved {
+        let found = ImagePin::from_image(official, image);
+        match ImagePin::load(&self.dirs.state_dir, official)? {
+            Some(pin) if pin.matches_image(image) => Ok(()),
+            Some(pin) => Err(ImageError::PinMismatch {
                 name: name.to_owned(),
                 reference: official.to_string(),
-                pinned: pin.shown().to_owned(),
-                found: found.shown().to_owned(),
+                pinned: pin.display_id().to_owned(),
+                found: found.display_id().to_owned(),
             }),
-            None => found.write(&self.dirs.state, official),
+            None => found.save(&self.dirs.state_dir, official),
         }
     }
 
     /// Takes an image that came by a file as what its official reference stands for.
-    pub(crate) fn adopt_official(
+    pub(crate) fn pin_loaded_image(
         &self,
         name: &str,
         reference: &str,
         image: &Image,
     ) -> Result<(), ImageError> {
         let spec = self.catalog.get(name).ok();
-        match spec.and_then(|spec| self.official(spec)) {
+        match spec.and_then(|spec| self.official_reference(spec)) {
             Some(official) if official.to_string() == reference => {
-                self.move_pin(name, &official, image)
+                self.update_pin(name, &official, image)
             }
             _ => Ok(()),
         }
     }
 
     /// Records an image that was asked for, whatever the reference stood for before.
-    fn move_pin(&self, name: &str, official: &Reference, image: &Image) -> Result<(), ImageError> {
+    fn update_pin(
+        &self,
+        name: &str,
+        official: &RegistryReference,
+        image: &Image,
+    ) -> Result<(), ImageError> {
         if official.has_digest() {
             return Ok(());
         }
-        let found = Pin::of(official, image);
+        let found = ImagePin::from_image(official, image);
         // One that can't be read is in the way of nothing here.
-        if let Ok(Some(pin)) = Pin::read(&self.dirs.state, official)
-            && !pin.is(image)
+        if let Ok(Some(pin)) = ImagePin::load(&self.dirs.state_dir, official)
+            && !pin.matches_image(image)
         {
             let text = format!(
                 "{official} now points to {} instead of {}",
-                found.shown(),
-                pin.shown()
+                found.display_id(),
+                pin.display_id()
             );
-            self.progress.note(name, text);
+            self.progress.on_note(name, text);
         }
-        found.write(&self.dirs.state, official)
+        found.save(&self.dirs.state_dir, official)
     }
 
     pub(super) async fn pull_official(
         &self,
         spec: &ImageSpec,
         why: String,
-        version: Version,
+        version: PullVersion,
         cancel: &CancellationToken,
-    ) -> Result<Acquired, ImageError> {
+    ) -> Result<AcquiredImage, ImageError> {
         let name = spec.recipe.name.as_str();
-        let Some(official) = self.official(spec) else {
+        let Some(official) = self.official_reference(spec) else {
             return Err(ImageError::NotPublished {
                 name: name.to_owned(),
             });
         };
-        let puller = Puller {
+        let puller = ImagePuller {
             engine: &self.engine,
             settings: &self.settings,
             registries: &self.registries,
@@ -171,34 +181,46 @@ impl Images {
         };
         let official_name = official.to_string();
         let pin = match version {
-            Version::Pinned => Pin::read(&self.dirs.state, &official)?,
-            Version::Newest => None,
+            PullVersion::Pinned => ImagePin::load(&self.dirs.state_dir, &official)?,
+            PullVersion::Latest => None,
         };
-        match pin.as_ref().and_then(|pin| pin.by_digest(&official)) {
+        match pin.as_ref().and_then(|pin| pin.digest_reference(&official)) {
             Some(pinned) => {
                 puller.pull(name, &pinned).await?;
-                let image = self.present(&pinned.to_string()).await?;
+                let image = self.require_image(&pinned.to_string()).await?;
                 self.engine.tag_image(&image.id, &official_name).await?;
             }
             None => puller.pull(name, &official).await?,
         }
-        let image = self.present(&official_name).await?;
+        let image = self.require_image(&official_name).await?;
         match version {
-            Version::Pinned => self.check_pin(name, &official, &image)?,
-            Version::Newest => self.move_pin(name, &official, &image)?,
+            PullVersion::Pinned => self.check_pin(name, &official, &image)?,
+            PullVersion::Latest => self.update_pin(name, &official, &image)?,
         }
-        let reference = self.usable_reference(spec, &official, &image);
-        if reference != official_name && self.engine.image(&reference).await?.is_none() {
-            match &spec.on_top {
+        let reference = self.container_reference(spec, &official, &image);
+        if reference != official_name && self.engine.inspect_image(&reference).await?.is_none() {
+            match &spec.overlay {
                 Some(on_top) => {
                     let digest = on_top.digest(Some(&image.id));
-                    self.build_recipe(on_top, &digest, Some(&official_name), Again::Keep, cancel)
-                        .await?;
+                    self.build_recipe(
+                        on_top,
+                        &digest,
+                        Some(&official_name),
+                        ReusePolicy::Reuse,
+                        cancel,
+                    )
+                    .await?;
                 }
-                None => self.base_from(spec, &official_name, cancel).await?,
+                None => self.build_base_from(spec, &official_name, cancel).await?,
             }
         }
-        let image = self.present(&reference).await?;
-        Ok(acquired(name, &reference, image, How::Pulled, why))
+        let image = self.require_image(&reference).await?;
+        Ok(acquired_image(
+            name,
+            &reference,
+            image,
+            ImageOrigin::Pulled,
+            why,
+        ))
     }
 }

@@ -7,12 +7,12 @@ use serde::{Serialize, Serializer};
 use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
 
 use crate::MessagingError;
-use crate::filter::Filter;
-use crate::stores::Store;
+use crate::event_filter::EventFilter;
+use crate::service_tables::ServiceTables;
 
 /// An event that a service has handled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
-pub struct Row {
+pub struct InboxRow {
     /// The service.
     pub service: String,
     /// The work queue that it came by.
@@ -31,37 +31,42 @@ pub struct Row {
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct InboxPageRequest {
     /// By one of these queues; by any where there is none.
     pub queues: Vec<String>,
     /// What the events have to be like.
-    pub filter: Filter,
+    pub filter: EventFilter,
     /// Where the page begins; at the latest event where that is missing.
-    pub from: Option<Place>,
+    pub cursor: Option<InboxCursor>,
     /// How many rows it has at most.
     pub limit: u32,
 }
 
 /// Where a page begins: with what comes behind this event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    at: DateTime<Utc>,
+pub struct InboxCursor {
+    processed_at: DateTime<Utc>,
     event_id: String,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for InboxCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.at.timestamp_micros(), self.event_id)
+        write!(
+            f,
+            "{}:{}",
+            self.processed_at.timestamp_micros(),
+            self.event_id
+        )
     }
 }
 
-impl FromStr for Place {
+impl FromStr for InboxCursor {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parts = text.split_once(':').and_then(|(at, event_id)| {
             Some(Self {
-                at: DateTime::from_timestamp_micros(at.parse().ok()?)?,
+                processed_at: DateTime::from_timestamp_micros(at.parse().ok()?)?,
                 event_id: event_id.to_owned(),
             })
         });
@@ -69,7 +74,7 @@ impl FromStr for Place {
     }
 }
 
-impl Serialize for Place {
+impl Serialize for InboxCursor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -77,11 +82,11 @@ impl Serialize for Place {
 
 /// Some rows, and where the next ones begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Page {
+pub struct InboxPage {
     /// The rows, latest first.
-    pub rows: Vec<Row>,
+    pub rows: Vec<InboxRow>,
     /// Where the next page begins, where there is one.
-    pub next: Option<Place>,
+    pub next: Option<InboxCursor>,
 }
 
 /// Reads a page of these services' inboxes. What an event is about, the outboxes of all
@@ -89,13 +94,13 @@ pub struct Page {
 ///
 /// # Errors
 /// The database is away.
-pub async fn read(
+pub async fn load_page(
     database: &PgPool,
-    stores: &[Store],
-    services: &[Store],
-    wanted: &Wanted,
-) -> Result<Page, MessagingError> {
-    let limit = wanted.limit as usize;
+    service_tables: &[ServiceTables],
+    services: &[ServiceTables],
+    request: &InboxPageRequest,
+) -> Result<InboxPage, MessagingError> {
+    let limit = request.limit as usize;
     let mut query = QueryBuilder::new("WITH handled AS (");
     for (at, store) in services.iter().enumerate() {
         if at > 0 {
@@ -105,13 +110,13 @@ pub async fn read(
             "(SELECT '{}' AS service, queue, event_id, event_type, processed_at
                 FROM {} WHERE true",
             store.service,
-            store.table("inbox_events")
+            store.qualified_table("inbox_events")
         ));
-        wanted.conditions(&mut query, stores);
-        if let Some(place) = &wanted.from {
+        request.push_conditions(&mut query, service_tables);
+        if let Some(place) = &request.cursor {
             query
                 .push(" AND (processed_at, event_id) < (")
-                .push_bind(place.at)
+                .push_bind(place.processed_at)
                 .push(", ")
                 .push_bind(place.event_id.clone())
                 .push(")");
@@ -125,47 +130,51 @@ pub async fn read(
         .push(") SELECT handled.*, event.subject, event.traceparent FROM (SELECT * FROM handled ORDER BY processed_at DESC, event_id DESC LIMIT ")
         .push_bind(limit as i64 + 1)
         .push(") AS handled LEFT JOIN LATERAL (");
-    for (at, store) in stores.iter().enumerate() {
+    for (at, store) in service_tables.iter().enumerate() {
         if at > 0 {
             query.push(" UNION ALL ");
         }
         query.push(format!(
             "SELECT subject, traceparent FROM {} WHERE event_id = handled.event_id",
-            store.table("outbox_events")
+            store.qualified_table("outbox_events")
         ));
     }
     query.push(
         " LIMIT 1) AS event ON true ORDER BY handled.processed_at DESC, handled.event_id DESC",
     );
-    let mut rows: Vec<Row> = query.build_query_as().fetch_all(database).await?;
+    let mut rows: Vec<InboxRow> = query.build_query_as().fetch_all(database).await?;
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let next = rows.last().filter(|_| more).map(|row| Place {
-        at: row.processed_at,
+    let next = rows.last().filter(|_| more).map(|row| InboxCursor {
+        processed_at: row.processed_at,
         event_id: row.event_id.clone(),
     });
-    Ok(Page { rows, next })
+    Ok(InboxPage { rows, next })
 }
 
-impl Wanted {
-    fn conditions(&self, query: &mut QueryBuilder<Postgres>, stores: &[Store]) {
+impl InboxPageRequest {
+    fn push_conditions(
+        &self,
+        query: &mut QueryBuilder<Postgres>,
+        service_tables: &[ServiceTables],
+    ) {
         if !self.queues.is_empty() {
             query
                 .push(" AND queue = ANY(")
                 .push_bind(self.queues.clone())
                 .push(")");
         }
-        self.filter.of_type_and_time("processed_at", query);
-        for (column, operator, value) in self.filter.of_cause() {
+        self.filter.push_type_and_time("processed_at", query);
+        for (column, operator, value) in self.filter.outbox_conditions() {
             query.push(" AND event_id IN (");
-            for (at, store) in stores.iter().enumerate() {
+            for (at, store) in service_tables.iter().enumerate() {
                 if at > 0 {
                     query.push(" UNION ALL ");
                 }
                 query
                     .push(format!(
                         "SELECT event_id FROM {} WHERE {column} {operator} ",
-                        store.table("outbox_events")
+                        store.qualified_table("outbox_events")
                     ))
                     .push_bind(value.clone());
             }
@@ -182,14 +191,14 @@ mod tests {
 
     #[test]
     fn a_place_is_told_and_understood() {
-        let place = Place {
-            at: time::parse("2026-02-03T10:00:00.000123Z").unwrap(),
+        let place = InboxCursor {
+            processed_at: time::parse("2026-02-03T10:00:00.000123Z").unwrap(),
             event_id: "evt_1".into(),
         };
         assert_eq!(place.to_string(), "1770112800000123:evt_1");
         assert_eq!(place.to_string().parse(), Ok(place));
         for text in ["", "evt_1", "x:evt_1"] {
-            assert!(text.parse::<Place>().is_err(), "{text}");
+            assert!(text.parse::<InboxCursor>().is_err(), "{text}");
         }
     }
 }

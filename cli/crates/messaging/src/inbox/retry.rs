@@ -5,7 +5,7 @@ use lapin::Connection;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicGetOptions};
 
-use crate::broker::{Outgoing, publish};
+use crate::broker::{OutgoingMessage, publish_and_confirm};
 use crate::{MessagingError, queues};
 
 /// Puts what waits in the retry queues of these work queues back into them, as the
@@ -15,14 +15,17 @@ use crate::{MessagingError, queues};
 /// # Errors
 /// The broker is away: what was published and not acknowledged is in both queues, and
 /// applied once.
-pub async fn retry(connection: &Connection, queues: &[WorkQueue]) -> Result<u64, MessagingError> {
+pub async fn requeue_waiting(
+    connection: &Connection,
+    queues: &[WorkQueue],
+) -> Result<u64, MessagingError> {
     let channel = connection.create_channel().await?;
     let mut moved = 0;
     for queue in queues {
-        for waiting in queues::retry_queues(queue) {
+        for waiting in queues::retry_queue_names(queue) {
             // What is there now, and no more: an event that fails at once comes back, and
             // would be tried until it is dead.
-            for _ in 0..queues::ready(&channel, &waiting).await? {
+            for _ in 0..queues::ready_count(&channel, &waiting).await? {
                 let Some(got) = channel
                     .basic_get(waiting.as_str().into(), BasicGetOptions::default())
                     .await?
@@ -32,14 +35,14 @@ pub async fn retry(connection: &Connection, queues: &[WorkQueue]) -> Result<u64,
                 let Delivery {
                     properties, data, ..
                 } = &got.delivery;
-                let message = Outgoing {
+                let message = OutgoingMessage {
                     exchange: String::new(),
                     routing_key: queue.name.to_owned(),
                     mandatory: true,
                     properties: properties.clone(),
                     body: data.clone(),
                 };
-                if publish(&channel, &[message]).await? != [true] {
+                if publish_and_confirm(&channel, &[message]).await? != [true] {
                     return Err(MessagingError::UnknownQueue {
                         name: queue.name.to_owned(),
                     });

@@ -9,15 +9,15 @@ use serde::Serialize;
 use sqlx::{FromRow, PgPool, QueryBuilder};
 
 use crate::MessagingError;
-use crate::queues::{self, Depth};
-use crate::stores::Store;
+use crate::queues::{self, QueueDepth};
+use crate::service_tables::ServiceTables;
 
 /// How a work queue stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Stats {
+pub struct InboxStats {
     /// What the broker tells.
     #[serde(flatten)]
-    pub depth: Depth,
+    pub depth: QueueDepth,
     /// How many events of it were handled in the last minute; of nobody's queue that is
     /// not known.
     pub last_minute: Option<i64>,
@@ -27,7 +27,7 @@ pub struct Stats {
 
 /// What is still fine. What is missing is not looked at.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
+pub struct InboxThresholds {
     /// So many that wait in one queue.
     pub ready: Option<u32>,
     /// So many that are to be tried again.
@@ -36,11 +36,11 @@ pub struct Limits {
     pub dead: Option<u32>,
 }
 
-impl Stats {
+impl InboxStats {
     /// What of it is beyond the limits, in words.
     #[must_use]
-    pub fn beyond(&self, limits: &Limits) -> Vec<String> {
-        let Depth {
+    pub fn describe_exceeded(&self, thresholds: &InboxThresholds) -> Vec<String> {
+        let QueueDepth {
             queue,
             ready,
             retrying,
@@ -48,9 +48,9 @@ impl Stats {
             ..
         } = self.depth;
         [
-            (ready, limits.ready, "ready"),
-            (retrying, limits.retrying, "waiting for a retry"),
-            (dead, limits.dead, "dead-lettered"),
+            (ready, thresholds.ready, "ready"),
+            (retrying, thresholds.retrying, "waiting for a retry"),
+            (dead, thresholds.dead, "dead-lettered"),
         ]
         .into_iter()
         .filter(|(count, most, _)| most.is_some_and(|most| *count > most))
@@ -63,44 +63,46 @@ impl Stats {
 ///
 /// # Errors
 /// The broker or the database is away.
-pub async fn read(
+pub async fn load_stats(
     connection: &Connection,
     database: &PgPool,
-    stores: &[Store],
+    service_tables: &[ServiceTables],
     queues: &[WorkQueue],
-) -> Result<Vec<Stats>, MessagingError> {
+) -> Result<Vec<InboxStats>, MessagingError> {
     #[derive(FromRow)]
-    struct Pace {
+    struct ProcessingRate {
         queue: String,
         last_minute: i64,
         latest: Option<DateTime<Utc>>,
     }
     let mut query = QueryBuilder::new("");
-    let consumed = stores.iter().filter(|store| store.queue.is_some());
+    let consumed = service_tables
+        .iter()
+        .filter(|store| store.work_queue.is_some());
     for (at, store) in consumed.enumerate() {
         if at > 0 {
             query.push(" UNION ALL ");
         }
-        let table = store.table("inbox_events");
+        let table = store.qualified_table("inbox_events");
         query.push(format!(
             "SELECT '{}' AS queue,
                     (SELECT count(*) FROM {table}
                       WHERE processed_at > now() - interval '1 minute') AS last_minute,
                     (SELECT max(processed_at) FROM {table}) AS latest",
-            store.queue.unwrap_or_default()
+            store.work_queue.unwrap_or_default()
         ));
     }
-    let paces: Vec<Pace> = query.build_query_as().fetch_all(database).await?;
-    let mut paces: BTreeMap<String, Pace> = paces
+    let paces: Vec<ProcessingRate> = query.build_query_as().fetch_all(database).await?;
+    let mut paces: BTreeMap<String, ProcessingRate> = paces
         .into_iter()
         .map(|pace| (pace.queue.clone(), pace))
         .collect();
-    let depths = queues::depths(connection, queues).await?;
+    let depths = queues::load_depths(connection, queues).await?;
     Ok(depths
         .into_iter()
         .map(|depth| {
             let pace = paces.remove(depth.queue);
-            Stats {
+            InboxStats {
                 last_minute: pace.as_ref().map(|pace| pace.last_minute),
                 latest: pace.and_then(|pace| pace.latest),
                 depth,
@@ -118,9 +120,9 @@ pub mod examples {
     use super::*;
 
     #[must_use]
-    pub fn stats() -> Stats {
-        Stats {
-            depth: Depth {
+    pub fn inbox_stats() -> InboxStats {
+        InboxStats {
+            depth: QueueDepth {
                 queue: INVENTORY_QUEUE,
                 consumer: Some("inventory-service"),
                 consumers: 1,
@@ -137,13 +139,13 @@ pub mod examples {
 #[cfg(test)]
 mod tests {
 
-    use super::examples::stats;
+    use super::examples::inbox_stats;
     use super::*;
 
     #[test]
     fn only_what_is_beyond_a_limit_is_told() {
         let told = |ready, retrying, dead| {
-            stats().beyond(&Limits {
+            inbox_stats().describe_exceeded(&InboxThresholds {
                 ready,
                 retrying,
                 dead,

@@ -12,4 +12,4 @@ pub mod retry;
 pub mod row;
 pub mod stats;
 
-pub use row::{Row, State};
+pub use row::{OutboxRow, OutboxState};

@@ -6,29 +6,29 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use sqlx::{PgPool, Postgres, QueryBuilder};
 
-use super::row::{self, Row, State};
+use super::row::{self, OutboxRow, OutboxState};
 use crate::MessagingError;
-use crate::filter::Filter;
-use crate::stores::Store;
+use crate::event_filter::EventFilter;
+use crate::service_tables::ServiceTables;
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct OutboxPageRequest {
     /// In one of these states; in any where there is none.
-    pub states: Vec<State>,
+    pub states: Vec<OutboxState>,
     /// What the events have to be like.
-    pub filter: Filter,
+    pub filter: EventFilter,
     /// Where the page begins.
-    pub from: Place,
+    pub cursor: OutboxCursor,
     /// How many rows it has at most.
     pub limit: u32,
 }
 
 /// Where a page begins: below these numbers of the services' outboxes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place(BTreeMap<String, i64>);
+pub struct OutboxCursor(BTreeMap<String, i64>);
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for OutboxCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let parts: Vec<String> = self
             .0
@@ -39,7 +39,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-impl FromStr for Place {
+impl FromStr for OutboxCursor {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -52,7 +52,7 @@ impl FromStr for Place {
     }
 }
 
-impl Serialize for Place {
+impl Serialize for OutboxCursor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -60,58 +60,62 @@ impl Serialize for Place {
 
 /// Some rows, and where the next ones begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Page {
+pub struct OutboxPage {
     /// The rows, latest first; those of one outbox by their numbers.
-    pub rows: Vec<Row>,
+    pub rows: Vec<OutboxRow>,
     /// Where the next page begins, where there is one.
-    pub next: Option<Place>,
+    pub next: Option<OutboxCursor>,
 }
 
 /// Reads a page.
 ///
 /// # Errors
 /// The database is away.
-pub async fn read(
+pub async fn load_page(
     database: &PgPool,
-    stores: &[Store],
-    wanted: &Wanted,
-) -> Result<Page, MessagingError> {
+    service_tables: &[ServiceTables],
+    request: &OutboxPageRequest,
+) -> Result<OutboxPage, MessagingError> {
     let mut query = QueryBuilder::new("");
-    for (at, store) in stores.iter().enumerate() {
+    for (at, store) in service_tables.iter().enumerate() {
         if at > 0 {
             query.push(" UNION ALL ");
         }
         query.push(format!(
             "(SELECT {} FROM {} WHERE true",
-            row::columns(store),
-            store.table("outbox_events")
+            row::select_columns(store),
+            store.qualified_table("outbox_events")
         ));
-        wanted.conditions(&mut query);
-        if let Some(below) = wanted.from.0.get(&store.service) {
+        request.push_conditions(&mut query);
+        if let Some(below) = request.cursor.0.get(&store.service) {
             query.push(" AND sequence < ").push_bind(*below);
         }
         // One more than is wanted tells whether there are more.
         query
             .push(" ORDER BY sequence DESC LIMIT ")
-            .push_bind(i64::from(wanted.limit) + 1)
+            .push_bind(i64::from(request.limit) + 1)
             .push(")");
     }
-    let rows: Vec<Row> = query.build_query_as().fetch_all(database).await?;
-    Ok(merge(rows, &wanted.from, wanted.limit as usize))
+    let rows: Vec<OutboxRow> = query.build_query_as().fetch_all(database).await?;
+    Ok(merge_outboxes(
+        rows,
+        &request.cursor,
+        request.limit as usize,
+    ))
 }
 
-impl Wanted {
-    fn conditions(&self, query: &mut QueryBuilder<Postgres>) {
+impl OutboxPageRequest {
+    fn push_conditions(&self, query: &mut QueryBuilder<Postgres>) {
         if !self.states.is_empty() {
             let any: Vec<String> = self
                 .states
                 .iter()
-                .map(|state| format!("({})", state.condition()))
+                .map(|state| format!("({})", state.sql_condition()))
                 .collect();
             query.push(format!(" AND ({})", any.join(" OR ")));
         }
-        self.filter.of_type_and_time("created_at", query);
-        for (column, operator, value) in self.filter.of_cause() {
+        self.filter.push_type_and_time("created_at", query);
+        for (column, operator, value) in self.filter.outbox_conditions() {
             query
                 .push(format!(" AND {column} {operator} "))
                 .push_bind(value);
@@ -121,8 +125,8 @@ impl Wanted {
 
 /// The latest rows of all outboxes. Those of one keep the order of their numbers, which
 /// is not quite that of their times.
-fn merge(rows: Vec<Row>, from: &Place, limit: usize) -> Page {
-    let mut outboxes: BTreeMap<String, VecDeque<Row>> = BTreeMap::new();
+fn merge_outboxes(rows: Vec<OutboxRow>, cursor: &OutboxCursor, limit: usize) -> OutboxPage {
+    let mut outboxes: BTreeMap<String, VecDeque<OutboxRow>> = BTreeMap::new();
     for row in rows {
         let outbox = outboxes.entry(row.service.clone()).or_default();
         outbox.push_back(row);
@@ -132,7 +136,7 @@ fn merge(rows: Vec<Row>, from: &Place, limit: usize) -> Page {
             .make_contiguous()
             .sort_by_key(|row| std::cmp::Reverse(row.sequence));
     }
-    let mut place = from.clone();
+    let mut place = cursor.clone();
     let mut rows = Vec::new();
     loop {
         let latest = outboxes
@@ -140,10 +144,10 @@ fn merge(rows: Vec<Row>, from: &Place, limit: usize) -> Page {
             .filter(|outbox| !outbox.is_empty())
             .max_by_key(|outbox| outbox.front().map(|row| row.created_at));
         let Some(outbox) = latest else {
-            return Page { rows, next: None };
+            return OutboxPage { rows, next: None };
         };
         if rows.len() == limit {
-            return Page {
+            return OutboxPage {
                 rows,
                 next: Some(place),
             };
@@ -160,16 +164,16 @@ mod tests {
     use chrono::TimeDelta;
     use proptest::prelude::*;
 
-    use super::super::row::examples::row;
+    use super::super::row::examples::outbox_row;
     use super::*;
 
     #[test]
     fn a_place_is_told_and_understood() {
-        let place = Place([("order".to_owned(), 7), ("wuphf".to_owned(), 12)].into());
+        let place = OutboxCursor([("order".to_owned(), 7), ("wuphf".to_owned(), 12)].into());
         assert_eq!(place.to_string(), "order:7,wuphf:12");
         assert_eq!(place.to_string().parse(), Ok(place));
         for text in ["", "order", "order:x", "order:1,"] {
-            assert!(text.parse::<Place>().is_err(), "{text}");
+            assert!(text.parse::<OutboxCursor>().is_err(), "{text}");
         }
     }
 
@@ -181,22 +185,22 @@ mod tests {
             limit in 1_usize..7,
         ) {
             let services = ["order", "inventory", "wuphf"];
-            let rows: Vec<Row> = times
+            let rows: Vec<OutboxRow> = times
                 .iter()
                 .enumerate()
                 .map(|(at, (service, seconds))| {
-                    let mut row = row(&format!("evt_{at}"));
+                    let mut row = outbox_row(&format!("evt_{at}"));
                     row.service = services[*service].to_owned();
                     row.sequence = at as i64;
                     row.created_at += TimeDelta::seconds(*seconds);
                     row
                 })
                 .collect();
-            let mut place = Place::default();
+            let mut place = OutboxCursor::default();
             let mut seen: Vec<String> = Vec::new();
             loop {
-                let below = |row: &&Row| place.0.get(&row.service).is_none_or(|at| row.sequence < *at);
-                let page = merge(rows.iter().filter(below).cloned().collect(), &place, limit);
+                let below = |row: &&OutboxRow| place.0.get(&row.service).is_none_or(|at| row.sequence < *at);
+                let page = merge_outboxes(rows.iter().filter(below).cloned().collect(), &place, limit);
                 prop_assert!(page.rows.len() <= limit);
                 seen.extend(page.rows.iter().map(|row| row.event_id.clone()));
                 let Some(next) = page.next else { break };

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::MessagingError;
-use crate::stores::Store;
+use crate::service_tables::ServiceTables;
 
 /// Has the relays take up, at once, what the broker refused and what therefore rests: all
 /// of it, or these events. What is kept back on purpose stays so. Answers how many these
@@ -11,14 +11,14 @@ use crate::stores::Store;
 ///
 /// # Errors
 /// The database is away: some services' events may have gone and others not.
-pub async fn retry(
+pub async fn retry_refused(
     database: &PgPool,
-    stores: &[Store],
+    service_tables: &[ServiceTables],
     ids: &[String],
 ) -> Result<u64, MessagingError> {
     let mut woken = 0;
-    for store in stores {
-        let table = store.table("outbox_events");
+    for store in service_tables {
+        let table = store.qualified_table("outbox_events");
         let statement = format!(
             "UPDATE {table} SET not_before = NULL
               WHERE published_at IS NULL AND last_error IS NOT NULL

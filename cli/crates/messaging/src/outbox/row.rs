@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::stores::Store;
+use crate::service_tables::ServiceTables;
 
 /// How far an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum OutboxState {
     /// Not yet published by the relay.
     Pending,
     /// Held back on purpose until a later time.
@@ -20,7 +20,7 @@ pub enum State {
     Published,
 }
 
-impl State {
+impl OutboxState {
     /// Its word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -33,7 +33,7 @@ impl State {
     }
 
     /// What of a row makes it so, as SQL.
-    pub(super) const fn condition(self) -> &'static str {
+    pub(super) const fn sql_condition(self) -> &'static str {
         match self {
             Self::Pending => {
                 "published_at IS NULL AND last_error IS NULL
@@ -48,7 +48,7 @@ impl State {
 
 /// A row of an outbox, without its envelope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
-pub struct Row {
+pub struct OutboxRow {
     /// The service that wrote it.
     pub service: String,
     /// Its number in that service's outbox.
@@ -76,7 +76,7 @@ pub struct Row {
 }
 
 /// The columns of [`Row`].
-pub(crate) fn columns(store: &Store) -> String {
+pub(crate) fn select_columns(store: &ServiceTables) -> String {
     format!(
         "'{}' AS service, sequence, event_id, event_type, routing_key, subject, traceparent,
          created_at, not_before, attempts, last_error, published_at",
@@ -84,18 +84,18 @@ pub(crate) fn columns(store: &Store) -> String {
     )
 }
 
-impl Row {
+impl OutboxRow {
     /// How far it is.
     #[must_use]
-    pub fn state(&self, now: DateTime<Utc>) -> State {
+    pub fn state(&self, now: DateTime<Utc>) -> OutboxState {
         if self.published_at.is_some() {
-            State::Published
+            OutboxState::Published
         } else if self.last_error.is_some() {
-            State::Refused
+            OutboxState::Refused
         } else if self.not_before.is_some_and(|until| until > now) {
-            State::Held
+            OutboxState::Held
         } else {
-            State::Pending
+            OutboxState::Pending
         }
     }
 
@@ -121,8 +121,8 @@ pub mod examples {
     use super::*;
 
     #[must_use]
-    pub fn row(id: &str) -> Row {
-        Row {
+    pub fn outbox_row(id: &str) -> OutboxRow {
+        OutboxRow {
             service: "order".into(),
             sequence: 7,
             event_id: id.into(),
@@ -143,35 +143,35 @@ pub mod examples {
 mod tests {
     use dm_contracts::time;
 
-    use super::examples::row;
+    use super::examples::outbox_row;
     use super::*;
 
     #[test]
     fn a_row_says_how_far_it_is() {
         let now = time::parse("2026-02-03T12:00:00Z").unwrap();
         let state = |not_before: Option<&str>, error: Option<&str>, published: Option<&str>| {
-            Row {
+            OutboxRow {
                 not_before: not_before.and_then(time::parse),
                 last_error: error.map(str::to_owned),
                 published_at: published.and_then(time::parse),
-                ..row("evt_1")
+                ..outbox_row("evt_1")
             }
             .state(now)
         };
         let later = Some("2026-02-03T12:00:01Z");
         let before = Some("2026-02-03T11:59:59Z");
-        assert_eq!(state(None, None, None), State::Pending);
-        assert_eq!(state(before, None, None), State::Pending);
-        assert_eq!(state(later, None, None), State::Held);
+        assert_eq!(state(None, None, None), OutboxState::Pending);
+        assert_eq!(state(before, None, None), OutboxState::Pending);
+        assert_eq!(state(later, None, None), OutboxState::Held);
         assert_eq!(
             state(later, Some("no queue is bound to its routing key"), None),
-            State::Refused
+            OutboxState::Refused
         );
-        assert_eq!(state(later, None, before), State::Published);
+        assert_eq!(state(later, None, before), OutboxState::Published);
         assert_eq!(
-            row("evt_1").trace_id(),
+            outbox_row("evt_1").trace_id(),
             Some("0af7651916cd43dd8448eb211c80319c")
         );
-        assert_eq!(row("evt_1").span_id(), Some("00f067aa0ba902b7"));
+        assert_eq!(outbox_row("evt_1").span_id(), Some("00f067aa0ba902b7"));
     }
 }

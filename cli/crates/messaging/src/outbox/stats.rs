@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use dm_components::database::service_role;
-use dm_config::values::words;
+use dm_components::database_setup::service_role;
+use dm_config::values::format_exact_duration;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgPool, QueryBuilder};
 
 use crate::MessagingError;
-use crate::stores::Store;
+use crate::service_tables::ServiceTables;
 
 /// How an outbox stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
-pub struct Depth {
+pub struct OutboxDepth {
     /// The service.
     pub service: String,
     /// How many events wait for the relay.
@@ -31,12 +31,12 @@ pub struct Depth {
     pub last_error: Option<String>,
     /// The session that holds the relay's lock without being its relay: no event is published
     /// while it does.
-    pub blocked_by: Option<Json<Holder>>,
+    pub blocked_by: Option<Json<RelayLockHolder>>,
 }
 
 /// A session with the database that holds a relay's lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
+pub struct RelayLockHolder {
     /// The process of its server.
     pub pid: i32,
     /// As whom it is signed in.
@@ -45,11 +45,11 @@ pub struct Holder {
     pub application: Option<String>,
 }
 
-impl Depth {
+impl OutboxDepth {
     /// That nothing is relayed, and who is why.
     #[must_use]
-    pub fn blockade(&self) -> Option<String> {
-        let Json(Holder {
+    pub fn describe_blocked_relay(&self) -> Option<String> {
+        let Json(RelayLockHolder {
             pid,
             role,
             application,
@@ -67,7 +67,7 @@ impl Depth {
 
 /// What is still fine. What is missing is not looked at.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
+pub struct OutboxThresholds {
     /// So many that wait in one outbox.
     pub pending: Option<u64>,
     /// So many refused in one outbox.
@@ -76,30 +76,34 @@ pub struct Limits {
     pub age: Option<Duration>,
 }
 
-impl Depth {
+impl OutboxDepth {
     /// What of it is beyond the limits, in words; a relay that is kept from its work always is.
     #[must_use]
-    pub fn beyond(&self, limits: &Limits, now: DateTime<Utc>) -> Vec<String> {
+    pub fn describe_exceeded(
+        &self,
+        thresholds: &OutboxThresholds,
+        now: DateTime<Utc>,
+    ) -> Vec<String> {
         let more =
             |count: i64, most: Option<u64>| most.is_some_and(|most| count.unsigned_abs() > most);
-        let mut found: Vec<String> = self.blockade().into_iter().collect();
-        if more(self.pending, limits.pending) {
+        let mut found: Vec<String> = self.describe_blocked_relay().into_iter().collect();
+        if more(self.pending, thresholds.pending) {
             found.push(format!(
                 "{}: {} events wait for the relay",
                 self.service, self.pending
             ));
         }
-        if more(self.refused, limits.refused) {
+        if more(self.refused, thresholds.refused) {
             found.push(format!(
                 "{}: {} events were refused",
                 self.service, self.refused
             ));
         }
         let age = self.oldest.and_then(|at| (now - at).to_std().ok());
-        if let (Some(age), Some(most)) = (age, limits.age)
+        if let (Some(age), Some(most)) = (age, thresholds.age)
             && age > most
         {
-            let age = words(Duration::from_secs(age.as_secs()));
+            let age = format_exact_duration(Duration::from_secs(age.as_secs()));
             found.push(format!(
                 "{}: the oldest event has waited for {age}",
                 self.service
@@ -113,13 +117,16 @@ impl Depth {
 ///
 /// # Errors
 /// The database is away.
-pub async fn depths(database: &PgPool, stores: &[Store]) -> Result<Vec<Depth>, MessagingError> {
+pub async fn load_depths(
+    database: &PgPool,
+    service_tables: &[ServiceTables],
+) -> Result<Vec<OutboxDepth>, MessagingError> {
     let mut query = QueryBuilder::new("");
-    for (at, store) in stores.iter().enumerate() {
+    for (at, store) in service_tables.iter().enumerate() {
         if at > 0 {
             query.push(" UNION ALL ");
         }
-        let table = store.table("outbox_events");
+        let table = store.qualified_table("outbox_events");
         query.push(format!(
             "SELECT '{}' AS service, waiting.*,
                     (SELECT count(*) FROM {table}
@@ -162,8 +169,8 @@ pub mod examples {
     use super::*;
 
     #[must_use]
-    pub fn depth(service: &str, pending: i64, refused: i64) -> Depth {
-        Depth {
+    pub fn outbox_depth(service: &str, pending: i64, refused: i64) -> OutboxDepth {
+        OutboxDepth {
             service: service.into(),
             pending,
             held: 1,
@@ -178,14 +185,14 @@ pub mod examples {
     }
 
     #[must_use]
-    pub fn blocked(service: &str) -> Depth {
-        Depth {
-            blocked_by: Some(Json(Holder {
+    pub fn blocked_outbox_depth(service: &str) -> OutboxDepth {
+        OutboxDepth {
+            blocked_by: Some(Json(RelayLockHolder {
                 pid: 4711,
                 role: Some("sales_service".into()),
                 application: None,
             })),
-            ..depth(service, 5, 0)
+            ..outbox_depth(service, 5, 0)
         }
     }
 }
@@ -194,13 +201,14 @@ pub mod examples {
 mod tests {
     use dm_contracts::time;
 
-    use super::examples::{blocked, depth};
+    use super::examples::{blocked_outbox_depth, outbox_depth};
     use super::*;
 
     #[test]
     fn who_keeps_a_relay_from_its_work_is_always_told() {
         let now = time::parse("2026-02-03T10:02:00Z").unwrap();
-        let told = blocked("order").beyond(&Limits::default(), now);
+        let told =
+            blocked_outbox_depth("order").describe_exceeded(&OutboxThresholds::default(), now);
         assert_eq!(told.len(), 1, "{told:?}");
         for word in [
             "order: ",
@@ -215,13 +223,14 @@ mod tests {
     #[test]
     fn only_what_is_beyond_a_limit_is_told() {
         let now = time::parse("2026-02-03T10:02:00Z").unwrap();
-        let limits = |pending, refused, age| Limits {
+        let limits = |pending, refused, age| OutboxThresholds {
             pending,
             refused,
             age,
         };
-        let told = |limits: Limits| depth("order", 5, 2).beyond(&limits, now);
-        assert!(told(Limits::default()).is_empty());
+        let told =
+            |limits: OutboxThresholds| outbox_depth("order", 5, 2).describe_exceeded(&limits, now);
+        assert!(told(OutboxThresholds::default()).is_empty());
         assert!(told(limits(Some(5), Some(2), Some(Duration::from_secs(120)))).is_empty());
         assert_eq!(
             told(limits(Some(4), Some(0), Some(Duration::from_secs(119)))),

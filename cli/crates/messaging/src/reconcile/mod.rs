@@ -18,15 +18,15 @@
 //! and only what is nowhere after that is missing. All instants are the database's or the
 //! broker's: neither the clock of this process nor that of a client counts.
 
-mod books;
-mod chains;
-mod flight;
-mod handed;
-mod laws;
-mod open;
+mod edit_chains;
+mod external_queue;
+mod in_flight;
+mod invariants;
 mod repair;
 mod report;
-mod superfluous;
+mod snapshot;
+mod unexpected_messages;
+mod unprocessed;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,62 +36,63 @@ use lapin::Connection;
 use sqlx::PgPool;
 
 use super::MessagingError;
-use super::browse::Browser;
-use super::memory::Memory;
-use super::stores::Store;
-use books::Books;
+use super::queue_inspector::QuorumQueueInspector;
+use super::retention::ServiceRetention;
+use super::service_tables::ServiceTables;
+use snapshot::Snapshot;
 
 pub use repair::repair;
-pub use report::{Account, Finding, Kind, Law, Report};
+pub use report::{FindingKind, Invariant, QueueAccount, ReconcileFinding, ReconcileReport};
 
 /// What is looked at, and how long.
-pub struct Site<'a> {
+pub struct ReconcileContext<'a> {
     /// The services' tables.
-    pub stores: &'a [Store],
+    pub service_tables: &'a [ServiceTables],
     /// The database.
     pub database: &'a PgPool,
     /// The broker. Its turn at the dead letters must be had.
     pub connection: &'a Connection,
     /// What shows the messages in queues, those that consumers have at hand among them.
-    pub browser: &'a Browser<'a>,
+    pub queue_inspector: &'a QuorumQueueInspector<'a>,
     /// How long each service keeps its rows.
-    pub memory: &'a BTreeMap<String, Memory>,
+    pub retention: &'a BTreeMap<String, ServiceRetention>,
     /// How long what is in flight may take to arrive.
-    pub settle: Duration,
+    pub in_flight_timeout: Duration,
     /// Told of what is waited for.
-    pub told: &'a (dyn Fn(&str) + Sync),
+    pub on_progress: &'a (dyn Fn(&str) + Sync),
 }
 
 /// Accounts for everything. Nothing changes by that.
 ///
 /// # Errors
 /// The broker or the database fails.
-pub async fn run(site: &Site<'_>) -> Result<Report, MessagingError> {
-    let Books {
+pub async fn run(context: &ReconcileContext<'_>) -> Result<ReconcileReport, MessagingError> {
+    let Snapshot {
         pending,
-        now,
-        taken,
+        taken_at: now,
+        routing_keys: taken,
         mut accounts,
-        mut open,
-        chains,
+        unprocessed: mut open,
+        edit_chains: chains,
         orphans,
-        laws,
-        broken,
-    } = books::read(site).await?;
+        invariants: laws,
+        violations: broken,
+    } = snapshot::take_snapshot(context).await?;
     let mut findings = broken;
     findings.extend(orphans);
-    let mut seen = flight::account_for(site, &mut accounts, &mut open, &mut findings).await?;
+    let mut seen =
+        in_flight::locate_unprocessed(context, &mut accounts, &mut open, &mut findings).await?;
     for queue in WORK_QUEUES.iter().filter(|queue| queue.consumer.is_none()) {
-        let due = handed::Due {
-            keys: taken.get(queue.name).map_or(&[], Vec::as_slice),
-            now,
+        let due = external_queue::ExpectedContents {
+            routing_keys: taken.get(queue.name).map_or(&[], Vec::as_slice),
+            snapshot_at: now,
         };
         let Some(account) = accounts.iter_mut().find(|it| it.queue == queue.name) else {
             continue;
         };
-        let found = handed::account_for(site, queue, &due, account).await?;
-        findings.extend(found.lost.into_iter().map(|event| Finding {
-            kind: Kind::Missing,
+        let found = external_queue::reconcile_external_queue(context, queue, &due, account).await?;
+        findings.extend(found.missing.into_iter().map(|event| ReconcileFinding {
+            kind: FindingKind::Missing,
             of: queue.name.to_owned(),
             what: event.event_id,
             detail: format!(
@@ -100,13 +101,13 @@ pub async fn run(site: &Site<'_>) -> Result<Report, MessagingError> {
             ),
         }));
         let messages = found.messages.into_iter();
-        seen.waiting
+        seen.queued_messages
             .extend(messages.map(|message| (queue.name, message)));
     }
-    let since = now - Duration::from_secs_f64(books::oldest(site, None));
-    findings.extend(superfluous::find(site, &seen, &chains, since).await?);
+    let since = now - Duration::from_secs_f64(snapshot::max_event_age_seconds(context, None));
+    findings.extend(unexpected_messages::find_unexpected(context, &seen, &chains, since).await?);
     findings.sort();
-    Ok(Report {
+    Ok(ReconcileReport {
         pending,
         accounts,
         laws,

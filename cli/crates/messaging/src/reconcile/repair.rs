@@ -2,27 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use dm_amqp::{Event, header};
+use dm_amqp::{EventProperties, header};
 use dm_contracts::{envelope, headers};
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::Site;
-use super::chains::Chains;
-use super::report::{Finding, Kind};
+use super::ReconcileContext;
+use super::edit_chains::EditChains;
+use super::report::{FindingKind, ReconcileFinding};
 use crate::MessagingError;
-use crate::broker::{Outgoing, publish};
-use crate::dead::Records;
+use crate::broker::{OutgoingMessage, publish_and_confirm};
+use crate::dead_letters::FailureRecords;
 
 /// How many are on their way at a time.
-const BATCH: usize = 500;
+const BATCH_SIZE: usize = 500;
 
 /// An event that is published again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Again {
+struct RepublishedEvent {
     /// The id that it had last.
     id: String,
     /// The id before that, where it was edited.
-    edited: Option<String>,
+    previous_id: Option<String>,
     event_type: String,
     traceparent: Option<String>,
     payload: String,
@@ -38,18 +38,25 @@ struct Again {
 ///
 /// # Errors
 /// The broker or the database fails: some of them may be there.
-pub async fn repair(site: &Site<'_>, findings: &[Finding]) -> Result<u64, MessagingError> {
+pub async fn repair(
+    context: &ReconcileContext<'_>,
+    findings: &[ReconcileFinding],
+) -> Result<u64, MessagingError> {
     let mut queues: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for finding in findings.iter().filter(|it| it.kind == Kind::Missing) {
+    for finding in findings.iter().filter(|it| it.kind == FindingKind::Missing) {
         queues.entry(&finding.of).or_default().push(&finding.what);
     }
-    let chains = Chains::read(&mut *site.database.acquire().await?).await?;
-    let channel = site.connection.create_channel().await?;
+    let chains = EditChains::load(&mut *context.database.acquire().await?).await?;
+    let channel = context.connection.create_channel().await?;
     let mut repaired = 0;
     for (queue, ids) in queues {
-        for again in events(site, queue, &ids, &chains).await?.chunks(BATCH) {
-            let messages: Vec<Outgoing> = again.iter().map(|it| message(queue, it)).collect();
-            let there = publish(&channel, &messages).await?;
+        for again in load_events(context, queue, &ids, &chains)
+            .await?
+            .chunks(BATCH_SIZE)
+        {
+            let messages: Vec<OutgoingMessage> =
+                again.iter().map(|it| to_message(queue, it)).collect();
+            let there = publish_and_confirm(&channel, &messages).await?;
             repaired += there.iter().filter(|there| **there).count() as u64;
         }
     }
@@ -58,12 +65,12 @@ pub async fn repair(site: &Site<'_>, findings: &[Finding]) -> Result<u64, Messag
 }
 
 /// The events of a queue as they went last: of each outbox by its sequence.
-async fn events(
-    site: &Site<'_>,
+async fn load_events(
+    context: &ReconcileContext<'_>,
     queue: &str,
     ids: &[&str],
-    chains: &Chains,
-) -> Result<Vec<Again>, MessagingError> {
+    chains: &EditChains,
+) -> Result<Vec<RepublishedEvent>, MessagingError> {
     #[derive(FromRow)]
     struct Row {
         event_id: String,
@@ -71,46 +78,46 @@ async fn events(
         traceparent: Option<String>,
         payload: String,
     }
-    let records = Records {
-        database: site.database,
-        stores: site.stores,
+    let records = FailureRecords {
+        database: context.database,
+        service_tables: context.service_tables,
     };
     let mut events = Vec::new();
-    for store in site.stores {
+    for store in context.service_tables {
         let statement = format!(
             "SELECT event_id, event_type, traceparent, payload::text AS payload FROM {}
               WHERE event_id = ANY($1) ORDER BY sequence",
-            store.table("outbox_events")
+            store.qualified_table("outbox_events")
         );
         let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(statement))
             .bind(ids)
-            .fetch_all(site.database)
+            .fetch_all(context.database)
             .await?;
         for row in rows {
-            let event = Again {
+            let event = RepublishedEvent {
                 id: row.event_id,
-                edited: None,
+                previous_id: None,
                 event_type: row.event_type,
                 traceparent: row.traceparent,
                 payload: row.payload,
                 round: None,
             };
-            let event = edited(site, queue, event, chains).await?;
-            let round = records.new_round(queue, &event.id).await?;
-            events.push(Again { round, ..event });
+            let event = apply_last_edit(context, queue, event, chains).await?;
+            let round = records.next_round(queue, &event.id).await?;
+            events.push(RepublishedEvent { round, ..event });
         }
     }
     Ok(events)
 }
 
 /// The event as it was last edited into, where it was.
-async fn edited(
-    site: &Site<'_>,
+async fn apply_last_edit(
+    context: &ReconcileContext<'_>,
     queue: &str,
-    event: Again,
-    chains: &Chains,
-) -> Result<Again, MessagingError> {
-    let edits = chains.edits(queue, &event.id);
+    event: RepublishedEvent,
+    chains: &EditChains,
+) -> Result<RepublishedEvent, MessagingError> {
+    let edits = chains.edited_ids(queue, &event.id);
     let Some(last) = edits.last() else {
         return Ok(event);
     };
@@ -118,14 +125,14 @@ async fn edited(
         "SELECT event_id, edited_body FROM dm_ops.replay_messages WHERE edited_as = $1",
     )
     .bind(last)
-    .fetch_one(site.database)
+    .fetch_one(context.database)
     .await?;
     let payload = body.unwrap_or_default();
     // A person may have made an event of another type of it.
-    let event_type = envelope::Heading::read(payload.as_bytes()).event_type;
-    Ok(Again {
+    let event_type = envelope::EventAttributes::from_body(payload.as_bytes()).event_type;
+    Ok(RepublishedEvent {
         id: last.clone(),
-        edited: before,
+        previous_id: before,
         event_type: event_type.unwrap_or(event.event_type),
         traceparent: event.traceparent,
         payload,
@@ -134,20 +141,20 @@ async fn edited(
 }
 
 /// The message that goes to the queue: as its relay, or its replay, has published it.
-fn message(queue: &str, event: &Again) -> Outgoing {
-    let properties = Event {
+fn to_message(queue: &str, event: &RepublishedEvent) -> OutgoingMessage {
+    let properties = EventProperties {
         id: &event.id,
         event_type: &event.event_type,
         traceparent: event.traceparent.as_deref(),
     }
-    .again(event.round);
-    let edited = event.edited.as_deref();
-    let edited = edited.map(|before| (headers::EDITED, header::of_text(before)));
-    Outgoing {
+    .to_republish_properties(event.round);
+    let edited = event.previous_id.as_deref();
+    let edited = edited.map(|before| (headers::EDITED, header::text_value(before)));
+    OutgoingMessage {
         exchange: String::new(),
         routing_key: queue.to_owned(),
         mandatory: true,
-        properties: header::with(&properties, edited),
+        properties: header::with_headers(&properties, edited),
         body: event.payload.clone().into_bytes(),
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum FindingKind {
     /// An event that was published and is nowhere on its way to a queue.
     Missing,
     /// An event that is there twice.
@@ -16,7 +16,7 @@ pub enum Kind {
     Broken,
 }
 
-impl Kind {
+impl FindingKind {
     /// Its word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -31,9 +31,9 @@ impl Kind {
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Finding {
+pub struct ReconcileFinding {
     /// What kind of thing.
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// The queue, or the law.
     pub of: String,
     /// The event, or what the law is broken for.
@@ -44,7 +44,7 @@ pub struct Finding {
 
 /// The account of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Account {
+pub struct QueueAccount {
     /// The queue.
     pub queue: &'static str,
     /// The service that consumes it; nobody's where it is for outside use.
@@ -67,10 +67,10 @@ pub struct Account {
     pub why: Option<&'static str>,
 }
 
-impl Account {
+impl QueueAccount {
     /// The account of a queue to which so many events were published, before it is looked at.
     #[must_use]
-    pub const fn of(queue: &'static str, consumer: Option<&'static str>, published: i64) -> Self {
+    pub const fn new(queue: &'static str, consumer: Option<&'static str>, published: i64) -> Self {
         Self {
             queue,
             consumer,
@@ -88,7 +88,7 @@ impl Account {
 
 /// A law of the business tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Law {
+pub struct Invariant {
     /// Its name.
     pub name: &'static str,
     /// What it says.
@@ -101,18 +101,18 @@ pub struct Law {
 
 /// The whole account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct ReconcileReport {
     /// How many events are still in the outboxes.
     pub pending: i64,
     /// The queues.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<QueueAccount>,
     /// The laws.
-    pub laws: Vec<Law>,
+    pub laws: Vec<Invariant>,
     /// What is wrong, at most a hundred of a law.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ReconcileFinding>,
 }
 
-impl Report {
+impl ReconcileReport {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -123,9 +123,9 @@ impl Report {
 
     /// How many things of a kind are wrong.
     #[must_use]
-    pub fn count(&self, kind: Kind) -> usize {
+    pub fn count_findings(&self, kind: FindingKind) -> usize {
         match kind {
-            Kind::Broken => self
+            FindingKind::Broken => self
                 .laws
                 .iter()
                 .map(|law| usize::try_from(law.broken).unwrap_or_default())

@@ -7,14 +7,16 @@ mod verify;
 
 use std::path::PathBuf;
 
-use dm_backup::{Access, BackupError, Identities, Purpose, Recipients, Set, Source, Store};
+use dm_backup::{
+    Backup, BackupError, BackupSource, BackupStore, Identities, Purpose, Recipients, ServerAccess,
+};
+use dm_components::client_location::ClientLocation;
 use dm_components::postgres;
-use dm_components::reach::Reach;
 use dm_core::error::Result;
 
-use crate::session::{Desk, Project, Session};
+use crate::session::{Project, Session, StackClients};
 
-pub use prune::{Pruned, Pruning};
+pub use prune::{PrunePlan, PruneResult};
 pub use schedule::{run as schedule, run_in_container as schedule_in_container};
 pub use verify::verify;
 
@@ -36,18 +38,18 @@ pub fn identities(project: &Project, file: Option<PathBuf>) -> Result<Identities
     let configured = project.config().backup.identity.as_ref();
     let file = file.or_else(|| Some(configured?.in_project(&project.loaded.root)));
     Ok(match file {
-        Some(path) => Identities::read(&path)?,
+        Some(path) => Identities::load(&path)?,
         None => Identities::default(),
     })
 }
 
 /// An instance's sets, in this folder or in that of the configuration.
 #[must_use]
-pub fn store(project: &Project, dir: Option<PathBuf>) -> Store {
+pub fn open_store(project: &Project, dir: Option<PathBuf>) -> BackupStore {
     let instance = &project.instance;
-    Store::new(match dir {
+    BackupStore::new(match dir {
         Some(dir) => dir.join(&instance.project).join(&instance.name),
-        None => project.instance_backups(),
+        None => project.instance_backups_dir(),
     })
 }
 
@@ -57,40 +59,40 @@ pub fn store(project: &Project, dir: Option<PathBuf>) -> Store {
 /// A server is away, or it was interrupted; the sets that there are stay as they are.
 pub async fn create(
     session: &Session,
-    desk: &Desk,
-    store: &Store,
+    desk: &StackClients,
+    store: &BackupStore,
     recipients: &Recipients,
     purpose: Purpose,
-) -> Result<Set> {
+) -> Result<Backup> {
     let instance = &desk.project.instance;
-    let access = Access::of(desk.config(), instance);
-    let servers = access.open(Reach::Published(&desk.ports)).await?;
+    let access = ServerAccess::from_config(desk.config(), instance);
+    let servers = access.connect(ClientLocation::Host(&desk.ports)).await?;
     let near = if desk.engine.is_local() {
-        let container = instance.container(postgres::NAME);
-        let inspected = desk.engine.inspect(&container).await?;
+        let container = instance.container_name(postgres::NAME);
+        let inspected = desk.engine.inspect_container(&container).await?;
         inspected.and_then(|container| container.address)
     } else {
         None
     };
-    let source = Source {
-        servers: &servers.with_near(near),
+    let source = BackupSource {
+        servers: &servers.with_direct_address(near),
         recipients,
-        told: &|what| session.frontend.note(&format!("saving {what}")),
+        report: &|what| session.frontend.note(&format!("saving {what}")),
     };
-    make(session, &source, store, purpose).await
+    create_or_abort(session, &source, store, purpose).await
 }
 
 /// Makes a set, unless interrupted.
-async fn make(
+async fn create_or_abort(
     session: &Session,
-    source: &Source<'_>,
-    store: &Store,
+    source: &BackupSource<'_>,
+    store: &BackupStore,
     purpose: Purpose,
-) -> Result<Set> {
+) -> Result<Backup> {
     tokio::select! {
         set = dm_backup::create(source, store, purpose) => Ok(set?),
         () = session.interrupt.cancelled() => {
-            dm_backup::abandon(source, store).await?;
+            dm_backup::abort(source, store).await?;
             Err(BackupError::Interrupted("no backup was created").into())
         }
     }

@@ -4,18 +4,18 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use dm_core::error::{Coded, Exit};
+use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
 /// The JUnit file in the folder of artifacts.
-const JUNIT: &str = "junit.xml";
+const JUNIT_FILE: &str = "junit.xml";
 /// The summary.
-const SUMMARY: &str = "summary.md";
+const SUMMARY_FILE: &str = "summary.md";
 /// The JSON lines.
-const LINES: &str = "ci.jsonl";
+const EVENTS_FILE: &str = "ci.jsonl";
 /// The diagnostics bundle of a job that failed.
-const BUNDLE: &str = "diagnostics.tar.zst";
+const BUNDLE_FILE: &str = "diagnostics.tar.zst";
 
 /// A file that can't be written.
 #[derive(Debug, Error)]
@@ -34,16 +34,16 @@ pub enum ArtifactError {
     Junit(#[from] quick_junit::SerializeError),
 }
 
-impl Coded for ArtifactError {
+impl UserError for ArtifactError {
     fn code(&self) -> ErrorCode {
         ErrorCode::ReportWrite
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         vec!["check --artifacts, --junit, --summary and the free disk space".into()]
     }
 }
@@ -59,7 +59,7 @@ pub struct Artifacts {
     pub step_summary: Option<PathBuf>,
     /// The diagnostics bundle, if something fails.
     pub bundle: Option<PathBuf>,
-    lines: Option<(PathBuf, File)>,
+    event_log: Option<(PathBuf, File)>,
 }
 
 impl Artifacts {
@@ -81,26 +81,28 @@ impl Artifacts {
             ..Self::default()
         };
         if let Some(folder) = folder {
-            std::fs::create_dir_all(folder).map_err(failed(folder))?;
-            let bundle = folder.join(BUNDLE);
+            std::fs::create_dir_all(folder).map_err(write_error(folder))?;
+            let bundle = folder.join(BUNDLE_FILE);
             // Of an earlier job in the same folder.
             match std::fs::remove_file(&bundle) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(failed(&bundle)(error));
+                    return Err(write_error(&bundle)(error));
                 }
                 _ => {}
             }
             artifacts.bundle = Some(bundle);
-            artifacts.junit.get_or_insert_with(|| folder.join(JUNIT));
+            artifacts
+                .junit
+                .get_or_insert_with(|| folder.join(JUNIT_FILE));
             artifacts
                 .summary
-                .get_or_insert_with(|| folder.join(SUMMARY));
-            let lines = folder.join(LINES);
-            let file = File::create(&lines).map_err(failed(&lines))?;
-            artifacts.lines = Some((lines, file));
+                .get_or_insert_with(|| folder.join(SUMMARY_FILE));
+            let lines = folder.join(EVENTS_FILE);
+            let file = File::create(&lines).map_err(write_error(&lines))?;
+            artifacts.event_log = Some((lines, file));
         }
         for path in [&artifacts.junit, &artifacts.summary].into_iter().flatten() {
-            File::create(path).map_err(failed(path))?;
+            File::create(path).map_err(write_error(path))?;
         }
         Ok(artifacts)
     }
@@ -109,9 +111,9 @@ impl Artifacts {
     ///
     /// # Errors
     /// Where it can't be written.
-    pub fn line(&mut self, line: &str) -> Result<(), ArtifactError> {
-        if let Some((path, file)) = &mut self.lines {
-            writeln!(file, "{line}").map_err(failed(path))?;
+    pub fn write_event_line(&mut self, line: &str) -> Result<(), ArtifactError> {
+        if let Some((path, file)) = &mut self.event_log {
+            writeln!(file, "{line}").map_err(write_error(path))?;
         }
         Ok(())
     }
@@ -120,16 +122,16 @@ impl Artifacts {
     ///
     /// # Errors
     /// Where a file can't be written.
-    pub fn write(&self, junit: &str, summary: &str) -> Result<(), ArtifactError> {
+    pub fn write_reports(&self, junit: &str, summary: &str) -> Result<(), ArtifactError> {
         for (path, text) in [(&self.junit, junit), (&self.summary, summary)] {
             if let Some(path) = path {
-                std::fs::write(path, text).map_err(failed(path))?;
+                std::fs::write(path, text).map_err(write_error(path))?;
             }
         }
         if let Some(path) = &self.step_summary {
             let file = File::options().append(true).create(true).open(path);
             file.and_then(|mut file| file.write_all(summary.as_bytes()))
-                .map_err(failed(path))?;
+                .map_err(write_error(path))?;
         }
         Ok(())
     }
@@ -137,7 +139,7 @@ impl Artifacts {
     /// The files that there are.
     #[must_use]
     pub fn files(&self) -> Vec<&Path> {
-        let lines = self.lines.as_ref().map(|(path, _)| path);
+        let lines = self.event_log.as_ref().map(|(path, _)| path);
         [
             self.junit.as_ref(),
             self.summary.as_ref(),
@@ -152,7 +154,7 @@ impl Artifacts {
     }
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> ArtifactError + use<> {
+fn write_error(path: &Path) -> impl FnOnce(io::Error) -> ArtifactError + use<> {
     let path = path.to_owned();
     move |source| ArtifactError::Write { path, source }
 }
@@ -171,15 +173,18 @@ mod tests {
         let mut artifacts =
             Artifacts::prepare(Some(&folder), Some(junit.clone()), None, Some(step.clone()))
                 .unwrap();
-        artifacts.line("{}").unwrap();
-        artifacts.write("<x/>", "# summary\n").unwrap();
+        artifacts.write_event_line("{}").unwrap();
+        artifacts.write_reports("<x/>", "# summary\n").unwrap();
         let read = |path: &Path| std::fs::read_to_string(path).unwrap();
         assert_eq!(read(&junit), "<x/>");
-        assert_eq!(read(&folder.join(SUMMARY)), "# summary\n");
-        assert_eq!(read(&folder.join(LINES)), "{}\n");
+        assert_eq!(read(&folder.join(SUMMARY_FILE)), "# summary\n");
+        assert_eq!(read(&folder.join(EVENTS_FILE)), "{}\n");
         assert_eq!(read(&step), "before\n# summary\n");
         let files = artifacts.files();
-        assert_eq!(files, [junit, folder.join(SUMMARY), folder.join(LINES)]);
+        assert_eq!(
+            files,
+            [junit, folder.join(SUMMARY_FILE), folder.join(EVENTS_FILE)]
+        );
     }
 
     #[test]
@@ -188,13 +193,13 @@ mod tests {
         let file = place.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error = Artifacts::prepare(Some(&file.join("ci")), None, None, None).unwrap_err();
-        assert_eq!(error.exit(), Exit::Usage);
+        assert_eq!(error.exit_status(), ExitStatus::Usage);
     }
 
     #[test]
     fn without_a_folder_nothing_is_written() {
         let artifacts = Artifacts::prepare(None, None, None, None).unwrap();
-        artifacts.write("<x/>", "# summary").unwrap();
+        artifacts.write_reports("<x/>", "# summary").unwrap();
         assert!(artifacts.files().is_empty());
     }
 }

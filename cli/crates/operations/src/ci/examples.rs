@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use dm_gateway_client::Fault;
-use dm_smoke::report::{Outcome, Step};
-use dm_stack::event::{Event, Failure, Node, NodeKind, NodeState};
+use dm_gateway_client::RequestFailure;
+use dm_smoke::report::{StepOutcome, StepResult};
+use dm_stack::event::{Node, NodeFailure, NodeKind, NodeState, RunEvent};
 use dm_stack::timings::Timings;
 
-use super::report::{Report, Stage, StageName, components};
+use super::report::{CiReport, StageName, StageReport, node_reports};
 
 /// A failure of a component.
 #[must_use]
-pub(crate) fn failure(name: &str) -> Failure {
-    Failure {
+pub(crate) fn failure(name: &str) -> NodeFailure {
+    NodeFailure {
         name: name.into(),
         what: "exited with code 1 before it was ready".into(),
         state: Some("exited".into()),
@@ -29,19 +29,19 @@ pub(crate) fn failure(name: &str) -> Failure {
 
 /// The events of a start in which `order` failed.
 #[must_use]
-pub(crate) fn events() -> Vec<Event> {
+pub(crate) fn events() -> Vec<RunEvent> {
     let node = |name: &str, after: &[&str]| Node {
         name: name.into(),
         kind: NodeKind::Service,
         after: after.iter().map(|&name| name.to_owned()).collect(),
     };
-    let state = |name: &str, state, millis| Event::Node {
+    let state = |name: &str, state, millis| RunEvent::Node {
         name: name.into(),
         state,
         at: Duration::from_millis(millis),
     };
     vec![
-        Event::Started {
+        RunEvent::Started {
             command: "ci".into(),
             instance: "ci-1".into(),
             nodes: vec![
@@ -54,8 +54,8 @@ pub(crate) fn events() -> Vec<Event> {
         state("postgres", NodeState::Ready { kept: false }, 1500),
         state("order", NodeState::Creating, 1500),
         state("order", NodeState::Failed, 4000),
-        Event::Failed(failure("order")),
-        Event::Finished {
+        RunEvent::Failed(failure("order")),
+        RunEvent::Finished {
             ok: false,
             at: Duration::from_millis(4000),
         },
@@ -64,39 +64,39 @@ pub(crate) fn events() -> Vec<Event> {
 
 /// A report with something of everything.
 #[must_use]
-pub fn report() -> Report {
+pub fn report() -> CiReport {
     let events = events();
-    let timings = Timings::of(&events);
-    let step = |name, outcome| Step {
+    let timings = Timings::from_events(&events);
+    let step = |name, outcome| StepResult {
         service: "order",
         name,
-        took: Duration::from_millis(120),
+        duration: Duration::from_millis(120),
         outcome,
     };
-    Report {
+    CiReport {
         instance: "ci-1".into(),
         stages: vec![
-            Stage {
+            StageReport {
                 name: StageName::Up,
                 ok: false,
                 took: Duration::from_secs(4),
                 error: Some("order failed".into()),
             },
-            Stage {
+            StageReport {
                 name: StageName::Down,
                 ok: true,
                 took: Duration::from_millis(1200),
                 error: None,
             },
         ],
-        components: components(&events, timings.as_ref()),
+        components: node_reports(&events, timings.as_ref()),
         smoke: vec![vec![
-            step("an order is placed", Outcome::Passed),
+            step("an order is placed", StepOutcome::Passed),
             step(
                 "the order is <RESERVED>",
-                Outcome::Failed(Fault::new("it is | CREATED")),
+                StepOutcome::Failed(RequestFailure::new("it is | CREATED")),
             ),
-            step("it ships", Outcome::Skipped),
+            step("it ships", StepOutcome::Skipped),
         ]],
         timings,
         bundle: Some("ci/diagnostics.tar.zst".into()),

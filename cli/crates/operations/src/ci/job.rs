@@ -3,25 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dm_core::error::{Coded, Error, Exit, Result};
+use dm_core::error::{Error, ExitStatus, Result, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_core::mask::Masker;
 use dm_doctor::bundle::BundleError;
 use dm_engine::Engine;
-use dm_host::lock::Holder;
-use dm_smoke::report::Step;
-use dm_stack::executor::Outcome;
+use dm_host::lock::LockHolder;
+use dm_smoke::report::StepResult;
+use dm_stack::executor::RunOutcome;
 use dm_stack::timings::Timings;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::leftovers;
-use super::line::Line;
-use super::report::{Report, Stage, StageName, components};
+use super::event::CiEvent;
+use super::leftover_instances;
+use super::report::{CiReport, StageName, StageReport, node_reports};
 use crate::down::take_down;
-use crate::recording::Recording;
-use crate::run::{Phase, Run, RunError};
+use crate::run_recording::RunRecording;
 use crate::session::{PortUse, Project, Session};
+use crate::stack_run::{RunError, RunPhase, StackRun};
 use crate::{doctor, smoke};
 
 /// The instance is somebody's.
@@ -33,16 +33,16 @@ struct InstanceExists {
     name: String,
 }
 
-impl Coded for InstanceExists {
+impl UserError for InstanceExists {
     fn code(&self) -> ErrorCode {
         ErrorCode::InstanceExists
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Usage
     }
 
-    fn next(&self) -> Vec<String> {
+    fn suggestions(&self) -> Vec<String> {
         vec![
             "dm ci".into(),
             format!("dm down --instance {} --volumes", self.name),
@@ -52,45 +52,45 @@ impl Coded for InstanceExists {
 
 /// What a job is to do.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct CiRequest {
     /// How the stack is proved.
-    pub proof: smoke::Proof,
+    pub smoke_test: smoke::SmokeTest,
     /// Whether the instance stays in the end.
-    pub keep: bool,
+    pub keep_instance: bool,
     /// Whether what is missing on this machine is installed without asking.
-    pub yes: bool,
+    pub assume_yes: bool,
     /// How long the components may take, and how long to wait for the instance; the
     /// configuration's time, and half an hour, where none is given.
-    pub wait: Option<Duration>,
+    pub wait_timeout: Option<Duration>,
     /// Where the bundle about a failure goes, if not to the usual place.
-    pub bundle: Option<PathBuf>,
+    pub bundle_path: Option<PathBuf>,
 }
 
 /// What follows a job.
-pub trait Watcher {
+pub trait CiObserver {
     /// Something of the job has begun or ended.
     ///
     /// # Errors
     /// Ends the part that is under way.
-    fn line(&mut self, line: &Line<'_>) -> Result<()>;
+    fn on_event(&mut self, line: &CiEvent<'_>) -> Result<()>;
 
     /// A step of the smoke test has ended, and all is known of it.
-    fn step(&mut self, step: &Step);
+    fn on_step(&mut self, step: &StepResult);
 
     /// An error has ended a part of the job, and not the job.
-    fn failed(&mut self, error: &Error);
+    fn on_error(&mut self, error: &Error);
 
     /// A bundle about a failure is written.
-    fn bundled(&mut self, path: &Path);
+    fn on_bundle_written(&mut self, path: &Path);
 }
 
 /// A job that has ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct CiResult {
     /// What came out of it.
-    pub report: Report,
+    pub report: CiReport,
     /// How the process is to end.
-    pub exit: Exit,
+    pub exit: ExitStatus,
     /// How long it took.
     pub took: Duration,
 }
@@ -102,35 +102,37 @@ pub struct Ended {
 pub async fn run(
     session: &Session,
     project: &Project,
-    request: &Request,
-    watcher: &mut dyn Watcher,
-) -> Result<Ended> {
+    request: &CiRequest,
+    watcher: &mut dyn CiObserver,
+) -> Result<CiResult> {
     let began = Instant::now();
-    let consent = session.consent(request.yes);
+    let consent = session.consent(request.assume_yes);
     let engine = session.engine_or_start(project, &consent).await?;
-    sweep(session, project, &engine).await?;
-    let _guard = session.lock_within(project, "dm ci", request.wait).await?;
-    refuse_existing(project, &engine).await?;
+    remove_leftover_instances(session, project, &engine).await?;
+    let _guard = session
+        .lock_within(project, "dm ci", request.wait_timeout)
+        .await?;
+    refuse_existing_instance(project, &engine).await?;
     let instance = &project.instance.name;
-    watcher.line(&Line::Begun { instance })?;
-    let job = Job {
+    watcher.on_event(&CiEvent::Begun { instance })?;
+    let job = CiJob {
         session,
-        parts: OnEngine {
+        stages: EngineStages {
             session,
             project,
             engine,
             request,
         },
-        keep: request.keep,
-        masker: doctor::masker(Some(&project.loaded)),
-        watcher,
-        report: Report {
+        keep_instance: request.keep_instance,
+        masker: doctor::secret_masker(Some(&project.loaded)),
+        observer: watcher,
+        report: CiReport {
             instance: instance.clone(),
-            ..Report::default()
+            ..CiReport::default()
         },
     };
     let (report, exit) = job.run(began).await;
-    Ok(Ended {
+    Ok(CiResult {
         report,
         exit,
         took: began.elapsed(),
@@ -139,11 +141,15 @@ pub async fn run(
 
 /// Removes the instances of jobs that were killed. One whose lock is taken is of a
 /// job at work.
-async fn sweep(session: &Session, project: &Project, engine: &Engine) -> Result<()> {
-    for name in leftovers::find(engine, &project.instance.project).await? {
-        let left = session.project_of(&name)?;
+async fn remove_leftover_instances(
+    session: &Session,
+    project: &Project,
+    engine: &Engine,
+) -> Result<()> {
+    for name in leftover_instances::find_leftovers(engine, &project.instance.project).await? {
+        let left = session.project_for_instance(&name)?;
         let lock = left.state.instance_lock(&left.instance.project, &name);
-        let Some(_guard) = lock.try_lock(&Holder::this_process("dm ci"))? else {
+        let Some(_guard) = lock.try_lock(&LockHolder::current_process("dm ci"))? else {
             continue;
         };
         session
@@ -155,10 +161,10 @@ async fn sweep(session: &Session, project: &Project, engine: &Engine) -> Result<
 }
 
 /// An instance that was named must not be anybody's: it is removed in the end.
-async fn refuse_existing(project: &Project, engine: &Engine) -> Result<()> {
-    let filter = project.instance.filter();
-    let exists =
-        !engine.containers(&filter).await?.is_empty() || !engine.volumes(&filter).await?.is_empty();
+async fn refuse_existing_instance(project: &Project, engine: &Engine) -> Result<()> {
+    let filter = project.instance.label_filter();
+    let exists = !engine.list_containers(&filter).await?.is_empty()
+        || !engine.list_volumes(&filter).await?.is_empty();
     if exists {
         let name = project.instance.name.clone();
         return Err(InstanceExists { name }.into());
@@ -167,12 +173,15 @@ async fn refuse_existing(project: &Project, engine: &Engine) -> Result<()> {
 }
 
 /// What a job does to its instance.
-trait Parts {
+trait CiStages {
     /// Brings the stack up.
-    async fn up(&mut self) -> Result<(Outcome, Recording)>;
+    async fn up(&mut self) -> Result<(RunOutcome, RunRecording)>;
 
     /// Proves it.
-    async fn smoke(&mut self, watcher: &mut dyn smoke::Watcher) -> Result<Vec<Vec<Step>>>;
+    async fn smoke(
+        &mut self,
+        watcher: &mut dyn smoke::StepObserver,
+    ) -> Result<Vec<Vec<StepResult>>>;
 
     /// Writes a bundle while there is something to look at. Answers where it is.
     async fn bundle(&mut self) -> Result<PathBuf, BundleError>;
@@ -182,44 +191,47 @@ trait Parts {
 }
 
 /// The parts as an engine does them.
-struct OnEngine<'a> {
+struct EngineStages<'a> {
     session: &'a Session,
     project: &'a Project,
     engine: Engine,
-    request: &'a Request,
+    request: &'a CiRequest,
 }
 
-impl Parts for OnEngine<'_> {
-    async fn up(&mut self) -> Result<(Outcome, Recording)> {
-        let consent = self.session.consent(self.request.yes);
-        let brought = Run::new("ci", self.project)
-            .ports(PortUse::Allocate {
+impl CiStages for EngineStages<'_> {
+    async fn up(&mut self) -> Result<(RunOutcome, RunRecording)> {
+        let consent = self.session.consent(self.request.assume_yes);
+        let brought = StackRun::new("ci", self.project)
+            .with_ports(PortUse::Allocate {
                 free: true,
                 only: &[],
             })
-            .bundle(self.request.bundle.clone())
-            .phase(Phase::up(self.project, &[], self.request.wait))
+            .with_bundle_path(self.request.bundle_path.clone())
+            .with_phase(RunPhase::up(self.project, &[], self.request.wait_timeout))
             .execute(self.session, self.engine.clone(), consent)
             .await?;
         Ok((brought.outcome, brought.recording))
     }
 
-    async fn smoke(&mut self, watcher: &mut dyn smoke::Watcher) -> Result<Vec<Vec<Step>>> {
-        let proof = &self.request.proof;
+    async fn smoke(
+        &mut self,
+        watcher: &mut dyn smoke::StepObserver,
+    ) -> Result<Vec<Vec<StepResult>>> {
+        let proof = &self.request.smoke_test;
         proof
             .run(self.session, self.project, &self.engine, watcher)
             .await
     }
 
     async fn bundle(&mut self) -> Result<PathBuf, BundleError> {
-        let path = self.request.bundle.clone();
-        let path = path.unwrap_or_else(|| doctor::failure_bundle(self.project));
-        doctor::bundle_failure(self.project, &path).await?;
+        let path = self.request.bundle_path.clone();
+        let path = path.unwrap_or_else(|| doctor::failure_bundle_path(self.project));
+        doctor::write_failure_bundle(self.project, &path).await?;
         Ok(path)
     }
 
     async fn down(&mut self) -> Result<()> {
-        let session = self.session.undisturbed();
+        let session = self.session.uninterruptible();
         take_down(&session, self.project, self.engine.clone(), true)
             .await
             .map(drop)
@@ -227,156 +239,162 @@ impl Parts for OnEngine<'_> {
 }
 
 /// A job under way.
-struct Job<'a, P> {
+struct CiJob<'a, P> {
     session: &'a Session,
-    parts: P,
-    keep: bool,
+    stages: P,
+    keep_instance: bool,
     /// Masks what the files of the job quote.
     masker: Masker,
-    watcher: &'a mut dyn Watcher,
-    report: Report,
+    observer: &'a mut dyn CiObserver,
+    report: CiReport,
 }
 
 /// The steps of the smoke test as lines of the job.
-struct Steps<'a>(&'a mut dyn Watcher);
+struct StepForwarder<'a>(&'a mut dyn CiObserver);
 
-impl smoke::Watcher for Steps<'_> {
-    fn step(&mut self, step: &Step) {
-        self.0.step(step);
+impl smoke::StepObserver for StepForwarder<'_> {
+    fn on_step(&mut self, step: &StepResult) {
+        self.0.on_step(step);
     }
 
-    fn ended(&mut self, run: usize, step: &Step) -> Result<()> {
-        self.0.line(&Line::Step { run, step })
+    fn on_run_step(&mut self, run: usize, step: &StepResult) -> Result<()> {
+        self.0.on_event(&CiEvent::Step { run, step })
     }
 }
 
-impl<P: Parts> Job<'_, P> {
+impl<P: CiStages> CiJob<'_, P> {
     /// Does the parts. The instance is removed whatever became of those before. Answers how
     /// the process is to end; what failed is in the report.
-    async fn run(mut self, began: Instant) -> (Report, Exit) {
+    async fn run(mut self, began: Instant) -> (CiReport, ExitStatus) {
         let mut exit = self.up(began).await;
-        if exit == Exit::Success {
+        if exit == ExitStatus::Success {
             exit = self.smoke().await;
-            if exit == Exit::Found && !self.is_interrupted() {
+            if exit == ExitStatus::Findings && !self.is_interrupted() {
                 self.bundle().await;
             }
         }
         self.report.interrupted = self.is_interrupted();
         if self.report.interrupted {
-            exit = Exit::Interrupted;
+            exit = ExitStatus::Interrupted;
         }
-        if self.keep {
+        if self.keep_instance {
             let name = &self.report.instance;
             self.session.frontend.note(&format!(
                 "the instance was kept; remove it: dm down --instance {name} --volumes"
             ));
         } else {
             let removed = self.down().await;
-            if exit == Exit::Success {
+            if exit == ExitStatus::Success {
                 exit = removed;
             }
         }
         (self.report, exit)
     }
 
-    async fn up(&mut self, began: Instant) -> Exit {
-        let brought = match self.parts.up().await {
-            Ok((outcome, recording)) => self.take(&recording).map(|()| outcome),
+    async fn up(&mut self, began: Instant) -> ExitStatus {
+        let brought = match self.stages.up().await {
+            Ok((outcome, recording)) => self.record_start(&recording).map(|()| outcome),
             Err(error) => Err(error),
         };
         let (error, exit) = match brought {
-            Ok(outcome) => match RunError::of(&outcome) {
-                None => (None, Exit::Success),
-                Some(error) => (Some(error.to_string()), error.exit()),
+            Ok(outcome) => match RunError::from_outcome(&outcome) {
+                None => (None, ExitStatus::Success),
+                Some(error) => (Some(error.to_string()), error.exit_status()),
             },
-            Err(error) => self.failed(&error),
+            Err(error) => self.report_error(&error),
         };
-        self.ended(StageName::Up, began.elapsed(), error);
+        self.end_stage(StageName::Up, began.elapsed(), error);
         exit
     }
 
-    async fn smoke(&mut self) -> Exit {
+    async fn smoke(&mut self) -> ExitStatus {
         let began = Instant::now();
-        let (error, exit) = match self.parts.smoke(&mut Steps(self.watcher)).await {
+        let (error, exit) = match self.stages.smoke(&mut StepForwarder(self.observer)).await {
             Ok(runs) => {
                 self.report.smoke = runs;
-                let counts = self.report.steps();
-                match counts.ok() {
-                    true => (None, Exit::Success),
+                let counts = self.report.step_counts();
+                match counts.all_passed() {
+                    true => (None, ExitStatus::Success),
                     false => {
                         let sentence = counts.summary(self.report.smoke.len());
-                        (Some(sentence), Exit::Found)
+                        (Some(sentence), ExitStatus::Findings)
                     }
                 }
             }
-            Err(error) => self.failed(&error),
+            Err(error) => self.report_error(&error),
         };
-        self.ended(StageName::Smoke, began.elapsed(), error);
+        self.end_stage(StageName::Smoke, began.elapsed(), error);
         exit
     }
 
     async fn bundle(&mut self) {
-        match self.parts.bundle().await {
+        match self.stages.bundle().await {
             Ok(path) => {
-                self.watcher.bundled(&path);
+                self.observer.on_bundle_written(&path);
                 self.report.bundle = Some(path);
             }
             Err(error) => self.session.frontend.warn(&error.to_string()),
         }
     }
 
-    async fn down(&mut self) -> Exit {
+    async fn down(&mut self) -> ExitStatus {
         let began = Instant::now();
-        let removed = self.parts.down().await;
-        let sentence = removed.as_ref().err().map(|error| error.chain().join(": "));
-        self.ended(StageName::Down, began.elapsed(), sentence);
+        let removed = self.stages.down().await;
+        let sentence = removed
+            .as_ref()
+            .err()
+            .map(|error| error.error_chain().join(": "));
+        self.end_stage(StageName::Down, began.elapsed(), sentence);
         match removed {
-            Ok(()) => Exit::Success,
-            Err(error) => self.failed(&error).1,
+            Ok(()) => ExitStatus::Success,
+            Err(error) => self.report_error(&error).1,
         }
     }
 
     /// Takes what a run told into the report.
-    fn take(&mut self, recording: &Recording) -> Result<()> {
-        self.report.timings = Timings::of(&recording.events);
-        self.report.components = components(&recording.events, self.report.timings.as_ref());
+    fn record_start(&mut self, recording: &RunRecording) -> Result<()> {
+        self.report.timings = Timings::from_events(&recording.events);
+        self.report.components = node_reports(&recording.events, self.report.timings.as_ref());
         for component in &mut self.report.components {
             component.mask(&self.masker);
         }
-        self.report.bundle = recording.bundle();
+        self.report.bundle = recording.bundle_path();
         for component in &self.report.components {
-            self.watcher.line(&Line::Component(component))?;
+            self.observer.on_event(&CiEvent::Component(component))?;
         }
         Ok(())
     }
 
     /// Tells that a part has ended.
-    fn ended(&mut self, name: StageName, took: Duration, error: Option<String>) {
+    fn end_stage(&mut self, name: StageName, took: Duration, error: Option<String>) {
         let interrupted = name != StageName::Down && self.is_interrupted();
         let error = error.map(|error| {
             if interrupted {
                 "interrupted".to_owned()
             } else {
-                self.masker.text(&error)
+                self.masker.mask_text(&error)
             }
         });
-        let stage = Stage {
+        let stage = StageReport {
             name,
             ok: error.is_none(),
             took,
             error,
         };
         // Nobody reads any more: the instance has to go all the same.
-        if let Err(error) = self.watcher.line(&Line::Stage(&stage)) {
-            self.session.frontend.warn(&error.chain().join(": "));
+        if let Err(error) = self.observer.on_event(&CiEvent::Stage(&stage)) {
+            self.session.frontend.warn(&error.error_chain().join(": "));
         }
         self.report.stages.push(stage);
     }
 
     /// Tells of an error that ends no more than a part of the job.
-    fn failed(&mut self, error: &Error) -> (Option<String>, Exit) {
-        self.watcher.failed(error);
-        (Some(error.chain().join(": ")), error.coded().exit())
+    fn report_error(&mut self, error: &Error) -> (Option<String>, ExitStatus) {
+        self.observer.on_error(error);
+        (
+            Some(error.error_chain().join(": ")),
+            error.user_error().exit_status(),
+        )
     }
 
     fn is_interrupted(&self) -> bool {
@@ -388,24 +406,24 @@ impl<P: Parts> Job<'_, P> {
 mod tests {
     use std::sync::Arc;
 
-    use dm_gateway_client::Fault;
-    use dm_smoke::report::Outcome as StepOutcome;
+    use dm_gateway_client::RequestFailure;
+    use dm_smoke::report::StepOutcome;
     use tempfile::TempDir;
 
-    use crate::testing::{self, Script};
+    use crate::test_support::{self, ScriptedFrontend};
 
     use super::super::examples;
     use super::*;
 
     /// Parts of which one fails, or is interrupted.
-    struct Scripted<'a> {
+    struct ScriptedStages<'a> {
         session: &'a Session,
         fails: Option<&'static str>,
         interrupted: Option<&'static str>,
         done: &'a mut Vec<&'static str>,
     }
 
-    impl Scripted<'_> {
+    impl ScriptedStages<'_> {
         /// Notes that a part is done. Answers whether it fails.
         fn part(&mut self, name: &'static str) -> bool {
             self.done.push(name);
@@ -416,10 +434,10 @@ mod tests {
         }
     }
 
-    impl Parts for Scripted<'_> {
-        async fn up(&mut self) -> Result<(Outcome, Recording)> {
-            let mut recording = Recording::default();
-            let mut outcome = Outcome::default();
+    impl CiStages for ScriptedStages<'_> {
+        async fn up(&mut self) -> Result<(RunOutcome, RunRecording)> {
+            let mut recording = RunRecording::default();
+            let mut outcome = RunOutcome::default();
             if self.part("up") {
                 outcome.failures.push(examples::failure("order"));
                 examples::events()
@@ -429,18 +447,21 @@ mod tests {
             Ok((outcome, recording))
         }
 
-        async fn smoke(&mut self, watcher: &mut dyn smoke::Watcher) -> Result<Vec<Vec<Step>>> {
+        async fn smoke(
+            &mut self,
+            watcher: &mut dyn smoke::StepObserver,
+        ) -> Result<Vec<Vec<StepResult>>> {
             let outcome = match self.part("smoke") {
-                true => StepOutcome::Failed(Fault::new("expected 201")),
+                true => StepOutcome::Failed(RequestFailure::new("expected 201")),
                 false => StepOutcome::Passed,
             };
-            let step = Step {
+            let step = StepResult {
                 service: "order",
                 name: "an order is placed",
-                took: Duration::ZERO,
+                duration: Duration::ZERO,
                 outcome,
             };
-            watcher.ended(1, &step)?;
+            watcher.on_run_step(1, &step)?;
             Ok(vec![vec![step]])
         }
 
@@ -459,68 +480,70 @@ mod tests {
 
     /// Keeps the lines, by the word that they begin with.
     #[derive(Default)]
-    struct Lines(Vec<&'static str>);
+    struct RecordedEvents(Vec<&'static str>);
 
-    impl Watcher for Lines {
-        fn line(&mut self, line: &Line<'_>) -> Result<()> {
+    impl CiObserver for RecordedEvents {
+        fn on_event(&mut self, line: &CiEvent<'_>) -> Result<()> {
             self.0.push(match line {
-                Line::Begun { .. } => "begun",
-                Line::Component(_) => "component",
-                Line::Step { .. } => "step",
-                Line::Stage(stage) => stage.name.as_str(),
-                Line::Ended { .. } => "ended",
+                CiEvent::Begun { .. } => "begun",
+                CiEvent::Component(_) => "component",
+                CiEvent::Step { .. } => "step",
+                CiEvent::Stage(stage) => stage.name.as_str(),
+                CiEvent::Ended { .. } => "ended",
             });
             Ok(())
         }
 
-        fn step(&mut self, _: &Step) {}
+        fn on_step(&mut self, _: &StepResult) {}
 
-        fn failed(&mut self, _: &Error) {
+        fn on_error(&mut self, _: &Error) {
             self.0.push("failed");
         }
 
-        fn bundled(&mut self, _: &Path) {
+        fn on_bundle_written(&mut self, _: &Path) {
             self.0.push("bundled");
         }
     }
 
     /// A job whose parts are scripted.
-    struct Scene {
+    struct JobScript {
         fails: Option<&'static str>,
         interrupted: Option<&'static str>,
         keep: bool,
     }
 
-    const SCENE: Scene = Scene {
+    const SCENE: JobScript = JobScript {
         fails: None,
         interrupted: None,
         keep: false,
     };
 
     /// What became of it: the parts that were done, the lines, the report and the exit.
-    async fn played(scene: Scene) -> (Vec<&'static str>, Vec<&'static str>, Report, Exit) {
-        played_before(&Script::answering(None), scene).await
+    async fn played(
+        scene: JobScript,
+    ) -> (Vec<&'static str>, Vec<&'static str>, CiReport, ExitStatus) {
+        played_before(&ScriptedFrontend::with_answer(None), scene).await
     }
 
     async fn played_before(
-        script: &Arc<Script>,
-        scene: Scene,
-    ) -> (Vec<&'static str>, Vec<&'static str>, Report, Exit) {
+        script: &Arc<ScriptedFrontend>,
+        scene: JobScript,
+    ) -> (Vec<&'static str>, Vec<&'static str>, CiReport, ExitStatus) {
         let folder = TempDir::new().unwrap();
-        let session = testing::session(Arc::clone(script), folder.path());
-        let (mut done, mut lines) = (Vec::new(), Lines::default());
-        let job = Job {
+        let session = test_support::session(Arc::clone(script), folder.path());
+        let (mut done, mut lines) = (Vec::new(), RecordedEvents::default());
+        let job = CiJob {
             session: &session,
-            parts: Scripted {
+            stages: ScriptedStages {
                 session: &session,
                 fails: scene.fails,
                 interrupted: scene.interrupted,
                 done: &mut done,
             },
-            keep: scene.keep,
+            keep_instance: scene.keep,
             masker: Masker::default(),
-            watcher: &mut lines,
-            report: Report::default(),
+            observer: &mut lines,
+            report: CiReport::default(),
         };
         let (report, exit) = job.run(Instant::now()).await;
         (done, lines.0, report, exit)
@@ -531,13 +554,13 @@ mod tests {
         let (done, lines, report, exit) = played(SCENE).await;
         assert_eq!(done, ["up", "smoke", "down"]);
         assert_eq!(lines, ["up", "step", "smoke", "down"]);
-        assert!(report.ok());
-        assert_eq!(exit, Exit::Success);
+        assert!(report.is_success());
+        assert_eq!(exit, ExitStatus::Success);
     }
 
     #[tokio::test]
     async fn what_is_not_up_is_not_proved_and_is_removed() {
-        let (done, lines, report, exit) = played(Scene {
+        let (done, lines, report, exit) = played(JobScript {
             fails: Some("up"),
             ..SCENE
         })
@@ -545,12 +568,12 @@ mod tests {
         assert_eq!(done, ["up", "down"]);
         assert_eq!(lines, ["component", "component", "component", "up", "down"]);
         assert_eq!(report.stages[0].error.as_deref(), Some("order failed"));
-        assert_eq!(exit, Exit::Component);
+        assert_eq!(exit, ExitStatus::Component);
     }
 
     #[tokio::test]
     async fn a_proof_that_fails_leaves_a_bundle() {
-        let (done, lines, report, exit) = played(Scene {
+        let (done, lines, report, exit) = played(JobScript {
             fails: Some("smoke"),
             ..SCENE
         })
@@ -558,13 +581,13 @@ mod tests {
         assert_eq!(done, ["up", "smoke", "bundle", "down"]);
         assert_eq!(lines, ["up", "step", "smoke", "bundled", "down"]);
         assert_eq!(report.bundle, Some("bundle.tar.zst".into()));
-        assert_eq!(exit, Exit::Found);
+        assert_eq!(exit, ExitStatus::Findings);
     }
 
     #[tokio::test]
     async fn an_interrupt_ends_the_job_once_the_instance_is_removed() {
         for part in ["up", "smoke"] {
-            let (done, _, report, exit) = played(Scene {
+            let (done, _, report, exit) = played(JobScript {
                 fails: Some(part),
                 interrupted: Some(part),
                 keep: false,
@@ -574,37 +597,37 @@ mod tests {
             assert!(!done.contains(&"bundle"), "{part}");
             let of_part = report.stages.iter().find(|it| it.name.as_str() == part);
             assert_eq!(of_part.unwrap().error.as_deref(), Some("interrupted"));
-            assert_eq!(exit, Exit::Interrupted, "{part}");
+            assert_eq!(exit, ExitStatus::Interrupted, "{part}");
         }
     }
 
     #[tokio::test]
     async fn what_can_not_be_removed_fails_the_job() {
-        let (_, lines, report, exit) = played(Scene {
+        let (_, lines, report, exit) = played(JobScript {
             fails: Some("down"),
             ..SCENE
         })
         .await;
         assert_eq!(lines, ["up", "step", "smoke", "down", "failed"]);
-        assert!(!report.ok());
-        assert_eq!(exit, Exit::TimedOut);
+        assert!(!report.is_success());
+        assert_eq!(exit, ExitStatus::TimedOut);
     }
 
     #[tokio::test]
     async fn an_instance_stays_where_that_is_asked_for() {
-        let script = Script::answering(None);
-        let scene = Scene {
+        let script = ScriptedFrontend::with_answer(None);
+        let scene = JobScript {
             keep: true,
             ..SCENE
         };
         let (done, _, report, exit) = played_before(&script, scene).await;
         assert_eq!(done, ["up", "smoke"]);
-        let reported = script.reported();
+        let reported = script.reports();
         assert!(
             reported[0].starts_with("the instance was kept; "),
             "{reported:?}"
         );
-        assert!(report.ok());
-        assert_eq!(exit, Exit::Success);
+        assert!(report.is_success());
+        assert_eq!(exit, ExitStatus::Success);
     }
 }

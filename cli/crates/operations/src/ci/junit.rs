@@ -1,22 +1,22 @@
 //! The report as a JUnit file: a suite a service, a case for its start and one for
 //! every step.
 
-use dm_smoke::junit::Suites;
+use dm_smoke::junit::JunitSuites;
 use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus};
 
-use super::report::{Outcome, Report};
+use super::report::{CiReport, NodeOutcome};
 
 /// The report as JUnit's XML.
 ///
 /// # Errors
 /// Where the writer fails.
-pub fn xml(report: &Report) -> Result<String, SerializeError> {
-    let mut suites = Suites::default();
+pub fn to_xml(report: &CiReport) -> Result<String, SerializeError> {
+    let mut suites = JunitSuites::default();
     for component in &report.components {
         let status = match &component.outcome {
-            Outcome::Ready => TestCaseStatus::success(),
-            Outcome::NotReached => TestCaseStatus::skipped(),
-            Outcome::Failed(failure) => {
+            NodeOutcome::Ready => TestCaseStatus::success(),
+            NodeOutcome::NotReached => TestCaseStatus::skipped(),
+            NodeOutcome::Failed(failure) => {
                 let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                 status.set_message(failure.what.as_str());
                 let mut lines = vec![failure.what.clone()];
@@ -30,9 +30,9 @@ pub fn xml(report: &Report) -> Result<String, SerializeError> {
         let mut case = TestCase::new("is ready", status);
         case.set_classname(format!("up.{}", component.name))
             .set_time(component.took);
-        suites.add(&component.name, case);
+        suites.add_case(&component.name, case);
     }
-    suites.add_smoke(&report.smoke);
+    suites.add_smoke_runs(&report.smoke);
     // What failed as a whole belongs to no service.
     for stage in report
         .stages
@@ -44,9 +44,9 @@ pub fn xml(report: &Report) -> Result<String, SerializeError> {
         status.set_message(error.as_str());
         let mut case = TestCase::new(stage.name.as_str(), status);
         case.set_classname("dm.ci").set_time(stage.took);
-        suites.add("dm", case);
+        suites.add_case("dm", case);
     }
-    suites.xml("dm ci")
+    suites.into_xml("dm ci")
 }
 
 #[cfg(test)]
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_service_has_a_suite_with_its_start_and_its_steps() {
-        insta::assert_snapshot!(xml(&report()).unwrap(), @r###"
+        insta::assert_snapshot!(to_xml(&report()).unwrap(), @r###"
         <?xml version="1.0" encoding="UTF-8"?>
         <testsuites name="dm ci" tests="6" skipped="2" failures="2" errors="0">
             <testsuite name="gateway" tests="1" skipped="1" errors="0" failures="0">
@@ -90,7 +90,7 @@ mod tests {
         let mut report = report();
         report.components.clear();
         report.smoke.clear();
-        let xml = xml(&report).unwrap();
+        let xml = to_xml(&report).unwrap();
         assert!(xml.contains(r#"<error message="order failed"/>"#), "{xml}");
     }
 }

@@ -10,13 +10,13 @@
 //! ```
 
 pub mod artifacts;
+pub mod event;
 #[cfg(any(test, feature = "examples"))]
 pub mod examples;
 mod job;
 pub mod junit;
-mod leftovers;
-pub mod line;
+mod leftover_instances;
 pub mod report;
 
-pub use job::{Ended, Request, Watcher, run};
-pub use leftovers::new_name;
+pub use job::{CiObserver, CiRequest, CiResult, run};
+pub use leftover_instances::new_instance_name;

@@ -4,26 +4,26 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dm_core::mask::Masker;
-use dm_smoke::report::{Counts, Step};
-use dm_stack::event::{Event, Failure, Node, NodeState};
+use dm_smoke::report::{StepCounts, StepResult};
+use dm_stack::event::{Node, NodeFailure, NodeState, RunEvent};
 use dm_stack::timings::Timings;
 use serde::{Serialize, Serializer};
 
 /// How a component, a job or an image of the start ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum NodeOutcome {
     /// It is ready.
     Ready,
     /// It failed.
-    Failed(Box<Failure>),
+    Failed(Box<NodeFailure>),
     /// Something else failed before it was ready.
     NotReached,
 }
 
 /// One node of the start.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Component {
+pub struct NodeReport {
     /// Its name.
     pub name: String,
     /// From when it began to work until it ended.
@@ -31,19 +31,19 @@ pub struct Component {
     pub took: Duration,
     /// How it ended.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: NodeOutcome,
 }
 
-impl Component {
+impl NodeReport {
     /// Replaces the secrets in what it says about its failure: a log line may hold one, and
     /// the files of a job are read by more people than its machine.
     pub(crate) fn mask(&mut self, masker: &Masker) {
-        let Outcome::Failed(failure) = &mut self.outcome else {
+        let NodeOutcome::Failed(failure) = &mut self.outcome else {
             return;
         };
         let quoted = failure.log.iter_mut().chain(&mut failure.probe);
         for text in quoted.chain([&mut failure.what]) {
-            *text = masker.text(text);
+            *text = masker.mask_text(text);
         }
     }
 }
@@ -74,7 +74,7 @@ impl StageName {
 
 /// How a part of the job ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Stage {
+pub struct StageReport {
     /// Which part.
     pub name: StageName,
     /// True where it did what it should.
@@ -88,15 +88,15 @@ pub struct Stage {
 
 /// Everything that came out of a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Report {
+pub struct CiReport {
     /// The instance that the job made for itself.
     pub instance: String,
     /// The parts of the job that were begun.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<StageReport>,
     /// The nodes of the start.
-    pub components: Vec<Component>,
+    pub components: Vec<NodeReport>,
     /// The steps of each run of the smoke test.
-    pub smoke: Vec<Vec<Step>>,
+    pub smoke: Vec<Vec<StepResult>>,
     /// Where the time of the start went.
     pub timings: Option<Timings>,
     /// The diagnostics bundle about what failed.
@@ -105,17 +105,17 @@ pub struct Report {
     pub interrupted: bool,
 }
 
-impl Report {
+impl CiReport {
     /// True where every part did what it should.
     #[must_use]
-    pub fn ok(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         !self.interrupted && self.stages.iter().all(|stage| stage.ok)
     }
 
     /// How the steps of all runs ended.
     #[must_use]
-    pub fn steps(&self) -> Counts {
-        Counts::of(self.smoke.iter().flatten())
+    pub fn step_counts(&self) -> StepCounts {
+        StepCounts::from_steps(self.smoke.iter().flatten())
     }
 
     /// How long the job took.
@@ -125,20 +125,20 @@ impl Report {
     }
 
     /// The failures of the start.
-    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+    pub fn failures(&self) -> impl Iterator<Item = &NodeFailure> {
         self.components.iter().filter_map(|it| match &it.outcome {
-            Outcome::Failed(failure) => Some(failure.as_ref()),
-            Outcome::Ready | Outcome::NotReached => None,
+            NodeOutcome::Failed(failure) => Some(failure.as_ref()),
+            NodeOutcome::Ready | NodeOutcome::NotReached => None,
         })
     }
 }
 
 /// The nodes of a run, in the order in which they were announced, from its events.
 #[must_use]
-pub(crate) fn components(events: &[Event], timings: Option<&Timings>) -> Vec<Component> {
+pub(crate) fn node_reports(events: &[RunEvent], timings: Option<&Timings>) -> Vec<NodeReport> {
     let mut nodes: Vec<&Node> = Vec::new();
     for event in events {
-        if let Event::Started { nodes: more, .. } = event {
+        if let RunEvent::Started { nodes: more, .. } = event {
             for node in more {
                 if !nodes.iter().any(|known| known.name == node.name) {
                     nodes.push(node);
@@ -149,25 +149,25 @@ pub(crate) fn components(events: &[Event], timings: Option<&Timings>) -> Vec<Com
     let span = |name: &str| timings?.spans.iter().find(|span| span.node == name);
     nodes
         .into_iter()
-        .map(|node| Component {
+        .map(|node| NodeReport {
             name: node.name.clone(),
             took: span(&node.name).map_or(Duration::ZERO, |span| span.ended - span.began),
-            outcome: outcome(&node.name, events),
+            outcome: node_outcome(&node.name, events),
         })
         .collect()
 }
 
-fn outcome(name: &str, events: &[Event]) -> Outcome {
-    let mut outcome = Outcome::NotReached;
+fn node_outcome(name: &str, events: &[RunEvent]) -> NodeOutcome {
+    let mut outcome = NodeOutcome::NotReached;
     for event in events {
         match event {
-            Event::Node {
+            RunEvent::Node {
                 name: node,
                 state: NodeState::Ready { .. },
                 ..
-            } if node == name => outcome = Outcome::Ready,
-            Event::Failed(failure) if failure.name == name => {
-                outcome = Outcome::Failed(Box::new(failure.clone()));
+            } if node == name => outcome = NodeOutcome::Ready,
+            RunEvent::Failed(failure) if failure.name == name => {
+                outcome = NodeOutcome::Failed(Box::new(failure.clone()));
             }
             _ => {}
         }
@@ -190,10 +190,10 @@ mod tests {
         failed.log = vec!["could not sign in with hunter2hunter2".into()];
         failed.probe = Some("postgres://order:hunter2hunter2@postgres/dunder".into());
         failed.what = "ended: hunter2hunter2".into();
-        let mut component = Component {
+        let mut component = NodeReport {
             name: "order".into(),
             took: Duration::ZERO,
-            outcome: Outcome::Failed(Box::new(failed)),
+            outcome: NodeOutcome::Failed(Box::new(failed)),
         };
         component.mask(&Masker::new(["hunter2hunter2"]));
         let text = serde_json::to_string(&component).unwrap();
@@ -208,9 +208,9 @@ mod tests {
             .iter()
             .map(|it| {
                 let end = match it.outcome {
-                    Outcome::Ready => "ready",
-                    Outcome::Failed(_) => "failed",
-                    Outcome::NotReached => "not reached",
+                    NodeOutcome::Ready => "ready",
+                    NodeOutcome::Failed(_) => "failed",
+                    NodeOutcome::NotReached => "not reached",
                 };
                 (it.name.clone(), end, it.took.as_millis())
             })
@@ -227,9 +227,9 @@ mod tests {
 
     #[test]
     fn an_interrupted_job_is_not_ok() {
-        let mut report = Report::default();
-        assert!(report.ok());
+        let mut report = CiReport::default();
+        assert!(report.is_success());
         report.interrupted = true;
-        assert!(!report.ok());
+        assert!(!report.is_success());
     }
 }

@@ -1,7 +1,7 @@
 //! Work on the services' sources: what they are now, and when they change.
 
-mod sources;
-mod state;
-mod watch;
+mod file_watcher;
+mod source_state;
+mod source_watcher;
 
-pub use sources::Sources;
+pub use source_watcher::SourceWatcher;

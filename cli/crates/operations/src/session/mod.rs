@@ -10,52 +10,52 @@
 //! tools     programs that images are made with
 //! ```
 
-mod desk;
-mod follow;
+mod host_tools;
 mod ports;
+mod progress;
 mod project;
-mod stopped;
-mod tools;
+mod running_components;
+mod stack_clients;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dm_components::database::Database;
-use dm_config::{Config, Install, LoadOptions, Loaded, Override};
-use dm_core::error::{Result, step_on};
+use dm_components::database_setup::DatabaseSetup;
+use dm_config::{Config, ConfigOverride, InstallPolicy, LoadOptions, LoadedConfig};
+use dm_core::error::{Result, suggestion_for_instance};
 use dm_core::error_code::ErrorCode;
 use dm_core::instance::{self, Instance};
 use dm_engine::containers::Container;
 use dm_engine::spec::DigestKey;
 use dm_engine::{Engine, EngineSettings};
-use dm_host::consent::{Ask, Consent, Proposal};
-use dm_host::digest_key::digest_key;
-use dm_host::lock::Guard;
+use dm_host::consent::{Consent, ConsentPrompt, ProposedChange};
+use dm_host::digest_key::load_or_create_digest_key;
+use dm_host::lock::LockGuard;
 use dm_host::privilege::Privilege;
 use dm_host::state::{self, StateDir};
-use dm_images::{Progress, Silent};
-use dm_provision::setup::Setup;
+use dm_images::{ImageProgress, NoImageProgress};
+use dm_provision::engine_setup::EngineSetup;
 use dm_stack::Stack;
-use dm_stack::readiness::Pace;
+use dm_stack::readiness::ProbeTiming;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::frontend::Frontend;
 
-pub use desk::Desk;
 pub use ports::{PortUse, existing_ports};
 pub use project::Project;
-pub use stopped::Running;
+pub use running_components::RunningComponents;
+pub use stack_clients::StackClients;
 
-use ports::{allocate, held_ports, ignored_ports, ports_of, ports_of_selected};
+use ports::{allocate, container_ports, held_ports, ignored_port_warnings, requested_ports};
 
 /// How long a run waits for another one on the same instance.
-pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// Which instance of which project, and what was set for this call alone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Selection {
+pub struct InstanceSelection {
     /// The instance.
     pub instance: String,
     /// The folder of `dm.toml`; otherwise it is looked for from the current folder upwards.
@@ -71,7 +71,7 @@ pub struct Session {
     pub interrupt: CancellationToken,
     /// Where they report and ask.
     pub frontend: Arc<dyn Frontend>,
-    selection: Selection,
+    selection: InstanceSelection,
     is_silent: bool,
 }
 
@@ -79,7 +79,7 @@ impl Session {
     /// The session of a call.
     #[must_use]
     pub fn new(
-        selection: Selection,
+        selection: InstanceSelection,
         frontend: Arc<dyn Frontend>,
         interrupt: CancellationToken,
     ) -> Self {
@@ -93,7 +93,7 @@ impl Session {
 
     /// The same, without a word about the configuration: for a look beside the command.
     #[must_use]
-    pub fn silent(&self) -> Self {
+    pub fn without_warnings(&self) -> Self {
         Self {
             is_silent: true,
             ..self.clone()
@@ -102,7 +102,7 @@ impl Session {
 
     /// The same, for what has to be done even where the command was interrupted.
     #[must_use]
-    pub(crate) fn undisturbed(&self) -> Self {
+    pub(crate) fn uninterruptible(&self) -> Self {
         Self {
             interrupt: CancellationToken::new(),
             ..self.clone()
@@ -118,11 +118,11 @@ impl Session {
     /// A command of `dm` to type next, e.g. `down --volumes`: it names the instance where that
     /// is not the default one. Typed as it stands, it must not reach another instance's data.
     #[must_use]
-    pub fn command(&self, arguments: &str) -> String {
+    pub fn dm_command(&self, arguments: &str) -> String {
         let command = format!("dm {arguments}");
         match self.instance() {
-            instance::DEFAULT => command,
-            name => step_on(&command, name),
+            instance::DEFAULT_INSTANCE => command,
+            name => suggestion_for_instance(&command, name),
         }
     }
 
@@ -130,7 +130,7 @@ impl Session {
     ///
     /// # Errors
     /// No project, or something wrong in one of the layers.
-    pub fn loaded(&self) -> Result<Loaded> {
+    pub fn load_config(&self) -> Result<LoadedConfig> {
         let options = LoadOptions {
             project_dir: self.selection.project_directory.clone(),
             current_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
@@ -138,7 +138,7 @@ impl Session {
                 .selection
                 .overrides
                 .iter()
-                .map(|pair| Override::set(pair))
+                .map(|pair| ConfigOverride::from_set_option(pair))
                 .collect(),
         };
         let loaded = Config::load(&options, std::env::vars_os())?;
@@ -154,15 +154,15 @@ impl Session {
     /// # Errors
     /// As [`Session::loaded`], and a name that no instance can have.
     pub fn project(&self) -> Result<Project> {
-        self.project_of(&self.selection.instance)
+        self.project_for_instance(&self.selection.instance)
     }
 
     /// The project with another instance than the call's.
     ///
     /// # Errors
     /// As [`Session::project`].
-    pub fn project_of(&self, instance: &str) -> Result<Project> {
-        let loaded = self.loaded()?;
+    pub fn project_for_instance(&self, instance: &str) -> Result<Project> {
+        let loaded = self.load_config()?;
         let id = state::project_id(&loaded.root, loaded.config.project.name.as_str());
         let instance = Instance::new(id, instance, &loaded.root)?;
         Ok(Project {
@@ -177,14 +177,14 @@ impl Session {
     pub fn consent(&self, assume_yes: bool) -> Arc<Consent> {
         let frontend = Arc::clone(&self.frontend);
         let ask = frontend.can_ask().then(|| {
-            Box::new(move |proposal: &Proposal| {
+            Box::new(move |proposal: &ProposedChange| {
                 let question = format!(
                     "dm would {} ({})",
-                    proposal.what,
+                    proposal.summary,
                     proposal.commands.join("; ")
                 );
                 frontend.confirm(&question).unwrap_or(false)
-            }) as Box<Ask>
+            }) as Box<ConsentPrompt>
         });
         Arc::new(Consent::from_environment(assume_yes, ask))
     }
@@ -210,14 +210,14 @@ impl Session {
         let settings = engine_settings(project.config());
         let consent = &engine_consent(project.config().engine.install, consent.clone());
         let frontend = Arc::clone(&self.frontend);
-        let setup = Setup {
+        let setup = EngineSetup {
             settings: &settings,
             consent,
             state: &project.state,
             cancel: &self.interrupt,
             progress: &move |line| frontend.note(line),
         };
-        let (engine, outcome) = setup.ensure().await?;
+        let (engine, outcome) = setup.ensure_engine().await?;
         for note in &outcome.notes {
             self.frontend.note(note);
         }
@@ -233,44 +233,46 @@ impl Session {
         &self,
         project: &Project,
         engine: Engine,
-        ports: PortUse<'_>,
-        progress: Arc<dyn Progress>,
+        port_use: PortUse<'_>,
+        progress: Arc<dyn ImageProgress>,
         consent: Arc<Consent>,
     ) -> Result<(Stack, Vec<Container>)> {
         let config = project.config();
         let images_cancel = self.interrupt.child_token();
         let images = project.images(&engine, progress, consent, images_cancel.clone())?;
-        let containers = engine.containers(&project.instance.filter()).await?;
+        let containers = engine
+            .list_containers(&project.instance.label_filter())
+            .await?;
         let components = project.components(Some(&engine));
-        let ports = match ports {
-            PortUse::Existing => ports_of(project, &containers)?,
+        let ports = match port_use {
+            PortUse::Existing => container_ports(project, &containers)?,
             PortUse::Allocate { free, only } => {
                 let ours = held_ports(&containers);
-                let wanted = ports_of_selected(&components, only)?;
+                let wanted = requested_ports(&components, only)?;
                 let ports = allocate(project, &engine, free, &wanted, &ours).await?;
-                for ignored in ignored_ports(&project.loaded, &ports) {
+                for ignored in ignored_port_warnings(&project.loaded, &ports) {
                     self.frontend.warn(&ignored);
                 }
                 ports
             }
         };
-        let key = DigestKey::new(digest_key(project.state.path())?);
+        let key = DigestKey::new(load_or_create_digest_key(project.state.path())?);
         let stack = Stack {
             images,
             images_cancel,
             instance: project.instance.clone(),
             ports,
-            wait: config.timeouts.wait.get(),
+            wait_timeout: config.timeouts.wait.as_duration(),
             root: project.loaded.root.clone(),
-            state: project.state.path().to_owned(),
+            state_dir: project.state.path().to_owned(),
             components,
-            database: Database::new(config, &project.loaded.root).keyed(key.clone()),
-            key,
-            pace: Pace {
-                poll: config.timeouts.poll.get(),
-                probe: config.timeouts.probe.get(),
+            database: DatabaseSetup::new(config, &project.loaded.root).with_digest_key(key.clone()),
+            digest_key: key,
+            probe_timing: ProbeTiming {
+                interval: config.timeouts.poll.as_duration(),
+                timeout: config.timeouts.probe.as_duration(),
             },
-            lock_patience: config.timeouts.lock.get(),
+            lock_timeout: config.timeouts.lock.as_duration(),
             engine,
         };
         Ok((stack, containers))
@@ -280,7 +282,7 @@ impl Session {
     ///
     /// # Errors
     /// As `Session::stack`.
-    pub async fn quiet_stack(&self, project: &Project) -> Result<Stack> {
+    pub async fn stack_for_inspection(&self, project: &Project) -> Result<Stack> {
         let engine = self.engine(project.config()).await?;
         Ok(self.existing_stack(project, engine).await?.0)
     }
@@ -295,7 +297,7 @@ impl Session {
         project: &Project,
         engine: Engine,
     ) -> Result<(Stack, Vec<Container>)> {
-        let (quiet, consent) = (Arc::new(Silent), self.consent(false));
+        let (quiet, consent) = (Arc::new(NoImageProgress), self.consent(false));
         self.stack(project, engine, PortUse::Existing, quiet, consent)
             .await
     }
@@ -310,7 +312,7 @@ impl Session {
     ///
     /// # Errors
     /// It stays taken, or the wait is interrupted.
-    pub async fn lock(&self, project: &Project, command: &str) -> Result<Guard> {
+    pub async fn lock(&self, project: &Project, command: &str) -> Result<LockGuard> {
         self.lock_within(project, command, None).await
     }
 
@@ -323,8 +325,8 @@ impl Session {
         &self,
         project: &Project,
         command: &str,
-        wait: Option<Duration>,
-    ) -> Result<Guard> {
+        wait_timeout: Option<Duration>,
+    ) -> Result<LockGuard> {
         let frontend = Arc::clone(&self.frontend);
         let guard = project
             .state
@@ -332,7 +334,7 @@ impl Session {
                 &project.instance.project,
                 &project.instance.name,
                 command,
-                wait.unwrap_or(LOCK_PATIENCE),
+                wait_timeout.unwrap_or(LOCK_TIMEOUT),
                 &self.interrupt,
                 move |holder| {
                     let who =
@@ -349,14 +351,14 @@ impl Session {
 
 /// What the configuration makes of a consent where it is about the engine.
 #[must_use]
-pub fn engine_consent(install: Install, consent: Arc<Consent>) -> Arc<Consent> {
+pub fn engine_consent(install: InstallPolicy, consent: Arc<Consent>) -> Arc<Consent> {
     const KEY: &str = "engine.install";
     match install {
-        Install::Never => Arc::new(Consent::Refused { by: KEY }),
-        Install::Yes if Privilege::current() == Privilege::Root => {
-            Arc::new(Consent::Given { by: KEY })
+        InstallPolicy::Never => Arc::new(Consent::Refused { by: KEY }),
+        InstallPolicy::Yes if Privilege::current() == Privilege::Root => {
+            Arc::new(Consent::Granted { by: KEY })
         }
-        Install::Yes | Install::Ask => consent,
+        InstallPolicy::Yes | InstallPolicy::Ask => consent,
     }
 }
 
@@ -371,5 +373,5 @@ pub fn engine_settings(config: &Config) -> EngineSettings {
 /// Whether an operation failed only because it was called outside any project.
 #[must_use]
 pub fn is_outside_project(error: &dm_core::error::Error) -> bool {
-    error.coded().code() == ErrorCode::ConfigNoProject
+    error.user_error().code() == ErrorCode::ConfigNoProject
 }

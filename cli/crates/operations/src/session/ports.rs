@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dm_components::{Component, Ports};
-use dm_config::{Loaded, Origin};
+use dm_components::{Component, HostPorts};
+use dm_config::{LoadedConfig, ValueOrigin};
+use dm_core::config_keys::port_key;
 use dm_core::error::Result;
-use dm_core::keys::port_key;
 use dm_engine::Engine;
-use dm_engine::containers::{Container, State};
-use dm_host::ports::{Allocator, Mode, PortError, Request};
-use dm_stack::select;
+use dm_engine::containers::{Container, ContainerState};
+use dm_host::ports::{PortAllocator, PortError, PortMode, PortRequest};
+use dm_stack::select_with_dependencies;
 
 use super::Project;
 
@@ -30,25 +30,25 @@ pub enum PortUse<'a> {
 }
 
 /// The ports that `dm.toml` asks for, by name.
-pub(super) fn wanted_ports(loaded: &Loaded) -> Ports {
-    dm_components::all(&loaded.config, &loaded.root)
+pub(super) fn configured_ports(loaded: &LoadedConfig) -> HostPorts {
+    dm_components::all_components(&loaded.config, &loaded.root)
         .iter()
         .flat_map(|component| component.ports())
-        .map(|wish| (wish.name.to_owned(), wish.host))
+        .map(|wish| (wish.name.to_owned(), wish.host_port))
         .collect()
 }
 
 /// What was said of ports for this call alone and has no effect, since the instance got
 /// others.
-pub(super) fn ignored_ports(loaded: &Loaded, ports: &Ports) -> Vec<String> {
-    let entries = loaded.show(None, false).unwrap_or_default();
+pub(super) fn ignored_port_warnings(loaded: &LoadedConfig, ports: &HostPorts) -> Vec<String> {
+    let entries = loaded.effective_values(None, false).unwrap_or_default();
     let explicit = |name: &str| {
         let key = port_key(name);
         entries.iter().find(|entry| {
             entry.key == key
                 && matches!(
                     entry.origin,
-                    Some(Origin::Flag { .. } | Origin::Variable { .. })
+                    Some(ValueOrigin::Flag { .. } | ValueOrigin::Variable { .. })
                 )
         })
     };
@@ -69,13 +69,15 @@ pub(super) fn ignored_ports(loaded: &Loaded, ports: &Ports) -> Vec<String> {
 ///
 /// # Errors
 /// An unreadable record, or a failing engine.
-pub async fn existing_ports(project: &Project, engine: &Engine) -> Result<Ports> {
-    let containers = engine.containers(&project.instance.filter()).await?;
-    ports_of(project, &containers)
+pub async fn existing_ports(project: &Project, engine: &Engine) -> Result<HostPorts> {
+    let containers = engine
+        .list_containers(&project.instance.label_filter())
+        .await?;
+    container_ports(project, &containers)
 }
 
 /// The ports of these containers; those recorded where they have none.
-pub(super) fn ports_of(project: &Project, containers: &[Container]) -> Result<Ports> {
+pub(super) fn container_ports(project: &Project, containers: &[Container]) -> Result<HostPorts> {
     let mut ports = project.ports()?;
     for container in containers {
         ports.extend(container.ports.clone());
@@ -85,7 +87,11 @@ pub(super) fn ports_of(project: &Project, containers: &[Container]) -> Result<Po
 
 /// The ports that these containers hold. A paused one does just as a running one.
 pub(super) fn held_ports(containers: &[Container]) -> BTreeSet<u16> {
-    let holding = [State::Running, State::Paused, State::Restarting];
+    let holding = [
+        ContainerState::Running,
+        ContainerState::Paused,
+        ContainerState::Restarting,
+    ];
     containers
         .iter()
         .filter(|container| holding.contains(&container.state))
@@ -95,16 +101,16 @@ pub(super) fn held_ports(containers: &[Container]) -> BTreeSet<u16> {
 
 /// The ports that these components and what they need ask for; those of all where none is
 /// named.
-pub(super) fn ports_of_selected(
+pub(super) fn requested_ports(
     components: &[Arc<dyn Component>],
     only: &[String],
-) -> Result<Ports> {
-    let selected = select(components, only)?;
+) -> Result<HostPorts> {
+    let selected = select_with_dependencies(components, only)?;
     Ok(components
         .iter()
         .filter(|component| selected.contains(component.name()))
         .flat_map(|component| component.ports())
-        .map(|wish| (wish.name.to_owned(), wish.host))
+        .map(|wish| (wish.name.to_owned(), wish.host_port))
         .collect())
 }
 
@@ -116,29 +122,29 @@ pub(super) async fn allocate(
     project: &Project,
     engine: &Engine,
     free: bool,
-    wanted: &Ports,
+    wanted: &HostPorts,
     ours: &BTreeSet<u16>,
-) -> Result<Ports> {
+) -> Result<HostPorts> {
     let mode = if free || !project.instance.is_default() {
-        Mode::Auto {
-            customary: project.instance.is_default(),
+        PortMode::Auto {
+            prefer_requested: project.instance.is_default(),
         }
     } else {
-        Mode::Fixed
+        PortMode::Fixed
     };
-    let request = Request {
+    let request = PortRequest {
         project: &project.instance.project,
         root: &project.instance.root,
         instance: &project.instance.name,
-        wanted,
+        requested: wanted,
         mode,
-        ours,
+        published: ours,
     };
-    match Allocator::new(project.state.clone()).allocate(&request) {
+    match PortAllocator::new(project.state.clone()).allocate(&request) {
         Ok(ports) => Ok(ports),
         Err(error @ PortError::Taken { .. }) => {
             // The engine's own forwarder is nobody that a person could stop.
-            let published = engine.published_ports().await?;
+            let published = engine.list_published_ports().await?;
             let container = |port| published.get(&port).map(|it| it.container.clone());
             Err(error.with_container(container).into())
         }

@@ -3,29 +3,29 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dm_backup::component::{Places, Schedule};
-use dm_backup::job::Folder;
-use dm_components::{Component, Ports};
-use dm_config::{Cadence, Config, Loaded};
+use dm_backup::schedule::ScheduleDir;
+use dm_backup::scheduler::{BackupScheduler, HostMounts};
+use dm_components::{Component, HostPorts};
+use dm_config::{Config, LoadedConfig, RepeatInterval};
 use dm_core::error::Result;
 use dm_core::instance::Instance;
 use dm_engine::Engine;
+use dm_host::background_process;
 use dm_host::consent::Consent;
-use dm_host::detach;
-use dm_host::ports::Allocator;
+use dm_host::ports::PortAllocator;
 use dm_host::state::StateDir;
-use dm_images::{Catalog, Dirs, ImageSettings, Images, Progress, ServiceImages};
+use dm_images::{Catalog, ImageDirs, ImageProgress, ImageSettings, ImageStore, ServiceImages};
 use dm_stack::{StackError, find_component};
 use tokio_util::sync::CancellationToken;
 
-use super::ports::wanted_ports;
-use super::tools::HostTools;
+use super::host_tools::HostTools;
+use super::ports::configured_ports;
 
 /// Everything that belongs to a project, once its configuration is read.
 #[derive(Debug)]
 pub struct Project {
     /// Its configuration.
-    pub loaded: Loaded,
+    pub loaded: LoadedConfig,
     /// The instance that the command is about.
     pub instance: Instance,
     /// Where `dm` keeps what it must remember.
@@ -43,15 +43,15 @@ impl Project {
     ///
     /// # Errors
     /// An unreadable record.
-    pub(crate) fn ports(&self) -> Result<Ports> {
-        let allocator = Allocator::new(self.state.clone());
-        let recorded = allocator.recorded(&self.instance.project, &self.instance.name)?;
-        Ok(recorded.unwrap_or_else(|| wanted_ports(&self.loaded)))
+    pub(crate) fn ports(&self) -> Result<HostPorts> {
+        let allocator = PortAllocator::new(self.state.clone());
+        let recorded = allocator.allocated_ports(&self.instance.project, &self.instance.name)?;
+        Ok(recorded.unwrap_or_else(|| configured_ports(&self.loaded)))
     }
 
     /// Where the backups of all projects and instances are.
     #[must_use]
-    pub(crate) fn backups(&self) -> PathBuf {
+    pub(crate) fn backups_dir(&self) -> PathBuf {
         let own = || self.state.path().join("backups");
         let configured = self.config().backup.directory.as_ref();
         configured.map_or_else(own, |path| path.in_project(&self.loaded.root))
@@ -59,23 +59,25 @@ impl Project {
 
     /// The backups of the instance.
     #[must_use]
-    pub(crate) fn instance_backups(&self) -> PathBuf {
+    pub(crate) fn instance_backups_dir(&self) -> PathBuf {
         let instance = &self.instance;
-        self.backups().join(&instance.project).join(&instance.name)
+        self.backups_dir()
+            .join(&instance.project)
+            .join(&instance.name)
     }
 
     /// The folder of the instance's schedule.
     #[must_use]
-    pub fn schedule_folder(&self) -> Folder {
+    pub fn schedule_dir(&self) -> ScheduleDir {
         let name = format!("{}.{}", self.instance.project, self.instance.name);
-        Folder::new(self.state.path().join("schedules").join(name))
+        ScheduleDir::new(self.state.path().join("schedules").join(name))
     }
 
     /// The same without backups that are made by themselves: an instance that is brought up
     /// to be measured, checked or removed again has nothing to save.
     #[must_use]
     pub fn without_schedule(mut self) -> Self {
-        self.loaded.config.backup.every = Cadence::Off;
+        self.loaded.config.backup.every = RepeatInterval::Off;
         self
     }
 
@@ -83,14 +85,15 @@ impl Project {
     /// there the stack has no schedule.
     #[must_use]
     pub fn components(&self, engine: Option<&Engine>) -> Vec<Arc<dyn Component>> {
-        let mut components = dm_components::all(self.config(), &self.loaded.root);
+        let mut components = dm_components::all_components(self.config(), &self.loaded.root);
         if engine.is_none_or(Engine::is_local) {
-            let address = engine.map(|it| it.found().address.as_str());
-            let places = Places {
-                program: detach::own_program().unwrap_or_else(|_| "/proc/self/exe".into()),
-                folder: self.schedule_folder(),
-                backups: absolute(self.instance_backups()),
-                lock: self
+            let address = engine.map(|it| it.discovery().address.as_str());
+            let places = HostMounts {
+                program: background_process::current_executable()
+                    .unwrap_or_else(|_| "/proc/self/exe".into()),
+                schedule_dir: self.schedule_dir(),
+                backups_dir: absolute_path(self.instance_backups_dir()),
+                lock_file: self
                     .state
                     .instance_lock(&self.instance.project, &self.instance.name)
                     .path()
@@ -98,7 +101,7 @@ impl Project {
                 // The customary place of the socket of an engine that is a user's own.
                 rootless: address.is_some_and(|it| it.starts_with("unix:///run/user/")),
             };
-            let schedule = Schedule::new(self.config(), &self.instance, places);
+            let schedule = BackupScheduler::new(self.config(), &self.instance, places);
             components.extend(schedule.map(|it| Arc::new(it) as Arc<dyn Component>));
         }
         components
@@ -135,20 +138,20 @@ impl Project {
     pub(crate) fn images(
         &self,
         engine: &Engine,
-        progress: Arc<dyn Progress>,
+        progress: Arc<dyn ImageProgress>,
         consent: Arc<Consent>,
         cancel: CancellationToken,
-    ) -> Result<Images> {
+    ) -> Result<ImageStore> {
         let settings = ImageSettings::from_config(self.config(), &self.loaded.root)?;
-        let catalog = Catalog::of_stack(&settings)?;
-        let dirs = Dirs {
-            state: self.state.path().to_owned(),
-            cache: dm_host::cache::dir()?,
+        let catalog = Catalog::from_settings(&settings)?;
+        let dirs = ImageDirs {
+            state_dir: self.state.path().to_owned(),
+            cache_dir: dm_host::cache::open_cache_dir()?,
         };
         let names = self.config().services.all().map(|(name, _)| name);
         let services = ServiceImages::new(&self.loaded.root, names)
             .with_fail_points(self.config().images.fail_points);
-        Ok(Images::new(engine.clone(), catalog, settings, dirs)
+        Ok(ImageStore::new(engine.clone(), catalog, settings, dirs)
             .with_services(services)
             .with_tools(Arc::new(HostTools::new(
                 consent,
@@ -161,6 +164,6 @@ impl Project {
 }
 
 /// A path that holds wherever it is read.
-fn absolute(path: PathBuf) -> PathBuf {
+fn absolute_path(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }

@@ -3,32 +3,32 @@
 use std::path::Path;
 
 /// How many of the last lines are looked at and shown.
-const LINES: usize = 40;
+const LOG_TAIL_LINES: usize = 40;
 
 /// A known reason.
-struct Known {
+struct KnownFailure {
     /// Texts of the log, any of which shows it.
-    signs: &'static [&'static str],
+    patterns: &'static [&'static str],
     reason: &'static str,
     next: &'static str,
 }
 
-const KNOWN: [Known; 9] = [
-    Known {
-        signs: &["no space left on device"],
+const KNOWN_FAILURES: [KnownFailure; 9] = [
+    KnownFailure {
+        patterns: &["no space left on device"],
         reason: "the disk is full",
         next: "free disk space, then: dm engine start",
     },
-    Known {
-        signs: &[
+    KnownFailure {
+        patterns: &[
             "process with PID",
             "pid file found, ensure docker is not running",
         ],
         reason: "another dockerd is running",
         next: "show its address: dm engine status",
     },
-    Known {
-        signs: &[
+    KnownFailure {
+        patterns: &[
             "can't initialize iptables table",
             "Failed to initialize nft",
             "iptables not found",
@@ -37,8 +37,8 @@ const KNOWN: [Known; 9] = [
         reason: "the packet filter is not usable",
         next: "try the older interface: update-alternatives --set iptables /usr/sbin/iptables-legacy",
     },
-    Known {
-        signs: &[
+    KnownFailure {
+        patterns: &[
             "Devices cgroup isn't mounted",
             "cgroup mountpoint does not exist",
             "no cgroup mount found",
@@ -46,8 +46,8 @@ const KNOWN: [Known; 9] = [
         reason: "control groups are not mounted",
         next: "in a container, start it with --privileged; else mount them: mount -t cgroup2 none /sys/fs/cgroup",
     },
-    Known {
-        signs: &[
+    KnownFailure {
+        patterns: &[
             "Permission Denied",
             "permission denied",
             "operation not permitted",
@@ -56,26 +56,26 @@ const KNOWN: [Known; 9] = [
         reason: "it lacks privileges",
         next: "run it as root: sudo dm engine start (in a container, start that with --privileged)",
     },
-    Known {
-        signs: &[
+    KnownFailure {
+        patterns: &[
             "Pool overlaps with other one",
             "could not find an available, non-overlapping",
         ],
         reason: "its networks collide with others on this machine",
         next: "show the routes: ip route",
     },
-    Known {
-        signs: &["address already in use"],
+    KnownFailure {
+        patterns: &["address already in use"],
         reason: "its socket or port is in use",
         next: "show its address: dm engine status",
     },
-    Known {
-        signs: &["error initializing graphdriver", "driver not supported"],
+    KnownFailure {
+        patterns: &["error initializing graphdriver", "driver not supported"],
         reason: "the file system does not support its storage driver",
         next: "put its data on ext4 or xfs, for example {\"data-root\": …} in /etc/docker/daemon.json",
     },
-    Known {
-        signs: &[
+    KnownFailure {
+        patterns: &[
             "timeout waiting for containerd",
             "failed to start containerd",
         ],
@@ -94,18 +94,18 @@ pub(super) struct Diagnosis {
 }
 
 /// Tells from what `dockerd` wrote since `offset` bytes of its log.
-pub(super) fn of_log(path: &Path, offset: u64) -> Diagnosis {
+pub(super) fn diagnose_log(path: &Path, offset: u64) -> Diagnosis {
     let text = std::fs::read(path).unwrap_or_default();
     let start = usize::try_from(offset).unwrap_or(0).min(text.len());
-    of_text(&String::from_utf8_lossy(&text[start..]))
+    diagnose_text(&String::from_utf8_lossy(&text[start..]))
 }
 
-fn of_text(text: &str) -> Diagnosis {
-    let lines: Vec<&str> = text.lines().rev().take(LINES).collect();
-    let known = KNOWN.iter().find(|known| {
+fn diagnose_text(text: &str) -> Diagnosis {
+    let lines: Vec<&str> = text.lines().rev().take(LOG_TAIL_LINES).collect();
+    let known = KNOWN_FAILURES.iter().find(|known| {
         lines
             .iter()
-            .any(|line| known.signs.iter().any(|sign| line.contains(sign)))
+            .any(|line| known.patterns.iter().any(|sign| line.contains(sign)))
     });
     // The newest line that isn't mere information says most.
     let last = lines
@@ -114,11 +114,11 @@ fn of_text(text: &str) -> Diagnosis {
         .or(lines.first());
     match (known, last) {
         (Some(known), Some(last)) => Diagnosis {
-            reason: format!("{} ({})", known.reason, message(last)),
+            reason: format!("{} ({})", known.reason, log_message(last)),
             next: Some(known.next.into()),
         },
         (None, Some(last)) => Diagnosis {
-            reason: message(last),
+            reason: log_message(last),
             next: None,
         },
         (_, None) => Diagnosis {
@@ -129,7 +129,7 @@ fn of_text(text: &str) -> Diagnosis {
 }
 
 /// The message of a log line, without its frame.
-fn message(line: &str) -> String {
+fn log_message(line: &str) -> String {
     line.split_once("msg=\"")
         .and_then(|(_, rest)| rest.rsplit_once('"'))
         .map_or(line, |(message, _)| message)
@@ -148,7 +148,7 @@ mod tests {
             failed to start daemon: Error initializing network controller: error creating default \"bridge\" network: \
             iptables failed: iptables -t nat: can't initialize iptables table\n\
             time=\"x\" level=info msg=\"stopping\"\n";
-        let found = of_text(log);
+        let found = diagnose_text(log);
         assert!(
             found
                 .reason
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn an_unknown_reason_is_quoted() {
         let log = "time=\"x\" level=info msg=\"a\"\ntime=\"x\" level=fatal msg=\"strange \\\"thing\\\"\"\n";
-        assert_eq!(of_text(log).reason, "strange \\\"thing\\\"");
-        assert_eq!(of_text("").reason, "its log is empty");
+        assert_eq!(diagnose_text(log).reason, "strange \\\"thing\\\"");
+        assert_eq!(diagnose_text("").reason, "its log is empty");
     }
 }

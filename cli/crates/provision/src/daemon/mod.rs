@@ -21,32 +21,32 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use options::DaemonOptions;
 
 use dm_engine::{Engine, EngineError, EngineSettings};
-use dm_host::network::{self, Route};
-use dm_host::process::{self, Marked};
+use dm_host::network::{self, IpRoute};
+use dm_host::process::{self, TaggedProcess};
 use dm_host::state::StateDir;
 
 /// What is remembered of a `dockerd` of ours.
-const RECORD: &str = "dockerd.json";
+const RECORD_FILE: &str = "dockerd.json";
 
 /// The label by which one is recognised on its command line.
-const MARK: &str = "com.dundermifflin.dm.daemon";
+const MARK_LABEL: &str = "com.dundermifflin.dm.daemon";
 
 /// How often a state is looked at again.
-const POLL: Duration = Duration::from_millis(25);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 /// How long one may take to come up; the first start on a slow disk formats
 /// much.
-const START: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long one may take to go down: it gives its containers 15 s.
-const STOP: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A log that grew beyond this many bytes is put aside at the next start.
-const LOG_LIMIT: u64 = 16 << 20;
+const MAX_LOG_BYTES: u64 = 16 << 20;
 
 /// What is passed on of our environment: nothing that is meant for `dm` alone,
 /// least of all its secrets.
-const PASSED_ON: [&str; 10] = [
+const INHERITED_ENV: [&str; 10] = [
     "HOME",
     "LANG",
     "TMPDIR",
@@ -61,29 +61,29 @@ const PASSED_ON: [&str; 10] = [
 
 /// The record of a `dockerd` that `dm` started, or was about to start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
+struct DaemonRecord {
     mark: String,
     options: DaemonOptions,
 }
 
-impl Record {
-    fn running(&self) -> Option<Marked> {
-        Marked::find("dockerd", &self.mark)
+impl DaemonRecord {
+    fn find_dockerd(&self) -> Option<TaggedProcess> {
+        TaggedProcess::find("dockerd", &self.mark)
     }
 
     /// Its containerd, which may outlive it when it is killed.
-    fn containerd(&self) -> Option<Marked> {
-        containerd(&self.options)
+    fn find_containerd(&self) -> Option<TaggedProcess> {
+        find_containerd(&self.options)
     }
 }
 
-fn containerd(options: &DaemonOptions) -> Option<Marked> {
-    Marked::find("containerd", &options.containerd_config())
+fn find_containerd(options: &DaemonOptions) -> Option<TaggedProcess> {
+    TaggedProcess::find("containerd", &options.containerd_config())
 }
 
 /// A `dockerd` of ours that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Running {
+pub struct RunningDaemon {
     /// Its process id.
     pub pid: u32,
     /// Its address, as in `DOCKER_HOST`.
@@ -94,9 +94,9 @@ pub struct Running {
 
 /// What starting one changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Started {
+pub(crate) struct DaemonStart {
     /// The one that runs.
-    pub running: Running,
+    pub running: RunningDaemon,
     /// False if it ran already.
     pub fresh: bool,
     /// What else changed on this machine by it, in sentences.
@@ -105,11 +105,11 @@ pub(crate) struct Started {
 
 /// The daemons that `dm` runs itself, one for each state directory.
 #[derive(Debug, Clone)]
-pub struct Daemon {
+pub struct ManagedDaemon {
     state: StateDir,
 }
 
-fn setup(doing: &str, reason: impl Into<String>, next: Vec<String>) -> EngineError {
+fn setup_error(doing: &str, reason: impl Into<String>, next: Vec<String>) -> EngineError {
     EngineError::Setup {
         doing: doing.into(),
         reason: reason.into(),
@@ -118,34 +118,34 @@ fn setup(doing: &str, reason: impl Into<String>, next: Vec<String>) -> EngineErr
 }
 
 /// What goes wrong with files and processes on the way.
-fn system(doing: &'static str) -> impl Fn(io::Error) -> EngineError {
-    move |error| setup(doing, error.to_string(), vec!["dm doctor".into()])
+fn system_error(doing: &'static str) -> impl Fn(io::Error) -> EngineError {
+    move |error| setup_error(doing, error.to_string(), vec!["dm doctor".into()])
 }
 
-fn state_error(error: impl dm_core::error::Coded) -> EngineError {
-    setup("record the engine", error.to_string(), error.next())
+fn state_error(error: impl dm_core::error::UserError) -> EngineError {
+    setup_error("record the engine", error.to_string(), error.suggestions())
 }
 
-impl Daemon {
+impl ManagedDaemon {
     /// The one whose record lies in `state`.
     #[must_use]
     pub const fn new(state: StateDir) -> Self {
         Self { state }
     }
 
-    fn record(&self) -> Result<Option<Record>, EngineError> {
-        self.state.read(RECORD).map_err(state_error)
+    fn load_record(&self) -> Result<Option<DaemonRecord>, EngineError> {
+        self.state.read(RECORD_FILE).map_err(state_error)
     }
 
     /// The `dockerd` that `dm` started, if it runs.
     ///
     /// # Errors
     /// [`EngineError::Setup`] when the record can't be read.
-    pub fn running(&self) -> Result<Option<Running>, EngineError> {
-        let record = self.record()?;
+    pub fn running(&self) -> Result<Option<RunningDaemon>, EngineError> {
+        let record = self.load_record()?;
         Ok(record.and_then(|record| {
-            let process = record.running()?;
-            Some(Running {
+            let process = record.find_dockerd()?;
+            Some(RunningDaemon {
                 pid: process.pid,
                 address: record.options.address(),
                 log: record.options.log,
@@ -163,22 +163,27 @@ impl Daemon {
         options: &DaemonOptions,
         cancel: &CancellationToken,
         progress: &(dyn Fn(&str) + Sync),
-    ) -> Result<Started, EngineError> {
+    ) -> Result<DaemonStart, EngineError> {
         let lock = self.state.lock("the start of the engine", "dockerd");
         let _guard = lock
-            .lock("dm engine start", START + STOP, cancel, |holder| {
-                if let Some(holder) = holder {
-                    progress(&format!("waiting for {holder}"));
-                }
-            })
+            .lock(
+                "dm engine start",
+                START_TIMEOUT + STOP_TIMEOUT,
+                cancel,
+                |holder| {
+                    if let Some(holder) = holder {
+                        progress(&format!("waiting for {holder}"));
+                    }
+                },
+            )
             .await
             .map_err(state_error)?;
-        if let Some(record) = self.record()?
-            && let Some(process) = record.running()
+        if let Some(record) = self.load_record()?
+            && let Some(process) = record.find_dockerd()
         {
-            wait_ready(&record.options, &process, None, 0, cancel).await?;
-            return Ok(Started {
-                running: Running {
+            wait_until_ready(&record.options, &process, None, 0, cancel).await?;
+            return Ok(DaemonStart {
+                running: RunningDaemon {
                     pid: process.pid,
                     address: record.options.address(),
                     log: record.options.log,
@@ -187,36 +192,39 @@ impl Daemon {
                 changes: Vec::new(),
             });
         }
-        self.start_fresh(options, cancel, progress).await
+        self.start_new(options, cancel, progress).await
     }
 
-    async fn start_fresh(
+    async fn start_new(
         &self,
         options: &DaemonOptions,
         cancel: &CancellationToken,
         progress: &(dyn Fn(&str) + Sync),
-    ) -> Result<Started, EngineError> {
+    ) -> Result<DaemonStart, EngineError> {
         let routes = network::routes().unwrap_or_default();
-        let before = Network::observe(&routes).await;
-        let record = Record {
-            mark: format!("--label={MARK}={}", uuid::Uuid::new_v4()),
+        let before = NetworkSnapshot::capture(&routes).await;
+        let record = DaemonRecord {
+            mark: format!("--label={MARK_LABEL}={}", uuid::Uuid::new_v4()),
             options: options.clone(),
         };
-        end_orphan(options).await?;
-        clear_stale(options).map_err(system("remove the files of a killed dockerd"))?;
-        self.state.write(RECORD, &record).map_err(state_error)?;
+        terminate_orphaned_containerd(options).await?;
+        remove_stale_pidfiles(options)
+            .map_err(system_error("remove the files of a killed dockerd"))?;
+        self.state
+            .write(RECORD_FILE, &record)
+            .map_err(state_error)?;
         progress("starting dockerd");
-        let (mut child, offset) = spawn(&record).map_err(system("start dockerd"))?;
-        let process = Marked::of(child.id(), &record.mark);
-        let ready = wait_ready(options, &process, Some(&mut child), offset, cancel).await;
+        let (mut child, offset) = spawn_dockerd(&record).map_err(system_error("start dockerd"))?;
+        let process = TaggedProcess::new(child.id(), &record.mark);
+        let ready = wait_until_ready(options, &process, Some(&mut child), offset, cancel).await;
         if let Err(error) = ready {
-            self.end(&record).await?;
+            self.terminate_recorded(&record).await?;
             return Err(error);
         }
-        let after = Network::observe(&network::routes().unwrap_or_default()).await;
-        if !before.is_kept_by(&after) {
-            self.end(&record).await?;
-            return Err(setup(
+        let after = NetworkSnapshot::capture(&network::routes().unwrap_or_default()).await;
+        if !before.is_preserved_in(&after) {
+            self.terminate_recorded(&record).await?;
+            return Err(setup_error(
                 "start dockerd",
                 "it removed the default route of this machine, and was stopped again",
                 vec![
@@ -225,14 +233,14 @@ impl Daemon {
                 ],
             ));
         }
-        Ok(Started {
-            running: Running {
+        Ok(DaemonStart {
+            running: RunningDaemon {
                 pid: process.pid,
                 address: options.address(),
                 log: options.log.clone(),
             },
             fresh: true,
-            changes: before.changes(&after),
+            changes: before.describe_changes(&after),
         })
     }
 
@@ -244,45 +252,58 @@ impl Daemon {
     pub(crate) async fn stop(&self, cancel: &CancellationToken) -> Result<bool, EngineError> {
         let lock = self.state.lock("the start of the engine", "dockerd");
         let _guard = lock
-            .lock("dm engine stop", START + STOP, cancel, |_| {})
+            .lock(
+                "dm engine stop",
+                START_TIMEOUT + STOP_TIMEOUT,
+                cancel,
+                |_| {},
+            )
             .await
             .map_err(state_error)?;
-        match self.record()? {
-            Some(record) => self.end(&record).await,
+        match self.load_record()? {
+            Some(record) => self.terminate_recorded(&record).await,
             None => Ok(false),
         }
     }
 
     /// Ends a recorded `dockerd` and its `containerd`, then forgets it.
-    async fn end(&self, record: &Record) -> Result<bool, EngineError> {
+    async fn terminate_recorded(&self, record: &DaemonRecord) -> Result<bool, EngineError> {
         let mut ended = false;
-        for find in [Record::running, Record::containerd] {
+        for find in [DaemonRecord::find_dockerd, DaemonRecord::find_containerd] {
             if let Some(process) = find(record) {
-                terminate(&process, "stop dockerd", &record.options.log).await?;
+                terminate_and_wait(&process, "stop dockerd", &record.options.log).await?;
                 ended = true;
             }
         }
-        self.state.remove(RECORD).map_err(state_error)?;
+        self.state.remove(RECORD_FILE).map_err(state_error)?;
         Ok(ended)
     }
 }
 
 /// Ends a process and waits until it is gone.
-async fn terminate(process: &Marked, doing: &'static str, log: &Path) -> Result<(), EngineError> {
-    process.terminate().map_err(system(doing))?;
-    let deadline = Instant::now() + STOP;
+async fn terminate_and_wait(
+    process: &TaggedProcess,
+    doing: &'static str,
+    log: &Path,
+) -> Result<(), EngineError> {
+    process.terminate().map_err(system_error(doing))?;
+    let deadline = Instant::now() + STOP_TIMEOUT;
     while process.is_alive() {
         if Instant::now() >= deadline {
-            return Err(setup(
+            return Err(setup_error(
                 doing,
-                format!("pid {} still runs after {} s", process.pid, STOP.as_secs()),
+                format!(
+                    "pid {} still runs after {} s",
+                    process.pid,
+                    STOP_TIMEOUT.as_secs()
+                ),
                 vec![
                     format!("read its log: {}", log.display()),
                     format!("or kill it: kill -9 {}", process.pid),
                 ],
             ));
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }
@@ -290,12 +311,12 @@ async fn terminate(process: &Marked, doing: &'static str, log: &Path) -> Result<
 /// Ends the `containerd` of a `dockerd` that was killed. The kernel is about to
 /// do that, too; but a `dockerd` that starts before it has removes the socket of
 /// the one that it finds, takes that for its own, and never reaches it.
-async fn end_orphan(options: &DaemonOptions) -> Result<(), EngineError> {
+async fn terminate_orphaned_containerd(options: &DaemonOptions) -> Result<(), EngineError> {
     let has_parent =
-        recorded_pid(&options.pidfile).is_some_and(|pid| process::runs(pid, "dockerd"));
-    match containerd(options) {
+        read_pidfile(&options.pidfile).is_some_and(|pid| process::is_running(pid, "dockerd"));
+    match find_containerd(options) {
         Some(orphan) if !has_parent => {
-            terminate(
+            terminate_and_wait(
                 &orphan,
                 "stop the containerd of a killed dockerd",
                 &options.log,
@@ -308,12 +329,12 @@ async fn end_orphan(options: &DaemonOptions) -> Result<(), EngineError> {
 
 /// Removes pid files whose pid belongs to something else by now: `dockerd`
 /// would take that for itself, and refuse to start.
-fn clear_stale(options: &DaemonOptions) -> io::Result<()> {
+fn remove_stale_pidfiles(options: &DaemonOptions) -> io::Result<()> {
     for (path, program) in [
         (options.pidfile.clone(), "dockerd"),
         (options.containerd_pidfile(), "containerd"),
     ] {
-        let is_stale = recorded_pid(&path).is_some_and(|pid| !process::runs(pid, program));
+        let is_stale = read_pidfile(&path).is_some_and(|pid| !process::is_running(pid, program));
         if is_stale {
             std::fs::remove_file(path)?;
         }
@@ -322,13 +343,13 @@ fn clear_stale(options: &DaemonOptions) -> io::Result<()> {
 }
 
 /// The process id that a pid file tells.
-fn recorded_pid(path: &Path) -> Option<u32> {
+fn read_pidfile(path: &Path) -> Option<u32> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// Starts `dockerd` in a session of its own, so that neither the terminal's
 /// end nor its Ctrl-C reaches it. Returns it and the size that its log had.
-fn spawn(record: &Record) -> io::Result<(Child, u64)> {
+fn spawn_dockerd(record: &DaemonRecord) -> io::Result<(Child, u64)> {
     let options = &record.options;
     for path in [&options.socket, &options.pidfile, &options.log] {
         if let Some(parent) = path.parent() {
@@ -337,8 +358,8 @@ fn spawn(record: &Record) -> io::Result<(Child, u64)> {
     }
     let log = open_log(&options.log)?;
     let offset = log.metadata()?.len();
-    let daemon = process::program("dockerd").ok_or(io::ErrorKind::NotFound)?;
-    let mut command = match process::program("setsid") {
+    let daemon = process::find_program("dockerd").ok_or(io::ErrorKind::NotFound)?;
+    let mut command = match process::find_program("setsid") {
         // It execs, so the child's pid is that of dockerd.
         Some(setsid) => {
             let mut command = Command::new(setsid);
@@ -356,7 +377,7 @@ fn spawn(record: &Record) -> io::Result<(Child, u64)> {
         .args(options.arguments(&record.mark))
         .env_clear()
         .envs(
-            PASSED_ON
+            INHERITED_ENV
                 .iter()
                 .filter_map(|name| Some((name, std::env::var_os(name)?))),
         )
@@ -378,29 +399,32 @@ fn search_path() -> std::ffi::OsString {
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
-    if path.metadata().is_ok_and(|facts| facts.len() > LOG_LIMIT) {
+    if path
+        .metadata()
+        .is_ok_and(|facts| facts.len() > MAX_LOG_BYTES)
+    {
         std::fs::rename(path, path.with_extension("log.1"))?;
     }
     OpenOptions::new().create(true).append(true).open(path)
 }
 
 /// Waits until the engine answers, its process ends, or the time is over.
-async fn wait_ready(
+async fn wait_until_ready(
     options: &DaemonOptions,
-    process: &Marked,
+    process: &TaggedProcess,
     mut child: Option<&mut Child>,
     offset: u64,
     cancel: &CancellationToken,
 ) -> Result<(), EngineError> {
-    let deadline = Instant::now() + START;
+    let deadline = Instant::now() + START_TIMEOUT;
     let settings = EngineSettings {
         host: Some(options.address()),
     };
     let failed = |reason: String| {
-        let found = diagnosis::of_log(&options.log, offset);
+        let found = diagnosis::diagnose_log(&options.log, offset);
         let mut next: Vec<String> = found.next.into_iter().collect();
         next.push(format!("read its log: {}", options.log.display()));
-        setup("start dockerd", format!("{reason}: {}", found.reason), next)
+        setup_error("start dockerd", format!("{reason}: {}", found.reason), next)
     };
     loop {
         if Engine::connect(&settings).await.is_ok() {
@@ -416,12 +440,15 @@ async fn wait_ready(
             None => {}
         }
         if Instant::now() >= deadline {
-            return Err(failed(format!("no answer within {} s", START.as_secs())));
+            return Err(failed(format!(
+                "no answer within {} s",
+                START_TIMEOUT.as_secs()
+            )));
         }
         tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
             () = cancel.cancelled() => {
-                return Err(setup("start dockerd", "interrupted", Vec::new()));
+                return Err(setup_error("start dockerd", "interrupted", Vec::new()));
             }
         }
     }
@@ -429,31 +456,31 @@ async fn wait_ready(
 
 /// What starting an engine could spoil, or change for others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Network {
-    defaults: Vec<Route>,
+struct NetworkSnapshot {
+    default_routes: Vec<IpRoute>,
     forwarding: Option<String>,
     forward_policy: Option<String>,
 }
 
-impl Network {
-    async fn observe(routes: &[Route]) -> Self {
+impl NetworkSnapshot {
+    async fn capture(routes: &[IpRoute]) -> Self {
         Self {
-            defaults: network::defaults(routes),
+            default_routes: network::default_routes(routes),
             forwarding: std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
                 .ok()
                 .map(|text| text.trim().to_owned()),
-            forward_policy: forward_policy().await,
+            forward_policy: read_forward_policy().await,
         }
     }
 
     /// Whether every default route is still there.
-    fn is_kept_by(&self, after: &Self) -> bool {
-        self.defaults
+    fn is_preserved_in(&self, after: &Self) -> bool {
+        self.default_routes
             .iter()
-            .all(|route| after.defaults.contains(route))
+            .all(|route| after.default_routes.contains(route))
     }
 
-    fn changes(&self, after: &Self) -> Vec<String> {
+    fn describe_changes(&self, after: &Self) -> Vec<String> {
         let mut changes = Vec::new();
         if self.forwarding != after.forwarding && after.forwarding.as_deref() == Some("1") {
             changes.push("this machine now forwards IPv4 packets, which containers require".into());
@@ -470,8 +497,8 @@ impl Network {
     }
 }
 
-async fn forward_policy() -> Option<String> {
-    let iptables = process::program("iptables")?;
+async fn read_forward_policy() -> Option<String> {
+    let iptables = process::find_program("iptables")?;
     let output = tokio::process::Command::new(iptables)
         .args(["-w", "2", "-S", "FORWARD"])
         .stdin(Stdio::null())

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use dm_host::network::{self, Ranges, Route};
+use dm_host::network::{self, AddressRanges, IpRoute};
 use dm_host::state::StateDir;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ const ETHERNET_MTU: u32 = 1500;
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Bridge {
     /// Docker's own default bridge, in ranges that are free.
-    Default(Ranges),
+    Default(AddressRanges),
     /// A bridge that is there already, and no packet filter. Not `none`: a
     /// daemon that is told so removes `docker0`, whoever's it is.
     Existing(String),
@@ -49,9 +49,9 @@ impl DaemonOptions {
     /// The usual places, and networks that fit among `routes`. `None` if no
     /// private address range is free.
     #[must_use]
-    pub(crate) fn plan(state: &StateDir, routes: &[Route]) -> Option<Self> {
+    pub(crate) fn plan(state: &StateDir, routes: &[IpRoute]) -> Option<Self> {
         let resolvers = std::fs::read_to_string("/etc/resolv.conf")
-            .map(|text| network::nameservers(&text))
+            .map(|text| network::parse_nameservers(&text))
             .unwrap_or_default();
         let log = Path::new("/var/log");
         let log = if log.is_dir() { log } else { state.path() };
@@ -61,7 +61,7 @@ impl DaemonOptions {
             exec_root: "/var/run/docker".into(),
             pidfile: "/var/run/docker.pid".into(),
             log: log.join("dockerd.log"),
-            bridge: Bridge::Default(network::free_ranges(routes, &resolvers, "docker0")?),
+            bridge: Bridge::Default(network::find_free_ranges(routes, &resolvers, "docker0")?),
             mtu: network::uplink_mtu(routes).map_or(ETHERNET_MTU, |mtu| mtu.min(ETHERNET_MTU)),
             dns: network::container_resolvers().unwrap_or_default(),
             cgroupfs: true,
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn the_arguments_say_all_that_was_planned() {
         let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::at(dir.path()).unwrap();
+        let state = StateDir::open_at(dir.path()).unwrap();
         let mut options = DaemonOptions::plan(&state, &[]).unwrap();
         options.dns = vec!["192.0.2.53".parse().unwrap()];
         options.mtu = 1400;

@@ -2,17 +2,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 
-fn route(text: &str) -> Route {
-    Route {
+fn route(text: &str) -> IpRoute {
+    IpRoute {
         interface: text.into(),
         destination: "0.0.0.0/0".parse().unwrap(),
         gateway: None,
     }
 }
 
-fn network(routes: &[&str], policy: &str) -> Network {
-    Network {
-        defaults: routes.iter().map(|name| route(name)).collect(),
+fn network(routes: &[&str], policy: &str) -> NetworkSnapshot {
+    NetworkSnapshot {
+        default_routes: routes.iter().map(|name| route(name)).collect(),
         forwarding: Some("1".into()),
         forward_policy: Some(policy.into()),
     }
@@ -21,10 +21,10 @@ fn network(routes: &[&str], policy: &str) -> Network {
 #[test]
 fn a_lost_default_route_is_noticed_and_a_changed_policy_told() {
     let before = network(&["eth0"], "ACCEPT");
-    assert!(before.is_kept_by(&network(&["eth0", "docker0"], "ACCEPT")));
-    assert!(!before.is_kept_by(&network(&["docker0"], "ACCEPT")));
-    assert_eq!(before.changes(&before), Vec::<String>::new());
-    let changes = before.changes(&network(&["eth0"], "DROP"));
+    assert!(before.is_preserved_in(&network(&["eth0", "docker0"], "ACCEPT")));
+    assert!(!before.is_preserved_in(&network(&["docker0"], "ACCEPT")));
+    assert_eq!(before.describe_changes(&before), Vec::<String>::new());
+    let changes = before.describe_changes(&network(&["eth0"], "DROP"));
     assert!(
         changes[0].ends_with("(iptables policy FORWARD DROP)"),
         "{changes:?}"
@@ -34,20 +34,20 @@ fn a_lost_default_route_is_noticed_and_a_changed_policy_told() {
 #[test]
 fn pid_files_of_others_are_cleared_and_live_ones_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let options = scratch(dir.path(), "unused");
-    clear_stale(&options).unwrap();
+    let options = test_options(dir.path(), "unused");
+    remove_stale_pidfiles(&options).unwrap();
     std::fs::write(&options.pidfile, std::process::id().to_string()).unwrap();
-    clear_stale(&options).unwrap();
+    remove_stale_pidfiles(&options).unwrap();
     assert!(!options.pidfile.exists());
     std::fs::write(&options.pidfile, "not a number").unwrap();
-    clear_stale(&options).unwrap();
+    remove_stale_pidfiles(&options).unwrap();
     assert!(options.pidfile.exists());
 }
 
 /// A bridge of the test's own, removed with it.
-struct OwnBridge(String);
+struct TestBridge(String);
 
-impl OwnBridge {
+impl TestBridge {
     fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +57,7 @@ impl OwnBridge {
     }
 }
 
-impl Drop for OwnBridge {
+impl Drop for TestBridge {
     fn drop(&mut self) {
         run_ip(&["link", "delete", &self.0]);
     }
@@ -71,7 +71,7 @@ fn run_ip(arguments: &[&str]) {
     assert!(status.success(), "ip {arguments:?}");
 }
 
-fn scratch(dir: &Path, bridge: &str) -> DaemonOptions {
+fn test_options(dir: &Path, bridge: &str) -> DaemonOptions {
     DaemonOptions {
         socket: dir.join("docker.sock"),
         data_root: dir.join("data"),
@@ -86,23 +86,23 @@ fn scratch(dir: &Path, bridge: &str) -> DaemonOptions {
 }
 
 /// A place for a second engine, of which nothing is left.
-struct Scratch {
+struct TestDaemonDirs {
     dir: tempfile::TempDir,
-    _bridge: OwnBridge,
+    _bridge: TestBridge,
     state: StateDir,
     options: DaemonOptions,
 }
 
-impl Scratch {
+impl TestDaemonDirs {
     /// None where a second engine can't be run.
     fn new() -> Option<Self> {
-        if process::program("dockerd").is_none() || !rustix::process::geteuid().is_root() {
+        if process::find_program("dockerd").is_none() || !rustix::process::geteuid().is_root() {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        let bridge = OwnBridge::new();
-        let options = scratch(dir.path(), &bridge.0);
-        let state = StateDir::at(dir.path().join("state")).unwrap();
+        let bridge = TestBridge::new();
+        let options = test_options(dir.path(), &bridge.0);
+        let state = StateDir::open_at(dir.path().join("state")).unwrap();
         Some(Self {
             dir,
             _bridge: bridge,
@@ -114,17 +114,17 @@ impl Scratch {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_own() {
-    let Some(place) = Scratch::new() else {
+    let Some(place) = TestDaemonDirs::new() else {
         return;
     };
-    let Scratch { state, options, .. } = &place;
-    let daemon = Daemon::new(state.clone());
+    let TestDaemonDirs { state, options, .. } = &place;
+    let daemon = ManagedDaemon::new(state.clone());
     let cancel = CancellationToken::new();
     assert_eq!(daemon.running().unwrap(), None);
     assert!(!daemon.stop(&cancel).await.unwrap());
 
     // Two at once: one starts it, the other waits and finds it.
-    let other = Daemon::new(state.clone());
+    let other = ManagedDaemon::new(state.clone());
     let (one, two) = tokio::join!(
         daemon.start(options, &cancel, &|_| {}),
         other.start(options, &cancel, &|_| {}),
@@ -134,8 +134,8 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
     assert!(one.fresh != two.fresh);
 
     // What a `dm` that was killed in the middle leaves is found by the record.
-    let record = daemon.record().unwrap().unwrap();
-    assert!(record.containerd().is_some());
+    let record = daemon.load_record().unwrap().unwrap();
+    assert!(record.find_containerd().is_some());
     assert_eq!(daemon.running().unwrap(), Some(one.running.clone()));
     let engine = Engine::connect(&EngineSettings {
         host: Some(options.address()),
@@ -143,7 +143,7 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
     .await
     .unwrap();
     assert_eq!(
-        engine.facts().await.unwrap().root_dir,
+        engine.info().await.unwrap().root_dir,
         options.data_root.display().to_string()
     );
 
@@ -151,8 +151,8 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
     // heals that.
     let pid = rustix::process::Pid::from_raw(i32::try_from(one.running.pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    while record.running().is_some() {
-        tokio::time::sleep(POLL).await;
+    while record.find_dockerd().is_some() {
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     assert_eq!(daemon.running().unwrap(), None);
     let again = daemon.start(options, &cancel, &|_| {}).await.unwrap();
@@ -160,17 +160,17 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
 
     assert!(daemon.stop(&cancel).await.unwrap());
     assert_eq!(daemon.running().unwrap(), None);
-    assert!(record.containerd().is_none());
-    assert_eq!(daemon.record().unwrap(), None);
+    assert!(record.find_containerd().is_none());
+    assert_eq!(daemon.load_record().unwrap(), None);
     assert!(!daemon.stop(&cancel).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_containerd_that_outlived_its_engine_is_not_in_the_way() {
-    let Some(place) = Scratch::new() else {
+    let Some(place) = TestDaemonDirs::new() else {
         return;
     };
-    let Scratch { state, options, .. } = &place;
+    let TestDaemonDirs { state, options, .. } = &place;
     let cancel = CancellationToken::new();
 
     // As a killed dockerd leaves it until the kernel has ended it, too.
@@ -185,7 +185,7 @@ async fn a_containerd_that_outlived_its_engine_is_not_in_the_way() {
         folder = folder.display(),
     );
     std::fs::write(&config, settings).unwrap();
-    let mut left = std::process::Command::new(process::program("containerd").unwrap())
+    let mut left = std::process::Command::new(process::find_program("containerd").unwrap())
         .arg("--config")
         .arg(&config)
         .stderr(std::process::Stdio::null())
@@ -194,28 +194,33 @@ async fn a_containerd_that_outlived_its_engine_is_not_in_the_way() {
     std::fs::write(options.containerd_pidfile(), left.id().to_string()).unwrap();
     while !folder.join("containerd.sock").exists() {
         assert!(left.try_wait().unwrap().is_none());
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 
-    let daemon = Daemon::new(state.clone());
+    let daemon = ManagedDaemon::new(state.clone());
     daemon.start(options, &cancel, &|_| {}).await.unwrap();
     assert!(left.try_wait().unwrap().is_some());
-    let own = daemon.record().unwrap().unwrap().containerd().unwrap();
+    let own = daemon
+        .load_record()
+        .unwrap()
+        .unwrap()
+        .find_containerd()
+        .unwrap();
     assert_ne!(own.pid, left.id());
     assert!(daemon.stop(&cancel).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_can_not_start_tells_why_and_leaves_nothing() {
-    let Some(place) = Scratch::new() else {
+    let Some(place) = TestDaemonDirs::new() else {
         return;
     };
-    let Scratch { dir, state, .. } = &place;
+    let TestDaemonDirs { dir, state, .. } = &place;
     let mut options = place.options.clone();
     // A file where a directory must be.
     options.data_root = dir.path().join("file");
     std::fs::write(&options.data_root, "").unwrap();
-    let daemon = Daemon::new(state.clone());
+    let daemon = ManagedDaemon::new(state.clone());
     let error = daemon
         .start(&options, &CancellationToken::new(), &|_| {})
         .await
@@ -226,5 +231,5 @@ async fn an_engine_that_can_not_start_tells_why_and_leaves_nothing() {
         "{text}"
     );
     assert!(text.contains("points to a file"), "{text}");
-    assert_eq!(daemon.record().unwrap(), None);
+    assert_eq!(daemon.load_record().unwrap(), None);
 }

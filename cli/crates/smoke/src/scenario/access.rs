@@ -1,95 +1,107 @@
 //! Who gets in, and who is turned away.
 
-use dm_gateway_client::{Answer, Fault, Person, trace_id};
+use dm_gateway_client::{BrowserSession, RequestFailure, TracedResponse, new_trace_id};
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde_json::json;
 
-use super::World;
+use super::ScenarioState;
 
-pub(super) async fn everything_is_up(world: &mut World) -> Result<(), Fault> {
-    let nobody = Person::stranger(&world.site)?;
-    for (name, base) in &world.site.services {
-        let answer = nobody.get_from(base, "/actuator/health").answer().await?;
+pub(super) async fn services_are_up(state: &mut ScenarioState) -> Result<(), RequestFailure> {
+    let nobody = BrowserSession::anonymous(&state.endpoints)?;
+    for (name, base) in &state.endpoints.service_urls {
+        let answer = nobody.get_from(base, "/actuator/health").send().await?;
         if answer.status != 200 {
-            return Err(answer.fault(format!("{name} is not up")));
+            return Err(answer.failure(format!("{name} is not up")));
         }
-        answer.has("/status", "UP")?;
+        answer.expect_value("/status", "UP")?;
     }
     Ok(())
 }
 
-pub(super) async fn strangers_are_refused(world: &mut World) -> Result<(), Fault> {
-    let nobody = Person::stranger(&world.site)?;
-    let me = nobody.get("/api/v1/auth/me").expect(401).await?;
+pub(super) async fn anonymous_requests_are_refused(
+    state: &mut ScenarioState,
+) -> Result<(), RequestFailure> {
+    let nobody = BrowserSession::anonymous(&state.endpoints)?;
+    let me = nobody.get("/api/v1/auth/me").expect_status(401).await?;
     if me.json()? != json!({"error": "unauthenticated"}) {
-        return Err(me.fault("the body violates the contract"));
+        return Err(me.failure("the body violates the contract"));
     }
     for path in [
         "/api/v1/orders",
         "/api/v1/expenses",
         "/api/v1/notifications",
     ] {
-        let answer = nobody.get(path).expect(401).await?;
-        answer.has("/error/code", "UNAUTHENTICATED")?;
-        answer.has("/error/message", "Login is required")?;
+        let answer = nobody.get(path).expect_status(401).await?;
+        answer.expect_value("/error/code", "UNAUTHENTICATED")?;
+        answer.expect_value("/error/message", "Login is required")?;
     }
-    let trace = trace_id();
+    let trace = new_trace_id();
     let name = HeaderName::from_static("x-trace-id");
-    let stranger = Person::stranger(&world.site)?;
+    let stranger = BrowserSession::anonymous(&state.endpoints)?;
     let shipments = stranger
         .get("/api/v1/warehouse/shipments")
         .header(AUTHORIZATION, "Bearer nonsense")
-        .expect(401)
+        .expect_status(401)
         .await?;
-    shipments.has("/error/message", "Bearer token or session is required")?;
+    shipments.expect_value("/error/message", "Bearer token or session is required")?;
     if shipments.headers.get(&name).is_none() {
-        return Err(shipments.fault(format!("a refusal has no {name} header ({trace})")));
+        return Err(shipments.failure(format!("a refusal has no {name} header ({trace})")));
     }
     Ok(())
 }
 
-pub(super) async fn sales_signs_in(world: &mut World) -> Result<(), Fault> {
-    let person = Person::sign_in(&world.site, "jhalpert").await?;
-    let me = person.get("/api/v1/auth/me").expect(200).await?;
-    me.has("/userId", "jhalpert")?
-        .has("/displayName", "Jim Halpert")?
-        .has("/apps", json!(["portal", "infinity"]))?;
-    world.seller = Some(person);
+pub(super) async fn sales_signs_in(state: &mut ScenarioState) -> Result<(), RequestFailure> {
+    let person = BrowserSession::sign_in(&state.endpoints, "jhalpert").await?;
+    let me = person.get("/api/v1/auth/me").expect_status(200).await?;
+    me.expect_value("/userId", "jhalpert")?
+        .expect_value("/displayName", "Jim Halpert")?
+        .expect_value("/apps", json!(["portal", "infinity"]))?;
+    state.seller = Some(person);
     Ok(())
 }
 
-pub(super) async fn wrong_roles_are_refused(world: &mut World) -> Result<(), Fault> {
-    let refused = |answer: Answer, message: &'static str| {
+pub(super) async fn wrong_roles_are_refused(
+    state: &mut ScenarioState,
+) -> Result<(), RequestFailure> {
+    let refused = |answer: TracedResponse, message: &'static str| {
         answer
-            .has("/error/code", "FORBIDDEN")?
-            .has("/error/message", message)
+            .expect_value("/error/code", "FORBIDDEN")?
+            .expect_value("/error/message", message)
             .map(drop)
     };
-    let expenses = world.seller()?.get("/api/v1/expenses").expect(403).await?;
+    let expenses = state
+        .seller()?
+        .get("/api/v1/expenses")
+        .expect_status(403)
+        .await?;
     refused(expenses, "Accounting role is required to access expenses")?;
-    let orders = world
+    let orders = state
         .accountant()?
         .get("/api/v1/orders")
-        .expect(403)
+        .expect_status(403)
         .await?;
     refused(orders, "Sales role is required to access orders")?;
-    let shipments = world
+    let shipments = state
         .seller()?
         .get("/api/v1/warehouse/shipments")
-        .expect(403)
+        .expect_status(403)
         .await?;
     refused(shipments, "Warehouse role is required to access shipments")?;
-    let page = world.seller()?.get("/accounting").expect(403).await?;
-    if page.text.contains("<h1>Access denied</h1>") {
+    let page = state
+        .seller()?
+        .get("/accounting")
+        .expect_status(403)
+        .await?;
+    if page.body.contains("<h1>Access denied</h1>") {
         Ok(())
     } else {
-        Err(page.fault("the page does not say that access is denied"))
+        Err(page.failure("the page does not say that access is denied"))
     }
 }
 
-pub(super) async fn signing_out_works(world: &mut World) -> Result<(), Fault> {
-    let seller = world.seller()?;
-    seller.get("/logout").expect(302).await?;
-    seller.get("/api/v1/auth/me").expect(401).await?;
+pub(super) async fn signing_out_works(state: &mut ScenarioState) -> Result<(), RequestFailure> {
+    let seller = state.seller()?;
+    seller.get("/logout").expect_status(302).await?;
+    seller.get("/api/v1/auth/me").expect_status(401).await?;
     Ok(())
 }

@@ -3,119 +3,121 @@
 //! and what must be refused is.
 
 mod access;
-mod money;
-mod notices;
+mod expenses;
+mod leads;
+mod notifications;
 mod orders;
-mod sales;
-mod warehouse;
+mod shipments;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use dm_gateway_client::{Answer, Fault, Person, Phone, Site};
+use dm_gateway_client::{
+    BearerClient, BrowserSession, RequestFailure, StackEndpoints, TracedResponse,
+};
 use tokio::time::{Instant, sleep};
 
-use super::PATIENCE;
+use super::EVENT_TIMEOUT;
 
 /// The paper that everything is about.
 const SKU: &str = "PPR-A4-WHT-500";
 
 /// How often something that takes a moment is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What the steps have found out so far.
-pub(super) struct World {
-    site: Site,
-    seller: Option<Person>,
-    accountant: Option<Person>,
-    warehouse: Option<Phone>,
-    lead: String,
-    client: String,
-    order: String,
-    shipment: String,
-    expense: String,
+pub(super) struct ScenarioState {
+    endpoints: StackEndpoints,
+    seller: Option<BrowserSession>,
+    accountant: Option<BrowserSession>,
+    warehouse_worker: Option<BearerClient>,
+    lead_id: String,
+    client_id: String,
+    order_id: String,
+    shipment_id: String,
+    expense_id: String,
 }
 
-impl World {
-    pub(super) fn new(site: Site) -> Self {
+impl ScenarioState {
+    pub(super) fn new(endpoints: StackEndpoints) -> Self {
         Self {
-            site,
+            endpoints,
             seller: None,
             accountant: None,
-            warehouse: None,
-            lead: String::new(),
-            client: String::new(),
-            order: String::new(),
-            shipment: String::new(),
-            expense: String::new(),
+            warehouse_worker: None,
+            lead_id: String::new(),
+            client_id: String::new(),
+            order_id: String::new(),
+            shipment_id: String::new(),
+            expense_id: String::new(),
         }
     }
 
-    fn seller(&self) -> Result<&Person, Fault> {
-        let missing = || Fault::new("no user of sales is signed in");
+    fn seller(&self) -> Result<&BrowserSession, RequestFailure> {
+        let missing = || RequestFailure::new("no user of sales is signed in");
         self.seller.as_ref().ok_or_else(missing)
     }
 
-    fn accountant(&self) -> Result<&Person, Fault> {
-        let missing = || Fault::new("no user of accounting is signed in");
+    fn accountant(&self) -> Result<&BrowserSession, RequestFailure> {
+        let missing = || RequestFailure::new("no user of accounting is signed in");
         self.accountant.as_ref().ok_or_else(missing)
     }
 
-    fn phone(&self) -> Result<&Phone, Fault> {
-        let missing = || Fault::new("no user of the warehouse is signed in");
-        self.warehouse.as_ref().ok_or_else(missing)
+    fn warehouse_worker(&self) -> Result<&BearerClient, RequestFailure> {
+        let missing = || RequestFailure::new("no user of the warehouse is signed in");
+        self.warehouse_worker.as_ref().ok_or_else(missing)
     }
 }
 
-type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Fault>> + 'a>>;
+type StepFuture<'a> = Pin<Box<dyn Future<Output = Result<(), RequestFailure>> + 'a>>;
 
 /// A step of the scenario.
-pub(super) struct Definition {
+pub(super) struct StepDefinition {
     pub(super) service: &'static str,
     pub(super) name: &'static str,
-    run: for<'a> fn(&'a mut World) -> Running<'a>,
+    run: for<'a> fn(&'a mut ScenarioState) -> StepFuture<'a>,
 }
 
-impl Definition {
-    pub(super) fn run<'a>(&self, world: &'a mut World) -> Running<'a> {
-        (self.run)(world)
+impl StepDefinition {
+    pub(super) fn run<'a>(&self, state: &'a mut ScenarioState) -> StepFuture<'a> {
+        (self.run)(state)
     }
 }
 
 macro_rules! step {
     ($service:literal, $name:literal, $run:path) => {
-        Definition {
+        StepDefinition {
             service: $service,
             name: $name,
-            run: |world| Box::pin($run(world)),
+            run: |state| Box::pin($run(state)),
         }
     };
 }
 
 /// Everything that is tried.
-pub(super) const STEPS: &[Definition] = &[
-    step!("gateway", "every service is up", access::everything_is_up),
+pub(super) const STEPS: &[StepDefinition] = &[
+    step!("gateway", "every service is up", access::services_are_up),
     step!(
         "gateway",
         "requests without a login are refused",
-        access::strangers_are_refused
+        access::anonymous_requests_are_refused
     ),
     step!("gateway", "sales signs in", access::sales_signs_in),
     step!(
         "profile",
         "a profile can be read and saved",
-        sales::profile_is_saved
+        leads::profile_is_saved
     ),
     step!(
         "sales",
         "a lead is created and qualified",
-        sales::lead_is_qualified
+        leads::lead_is_qualified
     ),
     step!(
         "sales",
         "the lead becomes a client, once",
-        sales::lead_is_converted
+        leads::lead_is_converted
     ),
     step!("order", "an order is placed", orders::order_is_placed),
     step!(
@@ -126,23 +128,23 @@ pub(super) const STEPS: &[Definition] = &[
     step!(
         "inventory",
         "the warehouse sees the shipment",
-        warehouse::shipment_is_pending
+        shipments::shipment_is_pending
     ),
     step!(
         "inventory",
         "the shipment is scanned",
-        warehouse::shipment_is_scanned
+        shipments::shipment_is_scanned
     ),
     step!(
         "inventory",
         "the shipment is dispatched once per key",
-        warehouse::shipment_is_dispatched
+        shipments::shipment_is_dispatched
     ),
     step!("order", "the order is shipped", orders::order_is_shipped),
     step!(
         "wuphf",
         "the seller is notified",
-        notices::seller_is_notified
+        notifications::seller_is_notified
     ),
     step!(
         "inventory",
@@ -152,12 +154,12 @@ pub(super) const STEPS: &[Definition] = &[
     step!(
         "finance",
         "an expense is submitted and decided",
-        money::expense_is_decided
+        expenses::expense_is_decided
     ),
     step!(
         "wuphf",
         "the submitter is notified",
-        notices::decision_is_notified
+        notifications::decision_is_notified
     ),
     step!(
         "gateway",
@@ -174,19 +176,19 @@ pub(super) const STEPS: &[Definition] = &[
 /// Asks again and again until the answer is as expected, and tells the last fault
 /// if it never is.
 async fn eventually(
-    mut ask: impl AsyncFnMut() -> Result<Answer, Fault>,
-    check: impl Fn(&Answer) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let deadline = Instant::now() + PATIENCE;
+    mut send_request: impl AsyncFnMut() -> Result<TracedResponse, RequestFailure>,
+    check: impl Fn(&TracedResponse) -> Result<(), RequestFailure>,
+) -> Result<(), RequestFailure> {
+    let deadline = Instant::now() + EVENT_TIMEOUT;
     loop {
-        let answer = ask().await?;
+        let answer = send_request().await?;
         match check(&answer) {
             Ok(()) => return Ok(()),
             Err(mut fault) if Instant::now() >= deadline => {
-                fault.what = format!("{} after {} s", fault.what, PATIENCE.as_secs());
+                fault.what = format!("{} after {} s", fault.what, EVENT_TIMEOUT.as_secs());
                 return Err(fault);
             }
-            Err(_) => sleep(LOOK).await,
+            Err(_) => sleep(POLL_INTERVAL).await,
         }
     }
 }

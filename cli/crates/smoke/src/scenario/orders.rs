@@ -1,60 +1,61 @@
 //! Orders and their timelines.
 
-use dm_gateway_client::Fault;
+use dm_gateway_client::RequestFailure;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{PATIENCE, SKU, World, eventually};
-use crate::MARK;
+use super::{EVENT_TIMEOUT, SKU, ScenarioState, eventually};
+use crate::DATA_MARKER;
 
-fn order(client: &str, quantity: i64) -> Value {
+fn order_body(client: &str, quantity: i64) -> Value {
     json!({
         "clientId": client,
         "requestedShipDate": "2030-01-31",
         "items": [{"sku": SKU, "quantity": quantity}],
-        "notes": MARK,
+        "notes": DATA_MARKER,
     })
 }
 
-pub(super) async fn order_is_placed(world: &mut World) -> Result<(), Fault> {
-    let seller = world.seller()?;
+pub(super) async fn order_is_placed(state: &mut ScenarioState) -> Result<(), RequestFailure> {
+    let seller = state.seller()?;
     let broken = seller
         .post("/api/v1/orders")
         .json(&json!({"items": [{"sku": "", "quantity": 0}]}))
-        .expect(400)
+        .expect_status(400)
         .await?;
-    broken.has("/error/message", "Order request validation failed")?;
+    broken.expect_value("/error/message", "Order request validation failed")?;
     let placed = seller
         .post("/api/v1/orders")
-        .json(&order(&world.client, 3))
-        .expect(201)
+        .json(&order_body(&state.client_id, 3))
+        .expect_status(201)
         .await?;
-    placed.has("/status", "CREATED")?;
-    let order = placed.text_at("/orderId")?;
+    placed.expect_value("/status", "CREATED")?;
+    let order = placed.string_at("/orderId")?;
     // Once, right after the answer, as the sales page does.
     let list = seller
-        .get(&format!("/api/v1/orders?clientId={}", world.client))
-        .expect(200)
+        .get(&format!("/api/v1/orders?clientId={}", state.client_id))
+        .expect_status(200)
         .await?;
-    let listed = list.listed("orderId", &order)?;
+    let listed = list.expect_item("orderId", &order)?;
     if listed["status"] != "CREATED" {
-        return Err(list.fault("a new order must still be CREATED when listed at once"));
+        return Err(list.failure("a new order must still be CREATED when listed at once"));
     }
-    world.shipment = format!("ship_{}", order.trim_start_matches("ord_"));
-    world.order = order;
+    state.shipment_id = format!("ship_{}", order.trim_start_matches("ord_"));
+    state.order_id = order;
     Ok(())
 }
 
-pub(super) async fn timeline_streams(world: &mut World) -> Result<(), Fault> {
-    let seller = world.seller()?;
-    let path = format!("/api/v1/orders/{}/timeline/stream", world.order);
-    let stream = seller.get(&path).open().await?;
+pub(super) async fn timeline_streams(state: &mut ScenarioState) -> Result<(), RequestFailure> {
+    let seller = state.seller()?;
+    let path = format!("/api/v1/orders/{}/timeline/stream", state.order_id);
+    let stream = seller.get(&path).open_stream().await?;
     let mut body = stream.bytes_stream();
     let mut text = String::new();
     let reading = async {
         while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|error| Fault::new(format!("the stream broke: {error}")))?;
+            let chunk =
+                chunk.map_err(|error| RequestFailure::new(format!("the stream broke: {error}")))?;
             text.push_str(&String::from_utf8_lossy(&chunk));
             if ["event: timeline", "CREATED", "RESERVED"]
                 .iter()
@@ -63,31 +64,34 @@ pub(super) async fn timeline_streams(world: &mut World) -> Result<(), Fault> {
                 return Ok(());
             }
         }
-        Err(Fault::new("the stream ended"))
+        Err(RequestFailure::new("the stream ended"))
     };
-    match timeout(PATIENCE, reading).await {
+    match timeout(EVENT_TIMEOUT, reading).await {
         Ok(read) => read,
-        Err(_) => Err(Fault::new(format!(
+        Err(_) => Err(RequestFailure::new(format!(
             "RESERVED was not streamed within {} s; the stream said: {text}",
-            PATIENCE.as_secs()
+            EVENT_TIMEOUT.as_secs()
         ))),
     }
 }
 
-pub(super) async fn order_is_shipped(world: &mut World) -> Result<(), Fault> {
-    let seller = world.seller()?;
-    let path = format!("/api/v1/orders/{}", world.order);
+pub(super) async fn order_is_shipped(state: &mut ScenarioState) -> Result<(), RequestFailure> {
+    let seller = state.seller()?;
+    let path = format!("/api/v1/orders/{}", state.order_id);
     eventually(
-        async || seller.get(&path).expect(200).await,
+        async || seller.get(&path).expect_status(200).await,
         |order| {
             order
-                .has("/status", "SHIPPED")?
-                .has("/shipmentId", world.shipment.as_str())
+                .expect_value("/status", "SHIPPED")?
+                .expect_value("/shipmentId", state.shipment_id.as_str())
                 .map(drop)
         },
     )
     .await?;
-    let timeline = seller.get(&format!("{path}/timeline")).expect(200).await?;
+    let timeline = seller
+        .get(&format!("{path}/timeline"))
+        .expect_status(200)
+        .await?;
     let body = timeline.json()?;
     let events: Vec<&str> = body["events"]
         .as_array()
@@ -97,34 +101,40 @@ pub(super) async fn order_is_shipped(world: &mut World) -> Result<(), Fault> {
         .collect();
     for status in ["CREATED", "RESERVED", "SHIPPED"] {
         if events.iter().filter(|event| **event == status).count() != 1 {
-            return Err(timeline.fault(format!("the timeline has not exactly one {status}")));
+            return Err(timeline.failure(format!("the timeline has not exactly one {status}")));
         }
     }
     Ok(())
 }
 
-pub(super) async fn order_without_stock_fails(world: &mut World) -> Result<(), Fault> {
-    let seller = world.seller()?;
+pub(super) async fn order_without_stock_fails(
+    state: &mut ScenarioState,
+) -> Result<(), RequestFailure> {
+    let seller = state.seller()?;
     let placed = seller
         .post("/api/v1/orders")
-        .json(&order(&world.client, 900_000_000))
-        .expect(201)
+        .json(&order_body(&state.client_id, 900_000_000))
+        .expect_status(201)
         .await?;
-    let order = placed.text_at("/orderId")?;
+    let order = placed.string_at("/orderId")?;
     let path = format!("/api/v1/orders/{order}");
     eventually(
-        async || seller.get(&path).expect(200).await,
-        |order| order.has("/status", "FAILED_INSUFFICIENT_STOCK").map(drop),
+        async || seller.get(&path).expect_status(200).await,
+        |order| {
+            order
+                .expect_value("/status", "FAILED_INSUFFICIENT_STOCK")
+                .map(drop)
+        },
     )
     .await?;
     let shipment = format!("ship_{}", order.trim_start_matches("ord_"));
-    let list = world
-        .phone()?
+    let list = state
+        .warehouse_worker()?
         .get("/api/v1/warehouse/shipments?status=PENDING")
-        .expect(200)
+        .expect_status(200)
         .await?;
-    if list.item("shipmentId", &shipment)?.is_some() {
-        return Err(list.fault("a shipment without stock is still to be shipped"));
+    if list.find_item("shipmentId", &shipment)?.is_some() {
+        return Err(list.failure("a shipment without stock is still to be shipped"));
     }
     Ok(())
 }

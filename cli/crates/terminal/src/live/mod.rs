@@ -4,63 +4,63 @@
 //! is decided elsewhere; why the terminal is one of our own is written in
 //! `docs/adr/0002-draw-live-progress-with-indicatif-on-our-own-terminal.md`.
 
-mod terminal;
+mod progress_terminal;
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::style::{Glyph, Role, Style};
+use super::canvas::{Glyph, Style, StyleRole};
 
-pub use terminal::{Size, Terminal};
+pub use progress_terminal::{ProgressTerminal, SizeQuery};
 
 /// The columns of a progress bar.
-pub const BAR: usize = 20;
+pub const BAR_WIDTH: usize = 20;
 
 /// One line. Together with its spinner and bar it is narrower than the
 /// terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum LiveLine {
     /// Text as it is.
     Text(String),
     /// Text behind a spinner and a space.
-    Busy(String),
+    Spinner(String),
     /// A spinner, a space, text, a bar of [`BAR`] columns, and text.
-    Counted {
+    Bar {
         /// The text before the bar.
-        before: String,
+        prefix: String,
         /// How much is done …
-        done: u64,
+        current: u64,
         /// … of how much.
-        of: u64,
+        total: u64,
         /// The text behind the bar.
-        after: String,
+        suffix: String,
     },
 }
 
-impl Line {
+impl LiveLine {
     /// What indicatif makes of such a line.
-    fn style(&self, style: Style) -> ProgressStyle {
+    fn progress_style(&self, style: Style) -> ProgressStyle {
         let template = match self {
             Self::Text(_) => "{msg}".to_owned(),
-            Self::Busy(_) => "{spinner} {msg}".to_owned(),
-            Self::Counted { .. } if style.colour => {
+            Self::Spinner(_) => "{spinner} {msg}".to_owned(),
+            Self::Bar { .. } if style.colour => {
                 // Left to itself, console looks at the stdout of the process.
                 console::set_colors_enabled(true);
-                format!("{{spinner}} {{prefix}}{{bar:{BAR}.cyan/dim}}{{msg}}")
+                format!("{{spinner}} {{prefix}}{{bar:{BAR_WIDTH}.cyan/dim}}{{msg}}")
             }
-            Self::Counted { .. } => format!("{{spinner}} {{prefix}}{{bar:{BAR}}}{{msg}}"),
+            Self::Bar { .. } => format!("{{spinner}} {{prefix}}{{bar:{BAR_WIDTH}}}{{msg}}"),
         };
         let spinner: Vec<String> = style
-            .spinner()
+            .spinner_frames()
             .iter()
             // The last one is for a spinner that has ended, which none does.
             .chain([&" "])
-            .map(|tick| style.paint(Role::Active, tick))
+            .map(|tick| style.paint(StyleRole::Active, tick))
             .collect();
         let spinner: Vec<&str> = spinner.iter().map(String::as_str).collect();
-        let bar = [Glyph::Full, Glyph::Rest].map(|glyph| style.glyph(glyph));
+        let bar = [Glyph::BarFilled, Glyph::BarEmpty].map(|glyph| style.glyph(glyph));
         ProgressStyle::with_template(&template)
             .unwrap_or_else(|_| ProgressStyle::default_spinner())
             .tick_strings(&spinner)
@@ -70,21 +70,21 @@ impl Line {
 
 /// The lines that are redrawn at the end of a terminal.
 #[derive(Debug)]
-pub struct Lines {
-    terminal: Terminal,
-    all: MultiProgress,
-    shown: Mutex<Vec<(ProgressBar, Line)>>,
+pub struct LiveLines {
+    terminal: ProgressTerminal,
+    progress: MultiProgress,
+    shown: Mutex<Vec<(ProgressBar, LiveLine)>>,
 }
 
-impl Lines {
+impl LiveLines {
     /// No lines yet.
     #[must_use]
-    pub fn new(terminal: Terminal) -> Self {
+    pub fn new(terminal: ProgressTerminal) -> Self {
         // Without a rate of its own: a frame is drawn when it is asked for.
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
         Self {
             terminal,
-            all: MultiProgress::with_draw_target(target),
+            progress: MultiProgress::with_draw_target(target),
             shown: Mutex::default(),
         }
     }
@@ -94,35 +94,37 @@ impl Lines {
     ///
     /// # Errors
     /// If the terminal can't be written to.
-    pub fn show(&self, lines: Vec<Line>, style: Style, turn: bool) -> io::Result<()> {
+    pub fn draw(&self, lines: Vec<LiveLine>, style: Style, turn: bool) -> io::Result<()> {
         let mut shown = self.lock();
         // Each change of a bar draws: only the last drawing is to be seen.
-        self.terminal.freeze(true);
+        self.terminal.set_frozen(true);
         let stay = shown.len().min(lines.len());
         for (bar, _) in shown.drain(stay..) {
-            self.all.remove(&bar);
+            self.progress.remove(&bar);
         }
         for (index, line) in lines.into_iter().enumerate() {
             let (bar, before) = match shown.get_mut(index) {
                 Some((bar, before)) => (bar.clone(), Some(std::mem::replace(before, line.clone()))),
                 None => {
                     let hidden = ProgressDrawTarget::hidden();
-                    let bar = self.all.add(ProgressBar::with_draw_target(None, hidden));
+                    let bar = self
+                        .progress
+                        .add(ProgressBar::with_draw_target(None, hidden));
                     shown.push((bar.clone(), line.clone()));
                     (bar, None)
                 }
             };
-            let turned = change(&bar, before.as_ref(), &line, style);
+            let turned = update_bar(&bar, before.as_ref(), &line, style);
             if turn && !turned {
                 bar.tick();
             }
         }
-        self.terminal.freeze(false);
+        self.terminal.set_frozen(false);
         match shown.last() {
             Some((bar, _)) => bar.force_draw(),
-            None => self.all.clear()?,
+            None => self.progress.clear()?,
         }
-        self.terminal.check()
+        self.terminal.take_error()
     }
 
     /// Takes the lines away while `write` writes to the terminal, whichever
@@ -132,7 +134,7 @@ impl Lines {
         if shown.is_empty() {
             write()
         } else {
-            self.all.suspend(write)
+            self.progress.suspend(write)
         }
     }
 
@@ -140,7 +142,7 @@ impl Lines {
     ///
     /// # Errors
     /// If the terminal can't be written to.
-    pub(crate) fn above(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn write_above(&self, text: &str) -> io::Result<()> {
         self.suspend(|| self.terminal.write(text))
     }
 
@@ -150,36 +152,36 @@ impl Lines {
         self.terminal.size()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(ProgressBar, Line)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(ProgressBar, LiveLine)>> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Lines {
+impl Drop for LiveLines {
     /// What is on the terminal stays there: bars that go would be wiped out.
     fn drop(&mut self) {
-        self.terminal.freeze(true);
+        self.terminal.set_frozen(true);
     }
 }
 
 /// Gives a bar the looks of a line. Returns whether that turned its spinner:
 /// a new position does.
-fn change(bar: &ProgressBar, before: Option<&Line>, line: &Line, style: Style) -> bool {
+fn update_bar(bar: &ProgressBar, before: Option<&LiveLine>, line: &LiveLine, style: Style) -> bool {
     if before == Some(line) {
         return false;
     }
     if before.map(std::mem::discriminant) != Some(std::mem::discriminant(line)) {
-        bar.set_style(line.style(style));
+        bar.set_style(line.progress_style(style));
     }
     match line {
         // indicatif makes no line of nothing.
-        Line::Text(text) if text.is_empty() => bar.set_message(" "),
-        Line::Text(text) | Line::Busy(text) => bar.set_message(text.clone()),
-        Line::Counted {
-            before,
-            done,
-            of,
-            after,
+        LiveLine::Text(text) if text.is_empty() => bar.set_message(" "),
+        LiveLine::Text(text) | LiveLine::Spinner(text) => bar.set_message(text.clone()),
+        LiveLine::Bar {
+            prefix: before,
+            current: done,
+            total: of,
+            suffix: after,
         } => {
             bar.set_prefix(before.clone());
             bar.set_message(after.clone());

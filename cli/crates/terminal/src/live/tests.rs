@@ -3,42 +3,42 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::*;
-use crate::testing::{Captured, Emulator};
+use crate::testing::{CapturedOutput, TerminalEmulator};
 
 const STYLE: Style = Style {
     colour: false,
     unicode: true,
 };
 
-fn text(lines: &[&str]) -> Vec<Line> {
+fn text(lines: &[&str]) -> Vec<LiveLine> {
     lines
         .iter()
-        .map(|line| Line::Text((*line).to_owned()))
+        .map(|line| LiveLine::Text((*line).to_owned()))
         .collect()
 }
 
 /// Lines at the end of an emulated terminal.
-fn emulated(rows: u16, columns: u16) -> (Lines, Emulator) {
-    let emulator = Emulator::new(rows, columns);
+fn emulated_lines(rows: u16, columns: u16) -> (LiveLines, TerminalEmulator) {
+    let emulator = TerminalEmulator::new(rows, columns);
     let size = Box::new(move || Some((rows, columns)));
     (
-        Lines::new(Terminal::new(Box::new(emulator.clone()), size)),
+        LiveLines::new(ProgressTerminal::new(Box::new(emulator.clone()), size)),
         emulator,
     )
 }
 
 /// Lines whose bytes can be read, on a terminal whose columns can be changed.
-fn captured(columns: u16) -> (Lines, Captured, Arc<AtomicU16>) {
-    let (bytes, columns) = (Captured::default(), Arc::new(AtomicU16::new(columns)));
+fn captured_lines(columns: u16) -> (LiveLines, CapturedOutput, Arc<AtomicU16>) {
+    let (bytes, columns) = (CapturedOutput::default(), Arc::new(AtomicU16::new(columns)));
     let now = Arc::clone(&columns);
     let size = Box::new(move || Some((24, now.load(Ordering::Relaxed))));
-    let lines = Lines::new(Terminal::new(Box::new(bytes.clone()), size));
+    let lines = LiveLines::new(ProgressTerminal::new(Box::new(bytes.clone()), size));
     (lines, bytes, columns)
 }
 
 #[test]
 fn frames_replace_one_another() {
-    let (lines, terminal) = emulated(6, 20);
+    let (lines, terminal) = emulated_lines(6, 20);
     for (frame, seen) in [
         (
             vec!["one long line", "two", "three"],
@@ -49,7 +49,7 @@ fn frames_replace_one_another() {
         (vec![], ""),
         (vec!["again"], "again"),
     ] {
-        lines.show(text(&frame), STYLE, false).unwrap();
+        lines.draw(text(&frame), STYLE, false).unwrap();
         assert_eq!(terminal.contents(), seen);
         assert_eq!(terminal.cursor(), (u16::try_from(frame.len()).unwrap(), 0));
     }
@@ -57,80 +57,80 @@ fn frames_replace_one_another() {
 
 #[test]
 fn spinners_turn_and_bars_grow() {
-    let (lines, terminal) = emulated(6, 60);
-    let counted = |done| Line::Counted {
-        before: "x pulling ".into(),
-        done,
-        of: 10,
-        after: " of 10".into(),
+    let (lines, terminal) = emulated_lines(6, 60);
+    let counted = |done| LiveLine::Bar {
+        prefix: "x pulling ".into(),
+        current: done,
+        total: 10,
+        suffix: " of 10".into(),
     };
     for (done, seen) in [
         (0, "⠙ x pulling ──────────────────── of 10\n⠙ y"),
         (5, "⠹ x pulling ━━━━━━━━━━────────── of 10\n⠹ y"),
         (10, "⠸ x pulling ━━━━━━━━━━━━━━━━━━━━ of 10\n⠸ y"),
     ] {
-        let frame = vec![counted(done), Line::Busy("y".into())];
-        lines.show(frame, STYLE, true).unwrap();
+        let frame = vec![counted(done), LiveLine::Spinner("y".into())];
+        lines.draw(frame, STYLE, true).unwrap();
         assert_eq!(terminal.contents(), seen);
     }
     // A bar that becomes a text has neither spinner nor bar.
-    lines.show(text(&["x ready"]), STYLE, true).unwrap();
+    lines.draw(text(&["x ready"]), STYLE, true).unwrap();
     assert_eq!(terminal.contents(), "x ready");
 }
 
 #[test]
 fn text_above_stays_and_scrolls() {
-    let (lines, terminal) = emulated(4, 20);
-    lines.show(text(&["x", "y"]), STYLE, false).unwrap();
-    lines.above("note 1\nnote 2\n").unwrap();
+    let (lines, terminal) = emulated_lines(4, 20);
+    lines.draw(text(&["x", "y"]), STYLE, false).unwrap();
+    lines.write_above("note 1\nnote 2\n").unwrap();
     assert_eq!(terminal.contents(), "note 2\nx\ny");
-    lines.show(text(&["x!", "y!"]), STYLE, false).unwrap();
+    lines.draw(text(&["x!", "y!"]), STYLE, false).unwrap();
     assert_eq!(terminal.contents(), "note 2\nx!\ny!");
 }
 
 #[test]
 fn a_long_text_above_is_broken_by_the_terminal_alone() {
-    let (lines, bytes, _) = captured(20);
-    lines.show(text(&["x"]), STYLE, false).unwrap();
+    let (lines, bytes, _) = captured_lines(20);
+    lines.draw(text(&["x"]), STYLE, false).unwrap();
     let long = "0123456789".repeat(5) + "\n";
-    lines.above(&long).unwrap();
-    assert!(bytes.text().contains(&long));
+    lines.write_above(&long).unwrap();
+    assert!(bytes.contents().contains(&long));
 }
 
 #[test]
 fn the_echo_of_an_interrupt_is_wiped_out() {
-    let (lines, terminal) = emulated(5, 20);
-    lines.show(text(&["x", "y"]), STYLE, false).unwrap();
+    let (lines, terminal) = emulated_lines(5, 20);
+    lines.draw(text(&["x", "y"]), STYLE, false).unwrap();
     terminal.clone().write_all(b"^C").unwrap();
-    lines.show(text(&["x", "stopping"]), STYLE, false).unwrap();
+    lines.draw(text(&["x", "stopping"]), STYLE, false).unwrap();
     assert_eq!(terminal.contents(), "x\nstopping");
 }
 
 #[test]
 fn lines_that_are_dropped_stay_as_they_are() {
-    let (lines, terminal) = emulated(5, 20);
-    lines.show(text(&["x", "y"]), STYLE, false).unwrap();
+    let (lines, terminal) = emulated_lines(5, 20);
+    lines.draw(text(&["x", "y"]), STYLE, false).unwrap();
     drop(lines);
     assert_eq!(terminal.contents(), "x\ny");
 }
 
 #[test]
 fn a_narrower_terminal_has_reflowed_the_last_frame() {
-    let (lines, bytes, columns) = captured(20);
+    let (lines, bytes, columns) = captured_lines(20);
     lines
-        .show(text(&["123456789012345", "12"]), STYLE, false)
+        .draw(text(&["123456789012345", "12"]), STYLE, false)
         .unwrap();
-    let before = bytes.text().len();
+    let before = bytes.contents().len();
     columns.store(10, Ordering::Relaxed);
-    lines.show(text(&["1", "2"]), STYLE, false).unwrap();
-    assert!(bytes.text()[before..].starts_with("\r\x1b[3A"));
+    lines.draw(text(&["1", "2"]), STYLE, false).unwrap();
+    assert!(bytes.contents()[before..].starts_with("\r\x1b[3A"));
 }
 
 #[test]
 fn no_line_reaches_the_edge_whatever_it_is_given() {
-    let (lines, terminal) = emulated(5, 10);
+    let (lines, terminal) = emulated_lines(5, 10);
     lines
-        .show(
+        .draw(
             text(&["0123456789abcdef", "12345678", "123456789"]),
             STYLE,
             false,
@@ -141,13 +141,13 @@ fn no_line_reaches_the_edge_whatever_it_is_given() {
 
 #[test]
 fn a_frame_is_one_write_and_an_unchanged_one_none() {
-    let (lines, bytes, _) = captured(20);
-    lines.show(text(&["x", "y", "z"]), STYLE, false).unwrap();
-    assert_eq!(bytes.writes(), 1);
-    lines.show(text(&["x", "y", "z"]), STYLE, true).unwrap();
-    assert_eq!(bytes.writes(), 1);
-    lines.show(text(&["a", "b"]), STYLE, false).unwrap();
-    assert_eq!(bytes.writes(), 2);
+    let (lines, bytes, _) = captured_lines(20);
+    lines.draw(text(&["x", "y", "z"]), STYLE, false).unwrap();
+    assert_eq!(bytes.write_count(), 1);
+    lines.draw(text(&["x", "y", "z"]), STYLE, true).unwrap();
+    assert_eq!(bytes.write_count(), 1);
+    lines.draw(text(&["a", "b"]), STYLE, false).unwrap();
+    assert_eq!(bytes.write_count(), 2);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_terminal_that_has_gone_is_told_of() {
             Ok(())
         }
     }
-    let lines = Lines::new(Terminal::new(Box::new(Gone), Box::new(|| None)));
-    let error = lines.show(text(&["x"]), STYLE, false).unwrap_err();
+    let lines = LiveLines::new(ProgressTerminal::new(Box::new(Gone), Box::new(|| None)));
+    let error = lines.draw(text(&["x"]), STYLE, false).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
 }

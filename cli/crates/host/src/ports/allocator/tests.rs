@@ -4,44 +4,46 @@ use proptest::prelude::*;
 
 use super::*;
 
-const AUTO: Mode = Mode::Auto { customary: false };
+const AUTO: PortMode = PortMode::Auto {
+    prefer_requested: false,
+};
 
-struct Scratch {
+struct TestAllocator {
     dir: tempfile::TempDir,
-    allocator: Allocator,
+    allocator: PortAllocator,
 }
 
-fn scratch() -> Scratch {
+fn test_allocator() -> TestAllocator {
     let dir = tempfile::tempdir().unwrap();
-    let allocator = Allocator::new(StateDir::at(dir.path().join("state")).unwrap());
-    Scratch { dir, allocator }
+    let allocator = PortAllocator::new(StateDir::open_at(dir.path().join("state")).unwrap());
+    TestAllocator { dir, allocator }
 }
 
-impl Scratch {
-    fn ask(
+impl TestAllocator {
+    fn allocate(
         &self,
         instance: &str,
         wanted: &[(&str, u16)],
-        mode: Mode,
+        mode: PortMode,
         ours: &[u16],
     ) -> Result<BTreeMap<String, u16>, PortError> {
         let wanted = wanted
             .iter()
             .map(|(name, port)| ((*name).to_owned(), *port))
             .collect();
-        self.allocator.allocate(&Request {
+        self.allocator.allocate(&PortRequest {
             project: "dm-01234567",
             root: self.dir.path(),
             instance,
-            wanted: &wanted,
+            requested: &wanted,
             mode,
-            ours: &ours.iter().copied().collect(),
+            published: &ours.iter().copied().collect(),
         })
     }
 }
 
 /// A port that somebody listens on, as long as the listener lives.
-fn occupied() -> (TcpListener, u16) {
+fn occupied_port() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
@@ -49,21 +51,21 @@ fn occupied() -> (TcpListener, u16) {
 
 #[test]
 fn a_taken_port_names_its_owner_and_three_ways_out() {
-    let scratch = scratch();
-    let (_listener, port) = occupied();
+    let scratch = test_allocator();
+    let (_listener, port) = occupied_port();
     let error = scratch
-        .ask("default", &[("postgres", port)], Mode::Fixed, &[])
+        .allocate("default", &[("postgres", port)], PortMode::Fixed, &[])
         .unwrap_err();
     let PortError::Taken { owner, .. } = &error else {
         panic!("{error}")
     };
     assert_eq!(owner.as_ref().unwrap().pid, std::process::id());
     assert_eq!(
-        error.next()[0],
+        error.suggestions()[0],
         "let dm choose free ports: dm up --ports auto"
     );
     assert_eq!(
-        error.next()[2],
+        error.suggestions()[2],
         "or set another port in dm.toml: postgres.port"
     );
     assert_eq!(scratch.allocator.list().unwrap(), []);
@@ -72,38 +74,41 @@ fn a_taken_port_names_its_owner_and_three_ways_out() {
         error.to_string(),
         format!("port {port} of postgres is taken by container other-postgres")
     );
-    assert_eq!(error.next()[1], "or stop it: docker stop other-postgres");
+    assert_eq!(
+        error.suggestions()[1],
+        "or stop it: docker stop other-postgres"
+    );
 }
 
 #[test]
 fn a_port_of_its_own_containers_is_no_obstacle() {
-    let scratch = scratch();
-    let (_listener, port) = occupied();
+    let scratch = test_allocator();
+    let (_listener, port) = occupied_port();
     let given = scratch
-        .ask("default", &[("postgres", port)], Mode::Fixed, &[port])
+        .allocate("default", &[("postgres", port)], PortMode::Fixed, &[port])
         .unwrap();
     assert_eq!(given["postgres"], port);
     let again = scratch
-        .ask("default", &[("postgres", port)], AUTO, &[port])
+        .allocate("default", &[("postgres", port)], AUTO, &[port])
         .unwrap();
     assert_eq!(again["postgres"], port);
 }
 
 #[test]
 fn what_is_not_wanted_this_time_keeps_its_port_unasked() {
-    let scratch = scratch();
+    let scratch = test_allocator();
     let postgres = scratch
-        .ask("default", &[("postgres", 1)], AUTO, &[])
+        .allocate("default", &[("postgres", 1)], AUTO, &[])
         .unwrap()["postgres"];
     // Whoever sits there now is not asked: only the broker is wanted.
     let _listener = TcpListener::bind(("127.0.0.1", postgres)).unwrap();
     let both = scratch
-        .ask("default", &[("rabbitmq", 2)], AUTO, &[])
+        .allocate("default", &[("rabbitmq", 2)], AUTO, &[])
         .unwrap();
     assert_eq!(both["postgres"], postgres);
     assert_ne!(both["rabbitmq"], postgres);
     let again = scratch
-        .ask("default", &[("postgres", 1), ("rabbitmq", 2)], AUTO, &[])
+        .allocate("default", &[("postgres", 1), ("rabbitmq", 2)], AUTO, &[])
         .unwrap();
     assert_ne!(again["postgres"], postgres);
     assert_eq!(again["rabbitmq"], both["rabbitmq"]);
@@ -111,90 +116,95 @@ fn what_is_not_wanted_this_time_keeps_its_port_unasked() {
 
 #[test]
 fn auto_goes_round_a_taken_port_and_keeps_what_it_chose() {
-    let scratch = scratch();
-    let (_listener, port) = occupied();
-    let mode = Mode::Auto { customary: true };
+    let scratch = test_allocator();
+    let (_listener, port) = occupied_port();
+    let mode = PortMode::Auto {
+        prefer_requested: true,
+    };
     let first = scratch
-        .ask("default", &[("postgres", port)], mode, &[])
+        .allocate("default", &[("postgres", port)], mode, &[])
         .unwrap();
     assert_ne!(first["postgres"], port);
-    let second = scratch.ask("default", &[("postgres", port), ("keycloak", 0)], mode, &[]);
+    let second = scratch.allocate("default", &[("postgres", port), ("keycloak", 0)], mode, &[]);
     assert_eq!(second.unwrap()["postgres"], first["postgres"]);
     assert_eq!(
         scratch
             .allocator
-            .recorded("dm-01234567", "default")
+            .allocated_ports("dm-01234567", "default")
             .unwrap()
             .unwrap()["postgres"],
         first["postgres"]
     );
     assert_eq!(
-        scratch.allocator.recorded("dm-01234567", "demo").unwrap(),
+        scratch
+            .allocator
+            .allocated_ports("dm-01234567", "demo")
+            .unwrap(),
         None
     );
 }
 
 #[test]
 fn a_recorded_port_that_somebody_took_meanwhile_is_given_up() {
-    let scratch = scratch();
+    let scratch = test_allocator();
     let first = scratch
-        .ask("demo", &[("postgres", 5432)], AUTO, &[])
+        .allocate("demo", &[("postgres", 5432)], AUTO, &[])
         .unwrap()["postgres"];
     let _listener = TcpListener::bind(("127.0.0.1", first)).unwrap();
     let second = scratch
-        .ask("demo", &[("postgres", 5432)], AUTO, &[])
+        .allocate("demo", &[("postgres", 5432)], AUTO, &[])
         .unwrap()["postgres"];
     assert_ne!(first, second);
 }
 
 #[test]
 fn a_second_instance_leaves_the_customary_ports_alone() {
-    let scratch = scratch();
-    let port = { occupied().1 };
+    let scratch = test_allocator();
+    let port = { occupied_port().1 };
     let given = scratch
-        .ask("demo", &[("postgres", port)], AUTO, &[])
+        .allocate("demo", &[("postgres", port)], AUTO, &[])
         .unwrap();
     assert_ne!(given["postgres"], port);
     let fixed = scratch
-        .ask("default", &[("postgres", port)], Mode::Fixed, &[])
+        .allocate("default", &[("postgres", port)], PortMode::Fixed, &[])
         .unwrap();
     assert_eq!(fixed["postgres"], port);
 }
 
 #[test]
 fn a_port_kept_for_a_stopped_instance_is_given_to_no_other_until_released() {
-    let scratch = scratch();
-    let port = { occupied().1 };
+    let scratch = test_allocator();
+    let port = { occupied_port().1 };
     scratch
-        .ask("one", &[("postgres", port)], Mode::Fixed, &[])
+        .allocate("one", &[("postgres", port)], PortMode::Fixed, &[])
         .unwrap();
     let error = scratch
-        .ask("two", &[("postgres", port)], Mode::Fixed, &[])
+        .allocate("two", &[("postgres", port)], PortMode::Fixed, &[])
         .unwrap_err();
     assert!(matches!(&error, PortError::Reserved { instance, .. } if instance == "one"));
-    assert!(error.next()[1].ends_with("dm down --instance one"));
+    assert!(error.suggestions()[1].ends_with("dm down --instance one"));
     scratch.allocator.release("dm-01234567", "one").unwrap();
     scratch.allocator.release("dm-01234567", "one").unwrap();
     scratch
-        .ask("two", &[("postgres", port)], Mode::Fixed, &[])
+        .allocate("two", &[("postgres", port)], PortMode::Fixed, &[])
         .unwrap();
 }
 
 #[test]
 fn a_deleted_project_keeps_no_ports() {
-    let scratch = scratch();
+    let scratch = test_allocator();
     let gone = scratch.dir.path().join("gone");
     std::fs::create_dir(&gone).unwrap();
-    let port = { occupied().1 };
+    let port = { occupied_port().1 };
     let wanted = BTreeMap::from([("postgres".to_owned(), port)]);
     let ask = |root: &Path, project: &str| {
-        let request = Request {
+        let request = PortRequest {
             project,
             root,
             instance: "default",
-            wanted: &wanted,
-            mode: Mode::Fixed,
-            ours: &BTreeSet::new(),
+            requested: &wanted,
+            mode: PortMode::Fixed,
+            published: &BTreeSet::new(),
         };
         scratch.allocator.allocate(&request).map(|_| ())
     };
@@ -206,9 +216,9 @@ fn a_deleted_project_keeps_no_ports() {
 
 #[test]
 fn one_port_for_two_components_is_refused() {
-    let scratch = scratch();
+    let scratch = test_allocator();
     let error = scratch
-        .ask("x", &[("a", 7), ("b", 7)], Mode::Fixed, &[])
+        .allocate("x", &[("a", 7), ("b", 7)], PortMode::Fixed, &[])
         .unwrap_err();
     assert_eq!(error.to_string(), "a and b both require port 7");
 }
@@ -227,25 +237,25 @@ proptest! {
     /// own allocator as a process would, get ports that no two share.
     #[test]
     fn parallel_allocations_are_disjoint(instances in 2_usize..9, components in 1_usize..5) {
-        let scratch = scratch();
+        let scratch = test_allocator();
         let names: Vec<String> = (0..components).map(|n| format!("c{n}")).collect();
         let given: Vec<BTreeMap<String, u16>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..instances)
                 .map(|n| {
                     let (names, scratch) = (&names, &scratch);
                     scope.spawn(move || {
-                        let allocator = Allocator::new(
-                            StateDir::at(scratch.dir.path().join("state")).unwrap(),
+                        let allocator = PortAllocator::new(
+                            StateDir::open_at(scratch.dir.path().join("state")).unwrap(),
                         );
                         let wanted = names.iter().zip(5000..).map(|(c, p)| (c.clone(), p)).collect();
                         allocator
-                            .allocate(&Request {
+                            .allocate(&PortRequest {
                                 project: "dm-01234567",
                                 root: scratch.dir.path(),
                                 instance: &format!("i{n}"),
-                                wanted: &wanted,
-                                mode: Mode::Auto { customary: n == 0 },
-                                ours: &BTreeSet::new(),
+                                requested: &wanted,
+                                mode: PortMode::Auto { prefer_requested: n == 0 },
+                                published: &BTreeSet::new(),
                             })
                             .unwrap()
                     })

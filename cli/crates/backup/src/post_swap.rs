@@ -1,0 +1,150 @@
+//! What a set has besides the database. Doing any of it twice does no harm, so that a
+//! restore that was cut short is carried on with.
+
+use sqlx::{AssertSqlSafe, Connection as _};
+
+use super::broker::DeadLetterIds;
+use super::context::RestoreContext;
+use super::encryption::FileContent;
+use super::quote::quote_identifier;
+use super::{BackupError, OpenBackup, ServerContainer, republish, staged_database};
+
+/// Where the directory's server has its database.
+const LDAP_DATABASE_DIR: &str = "/var/lib/ldap/db";
+/// Where it has its configuration.
+const LDAP_CONFIG_DIR: &str = "/etc/ldap/slapd.d";
+
+/// Brings the broker's queues and topology back, and the directory where there is one, and
+/// opens broker and database to the services. Answers the dead letters that were brought
+/// back.
+///
+/// # Errors
+/// One of them is away: nobody is let in.
+pub(super) async fn restore_broker_and_directory(
+    context: &RestoreContext<'_>,
+    opened: &OpenBackup<'_>,
+) -> Result<DeadLetterIds, BackupError> {
+    (context.report)("restoring RabbitMQ: removing the messages of the replaced database");
+    for connection in context.broker.revoke_access().await? {
+        (context.warn)(&format!(
+            "could not close a connection of {connection} to RabbitMQ"
+        ));
+    }
+    context.broker.recreate_queues().await?;
+    (context.report)("restoring the dead letters");
+    let (letters, refused) = context.broker.import_backup(opened).await?;
+    refused.iter().for_each(|warning| (context.warn)(warning));
+    (context.report)("publishing the undelivered events of the restored outboxes");
+    let taken_at = opened.backup.manifest.taken_at;
+    let filled = republish::republish_events(
+        &context.target,
+        &context.broker,
+        &context.outbox_source,
+        &letters,
+        taken_at,
+    )
+    .await?;
+    for queue in filled {
+        if queue.published > 0 {
+            (context.report)(&format!(
+                "{} events were published to {} again",
+                queue.published, queue.queue
+            ));
+        }
+        if queue.rejected > 0 {
+            (context.warn)(&format!(
+                "{} refused {} events; publish them later: dm reconcile --repair",
+                queue.queue, queue.rejected
+            ));
+        }
+    }
+    if let Some(directory) = context.directory {
+        (context.report)("restoring OpenLDAP");
+        restore_directory(opened, directory).await?;
+    }
+    (context.report)("allowing connections to RabbitMQ and PostgreSQL again");
+    context.broker.grant_access().await?;
+    finish_restore(context, opened).await?;
+    Ok(letters)
+}
+
+/// The directory's entries: loaded beside those that are served, and put in their place.
+async fn restore_directory(
+    opened: &OpenBackup<'_>,
+    directory: ServerContainer<'_>,
+) -> Result<(), BackupError> {
+    let ldif = zstd::decode_all(opened.open_file("directory.ldif.zst")?);
+    let read = BackupError::file("read", opened.backup.path.join("directory.ldif.zst"));
+    let ldif = FileContent::from_bytes(ldif.map_err(read)?);
+    let files = vec![("dm-restore.ldif".to_owned(), ldif)];
+    directory.copy_files_into(files, "/tmp").await?;
+    let script = format!(
+        "set -eu
+         slapcat -n 1 > /tmp/dm-served.ldif || true
+         if cmp -s /tmp/dm-served.ldif /tmp/dm-restore.ldif; then
+             # Put in place by a call that was killed before it had the server see it.
+             if [ -e {LDAP_DATABASE_DIR}.replaced ]; then echo changed; fi
+             exit 0
+         fi
+         rm -rf /tmp/dm-slapd.d {LDAP_DATABASE_DIR}.restoring {LDAP_DATABASE_DIR}.replaced
+         cp -r {LDAP_CONFIG_DIR} /tmp/dm-slapd.d
+         grep -rl '^olcDbDirectory: {LDAP_DATABASE_DIR}$' /tmp/dm-slapd.d |
+             xargs sed -i 's#^olcDbDirectory: .*#olcDbDirectory: {LDAP_DATABASE_DIR}.restoring#'
+         mkdir -m 0700 {LDAP_DATABASE_DIR}.restoring
+         slapadd -q -n 1 -F /tmp/dm-slapd.d -l /tmp/dm-restore.ldif
+         chown -R openldap:openldap {LDAP_DATABASE_DIR}.restoring
+         if [ -e {LDAP_DATABASE_DIR} ]; then mv {LDAP_DATABASE_DIR} {LDAP_DATABASE_DIR}.replaced; fi
+         mv {LDAP_DATABASE_DIR}.restoring {LDAP_DATABASE_DIR}
+         echo changed"
+    );
+    let told = directory.run(&["sh", "-c", &script]).await?;
+    directory
+        .run(&[
+            "sh",
+            "-c",
+            "rm -rf /tmp/dm-restore.ldif /tmp/dm-served.ldif /tmp/dm-slapd.d",
+        ])
+        .await?;
+    if String::from_utf8_lossy(&told).trim() == "changed" {
+        // It still serves the files that it has opened.
+        directory
+            .engine
+            .kill_container(directory.container, "KILL")
+            .await?;
+        directory
+            .engine
+            .start_container(directory.container)
+            .await?;
+        let sweep = format!("rm -rf {LDAP_DATABASE_DIR}.replaced");
+        directory.run(&["sh", "-c", &sweep]).await?;
+    }
+    Ok(())
+}
+
+/// Notes that all of a restore is done and lets the services into the database, in one
+/// transaction, and removes what was replaced.
+async fn finish_restore(
+    context: &RestoreContext<'_>,
+    opened: &OpenBackup<'_>,
+) -> Result<(), BackupError> {
+    let target = &context.target;
+    let limit = match staged_database::read_server_metadata(opened)?.connection_limit() {
+        // It was saved while another restore was under way.
+        0 => -1,
+        limit => limit,
+    };
+    let mut session = target.connect().await?;
+    // The planner knows nothing of what was restored.
+    sqlx::raw_sql("ANALYZE").execute(&mut session).await?;
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "BEGIN;
+         UPDATE dm_ops.restores SET finished_at = clock_timestamp() WHERE finished_at IS NULL;
+         ALTER DATABASE {} CONNECTION LIMIT {limit};
+         COMMIT",
+        quote_identifier(target.database)
+    )))
+    .execute(&mut session)
+    .await?;
+    session.close().await?;
+    staged_database::drop_leftover_databases(target).await
+}

@@ -1,0 +1,135 @@
+//! A million events that are through: what it takes to look at them, and what they cost
+//! those that come after.
+
+use dm_core::error::Result;
+use serde_json::Value;
+use sqlx::AssertSqlSafe;
+
+use super::{BenchStack, Metric, measured_command, relay};
+use crate::error::BenchError;
+
+/// How many.
+const EVENT_COUNT: i32 = 1_000_000;
+
+/// Events of many aggregates, published some time ago, one a millisecond.
+const INSERT_OUTBOX: &str = "
+    INSERT INTO {schema}.outbox_events
+        (event_id, event_type, routing_key, subject, traceparent, payload, created_at, attempts,
+         published_at)
+    SELECT 'evt_bench_' || number, $1, $2, 'bench/' || number / 3,
+           '00-' || md5(number::text) || '-00f067aa0ba902b7-01',
+           json_build_object('id', 'evt_bench_' || number, 'data', repeat('x', 400)),
+           now() - interval '1 hour' + number * interval '1 millisecond', 1,
+           now() - interval '1 hour' + number * interval '1 millisecond'
+      FROM generate_series(1, $3) AS number
+     ORDER BY number";
+
+/// Wuphf has handled all of them.
+const INSERT_INBOX: &str = "
+    INSERT INTO notifications.inbox_events (queue, event_id, event_type, processed_at)
+    SELECT 'wuphf.domain-events.q', event_id, event_type, published_at
+      FROM finance.outbox_events WHERE subject LIKE 'bench/%'";
+
+/// How long `dm outbox ls` takes, and `dm reconcile`, with a million events of finance
+/// that wuphf has handled.
+pub(super) async fn measure_listing(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
+    insert_outbox_events(
+        stack,
+        "finance",
+        "com.dundermifflin.expense.submitted.v1",
+        "finance.expense.submitted.v1",
+    )
+    .await?;
+    execute_sql(stack, INSERT_INBOX).await?;
+    stack.vacuum_and_checkpoint("finance.outbox_events").await?;
+    stack
+        .vacuum_and_checkpoint("notifications.inbox_events")
+        .await?;
+    let listed = measured_command::run_measured(stack, &["outbox", "ls", "--json"]).await?;
+    let accounted = measured_command::run_measured(stack, &["reconcile", "--json"]).await?;
+    let report: Value = serde_json::from_slice(&accounted.output).unwrap_or_default();
+    let handled = report["accounts"].as_array().into_iter().flatten();
+    let handled: i64 = handled.filter_map(|it| it["consumed"].as_i64()).sum();
+    if handled < i64::from(EVENT_COUNT) {
+        return Err(BenchError::Timeout {
+            reason: format!("{handled} of {EVENT_COUNT} events were reconciled"),
+            timeout: accounted.duration,
+        }
+        .into());
+    }
+    delete_bench_events(stack, "finance").await?;
+    execute_sql(
+        stack,
+        "DELETE FROM notifications.inbox_events WHERE event_id LIKE 'evt_bench_%'",
+    )
+    .await?;
+    stack.vacuum_and_checkpoint("finance.outbox_events").await?;
+    stack
+        .vacuum_and_checkpoint("notifications.inbox_events")
+        .await?;
+    Ok(vec![
+        (Metric::OutboxList, listed.duration.as_secs_f64()),
+        (Metric::Reconcile, accounted.duration.as_secs_f64()),
+    ])
+}
+
+/// The relay's rate with a million published events in its table, as a share of its rate
+/// without them.
+pub(super) async fn measure_relay_rate(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
+    delete_bench_events(stack, "notifications").await?;
+    stack
+        .vacuum_and_checkpoint("notifications.outbox_events")
+        .await?;
+    let alone = relay::measure_rate(stack).await?;
+    delete_bench_events(stack, "notifications").await?;
+    insert_outbox_events(
+        stack,
+        "notifications",
+        "com.dundermifflin.notification.created.v1",
+        "notification.created.v1",
+    )
+    .await?;
+    stack
+        .vacuum_and_checkpoint("notifications.outbox_events")
+        .await?;
+    let among = relay::measure_rate(stack).await?;
+    delete_bench_events(stack, "notifications").await?;
+    Ok(vec![(Metric::RelayAmong, among / alone)])
+}
+
+async fn insert_outbox_events(
+    stack: &BenchStack<'_>,
+    schema: &str,
+    event_type: &str,
+    routing_key: &str,
+) -> Result<(), BenchError> {
+    sqlx::query(AssertSqlSafe(INSERT_OUTBOX.replace("{schema}", schema)))
+        .bind(event_type)
+        .bind(routing_key)
+        .bind(EVENT_COUNT)
+        .execute(&stack.database)
+        .await?;
+    Ok(())
+}
+
+/// All rows of the bench go, and the space that they took where nothing else is there.
+async fn delete_bench_events(stack: &BenchStack<'_>, schema: &str) -> Result<(), BenchError> {
+    let table = format!("{schema}.outbox_events");
+    let rest = format!("SELECT EXISTS (SELECT FROM {table} WHERE subject NOT LIKE 'bench/%')");
+    let keeps: bool = sqlx::query_scalar(AssertSqlSafe(rest))
+        .fetch_one(&stack.database)
+        .await?;
+    let statement = if keeps {
+        format!("DELETE FROM {table} WHERE subject LIKE 'bench/%'")
+    } else {
+        format!("TRUNCATE {table}")
+    };
+    execute_sql(stack, &statement).await
+}
+
+async fn execute_sql(stack: &BenchStack<'_>, statement: &str) -> Result<(), BenchError> {
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+        .execute(&stack.database)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Keycloak, for its administrator.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method, Response};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::http_client;
+
+/// How long an answer may take. The first export of a Keycloak takes some seconds.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The realm that the administrator is in.
+const MASTER_REALM: &str = "master";
+
+/// The way to a realm, as the administrator of Keycloak.
+#[derive(Debug, Clone, Copy)]
+pub struct AdminClient<'a> {
+    /// Keycloak's address.
+    pub base_url: &'a str,
+    /// The realm's name.
+    pub realm: &'a str,
+    /// The administrator.
+    pub user: &'a str,
+    /// The administrator's password.
+    pub password: &'a str,
+}
+
+impl AdminClient<'_> {
+    /// Asks whether Keycloak takes the administrator.
+    ///
+    /// # Errors
+    /// Keycloak is away, or refuses.
+    pub async fn check_credentials(&self) -> Result<(), reqwest::Error> {
+        self.sign_in().await.map(drop)
+    }
+
+    /// All that Keycloak exports of the realm while it runs: clients, groups and roles, and
+    /// no people.
+    ///
+    /// # Errors
+    /// Keycloak is away, or refuses.
+    pub async fn export_realm(&self) -> Result<Value, reqwest::Error> {
+        let session = self.sign_in().await?;
+        let path = format!(
+            "{}/partial-export?exportClients=true&exportGroupsAndRoles=true",
+            self.realm
+        );
+        session.request(Method::POST, &path).await?.json().await
+    }
+
+    /// Ends all sessions of the realm, and empties what Keycloak keeps in memory of its
+    /// database.
+    ///
+    /// # Errors
+    /// Keycloak is away, or refuses.
+    pub(crate) async fn clear_sessions_and_caches(&self) -> Result<(), reqwest::Error> {
+        let (session, realm) = (self.sign_in().await?, self.realm);
+        let sessions = format!("{realm}/logout-all");
+        let failures = format!("{realm}/attack-detection/brute-force/users");
+        tokio::try_join!(
+            session.request(Method::POST, &sessions),
+            session.request(Method::DELETE, &failures),
+        )?;
+        // Each is all realms', whichever is asked.
+        let caches = ["user", "keys", "realm"].map(|it| format!("{MASTER_REALM}/clear-{it}-cache"));
+        for cache in &caches {
+            session.request(Method::POST, cache).await?;
+        }
+        Ok(())
+    }
+
+    async fn sign_in(&self) -> Result<AdminSession<'_>, reqwest::Error> {
+        #[derive(Deserialize)]
+        struct Token {
+            access_token: String,
+        }
+        let client = http_client().timeout(REQUEST_TIMEOUT).build()?;
+        let token: Token = client
+            .post(format!(
+                "{}/realms/{MASTER_REALM}/protocol/openid-connect/token",
+                self.base_url
+            ))
+            .form(&[
+                ("grant_type", "password"),
+                ("client_id", "admin-cli"),
+                ("username", self.user),
+                ("password", self.password),
+            ])
+            .send()
+            .await
+            .and_then(Response::error_for_status)?
+            .json()
+            .await?;
+        Ok(AdminSession {
+            client,
+            base_url: self.base_url,
+            access_token: token.access_token,
+        })
+    }
+}
+
+/// An administrator who is signed in.
+struct AdminSession<'a> {
+    client: Client,
+    base_url: &'a str,
+    access_token: String,
+}
+
+impl AdminSession<'_> {
+    async fn request(&self, method: Method, path: &str) -> Result<Response, reqwest::Error> {
+        self.client
+            .request(method, format!("{}/admin/realms/{path}", self.base_url))
+            .bearer_auth(&self.access_token)
+            .send()
+            .await
+            .and_then(Response::error_for_status)
+    }
+}

@@ -1,0 +1,486 @@
+//! The limits of the queues, as policies of the broker.
+//!
+//! A policy can be changed while the broker runs, which an argument of a queue can't. So
+//! arguments hold what correctness depends on (at-least-once dead-lettering, and with it
+//! `reject-publish`; the pauses that retry queues are named after), and policies hold the
+//! numbers. They are no part of the definitions that the broker reads at its start: it would
+//! go back to old values whenever it starts by itself.
+
+use std::time::Duration;
+
+use dm_config::values::format_exact_duration;
+use dm_config::{MessageTtl, OverflowBehavior, QueuePolicies};
+use dm_contracts::topology::{RetryTier, WORK_QUEUES, dead_letter_queue, retry_queue};
+use dm_core::error::{ExitStatus, UserError};
+use dm_core::error_code::ErrorCode;
+use lapin::options::QueueDeclareOptions;
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::FieldTable;
+use lapin::{Connection, ErrorKind};
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::management::{ManagementApiError, ManagementClient};
+
+/// How long the broker's interface may take to be there after the broker itself.
+const MANAGEMENT_API_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is asked.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Every name that a policy of ours has.
+const POLICY_NAMES: [&str; 4] = ["dm-work", "dm-retry", "dm-dead-letter", "dm-readmodel"];
+
+/// Why the limits can't be applied.
+#[derive(Debug, Error)]
+pub(crate) enum QueuePolicyError {
+    /// The broker's management interface is away, or refuses.
+    #[error("could not set the limits of the queues")]
+    Management(#[from] ManagementApiError),
+    /// The broker itself is away, or refuses.
+    #[error("could not count the messages in the queues")]
+    Broker(#[from] lapin::Error),
+    /// Messages that are there would be dropped.
+    #[error("could not set {key}: {queue} has {messages} messages, and {consequence}")]
+    WouldDropMessages {
+        /// The key.
+        key: &'static str,
+        /// The queue.
+        queue: String,
+        /// How many messages it has.
+        messages: u64,
+        /// What would become of them.
+        consequence: String,
+    },
+}
+
+impl UserError for QueuePolicyError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Management(_) => ErrorCode::ManagementCall,
+            Self::Broker(_) => ErrorCode::BrokerCall,
+            Self::WouldDropMessages { .. } => ErrorCode::PolicyDropsMessages,
+        }
+    }
+
+    fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::Management(_) | Self::Broker(_) => ExitStatus::Component,
+            Self::WouldDropMessages { .. } => ExitStatus::Usage,
+        }
+    }
+
+    fn suggestions(&self) -> Vec<String> {
+        match self {
+            Self::Management(_) | Self::Broker(_) => {
+                vec!["dm logs rabbitmq".into(), "dm up".into()]
+            }
+            Self::WouldDropMessages { key, queue, .. } => vec![
+                format!("set {key} so that no message is dropped: dm config show {key}"),
+                if queue.ends_with(".dlq") {
+                    "or replay the dead letters first: dm dlq replay".into()
+                } else {
+                    format!("or consume the messages of {queue} first")
+                },
+            ],
+        }
+    }
+}
+
+/// A policy.
+#[derive(Debug, Clone, PartialEq)]
+struct QueuePolicy {
+    name: &'static str,
+    queues: Vec<String>,
+    /// What the names of its queues match.
+    pattern: String,
+    apply_to: &'static str,
+    definition: Map<String, Value>,
+}
+
+impl QueuePolicy {
+    fn new(
+        name: &'static str,
+        apply_to: &'static str,
+        queues: Vec<String>,
+        definition: &[(&str, Option<Value>)],
+    ) -> Self {
+        let names: Vec<String> = queues.iter().map(|name| regex::escape(name)).collect();
+        let definition = definition
+            .iter()
+            .filter_map(|(key, value)| Some(((*key).to_owned(), value.clone()?)));
+        Self {
+            name,
+            pattern: format!("^({})$", names.join("|")),
+            queues,
+            apply_to,
+            definition: definition.collect(),
+        }
+    }
+
+    /// As the broker exports and takes it.
+    fn to_json(&self) -> Value {
+        json!({
+            "vhost": "/",
+            "name": self.name,
+            "pattern": self.pattern,
+            "apply-to": self.apply_to,
+            "priority": 10,
+            "definition": self.definition,
+        })
+    }
+}
+
+/// The policies of a configuration: those that limit something.
+fn policies_from_config(config: &QueuePolicies) -> Vec<QueuePolicy> {
+    let milliseconds = |kept: &Option<MessageTtl>| {
+        let kept = kept.as_ref()?.as_duration().as_millis();
+        Some(json!(u64::try_from(kept).unwrap_or(u64::MAX)))
+    };
+    let consumed = WORK_QUEUES.iter().filter(|queue| queue.consumer.is_some());
+    let read_by_others = WORK_QUEUES.iter().filter(|queue| queue.consumer.is_none());
+    let QueuePolicies {
+        work,
+        retry,
+        dead_letter,
+        read_model,
+    } = config;
+    let most = dead_letter.max_length;
+    let all = [
+        QueuePolicy::new(
+            "dm-work",
+            "quorum_queues",
+            consumed
+                .clone()
+                .map(|queue| queue.name.to_owned())
+                .collect(),
+            &[
+                ("max-length", Some(json!(work.max_length))),
+                ("delivery-limit", Some(json!(work.delivery_limit))),
+                ("message-ttl", milliseconds(&work.ttl)),
+            ],
+        ),
+        QueuePolicy::new(
+            "dm-retry",
+            "quorum_queues",
+            consumed
+                .flat_map(|queue| RetryTier::ALL.map(|tier| retry_queue(queue.name, tier)))
+                .collect(),
+            &[
+                ("max-length", Some(json!(retry.max_length))),
+                ("delivery-limit", Some(json!(retry.delivery_limit))),
+                ("message-ttl", milliseconds(&retry.ttl)),
+            ],
+        ),
+        QueuePolicy::new(
+            "dm-dead-letter",
+            "classic_queues",
+            WORK_QUEUES
+                .iter()
+                .map(|queue| dead_letter_queue(queue.name))
+                .collect(),
+            &[
+                ("max-length", most.map(|most| json!(most))),
+                (
+                    "overflow",
+                    most.map(|_| json!(dead_letter.overflow.as_str())),
+                ),
+                ("message-ttl", milliseconds(&dead_letter.ttl)),
+            ],
+        ),
+        QueuePolicy::new(
+            "dm-readmodel",
+            "quorum_queues",
+            read_by_others.map(|queue| queue.name.to_owned()).collect(),
+            &[
+                ("max-length", Some(json!(read_model.max_length))),
+                ("overflow", Some(json!(read_model.overflow.as_str()))),
+                ("message-ttl", milliseconds(&read_model.ttl)),
+                (
+                    "delivery-limit",
+                    read_model.delivery_limit.map(|limit| json!(limit)),
+                ),
+            ],
+        ),
+    ];
+    let limits = |policy: &QueuePolicy| !policy.definition.is_empty();
+    all.into_iter().filter(limits).collect()
+}
+
+/// Adds the policies of a configuration to definitions, in place of those that they have of
+/// the same names.
+pub fn add_policies(definitions: &mut Value, config: &QueuePolicies) {
+    let others = definitions["policies"].as_array().cloned();
+    let others = others.unwrap_or_default().into_iter();
+    let others = others.filter(|policy| !is_dm_policy(policy));
+    let own = policies_from_config(config)
+        .into_iter()
+        .map(|policy| policy.to_json());
+    definitions["policies"] = others.chain(own).collect();
+}
+
+fn is_dm_policy(policy: &Value) -> bool {
+    policy["name"]
+        .as_str()
+        .is_some_and(|name| POLICY_NAMES.contains(&name))
+}
+
+/// Makes the broker's policies those of the configuration, unless messages that are there
+/// would be dropped by that.
+///
+/// # Errors
+/// [`PolicyError`]: those before the one that failed are applied.
+pub(super) async fn apply_policies(
+    management: &ManagementClient,
+    uri: &str,
+    config: &QueuePolicies,
+) -> Result<(), QueuePolicyError> {
+    let until = Instant::now() + MANAGEMENT_API_TIMEOUT;
+    let there = loop {
+        match management.list_policies().await {
+            Ok(there) => break there,
+            Err(error) if Instant::now() > until => return Err(error.into()),
+            // Its interface is there a little later than the broker.
+            Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
+        }
+    };
+    let wanted = policies_from_config(config);
+    for policy in &wanted {
+        let before = there.iter().find(|it| it["name"] == policy.name);
+        let same = |before: &Value| {
+            let wanted = policy.to_json();
+            ["pattern", "apply-to", "priority", "definition"]
+                .iter()
+                .all(|key| before[*key] == wanted[*key])
+        };
+        if before.is_some_and(same) {
+            continue;
+        }
+        let before = before.map(|it| &it["definition"]);
+        ensure_no_messages_dropped(uri, policy, before.unwrap_or(&Value::Null)).await?;
+        management
+            .set_policy(policy.name, &policy.to_json())
+            .await?;
+    }
+    for policy in there.iter().filter(|policy| is_dm_policy(policy)) {
+        let name = policy["name"].as_str().unwrap_or_default();
+        if !wanted.iter().any(|wanted| wanted.name == name) {
+            management.remove_policy(name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a policy leaves every message where it is.
+async fn ensure_no_messages_dropped(
+    uri: &str,
+    policy: &QueuePolicy,
+    before: &Value,
+) -> Result<(), QueuePolicyError> {
+    if dropped_messages(policy, before, u64::MAX).is_none() {
+        return Ok(());
+    }
+    let connection = dm_amqp::connect(uri, "dm limits").await?;
+    for queue in &policy.queues {
+        let messages = queue_depth(&connection, queue).await?;
+        if let Some((key, what)) = dropped_messages(policy, before, messages) {
+            return Err(QueuePolicyError::WouldDropMessages {
+                key,
+                queue: queue.clone(),
+                messages,
+                consequence: what,
+            });
+        }
+    }
+    connection.close(200, "done".into()).await?;
+    Ok(())
+}
+
+/// How many messages a queue has ready; none where it is not there.
+async fn queue_depth(connection: &Connection, queue: &str) -> Result<u64, lapin::Error> {
+    // A queue that is not there closes the channel.
+    let channel = connection.create_channel().await?;
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    match channel
+        .queue_declare(queue.into(), options, FieldTable::default())
+        .await
+    {
+        Ok(found) => {
+            channel.close(200, "done".into()).await?;
+            Ok(found.message_count().into())
+        }
+        Err(error) if is_not_found(&error) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_not_found(error: &lapin::Error) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => {
+            *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)
+        }
+        _ => false,
+    }
+}
+
+/// The key by which so many messages of a queue would not stay, and what would become of
+/// them. Work and retry queues drop nothing: they refuse, and dead-letter what expires.
+fn dropped_messages(
+    policy: &QueuePolicy,
+    before: &Value,
+    messages: u64,
+) -> Option<(&'static str, String)> {
+    let (length, ttl) = match policy.name {
+        "dm-dead-letter" => (
+            "rabbitmq.policies.dead_letter.max_length",
+            "rabbitmq.policies.dead_letter.ttl",
+        ),
+        "dm-readmodel" => (
+            "rabbitmq.policies.read_model.max_length",
+            "rabbitmq.policies.read_model.ttl",
+        ),
+        _ => return None,
+    };
+    let number = |definition: Option<&Value>| definition.and_then(Value::as_u64);
+    let most = number(policy.definition.get("max-length"));
+    let drops =
+        policy.definition.get("overflow") == Some(&json!(OverflowBehavior::DropHead.as_str()));
+    if let Some(most) = most.filter(|most| drops && *most < messages) {
+        let over = messages - most;
+        return Some((length, format!("the oldest {over} would be dropped")));
+    }
+    let kept = number(policy.definition.get("message-ttl"))?;
+    let shorter = number(before.get("message-ttl")).is_none_or(|before| kept < before);
+    (shorter && messages > 0).then(|| {
+        let kept = format_exact_duration(Duration::from_millis(kept));
+        (ttl, format!("messages older than {kept} would be dropped"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_config::{Config, ConfigOverride, LoadOptions};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The project's own configuration with these settings.
+    fn config(settings: &[&str]) -> QueuePolicies {
+        let options = LoadOptions {
+            project_dir: Some(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")),
+            overrides: settings
+                .iter()
+                .map(|pair| ConfigOverride::from_set_option(pair))
+                .collect(),
+            ..LoadOptions::default()
+        };
+        let loaded = Config::load(&options, []).unwrap();
+        loaded.config.rabbitmq.policies
+    }
+
+    #[test]
+    fn each_queue_has_the_one_policy_that_is_meant_for_it() {
+        let all = policies_from_config(&config(&["rabbitmq.policies.dead_letter.max_length=5"]));
+        assert_eq!(all.len(), 4);
+        for policy in &all {
+            let pattern = regex::Regex::new(&policy.pattern).unwrap();
+            for other in &all {
+                for queue in &other.queues {
+                    assert_eq!(
+                        pattern.is_match(queue),
+                        policy.name == other.name,
+                        "{queue}"
+                    );
+                }
+            }
+        }
+        let queues: usize = all.iter().map(|policy| policy.queues.len()).sum();
+        assert_eq!(queues, 3 + 9 + 4 + 1);
+    }
+
+    #[test]
+    fn what_limits_nothing_is_no_policy() {
+        let names = |settings: &[&str]| {
+            let all = policies_from_config(&config(settings));
+            all.iter().map(|policy| policy.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[]), ["dm-work", "dm-retry", "dm-readmodel"]);
+        let kept = names(&["rabbitmq.policies.dead_letter.ttl=30d"]);
+        assert!(kept.contains(&"dm-dead-letter"));
+    }
+
+    #[test]
+    fn the_policies_take_the_place_of_their_own_names_alone() {
+        let mut definitions = json!({"policies": [
+            {"name": "dm-work", "definition": {"max-length": 1}}, {"name": "mine"},
+        ]});
+        add_policies(&mut definitions, &config(&[]));
+        let names: Vec<&str> = definitions["policies"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|policy| policy["name"].as_str())
+            .collect();
+        assert_eq!(names, ["mine", "dm-work", "dm-retry", "dm-readmodel"]);
+    }
+
+    #[test]
+    fn what_would_drop_messages_is_known_before() {
+        let find = |settings: &[&str], name: &str| {
+            let all = policies_from_config(&config(settings));
+            all.into_iter().find(|policy| policy.name == name).unwrap()
+        };
+        let short = find(
+            &["rabbitmq.policies.read_model.max_length=100"],
+            "dm-readmodel",
+        );
+        let before = json!({"max-length": 10_000, "message-ttl": 604_800_000});
+        assert!(dropped_messages(&short, &before, 100).is_none());
+        let (key, what) = dropped_messages(&short, &before, 150).unwrap();
+        assert_eq!(key, "rabbitmq.policies.read_model.max_length");
+        assert_eq!(what, "the oldest 50 would be dropped");
+        let refuses = find(
+            &[
+                "rabbitmq.policies.dead_letter.max_length=1",
+                "rabbitmq.policies.dead_letter.overflow=reject-publish",
+            ],
+            "dm-dead-letter",
+        );
+        assert!(dropped_messages(&refuses, &Value::Null, 1000).is_none());
+        let expires = find(&["rabbitmq.policies.dead_letter.ttl=1h"], "dm-dead-letter");
+        assert!(dropped_messages(&expires, &Value::Null, 0).is_none());
+        assert!(dropped_messages(&expires, &Value::Null, 1).is_some());
+        assert!(dropped_messages(&expires, &json!({"message-ttl": 7_200_000}), 1).is_some());
+        assert!(
+            dropped_messages(&expires, &json!({"message-ttl": 60_000}), 1).is_none(),
+            "longer"
+        );
+    }
+
+    proptest! {
+        /// Work and retry queues lose nothing by any limit.
+        #[test]
+        fn no_limit_of_a_work_queue_drops(
+            length in 1..u32::MAX, limit in 1..u16::MAX, seconds in 1..31_000_000_u64,
+            messages in any::<u64>(),
+        ) {
+            let set = |key: &str, value: String| format!("rabbitmq.policies.{key}={value}");
+            let settings = [
+                set("work.max_length", length.to_string()),
+                set("work.delivery_limit", limit.to_string()),
+                set("work.ttl", format!("{seconds}s")),
+                set("retry.max_length", length.to_string()),
+                set("retry.ttl", format!("{seconds}s")),
+            ];
+            let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+            for policy in policies_from_config(&config(&settings)) {
+                if policy.name != "dm-readmodel" {
+                    prop_assert!(dropped_messages(&policy, &Value::Null, messages).is_none());
+                }
+            }
+        }
+    }
+}

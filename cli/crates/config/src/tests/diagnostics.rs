@@ -1,0 +1,802 @@
+//! What a person reads when something is wrong.
+
+use dm_core::error::{ExitStatus, UserError};
+use dm_core::error_code::ErrorCode;
+use miette::{GraphicalReportHandler, GraphicalTheme};
+
+use super::TestProject;
+use crate::ConfigError;
+
+/// The report as on a terminal of 80 columns without colour.
+pub(super) fn render(error: &ConfigError) -> String {
+    render_at(80, error)
+}
+
+/// The report where paths of any length don't break lines.
+fn render_wide(error: &ConfigError) -> String {
+    render_at(400, error)
+}
+
+fn render_at(width: usize, error: &ConfigError) -> String {
+    let mut report = String::new();
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+        .with_width(width)
+        .with_links(false);
+    let diagnostic = error.diagnostic().expect("no diagnostic");
+    handler.render_report(&mut report, diagnostic).unwrap();
+    let lines: Vec<&str> = report.lines().map(str::trim_end).collect();
+    lines.join("\n")
+}
+
+fn rendered_error(project: &TestProject) -> String {
+    let error = project.load().expect_err("nothing is wrong");
+    assert_eq!(error.exit_status(), ExitStatus::Usage);
+    render(&error)
+}
+
+fn rendered_error_for_file(file: &str) -> String {
+    rendered_error(&TestProject::new(file))
+}
+
+#[test]
+fn an_unknown_key() {
+    insta::assert_snapshot!(rendered_error_for_file("[postgres]\nport = 5433\nprot = 5434\n"), @r"
+    config-unknown-key
+
+      × unknown key `prot` in [postgres]
+       ╭─[dm.toml:3:1]
+     2 │ port = 5433
+     3 │ prot = 5434
+       · ──┬─
+       ·   ╰── did you mean `port`?
+       ╰────
+      help: the keys of [postgres] are image, port, database, user, password,
+            settings, memory, wait_timeout
+    ");
+}
+
+#[test]
+fn an_unknown_key_is_one_problem_whatever_its_value_is() {
+    for value in [
+        "1979-05-27",
+        "[1979-05-27]",
+        "{ since = 1979-05-27 }",
+        "99999999999999999999",
+        "1",
+    ] {
+        let report = rendered_error_for_file(&format!("[postgres]\nsince = {value}\n"));
+        assert_eq!(report.matches("×").count(), 1, "{report}");
+        assert!(report.contains("unknown key `since`"), "{report}");
+    }
+}
+
+#[test]
+fn an_unknown_section() {
+    insta::assert_snapshot!(rendered_error_for_file("[postgress]\nport = 5433\n"), @r"
+    config-unknown-key
+
+      × unknown section or key `postgress`
+       ╭─[dm.toml:1:2]
+     1 │ [postgress]
+       ·  ────┬────
+       ·      ╰── did you mean `postgres`?
+     2 │ port = 5433
+       ╰────
+      help: the sections are project, engine, images, timeouts, golden, postgres,
+            rabbitmq, openldap, keycloak, services, backup
+    ");
+}
+
+#[test]
+fn a_key_of_another_section() {
+    insta::assert_snapshot!(rendered_error_for_file("[postgres]\nmanagement_port = 15673\n"), @r"
+    config-unknown-key
+
+      × unknown key `management_port` in [postgres]
+       ╭─[dm.toml:2:1]
+     1 │ [postgres]
+     2 │ management_port = 15673
+       · ───────┬───────
+       ·        ╰── did you mean `rabbitmq.management_port`?
+       ╰────
+      help: it is a key of [rabbitmq]
+    ");
+}
+
+#[test]
+fn an_unknown_service() {
+    insta::assert_snapshot!(rendered_error_for_file("[services.oder]\nport = 9093\n"), @r"
+    config-unknown-key
+
+      × unknown key `oder` in [services]
+       ╭─[dm.toml:1:11]
+     1 │ [services.oder]
+       ·           ──┬─
+       ·             ╰── did you mean `order`?
+     2 │ port = 9093
+       ╰────
+      help: the keys of [services] are gateway, profile, sales, order, inventory,
+            finance, wuphf
+    ");
+}
+
+#[test]
+fn a_number_in_quotes() {
+    insta::assert_snapshot!(rendered_error_for_file("[postgres]\nport = \"5433\"\n"), @r#"
+    config-wrong-type
+
+      × postgres.port must be a whole number
+       ╭─[dm.toml:2:8]
+     1 │ [postgres]
+     2 │ port = "5433"
+       ·        ───┬──
+       ·           ╰── this is a string
+       ╰────
+      help: write 5433
+    "#);
+}
+
+#[test]
+fn a_value_where_a_section_belongs() {
+    insta::assert_snapshot!(rendered_error_for_file("postgres = 5432\n"), @r"
+    config-wrong-type
+
+      × postgres must be a table
+       ╭─[dm.toml:1:12]
+     1 │ postgres = 5432
+       ·            ──┬─
+       ·              ╰── this is a whole number
+       ╰────
+      help: write [postgres] and its keys on lines below
+    ");
+}
+
+#[test]
+fn a_port_out_of_range() {
+    insta::assert_snapshot!(rendered_error_for_file("[rabbitmq]\nport = 70000\n"), @r"
+    config-invalid-value
+
+      × invalid rabbitmq.port: 70000 is not a port
+       ╭─[dm.toml:2:8]
+     1 │ [rabbitmq]
+     2 │ port = 70000
+       ·        ─────
+       ╰────
+      help: write a number from 1 to 65535
+    ");
+}
+
+#[test]
+fn an_unknown_choice() {
+    insta::assert_snapshot!(rendered_error_for_file("[images]\nsource = \"pul\"\n"), @r#"
+    config-invalid-value
+
+      × `pul` is no choice for images.source
+       ╭─[dm.toml:2:10]
+     1 │ [images]
+     2 │ source = "pul"
+       ·          ──┬──
+       ·            ╰── did you mean `pull`?
+       ╰────
+      help: write `auto`, `pull` or `build`
+    "#);
+}
+
+#[test]
+fn a_time_without_its_unit() {
+    insta::assert_snapshot!(rendered_error_for_file("[timeouts]\nwait = \"300\"\n"), @r#"
+    config-invalid-value
+
+      × invalid timeouts.wait: this is no length of time
+       ╭─[dm.toml:2:8]
+     1 │ [timeouts]
+     2 │ wait = "300"
+       ·        ─────
+       ╰────
+      help: add the unit: "300s" or "300ms"
+    "#);
+}
+
+#[test]
+fn a_time_out_of_range() {
+    insta::assert_snapshot!(rendered_error_for_file("[timeouts]\npoll = \"1m\"\n"), @r#"
+    config-invalid-value
+
+      × invalid timeouts.poll: 1 min is too long a time here
+       ╭─[dm.toml:2:8]
+     1 │ [timeouts]
+     2 │ poll = "1m"
+       ·        ────
+       ╰────
+      help: write 10 ms to 10 s
+    "#);
+}
+
+#[test]
+fn a_time_that_is_a_number() {
+    insta::assert_snapshot!(rendered_error_for_file("[timeouts]\nwait = 300\n"), @r#"
+    config-invalid-value
+
+      × invalid timeouts.wait: this is no length of time
+       ╭─[dm.toml:2:8]
+     1 │ [timeouts]
+     2 │ wait = 300
+       ·        ───
+       ╰────
+      help: add the unit: "300s" or "300ms"
+    "#);
+}
+
+#[test]
+fn an_image_reference_that_is_none() {
+    insta::assert_snapshot!(rendered_error_for_file("[postgres]\nimage = \"Postgres:17\"\n"), @r#"
+    config-invalid-value
+
+      × invalid postgres.image: an image's name is made of lower-case letters,
+      │ digits, and single separators between them
+       ╭─[dm.toml:2:9]
+     1 │ [postgres]
+     2 │ image = "Postgres:17"
+       ·         ─────────────
+       ╰────
+      help: write `postgres:17`
+    "#);
+}
+
+#[test]
+fn a_project_name_that_is_none() {
+    insta::assert_snapshot!(rendered_error_for_file("[project]\nname = \"Dunder Mifflin\"\n"), @r#"
+    config-invalid-value
+
+      × invalid project.name: a project's name is made of lower-case letters,
+      │ digits and inner dashes, and begins with a letter
+       ╭─[dm.toml:2:8]
+     1 │ [project]
+     2 │ name = "Dunder Mifflin"
+       ·        ────────────────
+       ╰────
+      help: write `dunder-mifflin`
+    "#);
+}
+
+#[test]
+fn an_empty_password() {
+    insta::assert_snapshot!(rendered_error_for_file("[keycloak]\nadmin_password = \"\"\n"), @r#"
+    config-invalid-value
+
+      × invalid keycloak.admin_password: a password can't be empty
+       ╭─[dm.toml:2:18]
+     1 │ [keycloak]
+     2 │ admin_password = ""
+       ·                  ──
+       ╰────
+      help: leave the key out to get the default
+    "#);
+}
+
+#[test]
+fn a_password_that_is_a_number() {
+    insta::assert_snapshot!(rendered_error_for_file("[keycloak]\nadmin_password = 123456\n"), @r"
+    config-wrong-type
+
+      × keycloak.admin_password must be a string
+       ╭─[dm.toml:2:18]
+     1 │ [keycloak]
+     2 │ admin_password = ******
+       ·                  ───┬──
+       ·                     ╰── this is a whole number
+       ╰────
+      help: put it in quotes
+    ");
+}
+
+#[test]
+fn a_setting_that_dm_sets_itself() {
+    insta::assert_snapshot!(rendered_error_for_file("[postgres.settings]\nport = 5433\n"), @r"
+    config-invalid-value
+
+      × invalid postgres.settings.port: `port` is set by dm itself
+       ╭─[dm.toml:2:1]
+     1 │ [postgres.settings]
+     2 │ port = 5433
+       · ────
+       ╰────
+      help: the port on this host is `postgres.port`
+    ");
+}
+
+#[test]
+fn one_port_twice_in_a_file() {
+    insta::assert_snapshot!(rendered_error_for_file("[postgres]\nport = 5672\n\n[rabbitmq]\nport = 5672\n"), @r"
+    config-port-twice
+
+      × port 5672 is given to both postgres.port and rabbitmq.port
+       ╭─[dm.toml:5:8]
+     1 │ [postgres]
+     2 │ port = 5672
+       ·        ──┬─
+       ·          ╰── postgres.port is here
+     3 │
+     4 │ [rabbitmq]
+     5 │ port = 5672
+       ·        ────
+       ╰────
+      help: give one of them another port
+    ");
+}
+
+#[test]
+fn a_port_that_a_default_has() {
+    insta::assert_snapshot!(rendered_error_for_file("[postgres]\nport = 8080\n"), @r"
+    config-port-twice
+
+      × port 8080 is given to both postgres.port and keycloak.port
+       ╭─[dm.toml:2:8]
+     1 │ [postgres]
+     2 │ port = 8080
+       ·        ────
+       ╰────
+      help: give one of them another port; keycloak.port is a built-in default
+    ");
+}
+
+#[test]
+fn one_port_twice_in_two_layers() {
+    insta::assert_snapshot!(rendered_error(&TestProject::new("[rabbitmq]\nport = 7000\n").with_override("postgres.port=7000")), @r"
+    config-port-twice
+
+      × port 7000 is given to both postgres.port and rabbitmq.port
+       ╭─[command line:1:21]
+     1 │ --set postgres.port=7000
+       ·                     ────
+       ╰────
+      help: give one of them another port; rabbitmq.port is set by dm.toml:2
+    ");
+}
+
+#[test]
+fn a_schema_without_a_password() {
+    insta::assert_snapshot!(rendered_error_for_file("[services.gateway]\nschema = \"gateway\"\n"), @r#"
+    config-missing-key
+
+      × service gateway has schema `gateway` and no database_password
+       ╭─[dm.toml:2:10]
+     1 │ [services.gateway]
+     2 │ schema = "gateway"
+       ·          ─────────
+       ╰────
+      help: set services.gateway.database_password, or leave the schema out
+    "#);
+}
+
+#[test]
+fn a_schema_twice() {
+    insta::assert_snapshot!(rendered_error_for_file("[services.sales]\nschema = \"orders\"\n"), @r#"
+    config-schema-twice
+
+      × schema `orders` is given to both sales and order
+       ╭─[dm.toml:2:10]
+     1 │ [services.sales]
+     2 │ schema = "orders"
+       ·          ────────
+       ╰────
+      help: a schema has one owner: give each service its own;
+            services.order.schema is a built-in default
+    "#);
+}
+
+#[test]
+fn a_heap_beyond_its_container() {
+    insta::assert_snapshot!(rendered_error_for_file("[keycloak]\nheap = \"2GiB\"\nmemory = \"1GiB\"\n"), @r#"
+    config-heap-too-large
+
+      × a Java heap of 2GiB leaves nothing of the 1GiB that Keycloak may use
+       ╭─[dm.toml:3:10]
+     1 │ [keycloak]
+     2 │ heap = "2GiB"
+       ·        ───┬──
+       ·           ╰── keycloak.heap is here
+     3 │ memory = "1GiB"
+       ·          ──────
+       ╰────
+      help: raise keycloak.memory or lower keycloak.heap; Java needs about 300 MiB
+            beside its heap
+    "#);
+}
+
+#[test]
+fn half_of_the_credentials() {
+    insta::assert_snapshot!(rendered_error_for_file("[images.credentials]\nusername = \"jim\"\n"), @r#"
+    config-missing-key
+
+      × images.credentials.password is missing
+       ╭─[dm.toml:1:9]
+     1 │ [images.credentials]
+       ·         ───────────
+     2 │ username = "jim"
+       ╰────
+      help: images.credentials needs it: set images.credentials.password
+    "#);
+}
+
+#[test]
+fn what_is_not_toml() {
+    insta::assert_snapshot!(rendered_error_for_file("[postgres]\nport = \n[rabbitmq\nport = 5672\n"), @r"
+    config-invalid
+
+      × the configuration has 2 problems
+
+    Error: config-syntax
+
+      × this is not TOML: string values must be quoted, expected literal string
+       ╭─[dm.toml:2:8]
+     1 │ [postgres]
+     2 │ port =
+       ·        ▲
+     3 │ [rabbitmq
+       ╰────
+
+    Error: config-syntax
+
+      × this is not TOML: unclosed table, expected `]`
+       ╭─[dm.toml:3:10]
+     2 │ port =
+     3 │ [rabbitmq
+       ·          ▲
+     4 │ port = 5672
+       ╰────
+    ");
+}
+
+#[test]
+fn a_key_twice() {
+    insta::assert_snapshot!(rendered_error_for_file("[postgres]\nport = 5433\nport = 5434\n"), @r"
+    config-syntax
+
+      × this is not TOML: duplicate key
+       ╭─[dm.toml:3:1]
+     2 │ port = 5433
+     3 │ port = 5434
+       · ────
+       ╰────
+    ");
+}
+
+#[test]
+fn a_variable_with_a_single_underscore() {
+    insta::assert_snapshot!(rendered_error(&TestProject::new("").with_variable("DM_POSTGRES_PORT", "5433")), @r"
+    config-unknown-key
+
+      × unknown variable `DM_POSTGRES_PORT`
+       ╭─[environment:1:1]
+     1 │ DM_POSTGRES_PORT=5433
+       · ────────┬───────
+       ·         ╰── did you mean `DM_POSTGRES__PORT`?
+       ╰────
+      help: two underscores stand for each dot of a key
+    ");
+}
+
+#[test]
+fn a_misspelt_variable() {
+    insta::assert_snapshot!(rendered_error(&TestProject::new("").with_variable("DM_POSTGRES__PROT", "5433")), @r"
+    config-unknown-key
+
+      × unknown variable `DM_POSTGRES__PROT`
+       ╭─[environment:1:1]
+     1 │ DM_POSTGRES__PROT=5433
+       · ────────┬────────
+       ·         ╰── did you mean `DM_POSTGRES__PORT`?
+       ╰────
+      help: the keys of [postgres] are image, port, database, user, password,
+            settings, memory, wait_timeout
+    ");
+}
+
+#[test]
+fn a_variable_of_the_wrong_type() {
+    insta::assert_snapshot!(rendered_error(&TestProject::new("").with_variable("DM_POSTGRES__PORT", "many")), @r"
+    config-wrong-type
+
+      × postgres.port must be a whole number
+       ╭─[environment:1:19]
+     1 │ DM_POSTGRES__PORT=many
+       ·                   ──┬─
+       ·                     ╰── this is not one
+       ╰────
+    ");
+}
+
+#[test]
+fn a_misspelt_flag() {
+    insta::assert_snapshot!(rendered_error(&TestProject::new("").with_override("postgres.prot=5433")), @r"
+    config-unknown-key
+
+      × unknown key `postgres.prot`
+       ╭─[command line:1:7]
+     1 │ --set postgres.prot=5433
+       ·       ──────┬──────
+       ·             ╰── did you mean `postgres.port`?
+       ╰────
+      help: the keys of [postgres] are image, port, database, user, password,
+            settings, memory, wait_timeout
+    ");
+}
+
+#[test]
+fn a_flag_without_a_value() {
+    insta::assert_snapshot!(rendered_error(&TestProject::new("").with_override("postgres.port")), @r"
+    config-unreadable
+
+      × `--set` needs a key and a value
+       ╭─[command line:1:7]
+     1 │ --set postgres.port
+       ·       ─────────────
+       ╰────
+      help: for example --set postgres.port=5433
+    ");
+}
+
+#[test]
+fn a_file_that_is_not_utf_8() {
+    insta::assert_snapshot!(rendered_error(&TestProject::new("").with_file("dm.local.toml", b"[project]\nname = \"caf\xe9\"\n")), @r#"
+    config-unreadable
+
+      × the file is not UTF-8
+       ╭─[dm.local.toml:2:12]
+     1 │ [project]
+     2 │ name = "caf�"
+       ·            ─
+       ╰────
+      help: save it as UTF-8, the encoding of TOML
+    "#);
+}
+
+#[test]
+fn a_misspelt_password_is_not_shown() {
+    insta::assert_snapshot!(rendered_error_for_file("[postgres]\npasswrod = \"hunter2\"\n"), @r#"
+    config-unknown-key
+
+      × unknown key `passwrod` in [postgres]
+       ╭─[dm.toml:2:1]
+     1 │ [postgres]
+     2 │ passwrod = "*******"
+       · ────┬───
+       ·     ╰── did you mean `password`?
+       ╰────
+      help: the keys of [postgres] are image, port, database, user, password,
+            settings, memory, wait_timeout
+    "#);
+}
+
+#[test]
+fn a_password_in_a_broken_file_is_not_shown() {
+    insta::assert_snapshot!(rendered_error_for_file("[postgres]\npassword = \"hunter2\nport = 1\n"), @r#"
+    config-syntax
+
+      × this is not TOML: invalid basic string, expected `"`
+       ╭─[dm.toml:2:20]
+     1 │ [postgres]
+     2 │ password = "*******
+       ·                    ▲
+     3 │ port = 1
+       ╰────
+    "#);
+}
+
+#[test]
+fn everything_at_once() {
+    let project = TestProject::new(
+        "[project]\nname = \"Scranton\"\n\n[postgres]\nprot = 5433\nport = \"5433\"\n\
+         password = \"hunter2\"\n",
+    )
+    .with_local_config("[timeouts]\nwait = \"soon\"\n\n[rabbitmq]\nport = 8080\n")
+    .with_variable("DM_IMAGES__SOURCE", "build")
+    .with_variable("DM_KEYCLOAK__HEAP", "512")
+    .with_override("golden.prepare=maybe");
+    let error = project.load().unwrap_err();
+    let codes: Vec<_> = error
+        .diagnostics()
+        .iter()
+        .map(|problem| problem.code())
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            ErrorCode::ConfigInvalidValue,
+            ErrorCode::ConfigUnknownKey,
+            ErrorCode::ConfigWrongType,
+            ErrorCode::ConfigInvalidValue,
+            ErrorCode::ConfigPortTwice,
+            ErrorCode::ConfigInvalidValue,
+            ErrorCode::ConfigInvalidValue,
+        ]
+    );
+    insta::assert_snapshot!(render(&error), @r#"
+    config-invalid
+
+      × the configuration has 7 problems
+
+    Error: config-invalid-value
+
+      × invalid project.name: a project's name is made of lower-case letters,
+      │ digits and inner dashes, and begins with a letter
+       ╭─[dm.toml:2:8]
+     1 │ [project]
+     2 │ name = "Scranton"
+       ·        ──────────
+     3 │
+       ╰────
+      help: write `scranton`
+
+    Error: config-unknown-key
+
+      × unknown key `prot` in [postgres]
+       ╭─[dm.toml:5:1]
+     4 │ [postgres]
+     5 │ prot = 5433
+       · ──┬─
+       ·   ╰── did you mean `port`?
+     6 │ port = "5433"
+       ╰────
+      help: the keys of [postgres] are image, port, database, user, password,
+            settings, memory, wait_timeout
+
+    Error: config-wrong-type
+
+      × postgres.port must be a whole number
+       ╭─[dm.toml:6:8]
+     5 │ prot = 5433
+     6 │ port = "5433"
+       ·        ───┬──
+       ·           ╰── this is a string
+     7 │ password = "*******"
+       ╰────
+      help: write 5433
+
+    Error: config-invalid-value
+
+      × invalid timeouts.wait: this is no length of time
+       ╭─[dm.local.toml:2:8]
+     1 │ [timeouts]
+     2 │ wait = "soon"
+       ·        ──────
+     3 │
+       ╰────
+      help: write numbers with units, for example `75ms`, `90s`, `2m 30s`
+
+    Error: config-port-twice
+
+      × port 8080 is given to both rabbitmq.port and keycloak.port
+       ╭─[dm.local.toml:5:8]
+     4 │ [rabbitmq]
+     5 │ port = 8080
+       ·        ────
+       ╰────
+      help: give one of them another port; keycloak.port is a built-in default
+
+    Error: config-invalid-value
+
+      × invalid keycloak.heap: the amount of memory has no unit
+       ╭─[environment:1:19]
+     1 │ DM_KEYCLOAK__HEAP=512
+       ·                   ───
+       ╰────
+      help: add the unit: "512MiB"
+
+    Error: config-invalid-value
+
+      × `maybe` is no choice for golden.prepare
+       ╭─[command line:1:22]
+     1 │ --set golden.prepare=maybe
+       ·                      ─────
+       ╰────
+      help: write `background`, `foreground` or `off`
+    "#);
+}
+
+#[test]
+fn a_size_that_is_a_number() {
+    insta::assert_snapshot!(rendered_error_for_file("keycloak.heap = 512"), @r#"
+    config-invalid-value
+
+      × invalid keycloak.heap: the amount of memory has no unit
+       ╭─[dm.toml:1:17]
+     1 │ keycloak.heap = 512
+       ·                 ───
+       ╰────
+      help: add the unit: "512MiB"
+    "#);
+}
+
+#[test]
+fn a_variable_for_a_whole_section() {
+    insta::assert_snapshot!(rendered_error(&TestProject::new("").with_variable("DM_POSTGRES", "localhost")), @r"
+    config-wrong-type
+
+      × postgres must be a table
+       ╭─[environment:1:13]
+     1 │ DM_POSTGRES=localhost
+       ·             ────┬────
+       ·                 ╰── this is not one
+       ╰────
+      help: set one of its keys instead
+    ");
+}
+
+#[test]
+fn files_that_are_not_there() {
+    let project = TestProject::new("[images]\nextra_ca_certificates = [\"ca.pem\"]\n");
+    std::fs::create_dir_all(project.root().join("fixtures/ldap")).unwrap();
+    std::fs::create_dir_all(project.root().join("fixtures/rabbitmq")).unwrap();
+    std::fs::write(
+        project.root().join("fixtures/rabbitmq/definitions.json"),
+        "{}",
+    )
+    .unwrap();
+    let error = project.load_valid().check_files().unwrap_err();
+    let root = project.root().display().to_string();
+    insta::assert_snapshot!(render_wide(&error).replace(&root, "/project"), @r#"
+    config-invalid
+
+      × the configuration has 2 problems
+
+    Error: config-file-missing
+
+      × keycloak.realm_file names no file: `fixtures/keycloak/scranton-branch-realm.json`
+        ╭─[built-in defaults:73:14]
+     72 │ realm = "scranton-branch"
+     73 │ realm_file = "fixtures/keycloak/scranton-branch-realm.json"
+        ·              ──────────────────────────────────────────────
+     74 │ admin_user = "admin"
+        ╰────
+      help: it was looked for at /project/fixtures/keycloak/scranton-branch-realm.json
+
+    Error: config-file-missing
+
+      × images.extra_ca_certificates names no file: `ca.pem`
+       ╭─[dm.toml:2:25]
+     1 │ [images]
+     2 │ extra_ca_certificates = ["ca.pem"]
+       ·                         ──────────
+       ╰────
+      help: it was looked for at /project/ca.pem
+    "#);
+}
+
+#[test]
+fn a_mistake_counts_even_where_a_higher_layer_hides_it() {
+    let project = TestProject::new("[postgres]\nport = 0\n").with_override("postgres.port=5433");
+    let error = project.load().unwrap_err();
+    assert_eq!(error.diagnostics().len(), 1);
+    assert_eq!(error.diagnostics()[0].key(), Some("postgres.port"));
+}
+
+#[test]
+fn a_login_without_a_registry() {
+    let login = "username = \"jim\"\npassword = \"s3cret\"\n";
+    let report = rendered_error_for_file(&format!("[images.credentials]\n{login}"));
+    assert!(
+        report.contains("images.credentials names no registry"),
+        "{report}"
+    );
+    assert!(!report.contains("s3cret"), "{report}");
+    for registry in [
+        "[images.credentials]\nregistry = \"quay.io\"\n",
+        "[images]\nmirror = \"127.0.0.1:5000\"\n[images.credentials]\n",
+    ] {
+        TestProject::new(&format!("{registry}{login}")).load_valid();
+    }
+}
+
+#[test]
+fn a_password_in_what_builds_are_told() {
+    let report = rendered_error_for_file(
+        "[images]\napt_mirror = \"http://jim:s3cret@mirror.example/debian\"\n",
+    );
+    assert!(
+        report.contains("would be visible in argument lists"),
+        "{report}"
+    );
+    assert!(!report.contains("s3cret"), "{report}");
+}

@@ -1,0 +1,105 @@
+//! What `dm config show` shows.
+
+use dm_core::error::UserError;
+
+use super::TestProject;
+use crate::ConfigError;
+
+fn project() -> TestProject {
+    TestProject::new("[postgres]\nport = 5433\n[postgres.settings]\nmax_connections = 200\n")
+        .with_local_config(
+            "[images]\nmaven_mirror = \"https://jim:halpert@mirror.example/maven\"\n",
+        )
+        .with_variable("DM_POSTGRES__PASSWORD", "s3cret")
+        .with_override("timeouts.wait=60s")
+}
+
+fn format_entries(key: Option<&str>, reveal: bool) -> String {
+    let entries = project()
+        .load_valid()
+        .effective_values(key, reveal)
+        .unwrap();
+    let line = |entry: &crate::EffectiveValue| {
+        let origin = entry.origin.as_ref().map(ToString::to_string);
+        format!(
+            "{} = {} ({})\n",
+            entry.key,
+            entry.value,
+            origin.unwrap_or_default()
+        )
+    };
+    entries.iter().map(line).collect()
+}
+
+#[test]
+fn a_section_with_its_origins() {
+    insta::assert_snapshot!(format_entries(Some("postgres"), false), @r#"
+    postgres.image = "postgres:17" (default)
+    postgres.port = 5433 (dm.toml:2)
+    postgres.database = "dundermifflin" (default)
+    postgres.user = "dundermifflin" (default)
+    postgres.password = "***" (env DM_POSTGRES__PASSWORD)
+    postgres.settings.max_connections = 200 (dm.toml:4)
+    postgres.memory = null ()
+    postgres.wait_timeout = null ()
+    "#);
+}
+
+#[test]
+fn one_key() {
+    insta::assert_snapshot!(format_entries(Some("timeouts.wait"), false), @r#"timeouts.wait = "60s" (flag --set)"#);
+}
+
+#[test]
+fn secrets_are_shown_only_when_asked_for() {
+    insta::assert_snapshot!(format_entries(Some("postgres.password"), true), @r#"postgres.password = "s3cret" (env DM_POSTGRES__PASSWORD)"#);
+    assert!(!format_entries(None, false).contains("halpert"));
+    assert!(format_entries(None, true).contains("halpert"));
+}
+
+#[test]
+fn every_password_is_a_secret() {
+    let entries = project()
+        .load_valid()
+        .effective_values(None, false)
+        .unwrap();
+    for entry in entries {
+        let last = entry.key.rsplit('.').next().unwrap_or_default();
+        let is_password = last.ends_with("password") || last.ends_with("client_secret");
+        assert_eq!(entry.secret, is_password, "{}", entry.key);
+    }
+}
+
+#[test]
+fn keys_without_a_value_are_shown_too() {
+    assert!(format_entries(None, false).contains("engine.host = null ()\n"));
+}
+
+#[test]
+fn json() {
+    let entries = project()
+        .load_valid()
+        .effective_values(Some("timeouts.wait"), false)
+        .unwrap();
+    insta::assert_snapshot!(serde_json::to_string(&entries).unwrap(), @r#"[{"key":"timeouts.wait","value":"60s","origin":{"layer":"flag","flag":"--set"},"secret":false}]"#);
+}
+
+#[test]
+fn an_unknown_key_gets_the_nearest() {
+    for (wrong, right) in [
+        ("postgres.prot", "postgres.port"),
+        ("postgress", "postgres"),
+        ("management_port", "rabbitmq.management_port"),
+        ("services.oder", "services.order"),
+    ] {
+        let error = project()
+            .load_valid()
+            .effective_values(Some(wrong), false)
+            .unwrap_err();
+        assert!(
+            matches!(&error, ConfigError::UnknownKey { suggestion: Some(nearest), .. } if nearest == right),
+            "{wrong}: {error:?}"
+        );
+        assert_eq!(error.suggestions(), [format!("dm config show {right}")]);
+    }
+}

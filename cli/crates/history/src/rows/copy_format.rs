@@ -1,0 +1,111 @@
+//! COPY's text format: a line a row, a tab between columns.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use dm_contracts::time;
+use serde::Serialize;
+
+/// A row that is being written.
+pub(super) struct CopyRow<'a> {
+    bytes: &'a mut Vec<u8>,
+    is_first: bool,
+}
+
+impl<'a> CopyRow<'a> {
+    pub(super) const fn new(bytes: &'a mut Vec<u8>) -> Self {
+        Self {
+            bytes,
+            is_first: true,
+        }
+    }
+
+    fn write_separator(&mut self) {
+        if !std::mem::take(&mut self.is_first) {
+            self.bytes.push(b'\t');
+        }
+    }
+
+    /// A column that holds a text.
+    pub(super) fn text(mut self, text: &str) -> Self {
+        self.write_separator();
+        for byte in text.bytes() {
+            match byte {
+                b'\\' => self.bytes.extend(b"\\\\"),
+                b'\t' => self.bytes.extend(b"\\t"),
+                b'\n' => self.bytes.extend(b"\\n"),
+                b'\r' => self.bytes.extend(b"\\r"),
+                byte => self.bytes.push(byte),
+            }
+        }
+        self
+    }
+
+    /// A column that holds what `shown` says, which has nothing in it that would have to
+    /// be escaped: a number, an id.
+    pub(super) fn unescaped(mut self, shown: impl std::fmt::Display) -> Self {
+        self.write_separator();
+        // Writing to memory does not fail.
+        let _ = write!(ByteWriter(self.bytes), "{shown}");
+        self
+    }
+
+    /// A column that holds an instant.
+    pub(super) fn instant(self, instant: DateTime<Utc>) -> Self {
+        self.text(&time::format(instant))
+    }
+
+    /// A column that holds JSON.
+    pub(super) fn json(self, value: &impl Serialize) -> Self {
+        // Plain structs: texts, numbers and lists.
+        self.text(&serde_json::to_string(value).unwrap_or_default())
+    }
+
+    /// A column that holds nothing.
+    pub(super) fn null(mut self) -> Self {
+        self.write_separator();
+        self.bytes.extend(b"\\N");
+        self
+    }
+
+    /// A column that may hold nothing.
+    pub(super) fn optional<T>(self, value: Option<T>, write: impl FnOnce(Self, T) -> Self) -> Self {
+        match value {
+            Some(value) => write(self, value),
+            None => self.null(),
+        }
+    }
+}
+
+impl Drop for CopyRow<'_> {
+    fn drop(&mut self) {
+        self.bytes.push(b'\n');
+    }
+}
+
+struct ByteWriter<'a>(&'a mut Vec<u8>);
+
+impl std::fmt::Write for ByteWriter<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.extend(text.bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_text_holds_a_row_is_a_line() {
+        let mut bytes = Vec::new();
+        CopyRow::new(&mut bytes)
+            .text("a\tb\nc\\d\re")
+            .null()
+            .unescaped(7)
+            .json(&["x\ny"])
+            .text("\\N");
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text, "a\\tb\\nc\\\\d\\re\t\\N\t7\t[\"x\\\\ny\"]\t\\\\N\n");
+    }
+}

@@ -1,0 +1,56 @@
+//! People.
+
+use dm_contracts::events::ProfileUpdated;
+
+use super::events::{EventCause, EventKey};
+use super::table::{HistoryTable, ServiceName};
+use super::{RowWriter, TableRows};
+use crate::model::SavedProfile;
+
+/// Among the kinds of facts.
+const PROFILE_KIND: u64 = 5;
+
+impl RowWriter {
+    pub(super) fn write_profile(&self, rows: &mut TableRows, person: &SavedProfile) {
+        let SavedProfile {
+            index,
+            member,
+            saved_at,
+        } = person;
+        rows.begin_row(HistoryTable::UserProfiles)
+            .text(&member.user)
+            .text(&member.name)
+            .text(&member.email)
+            .text(&member.title)
+            .text(&member.phone)
+            .unescaped(member.app.stored_name())
+            .unescaped(true)
+            .instant(*saved_at)
+            .instant(*saved_at);
+        let updated = ProfileUpdated {
+            user_id: member.user.clone(),
+            full_name: member.name.clone(),
+            email: member.email.clone(),
+            default_app: member.app.name().to_owned(),
+            notifications_enabled: true,
+            updated_by: member.user.clone(),
+            updated_at: *saved_at,
+        };
+        let place = EventKey {
+            kind: PROFILE_KIND,
+            index: *index,
+            step: 0,
+        };
+        self.write_outbox_event(
+            rows,
+            (
+                ServiceName::Profile,
+                self.sequence_starts.profile_event + index,
+                place,
+            ),
+            &updated,
+            (EventCause::Request, *saved_at),
+            None,
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! What is wrong with a file.
+
+use std::io;
+
+/// Why a file can't be taken.
+#[derive(Debug)]
+pub(super) enum ImageArchiveError {
+    NotAnArchive,
+    UnsupportedFormat(String),
+    Truncated,
+    Corrupt(String),
+    Io(io::Error),
+}
+
+impl From<io::Error> for ImageArchiveError {
+    fn from(error: io::Error) -> Self {
+        let text = error.to_string();
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Truncated,
+            // What tar and zstd say of a stream that just ends.
+            _ if text.contains("incomplete frame") || text.contains("unexpected EOF") => {
+                Self::Truncated
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::Interrupted => Self::Io(error),
+            _ if error.raw_os_error().is_some() => Self::Io(error),
+            _ => Self::Corrupt(text),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Images that are built, with what they stand on.
+
+use std::collections::HashMap;
+
+use dm_engine::images::BuildOptions;
+use tokio_util::sync::CancellationToken;
+
+use super::official::PullVersion;
+use super::{AcquiredImage, ImageOrigin, ImageStore, ReusePolicy, acquired_image};
+use crate::artifact::ArtifactFetcher;
+use crate::base::{self, BaseImageBuilder};
+use crate::build_context::{self, ContextEntry, EntrySource};
+use crate::catalog::ImageSpec;
+use crate::error::ImageError;
+use crate::image_builder::ImageBuilder;
+use crate::recipe::{Recipe, Sha256Digest, local_reference, recipe_labels};
+use crate::settings::SourcePolicy;
+use crate::{ORIGIN_BUILT, ORIGIN_PULLED};
+
+impl ImageStore {
+    /// Builds an image and what it stands on.
+    pub(super) async fn build_with_base(
+        &self,
+        name: &str,
+        why: String,
+        again: ReusePolicy,
+        cancel: &CancellationToken,
+    ) -> Result<AcquiredImage, ImageError> {
+        let spec = self.catalog.get(name)?;
+        let digest = self.catalog.recipe_digest(name)?;
+        let reference = local_reference(name, &digest);
+        match &spec.recipe.base {
+            None => self.build_base(spec, &digest, again, cancel).await?,
+            Some(base) => {
+                // Boxed, because a base may have a base.
+                let base = Box::pin(self.acquire_base(base, cancel)).await?;
+                self.build_recipe(&spec.recipe, &digest, Some(&base), again, cancel)
+                    .await?;
+            }
+        }
+        let image = self.require_image(&reference).await?;
+        Ok(acquired_image(
+            name,
+            &reference,
+            image,
+            ImageOrigin::Built,
+            why,
+        ))
+    }
+
+    /// The reference of a base, made if it isn't here. Nothing is said of it where
+    /// it is.
+    async fn acquire_base(
+        &self,
+        base: &str,
+        cancel: &CancellationToken,
+    ) -> Result<String, ImageError> {
+        if let Some(found) = self.find_local_build(base).await? {
+            return Ok(found.reference);
+        }
+        let found = if self.settings.source == SourcePolicy::Auto {
+            self.acquire_cancellable(base, cancel).await?
+        } else {
+            let why = "another image is based on it".into();
+            self.build_with_base(base, why, ReusePolicy::Reuse, cancel)
+                .await?
+        };
+        Ok(found.reference)
+    }
+
+    /// Runs a Dockerfile, at most once for a digest whoever asks for it.
+    pub(super) async fn build_recipe(
+        &self,
+        recipe: &Recipe,
+        digest: &Sha256Digest,
+        base: Option<&str>,
+        again: ReusePolicy,
+        cancel: &CancellationToken,
+    ) -> Result<(), ImageError> {
+        let reference = local_reference(&recipe.name, digest);
+        let Some((_turn, lock)) = self
+            .acquire_build_lock(&recipe.name, &reference, digest, again, cancel)
+            .await?
+        else {
+            return Ok(());
+        };
+        let mut entries = Vec::new();
+        for file in &recipe.files {
+            entries.push(ContextEntry {
+                path: file.path.clone(),
+                mode: file.mode,
+                source: EntrySource::Bytes(file.contents.clone()),
+            });
+        }
+        let fetcher = ArtifactFetcher {
+            settings: &self.settings,
+            cache: &self.dirs.cache_dir,
+            tools: self.tools.as_ref(),
+            progress: self.progress.as_ref(),
+            cancel,
+            image_name: &recipe.name,
+        };
+        for artifact in &recipe.artifacts {
+            entries.push(ContextEntry {
+                path: artifact.context_path.clone(),
+                mode: 0o644,
+                source: EntrySource::File(fetcher.fetch(artifact, &lock).await?),
+            });
+        }
+        build_context::append_labels(&mut entries, &recipe_labels(recipe, digest, ORIGIN_BUILT));
+        let mut args: HashMap<_, _> = recipe.build_args.clone().into_iter().collect();
+        if let Some(base) = base {
+            args.insert("BASE".to_owned(), base.to_owned());
+        }
+        let options = BuildOptions {
+            dockerfile: build_context::DOCKERFILE.into(),
+            args,
+            no_cache: again == ReusePolicy::Rebuild,
+        };
+        let builder = ImageBuilder {
+            engine: &self.engine,
+            progress: self.progress.as_ref(),
+            cancel,
+        };
+        let _slot = self.acquire_build_slot(&recipe.name, cancel).await?;
+        let id = builder
+            .build(&recipe.name, options, build_context::tar_stream(entries))
+            .await?;
+        self.tag_finished(&id, &reference, &lock).await
+    }
+
+    /// Makes the base: bootstrapped where that is possible, else from a pull.
+    async fn build_base(
+        &self,
+        spec: &ImageSpec,
+        digest: &Sha256Digest,
+        again: ReusePolicy,
+        cancel: &CancellationToken,
+    ) -> Result<(), ImageError> {
+        let recipe = &spec.recipe;
+        if recipe.file_text(base::MMDEBSTRAP_ARGUMENTS).is_none() {
+            // A base of its own making, e.g. from scratch.
+            return self.build_recipe(recipe, digest, None, again, cancel).await;
+        }
+        let reference = local_reference(&recipe.name, digest);
+        let mut closed = {
+            let Some((_turn, lock)) = self
+                .acquire_build_lock(&recipe.name, &reference, digest, again, cancel)
+                .await?
+            else {
+                return Ok(());
+            };
+            let _slot = self.acquire_build_slot(&recipe.name, cancel).await?;
+            let maker = self.base_image_builder(recipe, digest, cancel);
+            match maker.bootstrap(&lock).await? {
+                Ok((id, tool)) => {
+                    let id = maker.customize(&id, tool).await?;
+                    return self.tag_finished(&id, &reference, &lock).await;
+                }
+                Err(closed) => closed,
+            }
+        };
+        match self
+            .pull_official(
+                spec,
+                "no bootstrap tool is available".into(),
+                PullVersion::Pinned,
+                cancel,
+            )
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error @ (ImageError::Pull { .. } | ImageError::NotPublished { .. })) => {
+                closed.push(error.to_string());
+                Err(ImageError::NoBaseImage { tried: closed })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the base on top of an image that was pulled.
+    pub(super) async fn build_base_from(
+        &self,
+        spec: &ImageSpec,
+        official: &str,
+        cancel: &CancellationToken,
+    ) -> Result<(), ImageError> {
+        let recipe = &spec.recipe;
+        let digest = self.catalog.recipe_digest(&recipe.name)?;
+        let reference = local_reference(&recipe.name, &digest);
+        let Some((_turn, lock)) = self
+            .acquire_build_lock(
+                &recipe.name,
+                &reference,
+                &digest,
+                ReusePolicy::Reuse,
+                cancel,
+            )
+            .await?
+        else {
+            return Ok(());
+        };
+        let id = self
+            .base_image_builder(recipe, &digest, cancel)
+            .customize(official, ORIGIN_PULLED)
+            .await?;
+        self.tag_finished(&id, &reference, &lock).await
+    }
+
+    fn base_image_builder<'a>(
+        &'a self,
+        recipe: &'a Recipe,
+        digest: &'a Sha256Digest,
+        cancel: &'a CancellationToken,
+    ) -> BaseImageBuilder<'a> {
+        BaseImageBuilder {
+            engine: &self.engine,
+            tools: self.tools.as_ref(),
+            progress: self.progress.as_ref(),
+            cancel,
+            recipe,
+            digest,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Images of services that a newer binary has taken the place of. While somebody
+//! works on a service, every change makes one.
+
+use chrono::{TimeDelta, Utc};
+
+use super::ImageStore;
+use crate::derived::{LABEL_DERIVED_FROM, SCRATCH};
+use crate::error::ImageError;
+use crate::recipe::LABEL_COMPONENT;
+use crate::services::{self, ServiceImages};
+
+/// So young an image may be another run's, which has not recorded it yet.
+const MIN_AGE: TimeDelta = TimeDelta::minutes(10);
+
+impl ImageStore {
+    /// Removes the services' images that no record names and no container uses.
+    pub(super) async fn remove_stale_services(
+        &self,
+        services: &ServiceImages,
+    ) -> Result<(), ImageError> {
+        let recorded = services::all_recorded_references(&self.dirs.state_dir);
+        let young = Utc::now() - MIN_AGE;
+        for image in self.engine.list_images_with_label(LABEL_COMPONENT).await? {
+            let component = image.labels.get(LABEL_COMPONENT).map(String::as_str);
+            let is_service = component.is_some_and(|name| services.names().contains(&name))
+                && image
+                    .labels
+                    .get(LABEL_DERIVED_FROM)
+                    .is_some_and(|from| from == SCRATCH);
+            if !is_service || image.created > young {
+                continue;
+            }
+            for reference in &image.references {
+                if !recorded.contains(reference) {
+                    // The engine keeps one that a container uses.
+                    self.engine.remove_image(reference).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! What dead letters were edited into, over any number of rounds: one that was edited,
+//! replayed, failed again and was edited again is still the event that its outbox has.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::{FromRow, PgConnection};
+
+use crate::MessagingError;
+
+/// A dead letter that was edited, and what it went back as.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub(super) struct LetterEdit {
+    queue: String,
+    event_id: String,
+    edited_as: String,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct EditChains {
+    /// What each id of a queue was edited into, in the order in which that was done.
+    edited_ids: HashMap<(String, String), Vec<String>>,
+}
+
+impl EditChains {
+    /// Reads them from the audit of replays.
+    pub(super) async fn load(snapshot: &mut PgConnection) -> Result<Self, MessagingError> {
+        let edits: Vec<LetterEdit> = sqlx::query_as(
+            "SELECT queue, event_id, edited_as
+               FROM dm_ops.replay_messages JOIN dm_ops.replay_runs USING (run_id)
+              WHERE edited_as IS NOT NULL AND event_id IS NOT NULL
+              ORDER BY began_at, run_id, number",
+        )
+        .fetch_all(snapshot)
+        .await?;
+        Ok(Self::from_edits(edits))
+    }
+
+    fn from_edits(edits: impl IntoIterator<Item = LetterEdit>) -> Self {
+        let mut chains = Self::default();
+        for edit in edits {
+            let key = (edit.queue, edit.event_id);
+            chains
+                .edited_ids
+                .entry(key)
+                .or_default()
+                .push(edit.edited_as);
+        }
+        chains
+    }
+
+    /// Every id that an event of a queue was edited into, directly or in the end: what comes
+    /// later stands later.
+    pub(super) fn edited_ids(&self, queue: &str, id: &str) -> Vec<String> {
+        let mut edits: Vec<String> = Vec::new();
+        let mut seen = HashSet::from([id.to_owned()]);
+        let mut round = vec![id.to_owned()];
+        while !round.is_empty() {
+            let next = round.iter().flat_map(|id| {
+                let key = (queue.to_owned(), id.clone());
+                self.edited_ids.get(&key).cloned().unwrap_or_default()
+            });
+            // An id is given once; a table that somebody wrote into may say otherwise.
+            let next: Vec<String> = next.filter(|id| seen.insert(id.clone())).collect();
+            edits.extend(next.iter().cloned());
+            round = next;
+        }
+        edits
+    }
+
+    /// Whether nothing was ever edited.
+    pub(super) fn is_empty(&self) -> bool {
+        self.edited_ids.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chains(edits: &[(&str, &str, &str)]) -> EditChains {
+        EditChains::from_edits(edits.iter().map(|(queue, event_id, edited_as)| LetterEdit {
+            queue: (*queue).to_owned(),
+            event_id: (*event_id).to_owned(),
+            edited_as: (*edited_as).to_owned(),
+        }))
+    }
+
+    #[test]
+    fn a_chain_is_followed_to_its_end_and_within_its_queue() {
+        let chains = chains(&[
+            ("q", "a", "a1"),
+            ("q", "a1", "a2"),
+            ("q", "a2", "a3"),
+            ("p", "a", "x"),
+        ]);
+        assert_eq!(chains.edited_ids("q", "a"), ["a1", "a2", "a3"]);
+        assert_eq!(chains.edited_ids("q", "a2"), ["a3"]);
+        assert_eq!(chains.edited_ids("p", "a"), ["x"]);
+        assert!(chains.edited_ids("q", "b").is_empty());
+    }
+
+    #[test]
+    fn two_letters_of_one_event_and_a_circle_end() {
+        let chains = chains(&[
+            ("q", "a", "a1"),
+            ("q", "a", "b1"),
+            ("q", "b1", "b2"),
+            ("q", "b2", "a"),
+        ]);
+        assert_eq!(chains.edited_ids("q", "a"), ["a1", "b1", "b2"]);
+    }
+}

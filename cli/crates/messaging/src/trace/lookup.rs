@@ -1,0 +1,111 @@
+//! What outboxes know of an id.
+
+use std::collections::BTreeSet;
+
+use sqlx::{AssertSqlSafe, QueryBuilder};
+
+use super::{TimelineStep, TraceContext};
+use crate::MessagingError;
+use crate::outbox::{OutboxRow, row};
+
+/// The aggregates that subjects name.
+const AGGREGATE_TYPES: [&str; 6] = [
+    "order",
+    "shipment",
+    "lead",
+    "expense",
+    "profile",
+    "notification",
+];
+
+/// The subjects that an id may stand for. A shipment has its order's number.
+pub(super) fn candidate_subjects(id: &str) -> Vec<String> {
+    if id.contains('/') {
+        return vec![id.to_owned()];
+    }
+    let mut ids = vec![id.to_owned()];
+    if let Some(number) = id.strip_prefix("ord_") {
+        ids.push(format!("ship_{number}"));
+    } else if let Some(number) = id.strip_prefix("ship_") {
+        ids.push(format!("ord_{number}"));
+    }
+    ids.iter()
+        .flat_map(|id| AGGREGATE_TYPES.map(|aggregate| format!("{aggregate}/{id}")))
+        .collect()
+}
+
+/// By what rows are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LookupColumn {
+    EventId,
+    Subject,
+    /// By patterns.
+    Traceparent,
+}
+
+pub(super) async fn find_rows(
+    context: TraceContext<'_>,
+    column: LookupColumn,
+    values: &[String],
+) -> Result<Vec<OutboxRow>, MessagingError> {
+    let condition = match column {
+        LookupColumn::EventId => "event_id = ANY(",
+        LookupColumn::Subject => "subject = ANY(",
+        LookupColumn::Traceparent => "traceparent LIKE ANY(",
+    };
+    let mut query = QueryBuilder::new("");
+    for (at, store) in context.service_tables.iter().enumerate() {
+        if at > 0 {
+            query.push(" UNION ALL ");
+        }
+        query
+            .push(format!(
+                "SELECT {} FROM {} WHERE {condition}",
+                row::select_columns(store),
+                store.qualified_table("outbox_events")
+            ))
+            .push_bind(values)
+            .push(")");
+    }
+    Ok(query.build_query_as().fetch_all(context.database).await?)
+}
+
+pub(super) async fn load_timeline(
+    context: TraceContext<'_>,
+    rows: impl Iterator<Item = &OutboxRow>,
+) -> Result<Vec<TimelineStep>, MessagingError> {
+    let orders: BTreeSet<String> = rows
+        .filter_map(|row| row.subject.strip_prefix("order/"))
+        .map(str::to_owned)
+        .collect();
+    let store = context
+        .service_tables
+        .iter()
+        .find(|store| store.service == "order");
+    let Some(store) = store.filter(|_| !orders.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let statement = format!(
+        "SELECT order_id, status, at, source FROM {} WHERE order_id = ANY($1) ORDER BY at, id",
+        store.qualified_table("order_timeline")
+    );
+    let orders: Vec<String> = orders.into_iter().collect();
+    Ok(sqlx::query_as(AssertSqlSafe(statement))
+        .bind(orders)
+        .fetch_all(context.database)
+        .await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_stands_for_its_aggregate() {
+        assert_eq!(candidate_subjects("order/ord_1"), ["order/ord_1"]);
+        let subjects = candidate_subjects("ord_9001");
+        for subject in ["order/ord_9001", "shipment/ship_9001"] {
+            assert!(subjects.iter().any(|it| it == subject), "{subject}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A project in a folder, and a frontend that answers by a script: for tests without an
+//! engine or a terminal.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dm_config::{Config, LoadOptions};
+use dm_core::error::Result;
+use dm_core::instance::Instance;
+use dm_host::state::StateDir;
+use dm_stack::event::RunEvent;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+
+use crate::frontend::Frontend;
+use crate::run_recording::RunRecording;
+use crate::session::{InstanceSelection, Project, Session};
+
+/// A project with nothing but a name, whose state lies beside it.
+pub(crate) fn project(folder: &Path) -> Project {
+    std::fs::write(
+        folder.join(dm_config::CONFIG_FILE),
+        "[project]\nname = \"paper\"\n",
+    )
+    .unwrap();
+    let options = LoadOptions {
+        project_dir: Some(folder.to_owned()),
+        current_dir: folder.to_owned(),
+        overrides: Vec::new(),
+    };
+    let loaded = Config::load(&options, std::iter::empty()).unwrap();
+    Project {
+        instance: Instance::new("paper-1".to_owned(), "default", folder).unwrap(),
+        loaded,
+        state: StateDir::open_at(folder.join("state")).unwrap(),
+    }
+}
+
+/// A session that is about such a project.
+pub(crate) fn session(script: Arc<ScriptedFrontend>, folder: &Path) -> Session {
+    let selection = InstanceSelection {
+        instance: "default".to_owned(),
+        project_directory: Some(folder.to_owned()),
+        overrides: Vec::new(),
+    };
+    Session::new(selection, script, CancellationToken::new())
+}
+
+/// Answers every question alike, and keeps what was asked and reported.
+#[derive(Debug, Default)]
+pub(crate) struct ScriptedFrontend {
+    answer: Option<bool>,
+    questions: Mutex<Vec<String>>,
+    reports: Mutex<Vec<String>>,
+}
+
+impl ScriptedFrontend {
+    /// A person who answers so; nobody where there is no answer.
+    pub(crate) fn with_answer(answer: Option<bool>) -> Arc<Self> {
+        Arc::new(Self {
+            answer,
+            ..Self::default()
+        })
+    }
+
+    /// The questions so far.
+    pub(crate) fn questions(&self) -> Vec<String> {
+        self.questions.lock().unwrap().clone()
+    }
+
+    /// What was reported so far.
+    pub(crate) fn reports(&self) -> Vec<String> {
+        self.reports.lock().unwrap().clone()
+    }
+
+    fn report(&self, sentence: &str) {
+        self.reports.lock().unwrap().push(sentence.to_owned());
+    }
+}
+
+impl Frontend for ScriptedFrontend {
+    fn note(&self, sentence: &str) {
+        self.report(sentence);
+    }
+
+    fn warn(&self, sentence: &str) {
+        self.report(sentence);
+    }
+
+    fn done(&self, sentence: &str) {
+        self.report(sentence);
+    }
+
+    fn can_ask(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    fn confirm(&self, question: &str) -> Result<bool> {
+        self.questions.lock().unwrap().push(question.to_owned());
+        Ok(self.answer.unwrap_or_default())
+    }
+
+    fn counter(&self, _: &'static str) -> Box<dyn Fn(u64, u64) + Send + Sync + '_> {
+        Box::new(|_, _| {})
+    }
+
+    fn follow(
+        &self,
+        mut events: UnboundedReceiver<RunEvent>,
+        _: Option<Duration>,
+    ) -> BoxFuture<'_, RunRecording> {
+        async move {
+            let mut recording = RunRecording::default();
+            while let Some(event) = events.recv().await {
+                recording.add(event);
+            }
+            recording
+        }
+        .boxed()
+    }
+}

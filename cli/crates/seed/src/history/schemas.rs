@@ -1,0 +1,41 @@
+//! Where the tables of the services are.
+
+use std::collections::BTreeMap;
+
+use dm_history::rows::ServiceName;
+use dm_messaging::service_tables::ServiceTables;
+
+use crate::SeedError;
+
+/// The schema of each service.
+#[derive(Debug, Clone)]
+pub struct ServiceSchemas(BTreeMap<&'static str, String>);
+
+impl ServiceSchemas {
+    /// The schemas of a stack's services.
+    ///
+    /// # Errors
+    /// [`SeedError::NoService`] where one of those that take part has none.
+    pub fn from_stores(stores: &[ServiceTables]) -> Result<Self, SeedError> {
+        let schema = |service: ServiceName| {
+            let store = stores
+                .iter()
+                .find(|store| store.service == service.as_str());
+            let schema = store.map(|store| (service.as_str(), store.schema.clone()));
+            schema.ok_or(SeedError::MissingService(service.as_str()))
+        };
+        let schemas: Result<_, _> = ServiceName::ALL.into_iter().map(schema).collect();
+        Ok(Self(schemas?))
+    }
+
+    /// The names of the schemas.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.values()
+    }
+
+    /// A table or a sequence of a service, as SQL names it.
+    pub(super) fn qualified_name(&self, service: ServiceName, name: &str) -> String {
+        let schema = self.0.get(service.as_str()).map_or("", String::as_str);
+        format!("\"{schema}\".{name}")
+    }
+}

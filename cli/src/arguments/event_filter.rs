@@ -1,0 +1,76 @@
+//! Which events, and since when.
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use dm_messaging::event_filter::EventFilter;
+
+/// Which events of a table, and how many of them.
+#[derive(Debug, Args)]
+pub(crate) struct EventFilterArgs {
+    /// Show only events in the tables of this service; may be repeated.
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: Vec<String>,
+    /// Show only events of this type or type suffix, e.g. `order.created.v1`; may be repeated.
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Vec<String>,
+    /// Show only events of this aggregate, e.g. `order/ord_9001`.
+    #[arg(long, value_name = "SUBJECT", allow_hyphen_values = true)]
+    aggregate: Option<String>,
+    /// Show only events of this trace.
+    #[arg(long, value_name = "TRACE_ID")]
+    trace: Option<String>,
+    /// Show only events at or after this time: an age such as `2h`, or a timestamp.
+    ///
+    /// The time of an event is when it was written to the outbox, or processed by the inbox.
+    /// Timestamps have the form `2026-02-03T10:00:00Z`.
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
+    since: Option<DateTime<Utc>>,
+    /// Show only events before this time: an age such as `2h`, or a timestamp.
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
+    until: Option<DateTime<Utc>>,
+    /// Maximum number of events to show.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+}
+
+impl EventFilterArgs {
+    /// What an event has to be like.
+    pub(crate) fn into_filter(self) -> EventFilter {
+        EventFilter {
+            types: self.event_type,
+            subject: self.aggregate,
+            trace_id: self.trace,
+            since: self.since,
+            until: self.until,
+        }
+    }
+}
+
+/// An instant, or how long ago it was.
+pub(crate) fn parse_instant(text: &str) -> std::result::Result<DateTime<Utc>, String> {
+    if let Some(instant) = dm_contracts::time::parse(text) {
+        return Ok(instant);
+    }
+    let ago = humantime::parse_duration(text)
+        .map_err(|_| "neither an instant such as 2026-02-03T10:00:00Z nor a time such as 2h")?;
+    let ago = chrono::TimeDelta::from_std(ago).map_err(|error| error.to_string())?;
+    Utc::now()
+        .checked_sub_signed(ago)
+        .ok_or_else(|| "too long ago".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_given_or_counted_back() {
+        let given = parse_instant("2026-02-03T10:00:00Z").unwrap();
+        assert_eq!(given.to_rfc3339(), "2026-02-03T10:00:00+00:00");
+        let ago = Utc::now() - parse_instant("2h").unwrap();
+        assert!((ago.num_seconds() - 7200).abs() < 60);
+        for text in ["", "yesterday", "2026-02-03", "-1h", "99999999999y"] {
+            assert!(parse_instant(text).is_err(), "{text}");
+        }
+    }
+}

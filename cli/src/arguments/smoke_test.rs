@@ -1,0 +1,30 @@
+//! How a running stack is proved.
+
+use clap::Args;
+use dm_operations::smoke;
+
+/// How a running stack is proved.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SmokeArgs {
+    /// Number of runs of the smoke test; the first failure ends the command.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    repeat: u16,
+    /// Password of the users who sign in.
+    #[arg(
+        long,
+        env = "DM_TOKEN_PASSWORD",
+        default_value = "password",
+        hide_env_values = true,
+        allow_hyphen_values = true
+    )]
+    password: String,
+}
+
+impl From<SmokeArgs> for smoke::SmokeTest {
+    fn from(proof: SmokeArgs) -> Self {
+        Self {
+            repeat: proof.repeat,
+            password: proof.password,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The header `Idempotency-Key`.
+
+use axum::extract::FromRequestParts;
+use dm_kit::http::ApiError;
+use http::HeaderName;
+use http::request::Parts;
+
+use crate::domain::idempotency_key::{self, KeyTooLong};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The key of a request, as it was sent: each endpoint says when it is looked at.
+#[derive(Debug)]
+pub(super) struct IdempotencyKey(Result<Option<String>, KeyTooLong>);
+
+impl IdempotencyKey {
+    /// The key; `None` where it is missing or blank.
+    pub(super) fn optional(self) -> Result<Option<String>, ApiError> {
+        self.0
+            .map_err(|KeyTooLong| ApiError::invalid("Idempotency-Key header is too long"))
+    }
+
+    /// The key, which must be there.
+    pub(super) fn required(self) -> Result<String, ApiError> {
+        self.optional()?
+            .ok_or_else(|| ApiError::invalid("Idempotency-Key header is required"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let header = parts.headers.get(IDEMPOTENCY_KEY);
+        Ok(Self(idempotency_key::parse_key(
+            header.map(|value| value.as_bytes()),
+        )))
+    }
+}
